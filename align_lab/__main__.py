@@ -1,0 +1,69 @@
+"""The one entrance. Hydra overrides run an experiment; a verb first (list, show, compare, ...) does that instead.
+
+Nothing here imports torch, so help, lists and errors come at once.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Sequence
+
+from align_lab.errors import AlignLabError
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command. Returns the exit status: 0 done, 1 failed, 2 wrong command or config, 3 not comparable, 75 stopped."""
+    args = list(sys.argv[1:] if argv is None else argv)
+    try:
+        return _dispatch(args)
+    except AlignLabError as error:
+        print(f"{_red('error:')} {error}", file=sys.stderr)
+        return error.status
+    except BrokenPipeError:  # the reader, `head` for example, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except KeyboardInterrupt:
+        print("interrupted; run the same command again to continue from the last checkpoint", file=sys.stderr)
+        return 130
+
+
+def _dispatch(args: list[str]) -> int:
+    from align_lab import commands
+
+    if not args or args[0] not in commands.VERBS:
+        if {"-h", "--help"} & set(args):
+            return commands.help_(args)
+        if args and _looks_like_a_verb(args[0]):
+            commands.refuse_verb(args[0])
+        return _hydra_flags(args) if any(arg.startswith("-") for arg in args) else _run(args)
+    verb: Callable[[list[str]], int] = commands.VERBS[args[0]]
+    return verb(args[1:])
+
+
+def _run(overrides: list[str]) -> int:
+    from align_lab import compose
+
+    cfg = compose.compose(overrides)
+    from align_lab import experiment
+
+    return experiment.run(cfg)
+
+
+def _hydra_flags(args: list[str]) -> int:
+    """Hydra's own flags (--cfg job, --info, --multirun, --shell-completion, ...), after our checks of the overrides."""
+    from align_lab import hydra_app
+
+    return hydra_app.run(args)
+
+
+def _looks_like_a_verb(word: str) -> bool:
+    return word.replace("_", "").replace("-", "").isalpha() and not word.startswith("-")
+
+
+def _red(text: str) -> str:
+    return f"\033[1;31m{text}\033[0m" if sys.stderr.isatty() and "NO_COLOR" not in os.environ else text
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,57 @@
+"""PPO for language models: a Markov decision process over tokens, with a critic.
+
+Schulman et al., Proximal Policy Optimization Algorithms, arXiv 1707.06347; over tokens with the KL inside the reward:
+Ziegler et al., arXiv 1909.08593, and Ouyang et al. (InstructGPT), arXiv 2203.02155.
+
+    Rₜ = -β log π(yₜ)/π_ref(yₜ),  and + r(x, y) at the last token
+    δₜ = Rₜ + γ V(sₜ₊₁) - V(sₜ),  Aₜ = δₜ + γλ Aₜ₊₁                        (GAE, arXiv 1506.02438, eq. 16)
+    Gₜ = Aₜ + V(sₜ), the critic's target, taken before A is whitened
+    L  = mean over tokens of max(-A ρ, -A clip(ρ, 1-ε, 1+ε)) + c · ½ max((V-G)², (V clipped around V_old - G)²)
+
+Choices where code bases differ, and whose they are:
+    γ 1, λ 0.95, ε 0.2, value clip 0.2, c 0.1, β 0.05        TRL's PPO (γ, λ and both clips also MOSS-RLHF's)
+    A whitened over all counted tokens of the rollout, by the unbiased variance + 1e-8       TRL, verl
+    losses averaged over all tokens of the minibatch         TRL, OpenRLHF, MOSS-RLHF
+    the score on the last token, not on padding after it     OpenRLHF, MOSS-RLHF
+    the critic starts from the policy, which every task has; from a reward model the end is the same (arXiv 2307.04964)
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from align_lab import equations as eq
+from align_lab.registry import param, register
+from align_lab.types import Advantage, Algorithm, Batch, Critic, LossOutput, Needs, PolicyOutput, Rollout, State
+
+
+@register("algo", "ppo")
+@dataclass(frozen=True, kw_only=True)
+class PPO(Algorithm):
+    """Token-level PPO with generalised advantage estimation and a learned critic."""
+
+    kl_coef: float = param(0.05, "β, weight of the per-token KL penalty inside the reward", low=0)
+    gamma: float = param(1.0, "γ, discount a token", low=0, high=1)
+    lam: float = param(0.95, "λ of generalised advantage estimation", low=0, high=1)
+    clip: float = param(0.2, "ε, clip range of the ratio; .inf is none", above=0)
+    value_clip: float = param(0.2, "clip range of the value around its old one; .inf is none", above=0)
+    vf_coef: float = param(0.1, "c, weight of the value loss", low=0)
+
+    @property
+    def needs(self) -> Needs:
+        return Needs(reference=self.kl_coef > 0, critic=Critic(init="policy"))
+
+    def advantages(self, x: Rollout, state: State) -> tuple[Advantage, State]:
+        R = eq.token_reward(x, x.score, self.kl_coef)
+        A = eq.gae(R, x.value, x.mask, gamma=self.gamma, lam=self.lam)
+        G = eq.masked(A + x.value, x.mask)
+        A = eq.whiten(A, x.mask, correction=1, eps=1e-8)
+        return Advantage(advantage=A, returns=G, metrics=eq.reward_metrics(x, self.kl_coef)), state
+
+    def loss(self, now: PolicyOutput, x: Batch) -> LossOutput:
+        policy = eq.clipped_surrogate(now.logp, x.logp_old, x.advantage, x.mask, clip=self.clip)
+        value = eq.clipped_value_loss(now.value, x.value, x.returns, x.mask, clip=self.value_clip)
+        L_policy = eq.masked_mean(policy.loss, x.mask, over=x.tokens)
+        L_value = eq.masked_mean(value.loss, x.mask, over=x.tokens)
+        metrics = eq.policy_metrics(L_policy, now, x, policy) | eq.value_metrics(L_value, x, value)
+        return LossOutput(loss=L_policy + self.vf_coef * L_value, metrics=metrics)

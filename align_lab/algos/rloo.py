@@ -1,0 +1,42 @@
+"""RLOO: REINFORCE with a leave-one-out baseline.
+
+Ahmadian et al., Back to Basics: Revisiting REINFORCE Style Optimization for Learning from Human Feedback in LLMs,
+arXiv 2402.14740.
+
+    R(x, y)  = r(x, y) - β Σₜ log π(yₜ)/π_ref(yₜ)                         (eq. 3: the KL is part of the reward)
+    Aᵢ       = Rᵢ - 1/(G-1) Σ_{j≠i} Rⱼ                                     (section 3.2)
+    ∇J       = mean over samples of Aᵢ ∇ Σₜ log π(yᵢₜ)                     (a completion is one action)
+
+No ratio, no clip, no division by length or by a standard deviation. Other code under this name differs: TRL clips the
+ratio of whole sequences; OpenRLHF clips token by token and leaves the KL out of the baseline.
+β: the paper uses 0.03 (TL;DR) and 0.10 (HH) at 6.9 B parameters; 0.05 is TRL's default.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from align_lab import equations as eq
+from align_lab.registry import param, register
+from align_lab.types import Advantage, Algorithm, Batch, LossOutput, Needs, PolicyOutput, Rollout, State
+
+
+@register("algo", "rloo")
+@dataclass(frozen=True, kw_only=True)
+class RLOO(Algorithm):
+    """REINFORCE with a leave-one-out baseline, KL inside the reward."""
+
+    kl_coef: float = param(0.05, "β, weight of the KL penalty inside the reward", low=0)
+
+    @property
+    def needs(self) -> Needs:
+        return Needs(reference=self.kl_coef > 0, min_group_size=2)
+
+    def advantages(self, x: Rollout, state: State) -> tuple[Advantage, State]:
+        R = x.score + eq.kl_penalty(x, self.kl_coef)
+        A = R - eq.leave_one_out(R)
+        return Advantage(advantage=eq.spread(A, x.mask), metrics=eq.reward_metrics(x, self.kl_coef)), state
+
+    def loss(self, now: PolicyOutput, x: Batch) -> LossOutput:
+        loss = eq.masked_mean(-x.advantage * now.logp, x.mask, over=x.sequences)
+        return LossOutput(loss=loss, metrics=eq.policy_metrics(loss, now, x))

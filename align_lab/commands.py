@@ -1,0 +1,94 @@
+"""The verbs and the help text. Each verb imports what it needs when it is called."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+
+from align_lab.errors import ConfigError, near
+from align_lab.options import GROUPS, options, yaml_options
+from align_lab.paths import cache_folder
+
+USAGE = """\
+align_lab: alignment experiments, and comparisons between them that can be trusted
+
+  python -m align_lab algo=reinforce_pp              train the tiny policy on real human ratings (CPU, minutes)
+  python -m align_lab algo=ppo seed=3 train.lr=1e-4  any field of any group can be set
+  python -m align_lab -m algo=rloo,dpo seed=1,2,3    every combination, one after the other
+
+Commands
+  list [GROUP]              the options of every group, or of one
+  show GROUP=NAME           a component's card: what it computes, its papers, its fields and defaults
+  compare STUDY             are the runs of a study comparable, and which algorithm did better
+  export RUN DIR            write a run's policy as a Hugging Face folder
+  chat RUN                  complete your own prompts with a run's policy, beside the policy it started from
+
+Groups (GROUP=OPTION)
+{groups}
+
+Fields (see them all: python -m align_lab --cfg job)
+  study=NAME                folder under runs/ for this run and those it is compared with
+  seed=N                    seed of the policy's training
+  train.steps=N train.lr=X train.group_size=N train.budget.episodes=N
+  sampling.temperature=X sampling.max_new_tokens=N   evaluation.prompts=N
+
+Files: runs/STUDY/ALGO-MODEL-sSEED-SIGNATURE/ (config, manifest, metrics, samples, checkpoints).
+Run the same command again to continue an interrupted run. ALIGN_LAB_CACHE: data and artefacts (now {cache}).
+Exit status: 0 done, 1 failed, 2 wrong command or config, 3 not comparable, 75 stopped and saved.
+"""
+
+
+def help_(args: list[str]) -> int:
+    groups = "\n".join(f"  {group:<9} {', '.join(yaml_options(group))}" for group in GROUPS)
+    print(USAGE.format(groups=groups, cache=cache_folder()), end="")
+    return 0
+
+
+
+def list_(args: list[str]) -> int:
+    parser = argparse.ArgumentParser(prog="python -m align_lab list", description="The options of every group, or of one.")
+    parser.add_argument("group", nargs="?", choices=[*GROUPS, "sweeps"], metavar="GROUP", help=", ".join(GROUPS))
+    chosen = parser.parse_args(args).group
+    from align_lab import registry
+
+    registry.scan()
+    for group in [chosen] if chosen else [*GROUPS, "sweeps"]:
+        print(f"{group}")
+        for name, headline in options(group).items():
+            print(f"  {name:<22}{headline}".rstrip())
+    return 0
+
+
+def show(args: list[str]) -> int:
+    from align_lab import cards
+
+    return cards.show(args)
+
+
+def compare(args: list[str]) -> int:
+    from align_lab.compare import command
+
+    return command.compare(args)
+
+
+def export(args: list[str]) -> int:
+    from align_lab import results
+
+    return results.export(args)
+
+
+def chat(args: list[str]) -> int:
+    from align_lab import results
+
+    return results.chat(args)
+
+
+VERBS: dict[str, Callable[[list[str]], int]] = {
+    "list": list_, "show": show, "compare": compare, "export": export, "chat": chat, "help": help_,
+}
+
+
+def refuse_verb(word: str) -> None:
+    raise ConfigError(f"{word!r} is not a command: {near(word, VERBS)}. A run is started with overrides, "
+                      "for example: python -m align_lab algo=rloo")
+

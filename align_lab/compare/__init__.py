@@ -1,0 +1,1 @@
+"""Which algorithm is better: first whether the runs may be compared at all, then by how much."""

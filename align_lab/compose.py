@@ -1,0 +1,199 @@
+"""Overrides -> one checked config. Everything that is wrong is found at once, and said with what to type instead.
+
+Hydra composes; this module looks first, because Hydra stops at the first error and accepts `++algo.typo=1`.
+"""
+
+from __future__ import annotations
+
+import copy
+import itertools
+import warnings
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import hydra
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from align_lab import config, registry
+from align_lab.config import RunConfig
+from align_lab.errors import ConfigError, near
+from align_lab.options import GROUPS, options
+from align_lab.paths import conf_folder, search_folders
+from align_lab.settings import RunSettings
+
+
+def compose(overrides: Sequence[str]) -> RunConfig:
+    """Compose and check a run. Raises ConfigError that names every wrong override, bound and contradiction."""
+    parsed = parse(overrides)
+    prepare(parsed)
+    found, good = check_overrides(parsed)
+    cfg = config.from_hydra(_hydra_compose(good))
+    found += check_values(cfg.values)
+    if found:
+        raise ConfigError("\n".join(dict.fromkeys(found)))
+    return cfg
+
+
+def prepare(parsed: Iterable[Override] = ()) -> None:
+    """Scan for components, also in the `plugins` named on the command line, and publish their schemas."""
+    plugins = [str(name) for o in parsed if o.key_or_group == "plugins" for name in _as_list(o.value())]
+    registry.scan(tuple(plugins))
+    config.publish()
+
+
+def check_overrides(parsed: Sequence[Override]) -> tuple[list[str], list[str]]:
+    """(messages about wrong overrides, the overrides that are right)."""
+    found, good = [], []
+    for override in parsed:
+        if is_group(override):
+            problem = _group_problem(override)
+            found += [problem] if problem else []
+            good += [] if problem else [str(override.input_line)]
+    base = _hydra_compose(good)
+    for override in parsed:
+        if is_group(override):
+            continue
+        if str(override.key_or_group).split(".")[0] == "hydra":
+            good.append(str(override.input_line))
+            continue
+        problem = _value_problem(base, override)
+        found += [problem] if problem else []
+        good += [] if problem else [str(override.input_line)]
+    return found, good
+
+
+def combinations(parsed: Sequence[Override]) -> Iterator[list[str]]:
+    """The jobs of a multirun, each as its overrides: the Cartesian product of the swept values."""
+    choices = [[f"{o.key_or_group}={value}" for value in o.sweep_string_iterator()] if o.is_sweep_override() else [str(o.input_line)]
+               for o in parsed]
+    return (list(job) for job in itertools.product(*choices))
+
+
+def is_group(override: Override) -> bool:
+    key = override.key_or_group
+    return key in (*GROUPS, "sweeps") or "/" in key
+
+
+def _group_problem(override: Override) -> str | None:
+    group, value = override.key_or_group, override.value()
+    if group not in (*GROUPS, "sweeps"):
+        return None  # hydra's own groups, e.g. hydra/sweeper
+    if override.is_delete():
+        return f"~{group}: a run needs its {group}. Choose one: {', '.join(options(group))}"
+    if isinstance(value, str) and value in options(group):
+        return None
+    return f"{group}={value} is not known: {near(str(value), options(group))}"
+
+
+def _value_problem(base: DictConfig, override: Override) -> str | None:
+    key = str(override.key_or_group)
+    known = dict(config.leaves(OmegaConf.to_container(base, throw_on_missing=False)))  # type: ignore[arg-type]
+    is_section = any(leaf.startswith(f"{key}.") for leaf in known)
+    if key not in known and not is_section:
+        return f"{override.input_line}: there is no {key}. {_near_key(key, list(known))}"
+    if override.is_delete():
+        return f"{override.input_line}: {key} cannot be removed, every component keeps all its fields. Set it to another value, e.g. {key}={known.get(key)}"
+    if override.is_add() and not override.is_force_add():
+        return f"{override.input_line}: {key} is there already. Drop the +: {key}={override.get_value_element_as_str()}"
+    if override.is_sweep_override():
+        return f"{override.input_line}: several values need the flag -m (multirun)"
+    trial = copy.deepcopy(base)
+    try:
+        OmegaConf.update(trial, key, override.value(), force_add=False)
+    except (OmegaConfBaseException, ValueError, TypeError):
+        node = OmegaConf.get_type(base, key) if is_section else type(known[key]).__name__
+        hint = base._get_node(key) if "." not in key else OmegaConf.select(base, key.rsplit(".", 1)[0])._get_node(key.rsplit(".", 1)[1])
+        wanted = _type_name(getattr(hint, "_metadata", None), node)
+        return f"{override.input_line}: {key} must be {wanted} (default {known.get(key)})"
+    return None
+
+
+def _type_name(metadata: Any, fallback: Any) -> str:
+    hint = getattr(metadata, "ref_type", None) or fallback
+    name = getattr(hint, "__name__", str(hint))
+    words = {"float": "a number", "int": "a whole number", "bool": "true or false", "str": "text", "list": "a list"}
+    text = words.get(name, str(hint).replace("NoneType", "null").replace(" | ", " or "))
+    return text + (" or null" if getattr(metadata, "optional", False) and "null" not in text else "")
+
+
+def _near_key(key: str, known: list[str]) -> str:
+    head, _, last = key.rpartition(".")
+    siblings = [k for k in known if k.rpartition(".")[0] == head] if head else known
+    same_name = [k for k in known if k.rpartition(".")[2] == last]
+    if same_name:
+        return f"did you mean {same_name[0]}?"
+    if siblings and head:
+        return near(key, siblings)
+    by_name = {k.rpartition(".")[2]: k for k in known}
+    text = near(last, by_name, show_all=0)
+    for name, full in by_name.items():
+        text = text.replace(repr(name), repr(full))
+    return text.split("? ")[0] + "?" if "?" in text else f"allowed at the top: {', '.join(sorted({k.split('.')[0] for k in known}))}"
+
+
+def check_values(cfg: Mapping[str, Any]) -> list[str]:
+    """Bounds of every field, then what only holds between groups."""
+    found = registry.problems(RunSettings, cfg)
+    for group in GROUPS:
+        component = registry.lookup(group, cfg[group]["name"])
+        found += registry.problems(component, cfg[group], f"{group}.")
+    return found or check_across(cfg)
+
+
+def check_across(cfg: Mapping[str, Any]) -> list[str]:
+    """What an algorithm needs of the other groups."""
+    found = []
+    needs = registry.build("algo", cfg["algo"]).needs
+    name, train = cfg["algo"]["name"], cfg["train"]
+    if needs.experience == "rollouts" and train["group_size"] < needs.min_group_size:
+        found.append(f"algo={name} needs train.group_size >= {needs.min_group_size} (got {train['group_size']}): with one sample "
+                     f"there is nothing to compare it with. Set train.group_size=4 or algo=reinforce_pp")
+    if train["prompts_per_step"] % train["minibatches"]:
+        found.append(f"train.prompts_per_step={train['prompts_per_step']} does not split into train.minibatches="
+                     f"{train['minibatches']} equal parts. Set train.minibatches to a divisor")
+    study = str(cfg["study"])
+    if not study or Path(study).name != study or study.startswith("."):
+        found.append(f"study={study!r} must be a plain folder name, for example study=my_study")
+    return found
+
+
+def parse(overrides: Sequence[str]) -> list[Override]:
+    """Raises ConfigError that names every override that Hydra's grammar does not know."""
+    parsed, found = [], []
+    parser = OverridesParser.create()
+    for text in overrides:
+        try:
+            parsed += parser.parse_overrides([text])
+        except HydraException:
+            found.append(f"{text}: not understood. Write key=value, for example algo=rloo or train.lr=1e-4 "
+                         "(quote values that hold spaces or commas)")
+    if found:
+        raise ConfigError("\n".join(found))
+    return parsed
+
+
+def _hydra_compose(overrides: Sequence[str]) -> DictConfig:
+    GlobalHydra.instance().clear()
+    with warnings.catch_warnings(), hydra.initialize_config_dir(str(conf_folder()), version_base="1.3"):
+        warnings.simplefilter("ignore")
+        try:
+            return hydra.compose("config", [*overrides, search_path_override()], return_hydra_config=True)
+        except (HydraException, OmegaConfBaseException) as error:
+            raise ConfigError(str(error).split("\n")[0]) from None
+
+
+def search_path_override() -> str:
+    """A user's own ./conf, and the folders that hold `sweeps/`, join Hydra's search path."""
+    extra = [folder for folder in search_folders() if folder != conf_folder()]
+    return f"hydra.searchpath=[{','.join(f'file://{folder}' for folder in extra)}]"
+
+
+def _as_list(value: Any) -> list[Any]:
+    return list(value) if isinstance(value, list | tuple) else [value]
+

@@ -1,0 +1,113 @@
+"""The run's schema: groups of registered components and a few fixed sections; and its signature.
+
+Schemas are generated from the components' frozen dataclasses, so code and config cannot part.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any, get_type_hints
+
+from hydra.core.config_store import ConfigStore
+from omegaconf import MISSING, DictConfig, OmegaConf
+
+from align_lab import registry
+from align_lab.options import GROUPS, bare_components
+from align_lab.roles import role
+from align_lab.settings import RunSettings
+
+@dataclasses.dataclass(frozen=True)
+class RunConfig:
+    """A composed, checked run: plain values, and which option each group was set to (a preset's name, for example)."""
+
+    values: Mapping[str, Any]
+    choices: Mapping[str, str]
+
+    def __getitem__(self, key: str) -> Any:
+        return self.values[key]
+
+    @property
+    def signature(self) -> str:
+        return signature(self.values)
+
+    @property
+    def name(self) -> str:
+        """The run's folder under runs/STUDY/, known before it has run."""
+        return f"{self.choices['algo']}-{self.choices['model']}-s{self['seed']}-{self.signature}"
+
+
+def publish() -> None:
+    """Hand Hydra the schema of every registered component (group `schema/KIND`) and of the run itself."""
+    store = ConfigStore.instance()
+    for kind in registry.kinds():
+        for name in registry.names(kind):
+            store.store(group=f"schema/{kind}", name=name, node=schema(registry.lookup(kind, name), name))
+            if name in bare_components(kind):
+                store.store(group=kind, name=name, node=schema(registry.lookup(kind, name), name))
+    root = [(g, Any, dataclasses.field(default=MISSING)) for g in GROUPS]
+    run = dataclasses.make_dataclass("Run", root, bases=(schema(RunSettings),))
+    store.store(group="schema", name="run", node=run)
+
+
+@functools.cache
+def schema(component: type, name: str | None = None) -> type:
+    """A writable twin of a frozen dataclass, in the types that OmegaConf knows, with the component's `name` first."""
+    hints = get_type_hints(component)
+    fields: list[Any] = [("name", str, dataclasses.field(default=name))] if name else []
+    for spec in dataclasses.fields(component):
+        hint = hints[spec.name]
+        if dataclasses.is_dataclass(hint):
+            inner = schema(hint)
+            fields.append((spec.name, inner, dataclasses.field(default_factory=inner)))
+            continue
+        value = spec.default_factory() if spec.default is dataclasses.MISSING else spec.default  # type: ignore[misc]
+        fields.append((spec.name, _plain(hint), _default(value)))
+    return dataclasses.make_dataclass(component.__name__, fields)
+
+
+def _plain(hint: Any) -> Any:
+    """OmegaConf knows no Literal and no tuple: those become str and list."""
+    text = str(hint)
+    if "Literal" in text:
+        return str | None if "None" in text else str
+    return list[Any] if text.startswith("tuple") else hint
+
+
+def _default(value: Any) -> Any:
+    if isinstance(value, list | tuple):
+        return dataclasses.field(default_factory=lambda: list(value))
+    return dataclasses.field(default=value)
+
+
+def plain(config: Any) -> dict[str, Any]:
+    """Config -> nested dictionary of plain values, interpolations resolved."""
+    return OmegaConf.to_container(config, resolve=True, throw_on_missing=True)  # type: ignore[return-value]
+
+
+def from_hydra(composed: DictConfig) -> RunConfig:
+    """What Hydra composed, with its `hydra` node -> a RunConfig without it."""
+    choices = {group: str(composed.hydra.runtime.choices[group]) for group in GROUPS}
+    values = OmegaConf.masked_copy(composed, [key for key in composed if key not in ("hydra", "sweeps")])
+    return RunConfig(plain(values), choices)
+
+
+def leaves(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """(dotted key, value) of every leaf, in the config's order."""
+    for key, value in config.items():
+        if isinstance(value, Mapping):
+            yield from leaves(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
+def signature(config: Mapping[str, Any]) -> str:
+    """Eight hex digits that name a run before it has run: a hash of the full resolved config.
+
+    Left out is what cannot change a result: where it is filed, how it is recorded, where it is placed.
+    """
+    kept = {key: value for key, value in leaves(config) if role(key) != "none"}
+    return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()[:8]

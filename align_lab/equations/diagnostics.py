@@ -1,0 +1,54 @@
+"""What is logged beside a loss, under TRL's names. Detached, normalised by the whole minibatch: parts add up."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from align_lab.equations.divergences import k2
+from align_lab.equations.masks import masked, masked_mean, masked_sum
+from align_lab.equations.rewards import kl_penalty
+from align_lab.equations.surrogates import Clipped
+from align_lab.types import Batch, PolicyOutput, Rollout
+
+Metrics = dict[str, Tensor]
+
+
+def reward_metrics(x: Rollout, kl_coef: float) -> Metrics:
+    """Mean over sequences of the KL penalty, and of score and penalty together."""
+    penalty = kl_penalty(x, kl_coef)
+    return {"objective/non_score_reward": penalty.mean(), "objective/rlhf_reward": (x.score + penalty).mean()}
+
+
+@torch.no_grad()
+def policy_metrics(loss: Tensor, now: PolicyOutput, x: Batch, policy: Clipped | None = None) -> Metrics:
+    """The policy's loss, and how far it has moved from the policy that sampled."""
+    ratio = masked(now.logp - x.logp_old, x.mask).exp()
+    per_token = {"policy/approxkl_avg": k2(now.logp, x.logp_old), "val/ratio": ratio}
+    if policy is not None:
+        per_token["policy/clipfrac_avg"] = policy.active.to(ratio)
+    if now.entropy is not None:
+        per_token["policy/entropy_avg"] = now.entropy
+    means = {name: masked_mean(value, x.mask, over=x.tokens) for name, value in per_token.items()}
+    return {"loss/policy_avg": loss.detach(), **means}
+
+
+@torch.no_grad()
+def value_metrics(loss: Tensor, x: Batch, value: Clipped) -> Metrics:
+    """The critic's loss, and the share of tokens whose value is clipped."""
+    active = value.active.to(loss)
+    return {"loss/value_avg": loss.detach(), "val/clipfrac_avg": masked_mean(active, x.mask, over=x.tokens)}
+
+
+@torch.no_grad()
+def preference_metrics(loss: Tensor, now: PolicyOutput, x: Batch, *, beta: float) -> Metrics:
+    """Implicit rewards β log π/π_ref of the chosen and the rejected completions (arXiv 2305.18290, section 4)."""
+    label = masked_sum(x.advantage, x.mask).sign()  # [P G]: every counted token holds its label
+    logp = masked_sum(now.logp, x.mask)
+    implicit = beta * masked_sum(now.logp - x.logp_ref, x.mask)
+    chosen, rejected = ((implicit * (label == side)).sum(-1) for side in (1, -1))
+    per_pair = {"rewards/chosen": chosen, "rewards/rejected": rejected, "rewards/margins": chosen - rejected,
+                "rewards/accuracies": (chosen > rejected).to(logp),
+                "logps/chosen": logp * (label == 1), "logps/rejected": logp * (label == -1)}
+    pairs = x.sequences / x.mask.shape[-2]
+    return {"loss/policy_avg": loss.detach(), **{name: value.sum() / pairs for name, value in per_pair.items()}}

@@ -1,0 +1,35 @@
+"""Losses on pairs: which of two is better."""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from align_lab.equations.masks import masked_sum
+
+
+def bradley_terry(chosen: Tensor, rejected: Tensor, *, margin: Tensor | float = 0.0) -> Tensor:
+    """-log σ(r_w - r_l - m), what a human choice costs a reward model (Bradley and Terry 1952): [...] -> [...].
+
+    The margin m is 0 in arXiv 2307.04964; Llama 2 (arXiv 2307.09288, eq. 2) rates how clear the choice was.
+    """
+    return -F.logsigmoid(chosen - rejected - margin)
+
+
+def dpo(z: Tensor, *, beta: float, label_smoothing: float = 0.0) -> Tensor:
+    """-(1-ε) log σ(βz) - ε log σ(-βz), z = log-ratio of the chosen minus that of the rejected: [P] -> [P].
+
+    DPO (arXiv 2305.18290, eq. 7). ε > 0 takes a share ε of the labels to be wrong (conservative DPO, Mitchell 2023).
+    """
+    return -(1 - label_smoothing) * F.logsigmoid(beta * z) - label_smoothing * F.logsigmoid(-beta * z)
+
+
+def log_ratio_gap(logp: Tensor, logp_ref: Tensor, label: Tensor, mask: Tensor) -> Tensor:
+    """z = Σ_g label_g Σₜ (log π - log π_ref), label +1 for the chosen, -1 for the rejected, 0 else: [P G T] -> [P]."""
+    return masked_sum(label * (logp - logp_ref), mask).sum(-1)
+
+
+def best_and_worst(score: Tensor) -> Tensor:
+    """+1 for the (first) highest score of a group, -1 for the lowest, 0 for the others and if all are equal: [P G]."""
+    G = score.shape[-1]
+    return (F.one_hot(score.argmax(-1), G) - F.one_hot(score.argmin(-1), G)).to(score)

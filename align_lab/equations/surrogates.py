@@ -1,0 +1,32 @@
+"""What is differentiated instead of the expected reward."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from align_lab.equations.masks import masked
+
+
+class Clipped(NamedTuple):
+    """Loss per token, and where its clip is active; [... T] each."""
+
+    loss: Tensor
+    active: Tensor
+
+
+def clipped_surrogate(logp: Tensor, logp_old: Tensor, advantage: Tensor, mask: Tensor, *, clip: float) -> Clipped:
+    """max(-A ρ, -A clip(ρ, 1-ε, 1+ε)), ρ = π/π_old (PPO, arXiv 1707.06347, eq. 7); ε = ∞ does not clip."""
+    ratio = masked(logp - logp_old, mask).exp()
+    plain, bounded = -advantage * ratio, -advantage * ratio.clamp(1 - clip, 1 + clip)
+    return Clipped(torch.maximum(plain, bounded), (bounded > plain) & mask)
+
+
+def clipped_value_loss(value: Tensor, value_old: Tensor, returns: Tensor, mask: Tensor, *, clip: float) -> Clipped:
+    """½ max((V-G)², (V_old + clip(V-V_old, ±ε) - G)²), as in OpenAI's baselines; ε = ∞ does not clip."""
+    value, value_old, returns = (masked(x, mask) for x in (value, value_old, returns))
+    bounded = value_old + (value - value_old).clamp(-clip, clip)
+    plain, other = (value - returns).square(), (bounded - returns).square()
+    return Clipped(torch.maximum(plain, other) / 2, (other > plain) & mask)

@@ -1,0 +1,58 @@
+"""Every error a user can meet: what was found, what is allowed, what to type.
+
+Members also inherit the built-in error they specialise, so ``except ValueError`` keeps working, and each carries the
+exit status of the command line.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class AlignLabError(Exception):
+    """Root of the tree; shown as a message without a traceback."""
+
+    status = 1
+
+
+class ConfigError(AlignLabError, ValueError):
+    """The command or the config is wrong. Nothing has been started or written."""
+
+    status = 2
+
+
+class NotComparableError(AlignLabError, ValueError):
+    """Runs differ in a setting, so a comparison between them would not be fair."""
+
+    status = 3
+
+
+class DataError(AlignLabError, ValueError):
+    """A data set, an artefact or a checkpoint is missing, truncated or not what its hash says."""
+
+
+class RewardError(AlignLabError, ValueError):
+    """A reward component returned something that is not one finite number per completion."""
+
+
+class DivergedError(AlignLabError, ArithmeticError):
+    """A loss, gradient or weight is not finite. The last good checkpoint is kept."""
+
+
+class Stopped(AlignLabError):
+    """A signal asked the run to stop; the state is saved and the same command continues."""
+
+    status = 75
+
+
+def near(word: str, known: Iterable[str], *, show_all: int = 12) -> str:
+    """Return ``did you mean 'x'?`` and what is allowed, for a word that is not among the known ones.
+
+    Up to `show_all` known words are listed in full; a longer list is cut to the closest ones.
+    """
+    names = sorted(map(str, known))
+    close = difflib.get_close_matches(word, names, n=3, cutoff=0.55)
+    hint = f"did you mean {close[0]!r}? " if close else ""
+    listed = names if len(names) <= show_all else [*close, "..."]
+    return f"{hint}allowed: {', '.join(listed) if listed else 'nothing'}"

@@ -1,0 +1,177 @@
+"""One run, from config to finished record: stages, then the loop, then what it means."""
+
+from __future__ import annotations
+
+import time
+import traceback
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from align_lab import parts, registry
+from align_lab.artefacts import Artefact, Store
+from align_lab.config import RunConfig
+from align_lab.errors import AlignLabError, ConfigError, Stopped
+from align_lab.lease import lease
+from align_lab.paths import cache_folder, runs_folder
+from align_lab.record import manifest
+from align_lab.record.console import Screen
+from align_lab.record.folder import RunFolder
+from align_lab.record.local import Record
+from align_lab.signals import StopRequest, stop_requests
+from align_lab.stages import Stages, stages
+from align_lab.train.checkpoint import Checkpoints
+
+
+def run(cfg: RunConfig) -> int:
+    """Run to the end, or continue. Returns 0; raises AlignLabError with the exit status of what went wrong."""
+    numerics = registry.build("hardware", cfg["hardware"]).numerics
+    parts.prepare(numerics)
+    record: Record = registry.build("record", cfg["record"])
+    path = runs_folder() / cfg["study"] / cfg.name
+    with Screen(live=record.progress) as screen, stop_requests() as stop, lease(path.with_name(f".{path.name}.lease"), on_wait=_busy(path)) as mine:
+        if not mine:
+            raise ConfigError(f"another process was running {path}. Run the same command again")
+        folder = RunFolder.create(path, cfg.values)
+        screen.notice(f"{cfg.choices['algo']} on {cfg.choices['model']}, seed {cfg['seed']}: {path}")
+        if folder.status()["state"] == "done":
+            screen.notice("this run is finished. To run it again, remove its folder")
+        else:
+            _guarded(cfg, folder, record, screen, stop)
+        _conclude(folder, record, screen)
+    return 0
+
+
+def _busy(path: Path) -> Any:
+    def refuse(owner: str) -> None:
+        raise ConfigError(f"{path} is being run by {owner}. Wait for it, or stop it first")
+    return refuse
+
+
+def _guarded(cfg: RunConfig, folder: RunFolder, record: Record, screen: Screen, stop: StopRequest) -> None:
+    """Train; whatever happens, the run's status says so."""
+    journal = Journal(folder, record, screen, steps=cfg["train"]["steps"])
+    try:
+        _train(cfg, folder, journal, screen, stop)
+    except Stopped as stopped:
+        folder.set_status("stopped", **journal.where, error=str(stopped))
+        raise
+    except BaseException as error:
+        folder.set_status("failed", **journal.where, error=f"{type(error).__name__}: {error}")
+        if not isinstance(error, AlignLabError | KeyboardInterrupt):
+            log = folder.path / "error.log"
+            log.write_text(traceback.format_exc())
+            raise AlignLabError(f"the run failed: {type(error).__name__}: {error}. Its traceback is in {log}") from error
+        raise
+
+
+def _train(cfg: RunConfig, folder: RunFolder, journal: Journal, screen: Screen, stop: StopRequest) -> None:
+    journal.phase("stages")
+    needed = stages(cfg)
+    built = build(needed, screen)
+    loop = parts.assemble(cfg, built, journal=journal, should_stop=lambda: stop.asked)
+    found = journal.checkpoints.latest(screen.notice)
+    if found is None:
+        folder.forget()
+    else:
+        step, state = found
+        folder.rewind(step)
+        loop.load_state_dict(state)
+        loop.start_rows = [row for row in folder.samples() if row["step"] == 0]
+        if step:
+            screen.notice(f"continuing after step {step}")
+    write_manifest = lambda: folder.write_manifest(describe(cfg, built, loop))  # noqa: E731
+    write_manifest()
+    stop.patient = True
+    if stop.asked:
+        raise Stopped("stopped before training began. Run the same command again to continue")
+    screen.start(step=loop.progress.step, steps=cfg["train"]["steps"])
+    journal.phase("training")
+    loop.run()
+    screen.__exit__(None, None, None)
+    write_manifest()
+    folder.finish()
+    folder.set_status("done", **journal.where)
+
+
+def build(needed: Stages, screen: Screen) -> dict[str, Artefact]:
+    """Every stage's artefact, built where it is missing."""
+    store = Store(cache_folder() / "artefacts", notice=screen.notice)
+    return {name: store.get(recipe) for name, recipe in needed.named().items()}
+
+
+class Journal:
+    """Writes what the loop reports: the folder is the truth, the screen a view."""
+
+    def __init__(self, folder: RunFolder, record: Record, screen: Screen, *, steps: int) -> None:
+        self.folder, self.record, self.screen = folder, record, screen
+        self.checkpoints = Checkpoints(folder.path / "checkpoints")
+        self.where: dict[str, Any] = {"phase": "start", "step": 0, "steps": steps}
+
+    def phase(self, name: str) -> None:
+        self.where["phase"] = name
+        self.folder.set_status("running", **self.where)
+
+    def log(self, row: Mapping[str, float]) -> None:
+        self.folder.log(row)
+        self.where |= {"step": int(row["step"]), "episode": int(row["episode"])}
+        self.folder.set_status("running", **self.where)
+        self.screen.update(row)
+
+    def log_samples(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        self.folder.log_samples(rows)
+
+    def save(self, step: int, state: dict[str, Any], *, best: float | None = None) -> None:
+        if best is not None:
+            self.checkpoints.mark_best(step, best)
+        self.checkpoints.save(step, state, keep=self.record.keep_checkpoints)
+
+
+def describe(cfg: RunConfig, built: Mapping[str, Artefact], loop: Any) -> dict[str, Any]:
+    """The manifest: everything that a comparison, or a reader in a year, needs to know."""
+    from align_lab import config
+
+    now = loop.progress
+    hashes = {f"{name}": artefact.content for name, artefact in built.items() if name != "pairs"}
+    hashes |= {"evaluation_prompts": manifest.texts_hash(loop.evaluate.prompts.texts[: loop.evaluate.plan.prompts]),
+               "source": manifest.source_hash(), "torch": torch.__version__}
+    return {"signature": cfg.signature, "seed": cfg["seed"], "choices": dict(cfg.choices), "config": dict(config.leaves(cfg.values)),
+            "hashes": hashes, "artefacts": {name: f"{a.kind}-{a.key}" for name, a in built.items()}, "code": manifest.code(),
+            "versions": manifest.versions(), "machine": manifest.machine(),
+            "spent": {"episodes": now.episode, "tokens": now.tokens, "labels": now.episode, "device_seconds": round(now.seconds, 3),
+                      "flops": now.flops, "peak_memory_gib": manifest.peak_memory()},
+            "best_step": loop.journal.checkpoints.best(), "written": time.strftime("%Y-%m-%dT%H:%M:%S%z")}
+
+
+def _conclude(folder: RunFolder, record: Record, screen: Screen) -> None:
+    """Start against end, three completions before and after, and what to type next."""
+    rows = [row for row in folder.metrics() if "eval/gold_score" in row]
+    screen.result(rows[0], rows[-1])
+    samples = folder.samples()
+    before = [row for row in samples if row["step"] == rows[0]["step"]][: record.samples]
+    after = [row for row in samples if row["step"] == rows[-1]["step"]][: record.samples]
+    screen.samples(before, after)
+    study = folder.path.parent
+    screen.console.print(f"\nEverything about this run: {folder.path}")
+    screen.console.print(f"Compare with other algorithms: python -m align_lab study={study.name} algo=..., then "
+                         f"python -m align_lab compare {study.name}")
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A run's policy at one of its checkpoints, and the policy it started from."""
+
+    policy: Any
+    start: Any
+    tokenizer: Any
+    eos: int
+    step: int
+    max_new_tokens: int
+
+    def complete(self, prompt: str, *, temperature: float, seed: int) -> list[tuple[str, str]]:
+        """(name, completion) of the start policy and of the trained one, with the same random numbers."""
+        return [(name, parts.complete(model, self, prompt, temperature=temperature, seed=seed))
+                for name, model in (("start", self.start), ("trained", self.policy))]

@@ -1,0 +1,95 @@
+"""One owner at a time, across processes and machines: a file with its owner and a heartbeat.
+
+No flock, which shared file systems lack. A lease whose owner died is taken over: at once when it was a process of this
+machine, else when its heartbeat is old.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+STALE_SECONDS = 60.0
+BEAT_SECONDS = 5.0
+
+
+@contextmanager
+def lease(path: Path, *, on_wait: Callable[[str], None]) -> Iterator[bool]:
+    """True for the one that holds it now. The others tell `on_wait` who does, wait here until it is free, and get False."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if not _take(path):
+        on_wait(owner(path))
+        while path.exists() and not stale(path):
+            time.sleep(0.2)
+        if path.exists():
+            _break(path)
+        yield False
+        return
+    done = threading.Event()
+    beat = threading.Thread(target=_beat, args=(path, done), daemon=True)
+    beat.start()
+    try:
+        yield True
+    finally:
+        done.set()
+        beat.join()
+        path.unlink(missing_ok=True)
+
+
+def owner(path: Path) -> str:
+    with suppress(OSError, ValueError, KeyError):
+        card = json.loads(path.read_text())
+        return f"process {card['pid']} on {card['host']}"
+    return "owner unknown"
+
+
+def stale(path: Path) -> bool:
+    """No heartbeat for a while; or the owner was a process of this machine and is gone."""
+    try:
+        if time.time() - path.stat().st_mtime > STALE_SECONDS:
+            return True
+        card = json.loads(path.read_text())
+        if card["host"] == socket.gethostname():
+            os.kill(card["pid"], 0)
+    except ProcessLookupError:
+        return True
+    except (OSError, ValueError, KeyError):
+        return False
+    return False
+
+
+def _take(path: Path) -> bool:
+    """Create the file with its content in one step: nobody ever reads half a card."""
+    card = path.with_name(f"{path.name}.{uuid.uuid4().hex[:8]}")
+    card.write_text(json.dumps({"host": socket.gethostname(), "pid": os.getpid()}))
+    try:
+        os.link(card, path)
+    except FileExistsError:
+        return False
+    finally:
+        card.unlink()
+    return True
+
+
+def _beat(path: Path, done: threading.Event) -> None:
+    while not done.wait(BEAT_SECONDS):
+        with suppress(OSError):
+            os.utime(path)
+
+
+def _break(path: Path) -> None:
+    """Move a dead owner's lease away; of several waiters one succeeds, the others find it gone."""
+    aside = path.with_name(f"{path.name}.{uuid.uuid4().hex[:8]}")
+    with suppress(FileNotFoundError):
+        path.rename(aside)
+        if not stale(aside):  # a new owner took it between the look and the rename: give it back
+            with suppress(FileExistsError):
+                os.link(aside, path)
+        aside.unlink(missing_ok=True)

@@ -1,0 +1,1 @@
+"""Policies, critics, the reference and reward heads."""

@@ -1,0 +1,54 @@
+"""A Llama small enough to learn to write on one processor core in about a minute."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from align_lab.data.movie_reviews import Reviews
+from align_lab.registry import checked, param, register, section
+
+if TYPE_CHECKING:
+    from align_lab.models.policy import Policy
+
+
+@checked
+@dataclass(frozen=True, kw_only=True)
+class Sft:
+    """Supervised fine-tuning from random weights: which optimiser steps, over how much text."""
+
+    epochs: float = param(2.5, "passes over the texts", above=0)
+    batch_tokens: int = param(1024, "tokens of one optimiser step", low=1)
+    matrix_lr: float = param(0.02, "peak learning rate of Muon, for the matrices", above=0)
+    vector_lr: float = param(4e-3, "peak learning rate of AdamW, for the embedding and the norms", above=0)
+    weight_decay: float = param(0.05, "of Muon", low=0)
+    warmup: float = param(0.05, "share of the steps in which the learning rates rise", low=0, high=1)
+    decay: float = param(0.6, "share of the steps in which the learning rates fall to 0", above=0, high=1)
+    seed: int = param(0, "of the start weights and of the order of the texts", low=0)
+
+
+@register("model", "tiny")
+@dataclass(frozen=True, kw_only=True)
+class Tiny:
+    """A tiny Llama that has learned to write like the texts."""
+
+    vocab: int = param(4096, "tokens of the byte-level vocabulary, at most", low=257)
+    width: int = param(128, "size of the hidden state", low=2)
+    layers: int = param(4, "transformer blocks", low=1)
+    heads: int = param(4, "attention heads", low=1)
+    kv_heads: int = param(4, "heads of keys and values", low=1)
+    mlp: int = param(352, "size of the inner layer of a block", low=1)
+    context: int = param(96, "longest sequence, prompt and completion together", low=2)
+    sft: Sft = section(Sft, "how it learns to write")
+
+    def build(self, folder: Path, reviews: Reviews) -> None:
+        """Train on the reviews' texts and write the policy and `metrics.json` (loss on held-out texts) into `folder`."""
+        from align_lab.train.sft import build_sft
+
+        build_sft(folder, self, texts=reviews.policy_texts(), held_out=[review.text for review in reviews.evaluation])
+
+    def load(self, folder: Path) -> Policy:
+        from align_lab.models.policy import load_policy
+
+        return load_policy(folder)

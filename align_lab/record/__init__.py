@@ -1,0 +1,1 @@
+"""What a run leaves behind: the run folder is the truth, the terminal is a view of it."""

@@ -1,0 +1,103 @@
+"""A run's folder, the truth about it: config, manifest, metrics, samples, status, checkpoints.
+
+Rows are appended and flushed one by one; everything else is replaced whole. After an interruption, rows newer than the
+checkpoint are dropped, so a continued run leaves the same rows as one that was never interrupted.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import socket
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from omegaconf import OmegaConf
+
+from align_lab import config
+from align_lab.errors import ConfigError
+from align_lab.files import read_lines, replacing, write_json, write_text
+from align_lab.record import metrics
+from align_lab.roles import role
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    path: Path
+
+    @classmethod
+    def create(cls, path: Path, values: Mapping[str, Any]) -> RunFolder:
+        """Open the folder of this config, new or to be continued. Raises ConfigError when it holds another config."""
+        known = path / "config.yaml"
+        if known.exists():
+            _refuse_other(path, read_config(path), values)
+        path.mkdir(parents=True, exist_ok=True)
+        write_text(known, OmegaConf.to_yaml(OmegaConf.create(dict(values))))
+        return cls(path)
+
+    def metrics(self) -> list[dict[str, Any]]:
+        return read_lines(self.path / "metrics.jsonl")
+
+    def samples(self) -> list[dict[str, Any]]:
+        return read_lines(self.path / "samples.jsonl")
+
+    def log(self, row: Mapping[str, float]) -> None:
+        metrics.check(row)
+        self._append("metrics.jsonl", [row])
+
+    def log_samples(self, rows: Iterable[Mapping[str, Any]]) -> None:
+        self._append("samples.jsonl", rows)
+
+    def _append(self, name: str, rows: Iterable[Mapping[str, Any]]) -> None:
+        with (self.path / name).open("a", encoding="utf-8") as file:
+            file.writelines(json.dumps(row) + "\n" for row in rows)
+
+    def rewind(self, step: int) -> None:
+        """Forget the rows after `step`: the steps that come will write them again."""
+        for name in ("metrics.jsonl", "samples.jsonl"):
+            path = self.path / name
+            if path.exists():
+                kept = [row for row in read_lines(path) if row["step"] <= step]
+                write_text(path, "".join(json.dumps(row) + "\n" for row in kept))
+
+    def status(self) -> dict[str, Any]:
+        path = self.path / "status.json"
+        return json.loads(path.read_text()) if path.exists() else {"state": "new"}
+
+    def set_status(self, state: str, **fields: Any) -> None:
+        """`state`: running, done, stopped or failed. Other fields: phase, step, steps, episode, error, ..."""
+        write_json(self.path / "status.json", {"state": state, "heartbeat": time.time(), "pid": os.getpid(),
+                                               "host": socket.gethostname(), **fields})
+
+    def write_manifest(self, manifest: Mapping[str, Any]) -> None:
+        write_json(self.path / "manifest.json", dict(manifest))
+
+    def finish(self) -> None:
+        """Compact the rows into metrics.parquet, which a comparison of many runs reads faster."""
+        import polars
+
+        with replacing(self.path / "metrics.parquet") as partial:
+            polars.DataFrame(self.metrics(), infer_schema_length=None).write_parquet(partial)
+
+    def forget(self) -> None:
+        """Remove what a start from nothing would write again."""
+        for name in ("metrics.jsonl", "samples.jsonl", "metrics.parquet"):
+            (self.path / name).unlink(missing_ok=True)
+        shutil.rmtree(self.path / "checkpoints", ignore_errors=True)
+
+
+def read_config(path: Path) -> dict[str, Any]:
+    return config.plain(OmegaConf.load(path / "config.yaml"))
+
+
+def _refuse_other(path: Path, known: Mapping[str, Any], values: Mapping[str, Any]) -> None:
+    before, now = dict(config.leaves(known)), dict(config.leaves(values))
+    other = [key for key in sorted({*before, *now}) if role(key) != "none" and before.get(key) != now.get(key)]
+    if other:
+        key = other[0]
+        raise ConfigError(f"the run folder {path} holds another config: {key} is {before.get(key)} there and {now.get(key)} here"
+                          f"{f' ({len(other) - 1} more fields differ)' if other[1:] else ''}. Move it away, or choose another study=...")

@@ -1,0 +1,72 @@
+"""What a comparison needs to know of a run beyond its config: code, versions, machine, hashes, what it has spent."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import json
+import os
+import platform
+import resource
+import subprocess
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from align_lab.paths import PACKAGE
+
+NUMERIC_ROOMS = ("equations", "algos", "models", "rewards", "rollout", "train", "data")
+PACKAGES = ("align_lab", "torch", "numpy", "tokenizers", "safetensors", "hydra-core", "omegaconf")
+
+
+def source_hash() -> str:
+    """Hash of the rooms whose code decides results."""
+    digest = hashlib.sha256()
+    for room in NUMERIC_ROOMS:
+        for file in sorted((PACKAGE / room).rglob("*.py")):
+            digest.update(str(file.relative_to(PACKAGE)).encode() + file.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def code() -> dict[str, Any]:
+    """Commit, and a hash of what is not committed, where the package lies in a git checkout."""
+    def git(*args: str) -> str:
+        return subprocess.run(["git", "-C", str(PACKAGE), *args], capture_output=True, text=True, check=True, timeout=20).stdout
+
+    try:
+        commit, diff = git("rev-parse", "HEAD").strip(), git("diff", "HEAD", "--", ".")
+    except (OSError, subprocess.SubprocessError):
+        return {"commit": None, "dirty_diff": None}
+    return {"commit": commit, "dirty_diff": hashlib.sha256(diff.encode()).hexdigest()[:16] if diff else None}
+
+
+def versions() -> dict[str, str]:
+    found = {"python": platform.python_version()}
+    for name in PACKAGES:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def machine() -> dict[str, Any]:
+    names = [line.split(":", 1)[1].strip() for line in _lines("/proc/cpuinfo") if line.startswith("model name")]
+    return {"host": platform.node(), "system": platform.platform(), "cpu": names[0] if names else platform.processor(),
+            "cores": os.cpu_count(), "slurm_job": os.environ.get("SLURM_JOB_ID")}
+
+
+def peak_memory() -> float:
+    """Largest resident memory of this process so far, GiB."""
+    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20, 3)
+
+
+def texts_hash(texts: Iterable[str]) -> str:
+    return hashlib.sha256(json.dumps(list(texts)).encode()).hexdigest()[:16]
+
+
+def _lines(path: str) -> list[str]:
+    try:
+        return Path(path).read_text().splitlines()
+    except OSError:
+        return []

@@ -1,0 +1,111 @@
+"""A reward model: a policy's body, its states averaged over the text, a linear head; and a weight for every word and word pair.
+
+    r(text) = (w · mean_t h_t + Σ_{g ∈ grams} v_g / √|grams| - centre) / scale
+
+The words' weights let a tiny body keep what a bag of words knows. Mean pooling instead of the last state: +1 point (FACTS of this
+task: last token 66.9 %, mean 67.9 %). 0 is an average human review of the training half, 1 is one standard deviation better.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import zlib
+from collections.abc import Sequence
+from itertools import pairwise
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from tokenizers import Tokenizer
+from torch import Tensor, nn
+
+from align_lab.errors import DataError
+from align_lab.models.llama import Llama, LlamaConfig
+from align_lab.models.tokenizer import encode
+from align_lab.rewards.base import Score
+
+GRAMS = 1 << 16  # rows of the table of hashed words and word pairs
+ROWS = 16  # texts scored together, sorted by length
+
+
+class RewardModel(nn.Module):
+    """Token ids and grams -> one number a text."""
+
+    centre: Tensor
+    scale: Tensor
+
+    def __init__(self, body: Llama, *, dropout: float = 0.0) -> None:
+        super().__init__()
+        self.body = body
+        self.head = nn.Linear(body.config.width, 1, bias=False)
+        self.words = nn.EmbeddingBag(GRAMS, 1, mode="sum")
+        self.dropout = dropout
+        nn.init.zeros_(self.head.weight)
+        nn.init.zeros_(self.words.weight)
+        self.register_buffer("centre", torch.zeros(()))
+        self.register_buffer("scale", torch.ones(()))
+
+    def forward(self, ids: Tensor, mask: Tensor, grams: Sequence[Sequence[int]]) -> Tensor:
+        """ids [B L] padded on the right, mask [B L], hashed grams of each text -> r [B]."""
+        hidden = self.body.hidden(ids)
+        pooled = torch.einsum("bld,bl->bd", hidden, mask.to(hidden)) / mask.sum(1, keepdim=True)
+        found = self.head(F.dropout(pooled, self.dropout, self.training)).squeeze(-1) + self._words(grams)
+        return (found - self.centre) / self.scale
+
+    def _words(self, grams: Sequence[Sequence[int]]) -> Tensor:
+        counts = torch.tensor([len(found) for found in grams])
+        weights = (counts ** -0.5).repeat_interleave(counts).to(self.words.weight)
+        flat = torch.tensor([gram for found in grams for gram in found])
+        return self.words(flat, counts.cumsum(0) - counts, per_sample_weights=weights).squeeze(-1)
+
+
+def hashed_grams(text: str) -> list[int]:
+    """Rows of the *set* of words and word pairs of a text; the text's start and end count as words."""
+    words = ["<", *re.findall(r"[\w']+|[.,!?;:]", text.casefold()), ">"]
+    return sorted({zlib.crc32(gram.encode()) % GRAMS for gram in (*words, *map(" ".join, pairwise(words)))})
+
+
+class LearnedReward:
+    """A trained reward model with its tokenizer: text in, score out."""
+
+    def __init__(self, model: RewardModel, tokenizer: Tokenizer) -> None:
+        self.model, self.tokenizer = model.eval(), tokenizer
+
+    def score(self, prompts: Sequence[str], responses: Sequence[str]) -> Score:
+        """Score prompt and response as one text that has ended."""
+        texts = [prompt + response for prompt, response in zip(prompts, responses, strict=True)]
+        return Score(total=self.rate(texts).tolist())
+
+    @torch.inference_mode()
+    def rate(self, texts: Sequence[str]) -> Tensor:
+        """Scores of whole texts, [N]."""
+        from align_lab.train.sft import collate
+
+        tokens = encode(self.tokenizer, texts, longest=self.model.body.config.context)
+        order = sorted(range(len(texts)), key=lambda row: len(tokens[row]))
+        found = torch.zeros(len(texts))
+        for start in range(0, len(order), ROWS):
+            rows = order[start : start + ROWS]
+            found[rows] = self.model(*collate([tokens[row] for row in rows]), [hashed_grams(texts[row]) for row in rows])
+        return found
+
+
+def save_reward(reward: LearnedReward, folder: Path) -> None:
+    """Write `reward.safetensors`, `reward.json` and `tokenizer.json`."""
+    state = {name: value.contiguous() for name, value in reward.model.state_dict().items()}
+    save_file(state, folder / "reward.safetensors")
+    (folder / "reward.json").write_text(json.dumps(vars(reward.model.body.config)))
+    reward.tokenizer.save(str(folder / "tokenizer.json"))
+
+
+def load_reward(folder: Path) -> LearnedReward:
+    """Read what `save_reward` wrote. Raises DataError when it is not whole."""
+    try:
+        model = RewardModel(Llama(LlamaConfig(**json.loads((folder / "reward.json").read_text()))))
+        model.load_state_dict(load_file(folder / "reward.safetensors"))
+        return LearnedReward(model, Tokenizer.from_str((folder / "tokenizer.json").read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError, RuntimeError, SafetensorError) as error:
+        raise DataError(f"{folder} does not hold a reward model ({error}). Remove it, it will be built again: rm -r {folder}") from error

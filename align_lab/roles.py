@@ -1,0 +1,25 @@
+"""What a field of the config means for a comparison."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+Role = Literal["setting", "recipe", "budget", "none"]
+
+ROLES: tuple[tuple[str, Role], ...] = (  # the first prefix that fits decides
+    ("study", "none"),
+    ("plugins", "none"),
+    ("record", "none"),
+    ("hardware.placement", "none"),
+    ("algo", "recipe"),
+    ("train.steps", "budget"),
+    ("train.budget", "budget"),
+    ("train.micro_batch", "none"),  # memory only
+    ("train", "recipe"),
+    ("", "setting"),
+)
+
+
+def role(key: str) -> Role:
+    """setting: must be equal between arms; recipe: may differ, is listed; budget: is charged; none: cannot change a result."""
+    return next(role for prefix, role in ROLES if not prefix or key == prefix or key.startswith(f"{prefix}."))

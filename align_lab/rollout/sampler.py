@@ -1,0 +1,38 @@
+"""What every sampler takes and gives, and the random numbers it uses."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True, kw_only=True)
+class Samples:
+    """Completions of B rows. After its end a row holds the end token, mask False and log-probability 0."""
+
+    tokens: Tensor  # [B T] int64
+    mask: Tensor  # [B T] bool; the end token counts
+    logp: Tensor  # [B T] at the sampling temperature, under the whole (untruncated) distribution
+    ended: Tensor  # [B] bool: the row wrote the end token
+
+
+class Sampler(Protocol):
+    """Completes left-padded prompts [B S] with T tokens, one uniform number [B T] a token."""
+
+    def __call__(self, model: Any, prompts: Tensor, pad: Tensor | None, *, uniforms: Tensor, temperature: float = 1.0,
+                 top_p: float = 1.0, eos: int | None = None) -> Samples: ...
+
+
+def uniforms(seed: int, step: int, prompts: Sequence[int], samples: int, tokens: int) -> Tensor:
+    """Numbers in [0, 1) for `samples` completions of each prompt, [P·G T], rows prompt by prompt.
+
+    A row is a function of (seed, step, prompt, sample) alone: neither batch layout nor the number of processes matters.
+    """
+    rows = [np.random.default_rng([seed, step, int(prompt), sample]).random(tokens, dtype=np.float32)
+            for prompt in prompts for sample in range(samples)]
+    return torch.from_numpy(np.stack(rows)) if rows else torch.empty(0, tokens)

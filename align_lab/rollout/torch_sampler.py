@@ -1,0 +1,97 @@
+"""Sampling in plain torch with a KV cache, by inverting the cumulative distribution at one uniform number a token."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from align_lab.models.llama import Llama
+from align_lab.rollout.sampler import Samples
+
+WORTH = 0.85  # rows that have ended leave the batch when at most this share is left: leaving copies the cache
+
+
+def sample(model: Llama, prompts: Tensor, pad: Tensor | None, *, uniforms: Tensor, temperature: float = 1.0,
+           top_p: float = 1.0, eos: int | None = None) -> Samples:
+    """Complete prompts [B S], padded on the left by pad [B] columns, with uniforms [B T] -> T tokens a row.
+
+    `temperature` 0 takes the likeliest token, with its log-probability at temperature 1. `top_p` keeps the likeliest
+    tokens that together reach this mass (arXiv 1904.09751). A row ends after `eos`, and leaves the batch.
+    """
+    with torch.inference_mode():
+        found = _sample(model, prompts, pad, uniforms, temperature, top_p, eos)
+    tokens, mask, logp = (x.clone() for x in found)  # plain tensors, which autograd may keep
+    ended = torch.zeros_like(mask[:, 0]) if eos is None else (mask & (tokens == eos)).any(-1)
+    return Samples(tokens=tokens, mask=mask, logp=logp, ended=ended)
+
+
+def _sample(model: Llama, prompts: Tensor, pad: Tensor | None, uniforms: Tensor, temperature: float, top_p: float,
+            eos: int | None) -> tuple[Tensor, Tensor, Tensor]:
+    (B, S), T = prompts.shape, uniforms.shape[1]
+    tokens = prompts.new_full((B, T), 0 if eos is None else eos)
+    logp, uniforms = model.head.new_zeros(B, T), uniforms.to(model.head)
+    mask = torch.zeros(B, T, dtype=torch.bool, device=prompts.device)
+    cache, column = model.new_cache(B, S + T), prompts
+    rows = torch.arange(B, device=prompts.device)  # of the batch, those still computed
+    alive = torch.ones_like(rows, dtype=torch.bool)  # of these, the ones still being written
+    for t in range(T):
+        hidden = model.step(column, cache, pad)
+        token, logp_t = pick(hidden @ model.head.t(), uniforms[rows, t], temperature=temperature, top_p=top_p)
+        if eos is not None:
+            token, logp_t = token.where(alive, eos), logp_t.where(alive, 0)
+        tokens[rows, t], logp[rows, t], mask[rows, t] = token, logp_t, alive
+        if eos is not None:
+            alive = alive & (token != eos)
+            left = int(alive.sum())
+            if not left:
+                break
+            if left <= WORTH * len(rows):
+                cache.keep(alive)
+                rows, token, pad, alive = rows[alive], token[alive], None if pad is None else pad[alive], alive[alive]
+        column = token[:, None]
+    return tokens, mask, logp
+
+
+def pick(logits: Tensor, uniform: Tensor, *, temperature: float, top_p: float) -> tuple[Tensor, Tensor]:
+    """logits [B V], which are overwritten, and uniform [B] -> token [B] and its log-probability [B]."""
+    if temperature == 0:
+        best = logits.max(-1)
+        return best.indices, best.values - logits.logsumexp(-1)
+    z = logits if temperature == 1 else logits.div_(temperature)
+    weight = z.sub_(z.amax(-1, keepdim=True)).exp_()
+    token = invert(weight if top_p >= 1 else nucleus(weight, top_p), uniform)
+    return token, (weight.gather(-1, token[:, None]).squeeze(-1) / weight.sum(-1)).log_()
+
+
+def nucleus(weight: Tensor, top_p: float) -> Tensor:
+    """Unnormalised probabilities [B V], 0 outside the smallest set of the likeliest whose share reaches top_p."""
+    ordered, order = weight.sort(dim=-1, descending=True, stable=True)
+    before = ordered.cumsum(-1) - ordered
+    kept = ordered.where(before < top_p * weight.sum(-1, keepdim=True), 0)
+    return torch.zeros_like(weight).scatter_(-1, order, kept)
+
+
+def invert(weight: Tensor, uniform: Tensor) -> Tensor:
+    """The first token whose cumulative weight exceeds uniform·Σ weight, [B]: never one of weight 0.
+
+    First the block of about √V tokens, then the token in it: only sums of blocks are accumulated.
+    """
+    B, V = weight.shape
+    size = 1 << (V.bit_length() // 2)
+    if V % size:
+        weight = F.pad(weight, (0, -V % size))
+    blocks = weight.view(B, -1, size)
+    ends = blocks.sum(-1).cumsum(-1)
+    block, rest = _first_above(ends, uniform * ends[:, -1])
+    inside, _ = _first_above(blocks[torch.arange(B, device=weight.device), block].cumsum(-1), rest)
+    return block * size + inside
+
+
+def _first_above(ends: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+    """The first of the increasing ends [B n] above the target [B], and what the target exceeds the one before by."""
+    last = ends[:, -1]
+    target = torch.minimum(target, torch.nextafter(last, torch.zeros_like(last)))[:, None]
+    index = torch.searchsorted(ends, target, right=True).clamp_(max=ends.shape[1] - 1)  # the clamp is for NaN
+    before = ends.gather(-1, (index - 1).clamp_(min=0)).where(index > 0, 0)
+    return index.squeeze(1), (target - before).squeeze(1)

@@ -1,0 +1,96 @@
+"""What a run starts from, as recipes: data, start policy, reward, gold judge, preference pairs. Nothing is built here.
+
+Each is an artefact, built once and shared by every run whose recipe is the same. A build imports what it needs when it is called.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from align_lab import registry
+from align_lab.artefacts import Recipe
+from align_lab.config import RunConfig
+from align_lab.settings import Preferences, Sampling
+
+VERSION = {"data": 1, "sft": 1, "reward_model": 1, "gold": 1, "preferences": 1}  # raise one when its stage computes something else
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stages:
+    """`reward` is None for a reward that needs no training, `pairs` for an algorithm that samples its own experience."""
+
+    data: Recipe
+    policy: Recipe
+    gold: Recipe
+    reward: Recipe | None
+    pairs: Recipe | None
+
+    def named(self) -> dict[str, Recipe]:
+        return {f.name: recipe for f in dataclasses.fields(self) if (recipe := getattr(self, f.name)) is not None}
+
+
+def stages(cfg: RunConfig) -> Stages:
+    """The stages of one run, from its config alone."""
+    data = data_stage(cfg["data"])
+    policy = policy_stage(cfg["model"], data)
+    reward = reward_stage(cfg["reward"], data)
+    needs = registry.build("algo", cfg["algo"]).needs
+    pairs = preference_stage(cfg, data, policy, reward) if needs.experience == "pairs" else None
+    return Stages(data=data, policy=policy, gold=gold_stage(data), reward=reward, pairs=pairs)
+
+
+def data_stage(values: Mapping[str, Any]) -> Recipe:
+    data = registry.build("data", values)
+    return _recipe("data", values, lambda folder, inputs: data.build(folder))
+
+
+def policy_stage(values: Mapping[str, Any], data: Recipe) -> Recipe:
+    model = registry.build("model", values)
+    return _recipe("sft", values, lambda folder, inputs: model.build(folder, _load(data, inputs[0])), data)
+
+
+def reward_stage(values: Mapping[str, Any], data: Recipe) -> Recipe | None:
+    """A reward model grows from the tiny language model, whatever policy is trained: it reads text."""
+    reward = registry.build("reward", values)
+    if not hasattr(reward, "build"):
+        return None
+    body = policy_stage({"name": "tiny", **dataclasses.asdict(registry.lookup("model", "tiny")())}, data)
+    return _recipe("reward_model", values, lambda folder, inputs: reward.build(folder, _load(data, inputs[0]), inputs[1]), data, body)
+
+
+def gold_stage(data: Recipe) -> Recipe:
+    def build(folder: Path, inputs: list[Path]) -> None:
+        from align_lab.rewards.gold import build_gold
+
+        reviews = _load(data, inputs[0])
+        build_gold(folder, reviews.gold, reviews.evaluation)
+
+    return _recipe("gold", {}, build, data)
+
+
+def preference_stage(cfg: RunConfig, data: Recipe, policy: Recipe, reward: Recipe | None) -> Recipe:
+    def build(folder: Path, inputs: list[Path]) -> None:
+        from align_lab.train.preferences import build_pairs
+        from align_lab.train.prompts import Prompts
+
+        start = registry.build("model", cfg["model"]).load(inputs[1])
+        sampling = registry.construct(Sampling, cfg["sampling"])
+        build_pairs(folder, registry.construct(Preferences, cfg["preferences"]), policy=start, sampling=sampling,
+                    prompts=Prompts.of(start, _load(data, inputs[0]).training_prompts(), sampling),
+                    reward=registry.build("reward", cfg["reward"]).load(inputs[2] if reward else None))
+
+    settings = {name: cfg[name] for name in ("preferences", "sampling", "reward")}
+    return _recipe("preferences", settings, build, data, policy, *([reward] if reward else []))
+
+
+def _recipe(kind: str, settings: Mapping[str, Any], build: Any, *inputs: Recipe) -> Recipe:
+    return Recipe(kind=kind, settings={**settings, "version": VERSION[kind]}, build=build, inputs=inputs)
+
+
+def _load(data: Recipe, folder: Path) -> Any:
+    values = {key: value for key, value in data.settings.items() if key != "version"}
+    return registry.build("data", values).load(folder)

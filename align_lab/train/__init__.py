@@ -1,0 +1,1 @@
+"""The loop, one for all algorithms, and the stages that come before it."""

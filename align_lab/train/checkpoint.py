@@ -1,0 +1,74 @@
+"""Everything that a run needs to go on, saved whole or not at all, and checked when it is read."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from align_lab.errors import DataError
+from align_lab.files import publishing, write_json
+
+_FOLDER = re.compile(r"step-(\d{6,})")
+
+
+@dataclass(frozen=True)
+class Checkpoints:
+    """`step-000010/` holds `state.pt` and `card.json` (its hash); `best.json` names the best step, which is never pruned."""
+
+    root: Path
+
+    def save(self, step: int, state: dict[str, Any], *, keep: int) -> None:
+        """Save the state after `step`, then prune all but the newest `keep` and the best."""
+        with publishing(self.root / f"step-{step:06d}") as folder:
+            torch.save(state, folder / "state.pt")
+            write_json(folder / "card.json", {"step": step, "sha256": _sha256(folder / "state.pt")})
+        spared = {*self.steps()[-keep:], self.best()}
+        for old in self.steps():
+            if old not in spared:
+                shutil.rmtree(self.root / f"step-{old:06d}", ignore_errors=True)
+
+    def steps(self) -> list[int]:
+        found = [_FOLDER.fullmatch(folder.name) for folder in self.root.glob("step-*")]
+        return sorted(int(match[1]) for match in found if match)
+
+    def best(self) -> int | None:
+        path = self.root / "best.json"
+        return json.loads(path.read_text())["step"] if path.exists() else None
+
+    def mark_best(self, step: int, score: float) -> None:
+        self.root.mkdir(parents=True, exist_ok=True)
+        write_json(self.root / "best.json", {"step": step, "eval/score": score})
+
+    def load(self, step: int) -> dict[str, Any]:
+        """The state after `step`. Raises DataError when it is missing, cut short or changed."""
+        folder = self.root / f"step-{step:06d}"
+        try:
+            whole = json.loads((folder / "card.json").read_text())["sha256"] == _sha256(folder / "state.pt")
+        except (OSError, ValueError, KeyError):
+            whole = False
+        if not whole:
+            raise DataError(f"the checkpoint {folder} is damaged: its content is not what was saved. Remove it to go on from "
+                            f"an earlier one: rm -r {folder}")
+        return torch.load(folder / "state.pt", map_location="cpu", weights_only=True)
+
+    def latest(self, notice: Callable[[str], None]) -> tuple[int, dict[str, Any]] | None:
+        """The newest state that is whole; damaged newer ones are said and passed over. None when there is none."""
+        for step in reversed(self.steps()):
+            try:
+                return step, self.load(step)
+            except DataError as damaged:
+                notice(f"{damaged}. Going on from an earlier state")
+        return None
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

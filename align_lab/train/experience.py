@@ -1,0 +1,141 @@
+"""Where experience comes from: completions sampled and scored in the loop, or a set of preference pairs.
+
+Both give whole groups: pairs are groups of two, chosen first.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from align_lab.settings import Sampling
+from align_lab.models.llama import Llama
+from align_lab.models.logp import response_logps
+from align_lab.rewards.base import Reward, check
+from align_lab.rollout.sampler import Samples, uniforms
+from align_lab.rollout.torch_sampler import sample
+from align_lab.train.learner import Learner
+from align_lab.train.parallel import World
+from align_lab.train.prompts import Prompts
+from align_lab.train.update import Experience, left_padding, permutation
+from align_lab.types import Needs, Rollout
+
+
+@dataclass(frozen=True, kw_only=True)
+class Collected:
+    """Experience of one step, over all processes, and what it is charged."""
+
+    experience: Experience
+    episodes: int  # completions sampled and scored
+    tokens: int  # tokens generated
+    ended: int  # completions that ended by themselves
+    seconds: dict[str, float]
+
+
+class Source(Protocol):
+    def collect(self, step: int) -> Collected: ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rollouts:
+    """Samples `group_size` completions of each of the step's prompts from the policy as it is, and scores them."""
+
+    learner: Learner
+    prompts: Prompts
+    reward: Reward
+    sampling: Sampling
+    needs: Needs
+    seed: int
+    reference: Llama | None = None
+    world: World = World()
+
+    def collect(self, step: int) -> Collected:
+        plan = self.learner.plan
+        began = time.perf_counter()
+        mine = self.world.share(draw(len(self.prompts), plan.prompts_per_step, step, self.seed))
+        ids, pad = self.prompts.batch(mine.tolist(), repeat=plan.group_size, least=self.world.most(self.prompts.width(mine.tolist())))
+        numbers = uniforms(self.seed, step, mine.tolist(), plan.group_size, self.sampling.max_new_tokens)
+        samples = sample(self.learner.policy, ids, left_padding(pad), uniforms=numbers, temperature=self.sampling.temperature,
+                         top_p=self.sampling.top_p, eos=self.prompts.eos)
+        sampled = time.perf_counter()
+        score = self._score(mine.tolist(), samples)
+        part = self._experience(torch.cat([ids, samples.tokens], 1), pad, samples, score, len(mine))
+        whole = trim(self.world.gather(part))
+        mask = whole.rollout.mask
+        ended = self.world.total(int(samples.ended.sum()))
+        return Collected(experience=whole, episodes=mask.shape[0] * mask.shape[1], tokens=int(mask.sum()), ended=ended,
+                         seconds={"time/rollout": sampled - began, "time/score": time.perf_counter() - sampled})
+
+    def _score(self, prompts: Sequence[int], samples: Samples) -> Tensor:
+        """Scores [B], by the one rule for all algorithms: a completion that was cut off loses `missing_eos_penalty`."""
+        texts = self.prompts.completions(samples)
+        asked = [self.prompts.texts[i] for i in prompts for _ in range(self.learner.plan.group_size)]
+        score = torch.as_tensor(check(self.reward.score(asked, texts), texts)).to(samples.logp)
+        return score - self.sampling.missing_eos_penalty * ~samples.ended
+
+    @torch.no_grad()
+    def _experience(self, ids: Tensor, pad: Tensor, samples: Samples, score: Tensor, count: int) -> Experience:
+        def group(flat: Tensor) -> Tensor:
+            return flat.view(count, -1, *flat.shape[1:])
+
+        rollout = Rollout(mask=group(samples.mask), score=group(score), logp_old=group(samples.logp))
+        if self.needs.reference:
+            assert self.reference is not None
+            logp = response_logps(self.reference, ids, left_padding(pad), samples.mask, temperature=self.sampling.temperature)
+            rollout = replace(rollout, logp_ref=group(logp))
+        if self.learner.critic is not None:
+            value = self.learner.critic(ids, left_padding(pad), samples.mask.shape[1]) * samples.mask
+            rollout = replace(rollout, value=group(value))
+        return Experience(ids=group(ids), pad=group(pad), rollout=rollout)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pairs:
+    """Batches of a preference set, as many sequences a step as a rollout has. A pair is charged the first time it is used."""
+
+    experience: Experience  # all N pairs: [N 2 S+T]
+    episodes: int  # completions sampled and scored for all N pairs
+    tokens: int  # tokens generated for all N pairs
+    pairs_per_step: int
+    seed: int
+
+    def collect(self, step: int) -> Collected:
+        total = len(self.experience.ids)
+        rows = draw(total, self.pairs_per_step, step, self.seed)
+        new = max(0, min(self.pairs_per_step, total - step * self.pairs_per_step))
+        whole = trim(self.experience.take(rows))
+        share = new / total
+        return Collected(experience=whole, episodes=round(self.episodes * share), tokens=round(self.tokens * share),
+                         ended=0, seconds={})
+
+
+def draw(total: int, count: int, step: int, seed: int) -> Tensor:
+    """Which `count` of `total` items step `step` uses: consecutive parts of one shuffle after the other, [count]."""
+    first, last = step * count, (step + 1) * count - 1
+    shuffles = torch.cat([permutation(total, seed, epoch) for epoch in range(first // total, last // total + 1)])
+    start = first - first // total * total
+    return shuffles[start : start + count]
+
+
+def trim(experience: Experience) -> Experience:
+    """Cut the columns that no completion reaches and those that are padding everywhere."""
+    rollout = experience.rollout
+    T = rollout.mask.shape[-1]
+    used = _last(rollout.mask)
+    left = int(experience.pad.min())
+    fields = {name: getattr(rollout, name) for name in ("mask", "logp_old", "logp_ref", "value")}
+    short = {name: None if value is None else value[..., :used] for name, value in fields.items()}
+    return Experience(ids=experience.ids[..., left : experience.ids.shape[-1] - (T - used)], pad=experience.pad - left,
+                      rollout=replace(rollout, **short))
+
+
+def _last(mask: Tensor) -> int:
+    """Columns up to the last one that counts anywhere, at least one."""
+    columns = mask.flatten(0, -2).any(0).nonzero()
+    return int(columns.max()) + 1 if len(columns) else 1
+

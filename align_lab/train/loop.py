@@ -1,0 +1,165 @@
+"""THE loop, one for all algorithms: collect, judge, update, log; evaluate and save when it is time.
+
+It never asks for an algorithm's name: what an algorithm needs, it declares.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import torch
+
+from align_lab.errors import Stopped
+from align_lab.train.evaluate import Evaluator, summary
+from align_lab.train.experience import Collected, Source
+from align_lab.train.learner import Learner, schedule
+from align_lab.train.parallel import World
+from align_lab.train.recipe import Train
+from align_lab.train.update import Pretrain, update
+from align_lab.types import Advantage, Algorithm, State
+
+
+class Journal(Protocol):
+    """Where the loop writes: the run folder and whatever else listens."""
+
+    def log(self, row: Mapping[str, float]) -> None: ...
+    def log_samples(self, rows: Sequence[Mapping[str, Any]]) -> None: ...
+    def save(self, step: int, state: dict[str, Any], *, best: float | None = None) -> None: ...
+
+
+@dataclass
+class Progress:
+    """Where a run is. Everything here is checkpointed."""
+
+    step: int = 0
+    episode: int = 0
+    tokens: int = 0
+    flops: float = 0.0
+    seconds: float = 0.0
+    best_score: float | None = None
+
+
+@dataclass(kw_only=True)
+class Loop:
+    """The parts of a run, put together by `align_lab.experiment`."""
+
+    algo: Algorithm
+    learner: Learner
+    source: Source
+    evaluate: Evaluator
+    journal: Journal
+    seed: int
+    evaluate_every: int
+    save_every: int
+    pretrain: Callable[[int], Pretrain] | None = None
+    start_rows: Sequence[Mapping[str, Any]] = ()  # the start policy's evaluation
+    should_stop: Callable[[], bool] = lambda: False
+    world: World = World()
+    state: State = ()
+    progress: Progress = field(default_factory=Progress)
+
+    @property
+    def plan(self) -> Train:
+        return self.learner.plan
+
+    def run(self) -> None:
+        """Train to the end of the steps or of the budget. Raises Stopped, after saving, when asked to stop."""
+        if self.progress.best_score is None:
+            self._first()
+        while not self.done():
+            if self.should_stop():
+                self.journal.save(self.progress.step, self.state_dict())
+                raise Stopped(f"stopped after step {self.progress.step} and saved. Run the same command again to continue")
+            row = self.advance()
+            last = self.done()
+            if last or self.progress.step % self.evaluate_every == 0:
+                row |= self._evaluate()
+            self.journal.log(row)
+            best = self._best_now(row)
+            if last or best is not None or self.progress.step % self.save_every == 0:
+                self.journal.save(self.progress.step, self.state_dict(), best=best)
+
+    def done(self) -> bool:
+        budget, now = self.plan.budget, self.progress
+        spent = ((budget.episodes, now.episode), (budget.tokens, now.tokens), (budget.seconds, now.seconds))
+        return now.step >= self.plan.steps or any(limit is not None and used >= limit for limit, used in spent)
+
+    def advance(self) -> dict[str, float]:
+        """One step: experience, advantages, updates. Returns its row of metrics."""
+        began, cpu, step = time.perf_counter(), time.process_time(), self.progress.step
+        collected = self.source.collect(step)
+        with torch.no_grad():
+            advantage, self.state = self.algo.advantages(collected.experience.rollout, self.state)
+        critic = self.algo.needs.critic
+        losses = update(self.learner, self.algo, collected.experience, advantage, step=step, seed=self.seed, world=self.world,
+                        pretrain=self.pretrain(step) if self.pretrain else None,
+                        train_policy=critic is None or step >= critic.pretrain_steps)
+        seconds = time.perf_counter() - began
+        now = self.progress
+        now.step, now.episode, now.tokens = step + 1, now.episode + collected.episodes, now.tokens + collected.tokens
+        now.seconds += seconds
+        now.flops += self._flops(collected)
+        spent = sum(collected.seconds.values())
+        return self._counts() | describe(collected, advantage) | losses | {"lr": self.plan.lr * schedule(self.plan, step)} | {
+            **collected.seconds, "time/update": seconds - spent, "time/step": seconds, "time/elapsed": now.seconds,
+            "time/cpu": time.process_time() - cpu, "time/samples_per_second": collected.experience.rollout.score.numel() / seconds}
+
+    def _first(self) -> None:
+        """Judge the start policy, then save, so that a run always has a state to go back to."""
+        self.state = self.algo.init_state()
+        row = self._counts() | self._evaluate()
+        best = self._best_now(row)
+        self.journal.log(row)
+        self.journal.save(0, self.state_dict(), best=best)
+
+    def _counts(self) -> dict[str, float]:
+        now = self.progress
+        return {"step": now.step, "episode": now.episode, "budget/tokens": now.tokens, "budget/labels": now.episode,
+                "budget/flops": now.flops}
+
+    def _flops(self, collected: Collected) -> float:
+        """2 a parameter and token forward, 4 backward (arXiv 2001.08361): generation charged, scoring models, and updates."""
+        seen = collected.experience.seen_tokens()
+        policy, critic = count(self.learner.policy), count(self.learner.critic)
+        reference = policy if self.algo.needs.reference and self.algo.needs.experience == "rollouts" else 0
+        return 2 * policy * collected.tokens + 2 * (reference + critic) * seen + 6 * (policy + critic) * seen * self.plan.epochs
+
+    def _evaluate(self) -> dict[str, float]:
+        rows = self.evaluate(self.learner.policy, step=self.progress.step, start=self.start_rows)
+        self.start_rows = self.start_rows or rows
+        self.journal.log_samples(rows)
+        return summary(rows)
+
+    def _best_now(self, row: Mapping[str, float]) -> float | None:
+        """The score, if this row holds an evaluation that is better than all before."""
+        score, now = row.get("eval/score"), self.progress
+        if score is None or (now.best_score is not None and score <= now.best_score):
+            return None
+        now.best_score = score
+        return score
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"learner": self.learner.state_dict(), "algo": self.state, "progress": dict(vars(self.progress))}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self.learner.load_state_dict(state["learner"])
+        self.state, self.progress = state["algo"], Progress(**state["progress"])
+
+
+def count(model: torch.nn.Module | None) -> int:
+    return 0 if model is None else sum(p.numel() for p in model.parameters())
+
+
+def describe(collected: Collected, advantage: Advantage) -> dict[str, float]:
+    """What can be said of a step's experience whatever the algorithm."""
+    rollout = collected.experience.rollout
+    lengths = rollout.mask.sum(-1).to(rollout.logp_old)
+    row = {"objective/scores": rollout.score.mean(), "objective/entropy": -(rollout.logp_old * rollout.mask).sum(-1).mean(),
+           "completions/mean_length": lengths.mean(), "completions/min_length": lengths.min(),
+           "completions/max_length": lengths.max(), **advantage.metrics}
+    if rollout.logp_ref is not None:
+        row["objective/kl"] = ((rollout.logp_old - rollout.logp_ref) * rollout.mask).sum(-1).mean()
+    return {name: float(value) for name, value in row.items()} | {"val/num_eos_tokens": float(collected.ended)}

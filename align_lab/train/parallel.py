@@ -1,0 +1,79 @@
+"""Several processes that act as one: rollouts are gathered, gradients summed, so the update is that of one process."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+Record = TypeVar("Record")
+
+
+@dataclass(frozen=True, kw_only=True)
+class World:
+    """`size` processes of which this is number `rank`. Alone, every method returns what it was given."""
+
+    rank: int = 0
+    size: int = 1
+
+    @classmethod
+    def current(cls) -> World:
+        """The torch.distributed group that this process has joined, or a world of its own."""
+        if dist.is_available() and dist.is_initialized():
+            return cls(rank=dist.get_rank(), size=dist.get_world_size())
+        return cls()
+
+    def share(self, items: Tensor) -> Tensor:
+        """This process' part of items [N]: as many as the others', one more or less; in rank order they are the whole."""
+        return items.tensor_split(self.size)[self.rank]
+
+    def gather(self, record: Record) -> Record:
+        """Join the processes' dataclasses of tensors along their first axis, in rank order; numbers are added up."""
+        if self.size == 1:
+            return record
+        assert dataclasses.is_dataclass(record) and not isinstance(record, type)
+        values = {f.name: getattr(record, f.name) for f in dataclasses.fields(record)}
+        return type(record)(**{name: self._gather_value(value) for name, value in values.items()})  # type: ignore[return-value]
+
+    def _gather_value(self, value: Any) -> Any:
+        if isinstance(value, Tensor):
+            return self._gather_tensor(value)
+        if dataclasses.is_dataclass(value):
+            return self.gather(value)
+        if value is None:
+            return None
+        everyone: list[Any] = [None] * self.size
+        dist.all_gather_object(everyone, value)
+        return sum(everyone[1:], start=everyone[0])
+
+    def _gather_tensor(self, value: Tensor) -> Tensor:
+        everyone: list[Any] = [None] * self.size
+        dist.all_gather_object(everyone, value)
+        return torch.cat(everyone)
+
+    def total(self, value: int) -> int:
+        """The sum of the processes' numbers."""
+        return int(self._gather_value(value)) if self.size > 1 else value
+
+    def most(self, value: int) -> int:
+        """The largest of the processes' numbers."""
+        if self.size == 1:
+            return value
+        number = torch.tensor(value)
+        dist.all_reduce(number, dist.ReduceOp.MAX)
+        return int(number)
+
+    def sum_(self, tensors: Iterable[Tensor]) -> None:
+        """Add the processes' tensors up, in place, in one message."""
+        tensors = list(tensors)
+        if self.size == 1 or not tensors:
+            return
+        flat = torch.cat([tensor.reshape(-1) for tensor in tensors])
+        dist.all_reduce(flat)
+        for tensor, part in zip(tensors, flat.split([t.numel() for t in tensors]), strict=True):
+            tensor.copy_(part.view_as(tensor))

@@ -1,0 +1,120 @@
+"""Experience -> new weights: epochs of minibatches, whole groups in micro-batches, normalised by global counts."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections import defaultdict
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from align_lab.errors import DivergedError
+from align_lab.train.learner import Learner
+from align_lab.train.parallel import World
+from align_lab.types import Advantage, Algorithm, Batch, PolicyOutput, Rollout
+
+
+@dataclass(frozen=True, kw_only=True)
+class Experience:
+    """One step's completions: the tokens that a model reads, and the rollout that an algorithm reads."""
+
+    ids: Tensor  # [P G S+T] left-padded prompt, then response
+    pad: Tensor  # [P G] left padding
+    rollout: Rollout
+
+    def take(self, rows: Tensor | tuple[Tensor, ...]) -> Experience:
+        """These groups, or with a pair of indices these samples of them."""
+        fields = {f.name: getattr(self.rollout, f.name) for f in dataclasses.fields(self.rollout)}
+        picked = {name: None if value is None else value[rows] for name, value in fields.items()}
+        return Experience(ids=self.ids[rows], pad=self.pad[rows], rollout=Rollout(**picked))
+
+    def seen_tokens(self) -> int:
+        """Tokens of prompts and responses, padding apart."""
+        T = self.rollout.mask.shape[-1]
+        return int(self.rollout.mask.sum() + (self.ids.shape[-1] - T - self.pad).sum())
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pretrain:
+    """Human text for the pre-training term of PPO-ptx."""
+
+    ids: Tensor  # [N L] right-padded
+    mask: Tensor  # [N L-1] True where a target counts
+
+
+def update(learner: Learner, algo: Algorithm, experience: Experience, advantage: Advantage, *, step: int, seed: int,
+           world: World = World(), pretrain: Pretrain | None = None, train_policy: bool = True) -> dict[str, float]:  # noqa: B008
+    """All updates of one step. Returns the metrics of the losses, averaged over the updates."""
+    rows: dict[str, list[float]] = defaultdict(list)
+    for epoch in range(learner.plan.epochs):
+        order = permutation(len(experience.ids), seed, step, epoch)
+        for prompts in order.chunk(learner.plan.minibatches):
+            metrics = _accumulate(learner, algo, experience, advantage, prompts, world, pretrain)
+            metrics |= learner.step(world, number=step, train_policy=train_policy)
+            for name, value in metrics.items():
+                rows[name].append(value)
+    return {name: math.fsum(values) / len(values) for name, values in rows.items()}
+
+
+def permutation(count: int, *key: int) -> Tensor:
+    """Order [count] that is a function of its key alone."""
+    return torch.from_numpy(np.random.default_rng(key).permutation(count))
+
+
+def _accumulate(learner: Learner, algo: Algorithm, experience: Experience, advantage: Advantage, prompts: Tensor,
+                world: World, pretrain: Pretrain | None) -> dict[str, float]:
+    """Gradient of the loss over `prompts`, of which this process computes its share; metrics over all processes."""
+    learner.zero_grad()
+    group = experience.rollout.mask.shape[1]
+    tokens, sequences = float(experience.rollout.mask[prompts].sum()), float(len(prompts) * group)
+    size = max(1, (learner.plan.micro_batch or len(prompts) * group) // group)
+    totals: dict[str, Tensor] = {}
+    for number, rows in enumerate(world.share(prompts).split(size)):
+        batch = _batch(experience.rollout, advantage, rows, tokens, sequences)
+        now = _forward(learner, algo, experience, rows)
+        if number == 0 and pretrain is not None:
+            now = _with_pretrain(learner, now, pretrain, world)
+        out = algo.loss(now, batch)
+        if not torch.isfinite(out.loss):
+            raise DivergedError("the loss is not finite. The last good checkpoint is kept. "
+                                "Try a lower train.lr or a larger algo.kl_coef")
+        out.loss.backward()
+        for name, value in out.metrics.items():
+            totals[name] = totals.get(name, torch.zeros(())) + value.detach()
+    names = sorted(totals)
+    values = torch.stack([totals[name].double() for name in names]) if names else torch.zeros(0, dtype=torch.float64)
+    world.sum_([values])
+    return dict(zip(names, values.tolist(), strict=True))
+
+
+def _batch(rollout: Rollout, advantage: Advantage, rows: Tensor, tokens: float, sequences: float) -> Batch:
+    def take(value: Tensor | None) -> Tensor | None:
+        return None if value is None else value[rows]
+
+    return Batch(mask=rollout.mask[rows], logp_old=rollout.logp_old[rows], advantage=advantage.advantage[rows], tokens=tokens,
+                 sequences=sequences, logp_ref=take(rollout.logp_ref), value=take(rollout.value), returns=take(advantage.returns))
+
+
+def _forward(learner: Learner, algo: Algorithm, experience: Experience, rows: Tensor) -> PolicyOutput:
+    """What the models say of these groups now, with gradient."""
+    mask = experience.rollout.mask[rows]
+    shape, length = mask.shape, mask.shape[-1]
+    ids, pad = experience.ids[rows].flatten(0, 1), left_padding(experience.pad[rows].flatten())
+    logp, entropy = learner.logps(ids, pad, mask.flatten(0, 1), entropy=algo.needs.entropy)
+    value = None if learner.critic is None else learner.critic(ids, pad, length).view(shape)
+    return PolicyOutput(logp=logp.view(shape), value=value, entropy=None if entropy is None else entropy.view(shape))
+
+
+def _with_pretrain(learner: Learner, now: PolicyOutput, pretrain: Pretrain, world: World) -> PolicyOutput:
+    ids, mask = world.share(pretrain.ids), world.share(pretrain.mask)
+    return replace(now, logp_pretrain=learner.logps(ids, None, mask)[0], mask_pretrain=mask,
+                   tokens_pretrain=float(pretrain.mask.sum()))
+
+
+def left_padding(pad: Tensor) -> Tensor | None:
+    """None where no row is padded: the model has a faster path."""
+    return pad if bool(pad.any()) else None
+

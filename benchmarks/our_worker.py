@@ -1,0 +1,81 @@
+"""This project's own loop (`align_lab.train.loop`), one step at a time, for `trainers.py`."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from shape import BETA, EOS, GROUP, KL, LR, NEW, PROMPT, ROWS, pairs, prompts, reward
+from tokenizers import Tokenizer
+from worker import Gate
+
+from align_lab.algos.dpo import DPO
+from align_lab.algos.rloo import RLOO
+from align_lab.models.convert import from_hf
+from align_lab.models.llama import Llama
+from align_lab.models.logp import response_logps
+from align_lab.rewards.base import Score
+from align_lab.settings import Sampling
+from align_lab.train.experience import Collected, Pairs, Rollouts
+from align_lab.train.learner import Learner
+from align_lab.train.loop import Loop
+from align_lab.train.prompts import Prompts
+from align_lab.train.recipe import Train
+from align_lab.train.update import Experience
+from align_lab.types import Rollout
+
+
+class Trivial:
+    def score(self, prompts: list[str], responses: list[str]) -> Score:
+        return Score(total=reward(responses))
+
+
+@dataclass
+class PairsAndReference:
+    """Pairs whose reference is computed in the step, as the others do; in a run of ours it is computed once."""
+
+    pairs: Pairs
+    reference: Llama
+
+    @torch.no_grad()
+    def collect(self, step: int) -> Collected:
+        got = self.pairs.collect(step)
+        x = got.experience
+        logp = response_logps(self.reference, x.ids.flatten(0, 1), None, x.rollout.mask.flatten(0, 1))
+        rollout = replace(x.rollout, logp_ref=logp.view_as(x.rollout.logp_old))
+        return replace(got, experience=replace(x, rollout=rollout))
+
+
+def preference_set(tokenizer: Tokenizer) -> Pairs:
+    texts = [f"{pair['prompt']} {pair[side]} </s>" for pair in pairs() for side in ("chosen", "rejected")]
+    ids = torch.tensor([encoding.ids for encoding in tokenizer.encode_batch(texts)]).view(-1, 2, PROMPT + NEW)
+    shape = (len(ids), 2)
+    rollout = Rollout(mask=torch.ones(*shape, NEW, dtype=torch.bool), score=torch.zeros(shape),
+                      logp_old=torch.zeros(*shape, NEW))
+    return Pairs(experience=Experience(ids=ids, pad=torch.zeros(shape, dtype=torch.int64), rollout=rollout), episodes=0,
+                 tokens=0, pairs_per_step=ROWS // 2, seed=0)
+
+
+def loop(folder: Path, kind: str) -> Loop:
+    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    plan = Train(steps=100_000, prompts_per_step=ROWS // GROUP, group_size=GROUP, lr=LR, warmup_steps=0)
+    learner = Learner(plan=plan, policy=from_hf(folder))
+    reference = from_hf(folder) if kind != "grpo" else None
+    algo = DPO(beta=BETA) if kind == "dpo" else RLOO(kl_coef=KL if kind == "rloo" else 0.0)
+    if kind == "dpo":
+        source: Any = PairsAndReference(preference_set(tokenizer), cast(Llama, reference))
+    else:
+        asked = Prompts.encode(prompts(), tokenizer, eos=EOS, context=PROMPT + NEW, new=NEW)
+        source = Rollouts(learner=learner, prompts=asked, reward=Trivial(), needs=algo.needs, seed=0, reference=reference,
+                          sampling=Sampling(max_new_tokens=NEW, missing_eos_penalty=0.0))
+    unused = cast(Any, None)  # evaluation and the record are no part of a step
+    return Loop(algo=algo, learner=learner, source=source, evaluate=unused, journal=unused, seed=0,
+                evaluate_every=1, save_every=1)
+
+
+if __name__ == "__main__":
+    gate = Gate()
+    gate.serve(loop(Path(sys.argv[1]), sys.argv[2]).advance)

@@ -1,0 +1,56 @@
+"""What every contender works on: one model, one tokenizer, the same prompts, the same pairs, the same trivial reward.
+
+`write` needs align_lab; the rest is plain Python, because the contenders live in different environments.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Sequence
+from pathlib import Path
+
+VOCAB, EOS = 49152, 49151
+PROMPT, NEW = 32, 32  # tokens
+ROWS, GROUP = 32, 4  # completions of a step; a DPO step has ROWS / 2 pairs
+KL, BETA, LR = 0.05, 0.1, 1e-6
+MODEL = {"vocab": VOCAB, "width": 256, "layers": 4, "heads": 4, "kv_heads": 4, "mlp": 512, "context": PROMPT + NEW + 1}
+CONTENDERS = {"rloo": "RLOO, KL 0.05", "grpo": "GRPO without KL", "dpo": "DPO"}
+
+
+def words(count: int, seed: int) -> str:
+    """A text of `count` tokens."""
+    return " ".join(f"w{number}" for number in random.Random(seed).choices(range(EOS), k=count))
+
+
+def prompts() -> list[str]:
+    return [words(PROMPT, seed) for seed in range(256)]
+
+
+def pairs() -> list[dict[str, str]]:
+    """Preference pairs; with the end token a completion has NEW tokens."""
+    return [{"prompt": words(PROMPT, seed), "chosen": words(NEW - 1, 1000 + seed), "rejected": words(NEW - 1, 2000 + seed)}
+            for seed in range(256)]
+
+
+def reward(texts: Sequence[str]) -> list[float]:
+    """Digits a word: trivial, and different for different completions."""
+    return [len(text) / NEW for text in texts]
+
+
+def write(folder: Path) -> None:
+    """The start weights as a Hugging Face folder, with `tokenizer.json`."""
+    import torch
+    from tokenizers import Tokenizer, models, pre_tokenizers
+
+    from align_lab.models.convert import to_hf
+    from align_lab.models.llama import Llama, LlamaConfig
+
+    torch.manual_seed(0)
+    to_hf(Llama(LlamaConfig(**MODEL)), folder, eos=EOS)
+    vocabulary = {f"w{number}": number for number in range(EOS)} | {"</s>": EOS}
+    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="</s>"))
+    tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    tokenizer.add_special_tokens(["</s>"])
+    tokenizer.save(str(folder / "tokenizer.json"))
+    (folder / "tokenizer_config.json").write_text(json.dumps({"eos_token": "</s>", "pad_token": "</s>"}))

@@ -1,0 +1,150 @@
+"""One RL step and one DPO step: this project, TRL 1.16 and a bare loop, side by side in one interleaved run.
+
+    python benchmarks/trainers.py [--rounds 5] [--threads 2] [--quick] [--json FILE]
+
+Each contender is a process that is kept alive; every round asks each of them for one step, in turn, so that all see the
+same machine. Ratios are of medians. TRL lives in an environment of its own, made here at the first run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import venv
+from pathlib import Path
+
+import shape
+import torch
+
+from align_lab.paths import cache_folder
+
+HERE = Path(__file__).parent
+TRL = "trl==1.16.*"
+TRUSTED = {"grpo": 1.6, "dpo": 3.0}  # the bare loop is a fair yardstick if TRL needs this many times its time
+MOST = 1.1  # times the bare loop, in time and in memory
+
+
+def trl_python() -> Path:
+    """The interpreter of TRL's environment, with the same torch as this one."""
+    folder = cache_folder() / "benchmarks" / "trl-1.16"
+    python = folder / "bin" / "python"
+    probe = [str(python), "-c", "import trl, datasets"]
+    if python.exists() and subprocess.run(probe, capture_output=True, cwd=folder).returncode == 0:
+        return python
+    print(f"making {folder} (minutes, once)", file=sys.stderr)
+    venv.create(folder, with_pip=True, clear=True)
+    for package in (f"torch=={torch.__version__.split('+')[0]}", TRL):
+        subprocess.run([str(python), "-m", "pip", "install", "--quiet", package], check=True)
+    return python
+
+
+class Contender:
+    """A worker process and what it measured."""
+
+    def __init__(self, name: str, kind: str, command: list[str], threads: int) -> None:
+        self.name, self.kind, self.rows = name, kind, []
+        environment = os.environ | {"OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads),
+                                    "TOKENIZERS_PARALLELISM": "false", "HF_HUB_OFFLINE": "1",
+                                    "TRANSFORMERS_VERBOSITY": "error", "PYTHONPATH": str(HERE.parent)}
+        self.log = tempfile.TemporaryFile()  # noqa: SIM115
+        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.log, text=True,
+                                        env=environment, cwd=HERE)
+        self._read()
+
+    def step(self, *, record: bool) -> None:
+        assert self.process.stdin is not None
+        print("go", file=self.process.stdin, flush=True)
+        row = self._read()
+        if record:
+            self.rows.append(row)
+
+    def _read(self) -> dict[str, float]:
+        assert self.process.stdout is not None
+        line = self.process.stdout.readline()
+        if not line:
+            self.log.seek(0)
+            sys.exit(f"{self.name} {self.kind} ended:\n{self.log.read().decode()[-4000:]}")
+        return json.loads(line)
+
+    def close(self) -> None:
+        self.process.stdin.close()  # type: ignore[union-attr]
+        self.process.wait(timeout=60)
+
+    def summary(self) -> dict[str, float]:
+        middle = {key: statistics.median(row[key] for row in self.rows) for key in ("seconds", "cpu_seconds")}
+        peak = {key: max(row[key] for row in self.rows) for key in ("peak_mb", "work_mb")}
+        return middle | peak | {"samples_per_second": shape.ROWS / middle["seconds"]}
+
+
+def measure(kinds: list[str], rounds: int, threads: int) -> dict[str, dict[str, dict[str, float]]]:
+    """kind -> contender -> medians."""
+    theirs = str(trl_python())
+    with tempfile.TemporaryDirectory() as work:
+        shape.write(Path(work))
+        commands = {"align_lab": [sys.executable, "our_worker.py"], "trl": [theirs, "trl_worker.py"],
+                    "bare": [theirs, "bare_loop.py"]}
+        contenders = [Contender(name, kind, [*command, work, kind], threads)
+                      for kind in kinds for name, command in commands.items()]
+        for number in range(rounds + 1):  # the first round warms up
+            for contender in contenders:
+                contender.step(record=number > 0)
+            print(f"round {number} of {rounds}", file=sys.stderr)
+        for contender in contenders:
+            contender.close()
+    return {kind: {c.name: c.summary() for c in contenders if c.kind == kind} for kind in kinds}
+
+
+def verdicts(results: dict[str, dict[str, dict[str, float]]]) -> dict[str, bool]:
+    """Each claim, and whether this run bears it out."""
+    claims = {}
+    for kind, by in results.items():
+        ours, trl, bare = by["align_lab"], by["trl"], by["bare"]
+        if kind in TRUSTED:
+            ratio = trl["seconds"] / bare["seconds"]
+            claims[f"{kind}: the bare loop can be trusted (TRL needs {ratio:.2f} x its time, at least {TRUSTED[kind]})"] = \
+                ratio >= TRUSTED[kind]
+        claims[f"{kind}: faster than TRL"] = ours["seconds"] < trl["seconds"]
+        claims[f"{kind}: at most {MOST} x the bare loop's time"] = ours["seconds"] <= MOST * bare["seconds"]
+        claims[f"{kind}: at most {MOST} x the bare loop's peak memory"] = ours["peak_mb"] <= MOST * bare["peak_mb"]
+    return claims
+
+
+def table(results: dict[str, dict[str, dict[str, float]]]) -> str:
+    head = ("step", "contender", "s", "x ours", "CPU s", "x ours", "samples/s", "peak MB", "x ours", "without imports")
+    lines = ["{:18s}{:11s}{:>8}{:>8}{:>8}{:>8}{:>11}{:>9}{:>8}{:>17}".format(*head)]
+    for kind, by in results.items():
+        ours = by["align_lab"]
+        for name, x in by.items():
+            lines.append(f"{shape.CONTENDERS[kind]:18s}{name:11s}{x['seconds']:8.2f}{x['seconds'] / ours['seconds']:8.2f}"
+                         f"{x['cpu_seconds']:8.2f}{x['cpu_seconds'] / ours['cpu_seconds']:8.2f}{x['samples_per_second']:11.1f}"
+                         f"{x['peak_mb']:9.0f}{x['peak_mb'] / ours['peak_mb']:8.2f}{x['work_mb']:17.0f}")
+    return "\n".join(lines)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--quick", action="store_true", help="two rounds")
+    parser.add_argument("--only", choices=list(shape.CONTENDERS), action="append")
+    parser.add_argument("--json", type=Path, help="also write the numbers to this file")
+    asked = parser.parse_args()
+    rounds = 2 if asked.quick else asked.rounds
+    results = measure(asked.only or list(shape.CONTENDERS), rounds, asked.threads)
+    claims = verdicts(results)
+    print(table(results), *(f"{'yes' if holds else 'NO':4s}{claim}" for claim, holds in claims.items()), sep="\n")
+    report = json.dumps({"rounds": rounds, "threads": asked.threads, "torch": torch.__version__, "results": results,
+                         "claims": claims}, indent=2)
+    print(report)
+    if asked.json:
+        asked.json.write_text(report + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

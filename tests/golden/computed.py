@@ -1,0 +1,408 @@
+"""The golden values as this project computes them, through an algorithm where one does it, else through its equation.
+
+Each function takes the folder, and what the case's key states; it returns the fields of the case, or the case itself.
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Mapping
+from math import inf
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from align_lab import equations as eq
+from align_lab.algos.dpo import DPO
+from align_lab.algos.online_dpo import OnlineDPO
+from align_lab.algos.ppo import PPO
+from align_lab.algos.ppo_max import PPOMax
+from align_lab.algos.reinforce import Reinforce
+from align_lab.algos.reinforce_pp import ReinforcePP
+from align_lab.algos.rloo import RLOO
+from align_lab.types import Advantage, Algorithm, Batch, PolicyOutput, Rollout
+
+from .folder import Folder
+
+Fields = Mapping[str, Any]
+
+
+def advantages(algo: Algorithm, x: Rollout) -> Advantage:
+    return algo.advantages(x, algo.init_state())[0]
+
+
+def per_sequence(x: Tensor, mask: Tensor) -> Tensor:
+    """What every counted token of a sequence holds, [P G T] -> [P G]."""
+    return eq.masked_sum(x, mask) / mask.sum(-1).clamp(min=1)
+
+
+# ---- rewards, returns, advantages ----
+
+
+def token_rewards(g: Folder) -> Fields:
+    reward = eq.token_reward(g.rollout(), g.score, g.file("token_rewards")["inputs"]["kl_coef"])
+    return {"token_reward": reward, "seq_sum": eq.masked_sum(reward, g.mask)}
+
+
+def clipped_rewards(g: Folder) -> Fields:
+    file = g.file("token_rewards")
+    score = g.rows(file["clipped_example"]["scores"]).clamp(*file["clipped_example"]["clip"])
+    return {"token_reward": eq.token_reward(g.rollout(), score, file["inputs"]["kl_coef"])}
+
+
+def gae(g: Folder, gamma: float, lam: float) -> Fields:
+    inputs = g.file("gae")["inputs"]
+    value = g.refer(inputs["values"])
+    found = eq.gae(g.refer(inputs["token_reward"]), value, g.mask, gamma=gamma, lam=lam)
+    return {"advantages": found, "returns": found + value}
+
+
+def ppo_max_gae(g: Folder, gamma: float, lam: float) -> Fields:
+    """PPO-max with its tricks on score and advantage switched off leaves plain GAE."""
+    kl_coef = g.file("token_rewards")["inputs"]["kl_coef"]
+    algo = PPOMax(kl_coef=kl_coef, gamma=gamma, lam=lam, score_norm="none", score_clip=inf)
+    found = advantages(algo, g.rollout())
+    return {"advantages": found.advantage, "returns": found.returns}
+
+
+def ppo_gae(g: Folder, lam: float, gamma: float = 1.0, eps: float | None = None) -> Fields:
+    """Returns before whitening, advantages after; the whitened case states no gamma, which is 1."""
+    assert eps in (None, 1e-8), "PPO whitens with 1e-8"
+    kl_coef = g.file("token_rewards")["inputs"]["kl_coef"]
+    found = advantages(PPO(kl_coef=kl_coef, gamma=gamma, lam=lam), g.rollout())
+    return {"advantages": found.advantage, "returns": found.returns}
+
+
+def _to_whiten(g: Folder) -> Tensor:
+    return g.refer(g.file("advantage_whitening")["inputs"])
+
+
+def moments(g: Folder) -> Fields:
+    seen = eq.add_moments(eq.no_moments(), _to_whiten(g)[g.mask])
+    return {"mean": seen["mean"], "biased_var": seen["m2"] / seen["count"]}
+
+
+def whiten_moss(g: Folder, eps: float) -> Fields:
+    return {"adv": eq.whiten(_to_whiten(g), g.mask, correction=0, eps=eps)}
+
+
+def whiten_openrlhf(g: Folder, floor: float) -> Fields:
+    return {"adv": eq.whiten(_to_whiten(g), g.mask, correction=0, floor=floor)}
+
+
+def whiten_trl(g: Folder, eps: float) -> Fields:
+    return {"adv": eq.whiten(_to_whiten(g), g.mask, correction=1, eps=eps)}
+
+
+def clip_moss(g: Folder, eps: float, clip: float) -> Tensor:
+    assert eps == 1e-6, "PPO-max whitens with 1e-6"
+    return PPOMax(advantage_norm="batch", advantage_clip=clip).shape_advantage(_to_whiten(g), g.mask)
+
+
+# ---- PPO's losses ----
+
+
+def ratio(g: Folder) -> Tensor:
+    """With A = -1 and no clip, the surrogate is the ratio itself."""
+    surrogate = eq.clipped_surrogate(g.new_logp, g.old_logp, -torch.ones(()), g.mask, clip=inf)
+    return eq.masked(surrogate.loss, g.mask)
+
+
+def _policy_loss(g: Folder, algo: PPO | ReinforcePP) -> Fields:
+    batch = g.batch(g.refer(g.file("ppo_policy_loss")["inputs"]["advantages"]))
+    out, grad = g.update(algo, batch)
+    approx_kl = eq.masked_mean(eq.k1(batch.logp_old, g.new_logp), batch.mask, over=batch.tokens)
+    return {"loss": out.metrics["loss/policy_avg"], "clip_frac": out.metrics["policy/clipfrac_avg"], "grad": grad,
+            "approx_kl": approx_kl}
+
+
+def ppo_policy(g: Folder) -> Fields:
+    return _policy_loss(g, PPO(clip=g.file("ppo_policy_loss")["inputs"]["eps"]))
+
+
+def reinforce_pp_policy(g: Folder) -> Fields:
+    return _policy_loss(g, ReinforcePP(clip=g.file("ppo_policy_loss")["inputs"]["eps"]))
+
+
+def clip_probe(g: Folder) -> Tensor:
+    """One token, whose advantage and ratio the note states: 'A=-1, ratio=e^2'."""
+    file = g.file("ppo_policy_loss")
+    A, power = re.search(r"A=(-?[\d.]+), ratio=e\^(-?[\d.]+)", file["dual_clip_probe"]["note"]).groups()
+    token = torch.ones(1, dtype=torch.float64)
+    return eq.clipped_surrogate(token * float(power), token * 0, token * float(A), token.bool(),
+                                clip=file["inputs"]["eps"]).loss
+
+
+def value_loss(g: Folder) -> Fields:
+    inputs = g.file("value_loss")["inputs"]
+    batch = g.batch(torch.zeros_like(g.old_logp), g.refer(inputs["returns"]))
+    clipped, free = (g.update(PPO(value_clip=clip), batch)[0].metrics for clip in (inputs["clip"], inf))
+    return {"loss_clipped": clipped["loss/value_avg"], "loss_unclipped": free["loss/value_avg"],
+            "clip_frac": clipped["val/clipfrac_avg"]}
+
+
+def _moss_loss(g: Folder, entropy: Tensor | None = None, **flags: Any) -> Tensor:
+    inputs = g.file("moss_ppo_total_loss")["inputs"]
+    stated = {"clip": inputs["pg_clip"], "value_clip": inputs["value_clip"], "vf_coef": inputs["vf_loss_weight"]}
+    algo = PPOMax(**(stated | flags))
+    batch = g.batch(algo.shape_advantage(g.refer(inputs["advantages"]), g.mask), g.refer(inputs["returns"]))
+    return g.update(algo, batch, entropy)[0].loss
+
+
+def moss_loss(g: Folder) -> Fields:
+    inputs = g.file("moss_ppo_total_loss")["inputs"]
+    others = int(re.match(r"(\d+)-token", inputs["vocab"]).group(1)) - 1  # share what the sampled token leaves
+    p = g.new_logp.exp()
+    entropy = -p * p.log() - torch.special.xlogy(1 - p, (1 - p) / others)
+    weight, target = inputs.get("entropy_weight", 0.01), inputs.get("entropy_clip", 0.5)  # the file states neither
+    return {"shipping_flags": _moss_loss(g), "plus_adv_norm": _moss_loss(g, advantage_norm="batch"),
+            "no_clips": _moss_loss(g, clip=inf, value_clip=inf),
+            "entropy": _moss_loss(g, entropy, entropy_coef=weight, entropy_target=target)}
+
+
+def moss_clip(g: Folder, clip: float) -> Tensor:
+    return _moss_loss(g, advantage_norm="batch", advantage_clip=clip)
+
+
+# ---- running moments and baselines ----
+
+
+def _batches(g: Folder, step: float) -> list[Tensor]:
+    """Scores of the steps up to this one, [P G=1] each."""
+    steps = g.file("ppo_max_reward_norm")["steps"][: int(step) + 1]
+    return [torch.tensor(s["batch"], dtype=torch.float64).unsqueeze(-1) for s in steps]
+
+
+def _one_token(score: Tensor) -> Rollout:
+    """[P G] -> completions of one token, no KL, and a critic that knows nothing."""
+    zeros = torch.zeros_like(score).unsqueeze(-1)
+    return Rollout(mask=zeros == 0, score=score, logp_old=zeros, logp_ref=zeros, value=zeros)
+
+
+def _shaped_score(g: Folder, step: float, **fields: Any) -> Tensor:
+    """The advantage of a completion of one token, without critic or KL, is its shaped score."""
+    algo = PPOMax(**fields)
+    state, found = algo.init_state(), None
+    for score in _batches(g, step):
+        found, state = algo.advantages(_one_token(score), state)
+    return found.advantage
+
+
+def shaped_scores(g: Folder, step: float) -> Fields:
+    return {"scaled": _shaped_score(g, step, score_norm="scale", score_clip=inf),
+            "normalised": _shaped_score(g, step, score_norm="standardise", score_clip=inf)}
+
+
+def clipped_scores(g: Folder, step: float, clip: float) -> Tensor:
+    return _shaped_score(g, step, score_norm="standardise", score_clip=clip)
+
+
+def running_moments(g: Folder, step: float) -> Fields:
+    seen = eq.no_moments()
+    for batch in _batches(g, step):
+        seen, alone = eq.add_moments(seen, batch), eq.add_moments(eq.no_moments(), batch)
+    return {"batch_mean": alone["mean"], "batch_std": eq.running_std(alone), "running_mean": seen["mean"],
+            "running_var_biased": seen["m2"] / seen["count"], "running_std_unbiased": eq.running_std(seen),
+            "count": seen["count"]}
+
+
+def reinforce(g: Folder, step: float) -> Fields:
+    algo = Reinforce(kl_coef=0)
+    before, state, found = None, algo.init_state(), None
+    for given in g.file("reinforce")["steps"][: int(step) + 1]:
+        before = state["mean"]
+        found, state = algo.advantages(_one_token(g.grouped(1).rows(given["R"])), state)
+    return {"baseline_before": before, "advantage": found.advantage, "baseline_after": state["mean"]}
+
+
+def reinforce_third(g: Folder) -> Fields:
+    algo = Reinforce(kl_coef=0)
+    advantage = eq.spread(reinforce(g, 2)["advantage"].view(g.mask.shape[:2]), g.mask)
+    out, grad = g.update(algo, g.batch(advantage))
+    return {"third_step_loss": out.loss, "third_step_grad": grad}
+
+
+# ---- RLOO and REINFORCE++ ----
+
+
+def rloo(g: Folder) -> Fields:
+    inputs = g.file("rloo")["inputs"]
+    g = g.grouped(inputs["k"])
+    found = advantages(RLOO(kl_coef=inputs["beta"]), g.rollout())
+    return {"seq_kl_k1": eq.masked_sum(eq.k1(g.old_logp, g.ref_logp), g.mask),
+            "R": g.score + eq.kl_penalty(g.rollout(), inputs["beta"]),
+            "paper_advantage_seq": per_sequence(found.advantage, g.mask)}
+
+
+def rloo_example(g: Folder, k: float) -> Fields:
+    """The key's number is the group's size, which the list of scores states as well."""
+    case = g.file("rloo")[f"k{k:g}_example"]
+    score = torch.tensor([case["scores"]], dtype=torch.float64)
+    return {"advantages": advantages(RLOO(kl_coef=case["beta"]), _one_token(score)).advantage}
+
+
+def rloo_of_scores(g: Folder, k: float) -> Tensor:
+    score = torch.tensor([g.file("grpo")["advantage"][f"k{k:g}_scores"]], dtype=torch.float64)
+    return advantages(RLOO(kl_coef=0), _one_token(score)).advantage
+
+
+def rloo_loss(g: Folder) -> Fields:
+    advantage = eq.spread(g.refer(g.file("rloo_loss")["inputs"]["advantages"]), g.mask)
+    out, grad = g.update(RLOO(), g.batch(advantage))
+    return {"loss": out.loss, "grad": grad}
+
+
+def _reinforce_pp(g: Folder, gamma: float = 1.0) -> ReinforcePP:
+    inputs = g.file("reinforce_pp")["inputs"]
+    return ReinforcePP(kl_coef=inputs["kl_coef"], clip=inputs["eps"], gamma=gamma, score_clip=inf)
+
+
+def reinforce_pp(g: Folder) -> Fields:
+    algo = _reinforce_pp(g)
+    advantage = advantages(algo, g.rollout()).advantage
+    out, grad = g.update(algo, g.batch(advantage))
+    return {"advantage_openrlhf": advantage, "policy_loss": out.loss, "policy_grad": grad}
+
+
+def reinforce_pp_gamma(g: Folder, gamma: float) -> Tensor:
+    return advantages(_reinforce_pp(g, gamma), g.rollout()).advantage
+
+
+def reinforce_pp_return(g: Folder, gamma: float) -> Tensor:
+    reward = eq.token_reward(g.rollout(), g.score, _reinforce_pp(g).kl_coef)
+    return eq.reward_to_go(reward, g.mask, gamma=gamma)
+
+
+def reinforce_pp_verl(g: Folder) -> Tensor:
+    """verl's variance is unbiased, + 1e-8."""
+    return eq.whiten(reinforce_pp_return(g, 1.0), g.mask, correction=1, eps=1e-8)
+
+
+# ---- pairs ----
+
+
+def _pairs(g: Folder) -> tuple[Tensor, Batch, float]:
+    """Sums of log-probabilities spread evenly over the tokens of each completion: (logp [P 2 T], batch, beta)."""
+    inputs = g.file("preference_losses")["inputs"]
+    length, policy, ref = (torch.tensor([inputs[f"{name}_chosen"], inputs[f"{name}_rejected"]], dtype=torch.float64).T
+                           for name in ("len", "policy", "ref"))
+    mask = torch.arange(int(length.max())) < length.unsqueeze(-1)
+    logp, logp_ref = (eq.spread(total / length, mask) for total in (policy, ref))
+    batch = Batch(mask=mask, logp_old=logp, logp_ref=logp_ref, advantage=torch.zeros_like(logp),
+                  tokens=float(mask.sum()), sequences=float(length.numel()))
+    return logp, batch, inputs["beta"]
+
+
+def _preference_loss(algo: DPO | OnlineDPO, logp: Tensor, batch: Batch) -> tuple[Fields, Fields]:
+    score = torch.tensor([[1.0, 0.0]], dtype=torch.float64).expand(len(logp), 2)
+    x = Rollout(mask=batch.mask, score=score, logp_old=logp, logp_ref=batch.logp_ref)
+    seen = Batch(**(vars(batch) | {"advantage": advantages(algo, x).advantage}))
+    logp = logp.clone().requires_grad_()
+    out = algo.loss(PolicyOutput(logp=logp), seen)
+    chosen, rejected = per_sequence(torch.autograd.grad(out.loss, logp)[0], seen.mask).unbind(-1)
+    return {"loss": out.loss, "grad_chosen": chosen, "grad_rejected": rejected}, out.metrics
+
+
+def dpo(g: Folder) -> Fields:
+    logp, batch, beta = _pairs(g)
+    found, _ = _preference_loss(DPO(beta=beta), logp, batch)
+    alone = []
+    for row in range(len(logp)):  # a minibatch of one pair
+        one = {key: value[row: row + 1] if isinstance(value, Tensor) else value for key, value in vars(batch).items()}
+        alone.append(_preference_loss(DPO(beta=beta), logp[row: row + 1], Batch(**(one | {"sequences": 2.0}))))
+    return {**found, "per_pair": torch.stack([loss["loss"] for loss, _ in alone]),
+            "implicit_reward_chosen": torch.stack([metrics["rewards/chosen"] for _, metrics in alone]),
+            "implicit_reward_rejected": torch.stack([metrics["rewards/rejected"] for _, metrics in alone])}
+
+
+def online_dpo(g: Folder) -> Fields:
+    logp, batch, beta = _pairs(g)
+    return _preference_loss(OnlineDPO(beta=beta), logp, batch)[0]
+
+
+def cdpo(g: Folder, eps: float) -> Fields:
+    logp, batch, beta = _pairs(g)
+    return _preference_loss(DPO(beta=beta, label_smoothing=eps), logp, batch)[0]
+
+
+def bradley_terry(g: Folder) -> Fields:
+    inputs = g.file("reward_model")["inputs"]
+    chosen, rejected, margin = (torch.tensor(inputs[name], dtype=torch.float64, requires_grad=name != "margin")
+                                for name in ("chosen", "rejected", "margin"))
+    loss = eq.bradley_terry(chosen, rejected).mean()
+    grad_chosen, grad_rejected = torch.autograd.grad(loss, (chosen, rejected))
+    return {"loss": loss, "logexp_loss": loss, "grad_chosen": grad_chosen, "grad_rejected": grad_rejected,
+            "loss_with_margin": eq.bradley_terry(chosen, rejected, margin=margin).mean()}
+
+
+# ---- estimators, by exact enumeration ----
+
+
+def _k(n: float) -> Any:
+    return {1: eq.k1, 2: eq.k2, 3: eq.k3}[int(n)]
+
+
+def kl_estimator(g: Folder, n: float) -> Fields:
+    logp, mask = g.new_logp.requires_grad_(), g.mask
+    value = eq.masked(_k(n)(logp, g.ref_logp), mask)
+    total = eq.masked_sum(value, mask)
+    return {"value": value, "grad_wrt_logp": torch.autograd.grad(total.sum(), logp, retain_graph=True)[0],
+            "seq_sum": total, "token_mean": eq.masked_mean(value, mask, over=float(mask.sum()))}
+
+
+def _demo(g: Folder) -> tuple[Tensor, Tensor, Tensor]:
+    """(theta, log π, log ref) over the vocabulary; π depends on theta."""
+    demo = g.file("kl_estimators")["expectation_demo"]
+    theta = torch.tensor(demo["theta"], dtype=torch.float64, requires_grad=True)
+    return theta, theta.log_softmax(-1), torch.tensor(demo["ref_logits"], dtype=torch.float64).log_softmax(-1)
+
+
+def expected_kl(g: Folder, n: float) -> Tensor:
+    _, logp, ref = _demo(g)
+    return (logp.exp() * _k(n)(logp, ref)).sum()
+
+
+def kl_as_loss(g: Folder, n: float) -> Tensor:
+    """E[∇ k]: the samples do not move with theta."""
+    theta, logp, ref = _demo(g)
+    return torch.autograd.grad((logp.detach().exp() * _k(n)(logp, ref)).sum(), theta)[0]
+
+
+def kl_in_reward(g: Folder, n: float) -> Tensor:
+    """E[k ∇ log π]: k is a number."""
+    theta, logp, ref = _demo(g)
+    return torch.autograd.grad((logp.detach().exp() * _k(n)(logp, ref).detach() * logp).sum(), theta)[0]
+
+
+def _group_gradients(g: Folder, algo: Algorithm) -> tuple[Tensor, Tensor]:
+    """Over all V^k groups of one-token completions: their probability [N], the step that they give theta [N V]."""
+    file = g.file("estimator_bias")
+    policy = torch.tensor(file["theta"], dtype=torch.float64).softmax(-1)
+    arms = torch.tensor(list(itertools.product(range(len(policy)), repeat=file["k"])))  # [N k]
+    x = _one_token(torch.tensor(file["rewards"], dtype=torch.float64)[arms])
+    batch = Batch(mask=x.mask, logp_old=x.logp_old, logp_ref=x.logp_ref, advantage=advantages(algo, x).advantage,
+                  tokens=float(file["k"]), sequences=float(file["k"]))  # each group is a batch of its own
+    logp = policy.log()[arms].unsqueeze(-1).requires_grad_()
+    ascent = -torch.autograd.grad(algo.loss(PolicyOutput(logp=logp), batch).loss, logp)[0]
+    score = torch.eye(len(policy), dtype=torch.float64)[arms] - policy  # ∇ log π(arm) in theta, [N k V]
+    return policy[arms].prod(-1), (ascent * score).sum(1)
+
+
+BIAS = {"reinforce": Reinforce(kl_coef=0), "loo": RLOO(kl_coef=0)}
+
+
+def expected_gradient(g: Folder) -> Fields:
+    found = {name: _group_gradients(g, algo) for name, algo in BIAS.items()}
+    return {name: weight @ gradient for name, (weight, gradient) in found.items()}
+
+
+def gradient_variance(g: Folder) -> Fields:
+    found = {name: _group_gradients(g, algo) for name, algo in BIAS.items()}
+    return {name: weight @ (gradient - weight @ gradient).square().sum(-1)
+            for name, (weight, gradient) in found.items()}
+
+
+def sft(g: Folder) -> Fields:
+    return {"token_mean": -eq.masked_mean(g.new_logp, g.mask, over=float(g.mask.sum()))}

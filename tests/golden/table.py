@@ -1,0 +1,135 @@
+"""Which function computes which golden value: one table for the repository's values and for any other folder.
+
+A row names a file, a case in it (`{gamma}` stands for a number in the case's key, handed to the function), the function
+of `computed.py` that computes it, and the fields of the case that are compared (none: the case itself).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from . import computed as c
+
+
+class Row(NamedTuple):
+    file: str
+    case: str
+    compute: Callable[..., Any]
+    fields: str
+
+
+TABLE = (
+    #   file                   case                                      computed by            fields compared
+    Row("token_rewards",       "",                                       c.token_rewards,       "token_reward seq_sum"),
+    Row("token_rewards",       "clipped_example",                        c.clipped_rewards,     "token_reward"),
+    Row("gae",                 "results.gamma{gamma}_lam{lam}",          c.gae,                 "advantages returns"),
+    Row("gae",                 "results.gamma{gamma}_lam{lam}",          c.ppo_max_gae,         "advantages returns"),
+    Row("gae",                 "results.gamma{gamma}_lam{lam}",          c.ppo_gae,             "returns"),
+    Row("gae",                 "whitened_unbiased_eps{eps}_lam{lam}",    c.ppo_gae,             "advantages"),
+    Row("advantage_whitening", "",                                       c.moments,             "mean biased_var"),
+    Row("advantage_whitening", "moss_biased_var_plus_{eps}",             c.whiten_moss,         "adv"),
+    Row("advantage_whitening", "moss_biased_var_plus_{eps}.clipped_to_{clip}", c.clip_moss,           ""),
+    Row("advantage_whitening", "openrlhf_biased_var_floor_{floor}",      c.whiten_openrlhf,     "adv"),
+    Row("advantage_whitening", "verl_trl_unbiased_var_plus_{eps}",       c.whiten_trl,          "adv"),
+    Row("ppo_policy_loss",     "ratio",                                  c.ratio,               ""),
+    Row("ppo_policy_loss",     "results.ppo_token_mean",                 c.ppo_policy,
+        "loss clip_frac approx_kl grad"),
+    Row("ppo_policy_loss",     "results.ppo_token_mean",                 c.reinforce_pp_policy, "loss clip_frac grad"),
+    Row("ppo_policy_loss",     "dual_clip_probe.plain",                  c.clip_probe,          ""),
+    Row("value_loss",          "",                                       c.value_loss,
+        "loss_clipped loss_unclipped clip_frac"),
+    Row("moss_ppo_total_loss", "total_loss",                             c.moss_loss,
+        "shipping_flags plus_adv_norm no_clips entropy"),
+    Row("moss_ppo_total_loss", "total_loss.adv_norm_and_clip_{clip}",    c.moss_clip,           ""),
+    Row("ppo_max_reward_norm", "steps.{step}",                           c.shaped_scores,       "scaled normalised"),
+    Row("ppo_max_reward_norm", "steps.{step}.normalised_clip_{clip}",    c.clipped_scores,      ""),
+    Row("ppo_max_reward_norm", "steps.{step}",                           c.running_moments,
+        "batch_mean batch_std running_mean running_var_biased running_std_unbiased count"),
+    Row("reinforce",           "steps.{step}",                           c.reinforce,
+        "baseline_before advantage baseline_after"),
+    Row("reinforce",           "",                                       c.reinforce_third,
+        "third_step_loss third_step_grad"),
+    Row("rloo",                "",                                       c.rloo,
+        "seq_kl_k1 R paper_advantage_seq"),
+    Row("rloo",                "k{k}_example",                           c.rloo_example,        "advantages"),
+    Row("grpo",                "advantage.k{k}_rloo",                    c.rloo_of_scores,      ""),
+    Row("rloo_loss",           "paper_reinforce_loss",                   c.rloo_loss,           "loss grad"),
+    Row("reinforce_pp",        "reinforce_pp",                           c.reinforce_pp,
+        "advantage_openrlhf policy_loss policy_grad"),
+    Row("reinforce_pp",        "reinforce_pp.advantage_gamma{gamma}",    c.reinforce_pp_gamma,  ""),
+    Row("reinforce_pp",        "reinforce_pp.returns_gamma{gamma}",      c.reinforce_pp_return, ""),
+    Row("reinforce_pp",        "reinforce_pp.advantage_verl",            c.reinforce_pp_verl,   ""),
+    Row("preference_losses",   "dpo",                                    c.dpo,
+        "per_pair loss grad_chosen grad_rejected implicit_reward_chosen implicit_reward_rejected"),
+    Row("preference_losses",   "dpo",                                    c.online_dpo,
+        "loss grad_chosen grad_rejected"),
+    Row("preference_losses",   "cdpo_label_smoothing_{eps}",             c.cdpo,                "loss"),
+    Row("reward_model",        "bradley_terry",                          c.bradley_terry,
+        "loss grad_chosen grad_rejected loss_with_margin logexp_loss"),
+    Row("kl_estimators",       "estimators.k{n}",                        c.kl_estimator,
+        "value grad_wrt_logp seq_sum token_mean"),
+    Row("kl_estimators",       "expectation_demo.k{n}_expected_value",   c.expected_kl,         ""),
+    Row("kl_estimators",       "expectation_demo.k{n}_as_loss_expected_grad", c.kl_as_loss,          ""),
+    Row("kl_estimators",       "expectation_demo.k{n}_in_reward_expected_score_grad", c.kl_in_reward,        ""),
+    Row("estimator_bias",      "expected",                               c.expected_gradient,   "reinforce loo"),
+    Row("estimator_bias",      "variance_trace",                         c.gradient_variance,   "reinforce loo"),
+    Row("misc",                "sft",                                    c.sft,                 "token_mean"),
+)
+
+NO_COMPONENT_YET = (  # file:case, with * for anything
+    "remax:*",
+    "sail:*",
+    "sail_exact_expectation:*",
+    "grpo:*",
+    "ppo_policy_loss:results.ppo_seq_mean_token_mean.*",
+    "ppo_policy_loss:results.clip_higher_*",
+    "ppo_policy_loss:results.dual_clip_*",
+    "ppo_policy_loss:results.gspo.*",
+    "ppo_policy_loss:results.verl_dualclip*",
+    "ppo_policy_loss:dual_clip_probe.dual",
+    "rloo:trl_normalize_advantages.*",
+    "rloo:openrlhf_token_advantage.*",
+    "rloo_loss:seq_ratio",
+    "rloo_loss:*_trl*",
+    "reinforce_pp:reinforce_pp_baseline.*",
+    "preference_losses:ipo_*",
+    "preference_losses:slic_*",
+    "preference_losses:simpo.*",
+    "preference_losses:orpo_*",
+    "preference_losses:kto.*",
+    "reward_model:moss.*",
+    "kl_estimators:estimators.k3+.*",
+    "estimator_bias:*.group_mean",
+    "estimator_bias:*.grpo_*",
+    "misc:sft.seq_mean",
+    "misc:adaptive_kl.*",
+    "misc:dapo_overlong.*",
+    "misc:stop_properly.*",
+    "misc:raft.*",
+)
+
+NOT_A_RESULT = (  # inputs, provenance and prose; the closed forms that enumerations are compared with
+    "common_inputs:*",
+    "index:*",
+    *(f"*:{where}{word}" for word in ("inputs", "source", "note", "formula", "order", "lesson", "agree")
+      for where in ("", "*.")),
+    *(f"*:{where}{word}.*" for word in ("inputs", "source") for where in ("", "*.")),
+    "token_rewards:clipped_example.scores",
+    "token_rewards:clipped_example.clip",
+    "ppo_max_reward_norm:steps.*.batch",
+    "reinforce:steps.*.R",
+    "rloo:k*_example.scores",
+    "rloo:k*_example.beta",
+    "kl_estimators:expectation_demo.theta",
+    "kl_estimators:expectation_demo.ref_logits",
+    "kl_estimators:expectation_demo.policy",
+    "kl_estimators:expectation_demo.ref",
+    "kl_estimators:expectation_demo.true_reverse_kl*",
+    "kl_estimators:expectation_demo.forward_kl_grad",
+    "estimator_bias:theta",
+    "estimator_bias:rewards",
+    "estimator_bias:k",
+    "estimator_bias:policy",
+    "estimator_bias:true_gradient",
+)

@@ -1,0 +1,108 @@
+"""Our numbers are those of the reference implementations: to 1e-6, in float64.
+
+    pytest tests/golden                     the repository's values (their origin: values/index.json and each `source`)
+    pytest tests/golden --goldens=DIR       the same table on other inputs, in a folder of the same layout
+
+A row whose file or case the folder lacks is skipped; a value that the table does not name is reported.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from .folder import NUMBER, Folder, MissingError, leaves, number
+from .table import NO_COMPONENT_YET, NOT_A_RESULT, TABLE, Row
+
+OWN = Path(__file__).parent / "values"
+
+
+def pattern(row: Row) -> re.Pattern[str]:
+    """Matches the paths of the values that a row compares: the case as group `case_`, numbers in its key by name."""
+    case = re.sub(r"\\{(\w+)\\}", lambda name: f"(?P<{name[1]}>{NUMBER})", re.escape(row.case))
+    fields = "|".join(map(re.escape, row.fields.split()))
+    tail = f"({fields})" if fields else ""
+    return re.compile(rf"(?P<case_>{case}){re.escape('.') if case and tail else ''}{tail}")
+
+
+def cases(row: Row, folder: Folder) -> Iterator[tuple[str, dict[str, float]]]:
+    """Each case of the folder that a row covers, once, with the numbers in its key."""
+    seen = set()
+    for path, _ in leaves(folder.file(row.file)):
+        match = pattern(row).fullmatch(path)
+        if match and match["case_"] not in seen:
+            seen.add(match["case_"])
+            yield match["case_"], {name: number(text) for name, text in match.groupdict().items() if name != "case_"}
+
+
+def compare_params(folder: Folder) -> Iterator[Any]:
+    for row in TABLE:
+        name = f"{row.file}:{row.case or row.fields.split()[0]}"
+        try:
+            found = list(cases(row, folder))
+        except MissingError as missing:
+            yield pytest.param(row, "", {}, id=name, marks=pytest.mark.skip(reason=str(missing)))
+            continue
+        if not found:
+            reason = f"{row.file}.json has no case {row.case or row.fields}"
+            yield pytest.param(row, "", {}, id=name, marks=pytest.mark.skip(reason=reason))
+        for case, numbers in found:
+            identity = f"{row.file}:{case}->{row.compute.__name__}"
+            yield pytest.param(row, case, numbers, id=identity)
+
+
+def unknown(folder: Folder) -> Iterator[str]:
+    """file:path of everything in the folder that neither the table nor its two lists name."""
+    for file in sorted(folder.path.glob("*.json")):
+        rows = [pattern(row) for row in TABLE if row.file == file.stem]
+        for path, _ in leaves(folder.file(file.stem)):
+            name = f"{file.stem}:{path}"
+            listed = any(fnmatch.fnmatchcase(name, known) for known in (*NOT_A_RESULT, *NO_COMPONENT_YET))
+            if not listed and not any(row.fullmatch(path) for row in rows):
+                yield name
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    folder = Folder(metafunc.config.getoption("--goldens"))
+    if not folder.path.is_dir():
+        raise pytest.UsageError(f"--goldens={folder.path} is not a folder")
+    if "case" in metafunc.fixturenames:
+        metafunc.parametrize(("row", "case", "numbers"), list(compare_params(folder)))
+
+
+@pytest.fixture
+def folder(request: pytest.FixtureRequest) -> Folder:
+    return Folder(request.config.getoption("--goldens"))
+
+
+def test_value(row: Row, case: str, numbers: dict[str, float], folder: Folder) -> None:
+    try:
+        computed = row.compute(folder, **numbers)
+    except MissingError as missing:
+        pytest.skip(str(missing))
+    computed = computed if row.fields else {"": computed}
+    expected = dict(leaves(folder.file(row.file)))
+    for field, value in computed.items():
+        path = ".".join(filter(None, (case, field)))
+        if field in (row.fields.split() or [""]) and path in expected:
+            wanted = torch.tensor(expected[path], dtype=torch.float64)
+            torch.testing.assert_close(value.detach().reshape(wanted.shape), wanted, rtol=0, atol=1e-6)
+
+
+def test_every_value_is_named_by_the_table(folder: Folder, record_property: Any) -> None:
+    found = list(unknown(folder))
+    if found and folder.path != OWN:
+        pytest.skip(f"not in the table of tests/golden, so not compared: {', '.join(found)}")
+    assert found == []
+
+
+def test_keys_state_numbers() -> None:
+    stated = {"0.95": 0.95, "0_8": 0.8, "1e_6": 1e-6, "1e8": 1e-8, "095": 0.95, "1": 1.0, "0": 0.0}
+    assert {text: number(text) for text in stated} == stated
+    assert all(re.fullmatch(NUMBER, text) for text in stated)

@@ -1,0 +1,59 @@
+"""Rooms know only the rooms before them, and what must answer at once does not import torch."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import align_lab
+
+PACKAGE = Path(align_lab.__file__).parent
+TORCH_FREE = ["types", "errors", "registry", "options", "settings", "roles", "paths", "files", "lease", "artefacts", "config", "compose",
+              "commands", "cards", "stages", "hydra_app", "algos.ppo_max", "equations", "compare.command", "record.folder", "record.metrics"]
+ALLOWED = {  # room -> rooms it may import
+    "equations": {"types", "equations"},
+    "algos": {"types", "equations", "registry"},
+    "models": {"errors", "registry", "models", "files"},
+    "rollout": {"models", "rollout", "errors", "registry"},
+}
+
+
+def imported(module: str) -> set[str]:
+    code = f"import sys, align_lab.{module}; print(' '.join(sys.modules))"
+    return set(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split())
+
+
+@pytest.mark.parametrize("module", TORCH_FREE)
+def test_it_answers_without_torch(module):
+    assert not {"torch", "transformers", "tokenizers"} & imported(module)
+
+
+@pytest.mark.parametrize(("library", "owners"), [("hydra", {"config", "compose", "hydra_app"}), ("submitit", set()), ("wandb", set())])
+def test_only_its_owners_touch_a_library(library, owners):
+    found = {str(file.relative_to(PACKAGE).with_suffix("")) for file in PACKAGE.rglob("*.py")
+             for name in _imports(file) if name.split(".")[0] == library}
+    assert found <= owners
+
+
+@pytest.mark.parametrize("room", ALLOWED)
+def test_a_room_knows_only_the_rooms_before_it(room):
+    for file in (PACKAGE / room).rglob("*.py"):
+        inside = {name.split(".")[1] for name in _imports(file) if name.startswith("align_lab.")}
+        assert inside <= ALLOWED[room], file.name
+
+
+def test_scanning_for_components_does_not_import_torch():
+    code = "import sys; from align_lab import registry; registry.scan(); assert registry.names('algo'); print('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "False"
+
+
+def _imports(file: Path) -> list[str]:
+    found = []
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found += [f"{node.module}.{alias.name}" if node.module == "align_lab" else node.module for alias in node.names]
+    return found

@@ -1,0 +1,130 @@
+"""A whole training in milliseconds: a two-layer model over a real tokenizer, and a reward that likes one word."""
+
+from __future__ import annotations
+
+import copy
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+
+from align_lab import registry
+from align_lab.models.llama import Llama, LlamaConfig
+from align_lab.settings import Evaluation, Sampling
+from align_lab.train.evaluate import Evaluator, Judges
+from align_lab.train.experience import Pairs, Rollouts
+from align_lab.train.learner import Critic, Learner
+from align_lab.train.loop import Loop
+from align_lab.train.parallel import World
+from align_lab.train.prompts import Prompts
+from align_lab.train.recipe import Budget, Train
+from align_lab.train.update import Pretrain
+from align_lab.types import Algorithm
+
+TEXTS = ["a good film", "a bad film", "good and bad", "the film is good", "bad bad bad", "the plot is a good plot", "a plot", "is it good"]
+
+
+FIELDS = {"ppo_max": {"critic_init": "policy", "critic_pretrain_steps": 1}}  # what departs from an algorithm's defaults here
+TRAJECTORIES = Path(__file__).parent / "trajectories.json"
+
+
+class Likes:
+    """Scores a completion by how often it says `word`."""
+
+    def __init__(self, word: str) -> None:
+        self.word = word
+
+    def score(self, prompts: list[str], responses: list[str]) -> Any:
+        from align_lab.rewards.base import Score
+
+        return Score(total=[float(text.count(self.word)) - 0.01 * len(text) for text in responses])
+
+
+class Memory:
+    """A journal that keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.rows: list[dict[str, float]] = []
+        self.samples: list[dict[str, Any]] = []
+        self.saved: dict[int, dict[str, Any]] = {}
+        self.best: list[int] = []
+
+    def log(self, row: Any) -> None:
+        self.rows.append(dict(row))
+
+    def log_samples(self, rows: Any) -> None:
+        self.samples += rows
+
+    def save(self, step: int, state: dict[str, Any], *, best: float | None = None) -> None:
+        self.saved[step] = copy.deepcopy(state)
+        self.best += [step] if best is not None else []
+
+
+def tokenizer() -> Tokenizer:
+    tok = Tokenizer(models.BPE())
+    tok.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tok.decoder = decoders.ByteLevel()
+    tok.train_from_iterator(TEXTS, trainers.BpeTrainer(vocab_size=280, special_tokens=["<eos>"], show_progress=False,
+                                                       initial_alphabet=pre_tokenizers.ByteLevel.alphabet()))
+    return tok
+
+
+def model(seed: int = 0, dtype: torch.dtype = torch.float32) -> Llama:
+    torch.manual_seed(seed)
+    llama = Llama(LlamaConfig(vocab=280, width=16, layers=2, heads=2, kv_heads=1, mlp=24, context=24))
+    for parameter in llama.parameters():  # livelier than an initialisation: probabilities differ
+        parameter.data = parameter.data * 4
+    return llama.to(dtype)
+
+
+def algorithm(name: str, **fields: Any) -> Algorithm:
+    registry.scan()
+    return registry.build("algo", {"name": name, **fields})
+
+
+def loop(algo: Algorithm, *, seed: int = 0, dtype: torch.dtype = torch.float32, world: World = World(), journal: Any = None,  # noqa: B008
+         reward: Any = None, **plan: Any) -> Loop:
+    """A loop at step 0. `plan` overrides fields of the recipe."""
+    values: dict[str, Any] = {"steps": 4, "prompts_per_step": 4, "group_size": 4, "lr": 3e-3, "warmup_steps": 0, **plan}
+    recipe = Train(**{**values, "budget": Budget(**values.get("budget", {}))})
+    sampling = Sampling(max_new_tokens=8)
+    prompts = Prompts.encode(TEXTS, tokenizer(), eos=0, context=24, new=8)
+    policy, reference = model(dtype=dtype), model(dtype=dtype)
+    critic = Critic(model(seed=1, dtype=dtype)) if algo.needs.critic else None
+    learner = Learner(recipe, policy, critic=critic)
+    reward = reward or Likes("good")
+    rollouts = Rollouts(learner=learner, prompts=prompts, reward=reward, sampling=sampling, needs=algo.needs, seed=seed,
+                        reference=reference if algo.needs.reference else None, world=world)
+    judges = Judges(score=Likes("good"), gold_score=Likes("goo"), vader=Likes("film"))
+    evaluate = Evaluator(prompts=prompts, judges=judges, sampling=sampling, plan=Evaluation(prompts=8), reference=lambda: reference)
+    source = rollouts if algo.needs.experience == "rollouts" else pairs(rollouts, seed)
+    text = Pretrain(ids=torch.arange(1, 19).view(3, 6), mask=torch.ones(3, 5, dtype=torch.bool))
+    return Loop(algo=algo, learner=learner, source=source, evaluate=evaluate, journal=journal or Memory(), seed=seed,
+                evaluate_every=2, save_every=1, world=world, pretrain=(lambda step: text) if algo.needs.pretrain_batch else None)
+
+
+def pairs(rollouts: Rollouts, seed: int) -> Pairs:
+    """Eight pairs, the best and the worst of four samples of the start policy."""
+    learner = Learner(replace(rollouts.learner.plan, prompts_per_step=8, group_size=4), rollouts.learner.policy)
+    collected = replace(rollouts, learner=learner).collect(1000)
+    order = collected.experience.rollout.score.argsort(-1, descending=True)[:, [0, -1]]
+    return Pairs(experience=collected.experience.take((torch.arange(len(order))[:, None], order)), episodes=collected.episodes, tokens=collected.tokens, pairs_per_step=4, seed=seed)
+
+
+def rows(it: Loop) -> list[dict[str, float]]:
+    """What must repeat exactly: all but the clock's columns."""
+    return [{key: value for key, value in row.items() if not key.startswith("time/")} for row in it.journal.rows]  # type: ignore[attr-defined]
+
+
+def trajectory(name: str) -> list[dict[str, float]]:
+    it = loop(algorithm(name, **FIELDS.get(name, {})), dtype=torch.float64, steps=3)
+    it.run()
+    return rows(it)
+
+
+if __name__ == "__main__":
+    registry.scan()
+    TRAJECTORIES.write_text(json.dumps({name: trajectory(name) for name in registry.names("algo")}, indent=1) + "\n")

@@ -1,0 +1,91 @@
+"""Resume, budget, best checkpoint, golden trajectories."""
+
+import json
+
+import pytest
+import torch
+
+from align_lab import registry
+from align_lab.errors import RewardError, Stopped
+from align_lab.rewards.base import Score
+from align_lab.train.experience import draw
+from tests.train.small import FIELDS, TRAJECTORIES, Likes, algorithm, loop, rows, trajectory
+
+registry.scan()
+ALGOS = registry.names("algo")
+
+
+@pytest.mark.parametrize("name", ALGOS)
+@pytest.mark.parametrize("broken_after", [0, 1, 3])
+def test_a_run_continued_from_a_checkpoint_is_bit_identical(name, broken_after):
+    whole = loop(algorithm(name, **FIELDS.get(name, {})))
+    whole.run()
+    again = loop(algorithm(name, **FIELDS.get(name, {})))
+    again.load_state_dict(whole.journal.saved[broken_after])
+    again.start_rows = [row for row in whole.journal.samples if row["step"] == 0]
+    again.run()
+    assert rows(again) == rows(whole)[broken_after + 1 :]
+    for name_, value in whole.learner.policy.state_dict().items():
+        assert torch.equal(value, again.learner.policy.state_dict()[name_])
+
+
+@pytest.mark.parametrize("name", ALGOS)
+def test_the_trajectory_is_the_golden_one(name):
+    """Three steps of a fixed tiny training. A change here must be meant: regenerate with `python -m tests.train.small` and say why."""
+    golden = json.loads(TRAJECTORIES.read_text())[name]
+    for found, expected in zip(trajectory(name), golden, strict=True):
+        assert found.keys() == expected.keys()
+        for key in expected:
+            assert found[key] == pytest.approx(expected[key], rel=1e-6, abs=1e-7), (found["step"], key)
+
+
+def test_being_asked_to_stop_saves_and_says_so():
+    it = loop(algorithm("rloo"))
+    it.save_every = 100
+    it.should_stop = lambda: it.progress.step == 2
+    with pytest.raises(Stopped, match="after step 2") as stopped:
+        it.run()
+    assert stopped.value.status == 75
+    assert 2 in it.journal.saved
+
+
+@pytest.mark.parametrize(("budget", "steps"), [({"episodes": 32}, 2), ({"episodes": 33}, 3), ({"tokens": 130}, 2), ({"seconds": 1e-9}, 1)])
+def test_a_budget_ends_the_run_and_the_end_is_evaluated_and_saved(budget, steps):
+    it = loop(algorithm("rloo"), budget=budget)
+    it.run()
+    assert it.progress.step == steps
+    assert "eval/gold_score" in it.journal.rows[-1]
+    assert steps in it.journal.saved
+
+
+def test_pairs_are_charged_for_the_completions_that_made_them_and_only_once():
+    it = loop(algorithm("dpo"), steps=6)  # 8 pairs, 4 a step: from the third step on they are used again
+    it.run()
+    assert [row["episode"] for row in it.journal.rows] == [0, 16, 32, 32, 32, 32, 32]
+    rollouts = loop(algorithm("rloo"), steps=2)
+    rollouts.run()
+    assert rollouts.journal.rows[-1]["episode"] == 32
+
+
+def test_every_item_is_drawn_once_before_any_is_drawn_again():
+    drawn = torch.cat([draw(10, 4, step, seed=3) for step in range(5)]).tolist()
+    assert sorted(drawn[:10]) == sorted(drawn[10:]) == list(range(10))
+    assert drawn[:10] != drawn[10:]
+    assert draw(3, 8, 0, seed=0).bincount(minlength=3).tolist() in ([3, 3, 2], [3, 2, 3], [2, 3, 3])
+
+
+@pytest.mark.parametrize(("totals", "message"), [([1.0], "returned 1 scores for 16 completions"), ([float("nan")] * 16, "returned nan for the completion")])
+def test_a_reward_that_answers_wrongly_is_named(totals, message):
+    class Wrong(Likes):
+        def score(self, prompts, responses):
+            return Score(total=totals)
+
+    it = loop(algorithm("rloo"), reward=Wrong(""))
+    with pytest.raises(RewardError, match=message):
+        it.run()
+
+
+def test_no_reference_is_held_where_nothing_needs_it():
+    assert loop(algorithm("rloo", kl_coef=0.0)).source.reference is None
+    assert loop(algorithm("rloo", kl_coef=0.1)).source.reference is not None
+    assert loop(algorithm("rloo")).learner.critic is None

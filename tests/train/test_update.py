@@ -1,0 +1,98 @@
+"""The update is one mathematical object: how it is cut into processes or micro-batches does not matter."""
+
+import os
+import socket
+
+import pytest
+import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
+
+from align_lab import registry
+from align_lab.errors import DivergedError
+from align_lab.train.parallel import World
+from align_lab.types import LossOutput
+from tests.train.small import FIELDS, Memory, algorithm, loop
+
+registry.scan()
+ALGOS = registry.names("algo")
+
+
+NOISE = {"rewards/accuracies"}  # before the first update every margin is 0, up to rounding
+
+
+def trained(name, **plan):
+    it = loop(algorithm(name, **FIELDS.get(name, {})), dtype=torch.float64, steps=3, minibatches=2, epochs=2, **plan)
+    it.run()
+    return it
+
+
+def weights(it):
+    return torch.cat([parameter.detach().flatten() for _, model, _ in it.learner._models() for parameter in model.parameters()])
+
+
+@pytest.mark.parametrize("name", ALGOS)
+def test_micro_batches_change_nothing(name):
+    whole, parts = trained(name), trained(name, micro_batch=4)
+    torch.testing.assert_close(weights(parts), weights(whole), rtol=0, atol=1e-9)
+    for a, b in zip(whole.journal.rows, parts.journal.rows, strict=True):
+        for key in a:
+            if key not in NOISE and not key.startswith("time/"):
+                assert b[key] == pytest.approx(a[key], abs=1e-8), key
+
+
+def one_of_two(rank: int, port: int, folder: str) -> None:
+    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo", rank=rank, world_size=2)
+    for name in ALGOS:
+        it = loop(algorithm(name, **FIELDS.get(name, {})), dtype=torch.float64, steps=3, minibatches=2, epochs=2, world=World.current())
+        it.run()
+        torch.save({"weights": weights(it), "rows": it.journal.rows}, f"{folder}/{name}-{rank}.pt")
+    dist.destroy_process_group()
+
+
+def test_two_processes_take_the_same_steps_as_one(tmp_path):
+    """Rollouts, whitening over the global batch, gradients and metrics, for every algorithm, to 1e-6 in float64."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    mp.start_processes(one_of_two, args=(port, str(tmp_path)), nprocs=2, start_method="spawn")
+    for name in ALGOS:
+        alone, pair = trained(name), [torch.load(tmp_path / f"{name}-{rank}.pt") for rank in (0, 1)]
+        for process in pair:
+            torch.testing.assert_close(process["weights"], weights(alone), rtol=0, atol=1e-6, msg=lambda m, n=name: f"{n}: {m}")
+        for a, b in zip(alone.journal.rows, pair[0]["rows"], strict=True):
+            for key in a:
+                if key not in NOISE and not key.startswith("time/"):
+                    assert b[key] == pytest.approx(a[key], abs=1e-6), (name, key)
+
+
+def test_a_loss_that_is_no_number_stops_before_any_weight_moves():
+    it = loop(algorithm("rloo"))
+    honest, calls = type(it.algo).loss, []
+
+    class Broken(type(it.algo)):
+        def loss(self, now, x):
+            calls.append(1)
+            out = honest(self, now, x)
+            return LossOutput(loss=out.loss * float("nan"), metrics=out.metrics) if len(calls) == 3 else out
+
+    it.algo = Broken()
+    with pytest.raises(DivergedError, match="loss is not finite.*last good checkpoint"):
+        it.run()
+    journal = it.journal
+    assert isinstance(journal, Memory)
+    assert sorted(journal.saved) == [0, 1, 2]  # the third step left nothing behind
+    assert len(journal.rows) == 3
+    for name, value in it.learner.policy.state_dict().items():
+        torch.testing.assert_close(value, journal.saved[2]["learner"]["policy"]["model"][name], rtol=0, atol=0)
+
+
+def test_the_critic_is_trained_alone_first():
+    it = loop(algorithm("ppo_max", critic_init="policy", critic_pretrain_steps=2), steps=2)
+    before = {name: value.clone() for name, value in it.learner.policy.state_dict().items()}
+    head = it.learner.critic.head.clone()
+    it.run()
+    assert all(torch.equal(value, before[name]) for name, value in it.learner.policy.state_dict().items())
+    assert not torch.equal(it.learner.critic.head, head)
