@@ -6,7 +6,9 @@ Hydra composes; this module looks first, because Hydra stops at the first error 
 from __future__ import annotations
 
 import copy
+import difflib
 import itertools
+import re
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -123,18 +125,18 @@ def _type_name(metadata: Any, fallback: Any) -> str:
 
 
 def _near_key(key: str, known: list[str]) -> str:
+    """The nearest key: the same name elsewhere, else a neighbour in the same section, else a similar name anywhere."""
     head, _, last = key.rpartition(".")
-    siblings = [k for k in known if k.rpartition(".")[0] == head] if head else known
-    same_name = [k for k in known if k.rpartition(".")[2] == last]
-    if same_name:
-        return f"did you mean {same_name[0]}?"
-    if siblings and head:
+    elsewhere = [k for k in known if k.rpartition(".")[2] == last]
+    siblings = [k for k in known if k.rpartition(".")[0] == head]
+    if elsewhere:
+        return f"did you mean {elsewhere[0]}?"
+    if head and siblings:
         return near(key, siblings)
-    by_name = {k.rpartition(".")[2]: k for k in known}
-    text = near(last, by_name, show_all=0)
-    for name, full in by_name.items():
-        text = text.replace(repr(name), repr(full))
-    return text.split("? ")[0] + "?" if "?" in text else f"allowed at the top: {', '.join(sorted({k.split('.')[0] for k in known}))}"
+    names = {k.rpartition(".")[2]: k for k in sorted(known, key=lambda k: -k.count("."))}  # the shortest path to a name
+    close = difflib.get_close_matches(last, names, n=1, cutoff=0.55)
+    top = ", ".join(dict.fromkeys(k.split(".")[0] for k in known))
+    return f"did you mean {names[close[0]]!r}?" if close else f"allowed at the top: {top}"
 
 
 def check_values(cfg: Mapping[str, Any]) -> list[str]:
@@ -169,7 +171,7 @@ def parse(overrides: Sequence[str]) -> list[Override]:
     parser = OverridesParser.create()
     for text in overrides:
         try:
-            parsed += parser.parse_overrides([text])
+            parsed += parser.parse_overrides([re.sub(r"=(-?)\.(inf|nan)$", r"=\1\2", text)])  # as YAML writes them
         except HydraException:
             found.append(f"{text}: not understood. Write key=value, for example algo=rloo or train.lr=1e-4 "
                          "(quote values that hold spaces or commas)")

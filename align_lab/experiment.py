@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import time
 import traceback
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,15 +17,21 @@ from align_lab import parts, registry
 from align_lab.artefacts import Artefact, Store
 from align_lab.config import RunConfig
 from align_lab.errors import AlignLabError, ConfigError, Stopped
+from align_lab.files import is_full
 from align_lab.lease import lease
+from align_lab.models.policy import Policy
 from align_lab.paths import cache_folder, runs_folder
 from align_lab.record import manifest
 from align_lab.record.console import Screen
-from align_lab.record.folder import RunFolder
+from align_lab.record.folder import RunFolder, read_config
 from align_lab.record.local import Record
+from align_lab.rollout.sampler import uniforms
+from align_lab.rollout.torch_sampler import sample
+from align_lab.settings import Sampling
 from align_lab.signals import StopRequest, stop_requests
 from align_lab.stages import Stages, stages
 from align_lab.train.checkpoint import Checkpoints
+from align_lab.train.prompts import Prompts
 
 
 def run(cfg: RunConfig) -> int:
@@ -56,16 +64,18 @@ def _guarded(cfg: RunConfig, folder: RunFolder, record: Record, screen: Screen, 
     journal = Journal(folder, record, screen, steps=cfg["train"]["steps"])
     try:
         _train(cfg, folder, journal, screen, stop)
-    except Stopped as stopped:
-        folder.set_status("stopped", **journal.where, error=str(stopped))
-        raise
     except BaseException as error:
-        folder.set_status("failed", **journal.where, error=f"{type(error).__name__}: {error}")
-        if not isinstance(error, AlignLabError | KeyboardInterrupt):
-            log = folder.path / "error.log"
-            log.write_text(traceback.format_exc())
-            raise AlignLabError(f"the run failed: {type(error).__name__}: {error}. Its traceback is in {log}") from error
-        raise
+        with suppress(OSError):  # a full disk takes no status either
+            state = "stopped" if isinstance(error, Stopped) else "failed"
+            folder.set_status(state, **journal.where, error=f"{type(error).__name__}: {error}")
+        if is_full(error, folder.path) or is_full(error, cache_folder()):
+            raise AlignLabError(f"no space is left on the disk of {folder.path} or {cache_folder()}. Nothing was left half-written: free "
+                                "some space and run the same command again, it goes on from the last checkpoint") from error
+        if isinstance(error, AlignLabError | KeyboardInterrupt):
+            raise
+        log = folder.path / "error.log"
+        log.write_text(traceback.format_exc())
+        raise AlignLabError(f"the run failed: {type(error).__name__}: {error}. Its traceback is in {log}") from error
 
 
 def _train(cfg: RunConfig, folder: RunFolder, journal: Journal, screen: Screen, stop: StopRequest) -> None:
@@ -162,16 +172,39 @@ def _conclude(folder: RunFolder, record: Record, screen: Screen) -> None:
 
 @dataclass(frozen=True)
 class Trained:
-    """A run's policy at one of its checkpoints, and the policy it started from."""
+    """A run's policy after one of its steps, and the policy it started from."""
 
-    policy: Any
-    start: Any
-    tokenizer: Any
-    eos: int
     step: int
-    max_new_tokens: int
+    policy: Policy
+    start: Policy
+    sampling: Sampling
 
     def complete(self, prompt: str, *, temperature: float, seed: int) -> list[tuple[str, str]]:
         """(name, completion) of the start policy and of the trained one, with the same random numbers."""
-        return [(name, parts.complete(model, self, prompt, temperature=temperature, seed=seed))
-                for name, model in (("start", self.start), ("trained", self.policy))]
+        return [(name, complete(policy, prompt, replace(self.sampling, temperature=temperature), seed))
+                for name, policy in (("start", self.start), ("trained", self.policy))]
+
+
+def load_trained(path: Path, checkpoint: str) -> Trained:
+    """The policy of a run folder at its last, its best, or a given step. Raises ConfigError for a step that was not kept."""
+    described = json.loads((path / "manifest.json").read_text())
+    values = read_config(path)
+    registry.scan(tuple(values["plugins"]))
+    checkpoints = Checkpoints(path / "checkpoints")
+    kept = checkpoints.steps()
+    wanted = {"last": kept[-1] if kept else None, "best": checkpoints.best()}.get(checkpoint, int(checkpoint) if checkpoint.isdecimal() else None)
+    if wanted not in kept:
+        raise ConfigError(f"{path} has no checkpoint {checkpoint!r}: it kept {', '.join(['last', 'best', *map(str, kept)]) if kept else 'none'}")
+    model = registry.build("model", values["model"])
+    start, policy = (model.load(cache_folder() / "artefacts" / described["artefacts"]["policy"]) for _ in range(2))
+    policy.model.load_state_dict(checkpoints.load(wanted)["learner"]["policy"]["model"])
+    return Trained(wanted, policy, start, registry.construct(Sampling, values["sampling"]))
+
+
+def complete(policy: Policy, prompt: str, sampling: Sampling, seed: int) -> str:
+    """One completion of one prompt."""
+    prompts = Prompts.of(policy, [prompt], sampling)
+    ids, _ = prompts.batch([0])
+    numbers = uniforms(seed, 0, [0], 1, sampling.max_new_tokens)
+    return prompts.completions(sample(policy.model, ids, None, uniforms=numbers, temperature=sampling.temperature,
+                                      top_p=sampling.top_p, eos=policy.eos))[0]

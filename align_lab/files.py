@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -57,3 +58,10 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
         except ValueError:
             break
     return rows
+
+
+def is_full(error: BaseException, folder: Path) -> bool:
+    """Was it a full disk (or quota)? Libraries hide the system's answer in errors of their own, so the disk is asked as well."""
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return True
+    return isinstance(error, OSError | RuntimeError) and folder.exists() and shutil.disk_usage(folder).free < 1 << 16

@@ -35,7 +35,7 @@ def run(args: list[str]) -> int:
     for combination in itertools.islice(compose.combinations(parsed), MOST_COMBINATIONS) if multirun else [overrides]:
         compose.compose(combination)
     flags = [arg for arg in args if arg not in overrides]
-    sys.argv = [sys.argv[0], *flags, *overrides, compose.search_path_override()]
+    sys.argv = [sys.argv[0], *flags, *(str(o.input_line) for o in parsed), compose.search_path_override()]
     os.environ["HYDRA_FULL_ERROR"] = "1"
     statuses: list[int] = []
     try:

@@ -24,12 +24,13 @@ BEAT_SECONDS = 5.0
 def lease(path: Path, *, on_wait: Callable[[str], None]) -> Iterator[bool]:
     """True for the one that holds it now. The others tell `on_wait` who does, wait here until it is free, and get False."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    if not _take(path):
+    while not _take(path):
+        if stale(path):
+            _break(path)
+            continue
         on_wait(owner(path))
         while path.exists() and not stale(path):
             time.sleep(0.2)
-        if path.exists():
-            _break(path)
         yield False
         return
     done = threading.Event()

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from align_lab.errors import ConfigError, near
 from align_lab.files import publishing
 from align_lab.paths import runs_folder
+from align_lab.record.console import printable
 
 if TYPE_CHECKING:
     from align_lab.experiment import Trained
@@ -46,10 +47,10 @@ def export(args: Sequence[str]) -> int:
     if options.folder.exists():
         raise ConfigError(f"{options.folder} is there already: name a new folder")
     trained = _trained(options.run, options.checkpoint)
-    from align_lab.models.convert import to_hf
+    from align_lab.models.policy import save_policy
 
     with publishing(options.folder) as partial:
-        to_hf(trained.policy, trained.tokenizer, partial)
+        save_policy(trained.policy, partial)
     print(f"step {trained.step} of {options.run} is in {options.folder}: "
           f"transformers.AutoModelForCausalLM.from_pretrained({str(options.folder)!r})")
     return 0
@@ -67,7 +68,7 @@ def chat(args: Sequence[str]) -> int:
         print("Begin a movie review, the policy goes on. An empty line ends.")
     for number, line in enumerate(iter(lambda: _read(live), "")):
         for name, text in trained.complete(line, temperature=options.temperature, seed=options.seed + number):
-            print(f"  {name:<8} {line}{text}")
+            print(f"  {name:<8} {printable(line + text)}")
     return 0
 
 

@@ -37,7 +37,7 @@ def stages(cfg: RunConfig) -> Stages:
     """The stages of one run, from its config alone."""
     data = data_stage(cfg["data"])
     policy = policy_stage(cfg["model"], data)
-    reward = reward_stage(cfg["reward"], data)
+    reward = reward_stage(cfg["reward"], data, cfg["model"])
     needs = registry.build("algo", cfg["algo"]).needs
     pairs = preference_stage(cfg, data, policy, reward) if needs.experience == "pairs" else None
     return Stages(data=data, policy=policy, gold=gold_stage(data), reward=reward, pairs=pairs)
@@ -53,13 +53,14 @@ def policy_stage(values: Mapping[str, Any], data: Recipe) -> Recipe:
     return _recipe("sft", values, lambda folder, inputs: model.build(folder, _load(data, inputs[0])), data)
 
 
-def reward_stage(values: Mapping[str, Any], data: Recipe) -> Recipe | None:
-    """A reward model grows from the tiny language model, whatever policy is trained: it reads text."""
+def reward_stage(values: Mapping[str, Any], data: Recipe, model: Mapping[str, Any]) -> Recipe | None:
+    """A reward model grows from a tiny language model, whatever policy is trained: it reads text. A tiny policy shares its start."""
     reward = registry.build("reward", values)
     if not hasattr(reward, "build"):
         return None
-    body = policy_stage({"name": "tiny", **dataclasses.asdict(registry.lookup("model", "tiny")())}, data)
-    return _recipe("reward_model", values, lambda folder, inputs: reward.build(folder, _load(data, inputs[0]), inputs[1]), data, body)
+    tiny = model if model["name"] == "tiny" else {"name": "tiny", **dataclasses.asdict(registry.lookup("model", "tiny")())}
+    return _recipe("reward_model", values, lambda folder, inputs: reward.build(folder, _load(data, inputs[0]), inputs[1]),
+                   data, policy_stage(tiny, data))
 
 
 def gold_stage(data: Recipe) -> Recipe:

@@ -17,7 +17,7 @@ from worker import Gate
 
 def logps(model, ids):
     """Log-probabilities of the last NEW tokens."""
-    logits = model(ids, logits_to_keep=NEW + 1).logits[:, :-1]
+    logits = model(ids[:, :-1], logits_to_keep=NEW).logits
     return torch.log_softmax(logits, -1).gather(-1, ids[:, -NEW:, None]).squeeze(-1)
 
 
@@ -59,7 +59,7 @@ def main(folder: Path, kind: str) -> None:
     tokenizer = AutoTokenizer.from_pretrained(folder)
     model = LlamaForCausalLM.from_pretrained(folder, dtype=torch.float32)
     reference = LlamaForCausalLM.from_pretrained(folder, dtype=torch.float32) if kind != "grpo" else None
-    optimizer = torch.optim.AdamW(model.parameters(), lr=LR)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=LR, fused=True)
     if kind == "dpo":
         batches = itertools.cycle(batched(pairs(), ROWS // 2))
         gate.serve(lambda: dpo_step(model, reference, optimizer, tokenizer, next(batches)))

@@ -69,8 +69,8 @@ def loop(folder: Path, kind: str) -> Loop:
         source: Any = PairsAndReference(preference_set(tokenizer), cast(Llama, reference))
     else:
         asked = Prompts.encode(prompts(), tokenizer, eos=EOS, context=PROMPT + NEW, new=NEW)
-        source = Rollouts(learner=learner, prompts=asked, reward=Trivial(), needs=algo.needs, seed=0, reference=reference,
-                          sampling=Sampling(max_new_tokens=NEW, missing_eos_penalty=0.0))
+        source = Rollouts(learner=learner, prompts=asked, reward=Trivial(), needs=algo.needs, seed=0,
+                          reference=reference, sampling=Sampling(max_new_tokens=NEW, missing_eos_penalty=0.0))
     unused = cast(Any, None)  # evaluation and the record are no part of a step
     return Loop(algo=algo, learner=learner, source=source, evaluate=unused, journal=unused, seed=0,
                 evaluate_every=1, save_every=1)

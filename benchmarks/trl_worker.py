@@ -12,7 +12,7 @@ from transformers import AutoTokenizer, LlamaForCausalLM, TrainerCallback
 from trl import DPOConfig, DPOTrainer, GRPOConfig, GRPOTrainer, RLOOConfig, RLOOTrainer
 from worker import Gate
 
-# Gradient checkpointing, TRL's default, is off: it would trade time for memory. Everything else that costs time is default.
+# Gradient checkpointing, TRL's default, is off: it would trade time for memory. What else costs time is the default.
 COMMON = {"use_cpu": True, "bf16": False, "gradient_checkpointing": False, "report_to": "none", "save_strategy": "no",
           "learning_rate": LR, "per_device_train_batch_size": ROWS, "max_steps": 100_000, "disable_tqdm": True,
           "logging_steps": 10_000}

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # tiny models are fastest so, here and in processes of tests
 
 GOLDENS = Path(__file__).parent / "golden" / "values"
 

@@ -45,10 +45,9 @@ def test_a_lease_whose_owner_died_is_taken_over(tmp_path):
     owner.start()
     owner.join()
     assert path.exists() and stale(path)
-    with lease(path, on_wait=lambda text: None) as mine:
-        assert not mine  # the one that waited breaks it, and tries again
-    with lease(path, on_wait=lambda text: None) as mine:
+    with lease(path, on_wait=pytest.fail) as mine:
         assert mine
+    assert not path.exists()
 
 
 def test_a_failing_build_leaves_nothing(tmp_path):

@@ -50,8 +50,9 @@ def test_scanning_for_components_does_not_import_torch():
 
 
 def _imports(file: Path) -> list[str]:
+    """Modules that a file imports when it is imported: not those inside functions or for type checkers."""
     found = []
-    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+    for node in ast.parse(file.read_text(encoding="utf-8")).body:
         if isinstance(node, ast.Import):
             found += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom) and node.module:

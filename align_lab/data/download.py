@@ -72,20 +72,21 @@ def verify(path: Path, archive: SourceArchive, *, cure: str) -> Path:
     with path.open("rb") as file:
         found = hashlib.file_digest(file, "sha256").hexdigest()
     if found != archive.sha256:
-        raise DataError(f"{path} is not {archive.requirement} (truncated, or another file): its {path.stat().st_size} bytes have "
-                        f"sha256 {found}, expected {archive.sha256}; {cure}")
+        raise DataError(f"{path} is not {archive.requirement} (truncated, or another file): "
+                        f"its {path.stat().st_size} bytes have sha256 {found}, expected {archive.sha256}; {cure}")
     return path
 
 
 def _pip_download(archive: SourceArchive, scratch: Path, folder: Path) -> Path:
     """Let pip fetch the archive into `scratch`; pip checks the hash before it opens the file.
 
-    The installed setuptools serves for pip's look at the metadata; only where there is none does pip make an environment.
+    The installed setuptools serves for pip's look at the metadata; only where it is missing pip makes an environment.
     """
     wanted = scratch / "wanted.txt"
     wanted.write_text(f"{archive.requirement} --hash=sha256:{archive.sha256}\n")
-    command = [sys.executable, "-m", "pip", "download", "--no-deps", "--no-binary", archive.package, "--require-hashes", "-r",
-               str(wanted), "-d", str(scratch), "--quiet", "--no-input", "--disable-pip-version-check", "--retries", "2"]
+    command = [sys.executable, "-m", "pip", "download", "-r", str(wanted), "-d", str(scratch), "--require-hashes",
+               "--no-deps", "--no-binary", archive.package, "--quiet", "--no-input", "--disable-pip-version-check",
+               "--retries", "2"]
     said = ""
     for isolation in (["--no-build-isolation"], []):
         try:
@@ -100,9 +101,10 @@ def _pip_download(archive: SourceArchive, scratch: Path, folder: Path) -> Path:
             break
     if "No space left" in said:
         raise OSError(errno.ENOSPC, "No space left on device")
-    lines = [line.strip() for line in said.splitlines() if "ERROR" in line or "No module" in line] or [said.strip()[-300:]]
-    raise DataError(f"the data set needs the source distribution of {archive.requirement}, and pip could not fetch it:\n"
-                    f"  {lines[0]}\nCheck the network and run the same command again, or {archive.by_hand(folder)}")
+    lines = [line.strip() for line in said.splitlines() if "ERROR" in line or "No module" in line]
+    raise DataError(f"this data set lies in the source distribution of {archive.requirement}; pip could not fetch it:\n"
+                    f"  {(lines or [said.strip()[-300:]])[0]}\n"
+                    f"Check the network and run the same command again, or {archive.by_hand(folder)}")
 
 
 def members(archive: bytes, names: Iterable[str], *, where: str) -> dict[str, bytes]:

@@ -95,8 +95,8 @@ def load_reviews(folder: Path) -> Reviews:
             parts[row["part"]].append(Review(row["text"], tuple(row["ratings"])))
         words = json.loads((folder / "settings.json").read_text())["prompt_words"]
     except (OSError, ValueError, KeyError) as error:
-        raise DataError(f"{folder} does not hold the movie reviews ({error}). Remove it, it will be built again: rm -r {folder}") \
-            from error
+        raise DataError(f"{folder} does not hold the movie reviews ({error}). "
+                        f"Remove it, it will be built again: rm -r {folder}") from error
     return Reviews(**{part: tuple(rows) for part, rows in parts.items()}, prompt_words=words)
 
 
@@ -135,22 +135,22 @@ def openings(reviews: Iterable[Review], count: int) -> list[str]:
     return [" ".join(parts[:count]) for review in reviews if len(parts := review.text.split()) > count]
 
 
-def split(reviews: Sequence[Review], *, seed: int, prompts: int, evaluation: int, prompt_words: int) -> dict[str, list[Review]]:
-    """Deal related reviews together: the held-out parts first, then two equal halves. Raises DataError when too few are left."""
+def split(reviews: Sequence[Review], *, seed: int, prompts: int, evaluation: int,
+          prompt_words: int) -> dict[str, list[Review]]:
+    """Related reviews stay together: the held-out parts first, then equal halves. Raises DataError if few are left."""
     groups = related([review.text for review in reviews])
     random.Random(seed).shuffle(groups)
     need = {"evaluation": evaluation, "prompts": prompts}
     parts: dict[str, list[Review]] = {part: [] for part in PARTS}
     for group in groups:
-        open_parts = [part for part, size in need.items() if len(parts[part]) < size] or ["proxy", "gold"]
-        part = min(open_parts[:2], key=lambda name: len(parts[name])) if open_parts[0] == "proxy" else open_parts[0]
-        long_enough = all(len(reviews[i].text.split()) > prompt_words for i in group)
-        if part in need and not long_enough:  # such a review has no opening to ask for
-            part = min(("proxy", "gold"), key=lambda name: len(parts[name]))
+        held_out = [part for part, size in need.items() if len(parts[part]) < size]
+        if min(len(reviews[i].text.split()) for i in group) <= prompt_words:
+            held_out = []  # such a review has no opening to ask for
+        part = held_out[0] if held_out else min(("proxy", "gold"), key=lambda half: len(parts[half]))
         parts[part] += [reviews[i] for i in group]
     if min(len(parts["proxy"]), len(parts["gold"])) < 2:
-        raise DataError(f"data.prompts={prompts} and data.evaluation={evaluation} leave nothing of {len(reviews)} reviews to train "
-                        f"reward models on. Set them so that their sum is clearly below {len(reviews)}.")
+        raise DataError(f"data.prompts={prompts} and data.evaluation={evaluation} leave nothing of "
+                        f"{len(reviews)} reviews to train reward models on. Set them smaller.")
     return parts
 
 

@@ -27,6 +27,6 @@ def clipped_surrogate(logp: Tensor, logp_old: Tensor, advantage: Tensor, mask: T
 def clipped_value_loss(value: Tensor, value_old: Tensor, returns: Tensor, mask: Tensor, *, clip: float) -> Clipped:
     """½ max((V-G)², (V_old + clip(V-V_old, ±ε) - G)²), as in OpenAI's baselines; ε = ∞ does not clip."""
     value, value_old, returns = (masked(x, mask) for x in (value, value_old, returns))
-    bounded = value_old + (value - value_old).clamp(-clip, clip)
+    bounded = value.clamp(value_old - clip, value_old + clip)  # exactly the value where the clip is not active
     plain, other = (value - returns).square(), (bounded - returns).square()
     return Clipped(torch.maximum(plain, other) / 2, (other > plain) & mask)

@@ -47,14 +47,7 @@ class KVCache:
 
     def keep(self, rows: Tensor) -> None:
         """Drop all rows but these: indices [B'], or a mask [B]."""
-        self.keys, self.values = self._some(self.keys, rows), self._some(self.values, rows)
-
-    def _some(self, whole: Tensor, rows: Tensor) -> Tensor:
-        """A cache of the same length with these rows; only used columns are copied."""
-        used = whole[..., : self.used, :][:, rows]
-        fresh = whole.new_empty(*used.shape[:3], *whole.shape[3:])
-        fresh[..., : self.used, :] = used
-        return fresh
+        self.keys, self.values = self.keys[:, rows], self.values[:, rows]
 
 
 def rotary_table(length: int, size: int, theta: float) -> Tensor:

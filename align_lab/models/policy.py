@@ -12,7 +12,7 @@ from tokenizers import Tokenizer
 from align_lab.errors import DataError
 from align_lab.models.convert import from_hf, to_hf
 from align_lab.models.llama import Llama
-from align_lab.models.tokenizer import EOS
+from align_lab.models.tokenizer import end_token, read_tokenizer
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,8 @@ def save_policy(policy: Policy, folder: Path) -> None:
 def load_policy(folder: Path) -> Policy:
     """Read what `save_policy` wrote. Raises DataError when it is not whole."""
     try:
-        tokenizer = Tokenizer.from_str((folder / "tokenizer.json").read_text(encoding="utf-8"))
-        return Policy(from_hf(folder), tokenizer, tokenizer.token_to_id(EOS))
+        tokenizer = read_tokenizer(folder / "tokenizer.json")
+        return Policy(from_hf(folder), tokenizer, end_token(tokenizer))
     except (OSError, ValueError, KeyError, SafetensorError) as error:
-        raise DataError(f"{folder} does not hold a policy ({error}). Remove it, it will be built again: rm -r {folder}") from error
+        raise DataError(f"{folder} does not hold a policy ({error}). "
+                        f"Remove it, it will be built again: rm -r {folder}") from error

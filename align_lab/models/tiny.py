@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from align_lab.data.movie_reviews import Reviews
 from align_lab.registry import checked, param, register, section
 
 if TYPE_CHECKING:
+    from align_lab.data.movie_reviews import Reviews
     from align_lab.models.policy import Policy
 
 
@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 class Sft:
     """Supervised fine-tuning from random weights: which optimiser steps, over how much text."""
 
-    epochs: float = param(2.5, "passes over the texts", above=0)
-    batch_tokens: int = param(1024, "tokens of one optimiser step", low=1)
-    matrix_lr: float = param(0.02, "peak learning rate of Muon, for the matrices", above=0)
-    vector_lr: float = param(4e-3, "peak learning rate of AdamW, for the embedding and the norms", above=0)
+    epochs: float = param(2.0, "passes over the texts", above=0)
+    batch_tokens: int = param(1536, "tokens of one optimiser step", low=1)
+    matrix_lr: float = param(0.025, "peak learning rate of Muon, for the matrices", above=0)
+    vector_lr: float = param(5e-3, "peak learning rate of AdamW, for the embedding and the norms", above=0)
     weight_decay: float = param(0.05, "of Muon", low=0)
     warmup: float = param(0.05, "share of the steps in which the learning rates rise", low=0, high=1)
     decay: float = param(0.6, "share of the steps in which the learning rates fall to 0", above=0, high=1)
@@ -33,17 +33,17 @@ class Sft:
 class Tiny:
     """A tiny Llama that has learned to write like the texts."""
 
-    vocab: int = param(4096, "tokens of the byte-level vocabulary, at most", low=257)
+    vocab: int = param(8192, "tokens of the byte-level vocabulary, at most", low=257)
     width: int = param(128, "size of the hidden state", low=2)
     layers: int = param(4, "transformer blocks", low=1)
     heads: int = param(4, "attention heads", low=1)
     kv_heads: int = param(4, "heads of keys and values", low=1)
     mlp: int = param(352, "size of the inner layer of a block", low=1)
     context: int = param(96, "longest sequence, prompt and completion together", low=2)
-    sft: Sft = section(Sft, "how it learns to write")
+    sft: Sft = section(Sft, "how it learns to write")  # noqa: RUF009
 
     def build(self, folder: Path, reviews: Reviews) -> None:
-        """Train on the reviews' texts and write the policy and `metrics.json` (loss on held-out texts) into `folder`."""
+        """Train on the reviews' texts; write the policy and `metrics.json` (loss on held-out texts) into `folder`."""
         from align_lab.train.sft import build_sft
 
         build_sft(folder, self, texts=reviews.policy_texts(), held_out=[review.text for review in reviews.evaluation])

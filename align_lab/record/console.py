@@ -77,9 +77,14 @@ class Screen(AbstractContextManager["Screen"]):
     def samples(self, before: Sequence[Mapping[str, Any]], after: Sequence[Mapping[str, Any]]) -> None:
         """The same prompts completed by the policy at the start and at the end."""
         for old, new in zip(before, after, strict=True):
-            self.console.print(f"\n[bold]{escape(old['prompt'])}[/] ...")
+            self.console.print(f"\n[bold]{escape(printable(old['prompt']))}[/] ...")
             for label, row in (("before", old), ("after", new)):
-                self.console.print(f"  {label:<7}gold {row['gold_score']:5.2f}  {escape(row['completion'].strip() or '(nothing)')}")
+                self.console.print(f"  {label:<7}gold {row['gold_score']:5.2f}  {escape(printable(row['completion']) or '(nothing)')}")
+
+
+def printable(text: str) -> str:
+    """One line of a model's text: nothing in it can move the cursor or break the layout."""
+    return " ".join("".join(char if char.isprintable() else " " for char in text).split())
 
 
 def describe(row: Mapping[str, float]) -> str:

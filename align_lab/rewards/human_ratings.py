@@ -18,18 +18,17 @@ if TYPE_CHECKING:
 class HumanRatings:
     """A reward model on the start policy's body, trained on pairs of human ratings."""
 
-    epochs: float = param(3.0, "passes over the reviews of the proxy half", above=0)
+    epochs: float = param(2.5, "passes over the reviews of the proxy half", above=0)
     batch: int = param(48, "reviews of one optimiser step; every pair of them is compared", low=2)
     body_lr: float = param(6e-4, "peak learning rate of AdamW, for the body that starts as the policy's", above=0)
-    words_lr: float = param(2e-2, "peak learning rate of AdamW, for the weights of words and word pairs", above=0)
     body_decay: float = param(0.1, "weight decay of the body", low=0)
-    words_decay: float = param(0.0, "weight decay of the words", low=0)
-    dropout: float = param(0.1, "share of the pooled state that is dropped in training", low=0, high=0.9)
+    words_lr: float = param(10.0, "peak learning rate of SGD with momentum, for the words' weights", above=0)
+    dropout: float = param(0.1, "share of the body's mean state that is dropped in training", low=0, high=0.9)
     average: float = param(0.3, "share of the last steps whose weights are averaged", above=0, high=1)
     seed: int = param(0, "of the order of the reviews", low=0)
 
     def build(self, folder: Path, reviews: Reviews, policy: Path) -> None:
-        """Train from the policy in folder `policy`; write the model and `metrics.json` (accuracy on held-out human pairs)."""
+        """Train from the policy in folder `policy`; write the model and `metrics.json` (held-out accuracy)."""
         from align_lab.models.policy import load_policy
         from align_lab.train.reward_model import build_reward
 

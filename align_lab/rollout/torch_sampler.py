@@ -9,7 +9,7 @@ from torch import Tensor
 from align_lab.models.llama import Llama
 from align_lab.rollout.sampler import Samples
 
-WORTH = 0.85  # rows that have ended leave the batch when at most this share is left: leaving copies the cache
+WORTH = 0.75  # rows that have ended leave the batch when at most this share is left: leaving copies the cache
 
 
 def sample(model: Llama, prompts: Tensor, pad: Tensor | None, *, uniforms: Tensor, temperature: float = 1.0,
@@ -19,17 +19,18 @@ def sample(model: Llama, prompts: Tensor, pad: Tensor | None, *, uniforms: Tenso
     `temperature` 0 takes the likeliest token, with its log-probability at temperature 1. `top_p` keeps the likeliest
     tokens that together reach this mass (arXiv 1904.09751). A row ends after `eos`, and leaves the batch.
     """
+    end = -1 if eos is None else eos
     with torch.inference_mode():
-        found = _sample(model, prompts, pad, uniforms, temperature, top_p, eos)
+        found = _sample(model, prompts, pad, uniforms, temperature, top_p, end)
     tokens, mask, logp = (x.clone() for x in found)  # plain tensors, which autograd may keep
-    ended = torch.zeros_like(mask[:, 0]) if eos is None else (mask & (tokens == eos)).any(-1)
+    ended = (mask & (tokens == end)).any(-1)
     return Samples(tokens=tokens, mask=mask, logp=logp, ended=ended)
 
 
 def _sample(model: Llama, prompts: Tensor, pad: Tensor | None, uniforms: Tensor, temperature: float, top_p: float,
-            eos: int | None) -> tuple[Tensor, Tensor, Tensor]:
+            end: int) -> tuple[Tensor, Tensor, Tensor]:
     (B, S), T = prompts.shape, uniforms.shape[1]
-    tokens = prompts.new_full((B, T), 0 if eos is None else eos)
+    tokens = prompts.new_full((B, T), end)
     logp, uniforms = model.head.new_zeros(B, T), uniforms.to(model.head)
     mask = torch.zeros(B, T, dtype=torch.bool, device=prompts.device)
     cache, column = model.new_cache(B, S + T), prompts
@@ -38,17 +39,15 @@ def _sample(model: Llama, prompts: Tensor, pad: Tensor | None, uniforms: Tensor,
     for t in range(T):
         hidden = model.step(column, cache, pad)
         token, logp_t = pick(hidden @ model.head.t(), uniforms[rows, t], temperature=temperature, top_p=top_p)
-        if eos is not None:
-            token, logp_t = token.where(alive, eos), logp_t.where(alive, 0)
-        tokens[rows, t], logp[rows, t], mask[rows, t] = token, logp_t, alive
-        if eos is not None:
-            alive = alive & (token != eos)
-            left = int(alive.sum())
-            if not left:
-                break
-            if left <= WORTH * len(rows):
-                cache.keep(alive)
-                rows, token, pad, alive = rows[alive], token[alive], None if pad is None else pad[alive], alive[alive]
+        token = token.where(alive, end)
+        tokens[rows, t], logp[rows, t], mask[rows, t] = token, logp_t.where(alive, 0), alive
+        alive = alive & (token != end)
+        left = int(alive.sum())
+        if not left:
+            break
+        if left <= WORTH * len(rows):
+            cache.keep(alive)
+            rows, token, pad, alive = rows[alive], token[alive], None if pad is None else pad[alive], alive[alive]
         column = token[:, None]
     return tokens, mask, logp
 

@@ -46,7 +46,7 @@ def build_pairs(folder: Path, plan: Preferences, *, policy: Policy, prompts: Pro
 
 def best_and_worst(experience: Experience) -> Experience:
     """Groups of any size -> groups of two, best first; groups without a preference are dropped."""
-    order = experience.rollout.score.sort(-1, descending=True, stable=True)
+    order = experience.rollout.score.sort(dim=-1, descending=True, stable=True)
     told = (order.values[:, 0] > order.values[:, -1]).nonzero()
     return experience.take((told, order.indices[told.squeeze(1)][:, [0, -1]]))
 

@@ -1,10 +1,12 @@
 """A Bradley-Terry reward model from individual human ratings.
 
-A pair of reviews i, j and one rater of each make a preference. The loss is the mean over all pairs of a batch and over all raters:
+A pair of reviews i, j and one rater of each make a preference. The loss is the mean over pairs and raters:
 
-    L = mean_{i<j} p_ij · -log σ(r_i - r_j) + p_ji · -log σ(r_j - r_i),   p_ij = P(a rating of i > one of j) + ½ P(they are equal)
+    L = mean_{i<j} p_ij · -log σ(r_i - r_j) + p_ji · -log σ(r_j - r_i)
+    p_ij = P(a rating of i > one of j) + ½ P(they are equal)
 
-With p_ij in {0, 1} this is the usual loss (arXiv 2307.04964, eq. 1).
+With p_ij in {0, 1} this is the usual loss (arXiv 2307.04964, eq. 1). Each of the model's two experts has this loss of
+its own: trained on their sum, the words, which learn fast, would leave the body little to learn.
 """
 
 from __future__ import annotations
@@ -23,21 +25,21 @@ from align_lab.errors import DivergedError
 from align_lab.models.policy import Policy
 from align_lab.models.tokenizer import encode
 from align_lab.rewards.human_ratings import HumanRatings
-from align_lab.rewards.learned import LearnedReward, RewardModel, hashed_grams, save_reward
-from align_lab.train.sft import collate, trapezoid
+from align_lab.rewards.learned import GRAMS, LearnedReward, RewardModel, hashed_grams, save_reward
+from align_lab.train.sft import collate, follow, trapezoid
 
 LOWEST, HIGHEST = -4, 4
+CALIBRATION = 1000  # reviews that say what 0 and 1 mean
 HUMAN_CEILING, VADER_ACCURACY = 0.90, 0.64  # one rater's order against the order of the means; the VADER lexicon
 
 
-def build_reward(folder: Path, settings: HumanRatings, policy: Policy, *, train: Sequence[Review], held_out: Sequence[Review]) -> None:
+def build_reward(folder: Path, settings: HumanRatings, policy: Policy, *, train: Sequence[Review],
+                 held_out: Sequence[Review]) -> None:
     """Train on pairs of `train`; write the model, and its accuracy on pairs of `held_out`, into `folder`."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(settings.seed)
         reward = LearnedReward(fit(policy, train, settings), policy.tokenizer)
-    raw = reward.rate([review.text for review in train])
-    reward.model.centre.fill_(raw.mean())
-    reward.model.scale.fill_(raw.std())
+    reward.model.standardise(reward.rate([review.text for review in train[:CALIBRATION]]))
     save_reward(reward, folder)
     scores = reward.rate([review.text for review in held_out])
     means = torch.tensor([review.mean for review in held_out], dtype=torch.float64)
@@ -51,28 +53,33 @@ def fit(policy: Policy, reviews: Sequence[Review], plan: HumanRatings) -> Reward
     model = RewardModel(policy.model, dropout=plan.dropout).train()
     tokens = encode(policy.tokenizer, [review.text for review in reviews], longest=policy.model.config.context)
     grams = [hashed_grams(review.text) for review in reviews]
+    model.idf.copy_(inverse_frequency(grams))
     ratings = histograms(reviews)
-    optimiser = torch.optim.AdamW([
-        {"params": [*model.body.parameters(), *model.head.parameters()], "lr": plan.body_lr, "weight_decay": plan.body_decay},
-        {"params": model.words.parameters(), "lr": plan.words_lr, "weight_decay": plan.words_decay}], fused=True)
-    peaks = [group["lr"] for group in optimiser.param_groups]
-    batches = torch.cat([torch.randperm(len(reviews)) for _ in range(math.ceil(plan.epochs))])
-    steps = batches[: round(plan.epochs * len(reviews))].split(plan.batch)
+    body = [*model.body.parameters(), *model.head.parameters()]
+    optimisers = [torch.optim.AdamW([{"params": body, "peak": plan.body_lr}], weight_decay=plan.body_decay, fused=True),
+                  torch.optim.SGD([{"params": [model.words], "peak": plan.words_lr}], momentum=0.9)]
+    order = torch.cat([torch.randperm(len(reviews)) for _ in range(math.ceil(plan.epochs))])
+    steps = order[: round(plan.epochs * len(reviews))].split(plan.batch)
     averaged = torch.optim.swa_utils.AveragedModel(model)
     for step, rows in enumerate(steps):
-        score = model(*collate([tokens[row] for row in rows]), [grams[row] for row in rows])
-        loss = all_pairs(score, ratings[rows])
+        experts = model.experts(*collate([tokens[row] for row in rows]), [grams[row] for row in rows])
+        loss = torch.stack([all_pairs(score, ratings[rows]) for score in experts]).sum()
         if not math.isfinite(loss.item()):
-            raise DivergedError(f"the loss of step {step} of {len(steps)} of the reward model is {loss.item()}: set reward.body_lr lower")
-        optimiser.zero_grad()
+            raise DivergedError(f"the loss of step {step} of {len(steps)} of the reward model is {loss.item()}: "
+                                "set reward.body_lr and reward.words_lr lower")
         loss.backward()
-        for group, peak in zip(optimiser.param_groups, peaks, strict=True):
-            group["lr"] = peak * trapezoid(step, len(steps), warmup=0.05, decay=0.7)
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimiser.step()
+        torch.nn.utils.clip_grad_norm_(body, 1.0)
+        follow(optimisers, trapezoid(step, len(steps), warmup=0.05, decay=0.8))
         if step >= (1 - plan.average) * len(steps):
             averaged.update_parameters(model)
+    assert isinstance(averaged.module, RewardModel)
     return averaged.module
+
+
+def inverse_frequency(grams: Sequence[Sequence[int]]) -> Tensor:
+    """log((1+N)/(1+df)) + 1 of every gram of N texts, 0 for those in none, [GRAMS]."""
+    df = torch.bincount(torch.tensor([gram for found in grams for gram in found]), minlength=GRAMS)
+    return torch.where(df > 0, torch.log((1 + len(grams)) / (1 + df)) + 1, 0)
 
 
 def histograms(reviews: Sequence[Review]) -> Tensor:
@@ -95,7 +102,7 @@ def all_pairs(score: Tensor, ratings: Tensor) -> Tensor:
 
 
 def pair_accuracy(scores: Tensor, means: Tensor, *, gap: float = 0.0) -> float:
-    """Share of the pairs of mean ratings that differ by at least `gap` that scores order alike; equal scores count half."""
+    """Share of the pairs of mean ratings, `gap` or more apart, that scores order alike; equal scores are half."""
     i, j = torch.triu_indices(len(means), len(means), offset=1)
     rated = means[i] - means[j]
     keep = (rated != 0) & (rated.abs() >= gap)

@@ -18,7 +18,7 @@ from align_lab.models.llama import Llama, LlamaConfig
 from align_lab.models.logp import token_logps
 from align_lab.models.policy import Policy, save_policy
 from align_lab.models.tiny import Sft, Tiny
-from align_lab.models.tokenizer import EOS, encode, train_tokenizer
+from align_lab.models.tokenizer import encode, end_token, train_tokenizer
 
 POOL = 512  # sequences that are sorted by length together, so that a batch holds little padding
 
@@ -26,16 +26,17 @@ POOL = 512  # sequences that are sorted by length together, so that a batch hold
 def build_sft(folder: Path, settings: Tiny, *, texts: Sequence[str], held_out: Sequence[str]) -> None:
     """Train a tokenizer and a policy on `texts`; write both, and the loss on `held_out`, into `folder`."""
     tokenizer = train_tokenizer(texts, vocab=settings.vocab)
-    config = LlamaConfig(vocab=tokenizer.get_vocab_size(), width=settings.width, layers=settings.layers, heads=settings.heads,
-                         kv_heads=settings.kv_heads, mlp=settings.mlp, context=settings.context)
+    config = LlamaConfig(vocab=tokenizer.get_vocab_size(), width=settings.width, layers=settings.layers,
+                         heads=settings.heads, kv_heads=settings.kv_heads, mlp=settings.mlp, context=settings.context)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(settings.sft.seed)
         model = Llama(config)
     train(model, encode(tokenizer, texts, longest=settings.context), settings.sft)
-    save_policy(Policy(model, tokenizer, tokenizer.token_to_id(EOS)), folder)
+    save_policy(Policy(model, tokenizer, end_token(tokenizer)), folder)
     nats = total_loss(model, encode(tokenizer, held_out, longest=settings.context))
     words = sum(len(text.split()) for text in held_out)
-    (folder / "metrics.json").write_text(json.dumps({"loss_per_token": nats[0] / nats[1], "loss_per_word": nats[0] / words}))
+    found = {"loss_per_token": nats[0] / nats[1], "loss_per_word": nats[0] / words}
+    (folder / "metrics.json").write_text(json.dumps(found))
 
 
 def train(model: Llama, sequences: Sequence[Sequence[int]], plan: Sft) -> None:
@@ -49,12 +50,7 @@ def train(model: Llama, sequences: Sequence[Sequence[int]], plan: Sft) -> None:
             raise DivergedError(f"the loss of step {step} of {len(steps)} of supervised fine-tuning is {loss.item()}: "
                                 "set model.sft.matrix_lr and model.sft.vector_lr lower")
         loss.backward()
-        factor = trapezoid(step, len(steps), warmup=plan.warmup, decay=plan.decay)
-        for optimiser in optimisers:
-            for group in optimiser.param_groups:
-                group["lr"] = group["peak"] * factor
-            optimiser.step()
-            optimiser.zero_grad()
+        follow(optimisers, trapezoid(step, len(steps), warmup=plan.warmup, decay=plan.decay))
 
 
 def make_optimisers(model: Llama, plan: Sft) -> list[torch.optim.Optimizer]:
@@ -63,9 +59,19 @@ def make_optimisers(model: Llama, plan: Sft) -> list[torch.optim.Optimizer]:
     matrices = [weight for weight, matrix in inner if matrix]
     vectors = [weight for weight, matrix in inner if not matrix]
     vectors += [weight for name, weight in model.named_parameters() if not name.startswith("blocks.")]
-    return [torch.optim.Muon([{"params": matrices, "peak": plan.matrix_lr}], lr=plan.matrix_lr, weight_decay=plan.weight_decay),
-            torch.optim.AdamW([{"params": vectors, "peak": plan.vector_lr}], lr=plan.vector_lr, betas=(0.9, 0.95),
-                              weight_decay=0.0, fused=True)]
+    muon = torch.optim.Muon([{"params": matrices, "peak": plan.matrix_lr}], weight_decay=plan.weight_decay)
+    adam = torch.optim.AdamW([{"params": vectors, "peak": plan.vector_lr}], betas=(0.9, 0.95), weight_decay=0,
+                             fused=True)
+    return [muon, adam]
+
+
+def follow(optimisers: Sequence[torch.optim.Optimizer], factor: float) -> None:
+    """One step of each at `factor` times its peak learning rate, and no gradient is left."""
+    for optimiser in optimisers:
+        for group in optimiser.param_groups:
+            group["lr"] = group["peak"] * factor
+        optimiser.step()
+        optimiser.zero_grad()
 
 
 def trapezoid(step: int, steps: int, *, warmup: float, decay: float) -> float:
@@ -114,5 +120,6 @@ def logps(model: Llama, ids: Tensor, mask: Tensor) -> Tensor:
 @torch.no_grad()
 def total_loss(model: Llama, sequences: Sequence[Sequence[int]]) -> tuple[float, int]:
     """(-Σ log p, number of predicted tokens)."""
-    found = [logps(model, *collate([sequences[row] for row in rows])) for rows in by_length(sequences, range(len(sequences)), 4096)]
+    batches = by_length(sequences, range(len(sequences)), 4096)
+    found = [logps(model, *collate([sequences[row] for row in rows])) for rows in batches]
     return -sum(float(part.double().sum()) for part in found), sum(map(len, found))

@@ -112,6 +112,14 @@ def test_an_infinite_clip_does_not_clip() -> None:
     torch.testing.assert_close(eq.clipped_value_loss(new, old, A, on, clip=math.inf).loss, (new - A).square() / 2)
 
 
+def test_a_value_inside_its_clip_is_not_counted_as_clipped() -> None:
+    """Not by rounding either, in float32."""
+    value, returns, on = random(15, 1000).float(), random(16, 1000).float(), torch.ones(1000, dtype=torch.bool)
+    old = value + random(17, 1000).float().clamp(-0.19, 0.19)
+    assert not eq.clipped_value_loss(value, old, returns, on, clip=0.2).active.any()
+    assert eq.clipped_value_loss(value, value + 1, value, on, clip=0.2).active.all()
+
+
 def test_a_preference_of_even_odds_costs_log_2() -> None:
     """Bradley-Terry and DPO alike, and label noise does not change it."""
     zero = torch.zeros(3, dtype=torch.float64)
