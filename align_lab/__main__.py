@@ -36,7 +36,7 @@ def _dispatch(args: list[str]) -> int:
             return commands.help_(args)
         if args and _looks_like_a_verb(args[0]):
             commands.refuse_verb(args[0])
-        return _hydra_flags(args) if any(arg.startswith("-") for arg in args) else _run(args)
+        return _hydra(args) if any(arg.startswith(("-", "sweeps=")) for arg in args) else _run(args)
     verb: Callable[[list[str]], int] = commands.VERBS[args[0]]
     return verb(args[1:])
 
@@ -50,8 +50,8 @@ def _run(overrides: list[str]) -> int:
     return experiment.run(cfg)
 
 
-def _hydra_flags(args: list[str]) -> int:
-    """Hydra's own flags (--cfg job, --info, --multirun, --shell-completion, ...), after our checks of the overrides."""
+def _hydra(args: list[str]) -> int:
+    """Hydra's own flags (--cfg job, --info, --multirun, --shell-completion, ...) and sweep files, after our checks."""
     from align_lab import hydra_app
 
     return hydra_app.run(args)

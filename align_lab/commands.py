@@ -15,6 +15,7 @@ align_lab: alignment experiments, and comparisons between them that can be trust
   python -m align_lab algo=reinforce_pp              train the tiny policy on real human ratings (CPU, minutes)
   python -m align_lab algo=ppo seed=3 train.lr=1e-4  any field of any group can be set
   python -m align_lab -m algo=rloo,dpo seed=1,2,3    every combination, one after the other
+  python -m align_lab sweeps=five_algorithms         the same from a file under sweeps/
 
 Commands
   list [GROUP]              the options of every group, or of one

@@ -9,12 +9,12 @@ GROUPS = ("algo", "model", "reward", "hardware", "data", "train", "record")
 
 
 def yaml_options(group: str) -> dict[str, str]:
-    """Option -> first comment line of its yaml file; of two files with one name the first on the search path counts."""
+    """Option -> what the first comment of its yaml file says; of two files with one name the first on the search path counts."""
     found: dict[str, str] = {}
     for folder in search_folders():
         for file in sorted((folder / group).glob("*.yaml")):
-            first = file.read_text(encoding="utf-8").partition("\n")[0]
-            found.setdefault(file.stem, first.lstrip("# ").split(": python -m")[0] if first.startswith("#") else "")
+            comments = [line.lstrip("# ") for line in file.read_text(encoding="utf-8").splitlines() if line.startswith("# ") and "@package" not in line]
+            found.setdefault(file.stem, comments[0].split(": python -m")[0].split("? python -m")[0] if comments else "")
     return found
 
 

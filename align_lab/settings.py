@@ -12,7 +12,7 @@ from align_lab.registry import checked, param, section
 class Sampling:
     """How completions are drawn, in training and in evaluation, and the one rule for completions without an end."""
 
-    temperature: float = param(1.0, "softmax temperature, in the sampler and in every log-probability", above=0)
+    temperature: float = param(0.7, "softmax temperature, in the sampler and in every log-probability", above=0)
     top_p: float = param(1.0, "nucleus: the smallest set of tokens with this mass is kept", above=0, high=1)
     max_new_tokens: int = param(40, "longest completion, in tokens", low=1)
     missing_eos_penalty: float = param(1.0, "subtracted from the score of a completion that was cut off", low=0)

@@ -55,7 +55,8 @@ class _TokenLogps(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, grad_logp: Tensor | None, grad_entropy: Tensor | None) -> Any:
+    def backward(ctx: Any, *grads: Tensor | None) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
+        grad_logp, grad_entropy = grads
         scaled, weight, targets, lse, entropies = ctx.saved_tensors
         kept, ctx.kept = ctx.kept, []  # used up: a second backward computes them again
         grad_logp = torch.zeros_like(lse) if grad_logp is None else grad_logp

@@ -55,7 +55,7 @@ class Screen(AbstractContextManager["Screen"]):
             self._progress.update(self._task, completed=step, now=now)
         elif step % max(1, self.steps // LINES) == 0 or step == self.steps:
             left = (self.steps - step) * row.get("time/step", 0.0)
-            self.notice(f"step {step}/{self.steps}  {now}  about {left:.0f} s left" if step < self.steps else f"step {step}/{self.steps}  {now}")
+            self.notice(f"step {step}/{self.steps}  {now}" + (f"  about {left:.0f} s left" if left else ""))
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         if self._progress is not None:

@@ -31,7 +31,7 @@ class Train:
     epochs: int = param(1, "passes over the experience of a step", low=1)
     minibatches: int = param(1, "optimiser updates of one pass", low=1)
     micro_batch: int | None = param(None, "most sequences in one forward pass; changes memory, never the result", low=1)
-    lr: float = param(5e-4, "learning rate of the policy (AdamW)", above=0)
+    lr: float = param(1.5e-4, "learning rate of the policy (AdamW)", above=0)
     critic_lr: float = param(1e-3, "learning rate of the critic, where there is one", above=0)
     warmup_steps: int = param(3, "steps of linear warm-up", low=0)
     decay: str = param("constant", "learning rate after the warm-up", choices=("constant", "linear", "cosine"))

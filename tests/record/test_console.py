@@ -1,0 +1,48 @@
+"""What a person reads: escaped, in one line, and no promise that the numbers do not keep."""
+
+import io
+
+import pytest
+from rich.console import Console
+
+from align_lab.record.console import Screen, meaning_of, printable
+
+
+def row(**changes):
+    return {"eval/gold_score": 0.0, "eval/score": 0.0, "eval/vader": 0.0, "eval/win_rate": 0.5, "eval/kl": 0.0, "eval/length": 20.0,
+            "eval/entropy": 4.0, "eval/distinct_2": 0.9, "eval/gold_score_se": 0.03, **{f"eval/{k}": v for k, v in changes.items()}}
+
+
+@pytest.mark.parametrize(("final", "words"), [
+    (row(gold_score=0.5, score=0.6), "The policy learned"),
+    (row(gold_score=0.05, score=0.6), "No improvement shown"),
+    (row(gold_score=-0.5, score=0.6), "Over-optimised"),
+    (row(gold_score=-5.0, score=3.0, distinct_2=0.1), "The policy collapsed"),
+])
+def test_the_last_sentence_says_what_the_numbers_carry(final, words):
+    assert words in meaning_of(row(), final)
+
+
+def test_a_completion_cannot_style_or_break_the_terminal():
+    out = io.StringIO()
+    screen = Screen(console=Console(file=out, width=200))
+    sample = {"prompt": "[bold]The", "completion": " film\x1b[31m is [red]bad\n\nend", "gold_score": 0.1}
+    screen.samples([sample], [sample])
+    text = out.getvalue()
+    assert "\x1b" not in text and "[red]bad end" in text and "[bold]The" in text
+
+
+def test_printable_keeps_one_line():
+    assert printable(" a\tb\r\nc\x85d\u2028e ") == "a b c d e"
+
+
+def test_plain_lines_show_step_score_kl_and_time_left():
+    out = io.StringIO()
+    screen = Screen(console=Console(file=out, width=200))
+    screen.start(step=0, steps=20)
+    for step in range(1, 21):
+        screen.update({"step": step, "objective/scores": 0.5, "objective/kl": 1.25, "time/step": 2.0, "time/samples_per_second": 40.0})
+    lines = out.getvalue().splitlines()
+    assert len(lines) == 10
+    assert "step 2/20  score 0.50  KL 1.2  40 samples/s  about 36 s left" in lines[0]
+    assert "step 20/20" in lines[-1] and "left" not in lines[-1]
