@@ -6,19 +6,18 @@ publishes it by an atomic rename.
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import json
 import shutil
 import time
 import uuid
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from align_lab.errors import DataError
+from align_lab.files import sha256
 from align_lab.lease import lease
 
 CARD = "artefact.json"
@@ -70,13 +69,12 @@ class Store:
             if final.is_dir():
                 return self._open(final)
             inputs = [self.get(needed).path for needed in recipe.inputs]
-            waiting = f"waiting for {recipe.kind}: another process builds it"
-            with lease(self.root / f"{recipe.name}.lease", on_wait=lambda owner: self.notice(f"{waiting} ({owner})")) as mine:
+            with lease(self.root / f"{recipe.name}.lease", on_wait=self._waiting(recipe)) as mine:
                 if mine and not final.is_dir():
                     self._build(recipe, inputs, final)
 
-    def has(self, recipe: Recipe) -> bool:
-        return (self.root / recipe.name / CARD).is_file()
+    def _waiting(self, recipe: Recipe) -> Callable[[str], None]:
+        return lambda owner: self.notice(f"waiting for {recipe.kind}: another process builds it ({owner})")
 
     def _build(self, recipe: Recipe, inputs: list[Path], final: Path) -> None:
         folder = self.root / f"building-{recipe.name}-{uuid.uuid4().hex[:8]}"
@@ -86,12 +84,22 @@ class Store:
             began = time.perf_counter()
             recipe.build(folder, inputs)
             seconds = time.perf_counter() - began
-            files = {str(f.relative_to(folder)): _sha256(f) for f in sorted(folder.rglob("*")) if f.is_file()}
-            card = {"kind": recipe.kind, "key": recipe.key, "settings": dict(recipe.settings), "seconds": round(seconds, 3),
-                    "inputs": [needed.name for needed in recipe.inputs], "content": _content(files), "files": files}
+            files = {str(f.relative_to(folder)): sha256(f) for f in sorted(folder.rglob("*")) if f.is_file()}
+            card = {
+                "kind": recipe.kind,
+                "key": recipe.key,
+                "settings": dict(recipe.settings),
+                "seconds": round(seconds, 3),
+                "inputs": [needed.name for needed in recipe.inputs],
+                "content": _content(files),
+                "files": files,
+            }
             (folder / CARD).write_text(json.dumps(card, indent=1))
-            with suppress(OSError if final.is_dir() else ()):  # a second builder came first: its bytes serve as well
+            try:
                 folder.rename(final)
+            except OSError:  # a second builder came first: its bytes serve as well
+                if not final.is_dir():
+                    raise
             self.notice(f"built {recipe.kind} in {seconds:.0f} s")
         finally:
             shutil.rmtree(folder, ignore_errors=True)
@@ -99,25 +107,22 @@ class Store:
     def _open(self, folder: Path) -> Artefact:
         try:
             card = json.loads((folder / CARD).read_text())
-            damaged = [name for name, digest in card["files"].items()
-                       if not (folder / name).is_file() or _sha256(folder / name) != digest]
+            damaged = [
+                name
+                for name, digest in card["files"].items()
+                if not (folder / name).is_file() or sha256(folder / name) != digest
+            ]
         except (OSError, ValueError, KeyError):
             damaged = [CARD]
         if damaged:
-            raise DataError(f"the artefact {folder} is damaged ({damaged[0]} is not what was built). "
-                            f"Remove it, it will be built again: rm -r {folder}")
-        return Artefact(kind=card["kind"], key=card["key"], content=card["content"], path=folder, seconds=card["seconds"])
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+            raise DataError(
+                f"the artefact {folder} is damaged ({damaged[0]} is not what was built). "
+                f"Remove it, it will be built again: rm -r {folder}"
+            )
+        return Artefact(
+            kind=card["kind"], key=card["key"], content=card["content"], path=folder, seconds=card["seconds"]
+        )
 
 
 def _content(files: Mapping[str, str]) -> str:
     return hashlib.sha256(json.dumps(files, sort_keys=True).encode()).hexdigest()[:16]
-
-
-def describe(artefact: Artefact) -> dict[str, Any]:
-    """What a manifest says of an artefact."""
-    return {k: v for k, v in dataclasses.asdict(artefact).items() if k in ("key", "content")}

@@ -17,8 +17,10 @@ def show(args: Sequence[str]) -> int:
     """Print the card of GROUP=NAME."""
     group, _, name = args[0].partition("=") if args else ("", "", "")
     if len(args) != 1 or group not in GROUPS or not name or name.startswith("-"):
-        raise ConfigError("show takes one GROUP=NAME, for example: python -m align_lab show algo=ppo_max. "
-                          f"Groups: {', '.join(GROUPS)}")
+        raise ConfigError(
+            "show takes one GROUP=NAME, for example: python -m align_lab show algo=ppo_max. "
+            f"Groups: {', '.join(GROUPS)}"
+        )
     print(card(group, name))
     return 0
 
@@ -43,7 +45,9 @@ def _needs(group: str, values: Mapping[str, Any]) -> list[str]:
     if group != "algo":
         return []
     needs = registry.build("algo", values).needs
-    asked = [f"{f.name}={getattr(needs, f.name)}" for f in dataclasses.fields(needs) if getattr(needs, f.name) != f.default]
+    asked = [
+        f"{f.name}={getattr(needs, f.name)}" for f in dataclasses.fields(needs) if getattr(needs, f.name) != f.default
+    ]
     return [f"Needs  {', '.join(asked) or 'nothing but completions and scores'}", ""]
 
 

@@ -45,9 +45,10 @@ def help_(args: list[str]) -> int:
     return 0
 
 
-
 def list_(args: list[str]) -> int:
-    parser = argparse.ArgumentParser(prog="python -m align_lab list", description="The options of every group, or of one.")
+    parser = argparse.ArgumentParser(
+        prog="python -m align_lab list", description="The options of every group, or of one."
+    )
     parser.add_argument("group", nargs="?", choices=[*GROUPS, "sweeps"], metavar="GROUP", help=", ".join(GROUPS))
     chosen = parser.parse_args(args).group
     from align_lab import registry
@@ -85,11 +86,17 @@ def chat(args: list[str]) -> int:
 
 
 VERBS: dict[str, Callable[[list[str]], int]] = {
-    "list": list_, "show": show, "compare": compare, "export": export, "chat": chat, "help": help_,
+    "list": list_,
+    "show": show,
+    "compare": compare,
+    "export": export,
+    "chat": chat,
+    "help": help_,
 }
 
 
 def refuse_verb(word: str) -> None:
-    raise ConfigError(f"{word!r} is not a command: {near(word, VERBS)}. A run is started with overrides, "
-                      "for example: python -m align_lab algo=rloo")
-
+    raise ConfigError(
+        f"{word!r} is not a command: {near(word, VERBS)}. A run is started with overrides, "
+        "for example: python -m align_lab algo=rloo"
+    )

@@ -72,8 +72,12 @@ def check_overrides(parsed: Sequence[Override]) -> tuple[list[str], list[str]]:
 
 def combinations(parsed: Sequence[Override]) -> Iterator[list[str]]:
     """The jobs of a multirun, each as its overrides: the Cartesian product of the swept values."""
-    choices = [[f"{o.key_or_group}={value}" for value in o.sweep_string_iterator()] if o.is_sweep_override() else [str(o.input_line)]
-               for o in parsed]
+    choices = [
+        [f"{o.key_or_group}={value}" for value in o.sweep_string_iterator()]
+        if o.is_sweep_override()
+        else [str(o.input_line)]
+        for o in parsed
+    ]
     return (list(job) for job in itertools.product(*choices))
 
 
@@ -110,7 +114,11 @@ def _value_problem(base: DictConfig, override: Override) -> str | None:
         OmegaConf.update(trial, key, override.value(), force_add=False)
     except (OmegaConfBaseException, ValueError, TypeError):
         node = OmegaConf.get_type(base, key) if is_section else type(known[key]).__name__
-        hint = base._get_node(key) if "." not in key else OmegaConf.select(base, key.rsplit(".", 1)[0])._get_node(key.rsplit(".", 1)[1])
+        hint = (
+            base._get_node(key)
+            if "." not in key
+            else OmegaConf.select(base, key.rsplit(".", 1)[0])._get_node(key.rsplit(".", 1)[1])
+        )
         wanted = _type_name(getattr(hint, "_metadata", None), node)
         return f"{override.input_line}: {key} must be {wanted} (default {known.get(key)})"
     return None
@@ -154,11 +162,15 @@ def check_across(cfg: Mapping[str, Any]) -> list[str]:
     needs = registry.build("algo", cfg["algo"]).needs
     name, train = cfg["algo"]["name"], cfg["train"]
     if needs.experience == "rollouts" and train["group_size"] < needs.min_group_size:
-        found.append(f"algo={name} needs train.group_size >= {needs.min_group_size} (got {train['group_size']}): with one sample "
-                     f"there is nothing to compare it with. Set train.group_size=4 or algo=reinforce_pp")
+        found.append(
+            f"algo={name} needs train.group_size >= {needs.min_group_size} (got {train['group_size']}): with one sample "
+            f"there is nothing to compare it with. Set train.group_size=4 or algo=reinforce_pp"
+        )
     if train["prompts_per_step"] % train["minibatches"]:
-        found.append(f"train.prompts_per_step={train['prompts_per_step']} does not split into train.minibatches="
-                     f"{train['minibatches']} equal parts. Set train.minibatches to a divisor")
+        found.append(
+            f"train.prompts_per_step={train['prompts_per_step']} does not split into train.minibatches="
+            f"{train['minibatches']} equal parts. Set train.minibatches to a divisor"
+        )
     study = str(cfg["study"])
     if not study or Path(study).name != study or study.startswith("."):
         found.append(f"study={study!r} must be a plain folder name, for example study=my_study")
@@ -173,8 +185,10 @@ def parse(overrides: Sequence[str]) -> list[Override]:
         try:
             parsed += parser.parse_overrides([re.sub(r"=(-?)\.(inf|nan)$", r"=\1\2", text)])  # as YAML writes them
         except HydraException:
-            found.append(f"{text}: not understood. Write key=value, for example algo=rloo or train.lr=1e-4 "
-                         "(quote values that hold spaces or commas)")
+            found.append(
+                f"{text}: not understood. Write key=value, for example algo=rloo or train.lr=1e-4 "
+                "(quote values that hold spaces or commas)"
+            )
     if found:
         raise ConfigError("\n".join(found))
     return parsed
@@ -198,4 +212,3 @@ def search_path_override() -> str:
 
 def _as_list(value: Any) -> list[Any]:
     return list(value) if isinstance(value, list | tuple) else [value]
-

@@ -20,6 +20,7 @@ from align_lab.options import GROUPS, bare_components
 from align_lab.roles import role
 from align_lab.settings import RunSettings
 
+
 @dataclasses.dataclass(frozen=True)
 class RunConfig:
     """A composed, checked run: plain values, and which option each group was set to (a preset's name, for example)."""

@@ -40,7 +40,11 @@ def run(cfg: RunConfig) -> int:
     parts.prepare(numerics)
     record: Record = registry.build("record", cfg["record"])
     path = runs_folder() / cfg["study"] / cfg.name
-    with Screen(live=record.progress) as screen, stop_requests() as stop, lease(path.with_name(f".{path.name}.lease"), on_wait=_busy(path)) as mine:
+    with (
+        Screen(live=record.progress) as screen,
+        stop_requests() as stop,
+        lease(path.with_name(f".{path.name}.lease"), on_wait=_busy(path)) as mine,
+    ):
         if not mine:
             raise ConfigError(f"another process was running {path}. Run the same command again")
         folder = RunFolder.create(path, cfg.values)
@@ -56,6 +60,7 @@ def run(cfg: RunConfig) -> int:
 def _busy(path: Path) -> Any:
     def refuse(owner: str) -> None:
         raise ConfigError(f"{path} is being run by {owner}. Wait for it, or stop it first")
+
     return refuse
 
 
@@ -69,8 +74,10 @@ def _guarded(cfg: RunConfig, folder: RunFolder, record: Record, screen: Screen, 
             state = "stopped" if isinstance(error, Stopped) else "failed"
             folder.set_status(state, **journal.where, error=f"{type(error).__name__}: {error}")
         if is_full(error, folder.path) or is_full(error, cache_folder()):
-            raise AlignLabError(f"no space is left on the disk of {folder.path} or {cache_folder()}. Nothing was left half-written: free "
-                                "some space and run the same command again, it goes on from the last checkpoint") from error
+            raise AlignLabError(
+                f"no space is left on the disk of {folder.path} or {cache_folder()}. Nothing was left half-written: free "
+                "some space and run the same command again, it goes on from the last checkpoint"
+            ) from error
         if isinstance(error, AlignLabError | KeyboardInterrupt):
             raise
         log = folder.path / "error.log"
@@ -146,14 +153,32 @@ def describe(cfg: RunConfig, built: Mapping[str, Artefact], loop: Any) -> dict[s
 
     now = loop.progress
     hashes = {f"{name}": artefact.content for name, artefact in built.items() if name != "pairs"}
-    hashes |= {"evaluation_prompts": manifest.texts_hash(loop.evaluate.prompts.texts[: loop.evaluate.plan.prompts]),
-               "source": manifest.source_hash(), "torch": torch.__version__}
-    return {"signature": cfg.signature, "seed": cfg["seed"], "choices": dict(cfg.choices), "config": dict(config.leaves(cfg.values)),
-            "hashes": hashes, "artefacts": {name: f"{a.kind}-{a.key}" for name, a in built.items()}, "code": manifest.code(),
-            "versions": manifest.versions(), "machine": manifest.machine(),
-            "spent": {"episodes": now.episode, "tokens": now.tokens, "labels": now.episode, "device_seconds": round(now.seconds, 3),
-                      "flops": now.flops, "peak_memory_gib": manifest.peak_memory()},
-            "best_step": loop.journal.checkpoints.best(), "written": time.strftime("%Y-%m-%dT%H:%M:%S%z")}
+    hashes |= {
+        "evaluation_prompts": manifest.texts_hash(loop.evaluate.prompts.texts[: loop.evaluate.plan.prompts]),
+        "source": manifest.source_hash(),
+        "torch": torch.__version__,
+    }
+    return {
+        "signature": cfg.signature,
+        "seed": cfg["seed"],
+        "choices": dict(cfg.choices),
+        "config": dict(config.leaves(cfg.values)),
+        "hashes": hashes,
+        "artefacts": {name: f"{a.kind}-{a.key}" for name, a in built.items()},
+        "code": manifest.code(),
+        "versions": manifest.versions(),
+        "machine": manifest.machine(),
+        "spent": {
+            "episodes": now.episode,
+            "tokens": now.tokens,
+            "labels": now.episode,
+            "device_seconds": round(now.seconds, 3),
+            "flops": now.flops,
+            "peak_memory_gib": manifest.peak_memory(),
+        },
+        "best_step": loop.journal.checkpoints.best(),
+        "written": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+    }
 
 
 def _conclude(folder: RunFolder, record: Record, screen: Screen) -> None:
@@ -166,8 +191,10 @@ def _conclude(folder: RunFolder, record: Record, screen: Screen) -> None:
     screen.samples(before, after)
     study = folder.path.parent
     screen.console.print(f"\nEverything about this run: {folder.path}")
-    screen.console.print(f"Compare with other algorithms: python -m align_lab study={study.name} algo=..., then "
-                         f"python -m align_lab compare {study.name}")
+    screen.console.print(
+        f"Compare with other algorithms: python -m align_lab study={study.name} algo=..., then "
+        f"python -m align_lab compare {study.name}"
+    )
 
 
 @dataclass(frozen=True)
@@ -181,8 +208,10 @@ class Trained:
 
     def complete(self, prompt: str, *, temperature: float, seed: int) -> list[tuple[str, str]]:
         """(name, completion) of the start policy and of the trained one, with the same random numbers."""
-        return [(name, complete(policy, prompt, replace(self.sampling, temperature=temperature), seed))
-                for name, policy in (("start", self.start), ("trained", self.policy))]
+        return [
+            (name, complete(policy, prompt, replace(self.sampling, temperature=temperature), seed))
+            for name, policy in (("start", self.start), ("trained", self.policy))
+        ]
 
 
 def load_trained(path: Path, checkpoint: str) -> Trained:
@@ -192,9 +221,13 @@ def load_trained(path: Path, checkpoint: str) -> Trained:
     registry.scan(tuple(values["plugins"]))
     checkpoints = Checkpoints(path / "checkpoints")
     kept = checkpoints.steps()
-    wanted = {"last": kept[-1] if kept else None, "best": checkpoints.best()}.get(checkpoint, int(checkpoint) if checkpoint.isdecimal() else None)
+    wanted = {"last": kept[-1] if kept else None, "best": checkpoints.best()}.get(
+        checkpoint, int(checkpoint) if checkpoint.isdecimal() else None
+    )
     if wanted not in kept:
-        raise ConfigError(f"{path} has no checkpoint {checkpoint!r}: it kept {', '.join(['last', 'best', *map(str, kept)]) if kept else 'none'}")
+        raise ConfigError(
+            f"{path} has no checkpoint {checkpoint!r}: it kept {', '.join(['last', 'best', *map(str, kept)]) if kept else 'none'}"
+        )
     model = registry.build("model", values["model"])
     start, policy = (model.load(cache_folder() / "artefacts" / described["artefacts"]["policy"]) for _ in range(2))
     policy.model.load_state_dict(checkpoints.load(wanted)["learner"]["policy"]["model"])
@@ -206,5 +239,14 @@ def complete(policy: Policy, prompt: str, sampling: Sampling, seed: int) -> str:
     prompts = Prompts.of(policy, [prompt], sampling)
     ids, _ = prompts.batch([0])
     numbers = uniforms(seed, 0, [0], 1, sampling.max_new_tokens)
-    return prompts.completions(sample(policy.model, ids, None, uniforms=numbers, temperature=sampling.temperature,
-                                      top_p=sampling.top_p, eos=policy.eos))[0]
+    return prompts.completions(
+        sample(
+            policy.model,
+            ids,
+            None,
+            uniforms=numbers,
+            temperature=sampling.temperature,
+            top_p=sampling.top_p,
+            eos=policy.eos,
+        )
+    )[0]

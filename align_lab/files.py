@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import json
 import os
 import shutil
@@ -34,8 +35,12 @@ def publishing(folder: Path) -> Iterator[Path]:
     try:
         yield partial
         if folder.exists():
-            shutil.rmtree(folder)
-        partial.rename(folder)
+            aside = partial.with_name(f"{partial.name}.old")
+            folder.rename(aside)
+            partial.rename(folder)
+            shutil.rmtree(aside)
+        else:
+            partial.rename(folder)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
 
@@ -47,6 +52,11 @@ def write_json(path: Path, content: Any) -> None:
 def write_text(path: Path, text: str) -> None:
     with replacing(path) as partial:
         partial.write_text(text, encoding="utf-8")
+
+
+def sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:
@@ -61,7 +71,8 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
 
 
 def is_full(error: BaseException, folder: Path) -> bool:
-    """Was it a full disk (or quota)? Libraries hide the system's answer in errors of their own, so the disk is asked as well."""
+    """Was it a full disk (or quota)? Libraries hide the system's answer in errors of their own, so text and disk are asked as well."""
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         return True
-    return isinstance(error, OSError | RuntimeError) and folder.exists() and shutil.disk_usage(folder).free < 1 << 16
+    hidden = any(text in str(error) for text in ("No space left", "os error 28", "file write failed"))
+    return isinstance(error, Exception) and (hidden or (folder.exists() and shutil.disk_usage(folder).free < 1 << 16))

@@ -13,16 +13,25 @@ def yaml_options(group: str) -> dict[str, str]:
     found: dict[str, str] = {}
     for folder in search_folders():
         for file in sorted((folder / group).glob("*.yaml")):
-            comments = [line.lstrip("# ") for line in file.read_text(encoding="utf-8").splitlines() if line.startswith("# ") and "@package" not in line]
+            comments = [
+                line.lstrip("# ")
+                for line in file.read_text(encoding="utf-8").splitlines()
+                if line.startswith("# ") and "@package" not in line
+            ]
             found.setdefault(file.stem, comments[0].split(": python -m")[0].split("? python -m")[0] if comments else "")
     return found
 
 
 def bare_components(group: str) -> dict[str, str]:
     """Registered components that no yaml file of the group names (plug-ins): they are options by themselves."""
-    texts = [file.read_text(encoding="utf-8") for folder in search_folders() for file in (folder / group).glob("*.yaml")]
-    return {name: (registry.lookup(group, name).__doc__ or "").partition("\n")[0] for name in registry.names(group)
-            if not any(f"/schema/{group}/{name}@" in text for text in texts)}
+    texts = [
+        file.read_text(encoding="utf-8") for folder in search_folders() for file in (folder / group).glob("*.yaml")
+    ]
+    return {
+        name: (registry.lookup(group, name).__doc__ or "").partition("\n")[0]
+        for name in registry.names(group)
+        if not any(f"/schema/{group}/{name}@" in text for text in texts)
+    }
 
 
 def options(group: str) -> dict[str, str]:

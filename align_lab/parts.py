@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
 
 import torch
 
@@ -12,7 +11,7 @@ from align_lab.artefacts import Artefact
 from align_lab.config import RunConfig
 from align_lab.errors import ConfigError
 from align_lab.hardware import Numerics
-from align_lab.models.policy import Policy
+from align_lab.models.policy import DTYPES, Policy
 from align_lab.registry import construct
 from align_lab.rewards.base import Reward
 from align_lab.rewards.gold import load_gold
@@ -28,17 +27,19 @@ from align_lab.train.recipe import Train
 from align_lab.train.update import Pretrain
 from align_lab.types import Algorithm
 
-DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float64": torch.float64}
-
 
 def prepare(numerics: Numerics) -> None:
     """Threads of this process. Raises ConfigError for a device that is not there."""
     torch.set_num_threads(numerics.threads)
     if numerics.device == "cuda" and not torch.cuda.is_available():
-        raise ConfigError("hardware.numerics.device=cuda needs a GPU that torch sees, and there is none: use hardware=cpu")
+        raise ConfigError(
+            "hardware.numerics.device=cuda needs a GPU that torch sees, and there is none: use hardware=cpu"
+        )
 
 
-def assemble(cfg: RunConfig, built: Mapping[str, Artefact], *, journal: Journal, should_stop: Callable[[], bool]) -> Loop:
+def assemble(
+    cfg: RunConfig, built: Mapping[str, Artefact], *, journal: Journal, should_stop: Callable[[], bool]
+) -> Loop:
     """The loop of a run at step 0."""
     algo: Algorithm = registry.build("algo", cfg["algo"])
     plan: Train = registry.build("train", cfg["train"])
@@ -54,17 +55,40 @@ def assemble(cfg: RunConfig, built: Mapping[str, Artefact], *, journal: Journal,
     learner = Learner(plan, policy.model, critic=_critic(algo, start, reward), temperature=sampling.temperature)
     held_out = Prompts.of(policy, reviews.evaluation_prompts(), sampling)
     if evaluation.prompts > len(held_out):
-        raise ConfigError(f"evaluation.prompts={evaluation.prompts}, but the data holds {len(held_out)} held-out prompts: set it to that or less")
+        raise ConfigError(
+            f"evaluation.prompts={evaluation.prompts}, but the data holds {len(held_out)} held-out prompts: set it to that or less"
+        )
     if algo.needs.experience == "pairs":
-        source: Source = load_pairs(built["pairs"].path, pairs_per_step=plan.prompts_per_step * plan.group_size // 2, seed=cfg["seed"])
+        source: Source = load_pairs(
+            built["pairs"].path, pairs_per_step=plan.prompts_per_step * plan.group_size // 2, seed=cfg["seed"]
+        )
     else:
-        source = Rollouts(learner=learner, prompts=Prompts.of(policy, reviews.training_prompts(), sampling), reward=reward, sampling=sampling,
-                          needs=algo.needs, seed=cfg["seed"], reference=start().model if algo.needs.reference else None)
+        source = Rollouts(
+            learner=learner,
+            prompts=Prompts.of(policy, reviews.training_prompts(), sampling),
+            reward=reward,
+            sampling=sampling,
+            needs=algo.needs,
+            seed=cfg["seed"],
+            reference=start().model if algo.needs.reference else None,
+        )
     judges = Judges(score=reward, gold_score=load_gold(built["gold"].path), vader=Vader())
-    return Loop(algo=algo, learner=learner, source=source, journal=journal, seed=cfg["seed"], should_stop=should_stop,
-                evaluate=Evaluator(prompts=held_out, judges=judges, sampling=sampling, plan=evaluation, reference=lambda: start().model),
-                evaluate_every=evaluation.every, save_every=cfg["record"]["checkpoint_every"],
-                pretrain=human_text(policy, reviews.policy_texts(), plan.prompts_per_step, cfg["seed"]) if algo.needs.pretrain_batch else None)
+    return Loop(
+        algo=algo,
+        learner=learner,
+        source=source,
+        journal=journal,
+        seed=cfg["seed"],
+        should_stop=should_stop,
+        evaluate=Evaluator(
+            prompts=held_out, judges=judges, sampling=sampling, plan=evaluation, reference=lambda: start().model
+        ),
+        evaluate_every=evaluation.every,
+        save_every=cfg["record"]["checkpoint_every"],
+        pretrain=human_text(policy, reviews.policy_texts(), plan.prompts_per_step, cfg["seed"])
+        if algo.needs.pretrain_batch
+        else None,
+    )
 
 
 def _critic(algo: Algorithm, start: Callable[[], Policy], reward: Reward) -> Critic | None:
@@ -75,21 +99,33 @@ def _critic(algo: Algorithm, start: Callable[[], Policy], reward: Reward) -> Cri
     backbone = start().model
     if wanted.init == "policy":
         return Critic(backbone)
-    body, head = getattr(getattr(reward, "model", None), "body", None), getattr(getattr(reward, "model", None), "head", None)
+    body, head = (
+        getattr(getattr(reward, "model", None), "body", None),
+        getattr(getattr(reward, "model", None), "head", None),
+    )
     if body is None or head is None or body.config != backbone.config:
-        raise ConfigError("the critic is to start from the reward model, but this reward is no language model with the policy's tokens and shape. "
-                          "Set algo.critic_init=policy")
+        raise ConfigError(
+            "the critic is to start from the reward model, but this reward is no language model with the policy's tokens and shape. "
+            "Set algo.critic_init=policy"
+        )
     backbone.load_state_dict(body.state_dict())
     return Critic(backbone, head.weight.detach().squeeze(0))
 
 
 def human_text(policy: Policy, texts: list[str], rows: int, seed: int) -> Callable[[int], Pretrain]:
     """Step -> the human texts [N L] of the pre-training term, each pass in another order."""
+
     def batch(step: int) -> Pretrain:
         picked = [texts[i] for i in draw(len(texts), rows, step, seed).tolist()]
-        ids = [[*encoding.ids, policy.eos][: policy.model.config.context] for encoding in policy.tokenizer.encode_batch(picked)]
+        ids = [
+            [*encoding.ids, policy.eos][: policy.model.config.context]
+            for encoding in policy.tokenizer.encode_batch(picked)
+        ]
         width = max(map(len, ids))
         sizes = torch.tensor([len(row) for row in ids])
-        return Pretrain(ids=torch.tensor([row + [policy.eos] * (width - len(row)) for row in ids]),
-                        mask=torch.arange(1, width) < sizes[:, None])
+        return Pretrain(
+            ids=torch.tensor([row + [policy.eos] * (width - len(row)) for row in ids]),
+            mask=torch.arange(1, width) < sizes[:, None],
+        )
+
     return batch

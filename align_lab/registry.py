@@ -1,9 +1,9 @@
 """Components by name. Importing a module registers what it holds; only the standard library is needed to read a schema.
 
-    @register("algo", "rloo")
-    @dataclass(frozen=True, kw_only=True)
-    class RLOO(Algorithm):
-        kl_coef: float = param(0.05, "weight of the KL penalty inside the reward", low=0)
+@register("algo", "rloo")
+@dataclass(frozen=True, kw_only=True)
+class RLOO(Algorithm):
+    kl_coef: float = param(0.05, "weight of the KL penalty inside the reward", low=0)
 """
 
 from __future__ import annotations
@@ -25,8 +25,15 @@ _components: dict[tuple[str, str], type] = {}
 T = TypeVar("T", bound=type)
 
 
-def param(default: Any, help: str, *, low: float | None = None, above: float | None = None, high: float | None = None,
-          choices: tuple[Any, ...] | None = None) -> Any:
+def param(
+    default: Any,
+    help: str,
+    *,
+    low: float | None = None,
+    above: float | None = None,
+    high: float | None = None,
+    choices: tuple[Any, ...] | None = None,
+) -> Any:
     """A dataclass field with its one-line meaning and its bounds: `low` <= value, `above` < value, value <= `high`."""
     metadata = {"help": help, "low": low, "above": above, "high": high, "choices": choices}
     if isinstance(default, list | dict):
@@ -48,8 +55,10 @@ def register(kind: str, name: str) -> Callable[[T], T]:
     def keep(cls: T) -> T:
         owner = _components.get((kind, name))
         if owner is not None and (owner.__module__, owner.__qualname__) != (cls.__module__, cls.__qualname__):
-            raise ConfigError(f"{kind}={name} is already registered by {owner.__module__}.{owner.__qualname__}: "
-                              f"choose another name in {cls.__module__}.")
+            raise ConfigError(
+                f"{kind}={name} is already registered by {owner.__module__}.{owner.__qualname__}: "
+                f"choose another name in {cls.__module__}."
+            )
         _components[kind, name] = checked(cls)
         return cls
 
@@ -92,10 +101,18 @@ def _outside(name: str, value: Any, rule: Mapping[str, Any]) -> list[str]:
         return [f"{name}={value} is not known: {near(str(value), rule['choices'])}"]
     if isinstance(value, bool) or not isinstance(value, int | float):
         return []
-    allowed = [text for bound, text in ((rule.get("low"), ">= {:g}"), (rule.get("above"), "> {:g}"), (rule.get("high"), "<= {:g}"))
-               if bound is not None for text in [text.format(bound)]]
-    inside = (not math.isnan(value) and (rule.get("low") is None or value >= rule["low"])
-              and (rule.get("above") is None or value > rule["above"]) and (rule.get("high") is None or value <= rule["high"]))
+    allowed = [
+        text
+        for bound, text in ((rule.get("low"), ">= {:g}"), (rule.get("above"), "> {:g}"), (rule.get("high"), "<= {:g}"))
+        if bound is not None
+        for text in [text.format(bound)]
+    ]
+    inside = (
+        not math.isnan(value)
+        and (rule.get("low") is None or value >= rule["low"])
+        and (rule.get("above") is None or value > rule["above"])
+        and (rule.get("high") is None or value <= rule["high"])
+    )
     return [] if inside else [f"{name} must be {' and '.join(allowed) or 'a number'} (got {value})"]
 
 
@@ -112,14 +129,19 @@ def scan(plugins: tuple[str, ...] = ()) -> None:
         try:
             importlib.import_module(plugin)
         except ModuleNotFoundError as missing:
-            raise ConfigError(f"plugins=[{plugin}]: no module named {missing.name!r} can be imported. "
-                              "Install the package, or run from the folder that holds it.") from None
+            raise ConfigError(
+                f"plugins=[{plugin}]: no module named {missing.name!r} can be imported. "
+                "Install the package, or run from the folder that holds it."
+            ) from None
 
 
 def _registering(package: Path) -> list[str]:
     files = sorted(package.rglob("*.py"))
-    return [".".join(file.relative_to(package.parent).with_suffix("").parts) for file in files
-            if file.name != "registry.py" and "\n@register(" in file.read_text(encoding="utf-8")]
+    return [
+        ".".join(file.relative_to(package.parent).with_suffix("").parts)
+        for file in files
+        if file.name != "registry.py" and "\n@register(" in file.read_text(encoding="utf-8")
+    ]
 
 
 def lookup(kind: str, name: str) -> type:

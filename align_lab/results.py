@@ -35,7 +35,9 @@ def _trained(name: str, checkpoint: str) -> Trained:
 def _parser(verb: str, text: str) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog=f"python -m align_lab {verb}", description=text)
     parser.add_argument("run", metavar="RUN", help="a run's folder: a path, or STUDY/NAME under runs/")
-    parser.add_argument("--checkpoint", default="last", help="last (default), best (highest proxy score), or a step that was kept")
+    parser.add_argument(
+        "--checkpoint", default="last", help="last (default), best (highest proxy score), or a step that was kept"
+    )
     return parser
 
 
@@ -51,8 +53,10 @@ def export(args: Sequence[str]) -> int:
 
     with publishing(options.folder) as partial:
         save_policy(trained.policy, partial)
-    print(f"step {trained.step} of {options.run} is in {options.folder}: "
-          f"transformers.AutoModelForCausalLM.from_pretrained({str(options.folder)!r})")
+    print(
+        f"step {trained.step} of {options.run} is in {options.folder}: "
+        f"transformers.AutoModelForCausalLM.from_pretrained({str(options.folder)!r})"
+    )
     return 0
 
 

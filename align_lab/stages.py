@@ -16,7 +16,13 @@ from align_lab.artefacts import Recipe
 from align_lab.config import RunConfig
 from align_lab.settings import Preferences, Sampling
 
-VERSION = {"data": 1, "sft": 1, "reward_model": 1, "gold": 1, "preferences": 1}  # raise one when its stage computes something else
+VERSION = {
+    "data": 1,
+    "sft": 1,
+    "reward_model": 1,
+    "gold": 1,
+    "preferences": 1,
+}  # raise one when its stage computes something else
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,9 +64,16 @@ def reward_stage(values: Mapping[str, Any], data: Recipe, model: Mapping[str, An
     reward = registry.build("reward", values)
     if not hasattr(reward, "build"):
         return None
-    tiny = model if model["name"] == "tiny" else {"name": "tiny", **dataclasses.asdict(registry.lookup("model", "tiny")())}
-    return _recipe("reward_model", values, lambda folder, inputs: reward.build(folder, _load(data, inputs[0]), inputs[1]),
-                   data, policy_stage(tiny, data))
+    tiny = (
+        model if model["name"] == "tiny" else {"name": "tiny", **dataclasses.asdict(registry.lookup("model", "tiny")())}
+    )
+    return _recipe(
+        "reward_model",
+        values,
+        lambda folder, inputs: reward.build(folder, _load(data, inputs[0]), inputs[1]),
+        data,
+        policy_stage(tiny, data),
+    )
 
 
 def gold_stage(data: Recipe) -> Recipe:
@@ -74,17 +87,25 @@ def gold_stage(data: Recipe) -> Recipe:
 
 
 def preference_stage(cfg: RunConfig, data: Recipe, policy: Recipe, reward: Recipe | None) -> Recipe:
+    dtype = cfg["hardware"]["numerics"]["dtype"]
+
     def build(folder: Path, inputs: list[Path]) -> None:
+        from align_lab.models.policy import DTYPES
         from align_lab.train.preferences import build_pairs
         from align_lab.train.prompts import Prompts
 
-        start = registry.build("model", cfg["model"]).load(inputs[1])
+        start = registry.build("model", cfg["model"]).load(inputs[1]).to(DTYPES[dtype])
         sampling = registry.construct(Sampling, cfg["sampling"])
-        build_pairs(folder, registry.construct(Preferences, cfg["preferences"]), policy=start, sampling=sampling,
-                    prompts=Prompts.of(start, _load(data, inputs[0]).training_prompts(), sampling),
-                    reward=registry.build("reward", cfg["reward"]).load(inputs[2] if reward else None))
+        build_pairs(
+            folder,
+            registry.construct(Preferences, cfg["preferences"]),
+            policy=start,
+            sampling=sampling,
+            prompts=Prompts.of(start, _load(data, inputs[0]).training_prompts(), sampling),
+            reward=registry.build("reward", cfg["reward"]).load(inputs[2] if reward else None),
+        )
 
-    settings = {name: cfg[name] for name in ("preferences", "sampling", "reward")}
+    settings = {"dtype": dtype, **{name: cfg[name] for name in ("preferences", "sampling", "reward")}}
     return _recipe("preferences", settings, build, data, policy, *([reward] if reward else []))
 
 

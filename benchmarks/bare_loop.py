@@ -32,8 +32,15 @@ def rl_step(model, reference, optimizer, tokenizer, texts, kl):
     """REINFORCE with a leave-one-out baseline; with a reference, its KL is in the reward."""
     prompt = torch.tensor(tokenizer([text for text in texts for _ in range(GROUP)])["input_ids"])
     with torch.no_grad():
-        ids = model.generate(prompt, attention_mask=torch.ones_like(prompt), do_sample=True, top_k=0, top_p=1.0,
-                             max_new_tokens=NEW, min_new_tokens=NEW)
+        ids = model.generate(
+            prompt,
+            attention_mask=torch.ones_like(prompt),
+            do_sample=True,
+            top_k=0,
+            top_p=1.0,
+            max_new_tokens=NEW,
+            min_new_tokens=NEW,
+        )
         score = torch.tensor(reward(tokenizer.batch_decode(ids[:, PROMPT:])))
         ref = logps(reference, ids) if reference is not None else None
     now = logps(model, ids)
@@ -69,7 +76,7 @@ def main(folder: Path, kind: str) -> None:
 
 
 def batched(items, size):
-    return [items[start:start + size] for start in range(0, len(items), size)]
+    return [items[start : start + size] for start in range(0, len(items), size)]
 
 
 if __name__ == "__main__":

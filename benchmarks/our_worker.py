@@ -53,10 +53,16 @@ def preference_set(tokenizer: Tokenizer) -> Pairs:
     texts = [f"{pair['prompt']} {pair[side]} </s>" for pair in pairs() for side in ("chosen", "rejected")]
     ids = torch.tensor([encoding.ids for encoding in tokenizer.encode_batch(texts)]).view(-1, 2, PROMPT + NEW)
     shape = (len(ids), 2)
-    rollout = Rollout(mask=torch.ones(*shape, NEW, dtype=torch.bool), score=torch.zeros(shape),
-                      logp_old=torch.zeros(*shape, NEW))
-    return Pairs(experience=Experience(ids=ids, pad=torch.zeros(shape, dtype=torch.int64), rollout=rollout), episodes=0,
-                 tokens=0, pairs_per_step=ROWS // 2, seed=0)
+    rollout = Rollout(
+        mask=torch.ones(*shape, NEW, dtype=torch.bool), score=torch.zeros(shape), logp_old=torch.zeros(*shape, NEW)
+    )
+    return Pairs(
+        experience=Experience(ids=ids, pad=torch.zeros(shape, dtype=torch.int64), rollout=rollout),
+        episodes=0,
+        tokens=0,
+        pairs_per_step=ROWS // 2,
+        seed=0,
+    )
 
 
 def loop(folder: Path, kind: str) -> Loop:
@@ -69,11 +75,26 @@ def loop(folder: Path, kind: str) -> Loop:
         source: Any = PairsAndReference(preference_set(tokenizer), cast(Llama, reference))
     else:
         asked = Prompts.encode(prompts(), tokenizer, eos=EOS, context=PROMPT + NEW, new=NEW)
-        source = Rollouts(learner=learner, prompts=asked, reward=Trivial(), needs=algo.needs, seed=0,
-                          reference=reference, sampling=Sampling(max_new_tokens=NEW, missing_eos_penalty=0.0))
+        source = Rollouts(
+            learner=learner,
+            prompts=asked,
+            reward=Trivial(),
+            needs=algo.needs,
+            seed=0,
+            reference=reference,
+            sampling=Sampling(max_new_tokens=NEW, missing_eos_penalty=0.0),
+        )
     unused = cast(Any, None)  # evaluation and the record are no part of a step
-    return Loop(algo=algo, learner=learner, source=source, evaluate=unused, journal=unused, seed=0,
-                evaluate_every=1, save_every=1)
+    return Loop(
+        algo=algo,
+        learner=learner,
+        source=source,
+        evaluate=unused,
+        journal=unused,
+        seed=0,
+        evaluate_every=1,
+        save_every=1,
+    )
 
 
 if __name__ == "__main__":

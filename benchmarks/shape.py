@@ -29,8 +29,10 @@ def prompts() -> list[str]:
 
 def pairs() -> list[dict[str, str]]:
     """Preference pairs; with the end token a completion has NEW tokens."""
-    return [{"prompt": words(PROMPT, n), "chosen": words(NEW - 1, 1000 + n), "rejected": words(NEW - 1, 2000 + n)}
-            for n in range(256)]
+    return [
+        {"prompt": words(PROMPT, n), "chosen": words(NEW - 1, 1000 + n), "rejected": words(NEW - 1, 2000 + n)}
+        for n in range(256)
+    ]
 
 
 def reward(texts: Sequence[str]) -> list[float]:

@@ -49,12 +49,24 @@ class Contender:
 
     def __init__(self, name: str, kind: str, command: list[str], threads: int) -> None:
         self.name, self.kind, self.rows = name, kind, []
-        environment = os.environ | {"OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads),
-                                    "TOKENIZERS_PARALLELISM": "false", "HF_HUB_OFFLINE": "1",
-                                    "TRANSFORMERS_VERBOSITY": "error", "PYTHONPATH": str(HERE.parent)}
+        environment = os.environ | {
+            "OMP_NUM_THREADS": str(threads),
+            "MKL_NUM_THREADS": str(threads),
+            "TOKENIZERS_PARALLELISM": "false",
+            "HF_HUB_OFFLINE": "1",
+            "TRANSFORMERS_VERBOSITY": "error",
+            "PYTHONPATH": str(HERE.parent),
+        }
         self.log = tempfile.TemporaryFile()  # noqa: SIM115
-        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.log,
-                                        text=True, env=environment, cwd=HERE)
+        self.process = subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self.log,
+            text=True,
+            env=environment,
+            cwd=HERE,
+        )
         self._read()
 
     def step(self, *, record: bool) -> None:
@@ -87,10 +99,16 @@ def measure(kinds: list[str], rounds: int, threads: int) -> dict[str, dict[str, 
     theirs = str(trl_python())
     with tempfile.TemporaryDirectory() as work:
         shape.write(Path(work))
-        commands = {"align_lab": [sys.executable, "our_worker.py"], "trl": [theirs, "trl_worker.py"],
-                    "bare": [theirs, "bare_loop.py"]}
-        contenders = [Contender(name, kind, [*command, work, kind], threads)
-                      for kind in kinds for name, command in commands.items()]
+        commands = {
+            "align_lab": [sys.executable, "our_worker.py"],
+            "trl": [theirs, "trl_worker.py"],
+            "bare": [theirs, "bare_loop.py"],
+        }
+        contenders = [
+            Contender(name, kind, [*command, work, kind], threads)
+            for kind in kinds
+            for name, command in commands.items()
+        ]
         for number in range(rounds + 1):  # the first round warms up
             for contender in contenders:
                 contender.step(record=number > 0)
@@ -115,8 +133,12 @@ def verdicts(results: dict[str, dict[str, dict[str, float]]], clock: str) -> dic
     return claims
 
 
-COLUMNS = {"seconds": ("s", ".2f"), "cpu_seconds": ("CPU s", ".2f"), "peak_mb": ("peak MB", ".0f"),
-           "work_mb": ("net MB", ".0f")}
+COLUMNS = {
+    "seconds": ("s", ".2f"),
+    "cpu_seconds": ("CPU s", ".2f"),
+    "peak_mb": ("peak MB", ".0f"),
+    "work_mb": ("net MB", ".0f"),
+}
 
 
 def table(results: dict[str, dict[str, dict[str, float]]]) -> str:
@@ -125,8 +147,9 @@ def table(results: dict[str, dict[str, dict[str, float]]]) -> str:
     lines = [_line("step", "contender", [*names, "samples/s"])]
     for kind, by in results.items():
         for name, x in by.items():
-            pairs = [(format(x[key], form), f"{x[key] / by['align_lab'][key]:.2f}")
-                     for key, (_, form) in COLUMNS.items()]
+            pairs = [
+                (format(x[key], form), f"{x[key] / by['align_lab'][key]:.2f}") for key, (_, form) in COLUMNS.items()
+            ]
             cells = [text for pair in pairs for text in pair]
             lines.append(_line(shape.CONTENDERS[kind], name, [*cells, f"{x['samples_per_second']:.1f}"]))
     return "\n".join(lines)
@@ -148,8 +171,10 @@ def main() -> int:
     results = measure(asked.only or list(shape.CONTENDERS), rounds, asked.threads)
     claims = verdicts(results, "cpu_seconds" if asked.threads == 1 else "seconds")
     print(table(results), *(f"{'yes' if holds else 'NO':4s}{claim}" for claim, holds in claims.items()), sep="\n")
-    report = json.dumps({"rounds": rounds, "threads": asked.threads, "torch": torch.__version__, "results": results,
-                         "claims": claims}, indent=2)
+    report = json.dumps(
+        {"rounds": rounds, "threads": asked.threads, "torch": torch.__version__, "results": results, "claims": claims},
+        indent=2,
+    )
     print(report)
     if asked.json:
         asked.json.write_text(report + "\n")

@@ -13,9 +13,18 @@ from trl import DPOConfig, DPOTrainer, GRPOConfig, GRPOTrainer, RLOOConfig, RLOO
 from worker import Gate
 
 # Gradient checkpointing, TRL's default, is off: it would trade time for memory. What else costs time is the default.
-COMMON = {"use_cpu": True, "bf16": False, "gradient_checkpointing": False, "report_to": "none", "save_strategy": "no",
-          "learning_rate": LR, "per_device_train_batch_size": ROWS, "max_steps": 100_000, "disable_tqdm": True,
-          "logging_steps": 10_000}
+COMMON = {
+    "use_cpu": True,
+    "bf16": False,
+    "gradient_checkpointing": False,
+    "report_to": "none",
+    "save_strategy": "no",
+    "learning_rate": LR,
+    "per_device_train_batch_size": ROWS,
+    "max_steps": 100_000,
+    "disable_tqdm": True,
+    "logging_steps": 10_000,
+}
 SAMPLING = {"num_generations": GROUP, "max_completion_length": NEW, "generation_kwargs": {"min_new_tokens": NEW}}
 
 
@@ -42,10 +51,15 @@ def trainer(folder: Path, kind: str):
     out = str(folder / kind)
     if kind == "dpo":
         plan = COMMON | {"per_device_train_batch_size": ROWS // 2}
-        return DPOTrainer(args=DPOConfig(out, beta=BETA, max_length=PROMPT + NEW, **plan),
-                          train_dataset=Dataset.from_list(pairs()), **shared)
-    shared |= {"train_dataset": Dataset.from_list([{"prompt": text} for text in prompts()]),
-               "reward_funcs": lambda completions, **_: reward(completions)}
+        return DPOTrainer(
+            args=DPOConfig(out, beta=BETA, max_length=PROMPT + NEW, **plan),
+            train_dataset=Dataset.from_list(pairs()),
+            **shared,
+        )
+    shared |= {
+        "train_dataset": Dataset.from_list([{"prompt": text} for text in prompts()]),
+        "reward_funcs": lambda completions, **_: reward(completions),
+    }
     if kind == "rloo":
         return RLOOTrainer(args=RLOOConfig(out, beta=KL, **COMMON, **SAMPLING), **shared)
     return GRPOTrainer(args=GRPOConfig(out, beta=0.0, **COMMON, **SAMPLING), **shared)

@@ -32,7 +32,11 @@ WRONG = [  # overrides, what the message must hold
 ]
 
 
-@pytest.mark.parametrize(("overrides", "parts"), WRONG, ids=lambda value: " ".join(value) if isinstance(value, list) and len(value) < 3 else None)
+@pytest.mark.parametrize(
+    ("overrides", "parts"),
+    WRONG,
+    ids=lambda value: " ".join(value) if isinstance(value, list) and len(value) < 3 else None,
+)
 def test_a_wrong_command_is_named_with_what_to_type(overrides, parts):
     with pytest.raises(ConfigError) as error:
         compose(overrides)
@@ -51,8 +55,15 @@ def test_everything_that_is_wrong_is_named_at_once():
 
 def test_the_defaults_are_those_of_the_readme():
     cfg = compose([])
-    assert cfg.choices == {"algo": "reinforce_pp", "model": "tiny", "reward": "human_ratings", "hardware": "cpu",
-                           "data": "movie_reviews", "train": "default", "record": "local"}
+    assert cfg.choices == {
+        "algo": "reinforce_pp",
+        "model": "tiny",
+        "reward": "human_ratings",
+        "hardware": "cpu",
+        "data": "movie_reviews",
+        "train": "default",
+        "record": "local",
+    }
     assert cfg.name.startswith("reinforce_pp-tiny-s0-")
 
 
@@ -64,8 +75,15 @@ def test_the_signature_follows_what_changes_results_and_nothing_else():
     base = compose([]).signature
     for same in (["study=other"], ["record.samples=1"], ["algo=reinforce_pp"], ["train.micro_batch=8"]):
         assert compose(same).signature == base, same
-    for other in (["seed=1"], ["algo.kl_coef=0.2"], ["train.lr=1e-3"], ["hardware.numerics.threads=2"], ["evaluation.prompts=300"],
-                  ["model.sft.seed=1"], ["data.split_seed=1"]):
+    for other in (
+        ["seed=1"],
+        ["algo.kl_coef=0.2"],
+        ["train.lr=1e-3"],
+        ["hardware.numerics.threads=2"],
+        ["evaluation.prompts=300"],
+        ["model.sft.seed=1"],
+        ["data.split_seed=1"],
+    ):
         assert compose(other).signature != base, other
 
 

@@ -10,8 +10,29 @@ import pytest
 import align_lab
 
 PACKAGE = Path(align_lab.__file__).parent
-TORCH_FREE = ["types", "errors", "registry", "options", "settings", "roles", "paths", "files", "lease", "artefacts", "config", "compose",
-              "commands", "cards", "stages", "hydra_app", "algos.ppo_max", "equations", "compare.command", "record.folder", "record.metrics"]
+TORCH_FREE = [
+    "types",
+    "errors",
+    "registry",
+    "options",
+    "settings",
+    "roles",
+    "paths",
+    "files",
+    "lease",
+    "artefacts",
+    "config",
+    "compose",
+    "commands",
+    "cards",
+    "stages",
+    "hydra_app",
+    "algos.ppo_max",
+    "equations",
+    "compare.command",
+    "record.folder",
+    "record.metrics",
+]
 ALLOWED = {  # room -> rooms it may import
     "equations": {"types", "equations"},
     "algos": {"types", "equations", "registry"},
@@ -30,10 +51,16 @@ def test_it_answers_without_torch(module):
     assert not {"torch", "transformers", "tokenizers"} & imported(module)
 
 
-@pytest.mark.parametrize(("library", "owners"), [("hydra", {"config", "compose", "hydra_app"}), ("submitit", set()), ("wandb", set())])
+@pytest.mark.parametrize(
+    ("library", "owners"), [("hydra", {"config", "compose", "hydra_app"}), ("submitit", set()), ("wandb", set())]
+)
 def test_only_its_owners_touch_a_library(library, owners):
-    found = {str(file.relative_to(PACKAGE).with_suffix("")) for file in PACKAGE.rglob("*.py")
-             for name in _imports(file) if name.split(".")[0] == library}
+    found = {
+        str(file.relative_to(PACKAGE).with_suffix(""))
+        for file in PACKAGE.rglob("*.py")
+        for name in _imports(file)
+        if name.split(".")[0] == library
+    }
     assert found <= owners
 
 
@@ -46,7 +73,10 @@ def test_a_room_knows_only_the_rooms_before_it(room):
 
 def test_scanning_for_components_does_not_import_torch():
     code = "import sys; from align_lab import registry; registry.scan(); assert registry.names('algo'); print('torch' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "False"
+    assert (
+        subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip()
+        == "False"
+    )
 
 
 def _imports(file: Path) -> list[str]:
@@ -56,5 +86,7 @@ def _imports(file: Path) -> list[str]:
         if isinstance(node, ast.Import):
             found += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom) and node.module:
-            found += [f"{node.module}.{alias.name}" if node.module == "align_lab" else node.module for alias in node.names]
+            found += [
+                f"{node.module}.{alias.name}" if node.module == "align_lab" else node.module for alias in node.names
+            ]
     return found

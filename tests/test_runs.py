@@ -14,9 +14,23 @@ from align_lab.options import options
 from align_lab.paths import cache_folder
 
 registry.scan()
-SMALL = ["model.width=32", "model.layers=1", "model.heads=2", "model.kv_heads=2", "model.mlp=48", "model.vocab=512", "model.sft.epochs=0.1",
-         "reward.epochs=0.1", "evaluation.prompts=16", "evaluation.every=2", "train.steps=4", "train.prompts_per_step=4", "preferences.pairs=32",
-         "record.checkpoint_every=2", "sampling.max_new_tokens=8"]
+SMALL = [
+    "model.width=32",
+    "model.layers=1",
+    "model.heads=2",
+    "model.kv_heads=2",
+    "model.mlp=48",
+    "model.vocab=512",
+    "model.sft.epochs=0.1",
+    "reward.epochs=0.1",
+    "evaluation.prompts=16",
+    "evaluation.every=2",
+    "train.steps=4",
+    "train.prompts_per_step=4",
+    "preferences.pairs=32",
+    "record.checkpoint_every=2",
+    "sampling.max_new_tokens=8",
+]
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +53,14 @@ def environment(place, **extra):
 
 
 def run(place, *overrides, args=None, **extra):
-    return subprocess.run(args or command(*overrides), cwd=place, env=environment(place, **extra), capture_output=True, text=True, timeout=300)
+    return subprocess.run(
+        args or command(*overrides),
+        cwd=place,
+        env=environment(place, **extra),
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
 
 
 def folder_of(place, study):
@@ -49,8 +70,10 @@ def folder_of(place, study):
 
 def rows(path):
     """What must repeat exactly: all but the clock's columns."""
-    return [{key: value for key, value in json.loads(line).items() if not key.startswith("time/")}
-            for line in (path / "metrics.jsonl").read_text().splitlines()]
+    return [
+        {key: value for key, value in json.loads(line).items() if not key.startswith("time/")}
+        for line in (path / "metrics.jsonl").read_text().splitlines()
+    ]
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +88,15 @@ def test_a_run_leaves_its_record_and_says_what_it_means(whole):
     path, said = whole
     assert path.name.startswith("rloo-tiny-s0-")
     names = {file.name for file in path.iterdir()}
-    assert {"config.yaml", "manifest.json", "metrics.jsonl", "metrics.parquet", "samples.jsonl", "status.json", "checkpoints"} <= names
+    assert {
+        "config.yaml",
+        "manifest.json",
+        "metrics.jsonl",
+        "metrics.parquet",
+        "samples.jsonl",
+        "status.json",
+        "checkpoints",
+    } <= names
     assert json.loads((path / "status.json").read_text())["state"] == "done"
     manifest = json.loads((path / "manifest.json").read_text())
     assert manifest["spent"]["episodes"] == 6 * 16
@@ -102,8 +133,14 @@ def test_every_other_yaml_takes_steps_too(place, group, option):
 
 def interrupted(place, study, number, algo="rloo", after=3):
     """Start a run, send the signal once it has logged step `after`, return its exit status."""
-    process = subprocess.Popen(command(f"algo={algo}", f"study={study}", "train.steps=6"), cwd=place, env=environment(place),
-                               stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    process = subprocess.Popen(
+        command(f"algo={algo}", f"study={study}", "train.steps=6"),
+        cwd=place,
+        env=environment(place),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline and process.poll() is None:
         logs = list((place / "runs" / study).glob("*/metrics.jsonl"))
@@ -159,9 +196,13 @@ def test_a_damaged_checkpoint_is_passed_over(place, whole):
 
 
 def test_a_run_that_diverges_stops_keeps_its_checkpoint_and_says_why(place):
-    done = run(place, "algo=rloo", "study=diverged", "train.lr=1e30", "train.max_grad_norm=.inf", "train.warmup_steps=0")
+    done = run(
+        place, "algo=rloo", "study=diverged", "train.lr=1e30", "train.max_grad_norm=.inf", "train.warmup_steps=0"
+    )
     assert done.returncode == 1
-    assert "not finite" in done.stderr and "last good checkpoint is kept" in done.stderr and "Traceback" not in done.stderr
+    assert (
+        "not finite" in done.stderr and "last good checkpoint is kept" in done.stderr and "Traceback" not in done.stderr
+    )
     path = folder_of(place, "diverged")
     assert json.loads((path / "status.json").read_text())["state"] == "failed"
     assert (path / "checkpoints" / "step-000000" / "state.pt").exists()
@@ -230,7 +271,10 @@ def test_an_exported_policy_loads_in_transformers_with_the_same_logits(place, wh
     path, _ = whole
     done = run(place, args=[sys.executable, "-m", "align_lab", "export", f"whole/{path.name}", str(tmp_path / "out")])
     assert done.returncode == 0, done.stderr
-    theirs, tokenizer = AutoModelForCausalLM.from_pretrained(tmp_path / "out"), AutoTokenizer.from_pretrained(tmp_path / "out")
+    theirs, tokenizer = (
+        AutoModelForCausalLM.from_pretrained(tmp_path / "out"),
+        AutoTokenizer.from_pretrained(tmp_path / "out"),
+    )
     from align_lab.models.policy import load_policy
 
     ours = load_policy(tmp_path / "out")
@@ -238,14 +282,23 @@ def test_an_exported_policy_loads_in_transformers_with_the_same_logits(place, wh
     ids = torch.tensor([ours.tokenizer.encode(text).ids])
     assert tokenizer(text)["input_ids"] == ids[0].tolist()
     with torch.no_grad():
-        torch.testing.assert_close(theirs(ids).logits, ours.model.hidden(ids) @ ours.model.head.t(), atol=1e-4, rtol=1e-4)
+        torch.testing.assert_close(
+            theirs(ids).logits, ours.model.hidden(ids) @ ours.model.head.t(), atol=1e-4, rtol=1e-4
+        )
     state = torch.load(path / "checkpoints" / "step-000006" / "state.pt", weights_only=True)
     assert torch.equal(state["learner"]["policy"]["model"]["norm.weight"], ours.model.norm.weight)
 
 
 def test_chat_answers_with_the_start_policy_beside_the_trained_one(place, whole):
-    done = subprocess.run([sys.executable, "-m", "align_lab", "chat", str(whole[0])], input="The film is\n", cwd=place,
-                          env=environment(place), capture_output=True, text=True, timeout=120)
+    done = subprocess.run(
+        [sys.executable, "-m", "align_lab", "chat", str(whole[0])],
+        input="The film is\n",
+        cwd=place,
+        env=environment(place),
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
     assert done.returncode == 0, done.stderr
     start, trained = done.stdout.splitlines()
     assert start.strip().startswith("start") and trained.strip().startswith("trained") and "The film is" in trained

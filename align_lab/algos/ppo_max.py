@@ -49,13 +49,16 @@ class PPOMax(Algorithm):
 
     kl_coef: float = param(0.05, "β, weight of the per-token KL penalty inside the reward; 0 is none", low=0)
     score_norm: Literal["standardise", "scale", "none"] = param(
-        "standardise", "score by its running moments: standardise (mean and std), scale (std only), none",
-        choices=("standardise", "scale", "none"))
+        "standardise",
+        "score by its running moments: standardise (mean and std), scale (std only), none",
+        choices=("standardise", "scale", "none"),
+    )
     score_clip: float = param(0.8, "δ, clip of the normalised score; .inf is none", above=0)
     gamma: float = param(1.0, "γ, discount a token", low=0, high=1)
     lam: float = param(0.9, "λ of generalised advantage estimation", low=0, high=1)
-    advantage_norm: Literal["batch", "none"] = param("none", "whiten advantages over the batch's tokens: batch, none",
-                                                     choices=("batch", "none"))
+    advantage_norm: Literal["batch", "none"] = param(
+        "none", "whiten advantages over the batch's tokens: batch, none", choices=("batch", "none")
+    )
     advantage_clip: float = param(float("inf"), "clip of the advantages; .inf is none", above=0)
     clip: float = param(0.2, "ε, clip range of the ratio; .inf is none", above=0)
     value_clip: float = param(0.2, "clip range of the value around its old one; .inf is none", above=0)
@@ -63,15 +66,17 @@ class PPOMax(Algorithm):
     entropy_coef: float = param(0.0, "weight of |mean entropy - entropy_target|; 0 is none", low=0)
     entropy_target: float = param(35.0, "the entropy that the loss pulls towards, nats a token", low=0)
     ptx_coef: float = param(0.1, "c_ptx, weight of the language-model loss on human text; 0 is none", low=0)
-    critic_init: Literal["reward", "policy"] = param("reward", "weights that the critic starts from",
-                                                     choices=("reward", "policy"))
+    critic_init: Literal["reward", "policy"] = param(
+        "reward", "weights that the critic starts from", choices=("reward", "policy")
+    )
     critic_pretrain_steps: int = param(5, "steps that train the critic alone before the policy moves; 0 is none", low=0)
 
     @property
     def needs(self) -> Needs:
         critic = Critic(init=self.critic_init, pretrain_steps=self.critic_pretrain_steps)
-        return Needs(reference=self.kl_coef > 0, critic=critic, entropy=self.entropy_coef > 0,
-                     pretrain_batch=self.ptx_coef > 0)
+        return Needs(
+            reference=self.kl_coef > 0, critic=critic, entropy=self.entropy_coef > 0, pretrain_batch=self.ptx_coef > 0
+        )
 
     def init_state(self) -> State:
         return eq.no_moments()

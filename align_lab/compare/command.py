@@ -22,7 +22,9 @@ COLUMNS = {"eval/gold_score": "gold score", "eval/score": "proxy score", "eval/k
 
 def compare(args: Sequence[str]) -> int:
     """Print the comparison. Raises NotComparableError (status 3) with every setting that differs."""
-    parser = argparse.ArgumentParser(prog="python -m align_lab compare", description="Compare the algorithms of a study.")
+    parser = argparse.ArgumentParser(
+        prog="python -m align_lab compare", description="Compare the algorithms of a study."
+    )
     parser.add_argument("study", help="name of a folder under runs/, or a path")
     parser.add_argument("--json", action="store_true", help="print the numbers for scripts")
     options = parser.parse_args(args)
@@ -32,8 +34,10 @@ def compare(args: Sequence[str]) -> int:
         raise ConfigError(f"no run of {folder} has finished: " + "; ".join(f"{u.name} ({u.why})" for u in unfinished))
     found = unfair(runs)
     if found:
-        raise NotComparableError(f"the runs of {folder} are not comparable, these settings differ:\n{explain(found)}\n"
-                                 "Run the arms again with equal settings, under another study=...")
+        raise NotComparableError(
+            f"the runs of {folder} are not comparable, these settings differ:\n{explain(found)}\n"
+            "Run the arms again with equal settings, under another study=..."
+        )
     if options.json:
         print(json.dumps(numbers(runs, unfinished), indent=1))
     else:
@@ -50,10 +54,18 @@ def numbers(runs: Sequence[Run], unfinished: Sequence[Unfinished]) -> dict[str, 
         for metric in COLUMNS:
             values = [run.final[metric] for run in members]
             interval = t_interval(values)
-            table[arm][metric] = {"values": values, "mean": interval.mean, "interval": None if math.isnan(interval.low)
-                                  else [interval.low, interval.high]}
-    return {"arms": table, "recipes": differing(runs, "recipe"), "budgets": differing(runs, "budget"), "verdict": verdict(runs),
-            "unfinished": {run.name: run.why for run in unfinished}}
+            table[arm][metric] = {
+                "values": values,
+                "mean": interval.mean,
+                "interval": None if math.isnan(interval.low) else [interval.low, interval.high],
+            }
+    return {
+        "arms": table,
+        "recipes": differing(runs, "recipe"),
+        "budgets": differing(runs, "budget"),
+        "verdict": verdict(runs),
+        "unfinished": {run.name: run.why for run in unfinished},
+    }
 
 
 def show(study: str, runs: Sequence[Run], unfinished: Sequence[Unfinished]) -> None:
@@ -61,18 +73,27 @@ def show(study: str, runs: Sequence[Run], unfinished: Sequence[Unfinished]) -> N
     groups = {arm: sorted(members, key=lambda run: run.seed) for arm, members in arms(runs).items()}
     ranked = sorted(groups.items(), key=lambda item: -t_interval(_values(item[1], "eval/gold_score")).mean)
     start = runs[0].start
-    console.print(f"[bold]{escape(study)}[/]: {len(runs)} runs of {len(groups)} arms, all settings equal. Scores in sd of human reviews "
-                  f"(the start: gold {start['eval/gold_score']:.2f}, proxy {start['eval/score']:.2f}), mean and 95 % t interval over seeds.\n")
+    console.print(
+        f"[bold]{escape(study)}[/]: {len(runs)} runs of {len(groups)} arms, all settings equal. Scores in sd of human reviews "
+        f"(the start: gold {start['eval/gold_score']:.2f}, proxy {start['eval/score']:.2f}), mean and 95 % t interval over seeds.\n"
+    )
     table = Table(box=None, pad_edge=False, header_style="bold")
     for name in ("arm", "n", "gold by seed", *COLUMNS.values()):
         table.add_column(name, justify="left" if name == "arm" else "right", overflow="fold")
     for arm, members in ranked:
         seeds = " ".join(f"{value:.2f}" for value in _values(members, "eval/gold_score"))
-        table.add_row(escape(arm), str(len(members)), seeds,
-                      *(_text(t_interval(_values(members, metric)), 2 if "score" in metric else 1) for metric in COLUMNS))
+        table.add_row(
+            escape(arm),
+            str(len(members)),
+            seeds,
+            *(_text(t_interval(_values(members, metric)), 2 if "score" in metric else 1) for metric in COLUMNS),
+        )
     console.print(table)
     console.print(f"\n{escape(verdict(runs))}")
-    for title, found in (("Recipes differ in", differing(_firsts(groups), "recipe")), ("Budgets differ in", differing(_firsts(groups), "budget"))):
+    for title, found in (
+        ("Recipes differ in", differing(_firsts(groups), "recipe")),
+        ("Budgets differ in", differing(_firsts(groups), "budget")),
+    ):
         shown = [key for key in found if not key.startswith("algo.")]
         if shown:
             console.print(escape(f"{title}:\n{explain({key: found[key] for key in shown})}"))

@@ -57,6 +57,9 @@ def explain(found: Mapping[str, Mapping[str, Any]]) -> str:
         by_value: dict[str, list[str]] = defaultdict(list)
         for name, value in values.items():
             by_value[str(value)].append(name)
-        shown = "; ".join(f"{value} in {names[0]}{f' and {len(names) - 1} more' if names[1:] else ''}" for value, names in by_value.items())
+        shown = "; ".join(
+            f"{value} in {names[0]}{f' and {len(names) - 1} more' if names[1:] else ''}"
+            for value, names in by_value.items()
+        )
         lines.append(f"  {field}: {shown}")
     return "\n".join(lines)

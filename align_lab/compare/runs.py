@@ -58,12 +58,23 @@ def read_run(path: Path) -> Run | Unfinished:
     try:
         status = json.loads((path / "status.json").read_text())
         if status["state"] != "done":
-            return Unfinished(path.name, f"{status['state']} at step {status.get('step', 0)}"
-                              + (f": {status['error']}" if status.get("error") else ""))
+            return Unfinished(
+                path.name,
+                f"{status['state']} at step {status.get('step', 0)}"
+                + (f": {status['error']}" if status.get("error") else ""),
+            )
         manifest = json.loads((path / "manifest.json").read_text())
         rows = read_lines(path / "metrics.jsonl")
-        return Run(name=path.name, algo=manifest["choices"]["algo"], seed=manifest["seed"], fields=manifest["config"],
-                   hashes=manifest["hashes"], spent=manifest["spent"], start=rows[0], final=rows[-1])
+        return Run(
+            name=path.name,
+            algo=manifest["choices"]["algo"],
+            seed=manifest["seed"],
+            fields=manifest["config"],
+            hashes=manifest["hashes"],
+            spent=manifest["spent"],
+            start=rows[0],
+            final=rows[-1],
+        )
     except FileNotFoundError as missing:
         return Unfinished(path.name, f"{Path(missing.filename).name} is missing")
     except (ValueError, KeyError, IndexError) as damaged:

@@ -37,9 +37,11 @@ class SourceArchive:
         return f"{self.package}=={self.version}"
 
     def by_hand(self, folder: Path) -> str:
-        return (f"fetch it by hand, on a machine that reaches a package index:\n"
-                f"  pip download --no-deps --no-binary :all: {self.requirement}\n"
-                f"and put {self.filename} into {folder}")
+        return (
+            f"fetch it by hand, on a machine that reaches a package index:\n"
+            f"  pip download --no-deps --no-binary :all: {self.requirement}\n"
+            f"and put {self.filename} into {folder}"
+        )
 
 
 def fetch(archive: SourceArchive) -> Path:
@@ -55,8 +57,9 @@ def fetch(archive: SourceArchive) -> Path:
             with replacing(path) as partial:
                 partial.write_bytes(found.read_bytes())
     except OSError as error:
-        raise DataError(f"{archive.filename} could not be stored in {folder}: {reason(error)}. "
-                        "Nothing was left half-written.") from error
+        raise DataError(
+            f"{archive.filename} could not be stored in {folder}: {reason(error)}. Nothing was left half-written."
+        ) from error
     return path
 
 
@@ -72,8 +75,10 @@ def verify(path: Path, archive: SourceArchive, *, cure: str) -> Path:
     with path.open("rb") as file:
         found = hashlib.file_digest(file, "sha256").hexdigest()
     if found != archive.sha256:
-        raise DataError(f"{path} is not {archive.requirement} (truncated, or another file): "
-                        f"its {path.stat().st_size} bytes have sha256 {found}, expected {archive.sha256}; {cure}")
+        raise DataError(
+            f"{path} is not {archive.requirement} (truncated, or another file): "
+            f"its {path.stat().st_size} bytes have sha256 {found}, expected {archive.sha256}; {cure}"
+        )
     return path
 
 
@@ -84,9 +89,25 @@ def _pip_download(archive: SourceArchive, scratch: Path, folder: Path) -> Path:
     """
     wanted = scratch / "wanted.txt"
     wanted.write_text(f"{archive.requirement} --hash=sha256:{archive.sha256}\n")
-    command = [sys.executable, "-m", "pip", "download", "-r", str(wanted), "-d", str(scratch), "--require-hashes",
-               "--no-deps", "--no-binary", archive.package, "--quiet", "--no-input", "--disable-pip-version-check",
-               "--retries", "2"]
+    command = [
+        sys.executable,
+        "-m",
+        "pip",
+        "download",
+        "-r",
+        str(wanted),
+        "-d",
+        str(scratch),
+        "--require-hashes",
+        "--no-deps",
+        "--no-binary",
+        archive.package,
+        "--quiet",
+        "--no-input",
+        "--disable-pip-version-check",
+        "--retries",
+        "2",
+    ]
     said = ""
     for isolation in (["--no-build-isolation"], []):
         try:
@@ -102,9 +123,11 @@ def _pip_download(archive: SourceArchive, scratch: Path, folder: Path) -> Path:
     if "No space left" in said:
         raise OSError(errno.ENOSPC, "No space left on device")
     lines = [line.strip() for line in said.splitlines() if "ERROR" in line or "No module" in line]
-    raise DataError(f"this data set lies in the source distribution of {archive.requirement}; pip could not fetch it:\n"
-                    f"  {(lines or [said.strip()[-300:]])[0]}\n"
-                    f"Check the network and run the same command again, or {archive.by_hand(folder)}")
+    raise DataError(
+        f"this data set lies in the source distribution of {archive.requirement}; pip could not fetch it:\n"
+        f"  {(lines or [said.strip()[-300:]])[0]}\n"
+        f"Check the network and run the same command again, or {archive.by_hand(folder)}"
+    )
 
 
 def members(archive: bytes, names: Iterable[str], *, where: str) -> dict[str, bytes]:

@@ -17,8 +17,9 @@ from align_lab.data.download import SourceArchive, fetch, members
 from align_lab.errors import DataError
 from align_lab.registry import param, register
 
-VADER = SourceArchive(package="vaderSentiment", version="3.3.2",
-                      sha256="5d7c06e027fc8b99238edb0d53d970cf97066ef97654009890b83703849632f9")
+VADER = SourceArchive(
+    package="vaderSentiment", version="3.3.2", sha256="5d7c06e027fc8b99238edb0d53d970cf97066ef97654009890b83703849632f9"
+)
 INNER = "vaderSentiment-3.3.2/additional_resources/hutto_ICWSM_2014.tar.gz"
 SNIPPETS = "hutto_ICWSM_2014/movieReviewSnippets"
 PARTS = ("proxy", "gold", "prompts", "evaluation")
@@ -78,10 +79,18 @@ class MovieReviews:
 
 def build_reviews(folder: Path, settings: MovieReviews, reviews: Sequence[Review]) -> None:
     """Split the reviews and write them into `folder`, one a line."""
-    parts = split(reviews, seed=settings.split_seed, prompts=settings.prompts, evaluation=settings.evaluation,
-                  prompt_words=settings.prompt_words)
-    lines = [json.dumps({"part": part, "text": review.text, "ratings": list(review.ratings)}, ensure_ascii=False)
-             for part in PARTS for review in parts[part]]
+    parts = split(
+        reviews,
+        seed=settings.split_seed,
+        prompts=settings.prompts,
+        evaluation=settings.evaluation,
+        prompt_words=settings.prompt_words,
+    )
+    lines = [
+        json.dumps({"part": part, "text": review.text, "ratings": list(review.ratings)}, ensure_ascii=False)
+        for part in PARTS
+        for review in parts[part]
+    ]
     (folder / "reviews.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
     (folder / "settings.json").write_text(json.dumps({"prompt_words": settings.prompt_words}))
 
@@ -95,8 +104,9 @@ def load_reviews(folder: Path) -> Reviews:
             parts[row["part"]].append(Review(row["text"], tuple(row["ratings"])))
         words = json.loads((folder / "settings.json").read_text())["prompt_words"]
     except (OSError, ValueError, KeyError) as error:
-        raise DataError(f"{folder} does not hold the movie reviews ({error}). "
-                        f"Remove it, it will be built again: rm -r {folder}") from error
+        raise DataError(
+            f"{folder} does not hold the movie reviews ({error}). Remove it, it will be built again: rm -r {folder}"
+        ) from error
     return Reviews(**{part: tuple(rows) for part, rows in parts.items()}, prompt_words=words)
 
 
@@ -104,8 +114,10 @@ def parse(path: Path) -> list[Review]:
     """The reviews in the source distribution at `path`. Raises DataError where text and ratings do not fit together."""
     inner = members(path.read_bytes(), [INNER], where=str(path))[INNER]
     names = [f"{SNIPPETS}_GroundTruth.txt", f"{SNIPPETS}_anonDataRatings.txt"]
-    texts, ratings = (_table(content.decode("utf-8"), name, 3 + (name == names[1]))
-                      for name, content in members(inner, names, where=INNER).items())
+    texts, ratings = (
+        _table(content.decode("utf-8"), name, 3 + (name == names[1]))
+        for name, content in members(inner, names, where=INNER).items()
+    )
     if texts.keys() != ratings.keys():
         odd = next(iter(texts.keys() ^ ratings.keys()))
         raise DataError(f"{names[0]} and {names[1]} hold different reviews, for example number {odd}")
@@ -135,8 +147,9 @@ def openings(reviews: Iterable[Review], count: int) -> list[str]:
     return [" ".join(parts[:count]) for review in reviews if len(parts := review.text.split()) > count]
 
 
-def split(reviews: Sequence[Review], *, seed: int, prompts: int, evaluation: int,
-          prompt_words: int) -> dict[str, list[Review]]:
+def split(
+    reviews: Sequence[Review], *, seed: int, prompts: int, evaluation: int, prompt_words: int
+) -> dict[str, list[Review]]:
     """Related reviews stay together: the held-out parts first, then equal halves. Raises DataError if few are left."""
     groups = related([review.text for review in reviews])
     random.Random(seed).shuffle(groups)
@@ -149,8 +162,10 @@ def split(reviews: Sequence[Review], *, seed: int, prompts: int, evaluation: int
         part = held_out[0] if held_out else min(("proxy", "gold"), key=lambda half: len(parts[half]))
         parts[part] += [reviews[i] for i in group]
     if min(len(parts["proxy"]), len(parts["gold"])) < 2:
-        raise DataError(f"data.prompts={prompts} and data.evaluation={evaluation} leave nothing of "
-                        f"{len(reviews)} reviews to train reward models on. Set them smaller.")
+        raise DataError(
+            f"data.prompts={prompts} and data.evaluation={evaluation} leave nothing of "
+            f"{len(reviews)} reviews to train reward models on. Set them smaller."
+        )
     return parts
 
 

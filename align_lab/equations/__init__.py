@@ -22,8 +22,17 @@ if TYPE_CHECKING:
     from align_lab.equations.rewards import *  # noqa: F403
     from align_lab.equations.surrogates import *  # noqa: F403
 
-ROOMS = ("masks", "baselines", "returns", "divergences", "moments", "rewards", "surrogates", "preferences",
-         "diagnostics")
+ROOMS = (
+    "masks",
+    "baselines",
+    "returns",
+    "divergences",
+    "moments",
+    "rewards",
+    "surrogates",
+    "preferences",
+    "diagnostics",
+)
 
 
 def __getattr__(name: str) -> Any:

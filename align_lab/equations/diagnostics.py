@@ -47,8 +47,13 @@ def preference_metrics(loss: Tensor, now: PolicyOutput, x: Batch, *, beta: float
     logp = masked_sum(now.logp, x.mask)
     implicit = beta * masked_sum(now.logp - x.logp_ref, x.mask)
     chosen, rejected = ((implicit * (label == side)).sum(-1) for side in (1, -1))
-    per_pair = {"rewards/chosen": chosen, "rewards/rejected": rejected, "rewards/margins": chosen - rejected,
-                "rewards/accuracies": (chosen > rejected).to(logp),
-                "logps/chosen": logp * (label == 1), "logps/rejected": logp * (label == -1)}
+    per_pair = {
+        "rewards/chosen": chosen,
+        "rewards/rejected": rejected,
+        "rewards/margins": chosen - rejected,
+        "rewards/accuracies": (chosen > rejected).to(logp),
+        "logps/chosen": logp * (label == 1),
+        "logps/rejected": logp * (label == -1),
+    }
     pairs = x.sequences / x.mask.shape[-2]
     return {"loss/policy_avg": loss.detach(), **{name: value.sum() / pairs for name, value in per_pair.items()}}

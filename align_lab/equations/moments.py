@@ -36,8 +36,11 @@ def add_moments(seen: Moments, x: Tensor) -> Moments:
     n = seen["count"] + x.numel()
     gap = x.mean() - seen["mean"]
     within = (x - x.mean()).square().sum()
-    return {"count": n, "mean": seen["mean"] + gap * x.numel() / n,
-            "m2": seen["m2"] + within + gap.square() * seen["count"] * x.numel() / n}
+    return {
+        "count": n,
+        "mean": seen["mean"] + gap * x.numel() / n,
+        "m2": seen["m2"] + within + gap.square() * seen["count"] * x.numel() / n,
+    }
 
 
 def running_std(seen: Moments) -> Tensor:

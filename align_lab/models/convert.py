@@ -12,28 +12,51 @@ from torch import Tensor
 from align_lab.errors import DataError
 from align_lab.models.llama import Llama, LlamaConfig
 
-_PLAIN = {"attention_norm.weight": "input_layernorm.weight", "attention.out.weight": "self_attn.o_proj.weight",
-          "mlp_norm.weight": "post_attention_layernorm.weight", "down.weight": "mlp.down_proj.weight"}
+_PLAIN = {
+    "attention_norm.weight": "input_layernorm.weight",
+    "attention.out.weight": "self_attn.o_proj.weight",
+    "mlp_norm.weight": "post_attention_layernorm.weight",
+    "down.weight": "mlp.down_proj.weight",
+}
 
 
 def _fused(config: LlamaConfig) -> dict[str, dict[str, int]]:
     """Our fused matrices -> the names of their parts and the rows of each."""
     size = config.width // config.heads
-    return {"attention.qkv.weight": {"self_attn.q_proj.weight": config.heads * size,
-                                     "self_attn.k_proj.weight": config.kv_heads * size,
-                                     "self_attn.v_proj.weight": config.kv_heads * size},
-            "gate_up.weight": {"mlp.gate_proj.weight": config.mlp, "mlp.up_proj.weight": config.mlp}}
+    return {
+        "attention.qkv.weight": {
+            "self_attn.q_proj.weight": config.heads * size,
+            "self_attn.k_proj.weight": config.kv_heads * size,
+            "self_attn.v_proj.weight": config.kv_heads * size,
+        },
+        "gate_up.weight": {"mlp.gate_proj.weight": config.mlp, "mlp.up_proj.weight": config.mlp},
+    }
 
 
 def hf_config(config: LlamaConfig, *, eos: int | None = None) -> dict[str, object]:
     """The content of `config.json`."""
-    return {"architectures": ["LlamaForCausalLM"], "model_type": "llama", "vocab_size": config.vocab,
-            "hidden_size": config.width, "num_hidden_layers": config.layers, "num_attention_heads": config.heads,
-            "num_key_value_heads": config.kv_heads, "head_dim": config.width // config.heads,
-            "intermediate_size": config.mlp, "max_position_embeddings": config.context, "rope_theta": config.rope_theta,
-            "rope_parameters": {"rope_type": "default", "rope_theta": config.rope_theta},
-            "rms_norm_eps": config.norm_eps, "tie_word_embeddings": config.tied, "hidden_act": "silu",
-            "attention_bias": False, "mlp_bias": False, "bos_token_id": None, "eos_token_id": eos, "pad_token_id": eos}
+    return {
+        "architectures": ["LlamaForCausalLM"],
+        "model_type": "llama",
+        "vocab_size": config.vocab,
+        "hidden_size": config.width,
+        "num_hidden_layers": config.layers,
+        "num_attention_heads": config.heads,
+        "num_key_value_heads": config.kv_heads,
+        "head_dim": config.width // config.heads,
+        "intermediate_size": config.mlp,
+        "max_position_embeddings": config.context,
+        "rope_theta": config.rope_theta,
+        "rope_parameters": {"rope_type": "default", "rope_theta": config.rope_theta},
+        "rms_norm_eps": config.norm_eps,
+        "tie_word_embeddings": config.tied,
+        "hidden_act": "silu",
+        "attention_bias": False,
+        "mlp_bias": False,
+        "bos_token_id": None,
+        "eos_token_id": eos,
+        "pad_token_id": eos,
+    }
 
 
 def hf_state(model: Llama) -> dict[str, Tensor]:
@@ -60,11 +83,15 @@ def our_state(state: dict[str, Tensor], config: LlamaConfig) -> dict[str, Tensor
         for layer in range(config.layers):
             ours, theirs = f"blocks.{layer}.", f"model.layers.{layer}."
             named |= {ours + here: state[theirs + there] for here, there in _PLAIN.items()}
-            named |= {ours + here: torch.cat([state[theirs + part] for part in parts])
-                      for here, parts in _fused(config).items()}
+            named |= {
+                ours + here: torch.cat([state[theirs + part] for part in parts])
+                for here, parts in _fused(config).items()
+            }
     except KeyError as missing:
-        raise DataError(f"the weights hold no tensor {missing}: they are not those of a Llama with {config.layers} "
-                        f"layers and a {'tied' if config.tied else 'separate'} head.") from None
+        raise DataError(
+            f"the weights hold no tensor {missing}: they are not those of a Llama with {config.layers} "
+            f"layers and a {'tied' if config.tied else 'separate'} head."
+        ) from None
     return named
 
 
@@ -83,11 +110,18 @@ def from_hf(folder: Path) -> Llama:
     if content.get("model_type") != "llama":
         raise DataError(f"{folder}/config.json has model_type={content.get('model_type')!r}; only 'llama' can be read.")
     rope = content.get("rope_parameters") or content
-    config = LlamaConfig(vocab=content["vocab_size"], width=content["hidden_size"], layers=content["num_hidden_layers"],
-                         heads=content["num_attention_heads"], kv_heads=content["num_key_value_heads"],
-                         mlp=content["intermediate_size"], context=content["max_position_embeddings"],
-                         rope_theta=rope.get("rope_theta", 10000.0), norm_eps=content["rms_norm_eps"],
-                         tied=content["tie_word_embeddings"])
+    config = LlamaConfig(
+        vocab=content["vocab_size"],
+        width=content["hidden_size"],
+        layers=content["num_hidden_layers"],
+        heads=content["num_attention_heads"],
+        kv_heads=content["num_key_value_heads"],
+        mlp=content["intermediate_size"],
+        context=content["max_position_embeddings"],
+        rope_theta=rope.get("rope_theta", 10000.0),
+        norm_eps=content["rms_norm_eps"],
+        tied=content["tie_word_embeddings"],
+    )
     weights = our_state(load_file(folder / "model.safetensors"), config)
     model = Llama(config).to(weights["embed.weight"].dtype)
     model.load_state_dict(weights)

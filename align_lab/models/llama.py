@@ -28,8 +28,10 @@ class LlamaConfig:
 
     def __post_init__(self) -> None:
         if self.width % self.heads or self.heads % self.kv_heads or (self.width // self.heads) % 2:
-            raise ValueError(f"width={self.width} heads={self.heads} kv_heads={self.kv_heads}: width must be an even "
-                             "multiple of heads, and heads a multiple of kv_heads")
+            raise ValueError(
+                f"width={self.width} heads={self.heads} kv_heads={self.kv_heads}: width must be an even "
+                "multiple of heads, and heads a multiple of kv_heads"
+            )
 
 
 class KVCache:
@@ -41,8 +43,8 @@ class KVCache:
     def extend(self, layer: int, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
         """Write new columns [B K S E] after the used ones and return all of them [B K used+S E]."""
         end = self.used + key.shape[2]
-        self.keys[layer, :, :, self.used:end] = key
-        self.values[layer, :, :, self.used:end] = value
+        self.keys[layer, :, :, self.used : end] = key
+        self.values[layer, :, :, self.used : end] = value
         return self.keys[layer, :, :, :end], self.values[layer, :, :, :end]
 
     def keep(self, rows: Tensor) -> None:
@@ -72,7 +74,7 @@ def visible(length: int, total: int, pad: Tensor | None, device: torch.device) -
     if pad is None and length in (1, total):
         return None
     key = torch.arange(total, device=device)
-    query = key[total - length:, None]
+    query = key[total - length :, None]
     causal = key <= query
     if pad is None:
         return causal[None, None]
@@ -95,8 +97,9 @@ class Attention(nn.Module):
         v = v.transpose(1, 2)
         if cache is not None:
             k, v = cache.extend(layer, k, v)
-        y = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=mask is None and L > 1,
-                                           enable_gqa=self.heads != self.kv_heads)
+        y = F.scaled_dot_product_attention(
+            q, k, v, attn_mask=mask, is_causal=mask is None and L > 1, enable_gqa=self.heads != self.kv_heads
+        )
         return self.out(y.transpose(1, 2).reshape(B, L, -1))
 
 
@@ -160,7 +163,7 @@ class Llama(nn.Module):
         used, L = (cache.used if cache else 0), ids.shape[1]
         if used + L > self.config.context:
             raise ValueError(f"{used + L} tokens are longer than the model's context of {self.config.context}")
-        table = self.rotary[used:used + L]
+        table = self.rotary[used : used + L]
         if pad is not None:  # the first real token of every row is at position 0
             columns = torch.arange(used, used + L, device=ids.device)
             table = self.rotary[(columns - pad[:, None]).clamp_(min=0)]

@@ -70,7 +70,7 @@ class _TokenLogps(torch.autograd.Function):
             if grad_hidden is not None:
                 grad_hidden.addmm_(grad, part)
             if grad_weight is not None:
-                torch.mm(grad.t(), scaled, out=grad_weight[start:start + len(part)])
+                torch.mm(grad.t(), scaled, out=grad_weight[start : start + len(part)])
             start += len(part)
         if grad_weight is not None:
             grad_weight.index_add_(0, targets, scaled * grad_logp[:, None])
@@ -100,33 +100,48 @@ def _grad_logits(e: Tensor, share: Tensor, grad_logp: Tensor, grad_entropy: Tens
 
 
 @overload
-def token_logps(hidden: Tensor, weight: Tensor, targets: Tensor, *, temperature: float = ...,
-                entropy: Literal[False] = ...) -> Tensor: ...
+def token_logps(
+    hidden: Tensor, weight: Tensor, targets: Tensor, *, temperature: float = ..., entropy: Literal[False] = ...
+) -> Tensor: ...
 @overload
-def token_logps(hidden: Tensor, weight: Tensor, targets: Tensor, *, temperature: float = ...,
-                entropy: Literal[True]) -> tuple[Tensor, Tensor]: ...
-def token_logps(hidden: Tensor, weight: Tensor, targets: Tensor, *, temperature: float = 1.0,
-                entropy: bool = False) -> Tensor | tuple[Tensor, Tensor]:
+def token_logps(
+    hidden: Tensor, weight: Tensor, targets: Tensor, *, temperature: float = ..., entropy: Literal[True]
+) -> tuple[Tensor, Tensor]: ...
+def token_logps(
+    hidden: Tensor, weight: Tensor, targets: Tensor, *, temperature: float = 1.0, entropy: bool = False
+) -> Tensor | tuple[Tensor, Tensor]:
     """log p of targets [N] under softmax(hidden [N D] · weightᵀ / temperature), [N]; with `entropy`, also H [N]."""
     logp, entropies = _TokenLogps.apply(hidden, weight, targets, temperature, entropy)
     return (logp, entropies) if entropy else logp
 
 
 @overload
-def response_logps(model: Policy, ids: Tensor, pad: Tensor | None, mask: Tensor, *, temperature: float = ...,
-                   entropy: Literal[False] = ...) -> Tensor: ...
+def response_logps(
+    model: Policy,
+    ids: Tensor,
+    pad: Tensor | None,
+    mask: Tensor,
+    *,
+    temperature: float = ...,
+    entropy: Literal[False] = ...,
+) -> Tensor: ...
 @overload
-def response_logps(model: Policy, ids: Tensor, pad: Tensor | None, mask: Tensor, *, temperature: float = ...,
-                   entropy: Literal[True]) -> tuple[Tensor, Tensor]: ...
-def response_logps(model: Policy, ids: Tensor, pad: Tensor | None, mask: Tensor, *, temperature: float = 1.0,
-                   entropy: bool = False) -> Tensor | tuple[Tensor, Tensor]:
+def response_logps(
+    model: Policy, ids: Tensor, pad: Tensor | None, mask: Tensor, *, temperature: float = ..., entropy: Literal[True]
+) -> tuple[Tensor, Tensor]: ...
+def response_logps(
+    model: Policy, ids: Tensor, pad: Tensor | None, mask: Tensor, *, temperature: float = 1.0, entropy: bool = False
+) -> Tensor | tuple[Tensor, Tensor]:
     """Log-probabilities [B T] of the last T tokens of ids [B S+T], 0 where mask [B T] is False; with `entropy`, also H.
 
     The head is computed where the mask is True and nowhere else.
     """
     T = mask.shape[1]
     hidden = model.hidden(ids[:, :-1], pad)[:, -T:][mask]  # the state before a token predicts it
-    found = token_logps(hidden, model.head, ids[:, -T:][mask], temperature=temperature, entropy=True) if entropy else \
-        (token_logps(hidden, model.head, ids[:, -T:][mask], temperature=temperature),)
+    found = (
+        token_logps(hidden, model.head, ids[:, -T:][mask], temperature=temperature, entropy=True)
+        if entropy
+        else (token_logps(hidden, model.head, ids[:, -T:][mask], temperature=temperature),)
+    )
     spread = tuple(x.new_zeros(mask.shape).masked_scatter(mask, x) for x in found)
     return (spread[0], spread[1]) if entropy else spread[0]

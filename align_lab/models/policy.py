@@ -14,6 +14,8 @@ from align_lab.models.convert import from_hf, to_hf
 from align_lab.models.llama import Llama
 from align_lab.models.tokenizer import end_token, read_tokenizer
 
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float64": torch.float64}
+
 
 @dataclass(frozen=True)
 class Policy:
@@ -39,5 +41,6 @@ def load_policy(folder: Path) -> Policy:
         tokenizer = read_tokenizer(folder / "tokenizer.json")
         return Policy(from_hf(folder), tokenizer, end_token(tokenizer))
     except (OSError, ValueError, KeyError, SafetensorError) as error:
-        raise DataError(f"{folder} does not hold a policy ({error}). "
-                        f"Remove it, it will be built again: rm -r {folder}") from error
+        raise DataError(
+            f"{folder} does not hold a policy ({error}). Remove it, it will be built again: rm -r {folder}"
+        ) from error

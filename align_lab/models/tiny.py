@@ -40,7 +40,7 @@ class Tiny:
     kv_heads: int = param(4, "heads of keys and values", low=1)
     mlp: int = param(352, "size of the inner layer of a block", low=1)
     context: int = param(96, "longest sequence, prompt and completion together", low=2)
-    sft: Sft = section(Sft, "how it learns to write")  # noqa: RUF009
+    sft: Sft = section(Sft, "how it learns to write")
 
     def build(self, folder: Path, reviews: Reviews) -> None:
         """Train on the reviews' texts; write the policy and `metrics.json` (loss on held-out texts) into `folder`."""

@@ -43,8 +43,15 @@ class Screen(AbstractContextManager["Screen"]):
         """Begin the display of a training of `steps` steps that has done `step`."""
         self.steps = steps
         if self.live:
-            self._progress = Progress(SpinnerColumn(), TextColumn("training"), BarColumn(bar_width=24), TextColumn("{task.completed}/{task.total}"),
-                                      TextColumn("{task.fields[now]}"), TimeRemainingColumn(compact=True), console=self.console)
+            self._progress = Progress(
+                SpinnerColumn(),
+                TextColumn("training"),
+                BarColumn(bar_width=24),
+                TextColumn("{task.completed}/{task.total}"),
+                TextColumn("{task.fields[now]}"),
+                TimeRemainingColumn(compact=True),
+                console=self.console,
+            )
             self._progress.start()
             self._task = self._progress.add_task("training", total=steps, completed=step, now="")
 
@@ -57,7 +64,9 @@ class Screen(AbstractContextManager["Screen"]):
             left = (self.steps - step) * row.get("time/step", 0.0)
             self.notice(f"step {step}/{self.steps}  {now}" + (f"  about {left:.0f} s left" if left else ""))
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         if self._progress is not None:
             self._progress.stop()
             self._progress = None
@@ -79,7 +88,9 @@ class Screen(AbstractContextManager["Screen"]):
         for old, new in zip(before, after, strict=True):
             self.console.print(f"\n[bold]{escape(printable(old['prompt']))}[/] ...")
             for label, row in (("before", old), ("after", new)):
-                self.console.print(f"  {label:<7}gold {row['gold_score']:5.2f}  {escape(printable(row['completion']) or '(nothing)')}")
+                self.console.print(
+                    f"  {label:<7}gold {row['gold_score']:5.2f}  {escape(printable(row['completion']) or '(nothing)')}"
+                )
 
 
 def printable(text: str) -> str:
@@ -89,8 +100,13 @@ def printable(text: str) -> str:
 
 def describe(row: Mapping[str, float]) -> str:
     """Live score and KL of a step; pairs have margins instead of fresh scores."""
-    parts = [("score {:.2f}", "objective/scores"), ("KL {:.1f}", "objective/kl"), ("margin {:.2f}", "rewards/margins"),
-             ("held-out {:.2f}", "eval/score"), ("{:.0f} samples/s", "time/samples_per_second")]
+    parts = [
+        ("score {:.2f}", "objective/scores"),
+        ("KL {:.1f}", "objective/kl"),
+        ("margin {:.2f}", "rewards/margins"),
+        ("held-out {:.2f}", "eval/score"),
+        ("{:.0f} samples/s", "time/samples_per_second"),
+    ]
     return "  ".join(text.format(row[key]) for text, key in parts if key in row)
 
 
@@ -100,8 +116,10 @@ def meaning_of(start: Mapping[str, float], final: Mapping[str, float]) -> str:
     error = (start["eval/gold_score_se"] ** 2 + final["eval/gold_score_se"] ** 2) ** 0.5
     proxy = final["eval/score"] - start["eval/score"]
     if final["eval/distinct_2"] < start["eval/distinct_2"] / 2:
-        return (f"The policy collapsed: it repeats itself (distinct-2 {final['eval/distinct_2']:.2f}). The proxy score moved by {proxy:+.2f}, "
-                f"the gold score by {gain:+.2f}. Try a larger algo.kl_coef or a lower train.lr.")
+        return (
+            f"The policy collapsed: it repeats itself (distinct-2 {final['eval/distinct_2']:.2f}). The proxy score moved by {proxy:+.2f}, "
+            f"the gold score by {gain:+.2f}. Try a larger algo.kl_coef or a lower train.lr."
+        )
     if gain > 2 * error:
         return f"The policy learned: the gold score rose by {gain:.2f}, more than two standard errors over prompts ({2 * error:.2f})."
     if gain < -2 * error and proxy > 0:

@@ -70,8 +70,10 @@ class RunFolder:
 
     def set_status(self, state: str, **fields: Any) -> None:
         """`state`: running, done, stopped or failed. Other fields: phase, step, steps, episode, error, ..."""
-        write_json(self.path / "status.json", {"state": state, "heartbeat": time.time(), "pid": os.getpid(),
-                                               "host": socket.gethostname(), **fields})
+        write_json(
+            self.path / "status.json",
+            {"state": state, "heartbeat": time.time(), "pid": os.getpid(), "host": socket.gethostname(), **fields},
+        )
 
     def write_manifest(self, manifest: Mapping[str, Any]) -> None:
         write_json(self.path / "manifest.json", dict(manifest))
@@ -99,5 +101,7 @@ def _refuse_other(path: Path, known: Mapping[str, Any], values: Mapping[str, Any
     other = [key for key in sorted({*before, *now}) if role(key) != "none" and before.get(key) != now.get(key)]
     if other:
         key = other[0]
-        raise ConfigError(f"the run folder {path} holds another config: {key} is {before.get(key)} there and {now.get(key)} here"
-                          f"{f' ({len(other) - 1} more fields differ)' if other[1:] else ''}. Move it away, or choose another study=...")
+        raise ConfigError(
+            f"the run folder {path} holds another config: {key} is {before.get(key)} there and {now.get(key)} here"
+            f"{f' ({len(other) - 1} more fields differ)' if other[1:] else ''}. Move it away, or choose another study=..."
+        )

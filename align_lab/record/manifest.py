@@ -30,8 +30,11 @@ def source_hash() -> str:
 
 def code() -> dict[str, Any]:
     """Commit, and a hash of what is not committed, where the package lies in a git checkout."""
+
     def git(*args: str) -> str:
-        return subprocess.run(["git", "-C", str(PACKAGE), *args], capture_output=True, text=True, check=True, timeout=20).stdout
+        return subprocess.run(
+            ["git", "-C", str(PACKAGE), *args], capture_output=True, text=True, check=True, timeout=20
+        ).stdout
 
     try:
         commit, diff = git("rev-parse", "HEAD").strip(), git("diff", "HEAD", "--", ".")
@@ -52,8 +55,13 @@ def versions() -> dict[str, str]:
 
 def machine() -> dict[str, Any]:
     names = [line.split(":", 1)[1].strip() for line in _lines("/proc/cpuinfo") if line.startswith("model name")]
-    return {"host": platform.node(), "system": platform.platform(), "cpu": names[0] if names else platform.processor(),
-            "cores": os.cpu_count(), "slurm_job": os.environ.get("SLURM_JOB_ID")}
+    return {
+        "host": platform.node(),
+        "system": platform.platform(),
+        "cpu": names[0] if names else platform.processor(),
+        "cores": os.cpu_count(),
+        "slurm_job": os.environ.get("SLURM_JOB_ID"),
+    }
 
 
 def peak_memory() -> float:

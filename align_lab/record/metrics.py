@@ -22,10 +22,14 @@ class Metric:
 
 METRICS: dict[str, Metric] = {
     "step": Metric("rollouts, or batches of preference pairs, so far", "steps"),
-    "episode": Metric("completions charged so far: sampled and scored, or bought with a preference pair", "completions"),
+    "episode": Metric(
+        "completions charged so far: sampled and scored, or bought with a preference pair", "completions"
+    ),
     "budget/tokens": Metric("generated tokens charged so far", "tokens"),
     "budget/labels": Metric("completions scored by the reward so far, or for the pairs used so far", "labels"),
-    "budget/flops": Metric("estimated arithmetic so far: generation charged, scoring models, updates; reward and evaluation apart", "FLOP"),
+    "budget/flops": Metric(
+        "estimated arithmetic so far: generation charged, scoring models, updates; reward and evaluation apart", "FLOP"
+    ),
     "objective/scores": Metric("mean score of the step's completions", "sd of human reviews", "higher"),
     "objective/kl": Metric("mean over sequences of Σₜ (logp_old - logp_ref)", "nats a sequence"),
     "objective/entropy": Metric("mean over sequences of Σₜ -logp_old", "nats a sequence"),
@@ -52,11 +56,17 @@ METRICS: dict[str, Metric] = {
     "optim/policy_grad_norm": Metric("norm of the policy's gradient before clipping"),
     "optim/critic_grad_norm": Metric("norm of the critic's gradient before clipping"),
     "lr": Metric("learning rate of the policy"),
-    "eval/score": Metric("proxy score on held-out prompts: what the policy is trained on", "sd of human reviews", "higher"),
-    "eval/gold_score": Metric("gold score: another model, other ratings, never optimised", "sd of human reviews", "higher"),
+    "eval/score": Metric(
+        "proxy score on held-out prompts: what the policy is trained on", "sd of human reviews", "higher"
+    ),
+    "eval/gold_score": Metric(
+        "gold score: another model, other ratings, never optimised", "sd of human reviews", "higher"
+    ),
     "eval/vader": Metric("VADER lexicon, an independent check", "-1 to 1", "higher"),
     "eval/kl": Metric("mean over sequences of Σₜ (logp - logp_ref)", "nats a sequence", "lower"),
-    "eval/win_rate": Metric("share of prompts whose completion has a higher gold score than the start policy's", "share", "higher"),
+    "eval/win_rate": Metric(
+        "share of prompts whose completion has a higher gold score than the start policy's", "share", "higher"
+    ),
     "eval/length": Metric("mean length", "tokens"),
     "eval/entropy": Metric("mean over tokens of the policy's entropy on its own completions", "nats a token"),
     "eval/distinct_2": Metric("distinct word pairs over all word pairs of the completions", "share", "higher"),
@@ -77,7 +87,11 @@ def check(row: Mapping[str, float]) -> None:
     """Refuse a key that nobody declared, and a number that is not one."""
     for name, value in row.items():
         if name not in METRICS:
-            raise AlignLabError(f"{name!r} is not a declared metric: {near(name, METRICS)}. Declare it in align_lab/record/metrics.py")
+            raise AlignLabError(
+                f"{name!r} is not a declared metric: {near(name, METRICS)}. Declare it in align_lab/record/metrics.py"
+            )
         if not math.isfinite(value):
-            raise DivergedError(f"{name} is {value} at step {row.get('step', '?'):g}. The last good checkpoint is kept. "
-                                "Try a lower train.lr or a larger algo.kl_coef")
+            raise DivergedError(
+                f"{name} is {value} at step {row.get('step', '?'):g}. The last good checkpoint is kept. "
+                "Try a lower train.lr or a larger algo.kl_coef"
+            )

@@ -27,8 +27,12 @@ def check(score: Score, responses: Sequence[str]) -> list[float]:
     """The totals as numbers. Raises RewardError when one is missing, too many, or not finite."""
     totals = [float(value) for value in score.total]
     if len(totals) != len(responses):
-        raise RewardError(f"the reward returned {len(totals)} scores for {len(responses)} completions: it must return one each")
+        raise RewardError(
+            f"the reward returned {len(totals)} scores for {len(responses)} completions: it must return one each"
+        )
     for value, text in zip(totals, responses, strict=True):
         if not math.isfinite(value):
-            raise RewardError(f"the reward returned {value} for the completion {text[:80]!r}: it must be a finite number")
+            raise RewardError(
+                f"the reward returned {value} for the completion {text[:80]!r}: it must be a finite number"
+            )
     return totals

@@ -18,6 +18,7 @@ import zlib
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +27,7 @@ from safetensors.numpy import load_file, save_file
 
 from align_lab.data.movie_reviews import Review
 from align_lab.errors import DataError
+from align_lab.rewards.agreement import pair_accuracy
 from align_lab.rewards.base import Score
 
 SIZE = 1 << 17  # hashed features of each kind
@@ -49,10 +51,16 @@ def load_gold(folder: Path) -> GoldJudge:
     """Read what `build_gold` wrote. Raises DataError when it is not there."""
     try:
         words = json.loads((folder / "words.json").read_text(encoding="utf-8"))
-        return GoldJudge(arrays=load_file(folder / "gold.safetensors"),
-                         neighbours=Neighbours(Counter(words["single"]), Counter({tuple(k.split(" ")): n for k, n in words["pairs"].items()})))
+        return GoldJudge(
+            arrays=load_file(folder / "gold.safetensors"),
+            neighbours=Neighbours(
+                Counter(words["single"]), Counter({tuple(k.split(" ")): n for k, n in words["pairs"].items()})
+            ),
+        )
     except (OSError, ValueError, KeyError) as error:
-        raise DataError(f"{folder} does not hold the gold judge ({error}). Remove it, it will be built again: rm -r {folder}") from error
+        raise DataError(
+            f"{folder} does not hold the gold judge ({error}). Remove it, it will be built again: rm -r {folder}"
+        ) from error
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,7 +72,7 @@ class GoldJudge:
 
     def score(self, prompts: Sequence[str], responses: Sequence[str]) -> Score:
         """Judge prompt and response as one text; 0 is an average human review, 1 is one standard deviation better."""
-        texts = [join(prompt, response) for prompt, response in zip(prompts, responses, strict=True)]
+        texts = [prompt + response for prompt, response in zip(prompts, responses, strict=True)]
         raw = self.sentiment(texts) - np.logaddexp(0, -self.naturalness(texts))
         mean, scale = self.arrays["calibration"]
         return Score(total=((raw - mean) / scale).tolist())
@@ -77,11 +85,9 @@ class GoldJudge:
     def naturalness(self, texts: Sequence[str]) -> np.ndarray:
         """Log-odds that a text is a review and not a corrupted one, [N]."""
         found = np.array([texture(split(text), self.neighbours) for text in texts])
-        return (found - self.arrays["texture_mean"]) / self.arrays["texture_sd"] @ self.arrays["texture_weight"] + self.arrays["texture_bias"][0]
-
-
-def join(prompt: str, response: str) -> str:
-    return f"{prompt} {response.strip()}".strip()
+        return (found - self.arrays["texture_mean"]) / self.arrays["texture_sd"] @ self.arrays[
+            "texture_weight"
+        ] + self.arrays["texture_bias"][0]
 
 
 def split(text: str) -> list[str]:
@@ -99,13 +105,16 @@ class Neighbours:
     @classmethod
     def count(cls, texts: Iterable[Sequence[str]]) -> Neighbours:
         texts = list(texts)
-        return cls(Counter(word for text in texts for word in text), Counter(pair for text in texts for pair in zip(text, text[1:], strict=False)))
+        return cls(
+            Counter(word for text in texts for word in text),
+            Counter(pair for text in texts for pair in pairwise(text)),
+        )
 
     def affinity(self, words: Sequence[str]) -> float:
         """Mean over neighbours of log P(b | a) / P(b), smoothed towards 0."""
         total, kinds = self.single.total(), len(self.single)
         found = 0.0
-        for a, b in zip(words, words[1:], strict=False):
+        for a, b in pairwise(words):
             alone = (self.single[b] + 0.5) / (total + 0.5 * kinds)
             found += math.log((self.pairs[a, b] + 4 * alone) / (self.single[a] + 4) / alone)
         return found / max(1, len(words) - 1)
@@ -113,11 +122,19 @@ class Neighbours:
 
 def texture(words: Sequence[str], neighbours: Neighbours) -> list[float]:
     """What repetition and word order look like, whatever is said."""
-    count, pairs = len(words), list(zip(words, words[1:], strict=False))
+    count, pairs = len(words), list(pairwise(words))
     near = sum(word in words[max(0, i - 4) : i] for i, word in enumerate(words)) / count
     new, new_pairs = len(set(words)) / count, len(set(pairs)) / max(1, len(pairs))
-    return [neighbours.affinity(words), 1 - new, 1 - new_pairs, near, max(Counter(words).values()) / count, math.log(count),
-            (1 - new) * math.log(count), sum(neighbours.pairs[pair] > 0 for pair in pairs) / max(1, len(pairs))]
+    return [
+        neighbours.affinity(words),
+        1 - new,
+        1 - new_pairs,
+        near,
+        max(Counter(words).values()) / count,
+        math.log(count),
+        (1 - new) * math.log(count),
+        sum(neighbours.pairs[pair] > 0 for pair in pairs) / max(1, len(pairs)),
+    ]
 
 
 def corrupt(words: Sequence[str], rng: random.Random) -> list[str]:
@@ -148,11 +165,19 @@ def train(reviews: Sequence[Review]) -> tuple[dict[str, np.ndarray], dict[str, d
     fitted = rows @ weight
     words = [split(text) for text in texts]
     neighbours = Neighbours.count(words)
-    arrays = {"idf": idf, "weight": weight.astype(np.float32), "centre": np.array([fitted.mean(), fitted.std()]),
-              **train_naturalness([w for w in words if len(w) >= 4], random.Random(0)), "calibration": np.array([0.0, 1.0])}
+    arrays = {
+        "idf": idf,
+        "weight": weight.astype(np.float32),
+        "centre": np.array([fitted.mean(), fitted.std()]),
+        **train_naturalness([w for w in words if len(w) >= 4], random.Random(0)),
+        "calibration": np.array([0.0, 1.0]),
+    }
     raw = np.array(GoldJudge(arrays=arrays, neighbours=neighbours).score([""] * len(texts), texts).total)
     arrays["calibration"] = np.array([raw.mean(), raw.std()])
-    return arrays, {"single": dict(neighbours.single), "pairs": {" ".join(pair): n for pair, n in neighbours.pairs.items()}}
+    return arrays, {
+        "single": dict(neighbours.single),
+        "pairs": {" ".join(pair): n for pair, n in neighbours.pairs.items()},
+    }
 
 
 def train_naturalness(texts: Sequence[Sequence[str]], rng: random.Random) -> dict[str, np.ndarray]:
@@ -185,19 +210,25 @@ def grams(text: str) -> tuple[set[str], set[str]]:
     """The set of words and word pairs of a text, and that of its words' character 3- to 5-grams."""
     words = split(text)
     marked = [f"<{word}>" for word in words if word[0].isalnum()]
-    return ({*words, *map(" ".join, zip(words, words[1:], strict=False))},
-            {word[i : i + n] for word in marked for n in (3, 4, 5) for i in range(len(word) - n + 1)})
+    return (
+        {*words, *map(" ".join, pairwise(words))},
+        {word[i : i + n] for word in marked for n in (3, 4, 5) for i in range(len(word) - n + 1)},
+    )
 
 
 def hashed(text: str) -> list[int]:
     """Columns of a text's grams: words in the first half of the table, characters in the second."""
-    return sorted({zlib.crc32(gram.encode()) % SIZE + kind * SIZE for kind, found in enumerate(grams(text)) for gram in found})
+    return sorted(
+        {zlib.crc32(gram.encode()) % SIZE + kind * SIZE for kind, found in enumerate(grams(text)) for gram in found}
+    )
 
 
 def _presence(texts: Sequence[str]) -> sparse.csr_matrix:
     columns = [hashed(text) for text in texts]
     ends = np.cumsum([0, *map(len, columns)])
-    return sparse.csr_matrix((np.ones(ends[-1]), np.concatenate(columns).astype(int), ends), shape=(len(texts), 2 * SIZE))
+    return sparse.csr_matrix(
+        (np.ones(ends[-1]), np.concatenate(columns).astype(int), ends), shape=(len(texts), 2 * SIZE)
+    )
 
 
 def inverse_frequency(texts: Sequence[str]) -> np.ndarray:
@@ -214,11 +245,3 @@ def bags(texts: Sequence[str], idf: np.ndarray) -> sparse.csr_matrix:
         norm = np.sqrt(np.asarray(part.multiply(part).sum(1)).ravel())
         halves.append(sparse.diags_array(1 / np.maximum(norm, 1e-9)) @ part)
     return sparse.hstack(halves, format="csr")
-
-
-def pair_accuracy(scores: np.ndarray, means: np.ndarray, *, gap: float = 0.0) -> float:
-    """Share of pairs, of mean ratings more than `gap` apart, that the scores order as people do; a tie of scores is half."""
-    first, second = np.triu_indices(len(means), 1)
-    rated = means[first] - means[second]
-    told = np.sign(scores[first] - scores[second]) * np.sign(rated)
-    return float(((told[np.abs(rated) > gap] + 1) / 2).mean())

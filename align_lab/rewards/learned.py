@@ -119,5 +119,6 @@ def load_reward(folder: Path) -> LearnedReward:
         model.load_state_dict(load_file(folder / "reward.safetensors"))
         return LearnedReward(model, read_tokenizer(folder / "tokenizer.json"))
     except (OSError, ValueError, TypeError, RuntimeError, SafetensorError) as error:
-        raise DataError(f"{folder} does not hold a reward model ({error}). "
-                        f"Remove it, it will be built again: rm -r {folder}") from error
+        raise DataError(
+            f"{folder} does not hold a reward model ({error}). Remove it, it will be built again: rm -r {folder}"
+        ) from error

@@ -22,8 +22,12 @@ class Vader:
 
     def score(self, prompts: Sequence[str], responses: Sequence[str]) -> Score:
         judge = _analyser()
-        return Score(total=[judge.polarity_scores(f"{prompt} {response.strip()}")["compound"]
-                            for prompt, response in zip(prompts, responses, strict=True)])
+        return Score(
+            total=[
+                judge.polarity_scores(prompt + response)["compound"]
+                for prompt, response in zip(prompts, responses, strict=True)
+            ]
+        )
 
 
 @functools.cache

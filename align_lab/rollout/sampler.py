@@ -24,8 +24,17 @@ class Samples:
 class Sampler(Protocol):
     """Completes left-padded prompts [B S] with T tokens, one uniform number [B T] a token."""
 
-    def __call__(self, model: Any, prompts: Tensor, pad: Tensor | None, *, uniforms: Tensor, temperature: float = 1.0,
-                 top_p: float = 1.0, eos: int | None = None) -> Samples: ...
+    def __call__(
+        self,
+        model: Any,
+        prompts: Tensor,
+        pad: Tensor | None,
+        *,
+        uniforms: Tensor,
+        temperature: float = 1.0,
+        top_p: float = 1.0,
+        eos: int | None = None,
+    ) -> Samples: ...
 
 
 def uniforms(seed: int, step: int, prompts: Sequence[int], samples: int, tokens: int) -> Tensor:
@@ -33,6 +42,9 @@ def uniforms(seed: int, step: int, prompts: Sequence[int], samples: int, tokens:
 
     A row is a function of (seed, step, prompt, sample) alone: neither batch layout nor the number of processes matters.
     """
-    rows = [np.random.default_rng([seed, step, int(prompt), sample]).random(tokens, dtype=np.float32)
-            for prompt in prompts for sample in range(samples)]
+    rows = [
+        np.random.default_rng([seed, step, int(prompt), sample]).random(tokens, dtype=np.float32)
+        for prompt in prompts
+        for sample in range(samples)
+    ]
     return torch.from_numpy(np.stack(rows)) if rows else torch.empty(0, tokens)

@@ -12,8 +12,16 @@ from align_lab.rollout.sampler import Samples
 WORTH = 0.75  # rows that have ended leave the batch when at most this share is left: leaving copies the cache
 
 
-def sample(model: Llama, prompts: Tensor, pad: Tensor | None, *, uniforms: Tensor, temperature: float = 1.0,
-           top_p: float = 1.0, eos: int | None = None) -> Samples:
+def sample(
+    model: Llama,
+    prompts: Tensor,
+    pad: Tensor | None,
+    *,
+    uniforms: Tensor,
+    temperature: float = 1.0,
+    top_p: float = 1.0,
+    eos: int | None = None,
+) -> Samples:
     """Complete prompts [B S], padded on the left by pad [B] columns, with uniforms [B T] -> T tokens a row.
 
     `temperature` 0 takes the likeliest token, with its log-probability at temperature 1. `top_p` keeps the likeliest
@@ -27,8 +35,9 @@ def sample(model: Llama, prompts: Tensor, pad: Tensor | None, *, uniforms: Tenso
     return Samples(tokens=tokens, mask=mask, logp=logp, ended=ended)
 
 
-def _sample(model: Llama, prompts: Tensor, pad: Tensor | None, uniforms: Tensor, temperature: float, top_p: float,
-            end: int) -> tuple[Tensor, Tensor, Tensor]:
+def _sample(
+    model: Llama, prompts: Tensor, pad: Tensor | None, uniforms: Tensor, temperature: float, top_p: float, end: int
+) -> tuple[Tensor, Tensor, Tensor]:
     (B, S), T = prompts.shape, uniforms.shape[1]
     tokens = prompts.new_full((B, T), end)
     logp, uniforms = model.head.new_zeros(B, T), uniforms.to(model.head)

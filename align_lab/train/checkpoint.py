@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
+import io
 import json
 import re
 import shutil
@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from align_lab.errors import DataError
-from align_lab.files import publishing, write_json
+from align_lab.files import publishing, sha256, write_json
 
 _FOLDER = re.compile(r"step-(\d{6,})")
 
@@ -28,11 +28,13 @@ class Checkpoints:
     def save(self, step: int, state: dict[str, Any], *, keep: int) -> None:
         """Save the state after `step`, then prune all but the newest `keep` and the best."""
         with publishing(self.root / f"step-{step:06d}") as folder:
-            torch.save(state, folder / "state.pt")
-            write_json(folder / "card.json", {"step": step, "sha256": _sha256(folder / "state.pt")})
-        spared = {*self.steps()[-keep:], self.best()}
+            content = io.BytesIO()
+            torch.save(state, content)  # in memory first: a full disk is then the system's own, clear error
+            (folder / "state.pt").write_bytes(content.getbuffer())
+            write_json(folder / "card.json", {"step": step, "sha256": sha256(folder / "state.pt")})
+        spared = {*[other for other in self.steps() if other <= step][-keep:], self.best()}
         for old in self.steps():
-            if old not in spared:
+            if old not in spared or old > step:  # a later one belongs to a past that was rewound
                 shutil.rmtree(self.root / f"step-{old:06d}", ignore_errors=True)
 
     def steps(self) -> list[int]:
@@ -51,12 +53,14 @@ class Checkpoints:
         """The state after `step`. Raises DataError when it is missing, cut short or changed."""
         folder = self.root / f"step-{step:06d}"
         try:
-            whole = json.loads((folder / "card.json").read_text())["sha256"] == _sha256(folder / "state.pt")
+            whole = json.loads((folder / "card.json").read_text())["sha256"] == sha256(folder / "state.pt")
         except (OSError, ValueError, KeyError):
             whole = False
         if not whole:
-            raise DataError(f"the checkpoint {folder} is damaged: its content is not what was saved. Remove it to go on from "
-                            f"an earlier one: rm -r {folder}")
+            raise DataError(
+                f"the checkpoint {folder} is damaged: its content is not what was saved. Remove it to go on from "
+                f"an earlier one: rm -r {folder}"
+            )
         return torch.load(folder / "state.pt", map_location="cpu", weights_only=True)
 
     def latest(self, notice: Callable[[str], None]) -> tuple[int, dict[str, Any]] | None:
@@ -67,8 +71,3 @@ class Checkpoints:
             except DataError as damaged:
                 notice(f"{damaged}. Going on from an earlier state")
         return None
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -49,7 +49,9 @@ class Evaluator:
         asked, texts = [row["prompt"] for row in rows], [row["completion"] for row in rows]
         for name, judge in vars(self.judges).items():
             for row, value in zip(rows, check(judge.score(asked, texts), texts), strict=True):
-                row[name] = float(value) - (self.sampling.missing_eos_penalty * (not row["ended"]) if name == "score" else 0)
+                row[name] = float(value) - (
+                    self.sampling.missing_eos_penalty * (not row["ended"]) if name == "score" else 0
+                )
         for row, before in zip(rows, start or rows, strict=True):
             gap = row["gold_score"] - before["gold_score"]
             row["win"] = 0.5 if gap == 0 else float(gap > 0)
@@ -59,28 +61,59 @@ class Evaluator:
     def _complete(self, policy: Llama, reference: Llama, prompts: Sequence[int], step: int) -> list[dict[str, Any]]:
         ids, pad = self.prompts.batch(prompts)
         numbers = uniforms(self.plan.seed, 0, prompts, 1, self.sampling.max_new_tokens)
-        samples = sample(policy, ids, left_padding(pad), uniforms=numbers, temperature=self.sampling.temperature,
-                         top_p=self.sampling.top_p, eos=self.prompts.eos)
+        samples = sample(
+            policy,
+            ids,
+            left_padding(pad),
+            uniforms=numbers,
+            temperature=self.sampling.temperature,
+            top_p=self.sampling.top_p,
+            eos=self.prompts.eos,
+        )
         whole, temperature = torch.cat([ids, samples.tokens], 1), self.sampling.temperature
         ref = response_logps(reference, whole, left_padding(pad), samples.mask, temperature=temperature)
-        _, entropy = response_logps(policy, whole, left_padding(pad), samples.mask, temperature=temperature, entropy=True)
+        _, entropy = response_logps(
+            policy, whole, left_padding(pad), samples.mask, temperature=temperature, entropy=True
+        )
         kl = (samples.logp - ref).sum(1)
-        return [{"step": step, "index": index, "prompt": self.prompts.texts[index], "completion": text, "ended": bool(ended),
-                 "length": int(mask.sum()), "kl": float(k), "entropy_sum": float(h)}
-                for index, text, ended, mask, k, h in zip(prompts, self.prompts.completions(samples), samples.ended,
-                                                           samples.mask, kl, entropy.sum(1), strict=True)]
+        return [
+            {
+                "step": step,
+                "index": index,
+                "prompt": self.prompts.texts[index],
+                "completion": text,
+                "ended": bool(ended),
+                "length": int(mask.sum()),
+                "kl": float(k),
+                "entropy_sum": float(h),
+            }
+            for index, text, ended, mask, k, h in zip(
+                prompts, self.prompts.completions(samples), samples.ended, samples.mask, kl, entropy.sum(1), strict=True
+            )
+        ]
 
 
 def summary(rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:
     """The `eval/` metrics of an evaluation's rows."""
-    mean = {name: math.fsum(row[name] for row in rows) / len(rows)
-            for name in ("score", "gold_score", "vader", "kl", "length", "ended", "win", "entropy_sum")}
+    mean = {
+        name: math.fsum(row[name] for row in rows) / len(rows)
+        for name in ("score", "gold_score", "vader", "kl", "length", "ended", "win", "entropy_sum")
+    }
     texts = [row["completion"] for row in rows]
     spread = torch.tensor([row["gold_score"] for row in rows], dtype=torch.float64)
-    return {"eval/score": mean["score"], "eval/gold_score": mean["gold_score"], "eval/vader": mean["vader"], "eval/kl": mean["kl"],
-            "eval/win_rate": mean["win"], "eval/length": mean["length"], "eval/ended": mean["ended"],
-            "eval/entropy": mean["entropy_sum"] / max(mean["length"], 1e-9), "eval/distinct_2": distinct(texts, n=2),
-            "eval/repetition": repetition(texts), "eval/gold_score_se": standard_error(spread)}
+    return {
+        "eval/score": mean["score"],
+        "eval/gold_score": mean["gold_score"],
+        "eval/vader": mean["vader"],
+        "eval/kl": mean["kl"],
+        "eval/win_rate": mean["win"],
+        "eval/length": mean["length"],
+        "eval/ended": mean["ended"],
+        "eval/entropy": mean["entropy_sum"] / max(mean["length"], 1e-9),
+        "eval/distinct_2": distinct(texts, n=2),
+        "eval/repetition": repetition(texts),
+        "eval/gold_score_se": standard_error(spread),
+    }
 
 
 def standard_error(values: Tensor) -> float:

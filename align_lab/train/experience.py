@@ -13,12 +13,12 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from align_lab.settings import Sampling
 from align_lab.models.llama import Llama
 from align_lab.models.logp import response_logps
 from align_lab.rewards.base import Reward, check
-from align_lab.rollout.sampler import Samples, uniforms
+from align_lab.rollout.sampler import Sampler, Samples, uniforms
 from align_lab.rollout.torch_sampler import sample
+from align_lab.settings import Sampling
 from align_lab.train.learner import Learner
 from align_lab.train.parallel import World
 from align_lab.train.prompts import Prompts
@@ -33,7 +33,7 @@ class Collected:
     experience: Experience
     episodes: int  # completions sampled and scored
     tokens: int  # tokens generated
-    ended: int  # completions that ended by themselves
+    ended: int | None  # completions that ended by themselves; None where nothing was sampled
     seconds: dict[str, float]
 
 
@@ -53,23 +53,38 @@ class Rollouts:
     seed: int
     reference: Llama | None = None
     world: World = World()
+    sampler: Sampler = sample
 
     def collect(self, step: int) -> Collected:
         plan = self.learner.plan
         began = time.perf_counter()
         mine = self.world.share(draw(len(self.prompts), plan.prompts_per_step, step, self.seed))
-        ids, pad = self.prompts.batch(mine.tolist(), repeat=plan.group_size, least=self.world.most(self.prompts.width(mine.tolist())))
+        ids, pad = self.prompts.batch(
+            mine.tolist(), repeat=plan.group_size, least=self.world.most(self.prompts.width(mine.tolist()))
+        )
         numbers = uniforms(self.seed, step, mine.tolist(), plan.group_size, self.sampling.max_new_tokens)
-        samples = sample(self.learner.policy, ids, left_padding(pad), uniforms=numbers, temperature=self.sampling.temperature,
-                         top_p=self.sampling.top_p, eos=self.prompts.eos)
+        samples = self.sampler(
+            self.learner.policy,
+            ids,
+            left_padding(pad),
+            uniforms=numbers,
+            temperature=self.sampling.temperature,
+            top_p=self.sampling.top_p,
+            eos=self.prompts.eos,
+        )
         sampled = time.perf_counter()
         score = self._score(mine.tolist(), samples)
         part = self._experience(torch.cat([ids, samples.tokens], 1), pad, samples, score, len(mine))
         whole = trim(self.world.gather(part))
         mask = whole.rollout.mask
         ended = self.world.total(int(samples.ended.sum()))
-        return Collected(experience=whole, episodes=mask.shape[0] * mask.shape[1], tokens=int(mask.sum()), ended=ended,
-                         seconds={"time/rollout": sampled - began, "time/score": time.perf_counter() - sampled})
+        return Collected(
+            experience=whole,
+            episodes=mask.shape[0] * mask.shape[1],
+            tokens=int(mask.sum()),
+            ended=ended,
+            seconds={"time/rollout": sampled - began, "time/score": time.perf_counter() - sampled},
+        )
 
     def _score(self, prompts: Sequence[int], samples: Samples) -> Tensor:
         """Scores [B], by the one rule for all algorithms: a completion that was cut off loses `missing_eos_penalty`."""
@@ -86,7 +101,9 @@ class Rollouts:
         rollout = Rollout(mask=group(samples.mask), score=group(score), logp_old=group(samples.logp))
         if self.needs.reference:
             assert self.reference is not None
-            logp = response_logps(self.reference, ids, left_padding(pad), samples.mask, temperature=self.sampling.temperature)
+            logp = response_logps(
+                self.reference, ids, left_padding(pad), samples.mask, temperature=self.sampling.temperature
+            )
             rollout = replace(rollout, logp_ref=group(logp))
         if self.learner.critic is not None:
             value = self.learner.critic(ids, left_padding(pad), samples.mask.shape[1]) * samples.mask
@@ -105,13 +122,20 @@ class Pairs:
     seed: int
 
     def collect(self, step: int) -> Collected:
+        rows = draw(len(self.experience.ids), self.pairs_per_step, step, self.seed)
+        return Collected(
+            experience=trim(self.experience.take(rows)),
+            episodes=self._charge(self.episodes, step),
+            tokens=self._charge(self.tokens, step),
+            ended=None,
+            seconds={},
+        )
+
+    def _charge(self, cost: int, step: int) -> int:
+        """The step's part of what the whole set cost; the parts of a pass add up to it, a second pass is free."""
         total = len(self.experience.ids)
-        rows = draw(total, self.pairs_per_step, step, self.seed)
-        new = max(0, min(self.pairs_per_step, total - step * self.pairs_per_step))
-        whole = trim(self.experience.take(rows))
-        share = new / total
-        return Collected(experience=whole, episodes=round(self.episodes * share), tokens=round(self.tokens * share),
-                         ended=0, seconds={})
+        before, after = (min(total, (step + k) * self.pairs_per_step) for k in (0, 1))
+        return round(cost * after / total) - round(cost * before / total)
 
 
 def draw(total: int, count: int, step: int, seed: int) -> Tensor:
@@ -130,12 +154,14 @@ def trim(experience: Experience) -> Experience:
     left = int(experience.pad.min())
     fields = {name: getattr(rollout, name) for name in ("mask", "logp_old", "logp_ref", "value")}
     short = {name: None if value is None else value[..., :used] for name, value in fields.items()}
-    return Experience(ids=experience.ids[..., left : experience.ids.shape[-1] - (T - used)], pad=experience.pad - left,
-                      rollout=replace(rollout, **short))
+    return Experience(
+        ids=experience.ids[..., left : experience.ids.shape[-1] - (T - used)],
+        pad=experience.pad - left,
+        rollout=replace(rollout, **short),
+    )
 
 
 def _last(mask: Tensor) -> int:
     """Columns up to the last one that counts anywhere, at least one."""
     columns = mask.flatten(0, -2).any(0).nonzero()
     return int(columns.max()) + 1 if len(columns) else 1
-

@@ -24,7 +24,8 @@ class Critic(nn.Module):
         super().__init__()
         self.backbone = backbone
         width = backbone.config.width
-        self.head = nn.Parameter(torch.zeros(width, dtype=backbone.head.dtype) if head is None else head.clone())
+        start = torch.zeros(width) if head is None else head
+        self.head = nn.Parameter(start.to(backbone.head.dtype, copy=True))
 
     def forward(self, ids: Tensor, pad: Tensor | None, length: int) -> Tensor:
         """ids [B S+T], left padding [B] -> values [B T], T = `length`."""
@@ -50,26 +51,36 @@ class Learner:
         if self.critic is not None:
             yield "critic", self.critic, self.plan.critic_lr
 
-    def logps(self, ids: Tensor, pad: Tensor | None, mask: Tensor, *, entropy: bool = False) -> tuple[Tensor, Tensor | None]:
+    def logps(
+        self, ids: Tensor, pad: Tensor | None, mask: Tensor, *, entropy: bool = False
+    ) -> tuple[Tensor, Tensor | None]:
         """ids [B S+T], mask [B T] -> log-probabilities [B T] at the sampling temperature, and entropies where asked."""
         out = response_logps(self.policy, ids, pad, mask, temperature=self.temperature, entropy=entropy)
         return out if entropy else (out, None)  # type: ignore[return-value]
 
-    def step(self, world: World, *, number: int, train_policy: bool = True) -> dict[str, float]:
+    def step(self, world: World, *, number: int, policy_from: int = 0) -> dict[str, float]:
         """Sum gradients over processes, clip, update. Returns the gradient norms before clipping.
+
+        Before step `policy_from` only the critic learns; the policy's warm-up begins there.
 
         Raises DivergedError before any weight is touched when a norm is not finite.
         """
         world.sum_(p.grad for p in self._parameters())
-        norms = {name: nn.utils.clip_grad_norm_(model.parameters(), self.plan.max_grad_norm) for name, model, _ in self._models()}
+        norms = {
+            name: nn.utils.clip_grad_norm_(model.parameters(), self.plan.max_grad_norm)
+            for name, model, _ in self._models()
+        }
         for name, norm in norms.items():
             if not torch.isfinite(norm):
-                raise DivergedError(f"the gradient of the {name} is not finite at step {number}. The last good checkpoint "
-                                    "is kept. Try a lower train.lr, a larger algo.kl_coef, or a smaller train.max_grad_norm")
+                raise DivergedError(
+                    f"the gradient of the {name} is not finite at step {number}. The last good checkpoint "
+                    "is kept. Try a lower train.lr, a larger algo.kl_coef, or a smaller train.max_grad_norm"
+                )
         for name, _, lr in self._models():
+            age = number - policy_from if name == "policy" else number
             for group in self.optimizers[name].param_groups:
-                group["lr"] = lr * schedule(self.plan, number)
-            if name != "policy" or train_policy:
+                group["lr"] = lr * schedule(self.plan, age)
+            if age >= 0:
                 self.optimizers[name].step()
         return {f"optim/{name}_grad_norm": float(norm) for name, norm in norms.items()}
 
@@ -82,8 +93,10 @@ class Learner:
             yield from model.parameters()
 
     def state_dict(self) -> dict[str, Any]:
-        return {name: {"model": model.state_dict(), "optimizer": self.optimizers[name].state_dict()}
-                for name, model, _ in self._models()}
+        return {
+            name: {"model": model.state_dict(), "optimizer": self.optimizers[name].state_dict()}
+            for name, model, _ in self._models()
+        }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         for name, model, _ in self._models():
@@ -96,7 +109,9 @@ def adamw(model: nn.Module, plan: Train, lr: float) -> torch.optim.Optimizer:
     matrices = [p for p in model.parameters() if p.ndim >= 2]
     vectors = [p for p in model.parameters() if p.ndim < 2]
     groups = [{"params": matrices, "weight_decay": plan.weight_decay}, {"params": vectors, "weight_decay": 0.0}]
-    return torch.optim.AdamW([g for g in groups if g["params"]], lr=lr, betas=(plan.beta1, plan.beta2), eps=plan.adam_eps, fused=True)
+    return torch.optim.AdamW(
+        [g for g in groups if g["params"]], lr=lr, betas=(plan.beta1, plan.beta2), eps=plan.adam_eps, fused=True
+    )
 
 
 def schedule(plan: Train, step: int) -> float:

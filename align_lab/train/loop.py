@@ -15,7 +15,7 @@ import torch
 from align_lab.errors import Stopped
 from align_lab.train.evaluate import Evaluator, summary
 from align_lab.train.experience import Collected, Source
-from align_lab.train.learner import Learner, schedule
+from align_lab.train.learner import Learner
 from align_lab.train.parallel import World
 from align_lab.train.recipe import Train
 from align_lab.train.update import Pretrain, update
@@ -60,6 +60,7 @@ class Loop:
     world: World = World()
     state: State = ()
     progress: Progress = field(default_factory=Progress)
+    saved: int = -1  # the step of the newest checkpoint
 
     @property
     def plan(self) -> Train:
@@ -71,8 +72,11 @@ class Loop:
             self._first()
         while not self.done():
             if self.should_stop():
-                self.journal.save(self.progress.step, self.state_dict())
-                raise Stopped(f"stopped after step {self.progress.step} and saved. Run the same command again to continue")
+                if self.saved != self.progress.step:
+                    self._save()
+                raise Stopped(
+                    f"stopped after step {self.progress.step} and saved. Run the same command again to continue"
+                )
             row = self.advance()
             last = self.done()
             if last or self.progress.step % self.evaluate_every == 0:
@@ -80,7 +84,7 @@ class Loop:
             self.journal.log(row)
             best = self._best_now(row)
             if last or best is not None or self.progress.step % self.save_every == 0:
-                self.journal.save(self.progress.step, self.state_dict(), best=best)
+                self._save(best)
 
     def done(self) -> bool:
         budget, now = self.plan.budget, self.progress
@@ -94,18 +98,37 @@ class Loop:
         with torch.no_grad():
             advantage, self.state = self.algo.advantages(collected.experience.rollout, self.state)
         critic = self.algo.needs.critic
-        losses = update(self.learner, self.algo, collected.experience, advantage, step=step, seed=self.seed, world=self.world,
-                        pretrain=self.pretrain(step) if self.pretrain else None,
-                        train_policy=critic is None or step >= critic.pretrain_steps)
+        losses = update(
+            self.learner,
+            self.algo,
+            collected.experience,
+            advantage,
+            step=step,
+            seed=self.seed,
+            world=self.world,
+            pretrain=self.pretrain(step) if self.pretrain else None,
+            policy_from=critic.pretrain_steps if critic else 0,
+        )
         seconds = time.perf_counter() - began
         now = self.progress
         now.step, now.episode, now.tokens = step + 1, now.episode + collected.episodes, now.tokens + collected.tokens
         now.seconds += seconds
         now.flops += self._flops(collected)
         spent = sum(collected.seconds.values())
-        return self._counts() | describe(collected, advantage) | losses | {"lr": self.plan.lr * schedule(self.plan, step)} | {
-            **collected.seconds, "time/update": seconds - spent, "time/step": seconds, "time/elapsed": now.seconds,
-            "time/cpu": time.process_time() - cpu, "time/samples_per_second": collected.experience.rollout.score.numel() / seconds}
+        return (
+            self._counts()
+            | describe(collected, advantage)
+            | losses
+            | {"lr": self.learner.optimizers["policy"].param_groups[0]["lr"]}
+            | {
+                **collected.seconds,
+                "time/update": seconds - spent,
+                "time/step": seconds,
+                "time/elapsed": now.seconds,
+                "time/cpu": time.process_time() - cpu,
+                "time/samples_per_second": collected.experience.rollout.score.numel() / seconds,
+            }
+        )
 
     def _first(self) -> None:
         """Judge the start policy, then save, so that a run always has a state to go back to."""
@@ -113,19 +136,32 @@ class Loop:
         row = self._counts() | self._evaluate()
         best = self._best_now(row)
         self.journal.log(row)
-        self.journal.save(0, self.state_dict(), best=best)
+        self._save(best)
+
+    def _save(self, best: float | None = None) -> None:
+        self.journal.save(self.progress.step, self.state_dict(), best=best)
+        self.saved = self.progress.step
 
     def _counts(self) -> dict[str, float]:
         now = self.progress
-        return {"step": now.step, "episode": now.episode, "budget/tokens": now.tokens, "budget/labels": now.episode,
-                "budget/flops": now.flops}
+        return {
+            "step": now.step,
+            "episode": now.episode,
+            "budget/tokens": now.tokens,
+            "budget/labels": now.episode,
+            "budget/flops": now.flops,
+        }
 
     def _flops(self, collected: Collected) -> float:
         """2 a parameter and token forward, 4 backward (arXiv 2001.08361): generation charged, scoring models, and updates."""
         seen = collected.experience.seen_tokens()
         policy, critic = count(self.learner.policy), count(self.learner.critic)
         reference = policy if self.algo.needs.reference and self.algo.needs.experience == "rollouts" else 0
-        return 2 * policy * collected.tokens + 2 * (reference + critic) * seen + 6 * (policy + critic) * seen * self.plan.epochs
+        return (
+            2 * policy * collected.tokens
+            + 2 * (reference + critic) * seen
+            + 6 * (policy + critic) * seen * self.plan.epochs
+        )
 
     def _evaluate(self) -> dict[str, float]:
         rows = self.evaluate(self.learner.policy, step=self.progress.step, start=self.start_rows)
@@ -147,6 +183,7 @@ class Loop:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         self.learner.load_state_dict(state["learner"])
         self.state, self.progress = state["algo"], Progress(**state["progress"])
+        self.saved = self.progress.step
 
 
 def count(model: torch.nn.Module | None) -> int:
@@ -154,12 +191,21 @@ def count(model: torch.nn.Module | None) -> int:
 
 
 def describe(collected: Collected, advantage: Advantage) -> dict[str, float]:
-    """What can be said of a step's experience whatever the algorithm."""
+    """What can be said of a step's experience whatever the algorithm; of pairs, not the scores that labelled them long ago."""
     rollout = collected.experience.rollout
     lengths = rollout.mask.sum(-1).to(rollout.logp_old)
-    row = {"objective/scores": rollout.score.mean(), "objective/entropy": -(rollout.logp_old * rollout.mask).sum(-1).mean(),
-           "completions/mean_length": lengths.mean(), "completions/min_length": lengths.min(),
-           "completions/max_length": lengths.max(), **advantage.metrics}
+    fresh = (
+        {}
+        if collected.ended is None
+        else {"objective/scores": rollout.score.mean(), "val/num_eos_tokens": collected.ended}
+    )
+    row = {
+        "objective/entropy": -(rollout.logp_old * rollout.mask).sum(-1).mean(),
+        "completions/mean_length": lengths.mean(),
+        "completions/min_length": lengths.min(),
+        "completions/max_length": lengths.max(),
+        **advantage.metrics,
+    }
     if rollout.logp_ref is not None:
         row["objective/kl"] = ((rollout.logp_old - rollout.logp_ref) * rollout.mask).sum(-1).mean()
-    return {name: float(value) for name, value in row.items()} | {"val/num_eos_tokens": float(collected.ended)}
+    return {name: float(value) for name, value in (fresh | row).items()}

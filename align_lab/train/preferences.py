@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from align_lab.errors import DataError
 from align_lab.models.policy import Policy
 from align_lab.rewards.base import Reward
 from align_lab.settings import Preferences, Sampling
@@ -27,20 +28,35 @@ from align_lab.types import Needs, Rollout
 PROMPTS = 64  # sampled at a time
 
 
-def build_pairs(folder: Path, plan: Preferences, *, policy: Policy, prompts: Prompts, reward: Reward, sampling: Sampling) -> None:
+def build_pairs(
+    folder: Path, plan: Preferences, *, policy: Policy, prompts: Prompts, reward: Reward, sampling: Sampling
+) -> None:
     """Write `plan.pairs` pairs [N 2 ...] and what they cost into `folder`."""
-    learner = Learner(Train(prompts_per_step=PROMPTS, group_size=plan.samples), policy.model, temperature=sampling.temperature)
+    learner = Learner(
+        Train(prompts_per_step=PROMPTS, group_size=plan.samples), policy.model, temperature=sampling.temperature
+    )
     source = Rollouts(learner=learner, prompts=prompts, reward=reward, sampling=sampling, needs=Needs(), seed=plan.seed)
     parts: list[Experience] = []
     cost = {"episodes": 0, "tokens": 0}
     while sum(len(part.ids) for part in parts) < plan.pairs:
+        if cost["episodes"] > 20 * plan.samples * max(plan.pairs, PROMPTS):
+            raise DataError(
+                f"only {sum(len(part.ids) for part in parts)} of {plan.pairs} pairs after {cost['episodes']} completions: "
+                "the scores of a prompt are nearly all equal. Set sampling.temperature higher, or preferences.pairs lower"
+            )
         step = cost["episodes"] // (PROMPTS * plan.samples)
         collected = source.collect(step)
         cost = {"episodes": cost["episodes"] + collected.episodes, "tokens": cost["tokens"] + collected.tokens}
         parts.append(best_and_worst(collected.experience))
     whole = join(parts, fill=prompts.eos).take(torch.arange(plan.pairs))
-    save_file({"ids": whole.ids, "pad": whole.pad, **{name: getattr(whole.rollout, name).contiguous() for name in ("mask", "score", "logp_old")}},
-              folder / "pairs.safetensors")
+    save_file(
+        {
+            "ids": whole.ids,
+            "pad": whole.pad,
+            **{name: getattr(whole.rollout, name).contiguous() for name in ("mask", "score", "logp_old")},
+        },
+        folder / "pairs.safetensors",
+    )
     (folder / "cost.json").write_text(json.dumps(cost))
 
 
@@ -59,16 +75,26 @@ def join(parts: list[Experience], *, fill: int) -> Experience:
     def widen(part: Experience) -> Experience:
         right = T - part.rollout.mask.shape[-1]
         left = S + T - right - part.ids.shape[-1]
-        return Experience(ids=F.pad(part.ids, (left, right), value=fill), pad=part.pad + left, rollout=Rollout(
-            mask=F.pad(part.rollout.mask, (0, right)), score=part.rollout.score, logp_old=F.pad(part.rollout.logp_old, (0, right))))
+        return Experience(
+            ids=F.pad(part.ids, (left, right), value=fill),
+            pad=part.pad + left,
+            rollout=Rollout(
+                mask=F.pad(part.rollout.mask, (0, right)),
+                score=part.rollout.score,
+                logp_old=F.pad(part.rollout.logp_old, (0, right)),
+            ),
+        )
 
     wide = [widen(part) for part in parts]
 
     def cat(name: str) -> Tensor:
         return torch.cat([getattr(part.rollout, name) for part in wide])
 
-    return Experience(ids=torch.cat([part.ids for part in wide]), pad=torch.cat([part.pad for part in wide]),
-                      rollout=Rollout(mask=cat("mask"), score=cat("score"), logp_old=cat("logp_old")))
+    return Experience(
+        ids=torch.cat([part.ids for part in wide]),
+        pad=torch.cat([part.pad for part in wide]),
+        rollout=Rollout(mask=cat("mask"), score=cat("score"), logp_old=cat("logp_old")),
+    )
 
 
 def load_pairs(folder: Path, *, pairs_per_step: int, seed: int) -> Pairs:
@@ -76,5 +102,10 @@ def load_pairs(folder: Path, *, pairs_per_step: int, seed: int) -> Pairs:
     found = load_file(folder / "pairs.safetensors")
     rollout = Rollout(mask=found["mask"], score=found["score"], logp_old=found["logp_old"], logp_ref=found["logp_old"])
     cost = json.loads((folder / "cost.json").read_text())
-    return Pairs(experience=Experience(ids=found["ids"], pad=found["pad"], rollout=rollout), episodes=cost["episodes"], tokens=cost["tokens"],
-                 pairs_per_step=pairs_per_step, seed=seed)
+    return Pairs(
+        experience=Experience(ids=found["ids"], pad=found["pad"], rollout=rollout),
+        episodes=cost["episodes"],
+        tokens=cost["tokens"],
+        pairs_per_step=pairs_per_step,
+        seed=seed,
+    )

@@ -27,7 +27,9 @@ class Prompts:
     @classmethod
     def of(cls, policy: Policy, texts: Sequence[str], sampling: Sampling) -> Prompts:
         """Prompts for one policy and one way of sampling."""
-        return cls.encode(texts, policy.tokenizer, eos=policy.eos, context=policy.model.config.context, new=sampling.max_new_tokens)
+        return cls.encode(
+            texts, policy.tokenizer, eos=policy.eos, context=policy.model.config.context, new=sampling.max_new_tokens
+        )
 
     @classmethod
     def encode(cls, texts: Sequence[str], tokenizer: Tokenizer, *, eos: int, context: int, new: int) -> Prompts:
@@ -37,9 +39,11 @@ class Prompts:
             if not tokens:
                 raise DataError("there is an empty prompt: a completion needs at least one token before it")
             if len(tokens) + new > context:
-                raise DataError(f"the prompt {text[:60]!r} has {len(tokens)} tokens; with sampling.max_new_tokens={new} that is more "
-                                f"than the model's context of {context}. Set sampling.max_new_tokens={max(1, context - len(tokens))} "
-                                "or less, or use shorter prompts")
+                raise DataError(
+                    f"the prompt {text[:60]!r} has {len(tokens)} tokens; with sampling.max_new_tokens={new} that is more "
+                    f"than the model's context of {context}. Set sampling.max_new_tokens={max(1, context - len(tokens))} "
+                    "or less, or use shorter prompts"
+                )
         return cls(texts, ids, tokenizer, eos)
 
     def __len__(self) -> int:

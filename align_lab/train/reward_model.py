@@ -16,6 +16,7 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -24,6 +25,7 @@ from align_lab.data.movie_reviews import Review
 from align_lab.errors import DivergedError
 from align_lab.models.policy import Policy
 from align_lab.models.tokenizer import encode
+from align_lab.rewards.agreement import pair_accuracy
 from align_lab.rewards.human_ratings import HumanRatings
 from align_lab.rewards.learned import GRAMS, LearnedReward, RewardModel, hashed_grams, save_reward
 from align_lab.train.sft import collate, follow, trapezoid
@@ -33,19 +35,27 @@ CALIBRATION = 1000  # reviews that say what 0 and 1 mean
 HUMAN_CEILING, VADER_ACCURACY = 0.90, 0.64  # one rater's order against the order of the means; the VADER lexicon
 
 
-def build_reward(folder: Path, settings: HumanRatings, policy: Policy, *, train: Sequence[Review],
-                 held_out: Sequence[Review]) -> None:
+def build_reward(
+    folder: Path, settings: HumanRatings, policy: Policy, *, train: Sequence[Review], held_out: Sequence[Review]
+) -> None:
     """Train on pairs of `train`; write the model, and its accuracy on pairs of `held_out`, into `folder`."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(settings.seed)
         reward = LearnedReward(fit(policy, train, settings), policy.tokenizer)
     reward.model.standardise(reward.rate([review.text for review in train[:CALIBRATION]]))
     save_reward(reward, folder)
-    scores = reward.rate([review.text for review in held_out])
-    means = torch.tensor([review.mean for review in held_out], dtype=torch.float64)
-    (folder / "metrics.json").write_text(json.dumps({
-        "accuracy": pair_accuracy(scores, means), "accuracy_1_apart": pair_accuracy(scores, means, gap=1.0),
-        "human_ceiling": HUMAN_CEILING, "vader": VADER_ACCURACY}))
+    scores = reward.rate([review.text for review in held_out]).numpy()
+    means = np.array([review.mean for review in held_out])
+    (folder / "metrics.json").write_text(
+        json.dumps(
+            {
+                "accuracy": pair_accuracy(scores, means),
+                "accuracy_1_apart": pair_accuracy(scores, means, gap=1.0),
+                "human_ceiling": HUMAN_CEILING,
+                "vader": VADER_ACCURACY,
+            }
+        )
+    )
 
 
 def fit(policy: Policy, reviews: Sequence[Review], plan: HumanRatings) -> RewardModel:
@@ -56,8 +66,10 @@ def fit(policy: Policy, reviews: Sequence[Review], plan: HumanRatings) -> Reward
     model.idf.copy_(inverse_frequency(grams))
     ratings = histograms(reviews)
     body = [*model.body.parameters(), *model.head.parameters()]
-    optimisers = [torch.optim.AdamW([{"params": body, "peak": plan.body_lr}], weight_decay=plan.body_decay, fused=True),
-                  torch.optim.SGD([{"params": [model.words], "peak": plan.words_lr}], momentum=0.9)]
+    optimisers = [
+        torch.optim.AdamW([{"params": body, "peak": plan.body_lr}], weight_decay=plan.body_decay, fused=True),
+        torch.optim.SGD([{"params": [model.words], "peak": plan.words_lr}], momentum=0.9),
+    ]
     order = torch.cat([torch.randperm(len(reviews)) for _ in range(math.ceil(plan.epochs))])
     steps = order[: round(plan.epochs * len(reviews))].split(plan.batch)
     averaged = torch.optim.swa_utils.AveragedModel(model)
@@ -65,8 +77,10 @@ def fit(policy: Policy, reviews: Sequence[Review], plan: HumanRatings) -> Reward
         experts = model.experts(*collate([tokens[row] for row in rows]), [grams[row] for row in rows])
         loss = torch.stack([all_pairs(score, ratings[rows]) for score in experts]).sum()
         if not math.isfinite(loss.item()):
-            raise DivergedError(f"the loss of step {step} of {len(steps)} of the reward model is {loss.item()}: "
-                                "set reward.body_lr and reward.words_lr lower")
+            raise DivergedError(
+                f"the loss of step {step} of {len(steps)} of the reward model is {loss.item()}: "
+                "set reward.body_lr and reward.words_lr lower"
+            )
         loss.backward()
         torch.nn.utils.clip_grad_norm_(body, 1.0)
         follow(optimisers, trapezoid(step, len(steps), warmup=0.05, decay=0.8))
@@ -99,12 +113,3 @@ def all_pairs(score: Tensor, ratings: Tensor) -> Tensor:
     i, j = torch.triu_indices(len(score), len(score), offset=1)
     p = preferred(ratings)[i, j]
     return (p * eq.bradley_terry(score[i], score[j]) + (1 - p) * eq.bradley_terry(score[j], score[i])).mean()
-
-
-def pair_accuracy(scores: Tensor, means: Tensor, *, gap: float = 0.0) -> float:
-    """Share of the pairs of mean ratings, `gap` or more apart, that scores order alike; equal scores are half."""
-    i, j = torch.triu_indices(len(means), len(means), offset=1)
-    rated = means[i] - means[j]
-    keep = (rated != 0) & (rated.abs() >= gap)
-    agreed = (torch.sign(scores[i] - scores[j]) * torch.sign(rated))[keep]
-    return float((agreed.double() + 1).mean() / 2)

@@ -1,6 +1,6 @@
 """Supervised fine-tuning: the policy learns to write like the texts, and to end.
 
-    L = -Σ m log p / Σ m, over all tokens and the end token
+L = -Σ m log p / Σ m, over all tokens and the end token
 """
 
 from __future__ import annotations
@@ -26,8 +26,15 @@ POOL = 512  # sequences that are sorted by length together, so that a batch hold
 def build_sft(folder: Path, settings: Tiny, *, texts: Sequence[str], held_out: Sequence[str]) -> None:
     """Train a tokenizer and a policy on `texts`; write both, and the loss on `held_out`, into `folder`."""
     tokenizer = train_tokenizer(texts, vocab=settings.vocab)
-    config = LlamaConfig(vocab=tokenizer.get_vocab_size(), width=settings.width, layers=settings.layers,
-                         heads=settings.heads, kv_heads=settings.kv_heads, mlp=settings.mlp, context=settings.context)
+    config = LlamaConfig(
+        vocab=tokenizer.get_vocab_size(),
+        width=settings.width,
+        layers=settings.layers,
+        heads=settings.heads,
+        kv_heads=settings.kv_heads,
+        mlp=settings.mlp,
+        context=settings.context,
+    )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(settings.sft.seed)
         model = Llama(config)
@@ -47,8 +54,10 @@ def train(model: Llama, sequences: Sequence[Sequence[int]], plan: Sft) -> None:
         ids, mask = collate([sequences[row] for row in rows])
         loss = -logps(model, ids, mask).mean()
         if not math.isfinite(loss.item()):
-            raise DivergedError(f"the loss of step {step} of {len(steps)} of supervised fine-tuning is {loss.item()}: "
-                                "set model.sft.matrix_lr and model.sft.vector_lr lower")
+            raise DivergedError(
+                f"the loss of step {step} of {len(steps)} of supervised fine-tuning is {loss.item()}: "
+                "set model.sft.matrix_lr and model.sft.vector_lr lower"
+            )
         loss.backward()
         follow(optimisers, trapezoid(step, len(steps), warmup=plan.warmup, decay=plan.decay))
 
@@ -60,8 +69,9 @@ def make_optimisers(model: Llama, plan: Sft) -> list[torch.optim.Optimizer]:
     vectors = [weight for weight, matrix in inner if not matrix]
     vectors += [weight for name, weight in model.named_parameters() if not name.startswith("blocks.")]
     muon = torch.optim.Muon([{"params": matrices, "peak": plan.matrix_lr}], weight_decay=plan.weight_decay)
-    adam = torch.optim.AdamW([{"params": vectors, "peak": plan.vector_lr}], betas=(0.9, 0.95), weight_decay=0,
-                             fused=True)
+    adam = torch.optim.AdamW(
+        [{"params": vectors, "peak": plan.vector_lr}], betas=(0.9, 0.95), weight_decay=0, fused=True
+    )
     return [muon, adam]
 
 
@@ -85,8 +95,11 @@ def schedule_batches(sequences: Sequence[Sequence[int]], plan: Sft) -> list[list
     steps: list[list[int]] = []
     for epoch in range(math.ceil(plan.epochs)):
         order = torch.randperm(len(sequences), generator=chooser).tolist()
-        batches = [batch for start in range(0, len(order), POOL)
-                   for batch in by_length(sequences, order[start : start + POOL], plan.batch_tokens)]
+        batches = [
+            batch
+            for start in range(0, len(order), POOL)
+            for batch in by_length(sequences, order[start : start + POOL], plan.batch_tokens)
+        ]
         batches = [batches[i] for i in torch.randperm(len(batches), generator=chooser).tolist()]
         steps += batches[: max(1, math.ceil(min(1.0, plan.epochs - epoch) * len(batches)))]
     return steps

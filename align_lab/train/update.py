@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from align_lab.errors import DivergedError
+from align_lab.models.logp import response_logps
 from align_lab.train.learner import Learner
 from align_lab.train.parallel import World
 from align_lab.types import Advantage, Algorithm, Batch, PolicyOutput, Rollout
@@ -45,15 +46,25 @@ class Pretrain:
     mask: Tensor  # [N L-1] True where a target counts
 
 
-def update(learner: Learner, algo: Algorithm, experience: Experience, advantage: Advantage, *, step: int, seed: int,
-           world: World = World(), pretrain: Pretrain | None = None, train_policy: bool = True) -> dict[str, float]:  # noqa: B008
+def update(
+    learner: Learner,
+    algo: Algorithm,
+    experience: Experience,
+    advantage: Advantage,
+    *,
+    step: int,
+    seed: int,
+    world: World = World(),
+    pretrain: Pretrain | None = None,
+    policy_from: int = 0,
+) -> dict[str, float]:
     """All updates of one step. Returns the metrics of the losses, averaged over the updates."""
     rows: dict[str, list[float]] = defaultdict(list)
     for epoch in range(learner.plan.epochs):
         order = permutation(len(experience.ids), seed, step, epoch)
         for prompts in order.chunk(learner.plan.minibatches):
             metrics = _accumulate(learner, algo, experience, advantage, prompts, world, pretrain)
-            metrics |= learner.step(world, number=step, train_policy=train_policy)
+            metrics |= learner.step(world, number=step, policy_from=policy_from)
             for name, value in metrics.items():
                 rows[name].append(value)
     return {name: math.fsum(values) / len(values) for name, values in rows.items()}
@@ -64,26 +75,36 @@ def permutation(count: int, *key: int) -> Tensor:
     return torch.from_numpy(np.random.default_rng(key).permutation(count))
 
 
-def _accumulate(learner: Learner, algo: Algorithm, experience: Experience, advantage: Advantage, prompts: Tensor,
-                world: World, pretrain: Pretrain | None) -> dict[str, float]:
+def _accumulate(
+    learner: Learner,
+    algo: Algorithm,
+    experience: Experience,
+    advantage: Advantage,
+    prompts: Tensor,
+    world: World,
+    pretrain: Pretrain | None,
+) -> dict[str, float]:
     """Gradient of the loss over `prompts`, of which this process computes its share; metrics over all processes."""
     learner.zero_grad()
     group = experience.rollout.mask.shape[1]
     tokens, sequences = float(experience.rollout.mask[prompts].sum()), float(len(prompts) * group)
     size = max(1, (learner.plan.micro_batch or len(prompts) * group) // group)
     totals: dict[str, Tensor] = {}
+    finite = True
     for number, rows in enumerate(world.share(prompts).split(size)):
         batch = _batch(experience.rollout, advantage, rows, tokens, sequences)
         now = _forward(learner, algo, experience, rows)
         if number == 0 and pretrain is not None:
             now = _with_pretrain(learner, now, pretrain, world)
         out = algo.loss(now, batch)
-        if not torch.isfinite(out.loss):
-            raise DivergedError("the loss is not finite. The last good checkpoint is kept. "
-                                "Try a lower train.lr or a larger algo.kl_coef")
+        finite &= bool(torch.isfinite(out.loss))
         out.loss.backward()
         for name, value in out.metrics.items():
             totals[name] = totals.get(name, torch.zeros(())) + value.detach()
+    if world.most(not finite):  # all processes stop together
+        raise DivergedError(
+            "the loss is not finite. The last good checkpoint is kept. Try a lower train.lr or a larger algo.kl_coef"
+        )
     names = sorted(totals)
     values = torch.stack([totals[name].double() for name in names]) if names else torch.zeros(0, dtype=torch.float64)
     world.sum_([values])
@@ -94,8 +115,16 @@ def _batch(rollout: Rollout, advantage: Advantage, rows: Tensor, tokens: float, 
     def take(value: Tensor | None) -> Tensor | None:
         return None if value is None else value[rows]
 
-    return Batch(mask=rollout.mask[rows], logp_old=rollout.logp_old[rows], advantage=advantage.advantage[rows], tokens=tokens,
-                 sequences=sequences, logp_ref=take(rollout.logp_ref), value=take(rollout.value), returns=take(advantage.returns))
+    return Batch(
+        mask=rollout.mask[rows],
+        logp_old=rollout.logp_old[rows],
+        advantage=advantage.advantage[rows],
+        tokens=tokens,
+        sequences=sequences,
+        logp_ref=take(rollout.logp_ref),
+        value=take(rollout.value),
+        returns=take(advantage.returns),
+    )
 
 
 def _forward(learner: Learner, algo: Algorithm, experience: Experience, rows: Tensor) -> PolicyOutput:
@@ -109,12 +138,16 @@ def _forward(learner: Learner, algo: Algorithm, experience: Experience, rows: Te
 
 
 def _with_pretrain(learner: Learner, now: PolicyOutput, pretrain: Pretrain, world: World) -> PolicyOutput:
+    """A language model's loss is at temperature 1, whatever the policy samples at."""
     ids, mask = world.share(pretrain.ids), world.share(pretrain.mask)
-    return replace(now, logp_pretrain=learner.logps(ids, None, mask)[0], mask_pretrain=mask,
-                   tokens_pretrain=float(pretrain.mask.sum()))
+    return replace(
+        now,
+        logp_pretrain=response_logps(learner.policy, ids, None, mask),
+        mask_pretrain=mask,
+        tokens_pretrain=float(pretrain.mask.sum()),
+    )
 
 
 def left_padding(pad: Tensor) -> Tensor | None:
     """None where no row is padded: the model has a faster path."""
     return pad if bool(pad.any()) else None
-

@@ -17,8 +17,14 @@ NAMES = registry.names("algo")
 VARIANTS = {  # beside every algorithm's defaults: what they leave switched off
     "rloo_without_kl": {"name": "rloo", "kl_coef": 0.0},
     "ppo_without_clips": {"name": "ppo", "clip": float("inf"), "value_clip": float("inf"), "gamma": 0.9, "lam": 0.7},
-    "ppo_max_with_every_trick": {"name": "ppo_max", "score_norm": "scale", "advantage_norm": "batch",
-                                 "advantage_clip": 0.5, "entropy_coef": 0.01, "ptx_coef": 0.3},
+    "ppo_max_with_every_trick": {
+        "name": "ppo_max",
+        "score_norm": "scale",
+        "advantage_norm": "batch",
+        "advantage_clip": 0.5,
+        "entropy_coef": 0.01,
+        "ptx_coef": 0.3,
+    },
     "reinforce_pp_discounted": {"name": "reinforce_pp", "gamma": 0.9},
     "dpo_with_label_noise": {"name": "dpo", "label_smoothing": 0.1},
 }
@@ -39,8 +45,10 @@ def world(seed: int, *, P: int = 3, G: int = 2, T: int = 5, holes: bool = False)
     if holes:
         mask = (torch.rand(P, G, T, generator=random) < 0.6) | (torch.arange(T) == length - 1)
     old = -3 * torch.rand(P, G, T, generator=random, dtype=torch.float64) - 0.05
-    free = {name: torch.randn(P, G, T, generator=random, dtype=torch.float64)
-            for name in ("logp_ref", "logp", "value", "new_value")}
+    free = {
+        name: torch.randn(P, G, T, generator=random, dtype=torch.float64)
+        for name in ("logp_ref", "logp", "value", "new_value")
+    }
     near = {name: old + free[name] / 3 for name in ("logp_ref", "logp")}
     score = torch.randn(P, G, generator=random, dtype=torch.float64)
     return {"mask": mask, "score": score, "logp_old": old, **free, **near, "entropy": free["value"].abs()}
@@ -63,16 +71,28 @@ def batch(w: World, found: Any, rows: slice = slice(None)) -> Batch:
     """Some prompts of the minibatch, with the denominators of the whole."""
     part = {name: w[name][rows] for name in ("mask", "logp_old", "logp_ref", "value")}
     returns = None if found.returns is None else found.returns[rows]
-    return Batch(**part, advantage=found.advantage[rows], returns=returns, tokens=float(w["mask"].sum()),
-                 sequences=float(w["score"].numel()))
+    return Batch(
+        **part,
+        advantage=found.advantage[rows],
+        returns=returns,
+        tokens=float(w["mask"].sum()),
+        sequences=float(w["score"].numel()),
+    )
 
 
 def policy_output(algorithm: Any, w: World, rows: slice = slice(None)) -> PolicyOutput:
     """What the algorithm needs, and nothing else; human text is row by row as long as there are prompts."""
     needs, logp = algorithm.needs, w["logp"][rows].clone().requires_grad_()
     value = w["new_value"][rows].clone().requires_grad_() if needs.critic else None
-    human = {"logp_pretrain": w["logp_old"][rows, 0], "mask_pretrain": w["mask"][rows, 0],
-             "tokens_pretrain": float(w["mask"][:, 0].sum())} if needs.pretrain_batch else {}
+    human = (
+        {
+            "logp_pretrain": w["logp_old"][rows, 0],
+            "mask_pretrain": w["mask"][rows, 0],
+            "tokens_pretrain": float(w["mask"][:, 0].sum()),
+        }
+        if needs.pretrain_batch
+        else {}
+    )
     return PolicyOutput(logp=logp, value=value, entropy=w["entropy"][rows] if needs.entropy else None, **human)
 
 

@@ -44,6 +44,7 @@ def test_a_hole_in_the_mask_is_as_if_its_token_were_cut_out(name: str, w: World)
 @given(w=pairs, columns=st.integers(1, 3), left=st.booleans())
 def test_extra_padding_columns_change_nothing(name: str, w: World, columns: int, left: bool) -> None:
     """Padding on either side receives advantage 0 and gradient 0."""
+
     def pad(x: Tensor) -> Tensor:
         return F.pad(x, (columns, 0) if left else (0, columns))
 

@@ -17,8 +17,16 @@ BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 def test_our_worker_takes_a_step_when_asked(tmp_path, kind):
     runpy.run_path(str(BENCHMARKS / "shape.py"))["write"](tmp_path)
     environment = os.environ | {"PYTHONPATH": str(BENCHMARKS.parent)}
-    done = subprocess.run([sys.executable, "our_worker.py", str(tmp_path), kind], input="go\n", capture_output=True,
-                          text=True, cwd=BENCHMARKS, env=environment, timeout=120, check=True)
+    done = subprocess.run(
+        [sys.executable, "our_worker.py", str(tmp_path), kind],
+        input="go\n",
+        capture_output=True,
+        text=True,
+        cwd=BENCHMARKS,
+        env=environment,
+        timeout=120,
+        check=True,
+    )
     ready, step = map(json.loads, done.stdout.splitlines())
     assert ready == {"ready": True}
     assert set(step) == {"seconds", "cpu_seconds", "peak_mb", "work_mb"} and min(step.values()) > 0

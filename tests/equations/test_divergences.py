@@ -46,10 +46,13 @@ def test_k2_and_k3_are_never_negative_and_k1_is() -> None:
     assert (eq.k3(P.log(), REF) >= 0).all()
 
 
-@pytest.mark.parametrize("estimator, as_loss, expected", [
-    (eq.k1, False, REVERSE), (eq.k2, True, REVERSE), (eq.k1, True, 0 * P), (eq.k3, True, FORWARD)])
+@pytest.mark.parametrize(
+    "estimator, as_loss, expected",
+    [(eq.k1, False, REVERSE), (eq.k2, True, REVERSE), (eq.k1, True, 0 * P), (eq.k3, True, FORWARD)],
+)
 def test_the_expected_gradient_of_an_estimator_depends_on_its_place(
-        estimator: Callable[[Tensor, Tensor], Tensor], as_loss: bool, expected: Tensor) -> None:
+    estimator: Callable[[Tensor, Tensor], Tensor], as_loss: bool, expected: Tensor
+) -> None:
     """k1 in the reward and k2 as loss: reverse KL; k1 as loss: none; k3 as loss: forward KL."""
     torch.testing.assert_close(expected_gradient(estimator, as_loss=as_loss), expected)
 

@@ -95,8 +95,9 @@ def test_sums_and_means_ignore_what_lies_under_the_mask() -> None:
     torch.testing.assert_close(x.grad, MASK / 9.0)
 
 
-@pytest.mark.parametrize("advantage, logp, active", [
-    (1.0, 0.5, True), (1.0, -0.5, False), (-1.0, 0.5, False), (-1.0, -0.5, True)])
+@pytest.mark.parametrize(
+    "advantage, logp, active", [(1.0, 0.5, True), (1.0, -0.5, False), (-1.0, 0.5, False), (-1.0, -0.5, True)]
+)
 def test_the_clip_acts_only_where_the_policy_has_moved_too_far(advantage: float, logp: float, active: bool) -> None:
     """No gradient for a good token that became likelier by more than ε, nor for a bad one that became less likely."""
     new, one = torch.tensor([logp], requires_grad=True), torch.ones(1, dtype=torch.bool)

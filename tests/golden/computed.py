@@ -114,8 +114,12 @@ def _policy_loss(g: Folder, algo: PPO | ReinforcePP) -> Fields:
     batch = g.batch(g.refer(g.file("ppo_policy_loss")["inputs"]["advantages"]))
     out, grad = g.update(algo, batch)
     approx_kl = eq.masked_mean(eq.k1(batch.logp_old, g.new_logp), batch.mask, over=batch.tokens)
-    return {"loss": out.metrics["loss/policy_avg"], "clip_frac": out.metrics["policy/clipfrac_avg"], "grad": grad,
-            "approx_kl": approx_kl}
+    return {
+        "loss": out.metrics["loss/policy_avg"],
+        "clip_frac": out.metrics["policy/clipfrac_avg"],
+        "grad": grad,
+        "approx_kl": approx_kl,
+    }
 
 
 def ppo_policy(g: Folder) -> Fields:
@@ -131,16 +135,20 @@ def clip_probe(g: Folder) -> Tensor:
     file = g.file("ppo_policy_loss")
     A, power = re.search(r"A=(-?[\d.]+), ratio=e\^(-?[\d.]+)", file["dual_clip_probe"]["note"]).groups()
     token = torch.ones(1, dtype=torch.float64)
-    return eq.clipped_surrogate(token * float(power), token * 0, token * float(A), token.bool(),
-                                clip=file["inputs"]["eps"]).loss
+    return eq.clipped_surrogate(
+        token * float(power), token * 0, token * float(A), token.bool(), clip=file["inputs"]["eps"]
+    ).loss
 
 
 def value_loss(g: Folder) -> Fields:
     inputs = g.file("value_loss")["inputs"]
     batch = g.batch(torch.zeros_like(g.old_logp), g.refer(inputs["returns"]))
     clipped, free = (g.update(PPO(value_clip=clip), batch)[0].metrics for clip in (inputs["clip"], inf))
-    return {"loss_clipped": clipped["loss/value_avg"], "loss_unclipped": free["loss/value_avg"],
-            "clip_frac": clipped["val/clipfrac_avg"]}
+    return {
+        "loss_clipped": clipped["loss/value_avg"],
+        "loss_unclipped": free["loss/value_avg"],
+        "clip_frac": clipped["val/clipfrac_avg"],
+    }
 
 
 def _moss_loss(g: Folder, entropy: Tensor | None = None, **flags: Any) -> Tensor:
@@ -157,9 +165,12 @@ def moss_loss(g: Folder) -> Fields:
     p = g.new_logp.exp()
     entropy = -p * p.log() - torch.special.xlogy(1 - p, (1 - p) / others)
     weight, target = inputs.get("entropy_weight", 0.01), inputs.get("entropy_clip", 0.5)  # the file states neither
-    return {"shipping_flags": _moss_loss(g), "plus_adv_norm": _moss_loss(g, advantage_norm="batch"),
-            "no_clips": _moss_loss(g, clip=inf, value_clip=inf),
-            "entropy": _moss_loss(g, entropy, entropy_coef=weight, entropy_target=target)}
+    return {
+        "shipping_flags": _moss_loss(g),
+        "plus_adv_norm": _moss_loss(g, advantage_norm="batch"),
+        "no_clips": _moss_loss(g, clip=inf, value_clip=inf),
+        "entropy": _moss_loss(g, entropy, entropy_coef=weight, entropy_target=target),
+    }
 
 
 def moss_clip(g: Folder, clip: float) -> Tensor:
@@ -191,8 +202,10 @@ def _shaped_score(g: Folder, step: float, **fields: Any) -> Tensor:
 
 
 def shaped_scores(g: Folder, step: float) -> Fields:
-    return {"scaled": _shaped_score(g, step, score_norm="scale", score_clip=inf),
-            "normalised": _shaped_score(g, step, score_norm="standardise", score_clip=inf)}
+    return {
+        "scaled": _shaped_score(g, step, score_norm="scale", score_clip=inf),
+        "normalised": _shaped_score(g, step, score_norm="standardise", score_clip=inf),
+    }
 
 
 def clipped_scores(g: Folder, step: float, clip: float) -> Tensor:
@@ -203,9 +216,14 @@ def running_moments(g: Folder, step: float) -> Fields:
     seen = eq.no_moments()
     for batch in _batches(g, step):
         seen, alone = eq.add_moments(seen, batch), eq.add_moments(eq.no_moments(), batch)
-    return {"batch_mean": alone["mean"], "batch_std": eq.running_std(alone), "running_mean": seen["mean"],
-            "running_var_biased": seen["m2"] / seen["count"], "running_std_unbiased": eq.running_std(seen),
-            "count": seen["count"]}
+    return {
+        "batch_mean": alone["mean"],
+        "batch_std": eq.running_std(alone),
+        "running_mean": seen["mean"],
+        "running_var_biased": seen["m2"] / seen["count"],
+        "running_std_unbiased": eq.running_std(seen),
+        "count": seen["count"],
+    }
 
 
 def reinforce(g: Folder, step: float) -> Fields:
@@ -231,9 +249,11 @@ def rloo(g: Folder) -> Fields:
     inputs = g.file("rloo")["inputs"]
     g = g.grouped(inputs["k"])
     found = advantages(RLOO(kl_coef=inputs["beta"]), g.rollout())
-    return {"seq_kl_k1": eq.masked_sum(eq.k1(g.old_logp, g.ref_logp), g.mask),
-            "R": g.score + eq.kl_penalty(g.rollout(), inputs["beta"]),
-            "paper_advantage_seq": per_sequence(found.advantage, g.mask)}
+    return {
+        "seq_kl_k1": eq.masked_sum(eq.k1(g.old_logp, g.ref_logp), g.mask),
+        "R": g.score + eq.kl_penalty(g.rollout(), inputs["beta"]),
+        "paper_advantage_seq": per_sequence(found.advantage, g.mask),
+    }
 
 
 def rloo_example(g: Folder, k: float) -> Fields:
@@ -286,12 +306,20 @@ def reinforce_pp_verl(g: Folder) -> Tensor:
 def _pairs(g: Folder) -> tuple[Tensor, Batch, float]:
     """Sums of log-probabilities spread evenly over the tokens of each completion: (logp [P 2 T], batch, beta)."""
     inputs = g.file("preference_losses")["inputs"]
-    length, policy, ref = (torch.tensor([inputs[f"{name}_chosen"], inputs[f"{name}_rejected"]], dtype=torch.float64).T
-                           for name in ("len", "policy", "ref"))
+    length, policy, ref = (
+        torch.tensor([inputs[f"{name}_chosen"], inputs[f"{name}_rejected"]], dtype=torch.float64).T
+        for name in ("len", "policy", "ref")
+    )
     mask = torch.arange(int(length.max())) < length.unsqueeze(-1)
     logp, logp_ref = (eq.spread(total / length, mask) for total in (policy, ref))
-    batch = Batch(mask=mask, logp_old=logp, logp_ref=logp_ref, advantage=torch.zeros_like(logp),
-                  tokens=float(mask.sum()), sequences=float(length.numel()))
+    batch = Batch(
+        mask=mask,
+        logp_old=logp,
+        logp_ref=logp_ref,
+        advantage=torch.zeros_like(logp),
+        tokens=float(mask.sum()),
+        sequences=float(length.numel()),
+    )
     return logp, batch, inputs["beta"]
 
 
@@ -310,11 +338,14 @@ def dpo(g: Folder) -> Fields:
     found, _ = _preference_loss(DPO(beta=beta), logp, batch)
     alone = []
     for row in range(len(logp)):  # a minibatch of one pair
-        one = {key: value[row: row + 1] if isinstance(value, Tensor) else value for key, value in vars(batch).items()}
-        alone.append(_preference_loss(DPO(beta=beta), logp[row: row + 1], Batch(**(one | {"sequences": 2.0}))))
-    return {**found, "per_pair": torch.stack([loss["loss"] for loss, _ in alone]),
-            "implicit_reward_chosen": torch.stack([metrics["rewards/chosen"] for _, metrics in alone]),
-            "implicit_reward_rejected": torch.stack([metrics["rewards/rejected"] for _, metrics in alone])}
+        one = {key: value[row : row + 1] if isinstance(value, Tensor) else value for key, value in vars(batch).items()}
+        alone.append(_preference_loss(DPO(beta=beta), logp[row : row + 1], Batch(**(one | {"sequences": 2.0}))))
+    return {
+        **found,
+        "per_pair": torch.stack([loss["loss"] for loss, _ in alone]),
+        "implicit_reward_chosen": torch.stack([metrics["rewards/chosen"] for _, metrics in alone]),
+        "implicit_reward_rejected": torch.stack([metrics["rewards/rejected"] for _, metrics in alone]),
+    }
 
 
 def online_dpo(g: Folder) -> Fields:
@@ -329,12 +360,19 @@ def cdpo(g: Folder, eps: float) -> Fields:
 
 def bradley_terry(g: Folder) -> Fields:
     inputs = g.file("reward_model")["inputs"]
-    chosen, rejected, margin = (torch.tensor(inputs[name], dtype=torch.float64, requires_grad=name != "margin")
-                                for name in ("chosen", "rejected", "margin"))
+    chosen, rejected, margin = (
+        torch.tensor(inputs[name], dtype=torch.float64, requires_grad=name != "margin")
+        for name in ("chosen", "rejected", "margin")
+    )
     loss = eq.bradley_terry(chosen, rejected).mean()
     grad_chosen, grad_rejected = torch.autograd.grad(loss, (chosen, rejected))
-    return {"loss": loss, "logexp_loss": loss, "grad_chosen": grad_chosen, "grad_rejected": grad_rejected,
-            "loss_with_margin": eq.bradley_terry(chosen, rejected, margin=margin).mean()}
+    return {
+        "loss": loss,
+        "logexp_loss": loss,
+        "grad_chosen": grad_chosen,
+        "grad_rejected": grad_rejected,
+        "loss_with_margin": eq.bradley_terry(chosen, rejected, margin=margin).mean(),
+    }
 
 
 # ---- estimators, by exact enumeration ----
@@ -348,8 +386,12 @@ def kl_estimator(g: Folder, n: float) -> Fields:
     logp, mask = g.new_logp.requires_grad_(), g.mask
     value = eq.masked(_k(n)(logp, g.ref_logp), mask)
     total = eq.masked_sum(value, mask)
-    return {"value": value, "grad_wrt_logp": torch.autograd.grad(total.sum(), logp, retain_graph=True)[0],
-            "seq_sum": total, "token_mean": eq.masked_mean(value, mask, over=float(mask.sum()))}
+    return {
+        "value": value,
+        "grad_wrt_logp": torch.autograd.grad(total.sum(), logp, retain_graph=True)[0],
+        "seq_sum": total,
+        "token_mean": eq.masked_mean(value, mask, over=float(mask.sum())),
+    }
 
 
 def _demo(g: Folder) -> tuple[Tensor, Tensor, Tensor]:
@@ -382,8 +424,14 @@ def _group_gradients(g: Folder, algo: Algorithm) -> tuple[Tensor, Tensor]:
     policy = torch.tensor(file["theta"], dtype=torch.float64).softmax(-1)
     arms = torch.tensor(list(itertools.product(range(len(policy)), repeat=file["k"])))  # [N k]
     x = _one_token(torch.tensor(file["rewards"], dtype=torch.float64)[arms])
-    batch = Batch(mask=x.mask, logp_old=x.logp_old, logp_ref=x.logp_ref, advantage=advantages(algo, x).advantage,
-                  tokens=float(file["k"]), sequences=float(file["k"]))  # each group is a batch of its own
+    batch = Batch(
+        mask=x.mask,
+        logp_old=x.logp_old,
+        logp_ref=x.logp_ref,
+        advantage=advantages(algo, x).advantage,
+        tokens=float(file["k"]),
+        sequences=float(file["k"]),
+    )  # each group is a batch of its own
     logp = policy.log()[arms].unsqueeze(-1).requires_grad_()
     ascent = -torch.autograd.grad(algo.loss(PolicyOutput(logp=logp), batch).loss, logp)[0]
     score = torch.eye(len(policy), dtype=torch.float64)[arms] - policy  # ∇ log π(arm) in theta, [N k V]
@@ -400,8 +448,9 @@ def expected_gradient(g: Folder) -> Fields:
 
 def gradient_variance(g: Folder) -> Fields:
     found = {name: _group_gradients(g, algo) for name, algo in BIAS.items()}
-    return {name: weight @ (gradient - weight @ gradient).square().sum(-1)
-            for name, (weight, gradient) in found.items()}
+    return {
+        name: weight @ (gradient - weight @ gradient).square().sum(-1) for name, (weight, gradient) in found.items()
+    }
 
 
 def sft(g: Folder) -> Fields:

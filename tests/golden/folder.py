@@ -75,15 +75,28 @@ class Folder:
     # ---- the records that algorithms take ----
 
     def rollout(self, **other: Tensor) -> Rollout:
-        known = {"mask": self.mask, "score": self.score, "logp_old": self.old_logp, "logp_ref": self.ref_logp,
-                 "value": self.values}
+        known = {
+            "mask": self.mask,
+            "score": self.score,
+            "logp_old": self.old_logp,
+            "logp_ref": self.ref_logp,
+            "value": self.values,
+        }
         return Rollout(**(known | other))
 
     def batch(self, advantage: Tensor, returns: Tensor | None = None) -> Batch:
         mask = self.mask
         returns = torch.zeros_like(advantage) if returns is None else returns
-        return Batch(mask=mask, logp_old=self.old_logp, logp_ref=self.ref_logp, advantage=advantage, returns=returns,
-                     value=self.values, tokens=float(mask.sum()), sequences=float(mask.shape[0] * mask.shape[1]))
+        return Batch(
+            mask=mask,
+            logp_old=self.old_logp,
+            logp_ref=self.ref_logp,
+            advantage=advantage,
+            returns=returns,
+            value=self.values,
+            tokens=float(mask.sum()),
+            sequences=float(mask.shape[0] * mask.shape[1]),
+        )
 
     def update(self, algo: Algorithm, batch: Batch, entropy: Tensor | None = None) -> tuple[LossOutput, Tensor]:
         """The loss of the new policy and critic, and its gradient with respect to the new log-probabilities."""

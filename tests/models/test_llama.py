@@ -32,7 +32,7 @@ def test_left_padding_does_not_matter():
     model, ids = tiny(), torch.randint(40, (3, 12))
     padded = model.hidden(ids, PAD)
     for row, pad in enumerate(PAD):
-        alone = model.hidden(ids[row:row + 1, pad:])
+        alone = model.hidden(ids[row : row + 1, pad:])
         torch.testing.assert_close(padded[row, pad:], alone[0], rtol=1e-10, atol=1e-10)
     filled = ids.clone()
     filled[1, :3] = 0

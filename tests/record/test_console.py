@@ -9,16 +9,29 @@ from align_lab.record.console import Screen, meaning_of, printable
 
 
 def row(**changes):
-    return {"eval/gold_score": 0.0, "eval/score": 0.0, "eval/vader": 0.0, "eval/win_rate": 0.5, "eval/kl": 0.0, "eval/length": 20.0,
-            "eval/entropy": 4.0, "eval/distinct_2": 0.9, "eval/gold_score_se": 0.03, **{f"eval/{k}": v for k, v in changes.items()}}
+    return {
+        "eval/gold_score": 0.0,
+        "eval/score": 0.0,
+        "eval/vader": 0.0,
+        "eval/win_rate": 0.5,
+        "eval/kl": 0.0,
+        "eval/length": 20.0,
+        "eval/entropy": 4.0,
+        "eval/distinct_2": 0.9,
+        "eval/gold_score_se": 0.03,
+        **{f"eval/{k}": v for k, v in changes.items()},
+    }
 
 
-@pytest.mark.parametrize(("final", "words"), [
-    (row(gold_score=0.5, score=0.6), "The policy learned"),
-    (row(gold_score=0.05, score=0.6), "No improvement shown"),
-    (row(gold_score=-0.5, score=0.6), "Over-optimised"),
-    (row(gold_score=-5.0, score=3.0, distinct_2=0.1), "The policy collapsed"),
-])
+@pytest.mark.parametrize(
+    ("final", "words"),
+    [
+        (row(gold_score=0.5, score=0.6), "The policy learned"),
+        (row(gold_score=0.05, score=0.6), "No improvement shown"),
+        (row(gold_score=-0.5, score=0.6), "Over-optimised"),
+        (row(gold_score=-5.0, score=3.0, distinct_2=0.1), "The policy collapsed"),
+    ],
+)
 def test_the_last_sentence_says_what_the_numbers_carry(final, words):
     assert words in meaning_of(row(), final)
 
@@ -41,7 +54,15 @@ def test_plain_lines_show_step_score_kl_and_time_left():
     screen = Screen(console=Console(file=out, width=200))
     screen.start(step=0, steps=20)
     for step in range(1, 21):
-        screen.update({"step": step, "objective/scores": 0.5, "objective/kl": 1.25, "time/step": 2.0, "time/samples_per_second": 40.0})
+        screen.update(
+            {
+                "step": step,
+                "objective/scores": 0.5,
+                "objective/kl": 1.25,
+                "time/step": 2.0,
+                "time/samples_per_second": 40.0,
+            }
+        )
     lines = out.getvalue().splitlines()
     assert len(lines) == 10
     assert "step 2/20  score 0.50  KL 1.2  40 samples/s  about 36 s left" in lines[0]

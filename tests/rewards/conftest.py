@@ -20,8 +20,12 @@ def defaults(kind: str, name: str) -> dict:
 def real():
     """Name of a stage -> the folder of its artefact."""
     model, data = defaults("model", "tiny"), stages.data_stage(defaults("data", "movie_reviews"))
-    recipes = {"data": data, "policy": stages.policy_stage(model, data), "gold": stages.gold_stage(data),
-               "reward": stages.reward_stage(defaults("reward", "human_ratings"), data, model)}
+    recipes = {
+        "data": data,
+        "policy": stages.policy_stage(model, data),
+        "gold": stages.gold_stage(data),
+        "reward": stages.reward_stage(defaults("reward", "human_ratings"), data, model),
+    }
     store = Store(cache_folder() / "artefacts")
     return lambda name: store.get(recipes[name]).path
 

@@ -113,8 +113,9 @@ def test_words_count_once_and_case_does_not_matter():
 
 def test_a_loss_that_is_not_finite_stops_it(tmp_path):
     with pytest.raises(DivergedError, match=r"set reward\.body_lr"):
-        rm.build_reward(tmp_path, HumanRatings(body_lr=1e30, words_lr=1e30), small_policy(), train=TRAIN,
-                        held_out=HELD_OUT)
+        rm.build_reward(
+            tmp_path, HumanRatings(body_lr=1e30, words_lr=1e30), small_policy(), train=TRAIN, held_out=HELD_OUT
+        )
     assert not list(tmp_path.iterdir())
 
 

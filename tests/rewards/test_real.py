@@ -15,9 +15,18 @@ from align_lab.rollout.sampler import uniforms
 from align_lab.rollout.torch_sampler import sample
 from align_lab.train.prompts import Prompts
 
-COLLAPSED = ["best " * 20, "funny " * 20, "great film " * 10, "a masterpiece, " * 7,
-             "one of the best films of the year " * 4, "wonderful wonderful beautiful " * 7,
-             "moving " * 9 + "film.", "funny, " * 12, "the best the best the " * 5, "best " * 4]
+COLLAPSED = [
+    "best " * 20,
+    "funny " * 20,
+    "great film " * 10,
+    "a masterpiece, " * 7,
+    "one of the best films of the year " * 4,
+    "wonderful wonderful beautiful " * 7,
+    "moving " * 9 + "film.",
+    "funny, " * 12,
+    "the best the best the " * 5,
+    "best " * 4,
+]
 GOOD = "A thoughtful, provocative, insistently humanizing film. "
 
 

@@ -30,9 +30,9 @@ def test_a_row_does_not_depend_on_the_batch_around_it():
     model, u = tiny(), numbers()
     whole = sample(model, PROMPTS, PAD, uniforms=u, eos=3)
     for row, pad in enumerate(PAD):
-        alone = sample(model, PROMPTS[row:row + 1, pad:], None, uniforms=u[row:row + 1], eos=3)
-        assert alone.tokens.tolist() == whole.tokens[row:row + 1].tolist()
-        torch.testing.assert_close(alone.logp, whole.logp[row:row + 1], rtol=1e-10, atol=1e-10)
+        alone = sample(model, PROMPTS[row : row + 1, pad:], None, uniforms=u[row : row + 1], eos=3)
+        assert alone.tokens.tolist() == whole.tokens[row : row + 1].tolist()
+        torch.testing.assert_close(alone.logp, whole.logp[row : row + 1], rtol=1e-10, atol=1e-10)
 
 
 def test_eos_ends_a_row_and_counts():

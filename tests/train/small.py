@@ -24,10 +24,21 @@ from align_lab.train.recipe import Budget, Train
 from align_lab.train.update import Pretrain
 from align_lab.types import Algorithm
 
-TEXTS = ["a good film", "a bad film", "good and bad", "the film is good", "bad bad bad", "the plot is a good plot", "a plot", "is it good"]
+TEXTS = [
+    "a good film",
+    "a bad film",
+    "good and bad",
+    "the film is good",
+    "bad bad bad",
+    "the plot is a good plot",
+    "a plot",
+    "is it good",
+]
 
 
-FIELDS = {"ppo_max": {"critic_init": "policy", "critic_pretrain_steps": 1}}  # what departs from an algorithm's defaults here
+FIELDS = {
+    "ppo_max": {"critic_init": "policy", "critic_pretrain_steps": 1}
+}  # what departs from an algorithm's defaults here
 TRAJECTORIES = Path(__file__).parent / "trajectories.json"
 
 
@@ -67,8 +78,15 @@ def tokenizer() -> Tokenizer:
     tok = Tokenizer(models.BPE())
     tok.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tok.decoder = decoders.ByteLevel()
-    tok.train_from_iterator(TEXTS, trainers.BpeTrainer(vocab_size=280, special_tokens=["<eos>"], show_progress=False,
-                                                       initial_alphabet=pre_tokenizers.ByteLevel.alphabet()))
+    tok.train_from_iterator(
+        TEXTS,
+        trainers.BpeTrainer(
+            vocab_size=280,
+            special_tokens=["<eos>"],
+            show_progress=False,
+            initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        ),
+    )
     return tok
 
 
@@ -85,8 +103,16 @@ def algorithm(name: str, **fields: Any) -> Algorithm:
     return registry.build("algo", {"name": name, **fields})
 
 
-def loop(algo: Algorithm, *, seed: int = 0, dtype: torch.dtype = torch.float32, world: World = World(), journal: Any = None,  # noqa: B008
-         reward: Any = None, **plan: Any) -> Loop:
+def loop(
+    algo: Algorithm,
+    *,
+    seed: int = 0,
+    dtype: torch.dtype = torch.float32,
+    world: World = World(),
+    journal: Any = None,
+    reward: Any = None,
+    **plan: Any,
+) -> Loop:
     """A loop at step 0. `plan` overrides fields of the recipe."""
     values: dict[str, Any] = {"steps": 4, "prompts_per_step": 4, "group_size": 4, "lr": 3e-3, "warmup_steps": 0, **plan}
     recipe = Train(**{**values, "budget": Budget(**values.get("budget", {}))})
@@ -96,14 +122,34 @@ def loop(algo: Algorithm, *, seed: int = 0, dtype: torch.dtype = torch.float32, 
     critic = Critic(model(seed=1, dtype=dtype)) if algo.needs.critic else None
     learner = Learner(recipe, policy, critic=critic)
     reward = reward or Likes("good")
-    rollouts = Rollouts(learner=learner, prompts=prompts, reward=reward, sampling=sampling, needs=algo.needs, seed=seed,
-                        reference=reference if algo.needs.reference else None, world=world)
+    rollouts = Rollouts(
+        learner=learner,
+        prompts=prompts,
+        reward=reward,
+        sampling=sampling,
+        needs=algo.needs,
+        seed=seed,
+        reference=reference if algo.needs.reference else None,
+        world=world,
+    )
     judges = Judges(score=Likes("good"), gold_score=Likes("goo"), vader=Likes("film"))
-    evaluate = Evaluator(prompts=prompts, judges=judges, sampling=sampling, plan=Evaluation(prompts=8), reference=lambda: reference)
+    evaluate = Evaluator(
+        prompts=prompts, judges=judges, sampling=sampling, plan=Evaluation(prompts=8), reference=lambda: reference
+    )
     source = rollouts if algo.needs.experience == "rollouts" else pairs(rollouts, seed)
     text = Pretrain(ids=torch.arange(1, 19).view(3, 6), mask=torch.ones(3, 5, dtype=torch.bool))
-    return Loop(algo=algo, learner=learner, source=source, evaluate=evaluate, journal=journal or Memory(), seed=seed,
-                evaluate_every=2, save_every=1, world=world, pretrain=(lambda step: text) if algo.needs.pretrain_batch else None)
+    return Loop(
+        algo=algo,
+        learner=learner,
+        source=source,
+        evaluate=evaluate,
+        journal=journal or Memory(),
+        seed=seed,
+        evaluate_every=2,
+        save_every=1,
+        world=world,
+        pretrain=(lambda step: text) if algo.needs.pretrain_batch else None,
+    )
 
 
 def pairs(rollouts: Rollouts, seed: int) -> Pairs:
@@ -111,7 +157,13 @@ def pairs(rollouts: Rollouts, seed: int) -> Pairs:
     learner = Learner(replace(rollouts.learner.plan, prompts_per_step=8, group_size=4), rollouts.learner.policy)
     collected = replace(rollouts, learner=learner).collect(1000)
     order = collected.experience.rollout.score.argsort(-1, descending=True)[:, [0, -1]]
-    return Pairs(experience=collected.experience.take((torch.arange(len(order))[:, None], order)), episodes=collected.episodes, tokens=collected.tokens, pairs_per_step=4, seed=seed)
+    return Pairs(
+        experience=collected.experience.take((torch.arange(len(order))[:, None], order)),
+        episodes=collected.episodes,
+        tokens=collected.tokens,
+        pairs_per_step=4,
+        seed=seed,
+    )
 
 
 def rows(it: Loop) -> list[dict[str, float]]:

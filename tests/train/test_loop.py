@@ -49,7 +49,9 @@ def test_being_asked_to_stop_saves_and_says_so():
     assert 2 in it.journal.saved
 
 
-@pytest.mark.parametrize(("budget", "steps"), [({"episodes": 32}, 2), ({"episodes": 33}, 3), ({"tokens": 130}, 2), ({"seconds": 1e-9}, 1)])
+@pytest.mark.parametrize(
+    ("budget", "steps"), [({"episodes": 32}, 2), ({"episodes": 33}, 3), ({"tokens": 130}, 2), ({"seconds": 1e-9}, 1)]
+)
 def test_a_budget_ends_the_run_and_the_end_is_evaluated_and_saved(budget, steps):
     it = loop(algorithm("rloo"), budget=budget)
     it.run()
@@ -74,7 +76,10 @@ def test_every_item_is_drawn_once_before_any_is_drawn_again():
     assert draw(3, 8, 0, seed=0).bincount(minlength=3).tolist() in ([3, 3, 2], [3, 2, 3], [2, 3, 3])
 
 
-@pytest.mark.parametrize(("totals", "message"), [([1.0], "returned 1 scores for 16 completions"), ([float("nan")] * 16, "returned nan for the completion")])
+@pytest.mark.parametrize(
+    ("totals", "message"),
+    [([1.0], "returned 1 scores for 16 completions"), ([float("nan")] * 16, "returned nan for the completion")],
+)
 def test_a_reward_that_answers_wrongly_is_named(totals, message):
     class Wrong(Likes):
         def score(self, prompts, responses):
@@ -89,3 +94,15 @@ def test_no_reference_is_held_where_nothing_needs_it():
     assert loop(algorithm("rloo", kl_coef=0.0)).source.reference is None
     assert loop(algorithm("rloo", kl_coef=0.1)).source.reference is not None
     assert loop(algorithm("rloo")).learner.critic is None
+
+
+@pytest.mark.parametrize("name", ALGOS)
+def test_completions_that_say_nothing_are_scored_and_learned_from(name):
+    """A policy that ends at once: one counted token, the end, and an empty text."""
+    it = loop(algorithm(name, **FIELDS.get(name, {})), steps=2)
+    for policy in (it.learner.policy, it.evaluate.reference()):
+        policy.embed.weight.data[0] += 20 * policy.hidden(torch.tensor([[5, 6]]))[0, -1].detach()
+    if it.algo.needs.experience == "rollouts":
+        it.run()
+        assert {row["completions/min_length"] for row in it.journal.rows[1:]} == {1.0}
+        assert any(row["completion"] == "" for row in it.journal.samples)

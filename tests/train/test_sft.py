@@ -13,8 +13,9 @@ from align_lab.models.tiny import Sft, Tiny
 from align_lab.train import sft
 from tests.data.corpus import made_up
 
-SMALL = Tiny(vocab=300, width=32, layers=1, heads=2, kv_heads=1, mlp=64, context=64,
-             sft=Sft(epochs=2.0, batch_tokens=256))
+SMALL = Tiny(
+    vocab=300, width=32, layers=1, heads=2, kv_heads=1, mlp=64, context=64, sft=Sft(epochs=2.0, batch_tokens=256)
+)
 TEXTS = [review.text for review in made_up(300)]
 
 

@@ -28,7 +28,9 @@ def trained(name, **plan):
 
 
 def weights(it):
-    return torch.cat([parameter.detach().flatten() for _, model, _ in it.learner._models() for parameter in model.parameters()])
+    return torch.cat(
+        [parameter.detach().flatten() for _, model, _ in it.learner._models() for parameter in model.parameters()]
+    )
 
 
 @pytest.mark.parametrize("name", ALGOS)
@@ -46,7 +48,14 @@ def one_of_two(rank: int, port: int, folder: str) -> None:
     torch.set_num_threads(1)
     dist.init_process_group("gloo", rank=rank, world_size=2)
     for name in ALGOS:
-        it = loop(algorithm(name, **FIELDS.get(name, {})), dtype=torch.float64, steps=3, minibatches=2, epochs=2, world=World.current())
+        it = loop(
+            algorithm(name, **FIELDS.get(name, {})),
+            dtype=torch.float64,
+            steps=3,
+            minibatches=2,
+            epochs=2,
+            world=World.current(),
+        )
         it.run()
         torch.save({"weights": weights(it), "rows": it.journal.rows}, f"{folder}/{name}-{rank}.pt")
     dist.destroy_process_group()
@@ -61,7 +70,9 @@ def test_two_processes_take_the_same_steps_as_one(tmp_path):
     for name in ALGOS:
         alone, pair = trained(name), [torch.load(tmp_path / f"{name}-{rank}.pt") for rank in (0, 1)]
         for process in pair:
-            torch.testing.assert_close(process["weights"], weights(alone), rtol=0, atol=1e-6, msg=lambda m, n=name: f"{n}: {m}")
+            torch.testing.assert_close(
+                process["weights"], weights(alone), rtol=0, atol=1e-6, msg=lambda m, n=name: f"{n}: {m}"
+            )
         for a, b in zip(alone.journal.rows, pair[0]["rows"], strict=True):
             for key in a:
                 if key not in NOISE and not key.startswith("time/"):
