@@ -24,8 +24,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except KeyboardInterrupt:
-        print("interrupted; run the same command again to continue from the last checkpoint", file=sys.stderr)
+        print(
+            "interrupted. A run goes on from its last checkpoint when the same command is given again", file=sys.stderr
+        )
         return 130
+    except OSError as error:
+        print(f"{_red('error:')} {error}", file=sys.stderr)
+        return 1
 
 
 def _dispatch(args: list[str]) -> int:

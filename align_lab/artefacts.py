@@ -105,6 +105,7 @@ class Store:
             shutil.rmtree(folder, ignore_errors=True)
 
     def _open(self, folder: Path) -> Artefact:
+        card: dict[str, Any] = {}
         try:
             card = json.loads((folder / CARD).read_text())
             damaged = [

@@ -11,7 +11,6 @@ import itertools
 import re
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import hydra
@@ -23,11 +22,11 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from align_lab import config, registry
+from align_lab.checks import problems
 from align_lab.config import RunConfig
 from align_lab.errors import ConfigError, near
 from align_lab.options import GROUPS, options
 from align_lab.paths import conf_folder, search_folders
-from align_lab.settings import RunSettings
 
 
 def compose(overrides: Sequence[str]) -> RunConfig:
@@ -36,7 +35,7 @@ def compose(overrides: Sequence[str]) -> RunConfig:
     prepare(parsed)
     found, good = check_overrides(parsed)
     cfg = config.from_hydra(_hydra_compose(good))
-    found += check_values(cfg.values)
+    found += problems(cfg.values)
     if found:
         raise ConfigError("\n".join(dict.fromkeys(found)))
     return cfg
@@ -68,6 +67,22 @@ def check_overrides(parsed: Sequence[Override]) -> tuple[list[str], list[str]]:
         found += [problem] if problem else []
         good += [] if problem else [str(override.input_line)]
     return found, good
+
+
+def sweep_of(parsed: Sequence[Override]) -> list[Override]:
+    """The overrides with those that a sweep file adds (`hydra.sweeper.params`), where the command line does not set them."""
+    if not any(o.key_or_group == "sweeps" for o in parsed):
+        return list(parsed)
+    wrong = [problem for o in parsed if is_group(o) and not o.is_sweep_override() and (problem := _group_problem(o))]
+    if wrong:
+        raise ConfigError("\n".join(wrong))
+    composed = _hydra_compose(
+        [str(o.input_line) for o in parsed if o.key_or_group == "sweeps" or str(o.key_or_group).startswith("hydra")]
+    )
+    given = {o.key_or_group for o in parsed}
+    params = OmegaConf.to_container(composed.hydra.sweeper.params or OmegaConf.create({}))
+    assert isinstance(params, dict)
+    return [*parsed, *parse([f"{key}={value}" for key, value in params.items() if key not in given])]
 
 
 def combinations(parsed: Sequence[Override]) -> Iterator[list[str]]:
@@ -104,22 +119,27 @@ def _value_problem(base: DictConfig, override: Override) -> str | None:
     if key not in known and not is_section:
         return f"{override.input_line}: there is no {key}. {_near_key(key, list(known))}"
     if override.is_delete():
-        return f"{override.input_line}: {key} cannot be removed, every component keeps all its fields. Set it to another value, e.g. {key}={known.get(key)}"
+        return (
+            f"{override.input_line}: {key} cannot be removed, every component keeps all its fields. "
+            f"Set it to another value, e.g. {key}={known.get(key)}"
+        )
+    if key in {f"{group}.name" for group in GROUPS}:
+        group = key.removesuffix(".name")
+        return f"{override.input_line}: choose the component itself: {group}={override.get_value_element_as_str()}"
     if override.is_add() and not override.is_force_add():
         return f"{override.input_line}: {key} is there already. Drop the +: {key}={override.get_value_element_as_str()}"
     if override.is_sweep_override():
         return f"{override.input_line}: several values need the flag -m (multirun)"
+    if is_section and not isinstance(override.value(), Mapping):
+        example = next(leaf for leaf in known if leaf.startswith(f"{key}."))
+        return f"{override.input_line}: {key} holds several fields. Set one of them, for example {example}={known[example]}"
     trial = copy.deepcopy(base)
     try:
         OmegaConf.update(trial, key, override.value(), force_add=False)
     except (OmegaConfBaseException, ValueError, TypeError):
-        node = OmegaConf.get_type(base, key) if is_section else type(known[key]).__name__
-        hint = (
-            base._get_node(key)
-            if "." not in key
-            else OmegaConf.select(base, key.rsplit(".", 1)[0])._get_node(key.rsplit(".", 1)[1])
-        )
-        wanted = _type_name(getattr(hint, "_metadata", None), node)
+        head, _, last = key.rpartition(".")
+        node = (OmegaConf.select(base, head) if head else base)._get_node(last)
+        wanted = _type_name(getattr(node, "_metadata", None), type(known[key]).__name__)
         return f"{override.input_line}: {key} must be {wanted} (default {known.get(key)})"
     return None
 
@@ -145,36 +165,6 @@ def _near_key(key: str, known: list[str]) -> str:
     close = difflib.get_close_matches(last, names, n=1, cutoff=0.55)
     top = ", ".join(dict.fromkeys(k.split(".")[0] for k in known))
     return f"did you mean {names[close[0]]!r}?" if close else f"allowed at the top: {top}"
-
-
-def check_values(cfg: Mapping[str, Any]) -> list[str]:
-    """Bounds of every field, then what only holds between groups."""
-    found = registry.problems(RunSettings, cfg)
-    for group in GROUPS:
-        component = registry.lookup(group, cfg[group]["name"])
-        found += registry.problems(component, cfg[group], f"{group}.")
-    return found or check_across(cfg)
-
-
-def check_across(cfg: Mapping[str, Any]) -> list[str]:
-    """What an algorithm needs of the other groups."""
-    found = []
-    needs = registry.build("algo", cfg["algo"]).needs
-    name, train = cfg["algo"]["name"], cfg["train"]
-    if needs.experience == "rollouts" and train["group_size"] < needs.min_group_size:
-        found.append(
-            f"algo={name} needs train.group_size >= {needs.min_group_size} (got {train['group_size']}): with one sample "
-            f"there is nothing to compare it with. Set train.group_size=4 or algo=reinforce_pp"
-        )
-    if train["prompts_per_step"] % train["minibatches"]:
-        found.append(
-            f"train.prompts_per_step={train['prompts_per_step']} does not split into train.minibatches="
-            f"{train['minibatches']} equal parts. Set train.minibatches to a divisor"
-        )
-    study = str(cfg["study"])
-    if not study or Path(study).name != study or study.startswith("."):
-        found.append(f"study={study!r} must be a plain folder name, for example study=my_study")
-    return found
 
 
 def parse(overrides: Sequence[str]) -> list[Override]:

@@ -92,7 +92,7 @@ def plain(config: Any) -> dict[str, Any]:
 def from_hydra(composed: DictConfig) -> RunConfig:
     """What Hydra composed, with its `hydra` node -> a RunConfig without it."""
     choices = {group: str(composed.hydra.runtime.choices[group]) for group in GROUPS}
-    values = OmegaConf.masked_copy(composed, [key for key in composed if key not in ("hydra", "sweeps")])
+    values = OmegaConf.masked_copy(composed, [str(key) for key in composed if key not in ("hydra", "sweeps")])
     return RunConfig(plain(values), choices)
 
 

@@ -7,7 +7,7 @@ import time
 import traceback
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ import torch
 from align_lab import parts, registry
 from align_lab.artefacts import Artefact, Store
 from align_lab.config import RunConfig
-from align_lab.errors import AlignLabError, ConfigError, Stopped
+from align_lab.errors import AlignLabError, ConfigError, DataError, Stopped
 from align_lab.files import is_full
 from align_lab.lease import lease
 from align_lab.models.policy import Policy
@@ -36,8 +36,7 @@ from align_lab.train.prompts import Prompts
 
 def run(cfg: RunConfig) -> int:
     """Run to the end, or continue. Returns 0; raises AlignLabError with the exit status of what went wrong."""
-    numerics = registry.build("hardware", cfg["hardware"]).numerics
-    parts.prepare(numerics)
+    torch.set_num_threads(cfg["hardware"]["numerics"]["threads"])
     record: Record = registry.build("record", cfg["record"])
     path = runs_folder() / cfg["study"] / cfg.name
     with (
@@ -71,7 +70,7 @@ def _guarded(cfg: RunConfig, folder: RunFolder, record: Record, screen: Screen, 
         _train(cfg, folder, journal, screen, stop)
     except BaseException as error:
         with suppress(OSError):  # a full disk takes no status either
-            state = "stopped" if isinstance(error, Stopped) else "failed"
+            state = "stopped" if isinstance(error, Stopped | KeyboardInterrupt) else "failed"
             folder.set_status(state, **journal.where, error=f"{type(error).__name__}: {error}")
         if is_full(error, folder.path) or is_full(error, cache_folder()):
             raise AlignLabError(
@@ -81,7 +80,8 @@ def _guarded(cfg: RunConfig, folder: RunFolder, record: Record, screen: Screen, 
         if isinstance(error, AlignLabError | KeyboardInterrupt):
             raise
         log = folder.path / "error.log"
-        log.write_text(traceback.format_exc())
+        with suppress(OSError):
+            log.write_text(traceback.format_exc())
         raise AlignLabError(f"the run failed: {type(error).__name__}: {error}. Its traceback is in {log}") from error
 
 
@@ -98,6 +98,10 @@ def _train(cfg: RunConfig, folder: RunFolder, journal: Journal, screen: Screen, 
         folder.rewind(step)
         loop.load_state_dict(state)
         loop.start_rows = [row for row in folder.samples() if row["step"] == 0]
+        if [row["step"] for row in folder.metrics()] != list(range(step + 1)) or not loop.start_rows:
+            raise DataError(
+                f"the record in {folder.path} is not whole: rows before step {step} are gone. Remove it to start again"
+            )
         if step:
             screen.notice(f"continuing after step {step}")
     write_manifest = lambda: folder.write_manifest(describe(cfg, built, loop))  # noqa: E731
@@ -206,16 +210,18 @@ class Trained:
     start: Policy
     sampling: Sampling
 
-    def complete(self, prompt: str, *, temperature: float, seed: int) -> list[tuple[str, str]]:
+    def complete(self, prompt: str, *, temperature: float | None, seed: int) -> list[tuple[str, str]]:
         """(name, completion) of the start policy and of the trained one, with the same random numbers."""
         return [
-            (name, complete(policy, prompt, replace(self.sampling, temperature=temperature), seed))
+            (name, complete(policy, prompt, self.sampling, temperature=temperature, seed=seed))
             for name, policy in (("start", self.start), ("trained", self.policy))
         ]
 
 
 def load_trained(path: Path, checkpoint: str) -> Trained:
     """The policy of a run folder at its last, its best, or a given step. Raises ConfigError for a step that was not kept."""
+    if not (path / "manifest.json").exists():
+        raise ConfigError(f"{path} has not begun to train, so there is no policy to load. Run its command again")
     described = json.loads((path / "manifest.json").read_text())
     values = read_config(path)
     registry.scan(tuple(values["plugins"]))
@@ -234,8 +240,8 @@ def load_trained(path: Path, checkpoint: str) -> Trained:
     return Trained(wanted, policy, start, registry.construct(Sampling, values["sampling"]))
 
 
-def complete(policy: Policy, prompt: str, sampling: Sampling, seed: int) -> str:
-    """One completion of one prompt."""
+def complete(policy: Policy, prompt: str, sampling: Sampling, *, temperature: float | None, seed: int) -> str:
+    """One completion of one prompt, at the run's temperature unless another one is given (0: the likeliest token)."""
     prompts = Prompts.of(policy, [prompt], sampling)
     ids, _ = prompts.batch([0])
     numbers = uniforms(seed, 0, [0], 1, sampling.max_new_tokens)
@@ -245,7 +251,7 @@ def complete(policy: Policy, prompt: str, sampling: Sampling, seed: int) -> str:
             ids,
             None,
             uniforms=numbers,
-            temperature=sampling.temperature,
+            temperature=sampling.temperature if temperature is None else temperature,
             top_p=sampling.top_p,
             eos=policy.eos,
         )

@@ -1,4 +1,4 @@
-"""Where a run computes, and in which numbers. `hardware=cpu` and `hardware=gpu` are values of one record."""
+"""Where a run computes, and in which numbers."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from align_lab.registry import checked, param, register, section
 class Numerics:
     """What changes results: two runs are only comparable when these are equal."""
 
-    device: str = param("cpu", "where tensors live", choices=("cpu", "cuda"))
+    device: str = param("cpu", "where tensors live", choices=("cpu",))
     dtype: str = param("float32", "precision of weights and activations", choices=("float32", "bfloat16", "float64"))
     threads: int = param(1, "threads of one process; one is fastest for tiny models, and repeats bit for bit", low=1)
 

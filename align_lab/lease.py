@@ -41,7 +41,8 @@ def lease(path: Path, *, on_wait: Callable[[str], None]) -> Iterator[bool]:
     finally:
         done.set()
         beat.join()
-        path.unlink(missing_ok=True)
+        if _is_mine(path):  # after a long sleep somebody else may have taken it over
+            path.unlink(missing_ok=True)
 
 
 def owner(path: Path) -> str:
@@ -52,24 +53,37 @@ def owner(path: Path) -> str:
 
 
 def stale(path: Path) -> bool:
-    """No heartbeat for a while; or the owner was a process of this machine and is gone."""
+    """The owner was a process of this machine and is gone; or it cannot be asked, and there was no heartbeat for a while."""
     try:
-        if time.time() - path.stat().st_mtime > STALE_SECONDS:
-            return True
         card = json.loads(path.read_text())
-        if card["host"] == socket.gethostname():
+        if card["where"] == _where():
             os.kill(card["pid"], 0)
+            return False
+        return time.time() - path.stat().st_mtime > STALE_SECONDS
     except ProcessLookupError:
         return True
     except (OSError, ValueError, KeyError):
         return False
+
+
+def _where() -> str:
+    """This machine, and the process numbers that count in it: a container has its own."""
+    with suppress(OSError):
+        return f"{socket.gethostname()} {os.readlink('/proc/self/ns/pid')}"
+    return socket.gethostname()
+
+
+def _is_mine(path: Path) -> bool:
+    with suppress(OSError, ValueError, KeyError):
+        card = json.loads(path.read_text())
+        return card["pid"] == os.getpid() and card["where"] == _where()
     return False
 
 
 def _take(path: Path) -> bool:
     """Create the file with its content in one step: nobody ever reads half a card."""
     card = path.with_name(f"{path.name}.{uuid.uuid4().hex[:8]}")
-    card.write_text(json.dumps({"host": socket.gethostname(), "pid": os.getpid()}))
+    card.write_text(json.dumps({"host": socket.gethostname(), "pid": os.getpid(), "where": _where()}))
     try:
         os.link(card, path)
     except FileExistsError:

@@ -10,7 +10,6 @@ from align_lab import registry
 from align_lab.artefacts import Artefact
 from align_lab.config import RunConfig
 from align_lab.errors import ConfigError
-from align_lab.hardware import Numerics
 from align_lab.models.policy import DTYPES, Policy
 from align_lab.registry import construct
 from align_lab.rewards.base import Reward
@@ -26,15 +25,6 @@ from align_lab.train.prompts import Prompts
 from align_lab.train.recipe import Train
 from align_lab.train.update import Pretrain
 from align_lab.types import Algorithm
-
-
-def prepare(numerics: Numerics) -> None:
-    """Threads of this process. Raises ConfigError for a device that is not there."""
-    torch.set_num_threads(numerics.threads)
-    if numerics.device == "cuda" and not torch.cuda.is_available():
-        raise ConfigError(
-            "hardware.numerics.device=cuda needs a GPU that torch sees, and there is none: use hardware=cpu"
-        )
 
 
 def assemble(

@@ -63,7 +63,9 @@ def export(args: Sequence[str]) -> int:
 def chat(args: Sequence[str]) -> int:
     """Complete prompts from the terminal (or standard input), beside the policy that the run started from."""
     parser = _parser("chat", "Complete your own prompts with a run's policy, beside the policy it started from.")
-    parser.add_argument("--temperature", type=float, default=1.0)
+    parser.add_argument(
+        "--temperature", type=float, default=None, help="as in the run, unless given; 0 takes the likeliest token"
+    )
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args(args)
     trained = _trained(options.run, options.checkpoint)

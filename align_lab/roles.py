@@ -12,6 +12,7 @@ ROLES: tuple[tuple[str, Role], ...] = (  # the first prefix that fits decides
     ("record", "none"),
     ("hardware.placement", "none"),
     ("algo", "recipe"),
+    ("preferences", "recipe"),  # only arms without samples of their own use it, and they pay for it
     ("train.steps", "budget"),
     ("train.budget", "budget"),
     ("train.micro_batch", "none"),  # memory only

@@ -26,8 +26,8 @@ class StopRequest:
     def handle(self, number: int, frame: FrameType | None) -> None:
         if self.asked and number == signal.SIGINT:
             raise KeyboardInterrupt  # a second Ctrl-C does not wait for the step
-        self.asked = True
-        if not self.patient:
+        first, self.asked = not self.asked, True
+        if first and not self.patient:  # a second signal must not interrupt the cleaning up after the first
             raise Stopped("stopped before training began; nothing is lost. Run the same command again to continue")
 
 

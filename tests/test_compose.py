@@ -28,6 +28,16 @@ WRONG = [  # overrides, what the message must hold
     (["seed 3"], ["not understood"]),
     (["sampling.top_p=.nan"], ["sampling.top_p must be"]),
     (["sweeps=five_algorithmz"], ["sweeps=five_algorithmz is not known"]),
+    (["algo.name=ppo"], ["choose the component itself: algo=ppo"]),
+    (["train.budget=5"], ["train.budget holds several fields", "train.budget.episodes"]),
+    (["sampling=null"], ["sampling holds several fields"]),
+    (["hardware.numerics=null"], ["hardware.numerics holds several fields"]),
+    (["sampling.max_new_tokens=500"], ["leaves no room for a prompt in model.context=96"]),
+    (["evaluation.prompts=5000"], ["more than data.evaluation=1000"]),
+    (["algo=ppo_max", "reward=vader"], ["algo.critic_init=policy"]),
+    (["algo=dpo", "train.group_size=1", "train.prompts_per_step=1"], ["must be even"]),
+    (["train.micro_batch=2"], ["smaller than a group"]),
+    (["hardware=gpu"], ["hardware=gpu is not known", "cpu"]),
     (["plugins=[no_such_module]"], ["no module named 'no_such_module'"]),
 ]
 
@@ -46,10 +56,27 @@ def test_a_wrong_command_is_named_with_what_to_type(overrides, parts):
 
 def test_everything_that_is_wrong_is_named_at_once():
     with pytest.raises(ConfigError) as error:
-        compose(["algo=reinforce_p", "train.stps=3", "++seed_=1", "sampling.temperature=0", "train.lr=x"])
+        compose(
+            [
+                "algo=rloo",
+                "train.group_size=1",
+                "model=tinny",
+                "train.stps=3",
+                "++seed_=1",
+                "sampling.temperature=0",
+                "train.lr=x",
+            ]
+        )
     lines = str(error.value).splitlines()
-    assert len(lines) == 5
-    for part in ("reinforce_p", "train.stps", "seed_", "sampling.temperature must be > 0", "train.lr must be"):
+    assert len(lines) == 6
+    for part in (
+        "tinny",
+        "train.stps",
+        "seed_",
+        "sampling.temperature must be > 0",
+        "train.lr must be",
+        "train.group_size >= 2",
+    ):
         assert any(part in line for line in lines), part
 
 

@@ -23,6 +23,7 @@ TORCH_FREE = [
     "artefacts",
     "config",
     "compose",
+    "checks",
     "commands",
     "cards",
     "stages",

@@ -131,10 +131,10 @@ def test_every_other_yaml_takes_steps_too(place, group, option):
     assert done.returncode == 0, done.stderr + done.stdout
 
 
-def interrupted(place, study, number, algo="rloo", after=3):
+def interrupted(place, study, number, algo="rloo", after=3, flags=()):
     """Start a run, send the signal once it has logged step `after`, return its exit status."""
     process = subprocess.Popen(
-        command(f"algo={algo}", f"study={study}", "train.steps=6"),
+        command(*flags, f"algo={algo}", f"study={study}", "train.steps=6"),
         cwd=place,
         env=environment(place),
         stdout=subprocess.PIPE,
@@ -164,6 +164,16 @@ def test_a_signal_saves_and_the_same_command_continues_bit_for_bit(place, whole,
     assert done.returncode == 0 and "continuing after step" in done.stdout
     assert rows(path) == rows(whole[0])
     assert (path / "samples.jsonl").read_bytes() == (whole[0] / "samples.jsonl").read_bytes()
+
+
+def test_a_signal_stops_a_whole_multirun(place):
+    status, said = interrupted(place, "many", signal.SIGTERM, algo="rloo,reinforce", flags=["-m"])
+    assert status == 75, said
+    assert [path.name[:5] for path in (place / "runs" / "many").iterdir()] == ["rloo-"]
+    done = run(place, args=[*command("-m", "algo=rloo,reinforce", "study=many", "train.steps=6")])
+    assert done.returncode == 0, done.stderr
+    states = [json.loads(file.read_text())["state"] for file in (place / "runs" / "many").glob("*/status.json")]
+    assert states == ["done", "done"]
 
 
 @pytest.mark.parametrize("algo", ["rloo", "ppo_max", "dpo"])
@@ -214,9 +224,9 @@ def test_a_folder_that_holds_another_config_is_refused(place, whole):
     path, _ = whole
     copy = place / "runs" / "edited" / path.name
     copy.mkdir(parents=True)
-    (copy / "config.yaml").write_text((path / "config.yaml").read_text().replace("lr: 0.0005", "lr: 0.0001"))
+    (copy / "config.yaml").write_text((path / "config.yaml").read_text().replace("  lr: 0.00015", "  lr: 0.0001"))
     done = run(place, "algo=rloo", "study=edited", "train.steps=6")
-    assert done.returncode == 2 and "train.lr is 0.0001 there and 0.0005 here" in done.stderr
+    assert done.returncode == 2 and "train.lr is 0.0001 there and 0.00015 here" in done.stderr
 
 
 def test_prompts_that_do_not_fit_the_context_are_named(place):
@@ -261,7 +271,7 @@ def test_compare_prints_every_seed_and_refuses_what_is_not_fair(place, whole):
     assert run(place, "algo=rloo", "study=fair", "seed=2", "sampling.temperature=0.9").returncode == 0
     refused = run(place, args=compare)
     assert refused.returncode == 3
-    assert "sampling.temperature: 1.0 in" in refused.stderr and "0.9 in rloo-tiny-s2-" in refused.stderr
+    assert "sampling.temperature: 0.7 in" in refused.stderr and "0.9 in rloo-tiny-s2-" in refused.stderr
 
 
 def test_an_exported_policy_loads_in_transformers_with_the_same_logits(place, whole, tmp_path):
@@ -287,6 +297,29 @@ def test_an_exported_policy_loads_in_transformers_with_the_same_logits(place, wh
         )
     state = torch.load(path / "checkpoints" / "step-000006" / "state.pt", weights_only=True)
     assert torch.equal(state["learner"]["policy"]["model"]["norm.weight"], ours.model.norm.weight)
+
+
+def test_a_reward_that_is_no_number_is_named_and_the_run_fails(place, tmp_path):
+    """From a plug-in, through the command line."""
+    (tmp_path / "broken.py").write_text("""
+from dataclasses import dataclass
+from align_lab.registry import register
+from align_lab.rewards.base import Score
+
+@register("reward", "broken")
+@dataclass(frozen=True, kw_only=True)
+class Broken:
+    def load(self, folder):
+        return self
+
+    def score(self, prompts, responses):
+        return Score(total=[float("nan")] * len(responses))
+""")
+    fields = [part for part in command("reward=broken", "plugins=[broken]", "algo=rloo", "study=broken") if not part.startswith("reward.")]
+    done = run(place, args=fields, PYTHONPATH=str(tmp_path))
+    assert done.returncode == 1
+    assert "the reward returned nan for the completion" in done.stderr and "Traceback" not in done.stderr
+    assert json.loads((folder_of(place, "broken") / "status.json").read_text())["state"] == "failed"
 
 
 def test_chat_answers_with_the_start_policy_beside_the_trained_one(place, whole):

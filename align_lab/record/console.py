@@ -122,6 +122,11 @@ def meaning_of(start: Mapping[str, float], final: Mapping[str, float]) -> str:
         )
     if gain > 2 * error:
         return f"The policy learned: the gold score rose by {gain:.2f}, more than two standard errors over prompts ({2 * error:.2f})."
-    if gain < -2 * error and proxy > 0:
+    if gain < -2 * error and proxy <= 0:
+        return (
+            f"The policy got worse: the gold score fell by {-gain:.2f}, more than two standard errors over prompts "
+            f"({2 * error:.2f}). Try a lower train.lr."
+        )
+    if gain < -2 * error:
         return f"Over-optimised: the proxy score rose by {proxy:.2f} while the gold score fell by {-gain:.2f}. Keep an earlier checkpoint."
     return f"No improvement shown: the gold score moved by {gain:+.2f}, within two standard errors over prompts ({2 * error:.2f})."

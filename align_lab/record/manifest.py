@@ -37,6 +37,7 @@ def code() -> dict[str, Any]:
         ).stdout
 
     try:
+        git("ls-files", "--error-unmatch", "__init__.py")  # installed inside somebody else's checkout is not our code
         commit, diff = git("rev-parse", "HEAD").strip(), git("diff", "HEAD", "--", ".")
     except (OSError, subprocess.SubprocessError):
         return {"commit": None, "dirty_diff": None}
