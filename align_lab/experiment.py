@@ -31,6 +31,7 @@ from align_lab.settings import Sampling
 from align_lab.signals import StopRequest, stop_requests
 from align_lab.stages import Stages, stages
 from align_lab.train.checkpoint import Checkpoints
+from align_lab.train.loop import Loop
 from align_lab.train.prompts import Prompts
 
 
@@ -42,10 +43,8 @@ def run(cfg: RunConfig) -> int:
     with (
         Screen(live=record.progress) as screen,
         stop_requests() as stop,
-        lease(path.with_name(f".{path.name}.lease"), on_wait=_busy(path)) as mine,
+        lease(path.with_name(f".{path.name}.lease"), on_wait=_busy(path)),
     ):
-        if not mine:
-            raise ConfigError(f"another process was running {path}. Run the same command again")
         folder = RunFolder.create(path, cfg.values)
         screen.notice(f"{cfg.choices['algo']} on {cfg.choices['model']}, seed {cfg['seed']}: {path}")
         if folder.status()["state"] == "done":
@@ -90,38 +89,43 @@ def _train(cfg: RunConfig, folder: RunFolder, journal: Journal, screen: Screen, 
     needed = stages(cfg)
     built = build(needed, screen)
     loop = parts.assemble(cfg, built, journal=journal, should_stop=lambda: stop.asked)
-    found = journal.checkpoints.latest(screen.notice)
-    if found is None:
-        folder.forget()
-    else:
-        step, state = found
-        folder.rewind(step)
-        loop.load_state_dict(state)
-        loop.start_rows = [row for row in folder.samples() if row["step"] == 0]
-        if [row["step"] for row in folder.metrics()] != list(range(step + 1)) or not loop.start_rows:
-            raise DataError(
-                f"the record in {folder.path} is not whole: rows before step {step} are gone. Remove it to start again"
-            )
-        if step:
-            screen.notice(f"continuing after step {step}")
-    write_manifest = lambda: folder.write_manifest(describe(cfg, built, loop))  # noqa: E731
-    write_manifest()
+    _restore(loop, folder, journal, screen)
+    folder.write_manifest(describe(cfg, built, loop, journal.checkpoints.best()))
     stop.patient = True
     if stop.asked:
         raise Stopped("stopped before training began. Run the same command again to continue")
     screen.start(step=loop.progress.step, steps=cfg["train"]["steps"])
     journal.phase("training")
     loop.run()
-    screen.__exit__(None, None, None)
-    write_manifest()
+    screen.stop()
+    folder.write_manifest(describe(cfg, built, loop, journal.checkpoints.best()))
     folder.finish()
     folder.set_status("done", **journal.where)
+
+
+def _restore(loop: Loop, folder: RunFolder, journal: Journal, screen: Screen) -> None:
+    """Bring loop and record to the newest checkpoint that is whole; without one the run begins anew."""
+    found = journal.checkpoints.latest(screen.notice)
+    if found is None:
+        folder.forget()
+        return
+    step, state = found
+    folder.rewind(step)
+    loop.load_state_dict(state)
+    loop.start_rows = [row for row in folder.samples() if row["step"] == 0]
+    if [row["step"] for row in folder.metrics()] != list(range(step + 1)) or not loop.start_rows:
+        raise DataError(
+            f"the record in {folder.path} is not whole: rows before step {step} are gone. Remove it to start again"
+        )
+    if step:
+        screen.notice(f"continuing after step {step}")
 
 
 def build(needed: Stages, screen: Screen) -> dict[str, Artefact]:
     """Every stage's artefact, built where it is missing."""
     store = Store(cache_folder() / "artefacts", notice=screen.notice)
-    return {name: store.get(recipe) for name, recipe in needed.named().items()}
+    with screen.working("preparing data, start policy and reward; the first time takes a few minutes"):
+        return {name: store.get(recipe) for name, recipe in needed.named().items()}
 
 
 class Journal:
@@ -146,17 +150,17 @@ class Journal:
         self.folder.log_samples(rows)
 
     def save(self, step: int, state: dict[str, Any], *, best: float | None = None) -> None:
+        self.checkpoints.save(step, state, keep=self.record.keep_checkpoints)
         if best is not None:
             self.checkpoints.mark_best(step, best)
-        self.checkpoints.save(step, state, keep=self.record.keep_checkpoints)
 
 
-def describe(cfg: RunConfig, built: Mapping[str, Artefact], loop: Any) -> dict[str, Any]:
+def describe(cfg: RunConfig, built: Mapping[str, Artefact], loop: Loop, best_step: int | None) -> dict[str, Any]:
     """The manifest: everything that a comparison, or a reader in a year, needs to know."""
     from align_lab import config
 
     now = loop.progress
-    hashes = {f"{name}": artefact.content for name, artefact in built.items() if name != "pairs"}
+    hashes = {name: artefact.content for name, artefact in built.items() if name != "pairs"}
     hashes |= {
         "evaluation_prompts": manifest.texts_hash(loop.evaluate.prompts.texts[: loop.evaluate.plan.prompts]),
         "source": manifest.source_hash(),
@@ -180,7 +184,7 @@ def describe(cfg: RunConfig, built: Mapping[str, Artefact], loop: Any) -> dict[s
             "flops": now.flops,
             "peak_memory_gib": manifest.peak_memory(),
         },
-        "best_step": loop.journal.checkpoints.best(),
+        "best_step": best_step,
         "written": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
     }
 

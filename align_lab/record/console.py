@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from types import TracebackType
 from typing import Any
 
@@ -34,7 +34,6 @@ class Screen(AbstractContextManager["Screen"]):
         self.console = console or Console(highlight=False, soft_wrap=True)
         self.live = live and self.console.is_terminal
         self._progress: Progress | None = None
-        self._printed = time.monotonic()
 
     def notice(self, text: str) -> None:
         self.console.print(f"[dim]{time.strftime('%H:%M:%S')}[/] {escape(text)}")
@@ -64,12 +63,20 @@ class Screen(AbstractContextManager["Screen"]):
             left = (self.steps - step) * row.get("time/step", 0.0)
             self.notice(f"step {step}/{self.steps}  {now}" + (f"  about {left:.0f} s left" if left else ""))
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def working(self, text: str) -> AbstractContextManager[object]:
+        """A spinner while something takes its time; nothing without a terminal."""
+        return self.console.status(text) if self.live else nullcontext()
+
+    def stop(self) -> None:
+        """End the live display."""
         if self._progress is not None:
             self._progress.stop()
             self._progress = None
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
 
     def result(self, start: Mapping[str, float], final: Mapping[str, float]) -> None:
         """The last table: start against end, with what it means."""
