@@ -192,11 +192,13 @@ def describe(cfg: RunConfig, built: Mapping[str, Artefact], loop: Loop, best_ste
 def _conclude(folder: RunFolder, record: Record, screen: Screen) -> None:
     """Start against end, three completions before and after, and what to type next."""
     rows = [row for row in folder.metrics() if "eval/gold_score" in row]
+    if not rows:
+        raise DataError(f"{folder.path}/metrics.jsonl holds no evaluation any more. Remove the folder to run again")
     screen.result(rows[0], rows[-1])
     samples = folder.samples()
     before = [row for row in samples if row["step"] == rows[0]["step"]][: record.samples]
     after = [row for row in samples if row["step"] == rows[-1]["step"]][: record.samples]
-    screen.samples(before, after)
+    screen.samples(before[: len(after)], after[: len(before)])
     study = folder.path.parent
     screen.console.print(f"\nEverything about this run: {folder.path}")
     screen.console.print(

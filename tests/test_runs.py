@@ -315,7 +315,11 @@ class Broken:
     def score(self, prompts, responses):
         return Score(total=[float("nan")] * len(responses))
 """)
-    fields = [part for part in command("reward=broken", "plugins=[broken]", "algo=rloo", "study=broken") if not part.startswith("reward.")]
+    fields = [
+        part
+        for part in command("reward=broken", "plugins=[broken]", "algo=rloo", "study=broken")
+        if not part.startswith("reward.")
+    ]
     done = run(place, args=fields, PYTHONPATH=str(tmp_path))
     assert done.returncode == 1
     assert "the reward returned nan for the completion" in done.stderr and "Traceback" not in done.stderr

@@ -65,6 +65,8 @@ def read_run(path: Path) -> Run | Unfinished:
             )
         manifest = json.loads((path / "manifest.json").read_text())
         rows = read_lines(path / "metrics.jsonl")
+        if not rows or "eval/gold_score" not in rows[-1]:
+            return Unfinished(path.name, "its last row holds no evaluation: metrics.jsonl was cut short")
         return Run(
             name=path.name,
             algo=manifest["choices"]["algo"],
