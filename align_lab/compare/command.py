@@ -135,6 +135,7 @@ def _values(runs: Sequence[Run], metric: str) -> list[float]:
 
 
 def _text(interval: Interval, digits: int) -> str:
+    """Mean ± half-width, which is half as wide as an interval in brackets; the mean alone for one seed."""
     if math.isnan(interval.low):
         return f"{interval.mean:.{digits}f}"
-    return f"{interval.mean:.{digits}f} [{interval.low:.{digits}f}, {interval.high:.{digits}f}]"
+    return f"{interval.mean:.{digits}f} ± {interval.high - interval.mean:.{digits}f}"

@@ -111,7 +111,8 @@ def describe(row: Mapping[str, float]) -> str:
         ("score {:.2f}", "objective/scores"),
         ("KL {:.1f}", "objective/kl"),
         ("margin {:.2f}", "rewards/margins"),
-        ("held-out {:.2f}", "eval/score"),
+        ("held-out score {:.2f}", "eval/score"),
+        ("held-out KL {:.1f}", "eval/kl"),
         ("{:.0f} samples/s", "time/samples_per_second"),
     ]
     return "  ".join(text.format(row[key]) for text, key in parts if key in row)

@@ -242,6 +242,6 @@ def bags(texts: Sequence[str], idf: np.ndarray) -> sparse.csr_matrix:
     rows = _presence(texts) @ sparse.diags_array(idf)
     halves = []
     for part in (rows[:, :SIZE], rows[:, SIZE:]):
-        norm = np.sqrt(np.asarray(part.multiply(part).sum(1)).ravel())
+        norm = np.sqrt(np.asarray(part.power(2).sum(1)).ravel())
         halves.append(sparse.diags_array(1 / np.maximum(norm, 1e-9)) @ part)
     return sparse.hstack(halves, format="csr")

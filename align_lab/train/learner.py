@@ -65,7 +65,7 @@ class Learner:
 
         Raises DivergedError before any weight is touched when a norm is not finite.
         """
-        world.sum_(p.grad for p in self._parameters())
+        world.sum_(p.grad for p in self._parameters() if p.grad is not None)
         norms = {
             name: nn.utils.clip_grad_norm_(model.parameters(), self.plan.max_grad_norm)
             for name, model, _ in self._models()

@@ -191,14 +191,9 @@ def count(model: torch.nn.Module | None) -> int:
 
 
 def describe(collected: Collected, advantage: Advantage) -> dict[str, float]:
-    """What can be said of a step's experience whatever the algorithm; of pairs, not the scores that labelled them long ago."""
+    """What can be said of a step's experience whatever the algorithm; of pairs, not how they scored long ago."""
     rollout = collected.experience.rollout
     lengths = rollout.mask.sum(-1).to(rollout.logp_old)
-    fresh = (
-        {}
-        if collected.ended is None
-        else {"objective/scores": rollout.score.mean(), "val/num_eos_tokens": collected.ended}
-    )
     row = {
         "objective/entropy": -(rollout.logp_old * rollout.mask).sum(-1).mean(),
         "completions/mean_length": lengths.mean(),
@@ -206,6 +201,8 @@ def describe(collected: Collected, advantage: Advantage) -> dict[str, float]:
         "completions/max_length": lengths.max(),
         **advantage.metrics,
     }
-    if rollout.logp_ref is not None:
-        row["objective/kl"] = ((rollout.logp_old - rollout.logp_ref) * rollout.mask).sum(-1).mean()
-    return {name: float(value) for name, value in (fresh | row).items()}
+    if collected.ended is not None:
+        row |= {"objective/scores": rollout.score.mean(), "val/num_eos_tokens": collected.ended}
+        if rollout.logp_ref is not None:
+            row["objective/kl"] = ((rollout.logp_old - rollout.logp_ref) * rollout.mask).sum(-1).mean()
+    return {name: float(value) for name, value in row.items()}

@@ -6,6 +6,7 @@ import dataclasses
 import math
 from collections import defaultdict
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -29,7 +30,7 @@ class Experience:
     def take(self, rows: Tensor | tuple[Tensor, ...]) -> Experience:
         """These groups, or with a pair of indices these samples of them."""
         fields = {f.name: getattr(self.rollout, f.name) for f in dataclasses.fields(self.rollout)}
-        picked = {name: None if value is None else value[rows] for name, value in fields.items()}
+        picked: dict[str, Any] = {name: None if value is None else value[rows] for name, value in fields.items()}
         return Experience(ids=self.ids[rows], pad=self.pad[rows], rollout=Rollout(**picked))
 
     def seen_tokens(self) -> int:
