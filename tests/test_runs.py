@@ -169,11 +169,12 @@ def test_a_signal_saves_and_the_same_command_continues_bit_for_bit(place, whole,
 def test_a_signal_stops_a_whole_multirun(place):
     status, said = interrupted(place, "many", signal.SIGTERM, algo="rloo,reinforce", flags=["-m"])
     assert status == 75, said
-    assert [path.name[:5] for path in (place / "runs" / "many").iterdir()] == ["rloo-"]
+    assert [path.name[:5] for path in (place / "runs" / "many").glob("[!.]*")] == ["rloo-"]
     done = run(place, args=[*command("-m", "algo=rloo,reinforce", "study=many", "train.steps=6")])
     assert done.returncode == 0, done.stderr
     states = [json.loads(file.read_text())["state"] for file in (place / "runs" / "many").glob("*/status.json")]
     assert states == ["done", "done"]
+    assert not (place / "multirun.yaml").exists() and not (place / "multirun").exists() and not (place / "outputs").exists()
 
 
 @pytest.mark.parametrize("algo", ["rloo", "ppo_max", "dpo"])
