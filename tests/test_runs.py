@@ -174,7 +174,11 @@ def test_a_signal_stops_a_whole_multirun(place):
     assert done.returncode == 0, done.stderr
     states = [json.loads(file.read_text())["state"] for file in (place / "runs" / "many").glob("*/status.json")]
     assert states == ["done", "done"]
-    assert not (place / "multirun.yaml").exists() and not (place / "multirun").exists() and not (place / "outputs").exists()
+    assert (
+        not (place / "multirun.yaml").exists()
+        and not (place / "multirun").exists()
+        and not (place / "outputs").exists()
+    )
 
 
 @pytest.mark.parametrize("algo", ["rloo", "ppo_max", "dpo"])

@@ -33,7 +33,12 @@ GOOD = "A thoughtful, provocative, insistently humanizing film. "
 @pytest.fixture(scope="session")
 def gold(real):
     judge = load_gold(real("gold"))
-    return lambda texts: np.array(judge.score([""] * len(texts), list(texts)).total)
+
+    def scores(texts):
+        texts = list(texts)
+        return np.array(judge.score([""] * len(texts), texts).total)
+
+    return scores
 
 
 @pytest.fixture(scope="session")
@@ -89,7 +94,7 @@ def test_a_policy_that_collapses_scores_below_the_start_policy(real, reviews, go
     samples = sample(policy.model, ids, pad, uniforms=numbers, temperature=0.7, eos=policy.eos)
     texts = prompts.completions(samples)
     assert 0.5 < samples.ended.float().mean() < 1
-    start = gold(prompt + text for prompt, text in zip(prompts.texts, texts, strict=True))
+    start = gold([prompt + text for prompt, text in zip(prompts.texts, texts, strict=True)])
     for collapsed in COLLAPSED[:6]:
         assert gold(f"{prompt} {collapsed}" for prompt in prompts.texts).max() < np.median(start)
     proxy = HumanRatings().load(real("reward")).score(list(prompts.texts), texts).total
