@@ -2,10 +2,12 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -329,6 +331,29 @@ class Broken:
     assert done.returncode == 1
     assert "the reward returned nan for the completion" in done.stderr and "Traceback" not in done.stderr
     assert json.loads((folder_of(place, "broken") / "status.json").read_text())["state"] == "failed"
+
+
+def test_one_file_and_one_yaml_add_an_algorithm(place, tmp_path):
+    """In a copy of the package: no list is edited, and the new algorithm trains, is compared and has a card."""
+    root = Path(__file__).parents[1]
+    for part in ("align_lab", "conf", "sweeps"):
+        shutil.copytree(root / part, tmp_path / part, ignore=shutil.ignore_patterns("__pycache__"))
+    source = (tmp_path / "align_lab" / "algos" / "rloo.py").read_text()
+    (tmp_path / "align_lab" / "algos" / "twice.py").write_text(
+        source.replace('"rloo"', '"twice"')
+        .replace("class RLOO", "class Twice")
+        .replace("A = R - eq.leave_one_out(R)", "A = 2 * (R - eq.leave_one_out(R))")
+    )
+    yaml = (tmp_path / "conf" / "algo" / "rloo.yaml").read_text()
+    (tmp_path / "conf" / "algo" / "twice.yaml").write_text(yaml.replace("/rloo@", "/twice@"))
+    code = "import sys; sys.path.insert(0, sys.argv.pop(1)); from align_lab.__main__ import main; sys.exit(main())"
+    start = [sys.executable, "-c", code, str(tmp_path)]
+    for algo in ("rloo", "twice"):
+        done = run(place, args=[*start, *SMALL, f"algo={algo}", "study=added"])
+        assert done.returncode == 0, done.stderr
+    done = run(place, args=[*start, "compare", "added"])
+    assert done.returncode == 0 and "twice" in done.stdout, done.stderr
+    assert "Needs" in run(place, args=[*start, "show", "algo=twice"]).stdout
 
 
 def test_chat_answers_with_the_start_policy_beside_the_trained_one(place, whole):
