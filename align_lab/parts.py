@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-import torch
-
 from align_lab import registry
 from align_lab.artefacts import Artefact
 from align_lab.config import RunConfig
 from align_lab.errors import ConfigError
 from align_lab.models.policy import DTYPES, Policy
+from align_lab.models.tokenizer import encode
 from align_lab.registry import construct
 from align_lab.rewards.base import Reward
 from align_lab.rewards.gold import load_gold
@@ -23,6 +22,7 @@ from align_lab.train.loop import Journal, Loop
 from align_lab.train.preferences import load_pairs
 from align_lab.train.prompts import Prompts
 from align_lab.train.recipe import Train
+from align_lab.train.sft import collate
 from align_lab.train.update import Pretrain
 from align_lab.types import Algorithm
 
@@ -43,30 +43,18 @@ def assemble(
     reviews = registry.build("data", cfg["data"]).load(built["data"].path)
     reward: Reward = registry.build("reward", cfg["reward"]).load(built["reward"].path if "reward" in built else None)
     learner = Learner(plan, policy.model, critic=_critic(algo, start, reward), temperature=sampling.temperature)
-    held_out = Prompts.of(policy, reviews.evaluation_prompts(), sampling)
+    training, held_out = (
+        Prompts.of(policy, texts, sampling) for texts in (reviews.training_prompts(), reviews.evaluation_prompts())
+    )
     if evaluation.prompts > len(held_out):
         raise ConfigError(
             f"evaluation.prompts={evaluation.prompts}, but the data holds {len(held_out)} held-out prompts: set it to that or less"
-        )
-    if algo.needs.experience == "pairs":
-        source: Source = load_pairs(
-            built["pairs"].path, pairs_per_step=plan.prompts_per_step * plan.group_size // 2, seed=cfg["seed"]
-        )
-    else:
-        source = Rollouts(
-            learner=learner,
-            prompts=Prompts.of(policy, reviews.training_prompts(), sampling),
-            reward=reward,
-            sampling=sampling,
-            needs=algo.needs,
-            seed=cfg["seed"],
-            reference=start().model if algo.needs.reference else None,
         )
     judges = Judges(score=reward, gold_score=load_gold(built["gold"].path), vader=Vader())
     return Loop(
         algo=algo,
         learner=learner,
-        source=source,
+        source=_source(cfg, built, learner, algo, prompts=training, reward=reward, sampling=sampling, start=start),
         journal=journal,
         seed=cfg["seed"],
         should_stop=should_stop,
@@ -81,6 +69,33 @@ def assemble(
     )
 
 
+def _source(
+    cfg: RunConfig,
+    built: Mapping[str, Artefact],
+    learner: Learner,
+    algo: Algorithm,
+    *,
+    prompts: Prompts,
+    reward: Reward,
+    sampling: Sampling,
+    start: Callable[[], Policy],
+) -> Source:
+    """Preference pairs or fresh rollouts, as the algorithm declares; as many sequences a step from either."""
+    plan = learner.plan
+    if algo.needs.experience == "pairs":
+        each_step = plan.prompts_per_step * plan.group_size // 2
+        return load_pairs(built["pairs"].path, pairs_per_step=each_step, seed=cfg["seed"])
+    return Rollouts(
+        learner=learner,
+        prompts=prompts,
+        reward=reward,
+        sampling=sampling,
+        needs=algo.needs,
+        seed=cfg["seed"],
+        reference=start().model if algo.needs.reference else None,
+    )
+
+
 def _critic(algo: Algorithm, start: Callable[[], Policy], reward: Reward) -> Critic | None:
     """A critic of its own, from the weights that the algorithm asks for."""
     wanted = algo.needs.critic
@@ -89,10 +104,8 @@ def _critic(algo: Algorithm, start: Callable[[], Policy], reward: Reward) -> Cri
     backbone = start().model
     if wanted.init == "policy":
         return Critic(backbone)
-    body, head = (
-        getattr(getattr(reward, "model", None), "body", None),
-        getattr(getattr(reward, "model", None), "head", None),
-    )
+    model = getattr(reward, "model", None)
+    body, head = getattr(model, "body", None), getattr(model, "head", None)
     if body is None or head is None or body.config != backbone.config:
         raise ConfigError(
             "the critic is to start from the reward model, but this reward is no language model with the policy's tokens and shape. "
@@ -107,15 +120,7 @@ def human_text(policy: Policy, texts: list[str], rows: int, seed: int) -> Callab
 
     def batch(step: int) -> Pretrain:
         picked = [texts[i] for i in draw(len(texts), rows, step, seed).tolist()]
-        ids = [
-            [*encoding.ids, policy.eos][: policy.model.config.context]
-            for encoding in policy.tokenizer.encode_batch(picked)
-        ]
-        width = max(map(len, ids))
-        sizes = torch.tensor([len(row) for row in ids])
-        return Pretrain(
-            ids=torch.tensor([row + [policy.eos] * (width - len(row)) for row in ids]),
-            mask=torch.arange(1, width) < sizes[:, None],
-        )
+        ids, mask = collate(encode(policy.tokenizer, picked, longest=policy.model.config.context))
+        return Pretrain(ids=ids, mask=mask[:, 1:])
 
     return batch
