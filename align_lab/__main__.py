@@ -47,9 +47,15 @@ def _dispatch(args: list[str]) -> int:
 
 
 def _run(overrides: list[str]) -> int:
-    from align_lab import compose
+    """One run: in this process on this machine, as a job where its hardware says so."""
+    from align_lab import study
 
-    cfg = compose.compose(overrides)
+    asked = study.read(overrides, multirun=False)
+    (cfg,) = asked.runs
+    if cfg["hardware"]["placement"]["executor"] == "slurm" or asked.settings.dry_run:
+        from align_lab.dispatch import launch
+
+        return launch.launch(asked)
     from align_lab import experiment
 
     return experiment.run(cfg)

@@ -43,6 +43,11 @@ class Recipe:
     def name(self) -> str:
         return f"{self.kind}-{self.key}"
 
+    def closure(self) -> list[Recipe]:
+        """This recipe and all that it is made of, inputs first, each once."""
+        found = {recipe.name: recipe for needed in self.inputs for recipe in needed.closure()}
+        return [*found.values(), self]
+
 
 @dataclass(frozen=True, kw_only=True)
 class Artefact:
@@ -61,6 +66,9 @@ class Store:
 
     root: Path
     notice: Notice = field(default=lambda text: None, compare=False)
+
+    def has(self, recipe: Recipe) -> bool:
+        return (self.root / recipe.name / CARD).is_file()
 
     def get(self, recipe: Recipe) -> Artefact:
         """The artefact, built now (its inputs first) if it is not there. Raises DataError when its files were changed."""

@@ -14,20 +14,25 @@ align_lab: alignment experiments, and comparisons between them that can be trust
 
   python -m align_lab algo=reinforce_pp              train the tiny policy on real human ratings (CPU, minutes)
   python -m align_lab algo=ppo seed=3 train.lr=1e-4  any field of any group can be set
-  python -m align_lab -m algo=rloo,dpo seed=1,2,3    every combination, one after the other
+  python -m align_lab -m algo=rloo,dpo seed=1,2,3    every combination; parallel=2 runs two at a time
+  python -m align_lab -m algo=rloo,dpo seed=1,2,3 hardware=slurm_gpu    the same as jobs of a Slurm cluster
   python -m align_lab sweeps=five_algorithms         the same from a file under sweeps/
 
 Commands
   list [GROUP]              the options of every group, or of one
   show GROUP=NAME           a component's card: what it computes, its papers, its fields and defaults
+  status STUDY              what its runs are doing, and why any failed (--watch, --json)
+  cancel STUDY              cancel its queued and running jobs
   compare STUDY             are the runs of a study comparable, and which algorithm did better
   export RUN DIR            write a run's policy as a Hugging Face folder
+  gc                        what takes space; --prune removes it by age and size
   chat RUN                  complete your own prompts with a run's policy, beside the policy it started from
 
 Groups (GROUP=OPTION)
 {groups}
 
 Fields (see them all: python -m align_lab --cfg job)
+  parallel=N wait=true dry_run=true                  how a sweep runs; dry_run prints its plan
   study=NAME                folder under runs/ for this run and those it is compared with
   seed=N                    seed of the policy's training
   train.steps=N train.lr=X train.group_size=N train.budget.episodes=N
@@ -73,6 +78,24 @@ def compare(args: list[str]) -> int:
     return command.compare(args)
 
 
+def status(args: list[str]) -> int:
+    from align_lab.dispatch import command
+
+    return command.status(args)
+
+
+def cancel(args: list[str]) -> int:
+    from align_lab.dispatch import command
+
+    return command.cancel(args)
+
+
+def gc(args: list[str]) -> int:
+    from align_lab.dispatch import gc
+
+    return gc.gc(args)
+
+
 def export(args: list[str]) -> int:
     from align_lab import results
 
@@ -88,7 +111,10 @@ def chat(args: list[str]) -> int:
 VERBS: dict[str, Callable[[list[str]], int]] = {
     "list": list_,
     "show": show,
+    "status": status,
     "compare": compare,
+    "cancel": cancel,
+    "gc": gc,
     "export": export,
     "chat": chat,
     "help": help_,

@@ -13,12 +13,12 @@ from collections.abc import Iterator, Mapping
 from typing import Any, get_type_hints
 
 from hydra.core.config_store import ConfigStore
-from omegaconf import MISSING, DictConfig, OmegaConf
+from omegaconf import MISSING, OmegaConf
 
 from align_lab import registry
 from align_lab.options import GROUPS, bare_components
 from align_lab.roles import role
-from align_lab.settings import RunSettings
+from align_lab.settings import RunSettings, StudySettings
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,8 +50,9 @@ def publish() -> None:
             if name in bare_components(kind):
                 store.store(group=kind, name=name, node=schema(registry.lookup(kind, name), name))
     root = [(g, Any, dataclasses.field(default=MISSING)) for g in GROUPS]
-    run = dataclasses.make_dataclass("Run", root, bases=(schema(RunSettings),))
+    run = dataclasses.make_dataclass("Run", root, bases=(schema(RunSettings), schema(StudySettings)))
     store.store(group="schema", name="run", node=run)
+    store.store(group="hydra/launcher", name="align_lab", node={"_target_": "hydra_plugins.align_lab.Launcher"})
 
 
 @functools.cache
@@ -81,19 +82,14 @@ def _plain(hint: Any) -> Any:
 def _default(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return dataclasses.field(default_factory=lambda: list(value))
+    if isinstance(value, dict):
+        return dataclasses.field(default_factory=lambda: dict(value))
     return dataclasses.field(default=value)
 
 
 def plain(config: Any) -> dict[str, Any]:
     """Config -> nested dictionary of plain values, interpolations resolved."""
     return OmegaConf.to_container(config, resolve=True, throw_on_missing=True)  # type: ignore[return-value]
-
-
-def from_hydra(composed: DictConfig) -> RunConfig:
-    """What Hydra composed, with its `hydra` node -> a RunConfig without it."""
-    choices = {group: str(composed.hydra.runtime.choices[group]) for group in GROUPS}
-    values = OmegaConf.masked_copy(composed, [str(key) for key in composed if key not in ("hydra", "sweeps")])
-    return RunConfig(plain(values), choices)
 
 
 def leaves(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import time
 import traceback
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+from rich.console import Console
 
 from align_lab import parts, registry
 from align_lab.artefacts import Artefact, Store
@@ -24,6 +25,7 @@ from align_lab.paths import cache_folder, runs_folder
 from align_lab.record import manifest
 from align_lab.record.console import Screen
 from align_lab.record.folder import RunFolder, read_config
+from align_lab.record.inherit import inherit
 from align_lab.record.local import Record
 from align_lab.rollout.sampler import uniforms
 from align_lab.rollout.torch_sampler import sample
@@ -32,41 +34,74 @@ from align_lab.signals import StopRequest, stop_requests
 from align_lab.stages import Stages, stages
 from align_lab.train.checkpoint import Checkpoints
 from align_lab.train.loop import Loop
+from align_lab.train.parallel import World, joined
 from align_lab.train.prompts import Prompts
+from align_lab.watch import STACKS, Watch, watched
+
+STATUS = {  # what a run's status holds of its newest metrics
+    "step": "step",
+    "episode": "episode",
+    "score": "eval/score",
+    "gold_score": "eval/gold_score",
+    "seconds_per_step": "time/step",
+}
 
 
-def run(cfg: RunConfig) -> int:
-    """Run to the end, or continue. Returns 0; raises AlignLabError with the exit status of what went wrong."""
+def run(cfg: RunConfig, *, wait_for_others: bool = False) -> int:
+    """Run to the end, or continue. Returns 0; raises AlignLabError with the exit status of what went wrong.
+
+    Of several processes that were started together, the first keeps the record. A run that another process is at is
+    refused, or waited for.
+    """
     torch.set_num_threads(cfg["hardware"]["numerics"]["threads"])
     record: Record = registry.build("record", cfg["record"])
     path = runs_folder() / cfg["study"] / cfg.name
-    with (
-        Screen(live=record.progress) as screen,
-        stop_requests() as stop,
-        lease(path.with_name(f".{path.name}.lease"), on_wait=_busy(path)),
-    ):
-        folder = RunFolder.create(path, cfg.values)
-        screen.notice(f"{cfg.choices['algo']} on {cfg.choices['model']}, seed {cfg['seed']}: {path}")
-        if folder.status()["state"] == "done":
-            screen.notice("this run is finished. To run it again, remove its folder")
-        else:
-            _guarded(cfg, folder, record, screen, stop)
-        _conclude(folder, record, screen)
+    with stop_requests() as stop, joined() as world:
+        if world.rank:
+            _follow(cfg, RunFolder(path), stop, world)
+            return 0
+        with Screen(live=record.progress) as screen, _owned(path, screen, wait=wait_for_others):
+            folder = RunFolder.create(path, cfg.values)
+            screen.notice(f"{cfg.choices['algo']} on {cfg.choices['model']}, seed {cfg['seed']}: {path}")
+            if world.agree(folder.status()["state"] != "done"):
+                _guarded(cfg, folder, record, screen, stop, world)
+            else:
+                screen.notice("this run is finished. To run it again, remove its folder")
+            _conclude(folder, record, screen)
     return 0
 
 
-def _busy(path: Path) -> Any:
-    def refuse(owner: str) -> None:
-        raise ConfigError(f"{path} is being run by {owner}. Wait for it, or stop it first")
+@contextmanager
+def _owned(path: Path, screen: Screen, *, wait: bool) -> Iterator[None]:
+    """Hold the run's lease."""
 
-    return refuse
+    def busy(owner: str) -> None:
+        if not wait:
+            raise ConfigError(f"{path} is being run by {owner}. Wait for it, or stop it first")
+        screen.notice(f"waiting: {path} is being run by {owner}")
+
+    while True:
+        with lease(path.with_name(f".{path.name}.lease"), on_wait=busy) as mine:
+            if mine:
+                yield
+                return
 
 
-def _guarded(cfg: RunConfig, folder: RunFolder, record: Record, screen: Screen, stop: StopRequest) -> None:
+def _follow(cfg: RunConfig, folder: RunFolder, stop: StopRequest, world: World) -> None:
+    """What the other processes of a run do: the same loop, without a record."""
+    if world.agree(None):
+        _train(cfg, folder, Follower(folder), Screen(console=Console(quiet=True)), stop, world)
+
+
+def _guarded(
+    cfg: RunConfig, folder: RunFolder, record: Record, screen: Screen, stop: StopRequest, world: World
+) -> None:
     """Train; whatever happens, the run's status says so."""
     journal = Journal(folder, record, screen, steps=cfg["train"]["steps"])
     try:
-        _train(cfg, folder, journal, screen, stop)
+        with watched(folder.path / STACKS, minutes=cfg["hang_minutes"]) as watch:
+            journal.watch = watch
+            _train(cfg, folder, journal, screen, stop, world)
     except BaseException as error:
         with suppress(OSError):  # a full disk takes no status either
             state = "stopped" if isinstance(error, Stopped | KeyboardInterrupt) else "failed"
@@ -84,34 +119,44 @@ def _guarded(cfg: RunConfig, folder: RunFolder, record: Record, screen: Screen, 
         raise AlignLabError(f"the run failed: {type(error).__name__}: {error}. Its traceback is in {log}") from error
 
 
-def _train(cfg: RunConfig, folder: RunFolder, journal: Journal, screen: Screen, stop: StopRequest) -> None:
+def _train(
+    cfg: RunConfig, folder: RunFolder, journal: Journal, screen: Screen, stop: StopRequest, world: World
+) -> None:
     journal.phase("stages")
     needed = stages(cfg)
+    if world.rank:
+        world.agree(None)  # the first process has built them all
     built = build(needed, screen)
-    loop = parts.assemble(cfg, built, journal=journal, should_stop=lambda: stop.asked)
-    _restore(loop, folder, journal, screen)
-    folder.write_manifest(describe(cfg, built, loop, journal.checkpoints.best()))
+    if not world.rank:
+        world.agree(None)
+    loop = parts.assemble(
+        cfg, built, journal=journal, should_stop=lambda: bool(world.most(int(stop.asked))), world=world
+    )
+    _restore(loop, cfg, journal, screen, world)
+    journal.manifest(lambda: describe(cfg, built, loop, journal.checkpoints.best()))
     stop.patient = True
-    if stop.asked:
+    if world.most(int(stop.asked)):
         raise Stopped("stopped before training began. Run the same command again to continue")
     screen.start(step=loop.progress.step, steps=cfg["train"]["steps"])
     journal.phase("training")
     loop.run()
     screen.stop()
-    folder.write_manifest(describe(cfg, built, loop, journal.checkpoints.best()))
-    folder.finish()
-    folder.set_status("done", **journal.where)
+    journal.manifest(lambda: describe(cfg, built, loop, journal.checkpoints.best()))
+    journal.done()
 
 
-def _restore(loop: Loop, folder: RunFolder, journal: Journal, screen: Screen) -> None:
+def _restore(loop: Loop, cfg: RunConfig, journal: Journal, screen: Screen, world: World) -> None:
     """Bring loop and record to the newest checkpoint that is whole; without one the run begins anew."""
-    found = journal.checkpoints.latest(screen.notice)
-    if found is None:
-        folder.forget()
+    folder = journal.folder
+    if not world.rank:
+        if not journal.checkpoints.steps() and (start := inherit(folder, cfg)):
+            screen.notice(f"the first {start.step} steps are those of {start.path.name}, which had fewer")
+        found = journal.checkpoints.latest(screen.notice)
+        folder.rewind(found[0]) if found else folder.forget()
+    step = world.agree(None if world.rank else found and found[0])
+    if step is None:
         return
-    step, state = found
-    folder.rewind(step)
-    loop.load_state_dict(state)
+    loop.load_state_dict(journal.checkpoints.load(step))
     loop.start_rows = [row for row in folder.samples() if row["step"] == 0]
     if [row["step"] for row in folder.metrics()] != list(range(step + 1)) or not loop.start_rows:
         raise DataError(
@@ -134,17 +179,23 @@ class Journal:
     def __init__(self, folder: RunFolder, record: Record, screen: Screen, *, steps: int) -> None:
         self.folder, self.record, self.screen = folder, record, screen
         self.checkpoints = Checkpoints(folder.path / "checkpoints")
-        self.where: dict[str, Any] = {"phase": "start", "step": 0, "steps": steps}
+        self.where: dict[str, Any] = {"phase": "start", "step": 0, "steps": steps, **manifest.job()}
+        self.watch: Watch | None = None
 
     def phase(self, name: str) -> None:
         self.where["phase"] = name
-        self.folder.set_status("running", **self.where)
+        self._beat()
 
     def log(self, row: Mapping[str, float]) -> None:
         self.folder.log(row)
-        self.where |= {"step": int(row["step"]), "episode": int(row["episode"])}
-        self.folder.set_status("running", **self.where)
+        self.where |= {name: row[key] for name, key in STATUS.items() if key in row}
+        self._beat()
         self.screen.update(row)
+
+    def _beat(self) -> None:
+        self.folder.set_status("running", **self.where)
+        if self.watch is not None:
+            self.watch.beat(self.where["phase"])
 
     def log_samples(self, rows: Sequence[Mapping[str, Any]]) -> None:
         self.folder.log_samples(rows)
@@ -153,6 +204,27 @@ class Journal:
         self.checkpoints.save(step, state, keep=self.record.keep_checkpoints)
         if best is not None:
             self.checkpoints.mark_best(step, best)
+
+    def manifest(self, describe: Callable[[], Mapping[str, Any]]) -> None:
+        self.folder.write_manifest(describe())
+
+    def done(self) -> None:
+        self.folder.finish()
+        self.folder.set_status("done", **self.where)
+
+
+class Follower(Journal):
+    """The journal of a process that keeps no record: the first process of the run does."""
+
+    def __init__(self, folder: RunFolder) -> None:
+        self.folder, self.checkpoints = folder, Checkpoints(folder.path / "checkpoints")
+
+    def phase(self, name: str) -> None: ...
+    def log(self, row: Mapping[str, float]) -> None: ...
+    def log_samples(self, rows: Sequence[Mapping[str, Any]]) -> None: ...
+    def save(self, step: int, state: dict[str, Any], *, best: float | None = None) -> None: ...
+    def manifest(self, describe: Callable[[], Mapping[str, Any]]) -> None: ...
+    def done(self) -> None: ...
 
 
 def describe(cfg: RunConfig, built: Mapping[str, Artefact], loop: Loop, best_step: int | None) -> dict[str, Any]:

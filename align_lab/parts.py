@@ -19,6 +19,7 @@ from align_lab.train.evaluate import Evaluator, Judges
 from align_lab.train.experience import Rollouts, Source, draw
 from align_lab.train.learner import Critic, Learner
 from align_lab.train.loop import Journal, Loop
+from align_lab.train.parallel import World
 from align_lab.train.preferences import load_pairs
 from align_lab.train.prompts import Prompts
 from align_lab.train.recipe import Train
@@ -28,7 +29,12 @@ from align_lab.types import Algorithm
 
 
 def assemble(
-    cfg: RunConfig, built: Mapping[str, Artefact], *, journal: Journal, should_stop: Callable[[], bool]
+    cfg: RunConfig,
+    built: Mapping[str, Artefact],
+    *,
+    journal: Journal,
+    should_stop: Callable[[], bool],
+    world: World = World(),
 ) -> Loop:
     """The loop of a run at step 0."""
     algo: Algorithm = registry.build("algo", cfg["algo"])
@@ -54,10 +60,13 @@ def assemble(
     return Loop(
         algo=algo,
         learner=learner,
-        source=_source(cfg, built, learner, algo, prompts=training, reward=reward, sampling=sampling, start=start),
+        source=_source(
+            cfg, built, learner, algo, prompts=training, reward=reward, sampling=sampling, start=start, world=world
+        ),
         journal=journal,
         seed=cfg["seed"],
         should_stop=should_stop,
+        world=world,
         evaluate=Evaluator(
             prompts=held_out, judges=judges, sampling=sampling, plan=evaluation, reference=lambda: start().model
         ),
@@ -79,6 +88,7 @@ def _source(
     reward: Reward,
     sampling: Sampling,
     start: Callable[[], Policy],
+    world: World,
 ) -> Source:
     """Preference pairs or fresh rollouts, as the algorithm declares; as many sequences a step from either."""
     plan = learner.plan
@@ -93,6 +103,7 @@ def _source(
         needs=algo.needs,
         seed=cfg["seed"],
         reference=start().model if algo.needs.reference else None,
+        world=world,
     )
 
 

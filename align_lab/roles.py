@@ -8,6 +8,8 @@ Role = Literal["setting", "recipe", "budget", "none"]
 
 ROLES: tuple[tuple[str, Role], ...] = (  # the first prefix that fits decides
     ("study", "none"),
+    ("arm", "none"),
+    ("hang_minutes", "none"),
     ("plugins", "none"),
     ("record", "none"),
     ("hardware.placement", "none"),

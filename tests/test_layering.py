@@ -53,7 +53,12 @@ def test_it_answers_without_torch(module):
 
 
 @pytest.mark.parametrize(
-    ("library", "owners"), [("hydra", {"config", "compose", "hydra_app"}), ("submitit", set()), ("wandb", set())]
+    ("library", "owners"),
+    [
+        ("hydra", {"config", "compose", "study", "hydra_app", "dispatch/hydra_launcher"}),
+        ("submitit", {"dispatch/submit"}),
+        ("wandb", set()),
+    ],
 )
 def test_only_its_owners_touch_a_library(library, owners):
     found = {

@@ -10,6 +10,7 @@ import platform
 import resource
 import subprocess
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,9 @@ def source_hash() -> str:
 
 
 def code() -> dict[str, Any]:
-    """Commit, and a hash of what is not committed, where the package lies in a git checkout."""
+    """Commit, and a hash of what is not committed, where the package lies in a git checkout, or in a snapshot of one."""
+    with suppress(OSError, ValueError, KeyError):
+        return json.loads((PACKAGE.parent / "snapshot.json").read_text())["code"]
 
     def git(*args: str) -> str:
         return subprocess.run(
@@ -62,6 +65,18 @@ def machine() -> dict[str, Any]:
         "cpu": names[0] if names else platform.processor(),
         "cores": os.cpu_count(),
         "slurm_job": os.environ.get("SLURM_JOB_ID"),
+    }
+
+
+def job() -> dict[str, Any]:
+    """Which job of a cluster this is, and how often it was queued again; nothing elsewhere."""
+    if "SLURM_JOB_ID" not in os.environ:
+        return {}
+    array, index = os.environ.get("SLURM_ARRAY_JOB_ID"), os.environ.get("SLURM_ARRAY_TASK_ID")
+    return {
+        "job": f"{array}_{index}" if array else os.environ["SLURM_JOB_ID"],
+        "node": os.environ.get("SLURMD_NODENAME", ""),
+        "requeued": int(os.environ.get("SLURM_RESTART_COUNT", 0)),
     }
 
 

@@ -27,7 +27,7 @@ class Checkpoints:
 
     def save(self, step: int, state: dict[str, Any], *, keep: int) -> None:
         """Save the state after `step`, then prune all but the newest `keep` and the best."""
-        with publishing(self.root / f"step-{step:06d}") as folder:
+        with publishing(self.folder(step)) as folder:
             content = io.BytesIO()
             torch.save(state, content)  # in memory first: a full disk is then the system's own, clear error
             (folder / "state.pt").write_bytes(content.getbuffer())
@@ -35,7 +35,10 @@ class Checkpoints:
         spared = {*[other for other in self.steps() if other <= step][-keep:], self.best()}
         for old in self.steps():
             if old not in spared or old > step:  # a later one belongs to a past that was rewound
-                shutil.rmtree(self.root / f"step-{old:06d}", ignore_errors=True)
+                shutil.rmtree(self.folder(old), ignore_errors=True)
+
+    def folder(self, step: int) -> Path:
+        return self.root / f"step-{step:06d}"
 
     def steps(self) -> list[int]:
         found = [_FOLDER.fullmatch(folder.name) for folder in self.root.glob("step-*")]
@@ -51,7 +54,7 @@ class Checkpoints:
 
     def load(self, step: int) -> dict[str, Any]:
         """The state after `step`. Raises DataError when it is missing, cut short or changed."""
-        folder = self.root / f"step-{step:06d}"
+        folder = self.folder(step)
         try:
             whole = json.loads((folder / "card.json").read_text())["sha256"] == sha256(folder / "state.pt")
         except (OSError, ValueError, KeyError):

@@ -109,7 +109,7 @@ class Loop:
             pretrain=self.pretrain(step) if self.pretrain else None,
             policy_from=critic.pretrain_steps if critic else 0,
         )
-        seconds = time.perf_counter() - began
+        seconds = self.world.most(time.perf_counter() - began)  # all processes count, and stop, alike
         now = self.progress
         now.step, now.episode, now.tokens = step + 1, now.episode + collected.episodes, now.tokens + collected.tokens
         now.seconds += seconds

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -12,6 +14,20 @@ import torch.distributed as dist
 from torch import Tensor
 
 Record = TypeVar("Record")
+Number = TypeVar("Number", int, float)
+
+
+@contextmanager
+def joined() -> Iterator[World]:
+    """The group of the processes that were started together (torchrun's variables), joined and left again; alone without them."""
+    if int(os.environ.get("WORLD_SIZE", 1)) == 1 or dist.is_initialized():
+        yield World.current()
+        return
+    dist.init_process_group("gloo")
+    try:
+        yield World.current()
+    finally:
+        dist.destroy_process_group()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,6 +43,14 @@ class World:
         if dist.is_available() and dist.is_initialized():
             return cls(rank=dist.get_rank(), size=dist.get_world_size())
         return cls()
+
+    def agree(self, value: Any) -> Any:
+        """The first process' value, in all processes. All wait here for the first."""
+        if self.size == 1:
+            return value
+        told = [value]
+        dist.broadcast_object_list(told, src=0)
+        return told[0]
 
     def share(self, items: Tensor) -> Tensor:
         """This process' part of items [N]: as many as the others', one more or less; in rank order they are the whole."""
@@ -60,13 +84,13 @@ class World:
         """The sum of the processes' numbers."""
         return int(self._gather_value(value)) if self.size > 1 else value
 
-    def most(self, value: int) -> int:
+    def most(self, value: Number) -> Number:
         """The largest of the processes' numbers."""
         if self.size == 1:
             return value
-        number = torch.tensor(value)
+        number = torch.tensor(value, dtype=torch.float64)
         dist.all_reduce(number, dist.ReduceOp.MAX)
-        return int(number)
+        return type(value)(number)
 
     def sum_(self, tensors: Iterable[Tensor]) -> None:
         """Add the processes' tensors up, in place, in one message."""

@@ -1,0 +1,100 @@
+"""`dry_run=true`: the plan as a person reads it. Jobs, what is skipped and why, resources, the estimate, the sbatch scripts."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from statistics import mean
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+
+from align_lab.dispatch import board, slurm
+from align_lab.dispatch.ledger import Ledger
+from align_lab.dispatch.plan import Batch, Plan, Task, batches
+from align_lab.dispatch.reconcile import Known
+from align_lab.dispatch.submit import script
+from align_lab.hardware import Placement
+from align_lab.paths import runs_folder
+from align_lab.study import Study
+
+
+def describe(study: Study, todo: Plan, now: Known, console: Console) -> None:
+    """Print the plan; nothing is written or submitted."""
+    console.print(f"[bold]{escape(study.name)}[/] {escape(study.settings.question)}")
+    console.print(f"{len(study.runs)} runs, {len(todo.runs)} to do, {len(study.merged)} asked for twice")
+    for line in board.summary(todo.kept):
+        console.print(f"  left alone: {escape(line)}")
+    limit = slurm.max_array() if slurm.here() else 1001
+    planned = batches(todo.tasks, max_array=limit)
+    for batch in planned:
+        waits = f", after {', '.join(batch.needs)}" if batch.needs else ""
+        console.print(f"{batch.kind:<6}{len(batch.tasks):>4} x {escape(resources(batch.placement))}{escape(waits)}")
+        for task in batch.tasks:
+            console.print(f"        {escape(task.name)}")
+    console.print(estimate(todo))
+    for batch in planned:
+        if batch.placement.executor == "slurm":
+            console.print(f"\n[dim]# {batch.kind} {escape(batch.tasks[0].name)}[/]")
+            console.print(escape(_script(study, batch)))
+    console.print("\nNothing was submitted. Without dry_run=true the same command does it.")
+
+
+def resources(place: Placement) -> str:
+    if place.executor != "slurm":
+        return f"{place.executor}, {place.cpus_per_task} cores"
+    parts = [
+        f"{place.nodes} nodes" if place.nodes > 1 else "1 node",
+        f"{place.tasks_per_node} processes" if place.tasks_per_node > 1 else "",
+        f"{place.gpus_per_node} GPUs" if place.gpus_per_node else "",
+        f"{place.cpus_per_task} cores",
+        f"{place.mem_gb:g} GiB" if place.mem_gb else "",
+        f"{board.duration(60.0 * place.minutes)}",
+        f"partition {place.partition}" if place.partition else "",
+    ]
+    return "slurm, " + ", ".join(filter(None, parts))
+
+
+def _script(study: Study, batch: Batch) -> str:
+    ledger = Ledger.of(runs_folder() / study.name)
+    after = tuple(f"<{need}>" for need in batch.needs)
+    return script(ledger, ledger.card(study.name, batch, code=Path("SNAPSHOT"), digest="HASH"), batch, after=after)
+
+
+def estimate(todo: Plan) -> str:
+    """Device-hours, from what runs of the same algorithm and model took for a step here before."""
+    pace = {key: mean(values) for key, values in _recorded().items()}
+    known = [(task, pace[_like(task)]) for task in todo.runs if _like(task) in pace]
+    unknown = sorted({_like(task)[0] for task in todo.runs if _like(task) not in pace})
+    hours = sum(step * task.cfg["train"]["steps"] * devices(task.placement) for task, step in known) / 3600
+    text = f"about {hours:.2f} device-hours for {len(known)} runs, from recorded ones" if known else ""
+    missing = f"no record yet to estimate {', '.join(unknown)} from" if unknown else ""
+    return "; ".join(filter(None, (text, missing))) or "nothing to do"
+
+
+def devices(place: Placement) -> int:
+    return place.nodes * (place.gpus_per_node or place.tasks_per_node)
+
+
+def _like(task: Task) -> tuple[str, str]:
+    return task.cfg.choices["algo"], task.cfg.choices["model"]
+
+
+def _recorded() -> dict[tuple[str, str], list[float]]:
+    """(algorithm, model) -> seconds a step of every recorded run."""
+    found: dict[tuple[str, str], list[float]] = defaultdict(list)
+    for known, status in _records():
+        with suppress(KeyError, TypeError, ZeroDivisionError):
+            choices = known["choices"]
+            found[choices["algo"], choices["model"]].append(known["spent"]["device_seconds"] / status["step"])
+    return found
+
+
+def _records() -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
+    for path in runs_folder().glob("*/*/manifest.json"):
+        with suppress(OSError, ValueError):
+            yield json.loads(path.read_text()), json.loads((path.parent / "status.json").read_text())

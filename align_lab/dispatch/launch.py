@@ -1,0 +1,193 @@
+"""From a checked study to its jobs: see what is there, plan the rest, submit it, and wait where that is wanted."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+
+from align_lab.artefacts import Store
+from align_lab.dispatch import board, slurm, wanted
+from align_lab.dispatch.dry_run import describe
+from align_lab.dispatch.ledger import Card, Ledger
+from align_lab.dispatch.local import Pool
+from align_lab.dispatch.plan import Batch, Plan, batches, placement_of, plan
+from align_lab.dispatch.reconcile import Known, announce, known, link
+from align_lab.dispatch.snapshot import take
+from align_lab.dispatch.states import TaskState, states
+from align_lab.dispatch.submit import run_here, submit_slurm
+from align_lab.errors import AlignLabError, ConfigError, Stopped
+from align_lab.lease import lease
+from align_lab.paths import cache_folder, runs_folder
+from align_lab.signals import StopRequest, stop_requests
+from align_lab.study import Study
+
+
+def launch(study: Study, *, console: Console | None = None) -> int:
+    """Submit what is missing of a study. Returns 0, or 1 when a run that was waited for failed.
+
+    Raises ConfigError before anything is submitted, AlignLabError when the cluster refuses, Stopped on a signal.
+    """
+    console = console or Console(highlight=False, soft_wrap=True)
+    cluster = _check(study)
+    folder, store = runs_folder() / study.name, Store(cache_folder() / "artefacts")
+    if study.settings.dry_run:
+        now = known(folder, study.runs, store, cluster=cluster and slurm.here())
+        describe(study, _plan(study, now), now, console)
+        return 0
+    with stop_requests() as stop, _alone(folder, console):
+        stop.patient = True
+        now = known(folder, study.runs, store, cluster=cluster)
+        todo = _plan(study, now)
+        link(folder, study.runs, now.kept)
+        meant = wanted.update(folder, study)
+        _say(study, todo, meant, console)
+        submitted = _submit(folder, todo, now, store, stop, console)
+        return _finish(study, store, todo, submitted, stop, console)
+
+
+def _check(study: Study) -> bool:
+    """Does any run go to a cluster? Raises ConfigError where this machine has none."""
+    options = {run.choices["hardware"] for run in study.runs if placement_of(run).executor == "slurm"}
+    if options and not (study.settings.dry_run and not slurm.here()):
+        slurm.require(sorted(options)[0])
+    if not options and study.settings.wait is False:
+        raise ConfigError(
+            "wait=false: runs of this machine end with the command that started them. Drop wait=false, or start it "
+            "in the background with nohup ... &"
+        )
+    return bool(options)
+
+
+def _plan(study: Study, now: Known) -> Plan:
+    return plan(study.name, study.runs, kept=now.kept, built=now.built)
+
+
+@contextmanager
+def _alone(folder: Path, console: Console) -> Iterator[None]:
+    """One command submits a study at a time: a second would submit the same runs again."""
+
+    def busy(owner: str) -> None:
+        raise ConfigError(
+            f"{owner} is submitting or running the study {folder.name} here. Watch it: python -m align_lab status "
+            f"{folder.name} --watch"
+        )
+
+    with lease(folder / ".dispatch" / "lease", on_wait=busy) as mine:
+        if not mine:
+            busy("another process")
+        yield
+
+
+def _submit(folder: Path, todo: Plan, now: Known, store: Store, stop: StopRequest, console: Console) -> list[Card]:
+    """Queue the cluster's part of a plan: stages first, in an order in which every id is known when it is needed."""
+    tasks = [task for task in todo.tasks if task.placement.executor == "slurm" and task.name not in now.queued]
+    if not tasks:
+        return []
+    ledger, (code, digest) = Ledger.of(folder), take()
+    jobs, cards = dict(now.queued), list[Card]()
+    for batch in batches(tasks, max_array=slurm.max_array()):
+        if stop.asked:
+            raise Stopped(f"stopped after {len(cards)} submissions. Run the same command again to submit the rest")
+        card = ledger.intend(todo.study, batch, code=code, digest=digest)
+        card = _sbatch(ledger, card, batch, [jobs[name] for name in batch.needs], len(cards))
+        cards.append(card)
+        if card.kind == "stage":
+            jobs |= card.ids()
+            announce(store, card)
+    return cards
+
+
+def _sbatch(ledger: Ledger, card: Card, batch: Batch, after: list[str], before: int) -> Card:
+    try:
+        return submit_slurm(ledger, card, batch, after=after)
+    except AlignLabError:
+        raise
+    except Exception as error:  # submitit hands on what sbatch printed
+        ledger.void(card)
+        said = str(error).strip().splitlines()
+        raise AlignLabError(
+            f"sbatch refused {card.names[0]}{' and others' if card.array else ''}: {said[-1] if said else error}. "
+            f"{before} submissions before it stand; correct hardware.placement and give the same command again"
+        ) from error
+
+
+def _say(study: Study, todo: Plan, meant: Mapping[str, Any], console: Console) -> None:
+    """What is done and what is left alone, before anything is submitted."""
+    stages = [task for task in todo.tasks if task.kind == "stage"]
+    console.print(
+        f"[bold]{escape(study.name)}[/]: {len(study.runs)} runs, {len(todo.runs)} to do"
+        + (f", {len(stages)} stages first" if stages else "")
+        + (f"; {len(study.merged)} asked for twice" if study.merged else "")
+    )
+    for line in board.summary(todo.kept):
+        console.print(f"  left alone: {escape(line)}")
+    if meant["left"]:
+        console.print(
+            f"[yellow]{len(meant['left'])} runs have left the sweep file ({escape(', '.join(list(meant['left'])[:3]))}, ...). "
+            f"To cancel those that are queued: python -m align_lab cancel {escape(study.name)} --left[/]"
+        )
+
+
+def _finish(study: Study, store: Store, todo: Plan, submitted: list[Card], stop: StopRequest, console: Console) -> int:
+    """Run this machine's part, wait for the cluster's where that is wanted."""
+    folder = runs_folder() / study.name
+    for card in submitted:
+        jobs = f"array of {len(card.names)}" if card.array else card.names[0]
+        console.print(f"  submitted {card.kind}: {escape(jobs)} as job {card.job_id}")
+    here = [task for task in todo.tasks if task.placement.executor == "local"]
+    debug = [task for task in todo.tasks if task.placement.executor == "debug"]
+    status = max([run_here(task) for task in debug], default=0)
+    look = lambda: look_at(folder, cluster=bool(submitted) or bool(study.settings.wait and slurm.here()))  # noqa: E731
+    if here:
+        pool = Pool(Ledger.of(folder), store, here, parallel=study.settings.parallel, stop=stop)
+        with board.Board(console, look, names={run.name for run in study.runs}) as shown:
+            pool.run(on_tick=shown.update)
+    elif study.settings.wait and study.runs:
+        with board.Board(console, look, names={run.name for run in study.runs}) as shown:
+            shown.until_ended(stop)
+    elif submitted:
+        console.print(
+            f"The jobs run without this terminal. Watch them: python -m align_lab status {escape(study.name)} --watch"
+        )
+        return status
+    return max(status, _conclude(study, folder, stop, console))
+
+
+def _conclude(study: Study, folder: Path, stop: StopRequest, console: Console) -> int:
+    """What became of the runs; the reason of every one that failed."""
+    names = {run.name for run in study.runs}
+    ended = [task for task in look_at(folder, cluster=slurm.here()) if task.kind == "stage" or task.name in names]
+    failed = [task for task in ended if task.state in ("failed", "cancelled")]
+    for task in failed:
+        console.print(
+            f"[red]failed[/]: {escape(task.name)}: {escape(task.why)}" + (f" ({escape(task.log)})" if task.log else "")
+        )
+    done = sum(task.state == "done" and task.kind == "run" for task in ended)
+    console.print(f"{done} of {len(names)} runs are finished: python -m align_lab compare {escape(study.name)}")
+    if stop.asked:
+        raise Stopped("stopped. What ran was saved; run the same command again to continue")
+    return 1 if failed else 0
+
+
+def look_at(folder: Path, *, cluster: bool) -> list[TaskState]:
+    """The study as it is now."""
+    cards = Ledger.of(folder).cards()
+    facts = (
+        slurm.facts(job for card in cards if card.executor == "slurm" for job in card.ids().values()) if cluster else {}
+    )
+    return states(folder, wanted.read(folder)["runs"], facts)
+
+
+def results(study: Study) -> dict[str, float | None]:
+    """Name of each run -> the objective at its last step, None where it has not finished."""
+    found: dict[str, float | None] = {}
+    for run in study.runs:
+        rows = (runs_folder() / study.name / run.name / "metrics.jsonl").read_text().splitlines()
+        found[run.name] = json.loads(rows[-1]).get(study.settings.objective) if rows else None
+    return found

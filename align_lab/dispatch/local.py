@@ -1,0 +1,55 @@
+"""Runs of a sweep as processes of this machine: some at a time, stages before what needs them."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from align_lab.artefacts import CARD, Store
+from align_lab.dispatch.ledger import Ledger
+from align_lab.dispatch.plan import Batch, Task
+from align_lab.dispatch.snapshot import take
+from align_lab.dispatch.submit import start_local
+from align_lab.signals import StopRequest
+
+TICK_SECONDS = 0.2
+
+
+class Pool:
+    """Keeps `parallel` processes busy until all tasks have ended. One that fails stops only what needs it."""
+
+    def __init__(
+        self, ledger: Ledger, store: Store, tasks: Sequence[Task], *, parallel: int, stop: StopRequest
+    ) -> None:
+        self.ledger, self.store, self.parallel, self.stop = ledger, store, parallel, stop
+        self.waiting = list(tasks)
+        self.running: dict[str, Any] = {}
+        self.code, self.digest = take()
+
+    def run(self, *, on_tick: Callable[[], None]) -> None:
+        """Returns when nothing runs any more. When a stop is asked for, nothing new starts and what runs saves first."""
+        told = False
+        while self.running or (self.waiting and not self.stop.asked):
+            self.running = {name: job for name, job in self.running.items() if job._process.poll() is None}
+            self._start_what_can()
+            if self.stop.asked and not told:
+                told = True
+                for job in self.running.values():
+                    job._process.send_signal(signal.SIGTERM)
+            on_tick()
+            time.sleep(TICK_SECONDS)
+
+    def _start_what_can(self) -> None:
+        for task in list(self.waiting):
+            unbuilt = [need for need in task.needs if not (self.store.root / need / CARD).is_file()]
+            coming = {*self.running, *(other.name for other in self.waiting)}
+            if self.stop.asked or any(need in coming for need in unbuilt):
+                continue
+            if not unbuilt and len(self.running) >= self.parallel:
+                return
+            self.waiting.remove(task)
+            card = self.ledger.intend(str(task.cfg["study"]), Batch(tasks=(task,)), code=self.code, digest=self.digest)
+            if not unbuilt:  # otherwise its stage has failed: the card says what it waited for, and so does its status
+                _, self.running[task.name] = start_local(self.ledger, card)

@@ -1,0 +1,117 @@
+"""What of a study is there already: finished here or elsewhere, queued, running. The rest is what a command submits."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from align_lab.artefacts import Store
+from align_lab.config import RunConfig
+from align_lab.dispatch import slurm
+from align_lab.dispatch.ledger import Card, Ledger
+from align_lab.dispatch.plan import Kept, recipes
+from align_lab.dispatch.states import ACTIVE, TaskState, states
+from align_lab.files import write_json
+from align_lab.paths import runs_folder
+from align_lab.record import manifest
+
+
+@dataclass(frozen=True, kw_only=True)
+class Known:
+    """`kept`: runs to leave alone. `built`: artefacts that are there. `queued`: artefact -> the job that is building it."""
+
+    kept: Mapping[str, Kept]
+    built: frozenset[str]
+    queued: Mapping[str, str]
+
+
+def known(folder: Path, runs: Sequence[RunConfig], store: Store, *, cluster: bool) -> Known:
+    ledger = Ledger.of(folder)
+    cards = slurm.adopt(ledger, ledger.cards()) if cluster else ledger.cards()
+    facts = slurm.facts(job for card in cards for job in card.ids().values()) if cluster else {}
+    now = {task.name: task for task in states(folder, {run.name: {} for run in runs}, facts)}
+    found = _finished_elsewhere(folder, runs)
+    kept = {run.name: why for run in runs if (why := _keep(run, folder, now[run.name], found))}
+    needed = {name: recipe for run in _unlike(runs) for name, recipe in recipes(run).items()}
+    built = frozenset(name for name, recipe in needed.items() if store.has(recipe))
+    return Known(kept=kept, built=built, queued=_queued(needed.keys() - built, store, cluster))
+
+
+def _keep(run: RunConfig, folder: Path, now: TaskState, elsewhere: Mapping[str, Path]) -> Kept | None:
+    if now.state == "done":
+        return Kept(name=run.name, state="done", why="finished" + _other_code(folder / run.name))
+    if now.state in ACTIVE:
+        return Kept(name=run.name, state=now.state, why=f"{now.state}{f' as job {now.job}' if now.job else ''}")
+    other = elsewhere.get(run.signature)
+    if other is None or _other_code(other):  # what other code computed may count where it is, not here
+        return None
+    return Kept(name=run.name, state="elsewhere", why=f"finished in {other.parent.name}")
+
+
+def _other_code(run: Path) -> str:
+    """Says so when a run was computed by other code than today's."""
+    with suppress(OSError, ValueError, KeyError):
+        theirs = json.loads((run / "manifest.json").read_text())["hashes"]["source"]
+        if theirs != manifest.source_hash():
+            return (
+                f", with other code (source {theirs}, now {manifest.source_hash()}); remove its folder to run it again"
+            )
+    return ""
+
+
+def _finished_elsewhere(folder: Path, runs: Sequence[RunConfig]) -> dict[str, Path]:
+    """Signature -> a finished run of another study that has it."""
+    wanted = {run.signature for run in runs}
+    found = {}
+    for path in runs_folder().glob("*/*"):
+        signature = path.name.rpartition("-")[2]
+        if signature in wanted and path.parent.name != folder.name and not path.is_symlink() and _is_done(path):
+            found[signature] = path
+    return found
+
+
+def _is_done(run: Path) -> bool:
+    with suppress(OSError, ValueError, KeyError):
+        return json.loads((run / "status.json").read_text())["state"] == "done"
+    return False
+
+
+def link(folder: Path, runs: Sequence[RunConfig], kept: Mapping[str, Kept]) -> None:
+    """A run that another study finished joins this one by a link to its folder."""
+    borrowed = [run for run in runs if run.name in kept and kept[run.name].state == "elsewhere"]
+    found = _finished_elsewhere(folder, borrowed)
+    for run in borrowed:
+        folder.mkdir(parents=True, exist_ok=True)
+        if not (folder / run.name).exists():
+            (folder / run.name).symlink_to(Path("..") / found[run.signature].relative_to(runs_folder()))
+
+
+def _unlike(runs: Iterable[RunConfig]) -> list[RunConfig]:
+    """One run of each kind: seeds share their stages."""
+    return list({json.dumps({**run.values, "seed": 0}, sort_keys=True): run for run in runs}.values())
+
+
+def _queued(missing: Iterable[str], store: Store, cluster: bool) -> dict[str, str]:
+    """Stages that some study has submitted and that still wait or run."""
+    if not cluster:
+        return {}
+    jobs = {}
+    for name in missing:
+        with suppress(OSError, ValueError, KeyError):
+            jobs[name] = json.loads(_pointer(store, name).read_text())["job"]
+    facts = slurm.facts(jobs.values())
+    return {name: job for name, job in jobs.items() if job in facts and facts[job].live}
+
+
+def announce(store: Store, card: Card) -> None:
+    """Let other studies know which jobs build what, so that theirs wait for these instead of building it again."""
+    for name, job in card.ids().items():
+        store.root.mkdir(parents=True, exist_ok=True)
+        write_json(_pointer(store, name), {"job": job, "study": card.study})
+
+
+def _pointer(store: Store, name: str) -> Path:
+    return store.root / f"{name}.job.json"

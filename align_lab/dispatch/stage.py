@@ -1,0 +1,45 @@
+"""A stage as a job of its own: one artefact, and a record of how it went that `status` and dependent runs can read."""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+import traceback
+from pathlib import Path
+from typing import Any
+
+from align_lab.artefacts import Store
+from align_lab.config import RunConfig
+from align_lab.dispatch.plan import recipes
+from align_lab.errors import AlignLabError, Stopped
+from align_lab.files import write_json
+from align_lab.paths import cache_folder, runs_folder
+
+
+def record_of(study: Path, name: str) -> Path:
+    return study / ".dispatch" / "stages" / f"{name}.json"
+
+
+def build(name: str, cfg: RunConfig) -> int:
+    """Build the artefact; its inputs first, where they are missing. Raises AlignLabError with the reason of a failure."""
+    record = record_of(runs_folder() / cfg["study"], name)
+    record.parent.mkdir(parents=True, exist_ok=True)
+
+    def note(state: str, **fields: Any) -> None:
+        where = {"host": socket.gethostname(), "pid": os.getpid(), "written": time.time()}
+        write_json(record, {"name": name, "state": state, **where, **fields})
+
+    note("running")
+    try:
+        artefact = Store(cache_folder() / "artefacts", notice=lambda text: print(text, flush=True)).get(
+            recipes(cfg)[name]
+        )
+    except BaseException as error:
+        note("stopped" if isinstance(error, Stopped) else "failed", error=f"{type(error).__name__}: {error}")
+        if isinstance(error, Exception) and not isinstance(error, AlignLabError):
+            traceback.print_exc()
+            raise AlignLabError(f"the stage {name} failed: {type(error).__name__}: {error}") from error
+        raise
+    note("done", seconds=artefact.seconds)
+    return 0

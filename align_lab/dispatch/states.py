@@ -1,0 +1,177 @@
+"""What each run and stage of a study is doing, from its folder and from what Slurm knows. Reads; changes nothing."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from align_lab import lease
+from align_lab.dispatch.ledger import Card, Ledger, newest
+from align_lab.dispatch.slurm import Fact
+from align_lab.dispatch.stage import record_of
+from align_lab.watch import STACKS, hung
+
+State = Literal["done", "running", "queued", "waiting", "stopped", "failed", "cancelled", "missing"]
+ACTIVE = ("running", "queued", "waiting")
+SAID = {  # how a job ended, where its own record cannot know
+    "TIMEOUT": "reached its time limit before it could save (hardware.placement.minutes, .signal_seconds)",
+    "OUT_OF_MEMORY": "ran out of memory (hardware.placement.mem_gb)",
+    "NODE_FAIL": "its node failed",
+    "PREEMPTED": "was preempted and not queued again",
+    "BOOT_FAIL": "its node did not start",
+    "DEADLINE": "reached the cluster's deadline",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaskState:
+    """One run or stage as `status` shows it."""
+
+    name: str
+    kind: str
+    state: State
+    arm: str = ""
+    seed: int | None = None
+    step: int = 0
+    steps: int = 0
+    score: float | None = None
+    gold_score: float | None = None
+    seconds_per_step: float | None = None
+    seconds_left: float | None = None
+    node: str = ""
+    job: str = ""
+    requeued: int = 0
+    why: str = ""
+    log: str = ""
+
+
+def states(study: Path, wanted: Mapping[str, Mapping[str, Any]], facts: Mapping[str, Fact]) -> list[TaskState]:
+    """Every stage that was submitted, and every run that is wanted, was submitted, or has a folder."""
+    ledger = Ledger.of(study)
+    cards = newest(ledger.cards())
+    stages = {
+        name: stage_state(study, name, card, facts, ledger) for name, card in cards.items() if card.kind == "stage"
+    }
+    folders = {path.parent.name for path in study.glob("*/config.yaml")}
+    submitted = {name for name, card in cards.items() if card.kind == "run"}
+    names = dict.fromkeys([*wanted, *sorted(submitted | folders)])
+    runs = [run_state(study, name, wanted.get(name, {}), cards.get(name), facts, ledger, stages) for name in names]
+    return [*stages.values(), *runs]
+
+
+def stage_state(study: Path, name: str, card: Card, facts: Mapping[str, Fact], ledger: Ledger) -> TaskState:
+    record = read(record_of(study, name))
+    job, fact = _job(card, name, facts)
+    common: dict[str, Any] = {"name": name, "kind": "stage", "job": job, "log": _log(ledger, job)}
+    common |= {"node": fact.node if fact else ""}
+    state, why = record.get("state"), record.get("error", "")
+    if fact and fact.live:
+        return TaskState(state=_live(fact), why=_waits(fact), **common)
+    if state == "done" or (fact and fact.state == "COMPLETED"):
+        return TaskState(state="done", **common)
+    if state == "running" and (fact is None or card.executor == "local") and _alive(record):
+        return TaskState(state="running", **common)
+    return TaskState(**_ended(state, why, fact, common, ledger))
+
+
+def run_state(
+    study: Path,
+    name: str,
+    wanted: Mapping[str, Any],
+    card: Card | None,
+    facts: Mapping[str, Fact],
+    ledger: Ledger,
+    stages: Mapping[str, TaskState],
+) -> TaskState:
+    folder = study / name
+    status = read(folder / "status.json")
+    job, fact = _job(card, name, facts)
+    common = {"name": name, "kind": "run", "arm": wanted.get("arm", ""), "seed": wanted.get("seed")}
+    common |= _progress(status, wanted) | {"job": job or status.get("job", ""), "log": _log(ledger, job)}
+    common |= {"node": (fact.node if fact else "") or status.get("node", "") or status.get("host", "")}
+    if status.get("state") == "done":
+        return TaskState(state="done", **common)
+    held = (study / f".{name}.lease").exists() and not lease.stale(study / f".{name}.lease")
+    if fact and fact.live:
+        return TaskState(state=_live(fact), why=_waits(fact), **common)
+    if held:
+        return TaskState(state="running", **common)
+    if card and (broken := [stages[need] for need in card.needs if need in stages and stages[need].state == "failed"]):
+        return TaskState(state="failed", why=f"its stage {broken[0].name} failed: {broken[0].why}", **common)
+    if hung(folder):
+        why = f"hung: no progress in the phase {status.get('phase')} for its time; stacks in {folder / STACKS}"
+        return TaskState(state="failed", why=why, **common)
+    if not status and not fact:
+        return TaskState(state="missing", why="not submitted" if card is None else "", **common)
+    return TaskState(**_ended(status.get("state"), status.get("error", ""), fact, common, ledger))
+
+
+def _ended(state: str | None, why: str, fact: Fact | None, common: dict[str, Any], ledger: Ledger) -> dict[str, Any]:
+    """Nothing lives any more: how it ended, from its own record and from Slurm's."""
+    if fact and fact.state == "CANCELLED":
+        return {**common, "state": "cancelled", "why": "cancelled"}
+    if fact and fact.state in SAID:
+        return {**common, "state": "failed", "why": SAID[fact.state]}
+    if state in ("stopped", "failed"):
+        return {**common, "state": state, "why": why}
+    code = f" (exit {fact.exit})" if fact and fact.exit else ""
+    line = last_line(Path(common["log"])) if common["log"] else ""
+    return {
+        **common,
+        "state": "failed",
+        "why": f"its process ended without a word{code}" + (f": {line}" if line else ""),
+    }
+
+
+def _job(card: Card | None, name: str, facts: Mapping[str, Fact]) -> tuple[str, Fact | None]:
+    job = card.ids().get(name, "") if card else ""
+    return job, facts.get(job) if card and card.executor == "slurm" else None
+
+
+def _live(fact: Fact) -> State:
+    if fact.waiting:
+        return "waiting" if fact.reason.startswith("Dependency") else "queued"
+    return "running"
+
+
+def _waits(fact: Fact) -> str:
+    """Why a job is not running yet, in Slurm's word."""
+    return {"Dependency": "for its stages", "None": ""}.get(fact.reason, fact.reason) if fact.waiting else ""
+
+
+def _progress(status: Mapping[str, Any], wanted: Mapping[str, Any]) -> dict[str, Any]:
+    step, steps = status.get("step", 0), status.get("steps") or wanted.get("steps", 0)
+    pace = status.get("seconds_per_step")
+    left = (steps - step) * pace if pace is not None and status.get("state") != "done" else None
+    shown = {key: status.get(key) for key in ("score", "gold_score")}
+    return {"step": step, "steps": steps, "seconds_per_step": pace, "seconds_left": left, **shown} | {
+        "requeued": status.get("requeued", 0)
+    }
+
+
+def _alive(record: Mapping[str, Any]) -> bool:
+    return record.get("host") == lease.socket.gethostname() and Path(f"/proc/{record.get('pid')}").exists()
+
+
+def _log(ledger: Ledger, job: str) -> str:
+    path = ledger.log(job)
+    return str(path) if job and path.exists() else ""
+
+
+def last_line(log: Path) -> str:
+    """The last line of a log that says something: an error if there is one among the last."""
+    with suppress(OSError):
+        lines = [line.strip() for line in log.read_text(errors="replace").splitlines()[-40:] if line.strip()]
+        errors = [line for line in lines if "rror" in line]
+        return (errors or lines or [""])[-1][:300]
+    return ""
+
+
+def read(path: Path) -> dict[str, Any]:
+    with suppress(OSError, ValueError):
+        return json.loads(path.read_text())
+    return {}
