@@ -39,7 +39,7 @@ class Placement:
     constraint: str | None = param(None, "features that a node must have")
     container: str | None = param(None, "image in which the job's processes run (srun --container-image)")
     setup: list[str] = param([], "shell lines before the job, for example module load cuda")
-    sbatch: list[str] = param([], "further sbatch flags, for example --reservation=mine")
+    sbatch: list[str] = param([], "further sbatch flags, quoted: 'hardware.placement.sbatch=[\"--reservation=mine\"]'")
     max_parallel: int | None = param(None, "most jobs of one array that run at the same time", low=1)
     signal_seconds: int = param(120, "how long before its time limit a job is told to save", low=0)
     max_requeues: int = param(20, "how often a job that was preempted or out of time queues again", low=0)

@@ -54,7 +54,9 @@ def perform(task: Mapping[str, Any]) -> int:
     registry.scan(tuple(cfg["plugins"]))
     if task["kind"] == "run":
         from align_lab import experiment
+        from align_lab.dispatch import group
 
+        group.export()
         return experiment.run(cfg, wait_for_others=True)
     from align_lab.dispatch import stage
 

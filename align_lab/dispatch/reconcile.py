@@ -46,8 +46,8 @@ def _keep(run: RunConfig, folder: Path, now: TaskState, elsewhere: Mapping[str, 
     if now.state in ACTIVE:
         return Kept(name=run.name, state=now.state, why=f"{now.state}{f' as job {now.job}' if now.job else ''}")
     other = elsewhere.get(run.signature)
-    if other is None or _other_code(other):  # what other code computed may count where it is, not here
-        return None
+    if other is None or (folder / run.name).exists() or _other_code(other):
+        return None  # begun here, it goes on here; and what other code computed may count there, not here
     return Kept(name=run.name, state="elsewhere", why=f"finished in {other.parent.name}")
 
 

@@ -13,6 +13,7 @@ from align_lab import lease
 from align_lab.dispatch.ledger import Card, Ledger, newest
 from align_lab.dispatch.slurm import Fact
 from align_lab.dispatch.stage import record_of
+from align_lab.paths import cache_folder
 from align_lab.watch import STACKS, hung
 
 State = Literal["done", "running", "queued", "waiting", "stopped", "failed", "cancelled", "missing"]
@@ -73,7 +74,7 @@ def stage_state(study: Path, name: str, card: Card, facts: Mapping[str, Fact], l
         return TaskState(state=_live(fact), why=_waits(fact), **common)
     if state == "done" or (fact and fact.state == "COMPLETED"):
         return TaskState(state="done", **common)
-    if state == "running" and (fact is None or card.executor == "local") and _alive(record):
+    if fact is None and _alive(card):
         return TaskState(state="running", **common)
     return TaskState(**_ended(state, why, fact, common, ledger))
 
@@ -98,10 +99,12 @@ def run_state(
     held = (study / f".{name}.lease").exists() and not lease.stale(study / f".{name}.lease")
     if fact and fact.live:
         return TaskState(state=_live(fact), why=_waits(fact), **common)
-    if held:
+    if held or (card and _alive(card)):
         return TaskState(state="running", **common)
     if card and (broken := [stages[need] for need in card.needs if need in stages and stages[need].state == "failed"]):
         return TaskState(state="failed", why=f"its stage {broken[0].name} failed: {broken[0].why}", **common)
+    if fact and card and fact.state == "CANCELLED" and not status and (lost := [n for n in card.needs if not _built(n)]):
+        return TaskState(state="failed", why=f"its stage {lost[0]} was not built", **common)
     if hung(folder):
         why = f"hung: no progress in the phase {status.get('phase')} for its time; stacks in {folder / STACKS}"
         return TaskState(state="failed", why=why, **common)
@@ -153,8 +156,17 @@ def _progress(status: Mapping[str, Any], wanted: Mapping[str, Any]) -> dict[str,
     }
 
 
-def _alive(record: Mapping[str, Any]) -> bool:
-    return record.get("host") == lease.socket.gethostname() and Path(f"/proc/{record.get('pid')}").exists()
+def _built(name: str) -> bool:
+    return (cache_folder() / "artefacts" / name).is_dir()
+
+
+def _alive(card: Card) -> bool:
+    """Does the process of this machine that was started for this card still live?"""
+    if card.executor != "local" or card.job_id is None:
+        return False
+    with suppress(OSError):
+        return b"submitit" in Path(f"/proc/{card.job_id}/cmdline").read_bytes()
+    return False
 
 
 def _log(ledger: Ledger, job: str) -> str:

@@ -1,0 +1,39 @@
+"""Processes that Slurm started together -> the variables by which torch.distributed finds its group."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+from collections.abc import Mapping
+
+PORTS = range(15_000, 30_000)  # below the ephemeral ones
+
+
+def export() -> None:
+    """Set torchrun's variables in a job of several processes; nothing elsewhere. MASTER_ADDR, where it is set, stays."""
+    for key, value in variables(os.environ).items():
+        os.environ.setdefault(key, value)
+
+
+def variables(env: Mapping[str, str]) -> dict[str, str]:
+    """RANK, WORLD_SIZE, LOCAL_RANK, MASTER_ADDR and MASTER_PORT from Slurm's; empty for a single process."""
+    if int(env.get("SLURM_NTASKS", 1)) == 1:
+        return {}
+    job = int(env["SLURM_JOB_ID"]) + 7919 * int(env.get("SLURM_RESTART_COUNT", 0))  # a restart finds the old port taken
+    return {
+        "RANK": env["SLURM_PROCID"],
+        "WORLD_SIZE": env["SLURM_NTASKS"],
+        "LOCAL_RANK": env["SLURM_LOCALID"],
+        "MASTER_ADDR": env.get("MASTER_ADDR") or first_node(env["SLURM_JOB_NODELIST"]),
+        "MASTER_PORT": str(PORTS[job % len(PORTS)]),
+    }
+
+
+def first_node(nodes: str) -> str:
+    """`node[3-4,7]` -> `node3`; Slurm itself is asked where the list is more than one name."""
+    if re.fullmatch(r"[\w.-]+", nodes):
+        return nodes
+    return subprocess.run(
+        ["scontrol", "show", "hostnames", nodes], capture_output=True, text=True, check=True
+    ).stdout.split()[0]

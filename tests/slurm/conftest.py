@@ -1,0 +1,145 @@
+"""A real Slurm cluster on this machine, for the whole session, driven through the command line as a user would."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from align_lab.paths import cache_folder
+from tests.test_runs import SMALL, rows
+
+SCRIPT = Path(__file__).with_name("cluster.sh")
+TOOLS = ("slurmctld", "slurmd", "slurmdbd", "munged", "mariadbd", "sbatch", "sacct")
+PLACEMENT = ["hardware.placement.mem_gb=1", "hardware.placement.cpus_per_task=1"]
+
+
+@pytest.fixture(scope="session")
+def cluster(tmp_path_factory):
+    path = os.pathsep.join([os.environ["PATH"], "/usr/sbin", "/sbin"])
+    missing = [tool for tool in TOOLS if shutil.which(tool, path=path) is None]
+    if missing:
+        reason = f"needs {', '.join(missing)}: apt-get install slurm-wlm slurmdbd munge mariadb-server"
+        if os.environ.get("ALIGN_LAB_REQUIRE_SLURM"):
+            pytest.fail(reason)
+        pytest.skip(reason)
+    folder = tmp_path_factory.mktemp("cluster")
+    env = {**os.environ, "PATH": path, "SLURM_CI_DIR": str(folder), "SLURM_CONF": str(folder / "etc" / "slurm.conf")}
+    started = subprocess.run(["bash", str(SCRIPT), "start"], env=env, capture_output=True, text=True, timeout=180)
+    assert started.returncode == 0, started.stdout + started.stderr
+    yield Cluster(env)
+    subprocess.run(["bash", str(SCRIPT), "stop"], env=env, capture_output=True, timeout=120)
+
+
+class Cluster:
+    def __init__(self, env):
+        self.env = env
+
+    def __call__(self, *command):
+        return subprocess.run(command, env=self.env, capture_output=True, text=True, check=True, timeout=60).stdout
+
+    def script(self, *args):
+        self("bash", str(SCRIPT), *args)
+
+
+@pytest.fixture(scope="session")
+def cache(tmp_path_factory):
+    """Stages are shared by the session's studies; the downloaded archive comes from the user's cache, if it is there."""
+    folder = tmp_path_factory.mktemp("cache")
+    known = cache_folder() / "downloads"
+    if known.is_dir():
+        (folder / "downloads").symlink_to(known)
+    return folder
+
+
+@pytest.fixture
+def lab(cluster, cache, tmp_path):
+    """An empty working folder of a user."""
+    return Lab(cluster, cache, tmp_path)
+
+
+class Lab:
+    def __init__(self, cluster, cache, folder):
+        self.cluster, self.folder = cluster, folder
+        self.env = {**cluster.env, "ALIGN_LAB_CACHE": str(cache)}
+
+    def command(self, *args):
+        return [sys.executable, "-m", "align_lab", *args]
+
+    def __call__(self, *args, check=True, **extra):
+        done = subprocess.run(
+            self.command(*args), cwd=self.folder, env={**self.env, **extra}, capture_output=True, text=True, timeout=300
+        )
+        assert not check or done.returncode == 0, done.stdout + done.stderr
+        assert "Traceback" not in done.stderr, done.stderr
+        return done
+
+    def train(self, *args, hardware="slurm_gpu", **options):
+        place = PLACEMENT if hardware.startswith("slurm") else []
+        return self(*SMALL, f"hardware={hardware}", *place, *args, **options)
+
+    def states(self, study):
+        return {task["name"]: task for task in json.loads(self("status", study, "--json").stdout)["tasks"]}
+
+    def runs(self, study):
+        return [task for task in self.states(study).values() if task["kind"] == "run"]
+
+    def wait(self, study, state="done", *, seconds=150):
+        """Until every run of the study is in this state."""
+        until(
+            lambda: (found := self.runs(study)) and all(task["state"] == state for task in found),
+            seconds,
+            lambda: self.runs(study),
+        )
+        return self.runs(study)
+
+    def path(self, study):
+        (found,) = [
+            path for path in (self.folder / "runs" / study).iterdir() if path.is_dir() and not path.name.startswith(".")
+        ]
+        return found
+
+    def status(self, study):
+        try:
+            return json.loads((self.path(study) / "status.json").read_text())
+        except (ValueError, OSError):
+            return {}
+
+    def logs(self, study):
+        return "".join(
+            file.read_text() for file in sorted((self.folder / "runs" / study / ".dispatch" / "logs").glob("*.out"))
+        )
+
+    def jobs(self, study):
+        """Every job of the study that Slurm ever saw, with its state; tasks of arrays one by one."""
+        text = self.cluster("sacct", "-nXP", "--format=JobName,JobID,State")
+        return [line.split("|")[1:] for line in text.splitlines() if line.startswith(f"{study}.")]
+
+    def at_step(self, study, step, seconds=60):
+        """The running job's status once it has done a step."""
+        until(
+            lambda: self._begun(study) and self.status(study).get("step", 0) >= step, seconds, lambda: self.logs(study)
+        )
+        return self.status(study)
+
+    def _begun(self, study):
+        return len(list((self.folder / "runs" / study).glob("[!.]*/status.json"))) == 1
+
+
+def until(true, seconds, explain=lambda: ""):
+    deadline = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < deadline, f"not within {seconds} s: {explain()}"
+        time.sleep(0.02)
+
+
+@pytest.fixture(scope="session")
+def undisturbed(cluster, cache, tmp_path_factory):
+    """The metrics of the run that the others must equal, whatever happens to them."""
+    lab = Lab(cluster, cache, tmp_path_factory.mktemp("undisturbed"))
+    lab.train("algo=rloo", "study=calm", "train.steps=40", hardware="cpu")
+    return rows(lab.path("calm"))
