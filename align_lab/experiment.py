@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from rich.console import Console
 
-from align_lab import parts, registry
+from align_lab import device, parts, registry
 from align_lab.artefacts import Artefact, Store
 from align_lab.config import RunConfig
 from align_lab.errors import AlignLabError, ConfigError, DataError, Stopped
@@ -53,7 +53,7 @@ def run(cfg: RunConfig, *, wait_for_others: bool = False) -> int:
     Of several processes that were started together, the first keeps the record. A run that another process is at is
     refused, or waited for.
     """
-    torch.set_num_threads(cfg["hardware"]["numerics"]["threads"])
+    computing = device.use(cfg["hardware"]["numerics"])
     record: Record = registry.build("record", cfg["record"])
     path = runs_folder() / cfg["study"] / cfg.name
     with stop_requests() as stop, joined() as world:
@@ -62,7 +62,7 @@ def run(cfg: RunConfig, *, wait_for_others: bool = False) -> int:
             return 0
         with Screen(live=record.progress) as screen, _owned(path, screen, wait=wait_for_others):
             folder = RunFolder.create(path, cfg.values)
-            screen.notice(f"{cfg.choices['algo']} on {cfg.choices['model']}, seed {cfg['seed']}: {path}")
+            screen.notice(f"{cfg.choices['algo']} on {cfg.choices['model']}, seed {cfg['seed']}, {computing}: {path}")
             if world.agree(folder.status()["state"] != "done"):
                 _guarded(cfg, folder, record, screen, stop, world)
             else:
@@ -236,6 +236,7 @@ def describe(cfg: RunConfig, built: Mapping[str, Artefact], loop: Loop, best_ste
     hashes |= {
         "evaluation_prompts": manifest.texts_hash(loop.evaluate.prompts.texts[: loop.evaluate.plan.prompts]),
         "source": manifest.source_hash(),
+        "device": str(torch.get_default_device().type),
         "torch": torch.__version__,
     }
     return {

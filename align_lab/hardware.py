@@ -12,7 +12,7 @@ from align_lab.registry import checked, param, register, section
 class Numerics:
     """What changes results: two runs are only comparable when these are equal."""
 
-    device: str = param("cpu", "where tensors live", choices=("cpu",))
+    device: str = param("cpu", "where tensors live; auto: cuda where there is one", choices=("cpu", "cuda", "auto"))
     dtype: str = param("float32", "precision of weights and activations", choices=("float32", "bfloat16", "float64"))
     threads: int = param(1, "threads of one process; one is fastest for tiny models, and repeats bit for bit", low=1)
 

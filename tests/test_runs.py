@@ -133,10 +133,10 @@ def test_every_other_yaml_takes_steps_too(place, group, option):
     assert done.returncode == 0, done.stderr + done.stdout
 
 
-def interrupted(place, study, number, algo="rloo", after=3, flags=()):
+def interrupted(place, study, number, algo="rloo", after=3, flags=(), steps=6):
     """Start a run, send the signal once it has logged step `after`, return its exit status."""
     process = subprocess.Popen(
-        command(*flags, f"algo={algo}", f"study={study}", "train.steps=6"),
+        command(*flags, f"algo={algo}", f"study={study}", f"train.steps={steps}"),
         cwd=place,
         env=environment(place),
         stdout=subprocess.PIPE,
@@ -166,21 +166,6 @@ def test_a_signal_saves_and_the_same_command_continues_bit_for_bit(place, whole,
     assert done.returncode == 0 and "continuing after step" in done.stdout
     assert rows(path) == rows(whole[0])
     assert (path / "samples.jsonl").read_bytes() == (whole[0] / "samples.jsonl").read_bytes()
-
-
-def test_a_signal_stops_a_whole_multirun(place):
-    status, said = interrupted(place, "many", signal.SIGTERM, algo="rloo,reinforce", flags=["-m"])
-    assert status == 75, said
-    assert [path.name[:5] for path in (place / "runs" / "many").glob("[!.]*")] == ["rloo-"]
-    done = run(place, args=[*command("-m", "algo=rloo,reinforce", "study=many", "train.steps=6")])
-    assert done.returncode == 0, done.stderr
-    states = [json.loads(file.read_text())["state"] for file in (place / "runs" / "many").glob("*/status.json")]
-    assert states == ["done", "done"]
-    assert (
-        not (place / "multirun.yaml").exists()
-        and not (place / "multirun").exists()
-        and not (place / "outputs").exists()
-    )
 
 
 @pytest.mark.parametrize("algo", ["rloo", "ppo_max", "dpo"])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sized
 from contextlib import suppress
 from pathlib import Path
 from statistics import mean
@@ -26,11 +26,10 @@ from align_lab.study import Study
 def describe(study: Study, todo: Plan, now: Known, console: Console) -> None:
     """Print the plan; nothing is written or submitted."""
     console.print(f"[bold]{escape(study.name)}[/] {escape(study.settings.question)}")
-    console.print(f"{len(study.runs)} runs, {len(todo.runs)} to do, {len(study.merged)} asked for twice")
+    console.print(f"{count(study.runs, 'run')}, {len(todo.runs)} to do, {len(study.merged)} asked for twice")
     for line in board.summary(todo.kept):
         console.print(f"  left alone: {escape(line)}")
-    limit = slurm.max_array() if slurm.here() else 1001
-    planned = batches(todo.tasks, max_array=limit)
+    planned = batches(todo.tasks, max_array=_limit(todo))
     for batch in planned:
         waits = f", after {', '.join(batch.needs)}" if batch.needs else ""
         console.print(f"{batch.kind:<6}{len(batch.tasks):>4} x {escape(resources(batch.placement))}{escape(waits)}")
@@ -44,14 +43,25 @@ def describe(study: Study, todo: Plan, now: Known, console: Console) -> None:
     console.print("\nNothing was submitted. Without dry_run=true the same command does it.")
 
 
+def _limit(todo: Plan) -> int:
+    """The cluster's longest array; Slurm's own default where no cluster answers."""
+    with suppress(slurm.SlurmError):
+        return slurm.max_array() if any(task.placement.executor == "slurm" for task in todo.tasks) else 1001
+    return 1001
+
+
+def count(items: Sized, noun: str) -> str:
+    return f"{len(items)} {noun}{'' if len(items) == 1 else 's'}"
+
+
 def resources(place: Placement) -> str:
     if place.executor != "slurm":
-        return f"{place.executor}, {place.cpus_per_task} cores"
+        return f"{place.executor}, {count(range(place.cpus_per_task), 'core')}"
     parts = [
-        f"{place.nodes} nodes" if place.nodes > 1 else "1 node",
+        count(range(place.nodes), "node"),
         f"{place.tasks_per_node} processes" if place.tasks_per_node > 1 else "",
-        f"{place.gpus_per_node} GPUs" if place.gpus_per_node else "",
-        f"{place.cpus_per_task} cores",
+        count(range(place.gpus_per_node), "GPU") if place.gpus_per_node else "",
+        count(range(place.cpus_per_task), "core"),
         f"{place.mem_gb:g} GiB" if place.mem_gb else "",
         f"{board.duration(60.0 * place.minutes)}",
         f"partition {place.partition}" if place.partition else "",

@@ -13,7 +13,7 @@ from rich.markup import escape
 
 from align_lab.artefacts import Store
 from align_lab.dispatch import board, slurm, wanted
-from align_lab.dispatch.dry_run import describe
+from align_lab.dispatch.dry_run import count, describe
 from align_lab.dispatch.ledger import Card, Ledger
 from align_lab.dispatch.local import Pool
 from align_lab.dispatch.plan import Batch, Plan, batches, placement_of, plan
@@ -121,15 +121,15 @@ def _say(study: Study, todo: Plan, meant: Mapping[str, Any], console: Console) -
     """What is done and what is left alone, before anything is submitted."""
     stages = [task for task in todo.tasks if task.kind == "stage"]
     console.print(
-        f"[bold]{escape(study.name)}[/]: {len(study.runs)} runs, {len(todo.runs)} to do"
-        + (f", {len(stages)} stages first" if stages else "")
+        f"[bold]{escape(study.name)}[/]: {count(study.runs, 'run')}, {len(todo.runs)} to do"
+        + (f", {count(stages, 'stage')} first" if stages else "")
         + (f"; {len(study.merged)} asked for twice" if study.merged else "")
     )
     for line in board.summary(todo.kept):
         console.print(f"  left alone: {escape(line)}")
     if meant["left"]:
         console.print(
-            f"[yellow]{len(meant['left'])} runs have left the sweep file ({escape(', '.join(list(meant['left'])[:3]))}, ...). "
+            f"[yellow]{count(meant['left'], 'run')} left the sweep file ({escape(', '.join(list(meant['left'])[:3]))}, ...). "
             f"To cancel those that are queued: python -m align_lab cancel {escape(study.name)} --left[/]"
         )
 

@@ -23,9 +23,9 @@ def record_of(study: Path, name: str) -> Path:
 
 def build(name: str, cfg: RunConfig) -> int:
     """Build the artefact; its inputs first, where they are missing. Raises AlignLabError with the reason of a failure."""
-    import torch
+    from align_lab import device
 
-    torch.set_num_threads(cfg["hardware"]["numerics"]["threads"])
+    device.use(cfg["hardware"]["numerics"])
     record = record_of(runs_folder() / cfg["study"], name)
     record.parent.mkdir(parents=True, exist_ok=True)
 

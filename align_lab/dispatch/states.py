@@ -103,7 +103,13 @@ def run_state(
         return TaskState(state="running", **common)
     if card and (broken := [stages[need] for need in card.needs if need in stages and stages[need].state == "failed"]):
         return TaskState(state="failed", why=f"its stage {broken[0].name} failed: {broken[0].why}", **common)
-    if fact and card and fact.state == "CANCELLED" and not status and (lost := [n for n in card.needs if not _built(n)]):
+    if (
+        fact
+        and card
+        and fact.state == "CANCELLED"
+        and not status
+        and (lost := [n for n in card.needs if not _built(n)])
+    ):
         return TaskState(state="failed", why=f"its stage {lost[0]} was not built", **common)
     if hung(folder):
         why = f"hung: no progress in the phase {status.get('phase')} for its time; stacks in {folder / STACKS}"

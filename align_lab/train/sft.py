@@ -91,16 +91,16 @@ def trapezoid(step: int, steps: int, *, warmup: float, decay: float) -> float:
 
 def schedule_batches(sequences: Sequence[Sequence[int]], plan: Sft) -> list[list[int]]:
     """Rows of each step: every epoch a new order, batches of similar lengths, the last epoch cut."""
-    chooser = torch.Generator().manual_seed(plan.seed)
+    chooser = torch.Generator("cpu").manual_seed(plan.seed)
     steps: list[list[int]] = []
     for epoch in range(math.ceil(plan.epochs)):
-        order = torch.randperm(len(sequences), generator=chooser).tolist()
+        order = torch.randperm(len(sequences), generator=chooser, device="cpu").tolist()
         batches = [
             batch
             for start in range(0, len(order), POOL)
             for batch in by_length(sequences, order[start : start + POOL], plan.batch_tokens)
         ]
-        batches = [batches[i] for i in torch.randperm(len(batches), generator=chooser).tolist()]
+        batches = [batches[i] for i in torch.randperm(len(batches), generator=chooser, device="cpu").tolist()]
         steps += batches[: max(1, math.ceil(min(1.0, plan.epochs - epoch) * len(batches)))]
     return steps
 

@@ -97,10 +97,11 @@ class Lab:
         )
         return self.runs(study)
 
+    def paths(self, study):
+        return [path for path in (self.folder / "runs" / study).glob("[!.]*") if path.is_dir()]
+
     def path(self, study):
-        (found,) = [
-            path for path in (self.folder / "runs" / study).iterdir() if path.is_dir() and not path.name.startswith(".")
-        ]
+        (found,) = self.paths(study)
         return found
 
     def status(self, study):

@@ -109,7 +109,7 @@ def test_a_cancelled_run_stays_cancelled_until_the_same_command_is_given(lab, li
     (run,) = lab.wait("cancelled", "cancelled")
     assert "queued again" not in lab.logs("cancelled").replace("not queued again", "")
     again = lab.train(*RUN, "study=cancelled").stdout
-    assert "1 runs, 1 to do" in again
+    assert "1 run, 1 to do" in again
     lab.wait("cancelled")
     same(lab, "cancelled", undisturbed)
 

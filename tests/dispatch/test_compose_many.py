@@ -1,0 +1,36 @@
+"""A thousand jobs are composed by merging into Hydra's result; this holds the merged ones equal to Hydra's own."""
+
+import hydra
+import pytest
+from omegaconf import OmegaConf
+
+from align_lab import compose
+from align_lab.paths import conf_folder
+from align_lab.settings import STUDY_KEYS
+
+SAMPLE = [
+    ["algo=rloo", "seed=3", "train.lr=1", "sampling.temperature=1.5"],
+    ["algo=ppo", "algo.clip=0.1", "train.budget.episodes=640", "study=x"],
+    ["reward=vader", "hardware=slurm_gpu", "hardware.placement.partition=main", "train.micro_batch=null"],
+    ["algo=dpo", "preferences={pairs: 64, seed: 4}", "evaluation.prompts=32"],
+    ["sweeps=five_algorithms", "algo=reinforce", "train.max_grad_norm=.inf", "hardware.placement.setup=[a,b]"],
+]
+
+
+@pytest.mark.parametrize("overrides", SAMPLE, ids=lambda o: o[0])
+def test_the_merged_config_is_hydras(overrides):
+    compose.prepare()
+    merged = compose.Composer().run(overrides)
+    with hydra.initialize_config_dir(str(conf_folder()), version_base="1.3"):
+        theirs = hydra.compose(
+            "config", [text.replace(".inf", "inf") for text in [*overrides, compose.search_path_override()]]
+        )
+    plain = OmegaConf.to_container(theirs, resolve=True)
+    assert merged.values == {key: value for key, value in plain.items() if key not in (*STUDY_KEYS, "sweeps")}
+
+
+def test_a_job_does_not_change_the_next_one():
+    composer = compose.Composer()
+    first = composer.run(["algo=rloo", "seed=1"])
+    composer.run(["algo=rloo", "seed=2", "train.lr=1"])
+    assert composer.run(["algo=rloo", "seed=1"]) == first

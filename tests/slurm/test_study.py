@@ -1,0 +1,222 @@
+"""Whole studies on a real cluster: planned, queued, run, looked at, and given again."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.slurm.conftest import PLACEMENT, Lab, until
+from tests.test_runs import SMALL, rows
+
+TEN = ["-m", "algo=ppo,rloo,reinforce,reinforce_pp,dpo", "seed=1,2", "study=ten"]
+
+
+@pytest.fixture
+def fresh(cluster, tmp_path, cache):
+    """A user whose cache holds nothing but the downloaded data."""
+    own = tmp_path / "cache"
+    own.mkdir()
+    if (cache / "downloads").exists():
+        (own / "downloads").symlink_to(cache / "downloads")
+    return Lab(cluster, own, tmp_path)
+
+
+def test_ten_runs_with_their_stages_and_gpus_go_to_the_end(fresh):
+    plan = fresh.train(*TEN, "dry_run=true").stdout
+    assert "10 runs, 10 to do" in plan and "#SBATCH --gpus-per-node=1" in plan and "Nothing was submitted" in plan
+    assert not (fresh.folder / "runs").exists()
+    said = fresh.train(*TEN).stdout
+    assert "10 to do, 5 stages first" in said and "status ten --watch" in said
+    again = fresh.train(*TEN).stdout  # while everything is queued
+    assert "10 runs, 0 to do" in again and "submitted" not in again
+    runs = fresh.wait("ten")
+    assert {(task["arm"], task["seed"]) for task in runs} == {(a, s) for a in TEN[1][5:].split(",") for s in (1, 2)}
+    logs = fresh.logs("ten")
+    assert sorted(re.findall(r"building (\w+)", logs)) == ["data", "gold", "preferences", "reward_model", "sft"]
+    until(lambda: [state for _, state in fresh.jobs("ten")] == ["COMPLETED"] * 15, 20, lambda: fresh.jobs("ten"))
+    gpus = fresh.cluster("sacct", "-nXP", "--format=JobName,AllocTRES")
+    assert all("gres/gpu=1" in line for line in gpus.splitlines() if line.startswith("ten."))
+    shown = fresh("status", "ten").stdout
+    assert "10 done" in shown and "reinforce_pp" in shown
+    assert json.loads(fresh("compare", "ten", "--json").stdout)["arms"].keys() == set(TEN[1][5:].split(","))
+    more = fresh.train("-m", "algo=rloo", "seed=1,2,3", "study=ten").stdout  # more seeds: only the difference
+    assert "3 runs, 1 to do" in more and "and 1 more: finished" in more
+    other = fresh.train("-m", "algo=rloo", "seed=1,2", "study=other", "wait=true").stdout
+    assert "2 runs, 0 to do" in other and "finished in ten" in other and "2 of 2 runs are finished" in other
+    fresh.wait("ten")
+
+
+def test_a_failed_stage_fails_what_needs_it_and_nothing_else_and_says_why(lab):
+    (lab.folder / "broken.py").write_text(BROKEN)
+    broken = ["-m", "study=broken", "plugins=[broken]", "reward=broken,vader", "algo=rloo", "wait=true"]
+    small = [text for text in SMALL if not text.startswith("reward.")]
+    done = lab(*broken, *small, "hardware=slurm_cpu", *PLACEMENT, check=False, PYTHONPATH=str(lab.folder))
+    assert done.returncode == 1
+    assert "no film was ever this bad" in done.stdout and "1 of 2 runs are finished" in done.stdout
+    by_state = {task["state"]: task for task in lab.runs("broken")}
+    assert set(by_state) == {"done", "failed"}
+    assert (
+        "its stage reward_model-" in by_state["failed"]["why"]
+        and "no film was ever this bad" in by_state["failed"]["why"]
+    )
+    stage = next(
+        task for task in lab.states("broken").values() if task["state"] == "failed" and task["kind"] == "stage"
+    )
+    assert "no film was ever this bad" in Path(lab.folder / stage["log"]).read_text()
+    (lab.folder / "broken.py").write_text(BROKEN.replace('raise ValueError("no film was ever this bad")', "pass"))
+    again = lab(*broken, *small, "hardware=slurm_cpu", *PLACEMENT, PYTHONPATH=str(lab.folder))
+    assert "2 runs, 1 to do, 1 stage first" in again.stdout and "2 of 2 runs are finished" in again.stdout
+
+
+BROKEN = '''
+from dataclasses import dataclass
+from align_lab.registry import register
+from align_lab.rewards.base import Score
+
+@register("reward", "broken")
+@dataclass(frozen=True, kw_only=True)
+class Broken:
+    """A reward whose training fails."""
+
+    def build(self, folder, reviews, start):
+        raise ValueError("no film was ever this bad")
+
+    def load(self, folder):
+        return self
+
+    def score(self, prompts, responses):
+        return Score(total=[float(len(text)) for text in responses])
+'''
+
+
+def test_two_studies_that_share_stages_build_each_once(fresh):
+    commands = [
+        fresh.command(*SMALL, "hardware=slurm_cpu", *PLACEMENT, "-m", f"algo={algo}", "seed=1,2", f"study={algo}")
+        for algo in ("rloo", "reinforce")
+    ]
+    heads = [subprocess.Popen(c, cwd=fresh.folder, env=fresh.env, stdout=subprocess.DEVNULL) for c in commands]
+    assert [head.wait(60) for head in heads] == [0, 0]
+    for study in ("rloo", "reinforce"):
+        fresh.wait(study)
+    logs = fresh.logs("rloo") + fresh.logs("reinforce")
+    assert sorted(re.findall(r"building (\w+)", logs)) == ["data", "gold", "reward_model", "sft"]
+    third = fresh.train("-m", "algo=reinforce_pp", "seed=1,2", "study=third", hardware="slurm_cpu").stdout
+    assert "stages first" not in third
+
+
+def test_two_nodes_act_as_one_process(lab):
+    double = ["algo=ppo", "hardware.numerics.dtype=float64", "train.steps=6"]
+    two = ["hardware.placement.nodes=2", "hardware.placement.setup=['export MASTER_ADDR=127.0.0.1']"]
+    lab.train(*double, "study=one", hardware="cpu")
+    shutil.move(lab.path("one"), lab.folder / "one")  # else it would be found: nodes are no part of a signature
+    lab.train(*double, *two, "study=two", "wait=true")
+    assert lab.cluster("sacct", "-nXP", "--format=NNodes", f"--name={job_name(lab, 'two')}").split() == ["2"]
+    alone, together = rows(lab.folder / "one"), rows(lab.path("two"))
+    assert [row.keys() for row in together] == [row.keys() for row in alone]
+    for ours, theirs in zip(together, alone, strict=True):
+        assert ours == pytest.approx(theirs, abs=1e-6, rel=1e-6)
+
+
+def job_name(lab, study):
+    (card,) = (lab.folder / "runs" / study / ".dispatch").glob("*.card.json")
+    return f"{study}.{card.name.split('.')[0]}"
+
+
+def test_a_queued_job_runs_the_code_it_was_submitted_with(lab, tmp_path):
+    """The package is edited, to the point that it cannot be imported, before its queued job starts."""
+    root = Path(__file__).parents[2]
+    for part in ("align_lab", "conf", "sweeps"):
+        shutil.copytree(root / part, tmp_path / "checkout" / part, ignore=shutil.ignore_patterns("__pycache__"))
+    lab.folder = tmp_path / "checkout"
+    begin = 'hardware.placement.sbatch=["--begin=now+4"]'
+    lab.train("algo=rloo", "study=frozen", begin)
+    (lab.folder / "align_lab" / "errors.py").write_text("raise SystemExit('edited')\n")
+    lab.at_step("frozen", 4)
+    until(lambda: lab.status("frozen").get("state") == "done", 30, lambda: lab.logs("frozen"))
+    (card,) = (lab.folder / "runs" / "frozen" / ".dispatch").glob("*.card.json")
+    known = json.loads(card.read_text())
+    code = Path(known["snapshot"])
+    assert code.name == known["snapshot_hash"] and "edited" not in (code / "align_lab" / "errors.py").read_text()
+    lab.folder = tmp_path
+    lab.train("algo=rloo", "study=changed", begin)  # a job whose snapshot is not what was submitted does not run
+    (card,) = (lab.folder / "runs" / "changed" / ".dispatch").glob("*.card.json")
+    touched = Path(json.loads(card.read_text())["snapshot"]) / "align_lab" / "types.py"
+    before = touched.read_text()
+    try:
+        touched.write_text(before + "# changed\n")
+        (run,) = lab.wait("changed", "failed")
+        assert "was changed after the job was submitted" in run["why"]
+    finally:
+        touched.write_text(before)
+
+
+def test_hardware_is_honoured_run_by_run_and_a_cluster_run_never_trains_here(lab):
+    (lab.folder / "sweeps").mkdir()
+    (lab.folder / "sweeps" / "both.yaml").write_text(
+        "# @package _global_\nstudy: both\narms:\n  here: [algo=rloo, hardware=cpu]\n"
+        "  there: [algo=reinforce, hardware=slurm_cpu, hardware.placement.mem_gb=1]\nhydra: {mode: MULTIRUN}\n"
+    )
+    lab(*SMALL, "sweeps=both")
+    by_arm = {task["arm"]: task for task in lab.wait("both")}
+    statuses = {path.name: json.loads((path / "status.json").read_text()) for path in lab.paths("both")}
+    assert "job" not in statuses[by_arm["here"]["name"]]
+    assert statuses[by_arm["there"]["name"]]["node"].startswith("node")
+    swept = lab(*SMALL, "-m", "algo=rloo", "hardware=cpu,slurm_cpu", "seed=1", "study=swept", "dry_run=true").stdout
+    assert "1 asked for twice" in swept  # one run, wherever it is computed
+    one = lab.train("algo=reinforce", "seed=5", "study=single").stdout  # without -m
+    assert "submitted run: reinforce-tiny-s5-" in one
+    lab.wait("single")
+    assert lab.status("single")["node"].startswith("node")
+
+
+def test_arms_may_ask_for_different_resources(lab):
+    (lab.folder / "sweeps").mkdir()
+    (lab.folder / "sweeps" / "shapes.yaml").write_text(
+        "# @package _global_\nstudy: shapes\nquestion: Does more memory help?\narms:\n"
+        "  ppo: [algo=ppo, hardware.placement.gpus_per_node=2]\n  dpo: [algo=dpo]\nseeds: [0, 1]\nhydra: {mode: MULTIRUN}\n"
+    )
+    plan = lab.train("sweeps=shapes", "dry_run=true").stdout
+    assert "Does more memory help?" in plan
+    assert re.findall(r"gpus-per-node=(\d)\n(?:#.*\n)*?#SBATCH --job-name", plan).count("2") == 1
+    lab.train("sweeps=shapes", "wait=true")
+    (lab.folder / "sweeps" / "shapes.yaml").write_text(
+        (lab.folder / "sweeps" / "shapes.yaml").read_text().replace("seeds: [0, 1]", "seeds: [1]")
+    )
+    left = lab.train("sweeps=shapes").stdout
+    assert "2 runs left the sweep file" in left and "2 runs, 0 to do" in left
+    assert "No longer in the sweep file" in lab("status", "shapes").stdout
+
+
+def test_an_array_is_split_at_the_clusters_limit_and_sbatchs_refusal_is_said(lab):
+    refused = lab.train("algo=rloo", "study=nowhere", "hardware.placement.partition=nowhere", check=False)
+    assert (
+        refused.returncode == 1 and "sbatch refused" in refused.stderr and "invalid partition" in refused.stderr.lower()
+    )
+    assert "missing" in lab("status", "nowhere").stdout
+    code = "from align_lab.dispatch import slurm; print(slurm.max_array())"
+    limit = subprocess.run([sys.executable, "-c", code], env=lab.env, capture_output=True, text=True, check=True).stdout
+    assert int(limit) == 1001  # as cluster.sh configures it; tests/dispatch/test_plan.py splits at it
+    lab.train("algo=rloo", "study=nowhere")
+    lab.wait("nowhere")
+
+
+def test_status_json_is_for_scripts(lab):
+    lab.train("algo=rloo", "study=watched")
+    watching = subprocess.run(
+        lab.command("status", "watched", "--watch"),
+        cwd=lab.folder,
+        env=lab.env,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert watching.returncode == 0 and "1 done" in watching.stdout and "running" in watching.stdout
+    told = json.loads(lab("status", "watched", "--json").stdout)
+    assert told["study"] == "watched" and told["tasks"][-1]["state"] == "done"
+    until(lambda: lab.jobs("watched")[0][1] == "COMPLETED", 20)
+    assert os.environ.get("SLURM_JOB_ID") is None
