@@ -12,9 +12,6 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any, get_type_hints
 
-from hydra.core.config_store import ConfigStore
-from omegaconf import MISSING, OmegaConf
-
 from align_lab import registry
 from align_lab.options import GROUPS, bare_components
 from align_lab.roles import role
@@ -43,6 +40,9 @@ class RunConfig:
 
 def publish() -> None:
     """Hand Hydra the schema of every registered component (group `schema/KIND`) and of the run itself."""
+    from hydra.core.config_store import ConfigStore  # here: a dispatched job has its config and needs no Hydra
+    from omegaconf import MISSING
+
     store = ConfigStore.instance()
     for kind in registry.kinds():
         for name in registry.names(kind):
@@ -89,6 +89,8 @@ def _default(value: Any) -> Any:
 
 def plain(config: Any) -> dict[str, Any]:
     """Config -> nested dictionary of plain values, interpolations resolved."""
+    from omegaconf import OmegaConf
+
     return OmegaConf.to_container(config, resolve=True, throw_on_missing=True)  # type: ignore[return-value]
 
 

@@ -31,6 +31,12 @@ TORCH_FREE = [
     "algos.ppo_max",
     "equations",
     "compare.command",
+    "study",
+    "dispatch.launch",
+    "dispatch.command",
+    "dispatch.job",
+    "dispatch.gc",
+    "dispatch.hydra_launcher",
     "record.folder",
     "record.metrics",
 ]
@@ -96,3 +102,11 @@ def _imports(file: Path) -> list[str]:
                 f"{node.module}.{alias.name}" if node.module == "align_lab" else node.module for alias in node.names
             ]
     return found
+
+
+def test_a_dispatched_job_imports_neither_hydra_nor_submitit_before_its_work():
+    code = "import sys, align_lab.dispatch.job, align_lab.dispatch.snapshot, align_lab.registry as r; r.scan(); print(' '.join(sys.modules))"
+    loaded = set(
+        subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    )
+    assert not {"hydra", "omegaconf", "submitit", "torch", "polars", "scipy"} & loaded

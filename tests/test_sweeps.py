@@ -148,3 +148,26 @@ def test_a_gpu_that_is_not_there_is_said(place):
     assert done.returncode == 2 and "use hardware=cpu" in done.stderr
     waited = run(place, "-m", "algo=rloo", "study=gpu", "wait=false")
     assert waited.returncode == 2 and "nohup" in waited.stderr
+
+
+def test_optuna_proposes_runs_and_learns_from_their_scores(place):
+    optuna = [
+        "hydra/sweeper=optuna",
+        "hydra.sweeper.n_trials=3",
+        "hydra.sweeper.n_jobs=1",
+        "hydra.sweeper.direction=maximize",
+    ]
+    done = run(place, "-m", *optuna, "algo=rloo", "study=tuned", "algo.kl_coef=interval(0.01,0.2)")
+    assert done.returncode == 0, done.stderr
+    scores = {path: rows(path)[-1]["eval/score"] for path in (place / "runs" / "tuned").glob("[!.]*")}
+    assert len(scores) == 3
+    found = (place / "runs" / "tuned" / ".hydra" / "optimization_results.yaml").read_text()
+    assert f"best_value: {max(scores.values())}" in found
+    refused = run(place, "-m", *optuna, "algo=rloo", "study=tuned", "hardware=slurm_cpu", "seed=1")
+    assert refused.returncode == 2 and ("set wait=true" in refused.stderr or "needs sbatch" in refused.stderr)
+
+
+def test_the_debug_executor_runs_in_this_process(place):
+    done = run(place, "-m", "algo=rloo", "seed=60", "study=debugged", "hardware.placement.executor=debug")
+    assert done.returncode == 0, done.stderr
+    assert "step 4/4" in done.stdout and "1 of 1 runs are finished" in done.stdout

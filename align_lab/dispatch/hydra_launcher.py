@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
+from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from hydra.core.plugins import Plugins
@@ -27,6 +30,7 @@ class Launcher(HydraLauncher):
     statuses: list[int] = []  # noqa: RUF012  of this process
 
     def setup(self, *, hydra_context: Any, task_function: Any, config: Any) -> None:
+        Path(config.hydra.sweep.dir).mkdir(parents=True, exist_ok=True)  # sweepers leave their own results there
         values = OmegaConf.to_container(config, throw_on_missing=False)
         self.settings = construct(StudySettings, {key: values[key] for key in STUDY_KEYS})  # type: ignore[call-overload,index]
 
@@ -52,5 +56,8 @@ def _report(value: float | None, overrides: Sequence[str], objective: str) -> Jo
 
 
 def register() -> None:
+    """Tell Hydra of the launcher, under the one name space from which it takes plug-ins."""
+    plugins = sys.modules.setdefault("hydra_plugins", ModuleType("hydra_plugins"))
+    sys.modules[NAME] = plugins.align_lab = sys.modules[__name__]  # type: ignore[attr-defined]
     Launcher.__module__ = NAME
     Plugins.instance().register(Launcher)
