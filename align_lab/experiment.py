@@ -147,7 +147,7 @@ def _train(
 
 def _restore(loop: Loop, cfg: RunConfig, journal: Journal, screen: Screen, world: World) -> None:
     """Bring loop and record to the newest checkpoint that is whole; without one the run begins anew."""
-    folder = journal.folder
+    folder, found = journal.folder, None
     if not world.rank:
         if not journal.checkpoints.steps() and (start := inherit(folder, cfg)):
             screen.notice(f"the first {start.step} steps are those of {start.path.name}, which had fewer")

@@ -14,6 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from align_lab.dispatch.plan import Kept
+from align_lab.dispatch.slurm import SlurmError
 from align_lab.dispatch.states import ACTIVE, TaskState
 from align_lab.signals import StopRequest
 
@@ -28,6 +29,7 @@ class Board:
         self.console, self.look, self.names = console, look, names
         self.seen: dict[str, str] = {}
         self.looked = 0.0
+        self.tasks: list[TaskState] = []
         self.live = Live(console=console, refresh_per_second=2, transient=True) if console.is_terminal else None
 
     def __enter__(self) -> Board:
@@ -47,8 +49,11 @@ class Board:
         """Look again, unless that was a moment ago."""
         if not now and time.monotonic() - self.looked < LOOK_SECONDS:
             return []
-        tasks = [task for task in self.look() if task.kind == "stage" or task.name in self.names]
-        self.looked = time.monotonic()
+        try:
+            self.tasks = [task for task in self.look() if task.kind == "stage" or task.name in self.names]
+        except SlurmError as error:  # a controller that restarts answers again in a while
+            self.console.print(f"[yellow]{escape(str(error))}. Looking again[/]")
+        tasks, self.looked = self.tasks, time.monotonic()
         if self.live:
             self.live.update(table(tasks, height=self.console.height))
         else:
@@ -66,7 +71,7 @@ class Board:
         """Look until nothing is queued or running any more, or a stop is asked for (the jobs go on)."""
         while not stop.asked:
             tasks = self.update(now=True)
-            if not any(task.state in ACTIVE for task in tasks):
+            if tasks and not any(task.state in ACTIVE for task in tasks):
                 return
             time.sleep(LOOK_SECONDS)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,9 +18,10 @@ from align_lab.dispatch.local import Pool
 from align_lab.dispatch.plan import Batch, Plan, batches, placement_of, plan
 from align_lab.dispatch.reconcile import Known, announce, known, link
 from align_lab.dispatch.snapshot import take
-from align_lab.dispatch.states import TaskState, states
+from align_lab.dispatch.states import ACTIVE, TaskState, read, states
 from align_lab.dispatch.submit import run_here, submit_slurm
 from align_lab.errors import AlignLabError, ConfigError, Stopped
+from align_lab.files import read_lines
 from align_lab.lease import lease
 from align_lab.paths import cache_folder, runs_folder
 from align_lab.signals import StopRequest, stop_requests
@@ -170,6 +170,8 @@ def _conclude(study: Study, folder: Path, stop: StopRequest, console: Console) -
         )
     done = sum(task.state == "done" and task.kind == "run" for task in ended)
     console.print(f"{done} of {len(names)} runs are finished: python -m align_lab compare {escape(study.name)}")
+    if stop.asked and any(task.state in ACTIVE for task in ended):
+        raise Stopped(f"no longer waiting; the jobs go on. Watch them: python -m align_lab status {study.name} --watch")
     if stop.asked:
         raise Stopped("stopped. What ran was saved; run the same command again to continue")
     return 1 if failed else 0
@@ -188,6 +190,7 @@ def results(study: Study) -> dict[str, float | None]:
     """Name of each run -> the objective at its last step, None where it has not finished."""
     found: dict[str, float | None] = {}
     for run in study.runs:
-        rows = (runs_folder() / study.name / run.name / "metrics.jsonl").read_text().splitlines()
-        found[run.name] = json.loads(rows[-1]).get(study.settings.objective) if rows else None
+        folder = runs_folder() / study.name / run.name
+        rows = read_lines(folder / "metrics.jsonl") if read(folder / "status.json").get("state") == "done" else []
+        found[run.name] = rows[-1].get(study.settings.objective) if rows else None
     return found

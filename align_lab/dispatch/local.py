@@ -28,7 +28,7 @@ class Pool:
         self.running: dict[str, Any] = {}
         self.code, self.digest = take()
 
-    def run(self, *, on_tick: Callable[[], None]) -> None:
+    def run(self, *, on_tick: Callable[[], object]) -> None:
         """Returns when nothing runs any more. When a stop is asked for, nothing new starts and what runs saves first."""
         told = False
         while self.running or (self.waiting and not self.stop.asked):
