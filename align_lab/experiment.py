@@ -153,10 +153,10 @@ def _restore(loop: Loop, cfg: RunConfig, journal: Journal, screen: Screen, world
             screen.notice(f"the first {start.step} steps are those of {start.path.name}, which had fewer")
         found = journal.checkpoints.latest(screen.notice)
         folder.rewind(found[0]) if found else folder.forget()
-    step = world.agree(None if world.rank else found and found[0])
+    step = world.agree(found and found[0])
     if step is None:
         return
-    loop.load_state_dict(journal.checkpoints.load(step))
+    loop.load_state_dict(found[1] if found else journal.checkpoints.load(step))
     loop.start_rows = [row for row in folder.samples() if row["step"] == 0]
     if [row["step"] for row in folder.metrics()] != list(range(step + 1)) or not loop.start_rows:
         raise DataError(

@@ -1,36 +1,63 @@
-"""Runs as a comparison reads them: from their folders, whatever state they are in."""
+"""Runs as a comparison reads them: from their folders, whatever state they are in. Importing this loads no numpy."""
 
 from __future__ import annotations
 
-import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from align_lab.errors import ConfigError, near
-from align_lab.files import read_lines
 from align_lab.paths import runs_folder
 
+if TYPE_CHECKING:
+    from align_lab.compare.evaluations import Floats
 
-@dataclass(frozen=True, kw_only=True)
+
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Run:
-    """One finished run. `fields` are the leaves of its resolved config."""
+    """One finished run. `fields` are the leaves of its resolved config, apart from what names or files it."""
 
     name: str
     algo: str
     seed: int
-    fields: Mapping[str, Any]
+    fields: Mapping[str, Any]  # one object for all runs that have the same
     hashes: Mapping[str, Any]  # what the config cannot say: content of artefacts, code, package versions
-    spent: Mapping[str, Any]  # episodes, tokens, seconds
-    start: Mapping[str, float]  # the metrics of step 0
-    final: Mapping[str, float]  # the metrics of the last step
+    spent: Mapping[str, Any]  # episodes, tokens, labels, device_seconds, flops, peak_memory_gib
+    rows: Floats  # its evaluations [E, C]; the columns are evaluations.COLUMNS
+    arm: str = ""  # as the study names it; "" where it does not
+    machine: str = ""
+    place: str = ""  # its folder; a string, because ten thousand paths take a while to make
+
+    @property
+    def path(self) -> Path:
+        return Path(self.place)
+
+    @property
+    def base(self) -> str:
+        """What its arm is called where nothing else must be told apart."""
+        return self.arm or self.algo
+
+    @property
+    def start(self) -> dict[str, float]:
+        """Metrics of the first evaluation, without those that were not recorded."""
+        return _named(self.rows[0])
+
+    @property
+    def final(self) -> dict[str, float]:
+        return _named(self.rows[-1])
 
 
 @dataclass(frozen=True)
 class Unfinished:
+    """A run that does not count, with the reason. `state`: failed, diverged, running, stopped, unreadable or duplicate."""
+
     name: str
     why: str
+    state: str = "unreadable"
+    arm: str = ""
+    seed: int | None = None
 
 
 def study_folder(study: str) -> Path:
@@ -44,40 +71,21 @@ def study_folder(study: str) -> Path:
 
 def read_study(folder: Path) -> tuple[list[Run], list[Unfinished]]:
     """Every run of a study; those that have not finished, or cannot be read, are named with the reason."""
-    runs, unfinished = [], []
-    for path in sorted(folder.iterdir()):
-        if (path / "config.yaml").exists():
-            found = read_run(path)
-            (runs if isinstance(found, Run) else unfinished).append(found)  # type: ignore[arg-type]
+    from align_lab.compare import reading
+
+    runs, unfinished = reading.study(folder)
     if not runs and not unfinished:
         raise ConfigError(f"{folder} holds no runs. Start one: python -m align_lab study={folder.name} algo=rloo")
     return runs, unfinished
 
 
 def read_run(path: Path) -> Run | Unfinished:
-    try:
-        status = json.loads((path / "status.json").read_text())
-        if status["state"] != "done":
-            return Unfinished(
-                path.name,
-                f"{status['state']} at step {status.get('step', 0)}"
-                + (f": {status['error']}" if status.get("error") else ""),
-            )
-        manifest = json.loads((path / "manifest.json").read_text())
-        rows = read_lines(path / "metrics.jsonl")
-        if not rows or "eval/gold_score" not in rows[-1]:
-            return Unfinished(path.name, "its last row holds no evaluation: metrics.jsonl was cut short")
-        return Run(
-            name=path.name,
-            algo=manifest["choices"]["algo"],
-            seed=manifest["seed"],
-            fields=manifest["config"],
-            hashes=manifest["hashes"],
-            spent=manifest["spent"],
-            start=rows[0],
-            final=rows[-1],
-        )
-    except FileNotFoundError as missing:
-        return Unfinished(path.name, f"{Path(missing.filename).name} is missing")
-    except (ValueError, KeyError, IndexError) as damaged:
-        return Unfinished(path.name, f"its record cannot be read ({type(damaged).__name__}: {damaged})")
+    from align_lab.compare import reading
+
+    return reading.all_of([str(path)])[0]
+
+
+def _named(row: Floats) -> dict[str, float]:
+    from align_lab.compare.evaluations import COLUMNS
+
+    return {name: value for name, value in zip(COLUMNS, row.tolist(), strict=True) if not math.isnan(value)}

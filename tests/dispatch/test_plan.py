@@ -56,7 +56,8 @@ def test_equal_runs_are_planned_once():
 def test_one_array_for_each_resource_shape_taken_from_each_runs_own_hardware(five):
     asked = study.read([*FIVE[:1], "seed=1,2", "study=five", "hardware=slurm_gpu,slurm_cpu"])
     built = {name for run in asked.runs for name in recipes(run)}
-    assert [len(batch.tasks) for batch in batches(planned(asked, built=built).tasks, max_array=1000)] == [6]
+    found = batches(planned(asked, built=built).tasks, max_array=1000)
+    assert [(len(batch.tasks), batch.placement.gpus_per_node) for batch in found] == [(6, 1), (6, 0)]
     shapes = study.read(["algo=ppo", "seed=1,2", "study=five", "hardware=slurm_gpu"]).runs
     other = study.read(["algo=dpo", "seed=1,2", "study=five", "hardware=slurm_cpu"]).runs
     both = plan("five", [*shapes, *other], kept={}, built={name for run in [*shapes, *other] for name in recipes(run)})
