@@ -23,7 +23,8 @@ Commands
   show GROUP=NAME           a component's card: what it computes, its papers, its fields and defaults
   status STUDY              what its runs are doing, and why any failed (--watch, --json)
   cancel STUDY              cancel its queued and running jobs
-  compare STUDY             are the runs of a study comparable, and which algorithm did better
+  compare STUDY             are its runs comparable, and which arm did better, how surely; also as a page
+  replay LOCK               make a comparison again from its comparison.lock, and check every hash
   export RUN DIR            write a run's policy as a Hugging Face folder
   gc                        what takes space; --prune removes it by age and size
   chat RUN                  complete your own prompts with a run's policy, beside the policy it started from
@@ -78,6 +79,12 @@ def compare(args: list[str]) -> int:
     return command.compare(args)
 
 
+def replay(args: list[str]) -> int:
+    from align_lab import replay
+
+    return replay.replay(args)
+
+
 def status(args: list[str]) -> int:
     from align_lab.dispatch import command
 
@@ -113,6 +120,7 @@ VERBS: dict[str, Callable[[list[str]], int]] = {
     "show": show,
     "status": status,
     "compare": compare,
+    "replay": replay,
     "cancel": cancel,
     "gc": gc,
     "export": export,
