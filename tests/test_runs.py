@@ -257,9 +257,13 @@ def test_compare_prints_every_seed_and_refuses_what_is_not_fair(place, whole):
     compare = [sys.executable, "-m", "align_lab", "compare", "fair"]
     done = run(place, args=compare)
     assert done.returncode == 0, done.stderr
-    assert "all settings equal" in done.stdout and "rloo" in done.stdout and "reinforce" in done.stdout
+    assert "settings and hashes are equal" in done.stdout and "rloo" in done.stdout and "reinforce" in done.stdout
+    assert (place / "runs" / "fair" / "report.html").exists()
     numbers = json.loads(run(place, args=[*compare, "--json"]).stdout)
-    assert numbers["arms"]["rloo"]["n"] == 2 and numbers["arms"]["rloo"]["seeds"] == [0, 1]
+    assert {arm["name"]: (arm["n"], arm["seeds"]) for arm in numbers["arms"]} == {
+        "rloo": (2, [0, 1]),
+        "reinforce": (2, [0, 1]),
+    }
     assert run(place, "algo=rloo", "study=fair", "seed=2", "sampling.temperature=0.9").returncode == 0
     refused = run(place, args=compare)
     assert refused.returncode == 3

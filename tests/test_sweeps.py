@@ -1,6 +1,7 @@
 """Sweeps on this machine, through the command line: side by side, stopped and continued, extended, watched over."""
 
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -27,6 +28,31 @@ def test_runs_go_side_by_side_and_equal_single_ones(place, whole):
     assert not [name for name in ("multirun.yaml", "multirun", "outputs") if (place / name).exists()]
     again = run(place, "-m", "algo=rloo,reinforce", "seed=0,1", "study=side", "train.steps=5", "parallel=2")
     assert again.returncode == 0 and "0 to do" in again.stdout and "and 3 more: finished" in again.stdout
+
+
+def test_a_comparison_can_be_made_again_from_its_lock(place):
+    """After `side`: what is there is checked, what is missing is run again and comes out the same."""
+    compared = run(place, args=[sys.executable, "-m", "align_lab", "compare", "side"])
+    assert compared.returncode == 0, compared.stderr
+    lock = place / "runs" / "side" / "comparison.lock"
+    assert lock.exists() and f"replay {lock.relative_to(place)}" in compared.stdout
+    (gone,) = (place / "runs" / "side").glob("reinforce-tiny-s1-*")
+    before = rows(gone)
+    shutil.rmtree(gone)
+    replayed = run(place, args=[sys.executable, "-m", "align_lab", "replay", str(lock)])
+    assert replayed.returncode == 0, replayed.stderr + replayed.stdout
+    assert "4 runs, 1 to do" in replayed.stdout and replayed.stdout.count("as locked") == 4
+    assert rows(gone) == before
+    changed = json.loads(lock.read_text())
+    changed["runs"][0]["hashes"]["reward"] = "0000"
+    changed["runs"][1]["config"]["train.lr"] = 1.0
+    lock.write_text(json.dumps(changed))
+    wrong = run(place, args=[sys.executable, "-m", "align_lab", "replay", str(lock)])
+    assert wrong.returncode == 2 and "its config gives the signature" in wrong.stderr
+    changed["runs"] = changed["runs"][:1]
+    lock.write_text(json.dumps(changed))
+    differs = run(place, args=[sys.executable, "-m", "align_lab", "replay", str(lock)])
+    assert differs.returncode == 1 and "differs" in differs.stdout and "reward" in differs.stdout
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

@@ -14,6 +14,7 @@ from align_lab.compare.statistics import (
     holm,
     iqm,
     iqm_interval,
+    paired_improvement,
     paired_interval,
     paired_p,
     probability_of_improvement,
@@ -355,3 +356,26 @@ def test_a_headline_over_pairs_that_do_not_add_up_claims_only_what_is_shown():
     arms = {"a": [3.0], "b": [2.0], "c": [1.0]}
     said = "a leads, but no difference is shown between it and b and c (corrected for 3 comparisons)."
     assert headline(shown, arms) == said
+
+
+def test_paired_improvement_counts_seeds_with_the_exact_binomial_interval():
+    from scipy.stats import binomtest
+
+    a, b = [1.0, 2.0, 3.0, 0.0, 5.0], [0.0, 1.0, 2.0, 4.0, 4.0]
+    found = paired_improvement(a, b)
+    theirs = binomtest(4, 5).proportion_ci(0.95, method="exact")
+    assert (found.mean, found.low, found.high) == pytest.approx((0.8, theirs.low, theirs.high))
+    sure = paired_improvement([1.0] * 5, [0.0] * 5)
+    assert (sure.mean, sure.high) == (1.0, 1.0) and sure.low == pytest.approx(0.025 ** (1 / 5))
+    assert paired_improvement([1.0, 1.0], [1.0, 1.0]).mean == 0.5
+
+
+def test_paired_improvement_covers_what_it_promises():
+    rng = np.random.default_rng(0)
+    for chance in (0.5, 0.8):
+        hits = 0
+        for _ in range(4000):
+            won = (rng.random(5) < chance).astype(float)
+            interval = paired_improvement(won, np.full(5, 0.5))
+            hits += interval.low <= chance <= interval.high
+        assert hits / 4000 >= 0.95

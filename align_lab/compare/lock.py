@@ -1,0 +1,69 @@
+"""`comparison.lock`: what a comparison was made of, so that it can be made again and checked, hash by hash.
+
+It holds the whole config of every run, the hashes of what was really used, and the scores that came of it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from align_lab.errors import ConfigError
+from align_lab.files import write_json
+
+NAME = "comparison.lock"
+VERSION = 1
+SCORES = ("eval/gold_score", "eval/score", "eval/kl", "eval/length")
+
+
+def write(document: Mapping[str, Any], folders: Sequence[Path]) -> Path:
+    """Lock the runs of the comparison beside its report."""
+    names = [name for arm in document["arms"] for name in arm["runs"]]
+    found = {path.name: path for folder in folders for path in sorted(folder.iterdir()) if path.name in names}
+    content = {
+        "version": VERSION,
+        "study": document["study"],
+        "question": document["question"],
+        "verdict": document["verdict"]["sentence"],
+        "runs": [run(found[name]) for name in sorted(found)],
+    }
+    write_json(folders[0] / NAME, content)
+    return folders[0] / NAME
+
+
+def run(folder: Path) -> dict[str, Any]:
+    """One run: how to make it, what it was made of, what came of it."""
+    manifest = json.loads((folder / "manifest.json").read_text())
+    return {
+        "name": folder.name,
+        "signature": manifest["signature"],
+        "choices": manifest["choices"],
+        "config": manifest["config"],
+        "hashes": manifest["hashes"],
+        "code": manifest.get("code", {}),
+        "versions": manifest.get("versions", {}),
+        "scores": scores(folder),
+    }
+
+
+def scores(folder: Path) -> dict[str, float]:
+    """Those of the last row."""
+    *_, last = (folder / "metrics.jsonl").read_text().splitlines()
+    row = json.loads(last)
+    return {key: row[key] for key in SCORES if key in row}
+
+
+def read(path: Path) -> dict[str, Any]:
+    """Raises ConfigError for a file that is no lock of this version."""
+    path = path / NAME if path.is_dir() else path
+    try:
+        content = json.loads(path.read_text())
+    except FileNotFoundError:
+        raise ConfigError(f"there is no {path}. `python -m align_lab compare STUDY` writes runs/STUDY/{NAME}") from None
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{path} cannot be read as a comparison lock ({error})") from None
+    if not isinstance(content, dict) or content.get("version") != VERSION or not content.get("runs"):
+        raise ConfigError(f"{path} is not a comparison lock of version {VERSION}")
+    return content

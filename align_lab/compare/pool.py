@@ -1,0 +1,83 @@
+"""The runs of one study, or of several together: what was finished, what was not, and what was meant to be there."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from align_lab.compare.runs import Run, Unfinished, read_study
+
+
+@dataclass(kw_only=True)
+class Pool:
+    """Runs in the order of the studies, then of their names. Where two studies use one name for different runs, it is STUDY/NAME."""
+
+    folders: Sequence[Path]
+    runs: list[Run] = field(default_factory=list)
+    unfinished: list[Unfinished] = field(default_factory=list)
+    questions: list[str] = field(default_factory=list)
+    wanted: dict[str, set[int]] = field(default_factory=dict)  # arm -> its seeds, where a sweep declared them
+    left: list[str] = field(default_factory=list)  # runs that the sweep file no longer names
+
+    @property
+    def name(self) -> str:
+        return " + ".join(folder.resolve().name for folder in self.folders)
+
+    def link(self, run: Run) -> str:
+        """Its folder, seen from the first study's."""
+        home = f"{self.folders[0]}/"
+        return run.place.removeprefix(home) if run.place.startswith(home) else os.path.relpath(run.place, home)
+
+
+def read(folders: Sequence[Path]) -> Pool:
+    """Raises ConfigError for a folder without runs. A run that several of the folders hold, or link to, counts once."""
+    pool, seen = Pool(folders=list(folders)), set[str]()
+    for folder in folders:
+        runs, unfinished = read_study(folder)
+        declared = _declared(folder)
+        _declare(pool, declared, {run.name for run in runs})
+        arms = {name: str(about.get("arm") or "") for name, about in declared.get("runs", {}).items()}
+        taken = {run.name for run in pool.runs}
+        for run in runs:
+            place = os.path.realpath(run.place) if len(folders) > 1 else run.place
+            if place not in seen:
+                seen.add(place)
+                pool.runs.append(_named(run, arms.get(run.name, ""), f"{folder.name}/" if run.name in taken else ""))
+        pool.unfinished += [_expected(run, declared) for run in unfinished]
+    return pool
+
+
+def _named(run: Run, arm: str, prefix: str) -> Run:
+    """The study's name for an arm has the last word: a linked run was finished by another study, under another name."""
+    if not prefix and arm in ("", run.base):
+        return run
+    return replace(run, name=prefix + run.name, arm=arm or run.arm)
+
+
+def _expected(run: Unfinished, declared: Mapping[str, Any]) -> Unfinished:
+    about = declared.get("runs", {}).get(run.name, {})
+    return replace(run, arm=str(about.get("arm") or run.arm), seed=about.get("seed", run.seed))
+
+
+def _declared(folder: Path) -> dict[str, Any]:
+    """What the study is meant to hold, as `dispatch.wanted` wrote it down; nothing where it has not."""
+    with suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
+        found = json.loads((folder / ".dispatch" / "wanted.json").read_text())
+        runs = {name: about for name, about in found["runs"].items() if isinstance(about, dict)}
+        return {**found, "runs": runs}
+    return {}
+
+
+def _declare(pool: Pool, declared: Mapping[str, Any], finished: set[str]) -> None:
+    question = str(declared.get("question") or "")
+    if question and question not in pool.questions:
+        pool.questions.append(question)
+    for about in declared.get("runs", {}).values():
+        if about.get("arm") and about.get("seed") is not None:
+            pool.wanted.setdefault(str(about["arm"]), set()).add(int(about["seed"]))
+    pool.left += sorted(finished & set(declared.get("left") or {}))

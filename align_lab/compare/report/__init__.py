@@ -1,0 +1,44 @@
+"""The comparison as files: `report.html`, `report.md`, and `report/` with tables (CSV) and figures (SVG, PNG).
+
+Everything renders the comparison document of `align_lab.compare.analysis.analyse`; nothing is computed anew.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from align_lab.files import publishing, write_text
+
+__all__ = ["write"]
+
+MOST_ARMS = 40  # of a page, its figures and its Markdown; the CSV files hold all
+
+
+def write(document: Mapping[str, Any], folder: Path, *, figures: bool = True) -> list[Path]:
+    """Write the report into `folder` (runs/STUDY) and say what was written, the page first.
+
+    Each file appears whole or not at all, and `report/` is replaced as one, so that no figure of an earlier report stays behind.
+    figures: the SVG and PNG files, about 2 s for 16; without them `report.md` has no pictures.
+    """
+    from align_lab.compare.report import (
+        charts,
+        clean,
+        markdown,
+        page,
+        tables,
+    )  # here: the terminal's command needs none of it
+    from align_lab.compare.report import figures as drawings
+
+    document = clean.ordered(clean.with_links_that_lead_somewhere(clean.cleaned(document), folder))
+    shown = clean.best(document, arms=MOST_ARMS)
+    if told := charts.seeds_left_out(shown):
+        shown = {**shown, "notes": [*shown["notes"], told]}
+    folder.mkdir(parents=True, exist_ok=True)
+    with publishing(folder / "report") as partial:
+        parts = tables.write_csv(document, partial)
+        drawn = drawings.write_figures(shown, partial) if figures else []
+    write_text(folder / "report.md", markdown.markdown(shown, [path.stem for path in drawn]))
+    write_text(folder / "report.html", page.html(shown))
+    return [folder / "report.html", folder / "report.md", *(folder / "report" / path.name for path in parts + drawn)]

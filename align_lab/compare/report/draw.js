@@ -1,0 +1,72 @@
+// Charts: specs and data come from the page, written in Python. Here they are only filtered and drawn.
+const content = JSON.parse(document.getElementById("content").textContent);
+const chosen = new Set(content.arms); // arms that are shown
+const drawn = new Map(); // figure -> {name, view, finalize}
+const decoded = new Map(); // data set -> rows
+let withSeeds = true;
+
+// Rows of a data set, which the page holds column by column.
+function rowsOf(name) {
+  if (!decoded.has(name)) {
+    const columns = Object.entries(content.data[name]);
+    const length = columns.length ? columns[0][1].length : 0;
+    const row = (i) => Object.fromEntries(columns.map(([key, values]) => [key, values[i]]));
+    decoded.set(name, Array.from({ length }, (_, i) => row(i)));
+  }
+  return decoded.get(name);
+}
+
+// Rows that a chart draws: those that meet its conditions and belong to arms that are shown.
+function select(chart, name) {
+  if (name === "evaluations" && !withSeeds) return [];
+  const conditions = Object.entries(chart.rows[name]);
+  const ofShownArms = (row) => ["arm", "a", "b"].every((key) => row[key] === undefined || chosen.has(row[key]));
+  return rowsOf(name).filter((row) => ofShownArms(row) && conditions.every(([key, value]) => row[key] === value));
+}
+
+// The chart that a figure shows now: {ids} of choosers in its name stand for their values.
+function nameOf(figure) {
+  return figure.dataset.chart.replace(/\{([\w-]+)\}/g, (_, id) => document.getElementById(id).value);
+}
+
+async function draw(figure) {
+  const name = nameOf(figure);
+  const chart = content.charts[name];
+  const canvas = figure.querySelector(".canvas");
+  drawn.get(figure)?.finalize();
+  drawn.delete(figure);
+  const place = document.createElement("div"); // Vega sets a role on it; the canvas around it is an image with a description
+  canvas.replaceChildren(place);
+  canvas.setAttribute("aria-label", chart ? chart.alt : "No chart for this choice");
+  if (!chart) {
+    canvas.textContent = "No chart for this choice.";
+    return;
+  }
+  const datasets = Object.fromEntries(Object.keys(chart.rows).map((key) => [key, select(chart, key)]));
+  const result = await vegaEmbed(place, { ...chart.spec, datasets, config: content.config }, {
+    mode: "vega-lite", renderer: "svg", actions: false, defaultStyle: false,
+    logLevel: 1, // errors; an arm that is filtered out leaves an empty scale, which is no reason to warn
+    tooltip: { disableDefaultStyle: true, theme: "page", offsetY: 14 },
+  });
+  if (nameOf(figure) !== name) return result.finalize(); // another choice was made meanwhile
+  drawn.set(figure, { name, view: result.view, finalize: () => result.finalize() });
+  fillNumbers(figure);
+}
+
+// After arms were chosen: new data for the charts that are there.
+async function redraw() {
+  for (const [figure, { name, view }] of drawn) {
+    const chart = content.charts[name];
+    for (const key of Object.keys(chart.rows)) view.data(key, select(chart, key));
+    await view.resize().runAsync();
+    fillNumbers(figure);
+  }
+}
+
+// One after the other, so that the page answers meanwhile.
+async function drawAll() {
+  for (const figure of document.querySelectorAll("figure[data-chart]")) {
+    await draw(figure);
+    await new Promise((resolve) => setTimeout(resolve));
+  }
+}

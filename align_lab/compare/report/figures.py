@@ -1,0 +1,84 @@
+"""The charts as files for papers: SVG and PNG, drawn by the same specs as the page."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from align_lab.compare.report.charts import Chart, charts, chosen, curve_choices, datasets
+from align_lab.compare.report.palette import LIGHT, config, paper
+from align_lab.compare.report.tables import Row
+from align_lab.files import replacing, write_text
+
+WIDTH, SMALL, COLUMNS = 460, 230, 3
+PIXELS_PER_INCH = 200
+VEGA_LITE = "6.4"
+
+
+def figures(document: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """File name (without ending) -> complete spec with its data, on white. Of the learning curves those that a paper wants:
+    the deciding metric over every axis, the others over episodes."""
+    found, rows = charts(document, paper()), datasets(document)
+    decides = document["metric"]
+    wanted = [
+        f"curves/{metric}/{axis}" for metric, axis in curve_choices(document) if metric == decides or axis == "episode"
+    ]
+    names = [name for name in found if name in wanted or name.split("/")[0] in ("frontier", "ranking", "wins")]
+    specs = {file_name(name): _complete(found[name], rows) for name in [f"scores/{decides}", *names] if name in found}
+    small = [found[name] for name in found if name.startswith("proxy/")]
+    if small:
+        specs["proxy-gold"] = _side_by_side(small, rows)
+    return {name: spec | {"background": "white", "padding": 8, "config": config(LIGHT)} for name, spec in specs.items()}
+
+
+def file_name(chart: str) -> str:
+    """`curves/eval/gold_score/episode` → `curves-gold_score-episode`"""
+    return chart.replace("eval/", "").replace("/", "-")
+
+
+def write_figures(document: Mapping[str, Any], folder: Path) -> list[Path]:
+    """An SVG and a PNG of every figure. Nothing is fetched from anywhere."""
+    import vl_convert
+
+    written = []
+    for name, spec in figures(document).items():
+        svg = vl_convert.vegalite_to_svg(spec, vl_version=VEGA_LITE, allowed_base_urls=[])
+        write_text(folder / f"{name}.svg", svg)
+        with replacing(folder / f"{name}.png") as partial:
+            partial.write_bytes(vl_convert.svg_to_png(svg, scale=1, ppi=PIXELS_PER_INCH))
+        written += [folder / f"{name}.svg", folder / f"{name}.png"]
+    return written
+
+
+def _complete(chart: Chart, rows: Mapping[str, Sequence[Row]], width: int = WIDTH) -> dict[str, Any]:
+    """The chart's spec of that width (where it has none of its own), with its rows in place of the names of data sets."""
+    spec = copy.deepcopy(chart.spec)
+    if spec["width"] == "container":
+        spec["width"] = width
+    spec["layer"] = [layer for layer in spec["layer"] if layer["mark"].get("opacity") != 0]  # those are for the pointer
+    for part in _with_data(spec):
+        name = part["data"]["name"]
+        part["data"] = {"values": chosen(rows[name], chart.rows[name])}
+    return spec
+
+
+def _side_by_side(small: Sequence[Chart], rows: Mapping[str, Sequence[Row]]) -> dict[str, Any]:
+    specs = [_complete(chart, rows, SMALL) for chart in small]
+    for spec, chart in zip(specs, small, strict=True):
+        del spec["$schema"]
+        spec["title"] = chart.title
+    return {"$schema": small[0].spec["$schema"], "concat": specs, "columns": COLUMNS}
+
+
+def _with_data(spec: Any) -> Iterator[dict[str, Any]]:
+    """The parts of a spec that name a data set."""
+    if isinstance(spec, dict):
+        if "name" in spec.get("data", {}):
+            yield spec
+        for value in list(spec.values()):
+            yield from _with_data(value)
+    elif isinstance(spec, list):
+        for value in spec:
+            yield from _with_data(value)

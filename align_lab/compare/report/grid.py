@@ -1,0 +1,67 @@
+"""A table for readers: what the page, and the Markdown beside it, lay out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+MOST_LINES = 500  # of a table that anybody reads
+Tone = Literal["", "good", "bad", "warn", "soft"]
+
+
+@dataclass(frozen=True)
+class Cell:
+    """Text, and how to take it. href: a path relative to the page."""
+
+    text: str
+    tone: Tone = ""
+    href: str = ""
+
+
+@dataclass(frozen=True)
+class Column:
+    """wide: holds sentences; arms: shown only while these arms are."""
+
+    heading: str
+    numeric: bool = False
+    wide: bool = False
+    hint: str = ""
+    arms: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Row:
+    """The first cell is the row's heading."""
+
+    cells: tuple[Cell, ...]
+    arms: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Grid:
+    name: str
+    caption: str
+    columns: tuple[Column, ...]
+    rows: tuple[Row, ...]
+
+
+def numeric(heading: str, hint: str = "") -> Column:
+    return Column(heading, numeric=True, hint=hint)
+
+
+def row(*cells: str | Cell, arms: Sequence[str] = ()) -> Row:
+    return Row(tuple(Cell(cell) if isinstance(cell, str) else cell for cell in cells), tuple(arms))
+
+
+def by_arm(arms: Sequence[str], values: Mapping[str, str], heading: str) -> Row:
+    """A field's value, an arm a column."""
+    return row(heading, *(values.get(arm, "–") for arm in arms))
+
+
+def shortened(grid: Grid) -> Grid:
+    """The first lines of a table that is too long to read, and a word about it."""
+    if len(grid.rows) <= MOST_LINES:
+        return grid
+    told = f" The first {MOST_LINES} of {len(grid.rows):,} lines; all are in the CSV files."
+    return replace(grid, rows=grid.rows[:MOST_LINES], caption=grid.caption + told)

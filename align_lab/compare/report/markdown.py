@@ -1,0 +1,148 @@
+"""The report as Markdown for a repository: the same tables and samples, with the figures linked from `report/`.
+
+Whatever comes from a model or a user is escaped, so that it stays text: no HTML, no link, no table cell, no list of its own.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+from align_lab.compare.report import results, setup, words
+from align_lab.compare.report.charts import HEALTH
+from align_lab.compare.report.figures import file_name
+from align_lab.compare.report.grid import Cell, Grid, shortened
+
+MARKS = re.compile(r"([\\`*_{}\[\]|~#!^@])")  # what CommonMark and GitHub's dialect give a meaning, wherever it stands
+STARTS = re.compile(r"^([ \t]*\d*)([-+=.)])(?=\s|\2|$)", re.MULTILINE)  # what begins a list or a heading
+Figure = Callable[[str, str], str]  # chart and what it shows -> the image, or nothing where there is no such file
+HEAD = ("| arm | gold | proxy | completion |", "| :--- | ---: | ---: | :--- |")
+ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;", "$": "&#36;"}
+
+
+def escaped(text: str) -> str:
+    """Text that Markdown shows as it is, on one line: line ends become <br>."""
+    text = MARKS.sub(r"\\\1", text)
+    text = "".join(ENTITIES.get(letter, letter) for letter in text)
+    text = re.sub(r"(?i)\b(www)\.", r"\1&#46;", text).replace("://", "&#58;//")  # GitHub makes links of bare addresses
+    text = STARTS.sub(r"\1\\\2", text)
+    return "<br>".join(line.strip() for line in text.strip().splitlines())
+
+
+def table(grid: Grid) -> str:
+    """A caption and a table in GitHub's Markdown; nothing for a table without rows."""
+    if not grid.rows:
+        return ""
+    grid = shortened(grid)
+    head = [escaped(column.heading) for column in grid.columns]
+    rule = ["---:" if column.numeric else ":---" for column in grid.columns]
+    lines = [head, rule, *([_cell(cell) for cell in row.cells] for row in grid.rows)]
+    return f"{escaped(grid.caption)}\n\n" + "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _cell(cell: Cell) -> str:
+    text = escaped(cell.text) or " "
+    if cell.href:
+        return f"[{text}](<{cell.href}>)"
+    return f"**{text}**" if cell.tone not in ("", "soft") and text.strip() else text
+
+
+def markdown(document: Mapping[str, Any], figures: Sequence[str]) -> str:
+    """The whole report. figures: names (without ending) of those that lie in `report/`."""
+
+    def figure(chart: str, alt: str) -> str:
+        name = file_name(chart)
+        return f"![{escaped(alt)}](report/{name}.svg)" if name in figures else ""
+
+    parts = [
+        f"# {escaped(document['study'])}",
+        escaped(document["question"]),
+        f"**{escaped(document['verdict']['sentence'])}**",
+        _facts(document),
+        "\n".join(f"- {escaped(note)}" for note in document["notes"]),
+        *_results(document, figure),
+        *_comparability(document),
+        "## Recipes and budgets",
+        *(table(make(document)) for make in (setup.recipes, setup.budgets, setup.charged)),
+        *_training(document, figure),
+        *_samples(document["samples"]),
+        "## Runs",
+        table(setup.unfinished(document)) or "No run is unfinished and no seed is missing.",
+        f"Interactive charts: [report.html](report.html). Numbers and figures: [report/](report/). Written {escaped(document['written'])}.",
+    ]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _facts(document: Mapping[str, Any]) -> str:
+    runs = sum(arm["n"] for arm in document["arms"])
+    method = document["verdict"]["method"]
+    unfinished = f", {len(document['unfinished'])} unfinished" if document["unfinished"] else ""
+    return (
+        f"{words.several(len(document['arms']), 'arm')}, {words.several(runs, 'finished run')}{unfinished}, decided by "
+        f"{escaped(words.explained(document['metric']))}. {escaped(words.sentence(method[:1].upper() + method[1:]))}"
+    )
+
+
+def _results(document: Mapping[str, Any], figure: Figure) -> Iterable[str]:
+    decides = document["metric"]
+    yield "## Results"
+    yield figure(
+        f"scores/{decides}",
+        f"Final {words.metric(decides)} by arm: every seed, mean with t interval, IQM with its interval",
+    )
+    yield table(results.arms(document, decides)) or "No run has finished."
+    yield "## Pairs"
+    yield table(results.pairs(document)) or "One arm only: nothing to compare it with."
+    if len(document["wins"]["arms"]) > 1:
+        yield figure("wins", "Win rates between arms")
+        yield table(results.wins(document))
+
+
+def _training(document: Mapping[str, Any], figure: Figure) -> Iterable[str]:
+    decides = document["metric"]
+    yield "## Learning curves"
+    yield figure(
+        f"curves/{decides}/episode",
+        f"{words.metric(decides)} over episodes: means with t intervals, thin lines are single seeds",
+    )
+    yield "## At equal budgets"
+    yield "\n".join(f"- {escaped(words.sentence(axis['words']))}" for axis in document["axes"] if axis["words"])
+    yield figure("ranking", "Ranking of the arms at equal episodes, tokens, device-seconds, FLOPs and KL")
+    yield table(results.axes(document))
+    yield "## Reward, KL and over-optimisation"
+    yield figure("frontier/eval/gold_score", "Gold score against KL, every evaluation of every run")
+    yield figure("proxy-gold", "Proxy and gold score of each arm over the root of the KL")
+    yield table(results.overoptimisation(document))
+    yield "## Length, entropy and diversity"
+    yield from (figure(f"curves/{metric}/episode", f"{words.metric(metric)} over episodes") for metric in HEALTH)
+    yield table(results.health(document))
+
+
+def _comparability(document: Mapping[str, Any]) -> Iterable[str]:
+    proof, differing = setup.equal(document), setup.differing(document)
+    yield "## Comparability"
+    if differing.rows:
+        allowed = document["comparability"]["fair"]
+        yield f"**{'Settings differ, all allowed by hand.' if allowed else 'The runs are not comparable: settings differ.'}**"
+        yield table(differing)
+    elif document["comparability"]["fair"]:
+        yield f"All {len(proof.rows)} settings and hashes are equal in every run."
+    else:
+        yield "**The runs are not comparable.**"
+    if proof.rows:
+        yield f"<details><summary>The {len(proof.rows)} that are equal</summary>\n\n{table(proof)}\n\n</details>"
+
+
+def _samples(samples: Sequence[Mapping[str, Any]]) -> Iterable[str]:
+    """A table a prompt, an arm a line."""
+    if samples:
+        yield "## Samples"
+        yield "Completions of the last evaluation for the same prompt and seed, as they are."
+    for number, sample in enumerate(samples, 1):
+        lines = [f"**Prompt {number}:** {escaped(sample['prompt'])}", "", *HEAD]
+        for each in sample["completions"]:
+            scores = f"{words.number(each['gold_score'], 2)} | {words.number(each['score'], 2)}"
+            ended = "" if each["ended"] else " *(cut at the length limit)*"
+            lines.append(f"| {escaped(each['arm'])} | {scores} | {escaped(each['completion'])}{ended} |")
+        yield "\n".join(lines)

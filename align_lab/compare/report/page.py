@@ -1,0 +1,144 @@
+"""The page: one file that opens from disk and asks the network for nothing.
+
+Jinja2 escapes whatever the document holds. A content security policy allows the two scripts written here, by their hashes, and
+nothing else: no other script, no handler, no address outside the file.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from functools import cache, partial
+from pathlib import Path
+from typing import Any
+
+from align_lab.compare.report import palette, results, setup, words
+from align_lab.compare.report.charts import HEALTH, charts, curve_choices, datasets, final_metrics
+from align_lab.compare.report.grid import shortened
+from align_lab.compare.report.tables import Row
+
+HERE = Path(__file__).parent
+EMBED = "window.vegaEmbed = vegaEmbed;"
+SCRIPTS = ("draw.js", "numbers.js", "app.js")
+VEGA_LITE = "6.4"
+POLICY = (
+    "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'; "
+    "script-src 'unsafe-eval' {hashes}"  # Vega compiles the expressions of its specs, which are written in Python here
+)
+
+
+def html(document: Mapping[str, Any]) -> str:
+    """The whole page as text."""
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+    from markupsafe import Markup
+
+    environment = Environment(
+        loader=FileSystemLoader(HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    arms = [arm["name"] for arm in document["arms"]]
+    environment.globals |= {"words": words, "marker": _marker, "places": partial(_places, arms)}
+    environment.filters |= {"named": lambda names: [(name, words.metric(name)) for name in names],
+                            "named_axes": lambda names: [(name, words.axis(name)) for name in names]}  # fmt: skip
+    scripts = [_library(), _own_script()]
+    policy = POLICY.format(hashes=" ".join(f"'sha256-{_hash(script)}'" for script in scripts))
+    return environment.get_template("template.html").render(
+        doc=document,
+        arms=arms,
+        grids=_grids(document),
+        choices=_choices(document),
+        policy=policy,
+        style=Markup(_style()),
+        data=Markup(_embedded(document)),
+        scripts=[Markup(script) for script in scripts],
+    )
+
+
+def _grids(document: Mapping[str, Any]) -> dict[str, Any]:
+    """Every table of the page by name; `arms` is one a metric."""
+    single = [
+        results.pairs, results.axes, results.overoptimisation, results.health, setup.equal, setup.differing, setup.recipes,
+        setup.budgets, setup.charged, setup.runs, setup.unfinished,
+    ]  # fmt: skip
+    found: dict[str, Any] = {make.__name__: shortened(make(document)) for make in single}
+    if document["wins"]["arms"]:
+        found["wins"] = results.wins(document)
+    return {**found, "arms": {metric: results.arms(document, metric) for metric in final_metrics(document)}}
+
+
+def _choices(document: Mapping[str, Any]) -> dict[str, Any]:
+    """What the choosers of the page offer."""
+    pairs = curve_choices(document)
+    return {
+        "final": final_metrics(document),
+        "metrics": list(dict.fromkeys(metric for metric, _ in pairs)),
+        "axes": [axis for axis in words.AXES if any(axis == other for _, other in pairs)],
+        "health": [metric for metric in HEALTH if (metric, "episode") in pairs],
+    }
+
+
+def _embedded(document: Mapping[str, Any]) -> str:
+    """Arms, charts and data sets as JSON that cannot end its script element."""
+    drawn = charts(document, palette.screen())
+    content = {
+        "arms": [arm["name"] for arm in document["arms"]],
+        "config": palette.config(palette.on_screen()),
+        "charts": {name: asdict(chart) for name, chart in drawn.items()},
+        "data": {name: _columns(rows) for name, rows in datasets(document).items()},
+    }
+    text = json.dumps(content, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    return text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
+
+
+def _columns(rows: Sequence[Row]) -> dict[str, list[Any]]:
+    """A column a key, half the size of rows; numbers to seven significant digits."""
+    names = {name: None for row in rows for name in row}
+    return {name: [_rounded(row.get(name)) for row in rows] for name in names}
+
+
+def _rounded(value: Any) -> Any:
+    if not isinstance(value, float) or value == 0:
+        return value
+    rounded = round(value, 6 - math.floor(math.log10(abs(value))))
+    return int(rounded) if rounded.is_integer() else rounded
+
+
+def _style() -> str:
+    """The colours, from the palette that charts use too, and the style sheets."""
+    light, dark = palette.variables(palette.LIGHT), palette.variables(palette.DARK)
+    sheets = [(HERE / name).read_text(encoding="utf-8") for name in ("style.css", "print.css")]
+    return "\n".join(
+        [f":root {{ color-scheme: light dark; {light} }}",
+         f"@media screen and (prefers-color-scheme: dark) {{ :root {{ {dark} }} }}", *sheets]
+    )  # fmt: skip
+
+
+@cache
+def _library() -> str:
+    """Vega, Vega-Lite and Vega-Embed in one text, from vl-convert: no download, and about a second for the first page of a process."""
+    import vl_convert
+
+    bundle = vl_convert.javascript_bundle(EMBED, vl_version=VEGA_LITE)
+    return f"(() => {{{bundle}}})();".replace("</script", "<\\/script").replace("<!--", "<\\!--")
+
+
+def _own_script() -> str:
+    parts = "\n".join((HERE / name).read_text(encoding="utf-8") for name in SCRIPTS)
+    return f'"use strict";\n(() => {{\n{parts}}})();'
+
+
+def _hash(script: str) -> str:
+    return base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+
+
+def _marker(place: int) -> dict[str, Any]:
+    """Colour and shape of an arm, as charts draw them."""
+    return {"colour": f"var(--arm-{place % palette.COLOURS})", "shape": palette.SHAPES[place % len(palette.SHAPES)]}
+
+
+def _places(arms: Sequence[str], names: Sequence[str]) -> str:
+    """Places of those names among the arms, as the page's script reads them; names of no arm are left out."""
+    return " ".join(str(arms.index(name)) for name in names if name in arms)

@@ -1,0 +1,39 @@
+"""Numbers as the comparison document holds them, and where chance comes from."""
+
+from __future__ import annotations
+
+import math
+import zlib
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+
+
+def number(value: Any) -> float | None:
+    """A plain float, None where there is none: JSON knows no nan."""
+    return float(value) if value is not None and math.isfinite(value) else None
+
+
+def count(value: Any) -> int | None:
+    """A plain int, None where there is none."""
+    return int(value) if value is not None and math.isfinite(value) else None
+
+
+def plain(value: Any) -> Any:
+    """A field of a config; inf, which switches a trick off, as text."""
+    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def generator(seed: int, *purpose: str) -> np.random.Generator:
+    """The generator of one purpose: what is drawn does not depend on what else is drawn, or in which order."""
+    return np.random.default_rng([seed, zlib.crc32("\0".join(purpose).encode())])
+
+
+def listed(names: Iterable[Any], *, most: int = 4) -> str:
+    """`a, b and c`; `a, b, c, d and 7 more`."""
+    shown = [str(name) for name in names]
+    rest = len(shown) - most
+    if rest > 0:
+        return f"{', '.join(shown[:most])} and {rest} more"
+    return " and ".join([", ".join(shown[:-1]), shown[-1]] if len(shown) > 1 else shown)

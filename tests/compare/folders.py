@@ -1,0 +1,97 @@
+"""Run folders as training leaves them, written by hand: no code of the package decides what they hold."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+CONFIG = {
+    "study": "s",
+    "arm": "",
+    "sampling.temperature": 0.7,
+    "evaluation.prompts": 4,
+    "algo.kl_coef": 0.05,
+    "train.lr": 1e-3,
+    "train.steps": 40,
+    "train.budget.episodes": None,
+}
+HASHES = {"policy": "aaaa", "gold": "bbbb", "source": "cccc", "torch": "2.9"}
+STEP = 20  # steps between evaluations
+PER_STEP = {"episode": 8, "budget/tokens": 100, "budget/labels": 8, "time/elapsed": 0.5, "budget/flops": 1e9}
+
+
+def rows(gold: Sequence[float], **metrics: Sequence[float]) -> list[dict[str, Any]]:
+    """Evaluations at 0, STEP, ...; `metrics` replace what would follow from the step, by name: eval_kl, time_elapsed."""
+    given = {name.replace("_", "/", 1): values for name, values in metrics.items()}
+    usual = {"eval/score": lambda i: gold[i] + 0.1, "eval/kl": lambda i: float(i), "eval/length": lambda i: 20.0}
+    found = []
+    for i, value in enumerate(gold):
+        row = {"step": i * STEP, "eval/gold_score": value, "eval/gold_score_se": 0.01}
+        row |= {name: i * STEP * size for name, size in PER_STEP.items() if i or name != "time/elapsed"}
+        row |= {name: rule(i) for name, rule in usual.items()}
+        found.append(row | {name: values[i] for name, values in given.items()})
+    return found
+
+
+def write_lines(path: Path, lines: Sequence[Any], *, torn: str = "") -> None:
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines) + torn)
+
+
+def write_samples(path: Path, step: int, scores: Sequence[float], *, text: str = "fine") -> None:
+    """The last evaluation: prompt i was answered with this gold score."""
+    early = [{"step": 0, "index": i, "prompt": f"p{i}", "completion": "old", "gold_score": 9.0} for i in range(2)]
+    last = [
+        {
+            "step": step,
+            "index": i,
+            "prompt": f"p{i}",
+            "completion": text,
+            "ended": True,
+            "score": 0.5,
+            "gold_score": score,
+        }
+        for i, score in enumerate(scores)
+    ]
+    write_lines(path, early + last)
+
+
+def write_run(
+    study: Path,
+    algo: str = "rloo",
+    seed: int = 0,
+    gold: Sequence[float] = (0.0, 0.5, 1.0),
+    *,
+    name: str | None = None,
+    config: dict[str, Any] | None = None,
+    hashes: dict[str, Any] | None = None,
+    status: dict[str, Any] | None = None,
+    samples: Sequence[float] = (),
+    **metrics: Sequence[float],
+) -> Path:
+    path = study / (name or f"{algo}-tiny-s{seed}-0000000{seed}")
+    path.mkdir(parents=True)
+    (path / "config.yaml").write_text("study: s\n")
+    evaluations = rows(gold, **metrics)
+    step = evaluations[-1]["step"]
+    manifest = {
+        "seed": seed,
+        "choices": {"algo": algo, "model": "tiny"},
+        "config": {**CONFIG, "algo.name": algo, "seed": seed, **(config or {})},
+        "hashes": HASHES | (hashes or {}),
+        "machine": {"cpu": "one"},
+        "spent": {"episodes": 8 * step, "tokens": 100 * step, "labels": 8 * step, "device_seconds": 0.5 * step},
+    }
+    (path / "manifest.json").write_text(json.dumps(manifest))
+    (path / "status.json").write_text(json.dumps({"state": "done", "step": step} | (status or {})))
+    write_lines(path / "metrics.jsonl", evaluations)
+    if samples:
+        write_samples(path / "samples.jsonl", step, samples, text=f"by {algo}")
+    return path
+
+
+def edit(path: Path, **values: Any) -> None:
+    """Set fields of a JSON file; a value of ... removes one."""
+    content = json.loads(path.read_text()) | values
+    path.write_text(json.dumps({key: value for key, value in content.items() if value is not ...}))

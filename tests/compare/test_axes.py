@@ -1,0 +1,80 @@
+"""At equal cost another arm may lead: worked out by hand on straight lines."""
+
+import numpy as np
+import pytest
+
+from align_lab.compare.axes import compared
+from align_lab.compare.evaluations import COLUMN, COLUMNS
+from align_lab.compare.statistics import t_interval
+
+NAN = float("nan")
+
+
+def line(seconds, gold, *, episodes=100.0, kl=1.0):
+    """A run from 0 to its last evaluation on every axis; gold rises in a straight line from 0."""
+    rows = np.zeros((2, len(COLUMNS)))
+    for name, value in {"episode": episodes, "time/elapsed": seconds, "eval/gold_score": gold, "eval/kl": kl}.items():
+        rows[1, COLUMN[name]] = value
+    rows[1, [COLUMN["step"], COLUMN["budget/tokens"], COLUMN["budget/flops"]]] = 1.0
+    return rows
+
+
+SLOW = np.stack([line(100, gold) for gold in (1.0, 1.1, 1.2)])  # better at equal episodes
+FAST = np.stack([line(10, gold) for gold in (0.7, 0.8, 0.9)])  # ten times as quick
+
+
+def by_axis(arms):
+    return {found["axis"]: found for found in compared(arms)}
+
+
+def test_arms_are_compared_where_every_run_has_come():
+    found = by_axis({"slow": SLOW, "fast": FAST})
+    assert (found["episode"]["at"], found["seconds"]["at"]) == (100, 10)
+    slow, fast = found["seconds"]["ranking"][::-1]
+    assert (fast["arm"], slow["arm"]) == ("fast", "slow")
+    assert (fast["mean"], slow["mean"]) == pytest.approx((0.8, 0.11))  # a tenth of 1.1 after a tenth of its time
+    expected = t_interval([0.1, 0.11, 0.12])
+    assert (slow["low"], slow["high"], slow["n"]) == pytest.approx((expected.low, expected.high, 3))
+
+
+def test_a_ranking_flip_is_named_and_said_to_be_shown_or_not():
+    found = by_axis({"slow": SLOW, "fast": FAST})
+    assert found["seconds"]["flips"] == [{"ahead": "fast", "behind": "slow", "shown": True}]
+    assert found["seconds"]["words"] == (
+        "At 10 device-seconds of training fast leads, not slow as at equal episodes; 1 pair changes places, 1 by more than the "
+        "seeds vary: fast is now ahead of slow."
+    )
+    assert found["tokens"]["flips"] == found["episode"]["flips"] == []
+    noisy = np.stack([line(10, gold) for gold in (-0.5, 0.2, 1.0)])
+    (flip,) = by_axis({"slow": SLOW, "noisy": noisy})["seconds"]["flips"]
+    assert flip == {"ahead": "noisy", "behind": "slow", "shown": False}
+
+
+def test_the_shortest_run_sets_the_place():
+    long = np.stack([line(100, 1.0, kl=8.0), line(100, 1.0, kl=2.0)])
+    found = by_axis({"long": long, "short": np.stack([line(100, 0.5, kl=4.0)])})
+    assert found["kl"]["at"] == 2.0
+    assert {row["arm"]: row["mean"] for row in found["kl"]["ranking"]} == {"long": (0.25 + 1.0) / 2, "short": 0.25}
+    assert [row["low"] for row in found["kl"]["ranking"] if row["arm"] == "short"] == [None]
+
+
+@pytest.mark.parametrize("seconds", [NAN, 0.0])
+def test_an_axis_that_a_run_did_not_record_or_move_along_is_not_compared(seconds):
+    still = FAST.copy()
+    still[0, :, COLUMN["time/elapsed"]] = seconds
+    found = by_axis({"slow": SLOW, "fast": still})
+    assert found["seconds"]["at"] is None and found["seconds"]["ranking"] == [] and found["seconds"]["flips"] == []
+    assert found["seconds"]["words"].startswith("Not compared")
+    assert found["episode"]["at"] == 100
+
+
+def test_a_gap_in_the_curve_leaves_that_run_out():
+    broken = np.stack([np.insert(line(10, gold), 1, line(5, 0.1)[1], axis=0) for gold in (0.7, 0.9)])
+    broken[0, 1, COLUMN["eval/gold_score"]] = NAN
+    short = np.stack([line(8, 1.0)])
+    found = by_axis({"broken": broken, "short": short})["seconds"]
+    assert {row["arm"]: row["n"] for row in found["ranking"]} == {"broken": 1, "short": 1}
+
+
+def test_one_arm_has_nothing_to_be_compared_with():
+    assert compared({"slow": SLOW}) == []

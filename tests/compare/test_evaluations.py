@@ -1,0 +1,118 @@
+"""Evaluations are the same numbers whichever file they are read from."""
+
+import json
+import os
+
+import numpy as np
+import polars as pl
+import pytest
+
+from align_lab.compare import evaluations
+from align_lab.compare.evaluations import COLUMN, COLUMNS, from_lines, from_parquet, of_many, of_one
+from tests.compare.folders import rows, write_lines, write_run
+
+
+def column(found, name):
+    return found[:, COLUMN[name]].tolist()
+
+
+def with_training(found):
+    """Between two evaluations lie rows of training alone, as the loop logs them."""
+    between = [{"step": row["step"] + 1, "loss/policy_avg": 0.5, "time/step": 1.0} for row in found[:-1]]
+    return sorted([*found, *between], key=lambda row: row["step"])
+
+
+def compact(path):
+    lines = [json.loads(line) for line in (path / "metrics.jsonl").read_text().splitlines()]
+    pl.DataFrame(lines, infer_schema_length=None).write_parquet(path / "metrics.parquet")
+
+
+def test_only_evaluations_are_kept_and_no_clock_has_run_at_the_start(tmp_path):
+    write_lines(tmp_path / "m", with_training(rows([0.0, 0.5, 1.0])))
+    found, last = from_lines(tmp_path / "m")
+    assert found.shape == (3, len(COLUMNS)) and last == 40
+    assert column(found, "step") == [0, 20, 40] and column(found, "eval/gold_score") == [0.0, 0.5, 1.0]
+    assert column(found, "time/elapsed") == [0, 10, 20]
+    assert np.isnan(column(found, "eval/vader")).all()  # never recorded
+
+
+@pytest.mark.parametrize(
+    ("torn", "last"),
+    [('{"step": 60, "eval/gold_sc', 40), ('{"step": 60, "eval/gold_score": 2', 40), ('{"step": 60, "loss": 1}', 60)],
+)
+def test_a_torn_last_line_is_not_a_row_and_a_whole_one_without_a_line_end_is(tmp_path, torn, last):
+    write_lines(tmp_path / "m", rows([0.0, 0.5, 1.0]), torn=torn)
+    found, at = from_lines(tmp_path / "m")
+    assert column(found, "step") == [0, 20, 40] and at == last
+
+
+def test_the_table_holds_what_the_lines_hold(tmp_path):
+    path = write_run(tmp_path, gold=(0.0, 0.25, 1.0))
+    write_lines(path / "metrics.jsonl", with_training(rows([0.0, 0.25, 1.0])))
+    compact(path)
+    other = write_run(tmp_path, seed=1, gold=(0.5,))
+    compact(other)
+    one, two = from_parquet([str(p / "metrics.parquet") for p in (path, other)])
+    assert np.array_equal(one, from_lines(path / "metrics.jsonl")[0], equal_nan=True)
+    assert np.array_equal(two, from_lines(other / "metrics.jsonl")[0], equal_nan=True)
+
+
+def test_columns_that_one_table_lacks_and_another_has_are_nan(tmp_path):
+    tables = [{"step": [0], "eval/gold_score": [1], "eval/vader": [0.5]}, {"eval/gold_score": [2.0], "other": ["x"]}]
+    files = [str(tmp_path / f"{i}.parquet") for i in range(2)]
+    for table, file in zip(tables, files, strict=True):
+        pl.DataFrame(table).write_parquet(file)
+    one, two = from_parquet(files)
+    assert column(one, "eval/vader") == [0.5] and np.isnan(column(two, "step")).all()
+    assert column(one, "eval/gold_score") + column(two, "eval/gold_score") == [1.0, 2.0]
+
+
+def test_a_table_without_evaluations_does_not_shift_those_of_others(tmp_path):
+    frames = {"a": [None, None], "b": [1.0, 2.0], "c": [None, None], "d": [3.0, None]}
+    for name, gold in frames.items():
+        pl.DataFrame({"step": [0, 1], "eval/gold_score": pl.Series(gold, dtype=pl.Float64)}).write_parquet(
+            tmp_path / name
+        )
+    found = from_parquet([str(tmp_path / name) for name in frames])
+    assert [column(part, "eval/gold_score") for part in found] == [[], [1.0, 2.0], [], [3.0]]
+
+
+@pytest.fixture
+def many(monkeypatch, tmp_path):
+    """Five runs with both files, read two at a time as if they were large."""
+    monkeypatch.setattr(evaluations, "MANY_BYTES", 1)
+    monkeypatch.setattr(evaluations, "FILES", 2)
+    paths = [write_run(tmp_path, seed=seed, gold=(0.0, float(seed))) for seed in range(5)]
+    for path in paths:
+        compact(path)
+    return paths
+
+
+def test_many_runs_are_read_at_once_and_none_is_mistaken_for_another(many):
+    found = of_many(list(map(str, many)))
+    assert [column(found[str(path)], "eval/gold_score")[-1] for path in many] == [0, 1, 2, 3, 4]
+
+
+def test_a_damaged_table_is_left_to_be_read_alone(many):
+    (many[2] / "metrics.parquet").write_bytes(b"PAR1 and then nothing")
+    found = of_many(list(map(str, many)))
+    assert set(found) == {str(many[i]) for i in (0, 1, 4)}  # run 3 was read together with run 2
+    assert column(of_one(many[2])[0], "eval/gold_score") == [0.0, 2.0]
+    (many[2] / "metrics.jsonl").unlink()
+    with pytest.raises(ValueError, match=r"metrics\.parquet"):
+        of_one(many[2])
+
+
+def test_a_table_that_is_older_than_the_lines_is_not_used(many):
+    os.utime(many[1] / "metrics.parquet", (1, 1))
+    assert str(many[1]) not in of_many(list(map(str, many)))
+
+
+def test_few_runs_are_read_from_their_lines(many, monkeypatch):
+    monkeypatch.setattr(evaluations, "MANY_BYTES", 1 << 30)
+    assert of_many(list(map(str, many))) == {}
+
+
+def test_a_run_without_lines_is_read_from_its_table(many):
+    (many[3] / "metrics.jsonl").unlink()
+    assert column(of_one(many[3])[0], "eval/gold_score") == [0.0, 3.0]
