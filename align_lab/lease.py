@@ -66,6 +66,11 @@ def stale(path: Path) -> bool:
         return False
 
 
+def live(path: Path) -> bool:
+    """Does somebody hold it?"""
+    return path.exists() and not stale(path)
+
+
 def _where() -> str:
     """This machine, and the process numbers that count in it: a container has its own."""
     with suppress(OSError):

@@ -121,7 +121,7 @@ def _because(task: TaskState) -> str:
 
 def _reasons(runs: Iterable[TaskState]) -> Iterator[Text]:
     for task in runs:
-        if task.why and task.state not in ("done", "running"):
+        if task.why and task.state in ("failed", "stopped", "cancelled", "waiting"):
             log = f"  ({escape(task.log)})" if task.log and task.state == "failed" else ""
             yield Text.from_markup(f"{_state(task)} {escape(task.name)}{_because(task)}{log}")
 

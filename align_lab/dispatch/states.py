@@ -96,7 +96,7 @@ def run_state(
     common |= {"node": (fact.node if fact else "") or status.get("node", "") or status.get("host", "")}
     if status.get("state") == "done":
         return TaskState(state="done", **common)
-    held = (study / f".{name}.lease").exists() and not lease.stale(study / f".{name}.lease")
+    held = lease.live(study / f".{name}.lease")
     if fact and fact.live:
         return TaskState(state=_live(fact), why=_waits(fact), **common)
     if held or (card and _alive(card)):
@@ -115,7 +115,8 @@ def run_state(
         why = f"hung: no progress in the phase {status.get('phase')} for its time; stacks in {folder / STACKS}"
         return TaskState(state="failed", why=why, **common)
     if not status and not fact:
-        return TaskState(state="missing", why="not submitted" if card is None else "", **common)
+        coming = card is None and bool(wanted) and lease.live(study / ".dispatch" / "lease")
+        return TaskState(state="queued" if coming else "missing", why="its turn comes" if coming else "", **common)
     return TaskState(**_ended(status.get("state"), status.get("error", ""), fact, common, ledger))
 
 
