@@ -1,0 +1,89 @@
+"""The comparison as a terminal shows it: the verdict first, 80 columns, and the same through a pipe."""
+
+import io
+import json
+import subprocess
+import sys
+
+import pytest
+from rich.console import Console
+
+from align_lab.compare import terminal
+from align_lab.compare.analysis import analyse
+from tests.compare.folders import write_run
+
+
+@pytest.fixture
+def study(tmp_path):
+    for arm, ends in (
+        ("rloo", (1.0, 1.1, 1.3)),
+        ("dpo", (0.2, 0.3, 0.4)),
+        ("a_rather_long_name_of_an_arm", (0.1, 0.2, 0.2)),
+    ):
+        for seed, end in enumerate(ends):
+            write_run(tmp_path / "st", arm, seed, (0.0, end / 2, end))
+    return tmp_path / "st"
+
+
+def text(document, width=80):
+    out = io.StringIO()
+    terminal.show(document, Console(file=out, width=width, highlight=False))
+    return out.getvalue()
+
+
+def test_the_verdict_stands_first_and_everything_fits_80_columns(study):
+    lines = text(analyse([study])).splitlines()
+    assert max(map(len, lines)) <= 80
+    assert "rloo is better than every other arm" in " ".join(lines[:3])
+    shown = "\n".join(lines)
+    for part in (
+        "1.00",
+        "1.10",
+        "1.30",
+        "settings and hashes are equal",
+        "Welch t intervals, Bonferroni-corrected",
+        "rloo > dpo",
+    ):
+        assert part in shown
+    assert shown.index("rloo is better") < shown.index("gold")
+
+
+def test_what_is_missing_or_left_out_is_named(study):
+    write_run(study, "dpo", 3, (0.0, 0.1, 0.3), status={"state": "failed", "error": "it hung"})
+    shown = text(analyse([study]))
+    assert "left out: dpo-tiny-s3-" in shown and "it hung" in shown
+
+
+def test_intervals_and_numbers_that_do_not_exist_are_blank_not_nan(study):
+    one = analyse([study])
+    one["arms"][0]["metrics"]["eval/gold_score"] |= {"mean": None, "low": None, "high": None, "values": [None]}
+    assert "nan" not in text(one).lower() and "None" not in text(one)
+
+
+@pytest.mark.parametrize("flags", [["--no-page"], ["--json"], ["--watch", "--no-page"]])
+def test_the_command_can_be_piped_watched_and_read_by_scripts(study, flags):
+    command = [sys.executable, "-m", "align_lab", "compare", str(study), *flags]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    if "--json" in flags:
+        assert json.loads(done.stdout)["verdict"]["pairs"]
+    else:
+        assert "rloo is better than every other arm" in " ".join(done.stdout.split()) and "\x1b" not in done.stdout
+    assert not (study / "report.html").exists()
+
+
+def test_settings_that_differ_are_refused_field_by_field_unless_they_are_allowed(study):
+    manifest = next(study.glob("dpo-tiny-s0-*")) / "manifest.json"
+    known = json.loads(manifest.read_text())
+    known["config"]["sampling.temperature"] = 0.9
+    manifest.write_text(json.dumps(known))
+    command = [sys.executable, "-m", "align_lab", "compare", str(study), "--no-page"]
+    refused = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert (
+        refused.returncode == 3
+        and "sampling.temperature: " in refused.stderr
+        and "0.9 in dpo-tiny-s0-" in refused.stderr
+    )
+    assert "--allow=sampling.temperature" in refused.stderr
+    allowed = subprocess.run([*command, "--allow=sampling.temperature"], capture_output=True, text=True, timeout=60)
+    assert allowed.returncode == 0 and "allowed to differ: sampling.temperature" in " ".join(allowed.stdout.split())
