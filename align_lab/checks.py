@@ -20,7 +20,7 @@ def problems(cfg: Mapping[str, Any]) -> list[str]:
         found += registry.problems(registry.lookup(group, cfg[group]["name"]), cfg[group], f"{group}.")
     if not any(text.startswith("algo.") for text in found):
         found += _against_needs(cfg, registry.build("algo", cfg["algo"]).needs)
-    return found + _within_train(cfg["train"]) + _within_data(cfg) + _study(str(cfg["study"]))
+    return found + _within_train(cfg["train"]) + _within_data(cfg) + _placement(cfg) + _study(str(cfg["study"]))
 
 
 def _against_needs(cfg: Mapping[str, Any], needs: Needs) -> list[str]:
@@ -77,7 +77,17 @@ def _within_data(cfg: Mapping[str, Any]) -> list[str]:
     return found
 
 
+def _placement(cfg: Mapping[str, Any]) -> list[str]:
+    place = cfg["hardware"].get("placement", {})
+    if place.get("executor") == "slurm" and 60 * place["minutes"] <= place["signal_seconds"]:
+        return [
+            f"hardware.placement.minutes={place['minutes']} leaves no time before the signal to save, which comes "
+            f"{place['signal_seconds']} s before its end. Set hardware.placement.signal_seconds=30 or more minutes"
+        ]
+    return []
+
+
 def _study(name: str) -> list[str]:
-    if not name or Path(name).name != name or name.startswith("."):
+    if not name or Path(name).name != name or name.startswith(".") or "," in name:
         return [f"study={name!r} must be a plain folder name, for example study=my_study"]
     return []

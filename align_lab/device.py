@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from typing import Any
 
@@ -23,6 +24,8 @@ def use(numerics: Mapping[str, Any]) -> str:
         raise ConfigError(
             "hardware.numerics.device=cuda needs a CUDA device, and torch sees none on this machine: use hardware=cpu"
         )
+    if device == "cuda":  # each process of a node has a device of its own
+        torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", 0)) % torch.cuda.device_count())
     if device != torch.get_default_device().type:  # a default that is set costs a little at every call
         torch.set_default_device(device)
     return device

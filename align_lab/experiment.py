@@ -57,6 +57,7 @@ def run(cfg: RunConfig, *, wait_for_others: bool = False) -> int:
     record: Record = registry.build("record", cfg["record"])
     path = runs_folder() / cfg["study"] / cfg.name
     with stop_requests() as stop, joined() as world:
+        stop.patient = world.size > 1  # alone no process may leave: they stop together, in the loop
         if world.rank:
             _follow(cfg, RunFolder(path), stop, world)
             return 0
@@ -132,7 +133,7 @@ def _train(
     loop = parts.assemble(
         cfg, built, journal=journal, should_stop=lambda: bool(world.most(int(stop.asked))), world=world
     )
-    _restore(loop, cfg, journal, screen, world)
+    _restore(loop, cfg, journal, screen, world, hashes=made_of(built, loop))
     journal.manifest(lambda: describe(cfg, built, loop, journal.checkpoints.best()))
     stop.patient = True
     if world.most(int(stop.asked)):
@@ -145,11 +146,13 @@ def _train(
     journal.done()
 
 
-def _restore(loop: Loop, cfg: RunConfig, journal: Journal, screen: Screen, world: World) -> None:
+def _restore(
+    loop: Loop, cfg: RunConfig, journal: Journal, screen: Screen, world: World, *, hashes: Mapping[str, Any]
+) -> None:
     """Bring loop and record to the newest checkpoint that is whole; without one the run begins anew."""
     folder, found = journal.folder, None
     if not world.rank:
-        if not journal.checkpoints.steps() and (start := inherit(folder, cfg)):
+        if not journal.checkpoints.steps() and (start := inherit(folder, cfg, hashes)):
             screen.notice(f"the first {start.step} steps are those of {start.path.name}, which had fewer")
         found = journal.checkpoints.latest(screen.notice)
         folder.rewind(found[0]) if found else folder.forget()
@@ -232,19 +235,12 @@ def describe(cfg: RunConfig, built: Mapping[str, Artefact], loop: Loop, best_ste
     from align_lab import config
 
     now = loop.progress
-    hashes = {name: artefact.content for name, artefact in built.items() if name != "pairs"}
-    hashes |= {
-        "evaluation_prompts": manifest.texts_hash(loop.evaluate.prompts.texts[: loop.evaluate.plan.prompts]),
-        "source": manifest.source_hash(),
-        "device": str(torch.get_default_device().type),
-        "torch": torch.__version__,
-    }
     return {
         "signature": cfg.signature,
         "seed": cfg["seed"],
         "choices": dict(cfg.choices),
         "config": dict(config.leaves(cfg.values)),
-        "hashes": hashes,
+        "hashes": made_of(built, loop),
         "artefacts": {name: f"{a.kind}-{a.key}" for name, a in built.items()},
         "code": manifest.code(),
         "versions": manifest.versions(),
@@ -259,6 +255,16 @@ def describe(cfg: RunConfig, built: Mapping[str, Artefact], loop: Loop, best_ste
         },
         "best_step": best_step,
         "written": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+    }
+
+
+def made_of(built: Mapping[str, Artefact], loop: Loop) -> dict[str, str]:
+    """Hashes of what a run really used, which its config cannot know."""
+    return {name: artefact.content for name, artefact in built.items() if name != "pairs"} | {
+        "evaluation_prompts": manifest.texts_hash(loop.evaluate.prompts.texts[: loop.evaluate.plan.prompts]),
+        "source": manifest.source_hash(),
+        "device": str(torch.get_default_device().type),
+        "torch": torch.__version__,
     }
 
 

@@ -37,6 +37,7 @@ class Placement:
     account: str | None = param(None, "who is charged; null: the user's default")
     qos: str | None = param(None, "quality of service")
     constraint: str | None = param(None, "features that a node must have")
+    python: str | None = param(None, "interpreter of the jobs, for example inside the container; null: this one")
     container: str | None = param(None, "image in which the job's processes run (srun --container-image)")
     setup: list[str] = param([], "shell lines before the job, for example module load cuda")
     sbatch: list[str] = param([], "further sbatch flags, quoted: 'hardware.placement.sbatch=[\"--reservation=mine\"]'")

@@ -56,12 +56,9 @@ def stale(path: Path) -> bool:
     """The owner was a process of this machine and is gone; or it cannot be asked, and there was no heartbeat for a while."""
     try:
         card = json.loads(path.read_text())
-        if card["where"] == _where():
-            os.kill(card["pid"], 0)
-            return False
+        if card["where"] == where():
+            return not _runs(card["pid"], card.get("began"))
         return time.time() - path.stat().st_mtime > STALE_SECONDS
-    except ProcessLookupError:
-        return True
     except (OSError, ValueError, KeyError):
         return False
 
@@ -71,28 +68,48 @@ def live(path: Path) -> bool:
     return path.exists() and not stale(path)
 
 
-def _where() -> str:
+def where() -> str:
     """This machine, and the process numbers that count in it: a container has its own."""
     with suppress(OSError):
         return f"{socket.gethostname()} {os.readlink('/proc/self/ns/pid')}"
     return socket.gethostname()
 
 
+def _runs(pid: int, began: str | None) -> bool:
+    """Does the process live, and is it the one that took the lease? Numbers are used again, after a reboot for example."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # somebody else's: not ours
+        return False
+    return began is None or _began(pid) in (began, None)
+
+
+def _began(pid: int) -> str | None:
+    """When the process was started, in the kernel's clock ticks; None where that is not told."""
+    with suppress(OSError, IndexError):
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
+    return None
+
+
 def _is_mine(path: Path) -> bool:
     with suppress(OSError, ValueError, KeyError):
         card = json.loads(path.read_text())
-        return card["pid"] == os.getpid() and card["where"] == _where()
+        return card["pid"] == os.getpid() and card["where"] == where()
     return False
 
 
 def _take(path: Path) -> bool:
     """Create the file with its content in one step: nobody ever reads half a card."""
     card = path.with_name(f"{path.name}.{uuid.uuid4().hex[:8]}")
-    card.write_text(json.dumps({"host": socket.gethostname(), "pid": os.getpid(), "where": _where()}))
+    card.write_text(
+        json.dumps({"host": socket.gethostname(), "pid": os.getpid(), "began": _began(os.getpid()), "where": where()})
+    )
     try:
         os.link(card, path)
     except FileExistsError:
-        return False
+        return card.stat().st_nlink == 2  # a network file system may report the failure of a repeated, successful call
     finally:
         card.unlink()
     return True

@@ -23,6 +23,7 @@ class Study:
     sweep: str | None  # the file that declares it
     settings: StudySettings
     runs: tuple[RunConfig, ...]
+    whole: bool = True  # the command asks for all that the file declares, and for nothing else
     merged: tuple[str, ...] = ()
 
 
@@ -40,10 +41,11 @@ def read(overrides: Sequence[str], *, multirun: bool = True) -> Study:
     if not multirun:
         return of([composer.run(overrides)], settings=settings)
     jobs = list(expand(parsed, settings, compose.sweeper_params(fixed) if sweep else {}))
-    return of(composer.runs(jobs), settings=settings, sweep=sweep)
+    whole = all(_concerns_study(str(o.input_line)) or str(o.key_or_group).startswith("hardware") for o in parsed)
+    return of(composer.runs(jobs), settings=settings, sweep=sweep, whole=whole)
 
 
-def of(runs: Iterable[RunConfig], *, settings: StudySettings, sweep: str | None = None) -> Study:
+def of(runs: Iterable[RunConfig], *, settings: StudySettings, sweep: str | None = None, whole: bool = True) -> Study:
     """Raises ConfigError when the runs are of several studies."""
     unique: dict[str, RunConfig] = {}
     merged = []
@@ -53,7 +55,9 @@ def of(runs: Iterable[RunConfig], *, settings: StudySettings, sweep: str | None 
     names = sorted({run["study"] for run in unique.values()})
     if len(names) != 1:
         raise ConfigError(f"one command, one study: study= gives {', '.join(names) or 'none'}. Set study=NAME once")
-    return Study(name=names[0], sweep=sweep, settings=settings, runs=tuple(unique.values()), merged=tuple(merged))
+    return Study(
+        name=names[0], sweep=sweep, settings=settings, runs=tuple(unique.values()), merged=tuple(merged), whole=whole
+    )
 
 
 def expand(parsed: Sequence[Override], settings: StudySettings, params: dict[str, str]) -> Iterator[list[str]]:

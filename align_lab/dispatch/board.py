@@ -30,6 +30,7 @@ class Board:
         self.seen: dict[str, str] = {}
         self.looked = 0.0
         self.tasks: list[TaskState] = []
+        self.answered = False
         self.live = Live(console=console, refresh_per_second=2, transient=True) if console.is_terminal else None
 
     def __enter__(self) -> Board:
@@ -47,10 +48,11 @@ class Board:
 
     def update(self, *, now: bool = False) -> list[TaskState]:
         """Look again, unless that was a moment ago."""
-        if not now and time.monotonic() - self.looked < LOOK_SECONDS:
+        if not now and time.monotonic() - self.looked < self._pause():
             return []
         try:
-            self.tasks = [task for task in self.look() if task.kind == "stage" or task.name in self.names]
+            self.tasks = [task for task in self.look() if task.name in self.names]
+            self.answered = True
         except SlurmError as error:  # a controller that restarts answers again in a while
             self.console.print(f"[yellow]{escape(str(error))}. Looking again[/]")
         tasks, self.looked = self.tasks, time.monotonic()
@@ -59,6 +61,10 @@ class Board:
         else:
             self._lines(tasks)
         return tasks
+
+    def _pause(self) -> float:
+        """Seconds between looks: longer for many runs, each look reads all their states."""
+        return max(LOOK_SECONDS, len(self.names) / 50)
 
     def _lines(self, tasks: Iterable[TaskState]) -> None:
         for task in tasks:
@@ -71,9 +77,9 @@ class Board:
         """Look until nothing is queued or running any more, or a stop is asked for (the jobs go on)."""
         while not stop.asked:
             tasks = self.update(now=True)
-            if tasks and not any(task.state in ACTIVE for task in tasks):
+            if self.answered and not any(task.state in ACTIVE for task in tasks):
                 return
-            time.sleep(LOOK_SECONDS)
+            time.sleep(self._pause())
 
 
 def table(tasks: Sequence[TaskState], *, height: int | None = None) -> Group:

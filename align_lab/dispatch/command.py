@@ -6,6 +6,7 @@ import argparse
 import json
 import os
 import signal
+import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict
@@ -14,10 +15,11 @@ from pathlib import Path
 from rich.console import Console
 from rich.markup import escape
 
+from align_lab import lease
 from align_lab.compare.runs import study_folder
 from align_lab.dispatch import board, slurm, wanted
 from align_lab.dispatch.launch import look_at
-from align_lab.dispatch.ledger import Ledger
+from align_lab.dispatch.ledger import Card, Ledger
 from align_lab.dispatch.slurm import SlurmError
 from align_lab.dispatch.states import ACTIVE, TaskState
 from align_lab.signals import stop_requests
@@ -33,8 +35,7 @@ def status(args: Sequence[str]) -> int:
     parser.add_argument("--json", action="store_true", help="print the states for scripts")
     options = parser.parse_args(args)
     folder, console = study_folder(options.study), Console(highlight=False, soft_wrap=True)
-    cluster = _asks_slurm(folder)
-    tasks = _look(folder, cluster, console)
+    tasks = _look(folder)
     if options.json:
         meant = wanted.read(folder)
         print(
@@ -45,11 +46,11 @@ def status(args: Sequence[str]) -> int:
         names = {task.name for task in tasks}
         with (
             stop_requests() as stop,
-            board.Board(console, lambda: look_at(folder, cluster=cluster), names=names) as shown,
+            board.Board(console, lambda: look_at(folder), names=names) as shown,
         ):
             stop.patient = True
             shown.until_ended(stop)
-        tasks = _look(folder, cluster, console)
+        tasks = _look(folder)
     show(folder, tasks, console)
     return 0
 
@@ -74,44 +75,53 @@ def cancel(args: Sequence[str]) -> int:
     parser.add_argument("--left", action="store_true", help="only runs that have left the sweep file")
     options = parser.parse_args(args)
     folder, console = study_folder(options.study), Console(highlight=False, soft_wrap=True)
-    cluster = _asks_slurm(folder)
     left = wanted.read(folder)["left"]
-    tasks = [
-        task
-        for task in look_at(folder, cluster=cluster)
-        if task.state in ACTIVE and (not options.left or task.name in left)
-    ]
-    here = [task for task in tasks if not (cluster and task.job in _slurm_jobs(folder))]
-    slurm.cancel([task.job for task in tasks if task not in here])
-    for task in here:
-        _terminate(folder, task)
+    tasks = [task for task in look_at(folder) if task.state in ACTIVE and (not options.left or task.name in left)]
+    cards = Ledger.of(folder).cards()
+    queued = {job for card in cards if card.executor == "slurm" for job in card.ids().values()}
+    there = [task for task in tasks if task.job in queued]
+    slurm.cancel(_in_few_words([task.job for task in there if task.kind == "run"], cards))
+    slurm.cancel([task.job for task in there if task.kind == "stage" and task.job not in slurm.awaited()])
+    stopped = there + _stop_here(folder, [task for task in tasks if task not in there], console)
     console.print(
-        f"{escape(folder.name)}: {len(tasks)} of its jobs cancelled" + ("" if tasks else ", none was queued or running")
+        f"{escape(folder.name)}: {len(stopped)} of its jobs cancelled"
+        + ("" if tasks else ", none was queued or running")
     )
-    for task in tasks:
+    for task in stopped:
         console.print(f"  {escape(task.name)}")
     return 0
 
 
-def _asks_slurm(folder: Path) -> bool:
-    """Is there anything to ask Slurm about, and can it be asked here?"""
-    return slurm.here() and any(card.executor == "slurm" for card in Ledger.of(folder).cards())
+def _in_few_words(jobs: Sequence[str], cards: Sequence[Card]) -> list[str]:
+    """Ids for scancel: an array by its own id where all that lives of it goes."""
+    whole = {card.job_id for card in cards if card.array and card.job_id and set(card.ids().values()) <= set(jobs)}
+    return [*whole, *(job for job in jobs if job.partition("_")[0] not in whole)]
 
 
-def _slurm_jobs(folder: Path) -> set[str]:
-    return {job for card in Ledger.of(folder).cards() if card.executor == "slurm" for job in card.ids().values()}
-
-
-def _look(folder: Path, cluster: bool, console: Console) -> list[TaskState]:
+def _look(folder: Path) -> list[TaskState]:
     try:
-        return look_at(folder, cluster=cluster)
+        return look_at(folder)
     except SlurmError as error:
-        console.print(f"[yellow]Slurm does not answer, this is what the folders say: {escape(str(error))}[/]")
-        return look_at(folder, cluster=False)
+        print(f"Slurm does not answer, this is what the folders say: {error}", file=sys.stderr)
+        return look_at(folder, ask=False)
 
 
-def _terminate(folder: Path, task: TaskState) -> None:
-    """Ask a process of this machine to save and stop."""
+def _stop_here(folder: Path, tasks: Sequence[TaskState], console: Console) -> list[TaskState]:
+    """Ask this machine's processes to save and stop: the command that runs the sweep, which asks all of its runs; else each run."""
+    if tasks and _terminate(folder / ".dispatch" / "lease"):
+        return list(tasks)
+    found = [task for task in tasks if _terminate(folder / f".{task.name}.lease")]
+    for task in tasks:
+        if task not in found:
+            console.print(f"[yellow]{escape(task.name)} runs on {escape(task.node)}: cancel it there[/]")
+    return found
+
+
+def _terminate(held: Path) -> bool:
+    """SIGTERM to the process of this machine that holds the lease; False where there is none."""
     with suppress(OSError, ValueError, KeyError):
-        owner = json.loads((folder / f".{task.name}.lease").read_text())
-        os.kill(owner["pid"], signal.SIGTERM)
+        owner = json.loads(held.read_text())
+        if owner["where"] == lease.where() and not lease.stale(held):
+            os.kill(owner["pid"], signal.SIGTERM)
+            return True
+    return False

@@ -29,7 +29,9 @@ def describe(study: Study, todo: Plan, now: Known, console: Console) -> None:
     console.print(f"{count(study.runs, 'run')}, {len(todo.runs)} to do, {len(study.merged)} asked for twice")
     for line in board.summary(todo.kept):
         console.print(f"  left alone: {escape(line)}")
-    planned = batches(todo.tasks, max_array=_limit(todo))
+    planned = batches([task for task in todo.tasks if task.name not in now.queued], max_array=_limit(todo))
+    for name, job in now.queued.items():
+        console.print(f"  waits for {escape(name)}, which job {job} builds")
     for batch in planned:
         waits = f", after {', '.join(batch.needs)}" if batch.needs else ""
         console.print(f"{batch.kind:<6}{len(batch.tasks):>4} x {escape(resources(batch.placement))}{escape(waits)}")

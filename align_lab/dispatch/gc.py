@@ -18,6 +18,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from align_lab import lease
+from align_lab.dispatch import snapshot
 from align_lab.dispatch.ledger import Ledger
 from align_lab.dispatch.states import read
 from align_lab.errors import ConfigError
@@ -44,13 +45,15 @@ def gc(args: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m align_lab gc", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--older-than", default="0s", metavar="AGE", help="not used for so long: 12h, 30d, 8w")
+    parser.add_argument("--older-than", metavar="AGE", help="not used for so long: 12h, 30d, 8w")
     parser.add_argument("--larger-than", default="0", metavar="SIZE", help="at least so large: 100M, 2G")
     parser.add_argument("--only", choices=KINDS, action="append", help="one kind (may be given again)")
     parser.add_argument("--all", action="store_true", help="also the best and the last checkpoint of finished runs")
     parser.add_argument("--prune", action="store_true", help="remove what is shown; without it nothing is removed")
     options = parser.parse_args(args)
-    least, age = _size(options.larger_than), _age(options.older_than)
+    if options.prune and options.older_than is None:
+        raise ConfigError("--prune needs --older-than=AGE, for example 30d: other folders' runs share the cache")
+    least, age = _size(options.larger_than), _age(options.older_than or "0s")
     found = [item for item in items(everything=options.all) if item.kind in (options.only or KINDS)]
     chosen = [item for item in found if not item.held and item.size >= least and time.time() - item.used >= age]
     console = Console(highlight=False, soft_wrap=True)
@@ -83,13 +86,15 @@ def _checkpoints(everything: bool) -> Iterator[Item]:
 
 
 def _snapshots() -> Iterator[Item]:
+    homes = {user for file in (cache_folder() / "snapshots").glob("*.users") for user in snapshot.users(file.stem)}
     used = {
         card.snapshot
-        for study in runs_folder().glob("*/.dispatch")
+        for home in {runs_folder().resolve(), *homes}
+        for study in home.glob("*/.dispatch")
         for card in Ledger(study).cards()
         if _open(study, card.names)
     }
-    for folder in sorted((cache_folder() / "snapshots").glob("[!.]*")):
+    for folder in sorted(path for path in (cache_folder() / "snapshots").glob("[!.]*") if path.is_dir()):
         yield _item("snapshots", folder, "queued or unfinished runs use it" if str(folder) in used else "")
 
 

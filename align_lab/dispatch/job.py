@@ -10,20 +10,30 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import sys
+import time
 from collections.abc import Mapping
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from align_lab.errors import AlignLabError, Stopped
-from align_lab.signals import stop_requests
+from align_lab.record import manifest
+from align_lab.signals import SIGNALS, stop_requests
+
+BEGAN = time.monotonic()
+TOO_OFTEN = "queued again {} times already (hardware.placement.max_requeues): the same command submits it anew"
 
 
 def main(argv: list[str]) -> int:
     """Returns the exit status of the run or stage, see `align_lab.__main__`."""
     tasks, snapshot, digest = argv
-    task = read(Path(tasks), int(os.environ.get("SLURM_ARRAY_TASK_ID", 0)))
+    here = manifest.job()
+    task = read(Path(tasks), int(os.environ.get("SLURM_ARRAY_TASK_ID", 0)) if here else 0)
+    if here and here["requeued"] > task["max_requeues"]:
+        print(f"error: {TOO_OFTEN.format(here['requeued'])}", file=sys.stderr, flush=True)
+        return 1
     try:
         with stop_requests():  # from the first moment: the signal would otherwise end the process
             from align_lab.dispatch import snapshot as frozen
@@ -31,9 +41,13 @@ def main(argv: list[str]) -> int:
             frozen.check(Path(snapshot), digest)
             return perform(task)
     except Stopped as stopped:
+        for number in SIGNALS:
+            signal.signal(number, signal.SIG_IGN)  # what is saved is saved; now nothing may come between
         print(f"{stopped}", flush=True)
-        if "SLURM_JOB_ID" in os.environ and os.environ.get("SLURM_PROCID", "0") == "0":
-            print(_queue_again(stopped, task["max_requeues"]), flush=True)
+        if here and os.environ.get("SLURM_PROCID", "0") != "0":
+            return 0  # the first process decides for all
+        if here:
+            print(_queue_again(here["job"], here["requeued"], task), flush=True)
         return stopped.status
     except AlignLabError as error:
         print(f"error: {error}", file=sys.stderr, flush=True)
@@ -56,27 +70,29 @@ def perform(task: Mapping[str, Any]) -> int:
         from align_lab import experiment
         from align_lab.dispatch import group
 
-        group.export()
+        if manifest.job():
+            group.export()
         return experiment.run(cfg, wait_for_others=True)
     from align_lab.dispatch import stage
 
     return stage.build(task["name"], cfg)
 
 
-def _queue_again(stopped: Stopped, most: int) -> str:
-    """Back into the queue, unless the job was cancelled or has been there too often."""
+def _queue_again(job: str, count: int, task: Mapping[str, Any]) -> str:
+    """Back into the queue, unless the job was cancelled, has been there too often, or would only begin anew."""
     from align_lab.dispatch import slurm
 
-    job, count = os.environ["SLURM_JOB_ID"], int(os.environ.get("SLURM_RESTART_COUNT", 0))
-    if count >= most:
-        return f"queued again {count} times already (hardware.placement.max_requeues): the same command submits it anew"
+    if count >= task["max_requeues"]:
+        return TOO_OFTEN.format(count)
+    if task["kind"] == "stage" and time.monotonic() - BEGAN > 0.5 * 60 * task["minutes"]:
+        return "a stage begins anew each time: give it more time (hardware.placement.minutes)"
     try:
         if not slurm.running(job):
             return "the job was cancelled, so it is not queued again"
         slurm.requeue(job)
     except AlignLabError as error:
         return f"not queued again: {error}"
-    return f"queued again ({count + 1} of at most {most})"
+    return f"queued again ({count + 1} of at most {task['max_requeues']})"
 
 
 if __name__ == "__main__":

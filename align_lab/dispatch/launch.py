@@ -15,11 +15,11 @@ from align_lab.dispatch import board, slurm, wanted
 from align_lab.dispatch.dry_run import count, describe
 from align_lab.dispatch.ledger import Card, Ledger
 from align_lab.dispatch.local import Pool
-from align_lab.dispatch.plan import Batch, Plan, batches, placement_of, plan
-from align_lab.dispatch.reconcile import Known, announce, known, link
+from align_lab.dispatch.plan import Batch, Plan, batches, placement_of, plan, recipes
+from align_lab.dispatch.reconcile import Known, announce, known, link, unlike
 from align_lab.dispatch.snapshot import take
 from align_lab.dispatch.states import ACTIVE, TaskState, read, states
-from align_lab.dispatch.submit import run_here, submit_slurm
+from align_lab.dispatch.submit import Refused, run_here, submit_slurm
 from align_lab.errors import AlignLabError, ConfigError, Stopped
 from align_lab.files import read_lines
 from align_lab.lease import lease
@@ -37,18 +37,22 @@ def launch(study: Study, *, console: Console | None = None) -> int:
     cluster = _check(study)
     folder, store = runs_folder() / study.name, Store(cache_folder() / "artefacts")
     if study.settings.dry_run:
-        now = known(folder, study.runs, store, cluster=cluster and slurm.here())
+        now = known(folder, study.runs, store, cluster=cluster and slurm.here(), write=False)
         describe(study, _plan(study, now), now, console)
         return 0
-    with stop_requests() as stop, _alone(folder, console):
-        stop.patient = True
-        now = known(folder, study.runs, store, cluster=cluster)
-        todo = _plan(study, now)
-        link(folder, study.runs, now.kept)
-        meant = wanted.update(folder, study)
-        _say(study, todo, meant, console)
-        submitted = _submit(folder, todo, now, store, stop, console)
-        return _finish(study, store, todo, submitted, stop, console)
+    with stop_requests() as stop:
+        with _alone(folder):
+            stop.patient = True
+            now = known(folder, study.runs, store, cluster=cluster)
+            todo = _plan(study, now)
+            link(folder, now.kept.values())
+            _say(study, todo, now, wanted.update(folder, study), console)
+            submitted = _submit(folder, todo, now, store, stop)
+            for card in submitted:
+                jobs = f"array of {len(card.names)}" if card.array else card.names[0]
+                console.print(f"  submitted {card.kind}: {escape(jobs)} as job {card.job_id}")
+            status = _here(study, store, todo, stop, console)
+        return max(status, _await(study, todo, submitted, stop, console))
 
 
 def _check(study: Study) -> bool:
@@ -69,8 +73,8 @@ def _plan(study: Study, now: Known) -> Plan:
 
 
 @contextmanager
-def _alone(folder: Path, console: Console) -> Iterator[None]:
-    """One command submits a study at a time: a second would submit the same runs again."""
+def _alone(folder: Path) -> Iterator[None]:
+    """One command submits a study at a time, or runs it here: a second would start the same runs again."""
 
     def busy(owner: str) -> None:
         raise ConfigError(
@@ -84,12 +88,12 @@ def _alone(folder: Path, console: Console) -> Iterator[None]:
         yield
 
 
-def _submit(folder: Path, todo: Plan, now: Known, store: Store, stop: StopRequest, console: Console) -> list[Card]:
+def _submit(folder: Path, todo: Plan, now: Known, store: Store, stop: StopRequest) -> list[Card]:
     """Queue the cluster's part of a plan: stages first, in an order in which every id is known when it is needed."""
     tasks = [task for task in todo.tasks if task.placement.executor == "slurm" and task.name not in now.queued]
     if not tasks:
         return []
-    ledger, (code, digest) = Ledger.of(folder), take()
+    ledger, (code, digest) = Ledger.of(folder), take(task.cfg["plugins"] for task in tasks)
     jobs, cards = dict(now.queued), list[Card]()
     for batch in batches(tasks, max_array=slurm.max_array()):
         if stop.asked:
@@ -106,20 +110,19 @@ def _submit(folder: Path, todo: Plan, now: Known, store: Store, stop: StopReques
 def _sbatch(ledger: Ledger, card: Card, batch: Batch, after: list[str], before: int) -> Card:
     try:
         return submit_slurm(ledger, card, batch, after=after)
-    except AlignLabError:
-        raise
-    except Exception as error:  # submitit hands on what sbatch printed
-        ledger.void(card)
-        said = str(error).strip().splitlines()
+    except Refused as error:
+        said = str(error).strip().splitlines()[-1:]
+        if "timed out" not in str(error):  # then it may have been accepted all the same: the next command looks
+            ledger.void(card)
         raise AlignLabError(
-            f"sbatch refused {card.names[0]}{' and others' if card.array else ''}: {said[-1] if said else error}. "
+            f"sbatch refused {card.names[0]}{' and others' if card.array else ''}: {''.join(said)}. "
             f"{before} submissions before it stand; correct hardware.placement and give the same command again"
         ) from error
 
 
-def _say(study: Study, todo: Plan, meant: Mapping[str, Any], console: Console) -> None:
+def _say(study: Study, todo: Plan, now: Known, meant: Mapping[str, Any], console: Console) -> None:
     """What is done and what is left alone, before anything is submitted."""
-    stages = [task for task in todo.tasks if task.kind == "stage"]
+    stages = [task for task in todo.tasks if task.kind == "stage" and task.name not in now.queued]
     console.print(
         f"[bold]{escape(study.name)}[/]: {count(study.runs, 'run')}, {len(todo.runs)} to do"
         + (f", {count(stages, 'stage')} first" if stages else "")
@@ -134,56 +137,64 @@ def _say(study: Study, todo: Plan, meant: Mapping[str, Any], console: Console) -
         )
 
 
-def _finish(study: Study, store: Store, todo: Plan, submitted: list[Card], stop: StopRequest, console: Console) -> int:
-    """Run this machine's part, wait for the cluster's where that is wanted."""
+def _here(study: Study, store: Store, todo: Plan, stop: StopRequest, console: Console) -> int:
+    """This machine's part of the plan, to its end. Returns the worst exit status of what ran in this process."""
     folder = runs_folder() / study.name
-    for card in submitted:
-        jobs = f"array of {len(card.names)}" if card.array else card.names[0]
-        console.print(f"  submitted {card.kind}: {escape(jobs)} as job {card.job_id}")
-    here = [task for task in todo.tasks if task.placement.executor == "local"]
-    debug = [task for task in todo.tasks if task.placement.executor == "debug"]
-    status = max([run_here(task) for task in debug], default=0)
-    look = lambda: look_at(folder, cluster=bool(submitted) or bool(study.settings.wait and slurm.here()))  # noqa: E731
-    if here:
-        pool = Pool(Ledger.of(folder), store, here, parallel=study.settings.parallel, stop=stop)
-        with board.Board(console, look, names={run.name for run in study.runs}) as shown:
+    status = max([run_here(task) for task in todo.tasks if task.placement.executor == "debug"], default=0)
+    tasks = [task for task in todo.tasks if task.placement.executor == "local"]
+    if tasks:
+        pool = Pool(Ledger.of(folder), store, tasks, parallel=study.settings.parallel, stop=stop)
+        with board.Board(console, lambda: look_at(folder), names=_names(study)) as shown:
             pool.run(on_tick=shown.update)
-    elif study.settings.wait and study.runs:
-        with board.Board(console, look, names={run.name for run in study.runs}) as shown:
+    return status
+
+
+def _await(study: Study, todo: Plan, submitted: list[Card], stop: StopRequest, console: Console) -> int:
+    """Wait for the cluster's part where that is wanted; else say how to follow it."""
+    folder = runs_folder() / study.name
+    if study.settings.wait and not stop.asked:
+        with board.Board(console, lambda: look_at(folder), names=_names(study)) as shown:
             shown.until_ended(stop)
-    elif submitted:
+    elif submitted and all(task.placement.executor == "slurm" for task in todo.tasks):
         console.print(
             f"The jobs run without this terminal. Watch them: python -m align_lab status {escape(study.name)} --watch"
         )
-        return status
-    return max(status, _conclude(study, folder, stop, console))
+        return 0
+    return _conclude(study, folder, stop, console, waited=not submitted or bool(study.settings.wait))
 
 
-def _conclude(study: Study, folder: Path, stop: StopRequest, console: Console) -> int:
+def _names(study: Study) -> set[str]:
+    """The study's runs and the stages that they need."""
+    return {run.name for run in study.runs} | {name for run in unlike(study.runs) for name in recipes(run)}
+
+
+def _conclude(study: Study, folder: Path, stop: StopRequest, console: Console, *, waited: bool) -> int:
     """What became of the runs; the reason of every one that failed."""
-    names = {run.name for run in study.runs}
-    ended = [task for task in look_at(folder, cluster=slurm.here()) if task.kind == "stage" or task.name in names]
+    runs, names = {run.name for run in study.runs}, _names(study)
+    ended = [task for task in look_at(folder) if task.name in names]
     failed = [task for task in ended if task.state in ("failed", "cancelled")]
     for task in failed:
         console.print(
             f"[red]failed[/]: {escape(task.name)}: {escape(task.why)}" + (f" ({escape(task.log)})" if task.log else "")
         )
-    done = sum(task.state == "done" and task.kind == "run" for task in ended)
-    console.print(f"{done} of {len(names)} runs are finished: python -m align_lab compare {escape(study.name)}")
+    done = sum(task.state == "done" and task.name in runs for task in ended)
+    are = "is" if len(runs) == 1 else "are"
+    console.print(f"{done} of {count(runs, 'run')} {are} finished: python -m align_lab compare {escape(study.name)}")
     if stop.asked and any(task.state in ACTIVE for task in ended):
         raise Stopped(f"no longer waiting; the jobs go on. Watch them: python -m align_lab status {study.name} --watch")
     if stop.asked:
         raise Stopped("stopped. What ran was saved; run the same command again to continue")
-    return 1 if failed else 0
+    return 1 if failed or (waited and done < len(runs)) else 0
 
 
-def look_at(folder: Path, *, cluster: bool) -> list[TaskState]:
-    """The study as it is now."""
+def look_at(folder: Path, *, ask: bool = True) -> list[TaskState]:
+    """The study as it is now. Slurm is asked where it is here and has jobs of the study, unless `ask` forbids it."""
     cards = Ledger.of(folder).cards()
-    facts = (
-        slurm.facts(job for card in cards if card.executor == "slurm" for job in card.ids().values()) if cluster else {}
-    )
-    return states(folder, wanted.read(folder)["runs"], facts)
+    if not any(card.executor == "slurm" for card in cards) or not slurm.here():
+        ask = False
+    cards = slurm.named(cards) if ask else cards
+    ids = [job for card in cards if card.executor == "slurm" for job in card.ids().values()]
+    return states(folder, wanted.read(folder)["runs"], slurm.facts(ids) if ask else None, cards)
 
 
 def results(study: Study) -> dict[str, float | None]:

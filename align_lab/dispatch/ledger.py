@@ -80,7 +80,7 @@ class Ledger:
         """Write down what is about to be submitted: first the tasks, then the card that makes them count."""
         self.logs.mkdir(parents=True, exist_ok=True)
         card = self.card(study, batch, code=code, digest=digest)
-        limits = {"max_requeues": batch.placement.max_requeues}
+        limits = {"max_requeues": batch.placement.max_requeues, "minutes": batch.placement.minutes}
         lines = (json.dumps({**payload(task), **limits}) + "\n" for task in batch.tasks)
         write_text(self.tasks_file(card), "".join(lines))
         self._write(card)
@@ -110,6 +110,10 @@ class Ledger:
     def log(self, job_id: str) -> Path:
         """What the job printed, as submitit names it."""
         return self.logs / f"{job_id}_0_log.out"
+
+    def logs_of(self, job_id: str) -> list[Path]:
+        """Of every process of the job; the one that said something last is first."""
+        return sorted(self.logs.glob(f"{job_id}_*_log.out"), reverse=True) if job_id else []
 
     def _write(self, card: Card) -> None:
         write_json(self.card_file(card), asdict(card))

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import signal
+import subprocess
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -26,7 +29,8 @@ class Pool:
         self.ledger, self.store, self.parallel, self.stop = ledger, store, parallel, stop
         self.waiting = list(tasks)
         self.running: dict[str, Any] = {}
-        self.code, self.digest = take()
+        self.code, self.digest = take(task.cfg["plugins"] for task in tasks)
+        self.devices, self.started = visible_gpus(), 0
 
     def run(self, *, on_tick: Callable[[], object]) -> None:
         """Returns when nothing runs any more. When a stop is asked for, nothing new starts and what runs saves first."""
@@ -52,4 +56,25 @@ class Pool:
             self.waiting.remove(task)
             card = self.ledger.intend(str(task.cfg["study"]), Batch(tasks=(task,)), code=self.code, digest=self.digest)
             if not unbuilt:  # otherwise its stage has failed: the card says what it waited for, and so does its status
-                _, self.running[task.name] = start_local(self.ledger, card)
+                gpus = self._gpus(task.placement.gpus_per_node)
+                _, self.running[task.name] = start_local(self.ledger, card, gpus=gpus)
+
+    def _gpus(self, wanted: int) -> list[str]:
+        """Devices for one more process, those first that no other uses; empty where none is asked for, or none is known."""
+        if not wanted or not self.devices:
+            return []
+        first = self.started * wanted % len(self.devices)
+        self.started += 1
+        return [self.devices[(first + k) % len(self.devices)] for k in range(min(wanted, len(self.devices)))]
+
+
+def visible_gpus() -> list[str]:
+    """The devices that this process may use, by their names in CUDA_VISIBLE_DEVICES."""
+    if "CUDA_VISIBLE_DEVICES" in os.environ:
+        return [name for name in os.environ["CUDA_VISIBLE_DEVICES"].split(",") if name]
+    if shutil.which("nvidia-smi") is None:
+        return []
+    listed = subprocess.run(
+        ["nvidia-smi", "--query-gpu=index", "--format=csv,noheader"], capture_output=True, text=True
+    )
+    return listed.stdout.split() if listed.returncode == 0 else []

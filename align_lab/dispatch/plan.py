@@ -7,6 +7,7 @@ import json
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 from align_lab.artefacts import Recipe
@@ -16,6 +17,7 @@ from align_lab.registry import construct
 from align_lab.stages import stages
 
 Kind = Literal["stage", "run"]
+WITHOUT_GPU = {"data", "gold"}  # stages that compute on the processor wherever they are
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,6 +38,7 @@ class Kept:
     name: str
     state: str
     why: str
+    where: Path | None = None  # of a run that another study finished
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,7 +95,10 @@ def stage_tasks(cfg: RunConfig, placement: Placement) -> Iterator[Task]:
     alone = dataclasses.replace(placement, nodes=1, tasks_per_node=1, max_parallel=None)
     for name, recipe in recipes(cfg).items():
         needs = tuple(other.name for other in recipe.closure() if other.name != name)
-        yield Task(name=name, kind="stage", cfg=cfg, placement=alone, needs=needs)
+        gpus = 0 if recipe.kind in WITHOUT_GPU else min(1, placement.gpus_per_node)
+        yield Task(
+            name=name, kind="stage", cfg=cfg, placement=dataclasses.replace(alone, gpus_per_node=gpus), needs=needs
+        )
 
 
 def recipes(cfg: RunConfig) -> dict[str, Recipe]:

@@ -28,16 +28,29 @@ class Known:
     queued: Mapping[str, str]
 
 
-def known(folder: Path, runs: Sequence[RunConfig], store: Store, *, cluster: bool) -> Known:
+def known(folder: Path, runs: Sequence[RunConfig], store: Store, *, cluster: bool, write: bool = True) -> Known:
+    """`cluster`: this command's runs go to one. Without `write` nothing is changed, for a dry run."""
     ledger = Ledger.of(folder)
-    cards = slurm.adopt(ledger, ledger.cards()) if cluster else ledger.cards()
-    facts = slurm.facts(job for card in cards for job in card.ids().values()) if cluster else {}
-    now = {task.name: task for task in states(folder, {run.name: {} for run in runs}, facts)}
+    cards = ledger.cards()
+    asked = cluster or (slurm.here() and any(card.executor == "slurm" for card in cards))
+    if asked:
+        cards = slurm.adopt(ledger, cards) if write else slurm.named(cards)
+    if write:
+        _unlink_dead(folder, runs)
+    facts = slurm.facts(job for card in cards for job in card.ids().values()) if asked else None
+    now = {task.name: task for task in states(folder, {run.name: {} for run in runs}, facts, cards)}
     found = _finished_elsewhere(folder, runs)
     kept = {run.name: why for run in runs if (why := _keep(run, folder, now[run.name], found))}
-    needed = {name: recipe for run in _unlike(runs) for name, recipe in recipes(run).items()}
+    needed = {name: recipe for run in unlike(runs) for name, recipe in recipes(run).items()}
     built = frozenset(name for name, recipe in needed.items() if store.has(recipe))
     return Known(kept=kept, built=built, queued=_queued(needed.keys() - built, store, cluster))
+
+
+def _unlink_dead(folder: Path, runs: Iterable[RunConfig]) -> None:
+    """A borrowed run whose original was removed is to be run again."""
+    for path in (folder / run.name for run in runs):
+        if path.is_symlink() and not path.exists():
+            path.unlink()
 
 
 def _keep(run: RunConfig, folder: Path, now: TaskState, elsewhere: Mapping[str, Path]) -> Kept | None:
@@ -48,7 +61,7 @@ def _keep(run: RunConfig, folder: Path, now: TaskState, elsewhere: Mapping[str, 
     other = elsewhere.get(run.signature)
     if other is None or (folder / run.name).exists() or _other_code(other):
         return None  # begun here, it goes on here; and what other code computed may count there, not here
-    return Kept(name=run.name, state="elsewhere", why=f"finished in {other.parent.name}")
+    return Kept(name=run.name, state="elsewhere", why=f"finished in {other.parent.name}", where=other)
 
 
 def _other_code(run: Path) -> str:
@@ -79,17 +92,15 @@ def _is_done(run: Path) -> bool:
     return False
 
 
-def link(folder: Path, runs: Sequence[RunConfig], kept: Mapping[str, Kept]) -> None:
+def link(folder: Path, kept: Iterable[Kept]) -> None:
     """A run that another study finished joins this one by a link to its folder."""
-    borrowed = [run for run in runs if run.name in kept and kept[run.name].state == "elsewhere"]
-    found = _finished_elsewhere(folder, borrowed)
-    for run in borrowed:
-        folder.mkdir(parents=True, exist_ok=True)
-        if not (folder / run.name).exists():
-            (folder / run.name).symlink_to(Path("..") / found[run.signature].relative_to(runs_folder()))
+    for run in kept:
+        if run.where is not None:
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / run.name).symlink_to(Path("..") / run.where.relative_to(runs_folder()))
 
 
-def _unlike(runs: Iterable[RunConfig]) -> list[RunConfig]:
+def unlike(runs: Iterable[RunConfig]) -> list[RunConfig]:
     """One run of each kind: seeds share their stages."""
     return list({json.dumps({**run.values, "seed": 0}, sort_keys=True): run for run in runs}.values())
 

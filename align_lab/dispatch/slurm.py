@@ -7,7 +7,8 @@ import shutil
 import subprocess
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 
 from align_lab.dispatch.ledger import Card, Ledger
 from align_lab.errors import AlignLabError, ConfigError
@@ -82,12 +83,24 @@ def _ended(wanted: set[str]) -> dict[str, Fact]:
         text = _ask("sacct", "-nXPj", roots, "--format=JobID,State,ExitCode,NodeList")
     except SlurmError:
         return {}
-    rows = (line.split("|") for line in text.splitlines())
+    rows = {job: (state, code, node) for job, state, code, node in (line.split("|") for line in text.splitlines())}
+    together = {
+        job.partition("_")[0]: row for job, row in rows.items() if "_[" in job
+    }  # tasks that ended before they began
+    known = {job: rows.get(job) or together.get(job.partition("_")[0]) for job in wanted}
     return {
-        job: Fact(state=state.split()[0], live=False, exit=code, node="" if node == "None assigned" else node)
-        for job, state, code, node in rows
-        if job in wanted
+        job: Fact(state=row[0].split()[0], live=False, exit=row[1], node="" if row[2] == "None assigned" else row[2])
+        for job, row in known.items()
+        if row
     }
+
+
+def named(cards: Sequence[Card]) -> list[Card]:
+    """The cards, with the ids of those whose caller died before it could write them down, where the queue has them. Writes nothing."""
+    return [
+        replace(card, job_id=find(card.job_name)) if card.executor == "slurm" and card.job_id is None else card
+        for card in cards
+    ]
 
 
 def adopt(ledger: Ledger, cards: Sequence[Card]) -> list[Card]:
@@ -95,10 +108,10 @@ def adopt(ledger: Ledger, cards: Sequence[Card]) -> list[Card]:
     open_cards = [card for card in cards if card.executor == "slurm" and card.job_id is None]
     adopted = {}
     for card in open_cards:
-        job_id = _find(card.job_name)
+        job_id = find(card.job_name)
         while job_id is None and time.time() - card.written < SETTLE_SECONDS:
             time.sleep(0.5)
-            job_id = _find(card.job_name)
+            job_id = find(card.job_name)
         if job_id is None:
             ledger.void(card)
         else:
@@ -106,19 +119,26 @@ def adopt(ledger: Ledger, cards: Sequence[Card]) -> list[Card]:
     return [adopted.get(card.token, card) for card in cards if card not in open_cards or card.token in adopted]
 
 
-def _find(job_name: str) -> str | None:
-    for command in (
-        ("squeue", "--me", "--noheader", "--array", "--format=%F", f"--name={job_name}"),
-        ("sacct", "-nXP", "--format=JobID", f"--name={job_name}", "--starttime=now-30days"),
-    ):
-        if shutil.which(command[0]) and (found := _ask(*command).split()):
-            return found[0].partition("_")[0]
+def find(job_name: str) -> str | None:
+    queue = ("squeue", "--me", "--noheader", "--array", "--format=%F", f"--name={job_name}")
+    if found := _ask(*queue).split():
+        return found[0]
+    if shutil.which("sacct"):
+        with suppress(SlurmError):  # a cluster may keep no accounting: what lives is in the queue
+            past = _ask("sacct", "-nXP", "--format=JobID", f"--name={job_name}", "--starttime=now-30days").split()
+            return past[0].partition("_")[0] if past else None
     return None
 
 
 def cancel(job_ids: Sequence[str]) -> None:
-    if job_ids:
-        _ask("scancel", *job_ids)
+    for start in range(0, len(job_ids), 500):
+        _ask("scancel", *job_ids[start : start + 500])
+
+
+def awaited() -> set[str]:
+    """Ids of the jobs that other jobs of this user wait for."""
+    lines = _ask("squeue", "--me", "--noheader", "--format=%E").splitlines()
+    return {job for line in lines for job in re.findall(r":(\d+)", line)}
 
 
 def requeue(job_id: str) -> None:

@@ -5,46 +5,76 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+import sys
 import sysconfig
-import uuid
-from collections.abc import Iterator, Mapping
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from align_lab import registry
 from align_lab.errors import DataError
-from align_lab.files import write_json
-from align_lab.paths import PACKAGE, cache_folder, conf_folder
+from align_lab.files import write_json, write_text
+from align_lab.paths import PACKAGE, cache_folder, conf_folder, runs_folder
 from align_lab.record import manifest
 
 CARD = "snapshot.json"
 
 
-def take() -> tuple[Path, str]:
+def take(plugins: Iterable[Sequence[str]] = ()) -> tuple[Path, str]:
     """(folder, hash) of the snapshot of the code as it is now: this package, its configs, plug-ins that are not installed."""
-    files = dict(_files())
-    digest = content_hash(files)
-    final = cache_folder() / "snapshots" / digest
-    if not final.is_dir():
-        partial = final.with_name(f".{digest}.{uuid.uuid4().hex[:8]}")
-        try:
-            for name, file in files.items():
-                target = partial / name
-                target.parent.mkdir(parents=True, exist_ok=True)
-                shutil.copyfile(file, target)
-            write_json(partial / CARD, {"hash": digest, "files": sorted(files), "code": manifest.code()})
-            if not final.is_dir():
-                partial.rename(final)
-        finally:
-            shutil.rmtree(partial, ignore_errors=True)
+    with tempfile.TemporaryDirectory(dir=_home(), prefix=".") as folder:
+        partial = Path(folder) / "code"
+        names = []
+        for name, file in _files({name for group in plugins for name in group}):
+            target = partial / name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(file, target)
+            names.append(name)
+        digest = content_hash(
+            {name: partial / name for name in names}
+        )  # of the copy: an edit meanwhile is in it or not
+        write_json(partial / CARD, {"hash": digest, "files": sorted(names), "code": manifest.code()})
+        final = _home() / digest
+        if final.is_dir() and not _whole(final, digest):
+            final.rename(Path(folder) / "damaged")
+        if not final.is_dir():
+            partial.rename(final)
+    _remember_user(digest)
     return final, digest
+
+
+def _home() -> Path:
+    folder = cache_folder() / "snapshots"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def _whole(folder: Path, digest: str) -> bool:
+    try:
+        names = json.loads((folder / CARD).read_text())["files"]
+        return content_hash({name: folder / name for name in names}) == digest
+    except (OSError, ValueError, KeyError):
+        return False
+
+
+def _remember_user(digest: str) -> None:
+    """Which runs folders have jobs with this code: `gc` asks them before it removes it."""
+    path, mine = _home() / f"{digest}.users", str(runs_folder().resolve())
+    known = path.read_text().splitlines() if path.exists() else []
+    if mine not in known:
+        write_text(path, "".join(f"{user}\n" for user in [*known, mine]))
+
+
+def users(digest: str) -> list[Path]:
+    path = _home() / f"{digest}.users"
+    return [Path(line) for line in path.read_text().splitlines()] if path.exists() else []
 
 
 def check(folder: Path, digest: str) -> None:
     """Raises DataError unless this process runs the snapshot's code, and the code is what was submitted."""
     if not PACKAGE.is_relative_to(folder.resolve()):
         raise DataError(f"this job was submitted with the code in {folder}, but it runs {PACKAGE}")
-    names = json.loads((folder / CARD).read_text())["files"]
-    if content_hash({name: folder / name for name in names}) != digest:
+    if not _whole(folder, digest):
         raise DataError(f"the code in {folder} was changed after the job was submitted. Submit again")
 
 
@@ -55,31 +85,33 @@ def content_hash(files: Mapping[str, Path]) -> str:
     return digest.hexdigest()[:16]
 
 
-def _files() -> Iterator[tuple[str, Path]]:
+def _files(plugins: Iterable[str]) -> Iterator[tuple[str, Path]]:
     """(name inside the snapshot, file)"""
     yield from _tree(PACKAGE, Path("align_lab"))
     for folder in (conf_folder(), conf_folder().parent / "sweeps"):
         if folder.is_dir() and not folder.is_relative_to(PACKAGE):
             yield from _tree(folder, Path(folder.name))
-    for origin in sorted(plugin_origins()):
-        if origin.name == "__init__.py":
-            yield from _tree(origin.parent, Path(origin.parent.name))
+    for place in sorted(plugin_places(plugins)):
+        if place.is_dir():
+            yield from _tree(place, Path(place.name))
         else:  # one module: it may import its neighbours
-            yield from ((file.name, file) for file in sorted(origin.parent.glob("*.py")))
+            yield from ((file.name, file) for file in sorted(place.parent.glob("*.py")))
 
 
-def plugin_origins() -> set[Path]:
-    """The top modules of components from outside this package that were not installed into this environment."""
-    import sys
+def plugin_places(plugins: Iterable[str]) -> set[Path]:
+    """Packages (folders) and modules (files) of components from outside this package that were not installed into this environment."""
+    owners = {registry.lookup(kind, name).__module__ for kind in registry.kinds() for name in registry.names(kind)}
+    tops = {name.partition(".")[0] for name in (*owners, *plugins)} - {"align_lab", "__main__"}
+    found = {Path(place).resolve() for top in tops for place in _places(top)}
+    installed = [Path(sysconfig.get_path(kind)).resolve() for kind in ("purelib", "platlib", "stdlib")]
+    return {place for place in found if not any(place.is_relative_to(folder) for folder in installed)}
 
-    installed = {Path(sysconfig.get_path(kind)).resolve() for kind in ("purelib", "platlib", "stdlib")}
-    tops = {
-        registry.lookup(kind, name).__module__.partition(".")[0]
-        for kind in registry.kinds()
-        for name in registry.names(kind)
-    }
-    files = {Path(str(sys.modules[top].__file__)).resolve() for top in tops - {"align_lab", "__main__"}}
-    return {file for file in files if not any(file.is_relative_to(folder) for folder in installed)}
+
+def _places(top: str) -> list[str]:
+    spec = sys.modules[top].__spec__ if top in sys.modules else None
+    if spec is None:
+        return []
+    return list(spec.submodule_search_locations or ([spec.origin] if spec.origin else []))
 
 
 def _tree(root: Path, name: Path) -> Iterator[tuple[str, Path]]:

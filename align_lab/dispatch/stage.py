@@ -15,6 +15,7 @@ from align_lab.dispatch.plan import recipes
 from align_lab.errors import AlignLabError, Stopped
 from align_lab.files import write_json
 from align_lab.paths import cache_folder, runs_folder
+from align_lab.watch import watched
 
 
 def record_of(study: Path, name: str) -> Path:
@@ -35,9 +36,10 @@ def build(name: str, cfg: RunConfig) -> int:
 
     note("running")
     try:
-        artefact = Store(cache_folder() / "artefacts", notice=lambda text: print(text, flush=True)).get(
-            recipes(cfg)[name]
-        )
+        with watched(record.with_suffix(".stacks"), minutes=cfg["hang_minutes"]) as watch:
+            watch.beat("stages")
+            store = Store(cache_folder() / "artefacts", notice=lambda text: print(text, flush=True))
+            artefact = store.get(recipes(cfg)[name])
     except BaseException as error:
         note("stopped" if isinstance(error, Stopped) else "failed", error=f"{type(error).__name__}: {error}")
         if isinstance(error, Exception) and not isinstance(error, AlignLabError):

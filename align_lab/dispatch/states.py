@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +17,7 @@ from align_lab.paths import cache_folder
 from align_lab.watch import STACKS, hung
 
 State = Literal["done", "running", "queued", "waiting", "stopped", "failed", "cancelled", "missing"]
+UNASKED = "submitted; Slurm cannot be asked here"
 ACTIVE = ("running", "queued", "waiting")
 SAID = {  # how a job ended, where its own record cannot know
     "TIMEOUT": "reached its time limit before it could save (hardware.placement.minutes, .signal_seconds)",
@@ -50,32 +51,39 @@ class TaskState:
     log: str = ""
 
 
-def states(study: Path, wanted: Mapping[str, Mapping[str, Any]], facts: Mapping[str, Fact]) -> list[TaskState]:
+Facts = Mapping[str, Fact] | None  # None: Slurm was not asked
+
+
+def states(
+    study: Path, wanted: Mapping[str, Mapping[str, Any]], facts: Facts, cards: Sequence[Card] | None = None
+) -> list[TaskState]:
     """Every stage that was submitted, and every run that is wanted, was submitted, or has a folder."""
     ledger = Ledger.of(study)
-    cards = newest(ledger.cards())
+    last = newest(ledger.cards() if cards is None else cards)
     stages = {
-        name: stage_state(study, name, card, facts, ledger) for name, card in cards.items() if card.kind == "stage"
+        name: stage_state(study, name, card, facts, ledger) for name, card in last.items() if card.kind == "stage"
     }
     folders = {path.parent.name for path in study.glob("*/config.yaml")}
-    submitted = {name for name, card in cards.items() if card.kind == "run"}
+    submitted = {name for name, card in last.items() if card.kind == "run"}
     names = dict.fromkeys([*wanted, *sorted(submitted | folders)])
-    runs = [run_state(study, name, wanted.get(name, {}), cards.get(name), facts, ledger, stages) for name in names]
+    runs = [run_state(study, name, wanted.get(name, {}), last.get(name), facts, ledger, stages) for name in names]
     return [*stages.values(), *runs]
 
 
-def stage_state(study: Path, name: str, card: Card, facts: Mapping[str, Fact], ledger: Ledger) -> TaskState:
-    record = read(record_of(study, name))
+def stage_state(study: Path, name: str, card: Card, facts: Facts, ledger: Ledger) -> TaskState:
+    record = _since(read(record_of(study, name)), "written", card)
     job, fact = _job(card, name, facts)
     common: dict[str, Any] = {"name": name, "kind": "stage", "job": job, "log": _log(ledger, job)}
     common |= {"node": fact.node if fact else ""}
     state, why = record.get("state"), record.get("error", "")
     if fact and fact.live:
         return TaskState(state=_live(fact), why=_waits(fact), **common)
-    if state == "done" or (fact and fact.state == "COMPLETED"):
+    if _built(name):
         return TaskState(state="done", **common)
-    if fact is None and _alive(card):
+    if _alive(card):
         return TaskState(state="running", **common)
+    if _unasked(card, facts) and state not in ("failed", "stopped"):
+        return TaskState(state="queued", why=UNASKED, **common)
     return TaskState(**_ended(state, why, fact, common, ledger))
 
 
@@ -84,12 +92,13 @@ def run_state(
     name: str,
     wanted: Mapping[str, Any],
     card: Card | None,
-    facts: Mapping[str, Fact],
+    facts: Facts,
     ledger: Ledger,
     stages: Mapping[str, TaskState],
 ) -> TaskState:
     folder = study / name
     status = read(folder / "status.json")
+    fresh = _since(status, "heartbeat", card)  # what an earlier attempt left says nothing of this one
     job, fact = _job(card, name, facts)
     common = {"name": name, "kind": "run", "arm": wanted.get("arm", ""), "seed": wanted.get("seed")}
     common |= _progress(status, wanted) | {"job": job or status.get("job", ""), "log": _log(ledger, job)}
@@ -101,6 +110,8 @@ def run_state(
         return TaskState(state=_live(fact), why=_waits(fact), **common)
     if held or (card and _alive(card)):
         return TaskState(state="running", **common)
+    if card and _unasked(card, facts) and fresh.get("state") not in ("failed", "stopped"):
+        return TaskState(state="queued", why=UNASKED, **common)
     if card and (broken := [stages[need] for need in card.needs if need in stages and stages[need].state == "failed"]):
         return TaskState(state="failed", why=f"its stage {broken[0].name} failed: {broken[0].why}", **common)
     if (
@@ -110,14 +121,25 @@ def run_state(
         and not status
         and (lost := [n for n in card.needs if not _built(n)])
     ):
-        return TaskState(state="failed", why=f"its stage {lost[0]} was not built", **common)
-    if hung(folder):
+        gone = stages.get(lost[0])
+        state, verb = ("cancelled", "cancelled") if gone and gone.state == "cancelled" else ("failed", "not built")
+        return TaskState(state=state, why=f"its stage {lost[0]} was {verb}", **common)
+    if hung(folder) and fresh:
         why = f"hung: no progress in the phase {status.get('phase')} for its time; stacks in {folder / STACKS}"
         return TaskState(state="failed", why=why, **common)
     if not status and not fact:
         coming = card is None and bool(wanted) and lease.live(study / ".dispatch" / "lease")
         return TaskState(state="queued" if coming else "missing", why="its turn comes" if coming else "", **common)
-    return TaskState(**_ended(status.get("state"), status.get("error", ""), fact, common, ledger))
+    return TaskState(**_ended(fresh.get("state"), fresh.get("error", ""), fact, common, ledger))
+
+
+def _since(record: dict[str, Any], key: str, card: Card | None) -> dict[str, Any]:
+    """The record, if it was written after the card was submitted; nothing otherwise."""
+    return record if card is None or record.get(key, 0) >= card.written else {}
+
+
+def _unasked(card: Card, facts: Facts) -> bool:
+    return facts is None and card.executor == "slurm"
 
 
 def _ended(state: str | None, why: str, fact: Fact | None, common: dict[str, Any], ledger: Ledger) -> dict[str, Any]:
@@ -129,7 +151,7 @@ def _ended(state: str | None, why: str, fact: Fact | None, common: dict[str, Any
     if state in ("stopped", "failed"):
         return {**common, "state": state, "why": why}
     code = f" (exit {fact.exit})" if fact and fact.exit else ""
-    line = last_line(Path(common["log"])) if common["log"] else ""
+    line = next(filter(None, map(last_line, ledger.logs_of(common["job"]))), "")
     return {
         **common,
         "state": "failed",
@@ -137,9 +159,9 @@ def _ended(state: str | None, why: str, fact: Fact | None, common: dict[str, Any
     }
 
 
-def _job(card: Card | None, name: str, facts: Mapping[str, Fact]) -> tuple[str, Fact | None]:
+def _job(card: Card | None, name: str, facts: Facts) -> tuple[str, Fact | None]:
     job = card.ids().get(name, "") if card else ""
-    return job, facts.get(job) if card and card.executor == "slurm" else None
+    return job, (facts or {}).get(job) if card and card.executor == "slurm" else None
 
 
 def _live(fact: Fact) -> State:

@@ -12,18 +12,20 @@ from pathlib import Path
 from typing import Any
 
 import submitit
+from submitit.core.utils import FailedJobError
 
 from align_lab.dispatch.ledger import Card, Ledger
 from align_lab.dispatch.plan import Batch, Task, payload
 from align_lab.hardware import Placement
 
+Refused = FailedJobError  # what submitit makes of an sbatch that ends with an error
 FOREVER = 366 * 24 * 60  # minutes; a process of this machine has no time limit
 
 
-def command(tasks: Path, card: Card, *, python: str = sys.executable) -> str:
+def command(tasks: Path, card: Card, *, python: str | None = None, env: Sequence[str] = ()) -> str:
     """What a job runs: the snapshot's code (-P keeps the working folder out of sys.path), on its line of the tasks."""
     path = os.pathsep.join(filter(None, (card.snapshot, os.environ.get("PYTHONPATH"))))
-    words = ["env", f"PYTHONPATH={path}", python, "-u", "-P", "-m", "align_lab.dispatch.job"]
+    words = ["env", *env, f"PYTHONPATH={path}", python or sys.executable, "-u", "-P", "-m", "align_lab.dispatch.job"]
     return shlex.join([*words, str(tasks.resolve()), card.snapshot, card.snapshot_hash])
 
 
@@ -36,7 +38,7 @@ def submit_slurm(ledger: Ledger, card: Card, batch: Batch, *, after: Sequence[st
 def script(ledger: Ledger, card: Card, batch: Batch, *, after: Sequence[str]) -> str:
     """The sbatch script as it would be submitted."""
     executor = _Slurm(ledger.logs, ledger, card, batch, after)
-    return executor._make_submission_file_text(command(ledger.tasks_file(card), card), "")
+    return executor._make_submission_file_text(executor._command, "")
 
 
 class _Slurm(submitit.SlurmExecutor):
@@ -44,7 +46,7 @@ class _Slurm(submitit.SlurmExecutor):
 
     def __init__(self, folder: Path, ledger: Ledger, card: Card, batch: Batch, after: Sequence[str]) -> None:
         super().__init__(folder)
-        self._command = command(ledger.tasks_file(card), card)
+        self._command = command(ledger.tasks_file(card), card, python=batch.placement.python)
         self.update_parameters(**parameters(batch.placement, name=card.job_name, after=after))
         if card.array:
             self.parameters["map_count"] = len(card.names)
@@ -91,12 +93,14 @@ def _flags(lines: Sequence[str]) -> dict[str, Any]:
     return {key: value if sign else True for key, sign, value in parts}
 
 
-def start_local(ledger: Ledger, card: Card) -> tuple[Card, submitit.Job[Any]]:
-    """One process of this machine, under submitit's controller."""
+def start_local(ledger: Ledger, card: Card, *, gpus: Sequence[str] = ()) -> tuple[Card, submitit.Job[Any]]:
+    """One process of this machine, under submitit's controller, which would hide the GPUs. It sees `gpus`, or what we see."""
+    seen = ",".join(gpus) or os.environ.get("CUDA_VISIBLE_DEVICES")
+    env = ["-u", "CUDA_VISIBLE_DEVICES"] if seen is None else [f"CUDA_VISIBLE_DEVICES={seen}"]
     executor = submitit.LocalExecutor(ledger.logs)
     executor.update_parameters(timeout_min=FOREVER, stderr_to_stdout=True)
     with _deaf_to_interrupts():
-        job = executor._submit_command(command(ledger.tasks_file(card), card))
+        job = executor._submit_command(command(ledger.tasks_file(card), card, env=env))
     return ledger.confirm(card, job.job_id), job
 
 

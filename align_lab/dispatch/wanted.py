@@ -22,10 +22,10 @@ def update(folder: Path, study: Study) -> dict[str, Any]:
     before = read(folder)
     now = {run.name: _facts(study, run) for run in study.runs}
     earlier = before["runs"] | before["left"]
-    if study.sweep is None:
+    if study.sweep is None or not study.whole:
         runs, left = before["runs"] | now, {name: run for name, run in before["left"].items() if name not in now}
     else:
-        runs, left = now, {name: run for name, run in earlier.items() if name not in now}
+        runs, left = now, {name: run for name, run in earlier.items() if name not in now and not _done(folder / name)}
     wanted = {
         "sweep": study.sweep or before["sweep"],
         "question": study.settings.question or before["question"],
@@ -35,6 +35,12 @@ def update(folder: Path, study: Study) -> dict[str, Any]:
     _file(folder).parent.mkdir(parents=True, exist_ok=True)
     write_json(_file(folder), wanted)
     return wanted
+
+
+def _done(run: Path) -> bool:
+    with suppress(OSError, ValueError):
+        return json.loads((run / "status.json").read_text()).get("state") == "done"
+    return False
 
 
 def _facts(study: Study, run: Any) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import importlib.metadata
 import json
@@ -20,6 +21,7 @@ NUMERIC_ROOMS = ("equations", "algos", "models", "rewards", "rollout", "train", 
 PACKAGES = ("align_lab", "torch", "numpy", "tokenizers", "safetensors", "hydra-core", "omegaconf")
 
 
+@functools.cache
 def source_hash() -> str:
     """Hash of the rooms whose code decides results."""
     digest = hashlib.sha256()
@@ -69,8 +71,11 @@ def machine() -> dict[str, Any]:
 
 
 def job() -> dict[str, Any]:
-    """Which job of a cluster this is, and how often it was queued again; nothing elsewhere."""
-    if "SLURM_JOB_ID" not in os.environ:
+    """Which dispatched job of a cluster this is, and how often it was queued again; nothing elsewhere.
+
+    A process that merely runs inside somebody's allocation is none: it must not take that job's index, rank or fate for its own.
+    """
+    if os.environ.get("SUBMITIT_EXECUTOR") != "slurm" or "SLURM_JOB_ID" not in os.environ:
         return {}
     array, index = os.environ.get("SLURM_ARRAY_JOB_ID"), os.environ.get("SLURM_ARRAY_TASK_ID")
     return {

@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any, TypeVar
 
 import torch
@@ -23,7 +24,7 @@ def joined() -> Iterator[World]:
     if int(os.environ.get("WORLD_SIZE", 1)) == 1 or dist.is_initialized():
         yield World.current()
         return
-    dist.init_process_group("gloo")
+    dist.init_process_group("gloo", timeout=timedelta(days=7))  # the others wait while the first builds a stage
     try:
         yield World.current()
     finally:

@@ -43,7 +43,7 @@ def card(**changes):
 def write(folder, state, **fields):
     (folder / NAME / "config.yaml").touch()
     (folder / NAME / "status.json").write_text(
-        json.dumps({"state": state, "step": 3, "steps": 9, "seconds_per_step": 2.0, **fields})
+        json.dumps({"state": state, "heartbeat": time.time(), "step": 3, "steps": 9, "seconds_per_step": 2.0, **fields})
     )
 
 

@@ -110,6 +110,9 @@ class Lab:
         except (ValueError, OSError):
             return {}
 
+    def statuses(self, study):
+        return [json.loads(path.read_text()) for path in (self.folder / "runs" / study).glob("[!.]*/status.json")]
+
     def logs(self, study):
         return "".join(
             file.read_text() for file in sorted((self.folder / "runs" / study / ".dispatch" / "logs").glob("*.out"))

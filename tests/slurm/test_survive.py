@@ -87,6 +87,22 @@ def pending(pid, *signals):
     return any(mask >> (number - 1) & 1 for mask in masks for number in signals)
 
 
+def test_a_task_of_an_array_queues_itself_again_and_leaves_its_neighbours_alone(lab, limits):
+    """The last task of an array carries the whole array's id: asked for by that, all of them would start anew."""
+    lab.train("-m", *RUN, "seed=0,1", "study=pair")
+    until(lambda: sum(status.get("step", 0) >= 3 for status in lab.statuses("pair")) == 2, 60, lambda: lab.logs("pair"))
+    by_job = {status["job"].partition("_")[2]: status for status in lab.statuses("pair")}
+    for status in by_job.values():
+        os.kill(status["pid"], signal.SIGSTOP)
+    lab.cluster("scancel", "--signal=USR2", by_job["1"]["job"])
+    until(lambda: pending(by_job["1"]["pid"], signal.SIGUSR2), 30)
+    os.kill(by_job["1"]["pid"], signal.SIGCONT)
+    until(lambda: "queued again (1 of at most 20)" in lab.logs("pair"), 60, lambda: lab.logs("pair"))
+    os.kill(by_job["0"]["pid"], signal.SIGCONT)
+    runs = {run["job"].partition("_")[2]: run["requeued"] for run in lab.wait("pair")}
+    assert runs == {"0": 0, "1": 1}
+
+
 def test_a_node_that_dies_loses_nothing_and_the_run_finishes_on_another(lab, limits, undisturbed):
     lab.train(*RUN, "study=lost", 'hardware.placement.sbatch=["--exclude=node1"]')
     status = freeze(lab, "lost")
