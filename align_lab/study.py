@@ -23,7 +23,7 @@ class Study:
     sweep: str | None  # the file that declares it
     settings: StudySettings
     runs: tuple[RunConfig, ...]
-    whole: bool = True  # the command asks for all that the file declares, and for nothing else
+    whole: bool = True  # the command asks for all arms and seeds that the file declares
     merged: tuple[str, ...] = ()
 
 
@@ -41,7 +41,7 @@ def read(overrides: Sequence[str], *, multirun: bool = True) -> Study:
     if not multirun:
         return of([composer.run(overrides)], settings=settings)
     jobs = list(expand(parsed, settings, compose.sweeper_params(fixed) if sweep else {}))
-    whole = all(_concerns_study(str(o.input_line)) or str(o.key_or_group).startswith("hardware") for o in parsed)
+    whole = not any(o.is_sweep_override() or o.key_or_group in ("seed", "algo") for o in parsed)
     return of(composer.runs(jobs), settings=settings, sweep=sweep, whole=whole)
 
 

@@ -59,7 +59,7 @@ def test_show_prints_equations_papers_needs_and_fields():
         (["compare", "no_such_study"], "there is no study 'no_such_study'"),
         (["export", "no_such_run", "x"], "there is no run 'no_such_run'"),
         (["--cfg", "job", "algo.clip=-1"], "algo.clip must be > 0"),
-        (["hardware=gpu", "study=never"], "hardware=gpu is not known"),
+        (["hardware=tpu", "study=never"], "hardware=tpu is not known"),
         (["sweeps=five_algorithms", "algo.gamma=0.9"], "there is no algo.gamma"),
         (["sweeps=five_algorithm"], "did you mean 'five_algorithms'?"),
     ],

@@ -37,7 +37,7 @@ WRONG = [  # overrides, what the message must hold
     (["algo=ppo_max", "reward=vader"], ["algo.critic_init=policy"]),
     (["algo=dpo", "train.group_size=1", "train.prompts_per_step=1"], ["must be even"]),
     (["train.micro_batch=2"], ["smaller than a group"]),
-    (["hardware=gpu"], ["hardware=gpu is not known", "cpu"]),
+    (["hardware=tpu"], ["hardware=tpu is not known", "cpu", "gpu"]),
     (["plugins=[no_such_module]"], ["no module named 'no_such_module'"]),
 ]
 

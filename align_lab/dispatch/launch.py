@@ -160,7 +160,8 @@ def _await(study: Study, todo: Plan, submitted: list[Card], stop: StopRequest, c
             f"The jobs run without this terminal. Watch them: python -m align_lab status {escape(study.name)} --watch"
         )
         return 0
-    return _conclude(study, folder, stop, console, waited=not submitted or bool(study.settings.wait))
+    here = any(task.placement.executor != "slurm" for task in todo.tasks)
+    return _conclude(study, folder, stop, console, waited=bool(study.settings.wait) or (here and not submitted))
 
 
 def _names(study: Study) -> set[str]:

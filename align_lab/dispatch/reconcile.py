@@ -57,7 +57,8 @@ def _keep(run: RunConfig, folder: Path, now: TaskState, elsewhere: Mapping[str, 
     if now.state == "done":
         return Kept(name=run.name, state="done", why="finished" + _other_code(folder / run.name))
     if now.state in ACTIVE:
-        return Kept(name=run.name, state=now.state, why=f"{now.state}{f' as job {now.job}' if now.job else ''}")
+        root = now.job.partition("_")[0]
+        return Kept(name=run.name, state=now.state, why=f"{now.state}{f' in job {root}' if root else ''}")
     other = elsewhere.get(run.signature)
     if other is None or (folder / run.name).exists() or _other_code(other):
         return None  # begun here, it goes on here; and what other code computed may count there, not here

@@ -84,15 +84,25 @@ def _ended(wanted: set[str]) -> dict[str, Fact]:
     except SlurmError:
         return {}
     rows = {job: (state, code, node) for job, state, code, node in (line.split("|") for line in text.splitlines())}
-    together = {
-        job.partition("_")[0]: row for job, row in rows.items() if "_[" in job
-    }  # tasks that ended before they began
-    known = {job: rows.get(job) or together.get(job.partition("_")[0]) for job in wanted}
+    together = {job: row for job, row in rows.items() if "_[" in job and row[0] not in WAITING}
+    known = {
+        job: rows.get(job) or next((row for many, row in together.items() if covers(many, job)), None) for job in wanted
+    }
     return {
         job: Fact(state=row[0].split()[0], live=False, exit=row[1], node="" if row[2] == "None assigned" else row[2])
         for job, row in known.items()
         if row
     }
+
+
+def covers(many: str, job: str) -> bool:
+    """Is `12_3` one of `12_[0-4,7%5]`, tasks that ended together before they began?"""
+    root, _, indices = many.partition("_")
+    mine, _, index = job.partition("_")
+    if root != mine or not index.isdecimal():
+        return False
+    parts = (part.partition("-") for part in indices.strip("[]").partition("%")[0].split(","))
+    return any(int(low) <= int(index) <= int(high or low) for low, _, high in parts)
 
 
 def named(cards: Sequence[Card]) -> list[Card]:

@@ -114,13 +114,7 @@ def run_state(
         return TaskState(state="queued", why=UNASKED, **common)
     if card and (broken := [stages[need] for need in card.needs if need in stages and stages[need].state == "failed"]):
         return TaskState(state="failed", why=f"its stage {broken[0].name} failed: {broken[0].why}", **common)
-    if (
-        fact
-        and card
-        and fact.state == "CANCELLED"
-        and not status
-        and (lost := [n for n in card.needs if not _built(n)])
-    ):
+    if fact and card and fact.state == "CANCELLED" and not status and (lost := _lost(card, stages)):
         gone = stages.get(lost[0])
         state, verb = ("cancelled", "cancelled") if gone and gone.state == "cancelled" else ("failed", "not built")
         return TaskState(state=state, why=f"its stage {lost[0]} was {verb}", **common)
@@ -131,6 +125,11 @@ def run_state(
         coming = card is None and bool(wanted) and lease.live(study / ".dispatch" / "lease")
         return TaskState(state="queued" if coming else "missing", why="its turn comes" if coming else "", **common)
     return TaskState(**_ended(fresh.get("state"), fresh.get("error", ""), fact, common, ledger))
+
+
+def _lost(card: Card, stages: Mapping[str, TaskState]) -> list[str]:
+    """The stages that it waited for in vain: neither built nor coming."""
+    return [n for n in card.needs if not _built(n) and not (n in stages and stages[n].state in ACTIVE)]
 
 
 def _since(record: dict[str, Any], key: str, card: Card | None) -> dict[str, Any]:
@@ -206,7 +205,10 @@ def _log(ledger: Ledger, job: str) -> str:
 def last_line(log: Path) -> str:
     """The last line of a log that says something: an error if there is one among the last."""
     with suppress(OSError):
-        lines = [line.strip() for line in log.read_text(errors="replace").splitlines()[-40:] if line.strip()]
+        tail = (line.strip() for line in log.read_text(errors="replace").splitlines()[-40:])
+        lines = [
+            line for line in tail if line and not line.startswith(("srun:", "slurmstepd:"))
+        ]  # they only say that it ended
         errors = [line for line in lines if "rror" in line]
         return (errors or lines or [""])[-1][:300]
     return ""

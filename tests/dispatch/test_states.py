@@ -9,7 +9,7 @@ import time
 import pytest
 
 from align_lab.dispatch.ledger import Card, Ledger
-from align_lab.dispatch.slurm import Fact, _ended
+from align_lab.dispatch.slurm import Fact, _ended, covers
 from align_lab.dispatch.states import states
 
 NAME = "rloo-tiny-s3-0123abcd"
@@ -131,3 +131,9 @@ def test_without_slurm_the_message_says_what_to_use_instead(tmp_path):
         and "use hardware=cpu or hardware=gpu" in done.stderr
     )
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(("many", "inside"), [("12_[0-4%5]", [0, 4]), ("12_[1,3-4]", [1, 3, 4]), ("12_[7]", [7])])
+def test_tasks_that_slurm_lists_together_are_known_one_by_one(many, inside):
+    assert all(covers(many, f"12_{index}") for index in inside)
+    assert not covers(many, "12_8") and not covers(many, "13_1") and not covers(many, "12")

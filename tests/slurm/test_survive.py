@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import threading
+from contextlib import suppress
 
 import pytest
 
@@ -39,23 +40,22 @@ def freeze(lab, study, step=3):
 
 @pytest.fixture(scope="module")
 def limits(cluster, cache, tmp_path_factory, undisturbed):
-    """Two runs that will reach their time limit, started first because a minute is the shortest limit there is."""
+    """Two runs that will reach their time limits, started first because a minute is the shortest limit there is."""
     lab = Lab(cluster, cache, tmp_path_factory.mktemp("limits"))
-    frozen = {}
-    for study, seconds in (("told", 30), ("killed", 0)):
-        lab.train(
-            *RUN, f"study={study}", "hardware.placement.minutes=1", f"hardware.placement.signal_seconds={seconds}"
-        )
-        frozen[study] = freeze(lab, study)
-    thread = threading.Thread(target=go_on_when_told, args=(frozen["told"]["pid"],))
+    lab.train(*RUN, "study=told", "hardware.placement.minutes=2", "hardware.placement.signal_seconds=60")
+    thread = threading.Thread(target=go_on_when_told, args=(freeze(lab, "told")["pid"],))
     thread.start()
+    lab.train(*RUN, "study=killed", "hardware.placement.minutes=1", "hardware.placement.signal_seconds=0")
+    freeze(lab, "killed")
     yield lab
     thread.join()
 
 
 def go_on_when_told(pid):
-    until(lambda: pending(pid, signal.SIGUSR2), 90)
-    os.kill(pid, signal.SIGCONT)
+    """The signal may come up to a minute early, also before the process was frozen: then it has gone by itself."""
+    until(lambda: not os.path.exists(f"/proc/{pid}") or pending(pid, signal.SIGUSR2), 150)
+    with suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGCONT)
 
 
 def test_a_requeue_continues_where_the_run_was(lab, limits, undisturbed):
@@ -72,8 +72,10 @@ def test_a_preempted_run_saves_goes_back_into_the_queue_and_finishes(lab, limits
     lab.train(*RUN, "study=preempted", 'hardware.placement.sbatch=["--nodelist=node3","--exclusive"]')
     status = freeze(lab, "preempted")
     lab.cluster("sbatch", "-p", "high", "-w", "node3", "--exclusive", "--output=/dev/null", "--wrap", "sleep 2")
-    until(lambda: pending(status["pid"], signal.SIGUSR2, signal.SIGTERM), 60)
-    os.kill(status["pid"], signal.SIGCONT)
+    told = lambda: "queued again" in lab.logs("preempted")  # noqa: E731  Slurm wakes a stopped process, to tell it
+    until(lambda: told() or pending(status["pid"], signal.SIGUSR2, signal.SIGTERM), 60, lambda: lab.logs("preempted"))
+    with suppress(ProcessLookupError):
+        os.kill(status["pid"], signal.SIGCONT)
     lab.wait("preempted")
     assert "queued again (1 of at most 20)" in lab.logs("preempted")
     assert "continuing after step" in lab.logs("preempted")
@@ -82,7 +84,8 @@ def test_a_preempted_run_saves_goes_back_into_the_queue_and_finishes(lab, limits
 
 def pending(pid, *signals):
     """Has one of the signals been sent to the process, which cannot take it while it is stopped?"""
-    with open(f"/proc/{pid}/status") as file:
+    masks = []
+    with suppress(FileNotFoundError, ProcessLookupError), open(f"/proc/{pid}/status") as file:
         masks = [int(line.split()[1], 16) for line in file if line.startswith(("SigPnd", "ShdPnd"))]
     return any(mask >> (number - 1) & 1 for mask in masks for number in signals)
 
