@@ -80,6 +80,7 @@ def cancel(args: Sequence[str]) -> int:
     cards = Ledger.of(folder).cards()
     queued = {job for card in cards if card.executor == "slurm" for job in card.ids().values()}
     there = [task for task in tasks if task.job in queued]
+    Ledger.of(folder).mark_cancelled([task.job for task in there])
     slurm.cancel(_in_few_words([task.job for task in there if task.kind == "run"], cards))
     slurm.cancel([task.job for task in there if task.kind == "stage" and task.job not in slurm.awaited()])
     stopped = there + _stop_here(folder, [task for task in tasks if task not in there], console)

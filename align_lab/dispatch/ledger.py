@@ -111,6 +111,14 @@ class Ledger:
         """What the job printed, as submitit names it."""
         return self.logs / f"{job_id}_0_log.out"
 
+    def cancelled(self) -> set[str]:
+        """Ids of the jobs that were cancelled from here: Slurm keeps no word of a task that never began."""
+        path = self.folder / "cancelled.json"
+        return set(json.loads(path.read_text())) if path.exists() else set()
+
+    def mark_cancelled(self, job_ids: Sequence[str]) -> None:
+        write_json(self.folder / "cancelled.json", sorted(self.cancelled() | set(job_ids)))
+
     def logs_of(self, job_id: str) -> list[Path]:
         """Of every process of the job; the one that said something last is first."""
         return sorted(self.logs.glob(f"{job_id}_*_log.out"), reverse=True) if job_id else []

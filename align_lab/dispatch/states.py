@@ -121,6 +121,8 @@ def run_state(
     if hung(folder) and fresh:
         why = f"hung: no progress in the phase {status.get('phase')} for its time; stacks in {folder / STACKS}"
         return TaskState(state="failed", why=why, **common)
+    if job and fact is None and job in ledger.cancelled():
+        return TaskState(state="cancelled", why="cancelled", **common)
     if not status and not fact:
         coming = card is None and bool(wanted) and lease.live(study / ".dispatch" / "lease")
         return TaskState(state="queued" if coming else "missing", why="its turn comes" if coming else "", **common)
