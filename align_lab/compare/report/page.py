@@ -13,6 +13,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from functools import cache, partial
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,8 @@ from align_lab.compare.report import palette, results, setup, words
 from align_lab.compare.report.charts import HEALTH, charts, curve_choices, datasets, final_metrics
 from align_lab.compare.report.grid import shortened
 from align_lab.compare.report.tables import Row
+from align_lab.files import write_text
+from align_lab.paths import cache_folder
 
 HERE = Path(__file__).parent
 EMBED = "window.vegaEmbed = vegaEmbed;"
@@ -118,11 +121,15 @@ def _style() -> str:
 
 @cache
 def _library() -> str:
-    """Vega, Vega-Lite and Vega-Embed in one text, from vl-convert: no download, and about a second for the first page of a process."""
-    import vl_convert
+    """Vega, Vega-Lite and Vega-Embed in one text, from vl-convert: no download. Putting it together takes a second, so it is kept."""
+    kept = cache_folder() / "page" / f"vega-{version('vl-convert-python')}-{VEGA_LITE}.js"
+    if not kept.exists():
+        import vl_convert
 
-    bundle = vl_convert.javascript_bundle(EMBED, vl_version=VEGA_LITE)
-    return f"(() => {{{bundle}}})();".replace("</script", "<\\/script").replace("<!--", "<\\!--")
+        bundle = vl_convert.javascript_bundle(EMBED, vl_version=VEGA_LITE)
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        write_text(kept, f"(() => {{{bundle}}})();".replace("</script", "<\\/script").replace("<!--", "<\\!--"))
+    return kept.read_text(encoding="utf-8")
 
 
 def _own_script() -> str:
