@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import time
 import traceback
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,32 +17,19 @@ from align_lab.artefacts import Artefact, Store
 from align_lab.config import RunConfig
 from align_lab.errors import AlignLabError, ConfigError, DataError, Stopped
 from align_lab.files import is_full
+from align_lab.journal import Follower, Journal
 from align_lab.lease import lease
-from align_lab.models.policy import Policy
 from align_lab.paths import cache_folder, runs_folder
 from align_lab.record import manifest
 from align_lab.record.console import Screen
-from align_lab.record.folder import RunFolder, read_config
+from align_lab.record.folder import RunFolder
 from align_lab.record.inherit import inherit
 from align_lab.record.local import Record
-from align_lab.rollout.sampler import uniforms
-from align_lab.rollout.torch_sampler import sample
-from align_lab.settings import Sampling
 from align_lab.signals import StopRequest, stop_requests
 from align_lab.stages import Stages, stages
-from align_lab.train.checkpoint import Checkpoints
 from align_lab.train.loop import Loop
 from align_lab.train.parallel import World, joined
-from align_lab.train.prompts import Prompts
-from align_lab.watch import STACKS, Watch, watched
-
-STATUS = {  # what a run's status holds of its newest metrics
-    "step": "step",
-    "episode": "episode",
-    "score": "eval/score",
-    "gold_score": "eval/gold_score",
-    "seconds_per_step": "time/step",
-}
+from align_lab.watch import STACKS, watched
 
 
 def run(cfg: RunConfig, *, wait_for_others: bool = False) -> int:
@@ -176,60 +161,6 @@ def build(needed: Stages, screen: Screen) -> dict[str, Artefact]:
         return {name: store.get(recipe) for name, recipe in needed.named().items()}
 
 
-class Journal:
-    """Writes what the loop reports: the folder is the truth, the screen a view."""
-
-    def __init__(self, folder: RunFolder, record: Record, screen: Screen, *, steps: int) -> None:
-        self.folder, self.record, self.screen = folder, record, screen
-        self.checkpoints = Checkpoints(folder.path / "checkpoints")
-        self.where: dict[str, Any] = {"phase": "start", "step": 0, "steps": steps, **manifest.job()}
-        self.watch: Watch | None = None
-
-    def phase(self, name: str) -> None:
-        self.where["phase"] = name
-        self._beat()
-
-    def log(self, row: Mapping[str, float]) -> None:
-        self.folder.log(row)
-        self.where |= {name: row[key] for name, key in STATUS.items() if key in row}
-        self._beat()
-        self.screen.update(row)
-
-    def _beat(self) -> None:
-        self.folder.set_status("running", **self.where)
-        if self.watch is not None:
-            self.watch.beat(self.where["phase"])
-
-    def log_samples(self, rows: Sequence[Mapping[str, Any]]) -> None:
-        self.folder.log_samples(rows)
-
-    def save(self, step: int, state: dict[str, Any], *, best: float | None = None) -> None:
-        self.checkpoints.save(step, state, keep=self.record.keep_checkpoints)
-        if best is not None:
-            self.checkpoints.mark_best(step, best)
-
-    def manifest(self, describe: Callable[[], Mapping[str, Any]]) -> None:
-        self.folder.write_manifest(describe())
-
-    def done(self) -> None:
-        self.folder.finish()
-        self.folder.set_status("done", **self.where)
-
-
-class Follower(Journal):
-    """The journal of a process that keeps no record: the first process of the run does."""
-
-    def __init__(self, folder: RunFolder) -> None:
-        self.folder, self.checkpoints = folder, Checkpoints(folder.path / "checkpoints")
-
-    def phase(self, name: str) -> None: ...
-    def log(self, row: Mapping[str, float]) -> None: ...
-    def log_samples(self, rows: Sequence[Mapping[str, Any]]) -> None: ...
-    def save(self, step: int, state: dict[str, Any], *, best: float | None = None) -> None: ...
-    def manifest(self, describe: Callable[[], Mapping[str, Any]]) -> None: ...
-    def done(self) -> None: ...
-
-
 def describe(cfg: RunConfig, built: Mapping[str, Artefact], loop: Loop, best_step: int | None) -> dict[str, Any]:
     """The manifest: everything that a comparison, or a reader in a year, needs to know."""
     from align_lab import config
@@ -284,60 +215,3 @@ def _conclude(folder: RunFolder, record: Record, screen: Screen) -> None:
         f"Compare with other algorithms: python -m align_lab study={study.name} algo=..., then "
         f"python -m align_lab compare {study.name}"
     )
-
-
-@dataclass(frozen=True)
-class Trained:
-    """A run's policy after one of its steps, and the policy it started from."""
-
-    step: int
-    policy: Policy
-    start: Policy
-    sampling: Sampling
-
-    def complete(self, prompt: str, *, temperature: float | None, seed: int) -> list[tuple[str, str]]:
-        """(name, completion) of the start policy and of the trained one, with the same random numbers."""
-        return [
-            (name, complete(policy, prompt, self.sampling, temperature=temperature, seed=seed))
-            for name, policy in (("start", self.start), ("trained", self.policy))
-        ]
-
-
-def load_trained(path: Path, checkpoint: str) -> Trained:
-    """The policy of a run folder at its last, its best, or a given step. Raises ConfigError for a step that was not kept."""
-    if not (path / "manifest.json").exists():
-        raise ConfigError(f"{path} has not begun to train, so there is no policy to load. Run its command again")
-    described = json.loads((path / "manifest.json").read_text())
-    values = read_config(path)
-    registry.scan(tuple(values["plugins"]))
-    checkpoints = Checkpoints(path / "checkpoints")
-    kept = checkpoints.steps()
-    wanted = {"last": kept[-1] if kept else None, "best": checkpoints.best()}.get(
-        checkpoint, int(checkpoint) if checkpoint.isdecimal() else None
-    )
-    if wanted not in kept:
-        raise ConfigError(
-            f"{path} has no checkpoint {checkpoint!r}: it kept {', '.join(['last', 'best', *map(str, kept)]) if kept else 'none'}"
-        )
-    model = registry.build("model", values["model"])
-    start, policy = (model.load(cache_folder() / "artefacts" / described["artefacts"]["policy"]) for _ in range(2))
-    policy.model.load_state_dict(checkpoints.load(wanted)["learner"]["policy"]["model"])
-    return Trained(wanted, policy, start, registry.construct(Sampling, values["sampling"]))
-
-
-def complete(policy: Policy, prompt: str, sampling: Sampling, *, temperature: float | None, seed: int) -> str:
-    """One completion of one prompt, at the run's temperature unless another one is given (0: the likeliest token)."""
-    prompts = Prompts.of(policy, [prompt], sampling)
-    ids, _ = prompts.batch([0])
-    numbers = uniforms(seed, 0, [0], 1, sampling.max_new_tokens)
-    return prompts.completions(
-        sample(
-            policy.model,
-            ids,
-            None,
-            uniforms=numbers,
-            temperature=sampling.temperature if temperature is None else temperature,
-            top_p=sampling.top_p,
-            eos=policy.eos,
-        )
-    )[0]

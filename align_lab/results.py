@@ -14,7 +14,7 @@ from align_lab.paths import runs_folder
 from align_lab.record.console import printable
 
 if TYPE_CHECKING:
-    from align_lab.experiment import Trained
+    from align_lab.trained import Trained
 
 
 def run_folder(name: str) -> Path:
@@ -27,9 +27,9 @@ def run_folder(name: str) -> Path:
 
 
 def _trained(name: str, checkpoint: str) -> Trained:
-    from align_lab import experiment
+    from align_lab import trained
 
-    return experiment.load_trained(run_folder(name), checkpoint)
+    return trained.load_trained(run_folder(name), checkpoint)
 
 
 def _parser(verb: str, text: str) -> argparse.ArgumentParser:
