@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from align_lab.errors import AlignLabError
 
@@ -42,8 +42,7 @@ def _dispatch(args: list[str]) -> int:
         if args and _looks_like_a_verb(args[0]):
             commands.refuse_verb(args[0])
         return _hydra(args) if any(arg.startswith(("-", "sweeps=")) for arg in args) else _run(args)
-    verb: Callable[[list[str]], int] = commands.VERBS[args[0]]
-    return verb(args[1:])
+    return commands.run(args[0], args[1:])
 
 
 def _run(overrides: list[str]) -> int:

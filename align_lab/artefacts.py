@@ -19,6 +19,7 @@ from typing import Any
 from align_lab.errors import DataError
 from align_lab.files import sha256
 from align_lab.lease import lease
+from align_lab.paths import cache_folder
 
 CARD = "artefact.json"
 
@@ -67,8 +68,9 @@ class Store:
     root: Path
     notice: Notice = field(default=lambda text: None, compare=False)
 
-    def has(self, recipe: Recipe) -> bool:
-        return (self.root / recipe.name / CARD).is_file()
+    def has(self, name: str) -> bool:
+        """Is the artefact of this name built?"""
+        return (self.root / name / CARD).is_file()
 
     def get(self, recipe: Recipe) -> Artefact:
         """The artefact, built now (its inputs first) if it is not there. Raises DataError when its files were changed."""
@@ -131,6 +133,11 @@ class Store:
         return Artefact(
             kind=card["kind"], key=card["key"], content=card["content"], path=folder, seconds=card["seconds"]
         )
+
+
+def shared(notice: Notice = lambda text: None) -> Store:
+    """The store of this user's cache."""
+    return Store(cache_folder() / "artefacts", notice)
 
 
 def _content(files: Mapping[str, str]) -> str:

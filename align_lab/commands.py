@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
+import importlib
 
 from align_lab.errors import ConfigError, near
 from align_lab.options import GROUPS, options, yaml_options
@@ -26,7 +26,7 @@ Commands
   compare STUDY             are its runs comparable, and which arm did better, how surely; also as a page
   replay LOCK               make a comparison again from its comparison.lock, and check every hash
   export RUN DIR            write a run's policy as a Hugging Face folder
-  gc                        what takes space; --prune removes it by age and size
+  gc                        what takes space; --older-than=30d --prune removes it
   chat RUN                  complete your own prompts with a run's policy, beside the policy it started from
 
 Groups (GROUP=OPTION)
@@ -67,66 +67,24 @@ def list_(args: list[str]) -> int:
     return 0
 
 
-def show(args: list[str]) -> int:
-    from align_lab import cards
-
-    return cards.show(args)
-
-
-def compare(args: list[str]) -> int:
-    from align_lab.compare import command
-
-    return command.compare(args)
-
-
-def replay(args: list[str]) -> int:
-    from align_lab import replay
-
-    return replay.replay(args)
-
-
-def status(args: list[str]) -> int:
-    from align_lab.dispatch import command
-
-    return command.status(args)
-
-
-def cancel(args: list[str]) -> int:
-    from align_lab.dispatch import command
-
-    return command.cancel(args)
-
-
-def gc(args: list[str]) -> int:
-    from align_lab.dispatch import gc
-
-    return gc.gc(args)
-
-
-def export(args: list[str]) -> int:
-    from align_lab import results
-
-    return results.export(args)
-
-
-def chat(args: list[str]) -> int:
-    from align_lab import results
-
-    return results.chat(args)
-
-
-VERBS: dict[str, Callable[[list[str]], int]] = {
-    "list": list_,
-    "show": show,
-    "status": status,
-    "compare": compare,
-    "replay": replay,
-    "cancel": cancel,
-    "gc": gc,
-    "export": export,
-    "chat": chat,
-    "help": help_,
+VERBS = {  # where each verb lives; its module is imported when it is called
+    "list": "align_lab.commands:list_",
+    "show": "align_lab.cards:show",
+    "status": "align_lab.dispatch.command:status",
+    "compare": "align_lab.compare.command:compare",
+    "replay": "align_lab.replay:replay",
+    "cancel": "align_lab.dispatch.command:cancel",
+    "gc": "align_lab.dispatch.gc:gc",
+    "export": "align_lab.results:export",
+    "chat": "align_lab.results:chat",
+    "help": "align_lab.commands:help_",
 }
+
+
+def run(verb: str, args: list[str]) -> int:
+    """Call one of VERBS. Returns its exit status."""
+    module, _, function = VERBS[verb].partition(":")
+    return getattr(importlib.import_module(module), function)(args)
 
 
 def refuse_verb(word: str) -> None:

@@ -13,7 +13,7 @@ import torch
 from rich.console import Console
 
 from align_lab import device, parts, registry
-from align_lab.artefacts import Artefact, Store
+from align_lab.artefacts import Artefact, shared
 from align_lab.config import RunConfig
 from align_lab.errors import AlignLabError, ConfigError, DataError, Stopped
 from align_lab.files import is_full
@@ -156,7 +156,7 @@ def _restore(
 
 def build(needed: Stages, screen: Screen) -> dict[str, Artefact]:
     """Every stage's artefact, built where it is missing."""
-    store = Store(cache_folder() / "artefacts", notice=screen.notice)
+    store = shared(screen.notice)
     with screen.working("preparing data, start policy and reward; the first time takes a few minutes"):
         return {name: store.get(recipe) for name, recipe in needed.named().items()}
 

@@ -39,7 +39,6 @@ def watched(stacks: Path, *, minutes: float) -> Iterator[Watch]:
     stacks.unlink(missing_ok=True)
 
 
-def hung(folder: Path) -> bool:
-    """Did the last process of this run end because it hung?"""
-    path = folder / STACKS
-    return path.exists() and path.stat().st_size > 0
+def hung(stacks: Path) -> bool:
+    """Did the last process that was watched with this file end because it hung?"""
+    return stacks.exists() and stacks.stat().st_size > 0

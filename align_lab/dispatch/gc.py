@@ -18,10 +18,12 @@ from rich.markup import escape
 from rich.table import Table
 
 from align_lab import lease
+from align_lab.artefacts import shared
 from align_lab.dispatch import snapshot
 from align_lab.dispatch.ledger import Ledger
-from align_lab.dispatch.states import read
+from align_lab.dispatch.states import is_done
 from align_lab.errors import ConfigError
+from align_lab.files import read_json
 from align_lab.paths import cache_folder, runs_folder
 
 KINDS = ("checkpoints", "snapshots", "artefacts")
@@ -63,7 +65,7 @@ def gc(args: Sequence[str]) -> int:
             shutil.rmtree(item.path, ignore_errors=True)
         console.print(f"removed {len(chosen)} folders, {_text(sum(item.size for item in chosen))}")
     elif chosen:
-        console.print("Nothing was removed. To remove what may go: the same command with --prune")
+        console.print("Nothing was removed. To remove what may go: the same command with --older-than=AGE --prune")
     return 0
 
 
@@ -77,11 +79,11 @@ def _checkpoints(everything: bool) -> Iterator[Item]:
         if folder.parent.is_symlink():
             continue
         steps = sorted(folder.glob("step-*"))
-        state = read(folder.parent / "status.json").get("state")
-        best = read(folder / "best.json").get("step")
+        done = is_done(folder.parent)
+        best = read_json(folder / "best.json").get("step")
         for step in steps:
             kept = step == steps[-1] or step.name == f"step-{best or 0:06d}"
-            held = "the run is not finished" if state != "done" else "best or last" if kept and not everything else ""
+            held = "the run is not finished" if not done else "best or last" if kept and not everything else ""
             yield _item("checkpoints", step, held)
 
 
@@ -99,15 +101,12 @@ def _snapshots() -> Iterator[Item]:
 
 
 def _open(study: Path, names: Iterable[str]) -> bool:
-    return any(read(study.parent / name / "status.json").get("state") != "done" for name in names if not _built(name))
-
-
-def _built(name: str) -> bool:
-    return (cache_folder() / "artefacts" / name).is_dir()
+    """Is any of its runs not finished, or stages not built?"""
+    return any(not is_done(study.parent / name) and not shared().has(name) for name in names)
 
 
 def _artefacts() -> Iterator[Item]:
-    store = cache_folder() / "artefacts"
+    store = shared().root
     for folder in sorted(path for path in store.glob("*-*") if path.is_dir()):
         busy = folder.name.startswith("building-")
         alive = busy and any(not lease.stale(path) for path in store.glob("*.lease"))

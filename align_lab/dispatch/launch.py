@@ -10,7 +10,7 @@ from typing import Any
 from rich.console import Console
 from rich.markup import escape
 
-from align_lab.artefacts import Store
+from align_lab.artefacts import Store, shared
 from align_lab.dispatch import board, slurm, wanted
 from align_lab.dispatch.dry_run import count, describe
 from align_lab.dispatch.ledger import Card, Ledger
@@ -18,12 +18,12 @@ from align_lab.dispatch.local import Pool
 from align_lab.dispatch.plan import Batch, Plan, batches, placement_of, plan, recipes
 from align_lab.dispatch.reconcile import Known, announce, known, link, unlike
 from align_lab.dispatch.snapshot import take
-from align_lab.dispatch.states import ACTIVE, TaskState, read, states
+from align_lab.dispatch.states import ACTIVE, TaskState, is_done, states
 from align_lab.dispatch.submit import Refused, run_here, submit_slurm
 from align_lab.errors import AlignLabError, ConfigError, Stopped
 from align_lab.files import read_lines
 from align_lab.lease import lease
-from align_lab.paths import cache_folder, runs_folder
+from align_lab.paths import runs_folder
 from align_lab.signals import StopRequest, stop_requests
 from align_lab.study import Study
 
@@ -35,7 +35,7 @@ def launch(study: Study, *, console: Console | None = None) -> int:
     """
     console = console or Console(highlight=False, soft_wrap=True)
     cluster = _check(study)
-    folder, store = runs_folder() / study.name, Store(cache_folder() / "artefacts")
+    folder, store = runs_folder() / study.name, shared()
     if study.settings.dry_run:
         now = known(folder, study.runs, store, cluster=cluster and slurm.here(), write=False)
         describe(study, _plan(study, now), now, console)
@@ -203,6 +203,6 @@ def results(study: Study) -> dict[str, float | None]:
     found: dict[str, float | None] = {}
     for run in study.runs:
         folder = runs_folder() / study.name / run.name
-        rows = read_lines(folder / "metrics.jsonl") if read(folder / "status.json").get("state") == "done" else []
+        rows = read_lines(folder / "metrics.jsonl") if is_done(folder) else []
         found[run.name] = rows[-1].get(study.settings.objective) if rows else None
     return found

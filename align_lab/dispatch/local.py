@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from align_lab.artefacts import CARD, Store
+from align_lab.artefacts import Store
 from align_lab.dispatch.ledger import Ledger
 from align_lab.dispatch.plan import Batch, Task
 from align_lab.dispatch.snapshot import take
@@ -47,7 +47,7 @@ class Pool:
 
     def _start_what_can(self) -> None:
         for task in list(self.waiting):
-            unbuilt = [need for need in task.needs if not (self.store.root / need / CARD).is_file()]
+            unbuilt = [need for need in task.needs if not self.store.has(need)]
             coming = {*self.running, *(other.name for other in self.waiting)}
             if self.stop.asked or any(need in coming for need in unbuilt):
                 continue

@@ -13,7 +13,7 @@ from align_lab.config import RunConfig
 from align_lab.dispatch import slurm
 from align_lab.dispatch.ledger import Card, Ledger
 from align_lab.dispatch.plan import Kept, recipes
-from align_lab.dispatch.states import ACTIVE, TaskState, states
+from align_lab.dispatch.states import ACTIVE, TaskState, is_done, states
 from align_lab.files import write_json
 from align_lab.paths import runs_folder
 from align_lab.record import manifest
@@ -41,9 +41,9 @@ def known(folder: Path, runs: Sequence[RunConfig], store: Store, *, cluster: boo
     now = {task.name: task for task in states(folder, {run.name: {} for run in runs}, facts, cards)}
     found = _finished_elsewhere(folder, runs)
     kept = {run.name: why for run in runs if (why := _keep(run, folder, now[run.name], found))}
-    needed = {name: recipe for run in unlike(runs) for name, recipe in recipes(run).items()}
-    built = frozenset(name for name, recipe in needed.items() if store.has(recipe))
-    return Known(kept=kept, built=built, queued=_queued(needed.keys() - built, store, cluster))
+    needed = {name for run in unlike(runs) for name in recipes(run)}
+    built = frozenset(name for name in needed if store.has(name))
+    return Known(kept=kept, built=built, queued=_queued(needed - built, store, cluster))
 
 
 def _unlink_dead(folder: Path, runs: Iterable[RunConfig]) -> None:
@@ -82,15 +82,9 @@ def _finished_elsewhere(folder: Path, runs: Sequence[RunConfig]) -> dict[str, Pa
     found = {}
     for path in runs_folder().glob("*/*"):
         signature = path.name.rpartition("-")[2]
-        if signature in wanted and path.parent.name != folder.name and not path.is_symlink() and _is_done(path):
+        if signature in wanted and path.parent.name != folder.name and not path.is_symlink() and is_done(path):
             found[signature] = path
     return found
-
-
-def _is_done(run: Path) -> bool:
-    with suppress(OSError, ValueError, KeyError):
-        return json.loads((run / "status.json").read_text())["state"] == "done"
-    return False
 
 
 def link(folder: Path, kept: Iterable[Kept]) -> None:

@@ -9,17 +9,21 @@ import traceback
 from pathlib import Path
 from typing import Any
 
-from align_lab.artefacts import Store
+from align_lab.artefacts import shared
 from align_lab.config import RunConfig
 from align_lab.dispatch.plan import recipes
 from align_lab.errors import AlignLabError, Stopped
 from align_lab.files import write_json
-from align_lab.paths import cache_folder, runs_folder
+from align_lab.paths import runs_folder
 from align_lab.watch import watched
 
 
 def record_of(study: Path, name: str) -> Path:
     return study / ".dispatch" / "stages" / f"{name}.json"
+
+
+def stacks_of(record: Path) -> Path:
+    return record.with_suffix(".stacks")
 
 
 def build(name: str, cfg: RunConfig) -> int:
@@ -36,10 +40,9 @@ def build(name: str, cfg: RunConfig) -> int:
 
     note("running")
     try:
-        with watched(record.with_suffix(".stacks"), minutes=cfg["hang_minutes"]) as watch:
+        with watched(stacks_of(record), minutes=cfg["hang_minutes"]) as watch:
             watch.beat("stages")
-            store = Store(cache_folder() / "artefacts", notice=lambda text: print(text, flush=True))
-            artefact = store.get(recipes(cfg)[name])
+            artefact = shared(lambda text: print(text, flush=True)).get(recipes(cfg)[name])
     except BaseException as error:
         note("stopped" if isinstance(error, Stopped) else "failed", error=f"{type(error).__name__}: {error}")
         if isinstance(error, Exception) and not isinstance(error, AlignLabError):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -10,10 +9,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 from align_lab import lease
+from align_lab.artefacts import shared
 from align_lab.dispatch.ledger import Card, Ledger, newest
 from align_lab.dispatch.slurm import Fact
-from align_lab.dispatch.stage import record_of
-from align_lab.paths import cache_folder
+from align_lab.dispatch.stage import record_of, stacks_of
+from align_lab.files import read_json
 from align_lab.watch import STACKS, hung
 
 State = Literal["done", "running", "queued", "waiting", "stopped", "failed", "cancelled", "missing"]
@@ -71,19 +71,21 @@ def states(
 
 
 def stage_state(study: Path, name: str, card: Card, facts: Facts, ledger: Ledger) -> TaskState:
-    record = _since(read(record_of(study, name)), "written", card)
+    record = _since(read_json(record_of(study, name)), "written", card)
     job, fact = _job(card, name, facts)
     common: dict[str, Any] = {"name": name, "kind": "stage", "job": job, "log": _log(ledger, job)}
     common |= {"node": fact.node if fact else ""}
     state, why = record.get("state"), record.get("error", "")
     if fact and fact.live:
         return TaskState(state=_live(fact), why=_waits(fact), **common)
-    if _built(name):
+    if shared().has(name):
         return TaskState(state="done", **common)
     if _alive(card):
         return TaskState(state="running", **common)
     if _unasked(card, facts) and state not in ("failed", "stopped"):
         return TaskState(state="queued", why=UNASKED, **common)
+    if record and hung(stacks := stacks_of(record_of(study, name))):
+        return TaskState(state="failed", why=f"hung: not built in the time of a stage; stacks in {stacks}", **common)
     return TaskState(**_ended(state, why, fact, common, ledger))
 
 
@@ -97,7 +99,7 @@ def run_state(
     stages: Mapping[str, TaskState],
 ) -> TaskState:
     folder = study / name
-    status = read(folder / "status.json")
+    status = read_json(folder / "status.json")
     fresh = _since(status, "heartbeat", card)  # what an earlier attempt left says nothing of this one
     job, fact = _job(card, name, facts)
     common = {"name": name, "kind": "run", "arm": wanted.get("arm", ""), "seed": wanted.get("seed")}
@@ -118,7 +120,7 @@ def run_state(
         gone = stages.get(lost[0])
         state, verb = ("cancelled", "cancelled") if gone and gone.state == "cancelled" else ("failed", "not built")
         return TaskState(state=state, why=f"its stage {lost[0]} was {verb}", **common)
-    if hung(folder) and fresh:
+    if hung(folder / STACKS) and fresh:
         why = f"hung: no progress in the phase {status.get('phase')} for its time; stacks in {folder / STACKS}"
         return TaskState(state="failed", why=why, **common)
     if job and fact is None and job in ledger.cancelled():
@@ -131,7 +133,7 @@ def run_state(
 
 def _lost(card: Card, stages: Mapping[str, TaskState]) -> list[str]:
     """The stages that it waited for in vain: neither built nor coming."""
-    return [n for n in card.needs if not _built(n) and not (n in stages and stages[n].state in ACTIVE)]
+    return [n for n in card.needs if not shared().has(n) and not (n in stages and stages[n].state in ACTIVE)]
 
 
 def _since(record: dict[str, Any], key: str, card: Card | None) -> dict[str, Any]:
@@ -186,10 +188,6 @@ def _progress(status: Mapping[str, Any], wanted: Mapping[str, Any]) -> dict[str,
     }
 
 
-def _built(name: str) -> bool:
-    return (cache_folder() / "artefacts" / name).is_dir()
-
-
 def _alive(card: Card) -> bool:
     """Does the process of this machine that was started for this card still live?"""
     if card.executor != "local" or card.job_id is None:
@@ -216,7 +214,5 @@ def last_line(log: Path) -> str:
     return ""
 
 
-def read(path: Path) -> dict[str, Any]:
-    with suppress(OSError, ValueError):
-        return json.loads(path.read_text())
-    return {}
+def is_done(run: Path) -> bool:
+    return read_json(run / "status.json").get("state") == "done"

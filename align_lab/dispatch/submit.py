@@ -17,6 +17,7 @@ from submitit.core.utils import FailedJobError
 from align_lab.dispatch.ledger import Card, Ledger
 from align_lab.dispatch.plan import Batch, Task, payload
 from align_lab.hardware import Placement
+from align_lab.paths import runs_folder
 
 Refused = FailedJobError  # what submitit makes of an sbatch that ends with an error
 FOREVER = 366 * 24 * 60  # minutes; a process of this machine has no time limit
@@ -108,7 +109,7 @@ def run_here(task: Task) -> int:
     """In this process, under submitit's debug executor: a breakpoint works, an error opens the debugger."""
     from align_lab.dispatch.job import perform
 
-    job = submitit.DebugExecutor(Path.cwd() / "runs").submit(perform, {**payload(task), "max_requeues": 0})
+    job = submitit.DebugExecutor(runs_folder()).submit(perform, {**payload(task), "max_requeues": 0})
     return int(job.result())
 
 

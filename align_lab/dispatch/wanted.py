@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import json
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from align_lab.files import write_json
+from align_lab.dispatch.states import is_done
+from align_lab.files import read_json, write_json
 from align_lab.study import Study
 
 
 def read(folder: Path) -> dict[str, Any]:
-    with suppress(OSError, ValueError):
-        return json.loads(_file(folder).read_text())
-    return {"sweep": None, "question": "", "runs": {}, "left": {}}
+    return read_json(_file(folder)) or {"sweep": None, "question": "", "runs": {}, "left": {}}
 
 
 def update(folder: Path, study: Study) -> dict[str, Any]:
@@ -25,7 +22,7 @@ def update(folder: Path, study: Study) -> dict[str, Any]:
     if study.sweep is None or not study.whole:
         runs, left = before["runs"] | now, {name: run for name, run in before["left"].items() if name not in now}
     else:
-        runs, left = now, {name: run for name, run in earlier.items() if name not in now and not _done(folder / name)}
+        runs, left = now, {name: run for name, run in earlier.items() if name not in now and not is_done(folder / name)}
     wanted = {
         "sweep": study.sweep or before["sweep"],
         "question": study.settings.question or before["question"],
@@ -35,12 +32,6 @@ def update(folder: Path, study: Study) -> dict[str, Any]:
     _file(folder).parent.mkdir(parents=True, exist_ok=True)
     write_json(_file(folder), wanted)
     return wanted
-
-
-def _done(run: Path) -> bool:
-    with suppress(OSError, ValueError):
-        return json.loads((run / "status.json").read_text()).get("state") == "done"
-    return False
 
 
 def _facts(study: Study, run: Any) -> dict[str, Any]:
