@@ -10,13 +10,18 @@ import torch
 
 from align_lab.errors import ConfigError
 
+KERNELS = {"sdpa": "flash efficient eager", "flash": "flash", "efficient": "efficient", "eager": "eager"}
 
-def use(numerics: Mapping[str, Any]) -> str:
+
+def use(numerics: Mapping[str, Any], *, tiny: bool = True) -> str:
     """Make `hardware.numerics` this process' own: every tensor is born on its device. Returns the device.
+
+    `tiny`: the model is so small that more than one thread would only wait.
 
     Raises ConfigError where cuda is asked for and torch sees none.
     """
-    torch.set_num_threads(numerics["threads"])
+    torch.set_num_threads(numerics["threads"] or (1 if tiny else cores()))
+    _attend_with(KERNELS[numerics["attention"]])
     device = numerics["device"]
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -29,3 +34,15 @@ def use(numerics: Mapping[str, Any]) -> str:
     if device != torch.get_default_device().type:  # a default that is set costs a little at every call
         torch.set_default_device(device)
     return device
+
+
+def cores() -> int:
+    """Cores of this process: of those that it may use, its part."""
+    return max(1, len(os.sched_getaffinity(0)) // int(os.environ.get("LOCAL_WORLD_SIZE", 1)))
+
+
+def _attend_with(kernels: str) -> None:
+    torch.backends.cuda.enable_flash_sdp("flash" in kernels)
+    torch.backends.cuda.enable_mem_efficient_sdp("efficient" in kernels)
+    torch.backends.cuda.enable_math_sdp("eager" in kernels)
+    torch.backends.cuda.enable_cudnn_sdp(kernels == KERNELS["sdpa"])

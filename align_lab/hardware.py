@@ -14,7 +14,51 @@ class Numerics:
 
     device: str = param("cpu", "where tensors live; auto: cuda where there is one", choices=("cpu", "cuda", "auto"))
     dtype: str = param("float32", "precision of weights and activations", choices=("float32", "bfloat16", "float64"))
-    threads: int = param(1, "threads of one process; one is fastest for tiny models, and repeats bit for bit", low=1)
+    threads: int | None = param(
+        None,
+        "threads of one process; null: one for a tiny model (fastest, and it repeats bit for bit), every core for a larger one",
+        low=1,
+    )
+    attention: str = param(
+        "sdpa",
+        "sdpa: the fastest kernel that torch has for the case; or one of them",
+        choices=("sdpa", "eager", "flash", "efficient"),
+    )
+    gradient_checkpointing: bool = param(
+        False, "compute activations again in the backward pass: less memory, more time"
+    )
+    compile: bool = param(False, "compile the blocks for training (torch.compile)")
+    engine: str = param(
+        "torch",
+        "torch: every process holds all weights, gradients are summed; deepspeed: shards them (zero_stage)",
+        choices=("torch", "deepspeed"),
+    )
+    zero_stage: int = param(
+        0, "what DeepSpeed spreads over the processes: 1 optimiser, 2 and gradients, 3 and weights", low=0, high=3
+    )
+    offload_optimizer: bool = param(False, "DeepSpeed keeps the optimiser's state in main memory")
+    sampler: str = param(
+        "torch", "who generates: torch, the model that learns; vllm, beside it", choices=("torch", "vllm")
+    )
+
+
+@checked
+@dataclass(frozen=True, kw_only=True)
+class Vllm:
+    """How vLLM generates, where `numerics.sampler=vllm`."""
+
+    gpus: int = param(
+        0, "GPUs of its own on each node; 0: it shares the trainer's device, and sleeps during updates", low=0
+    )
+    tensor_parallel: int = param(1, "GPUs over which one copy of the model is spread", low=1)
+    memory: float = param(0.4, "share of a GPU's memory for weights and KV cache", above=0, high=1)
+    cpu_cache_gib: float = param(1.0, "KV cache where it runs on the processor, GiB", above=0)
+    eager: bool = param(False, "no CUDA graphs: starts faster, generates slower")
+    tolerance: float | None = param(
+        None,
+        "most mean |log p of vLLM - log p of the trainer| a token; beyond it the run stops. null: 0.001 in float32, 0.1 in bfloat16",
+        above=0,
+    )
 
 
 @checked
@@ -51,5 +95,6 @@ class Placement:
 class Hardware:
     """Processes on this machine, or jobs on a cluster."""
 
-    numerics: Numerics = section(Numerics, "device, precision, threads")
+    numerics: Numerics = section(Numerics, "device, precision, threads, engine, sampler")
+    vllm: Vllm = section(Vllm, "the sampler vllm")
     placement: Placement = section(Placement, "what a job asks for")

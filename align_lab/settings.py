@@ -16,6 +16,11 @@ class Sampling:
     temperature: float = param(0.7, "softmax temperature, in the sampler and in every log-probability", above=0)
     top_p: float = param(1.0, "nucleus: the smallest set of tokens with this mass is kept", above=0, high=1)
     max_new_tokens: int = param(40, "longest completion, in tokens", low=1)
+    importance_cap: float | None = param(
+        None,
+        "where sampler and trainer disagree: each token's advantage times min(p_trainer / p_sampler, cap); null: not corrected",
+        above=0,
+    )
     missing_eos_penalty: float = param(1.0, "subtracted from the score of a completion that was cut off", low=0)
 
 

@@ -12,6 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from align_lab.models.base import LanguageModel
+
 
 @dataclass(frozen=True, kw_only=True)
 class LlamaConfig:
@@ -118,14 +120,14 @@ class Block(nn.Module):
         return x + self.down(F.silu(gate) * up)
 
 
-class Llama(nn.Module):
+class Llama(LanguageModel):
     """Token ids -> hidden states. The head is applied by `logp.py` and the sampler, at the positions that count."""
 
     rotary: Tensor
 
     def __init__(self, config: LlamaConfig) -> None:
         super().__init__()
-        self.config = config
+        self.config, self.context, self.width = config, config.context, config.width
         self.embed = nn.Embedding(config.vocab, config.width)
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.layers))
         self.norm = nn.RMSNorm(config.width, eps=config.norm_eps)
@@ -147,7 +149,6 @@ class Llama(nn.Module):
         return self.embed.weight if self.unembed is None else self.unembed
 
     def hidden(self, ids: Tensor, pad: Tensor | None = None) -> Tensor:
-        """ids [B L], left padding columns a row [B] -> hidden states [B L D] after the final norm."""
         return self._run(ids, pad, None)
 
     def new_cache(self, rows: int, length: int) -> KVCache:
@@ -156,8 +157,12 @@ class Llama(nn.Module):
         return KVCache(like.new_empty(shape), like.new_empty(shape))
 
     def step(self, ids: Tensor, cache: KVCache, pad: Tensor | None = None) -> Tensor:
-        """The next columns [B S] after those in the cache -> hidden state [B D] of the last one."""
         return self._run(ids, pad, cache)[:, -1]
+
+    def hf_state(self) -> dict[str, Tensor]:
+        from align_lab.models.convert import hf_state
+
+        return hf_state(self)
 
     def _run(self, ids: Tensor, pad: Tensor | None, cache: KVCache | None) -> Tensor:
         used, L = (cache.used if cache else 0), ids.shape[1]

@@ -19,8 +19,8 @@ TILE = 1 << 21  # logits computed at a time
 KEEP = 1 << 28  # most exponentials kept for the gradient
 
 
-class Policy(Protocol):
-    """What a language model offers to the loop: hidden states, and the weights [V D] that turn them into logits."""
+class HasHead(Protocol):
+    """Hidden states, and the weights [V D] that turn them into logits."""
 
     @property
     def head(self) -> Tensor: ...
@@ -117,7 +117,7 @@ def token_logps(
 
 @overload
 def response_logps(
-    model: Policy,
+    model: HasHead,
     ids: Tensor,
     pad: Tensor | None,
     mask: Tensor,
@@ -127,10 +127,10 @@ def response_logps(
 ) -> Tensor: ...
 @overload
 def response_logps(
-    model: Policy, ids: Tensor, pad: Tensor | None, mask: Tensor, *, temperature: float = ..., entropy: Literal[True]
+    model: HasHead, ids: Tensor, pad: Tensor | None, mask: Tensor, *, temperature: float = ..., entropy: Literal[True]
 ) -> tuple[Tensor, Tensor]: ...
 def response_logps(
-    model: Policy, ids: Tensor, pad: Tensor | None, mask: Tensor, *, temperature: float = 1.0, entropy: bool = False
+    model: HasHead, ids: Tensor, pad: Tensor | None, mask: Tensor, *, temperature: float = 1.0, entropy: bool = False
 ) -> Tensor | tuple[Tensor, Tensor]:
     """Log-probabilities [B T] of the last T tokens of ids [B S+T], 0 where mask [B T] is False; with `entropy`, also H.
 

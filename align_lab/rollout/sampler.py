@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
+
+from align_lab.models.base import LanguageModel
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,12 +24,27 @@ class Samples:
     ended: Tensor  # [B] bool: the row wrote the end token
 
 
+class Weights(Protocol):
+    """A policy that may be learning, and may be spread over processes."""
+
+    @property
+    def version(self) -> int:
+        """Another number after every change."""
+        ...
+
+    def whole(self) -> AbstractContextManager[LanguageModel]:
+        """The model with every weight at hand. All processes enter together."""
+        ...
+
+
 class Sampler(Protocol):
-    """Completes left-padded prompts [B S] with T tokens, one uniform number [B T] a token."""
+    """Completes left-padded prompts [B S] with T tokens, from one uniform number [B T] a token."""
+
+    exact: bool  # its log-probabilities are those of training, but for rounding
 
     def __call__(
         self,
-        model: Any,
+        weights: Weights,
         prompts: Tensor,
         pad: Tensor | None,
         *,
@@ -35,6 +53,10 @@ class Sampler(Protocol):
         top_p: float = 1.0,
         eos: int | None = None,
     ) -> Samples: ...
+
+    def close(self) -> None:
+        """Let processes and memory go."""
+        ...
 
 
 def uniforms(seed: int, step: int, prompts: Sequence[int], samples: int, tokens: int) -> Tensor:

@@ -6,14 +6,37 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from align_lab.models.llama import Llama
-from align_lab.rollout.sampler import Samples
+from align_lab.models.base import LanguageModel
+from align_lab.rollout.sampler import Samples, Weights
 
 WORTH = 0.75  # rows that have ended leave the batch when at most this share is left: leaving copies the cache
 
 
+class TorchSampler:
+    """Samples from the very model that learns."""
+
+    exact = True
+
+    def __call__(
+        self,
+        weights: Weights,
+        prompts: Tensor,
+        pad: Tensor | None,
+        *,
+        uniforms: Tensor,
+        temperature: float = 1.0,
+        top_p: float = 1.0,
+        eos: int | None = None,
+    ) -> Samples:
+        with weights.whole() as model:
+            return sample(model, prompts, pad, uniforms=uniforms, temperature=temperature, top_p=top_p, eos=eos)
+
+    def close(self) -> None:
+        pass
+
+
 def sample(
-    model: Llama,
+    model: LanguageModel,
     prompts: Tensor,
     pad: Tensor | None,
     *,
@@ -36,7 +59,13 @@ def sample(
 
 
 def _sample(
-    model: Llama, prompts: Tensor, pad: Tensor | None, uniforms: Tensor, temperature: float, top_p: float, end: int
+    model: LanguageModel,
+    prompts: Tensor,
+    pad: Tensor | None,
+    uniforms: Tensor,
+    temperature: float,
+    top_p: float,
+    end: int,
 ) -> tuple[Tensor, Tensor, Tensor]:
     (B, S), T = prompts.shape, uniforms.shape[1]
     tokens = prompts.new_full((B, T), end)

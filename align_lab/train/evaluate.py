@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from align_lab.models.llama import Llama
-from align_lab.models.logp import response_logps
+from align_lab.models.base import LanguageModel
 from align_lab.rewards.base import Reward, check
-from align_lab.rollout.sampler import uniforms
-from align_lab.rollout.torch_sampler import sample
+from align_lab.rollout.sampler import Sampler, uniforms
+from align_lab.rollout.torch_sampler import TorchSampler
 from align_lab.settings import Evaluation, Sampling
+from align_lab.train.learner import Learner
 from align_lab.train.prompts import Prompts
 from align_lab.train.update import left_padding
 
@@ -39,9 +39,10 @@ class Evaluator:
     judges: Judges
     sampling: Sampling
     plan: Evaluation
-    reference: Callable[[], Llama]  # read when it is needed and let go: training may not need it
+    reference: Callable[[], LanguageModel]  # read when it is needed and let go: training may not need it
+    sampler: Sampler = field(default_factory=TorchSampler)
 
-    def __call__(self, policy: Llama, *, step: int, start: Sequence[Mapping[str, Any]] = ()) -> list[dict[str, Any]]:
+    def __call__(self, policy: Learner, *, step: int, start: Sequence[Mapping[str, Any]] = ()) -> list[dict[str, Any]]:
         """One row a prompt. `start` holds the start policy's rows, against which `win` is counted (a tie is ½)."""
         reference, rows = self.reference(), list[dict[str, Any]]()
         for part in torch.arange(self.plan.prompts).split(ROWS):
@@ -58,10 +59,12 @@ class Evaluator:
         return rows
 
     @torch.no_grad()
-    def _complete(self, policy: Llama, reference: Llama, prompts: Sequence[int], step: int) -> list[dict[str, Any]]:
+    def _complete(
+        self, policy: Learner, reference: LanguageModel, prompts: Sequence[int], step: int
+    ) -> list[dict[str, Any]]:
         ids, pad = self.prompts.batch(prompts)
         numbers = uniforms(self.plan.seed, 0, prompts, 1, self.sampling.max_new_tokens)
-        samples = sample(
+        samples = self.sampler(
             policy,
             ids,
             left_padding(pad),
@@ -71,10 +74,8 @@ class Evaluator:
             eos=self.prompts.eos,
         )
         whole, temperature = torch.cat([ids, samples.tokens], 1), self.sampling.temperature
-        ref = response_logps(reference, whole, left_padding(pad), samples.mask, temperature=temperature)
-        _, entropy = response_logps(
-            policy, whole, left_padding(pad), samples.mask, temperature=temperature, entropy=True
-        )
+        ref = reference(whole, left_padding(pad), samples.mask, temperature=temperature)
+        _, entropy = policy.policy(whole, left_padding(pad), samples.mask, temperature=temperature, entropy=True)
         kl = (samples.logp - ref).sum(1)
         return [
             {

@@ -7,17 +7,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import torch
 from torch import Tensor
 
-from align_lab.models.llama import Llama
-from align_lab.models.logp import response_logps
+from align_lab.models.base import LanguageModel
 from align_lab.rewards.base import Reward, check
 from align_lab.rollout.sampler import Sampler, Samples, uniforms
-from align_lab.rollout.torch_sampler import sample
+from align_lab.rollout.torch_sampler import TorchSampler
 from align_lab.settings import Sampling
 from align_lab.train.learner import Learner
 from align_lab.train.parallel import World
@@ -51,9 +50,9 @@ class Rollouts:
     sampling: Sampling
     needs: Needs
     seed: int
-    reference: Llama | None = None
+    reference: LanguageModel | None = None
     world: World = World()
-    sampler: Sampler = sample
+    sampler: Sampler = field(default_factory=TorchSampler)
 
     def collect(self, step: int) -> Collected:
         plan = self.learner.plan
@@ -64,7 +63,7 @@ class Rollouts:
         )
         numbers = uniforms(self.seed, step, mine.tolist(), plan.group_size, self.sampling.max_new_tokens)
         samples = self.sampler(
-            self.learner.policy,
+            self.learner,
             ids,
             left_padding(pad),
             uniforms=numbers,
@@ -101,9 +100,7 @@ class Rollouts:
         rollout = Rollout(mask=group(samples.mask), score=group(score), logp_old=group(samples.logp))
         if self.needs.reference:
             assert self.reference is not None
-            logp = response_logps(
-                self.reference, ids, left_padding(pad), samples.mask, temperature=self.sampling.temperature
-            )
+            logp = self.reference(ids, left_padding(pad), samples.mask, temperature=self.sampling.temperature)
             rollout = replace(rollout, logp_ref=group(logp))
         if self.learner.critic is not None:
             value = self.learner.critic(ids, left_padding(pad), samples.mask.shape[1]) * samples.mask

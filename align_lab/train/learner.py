@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,8 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from align_lab.errors import DivergedError
-from align_lab.models.llama import Llama
-from align_lab.models.logp import response_logps
+from align_lab.models.base import LanguageModel
 from align_lab.train.parallel import World
 from align_lab.train.recipe import Train
 
@@ -20,10 +20,10 @@ from align_lab.train.recipe import Train
 class Critic(nn.Module):
     """A value for every response token: backbone of its own, scalar head on the state *before* the token."""
 
-    def __init__(self, backbone: Llama, head: Tensor | None = None) -> None:
+    def __init__(self, backbone: LanguageModel, head: Tensor | None = None) -> None:
         super().__init__()
         self.backbone = backbone
-        width = backbone.config.width
+        width = backbone.width
         start = torch.zeros(width) if head is None else head
         self.head = nn.Parameter(start.to(backbone.head.dtype, copy=True))
 
@@ -38,9 +38,10 @@ class Learner:
     """Parameters and optimiser state. `step` is the only place where weights change."""
 
     plan: Train
-    policy: Llama
+    policy: LanguageModel
     critic: Critic | None = None
     temperature: float = 1.0
+    version: int = 0  # updates so far; what samples elsewhere compares it with its own
     optimizers: dict[str, torch.optim.Optimizer] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -55,8 +56,8 @@ class Learner:
         self, ids: Tensor, pad: Tensor | None, mask: Tensor, *, entropy: bool = False
     ) -> tuple[Tensor, Tensor | None]:
         """ids [B S+T], mask [B T] -> log-probabilities [B T] at the sampling temperature, and entropies where asked."""
-        out = response_logps(self.policy, ids, pad, mask, temperature=self.temperature, entropy=entropy)
-        return out if entropy else (out, None)  # type: ignore[return-value]
+        out = self.policy(ids, pad, mask, temperature=self.temperature, entropy=entropy)
+        return out if entropy else (out, None)
 
     def step(self, world: World, *, number: int, policy_from: int = 0) -> dict[str, float]:
         """Sum gradients over processes, clip, update. Returns the gradient norms before clipping.
@@ -82,7 +83,17 @@ class Learner:
                 group["lr"] = lr * schedule(self.plan, age)
             if age >= 0:
                 self.optimizers[name].step()
+        self.version += 1
         return {f"optim/{name}_grad_norm": float(norm) for name, norm in norms.items()}
+
+    @contextmanager
+    def whole(self) -> Iterator[LanguageModel]:
+        """The policy with every weight at hand."""
+        yield self.policy
+
+    def backward(self, loss: Tensor) -> None:
+        """Add the gradient of one micro-batch."""
+        loss.backward()
 
     def zero_grad(self) -> None:
         for parameter in self._parameters():
@@ -102,6 +113,7 @@ class Learner:
         for name, model, _ in self._models():
             model.load_state_dict(state[name]["model"])
             self.optimizers[name].load_state_dict(state[name]["optimizer"])
+        self.version += 1
 
 
 def adamw(model: nn.Module, plan: Train, lr: float) -> torch.optim.Optimizer:

@@ -164,7 +164,7 @@ class Loop:
         )
 
     def _evaluate(self) -> dict[str, float]:
-        rows = self.evaluate(self.learner.policy, step=self.progress.step, start=self.start_rows)
+        rows = self.evaluate(self.learner, step=self.progress.step, start=self.start_rows)
         self.start_rows = self.start_rows or rows
         self.journal.log_samples(rows)
         return summary(rows)

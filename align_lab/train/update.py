@@ -13,7 +13,6 @@ import torch
 from torch import Tensor
 
 from align_lab.errors import DivergedError
-from align_lab.models.logp import response_logps
 from align_lab.train.learner import Learner
 from align_lab.train.parallel import World
 from align_lab.types import Advantage, Algorithm, Batch, PolicyOutput, Rollout
@@ -99,7 +98,7 @@ def _accumulate(
             now = _with_pretrain(learner, now, pretrain, world)
         out = algo.loss(now, batch)
         finite &= bool(torch.isfinite(out.loss))
-        out.loss.backward()
+        learner.backward(out.loss)
         for name, value in out.metrics.items():
             totals[name] = totals.get(name, torch.zeros(())) + value.detach()
     if world.most(not finite):  # all processes stop together
@@ -143,7 +142,7 @@ def _with_pretrain(learner: Learner, now: PolicyOutput, pretrain: Pretrain, worl
     ids, mask = world.share(pretrain.ids), world.share(pretrain.mask)
     return replace(
         now,
-        logp_pretrain=response_logps(learner.policy, ids, None, mask),
+        logp_pretrain=learner.policy(ids, None, mask),
         mask_pretrain=mask,
         tokens_pretrain=float(pretrain.mask.sum()),
     )
