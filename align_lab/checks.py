@@ -18,6 +18,9 @@ def problems(cfg: Mapping[str, Any]) -> list[str]:
     found = registry.problems(RunSettings, cfg)
     for group in GROUPS:
         found += registry.problems(registry.lookup(group, cfg[group]["name"]), cfg[group], f"{group}.")
+    model = registry.lookup("model", cfg["model"]["name"])
+    if hasattr(model, "problems") and not any(text.startswith("model.") for text in found):
+        found += registry.build("model", cfg["model"]).problems()
     if not any(text.startswith("algo.") for text in found):
         found += _against_needs(cfg, registry.build("algo", cfg["algo"]).needs)
     return found + _within_train(cfg["train"]) + _within_data(cfg) + _placement(cfg) + _study(str(cfg["study"]))
@@ -44,6 +47,11 @@ def _against_needs(cfg: Mapping[str, Any], needs: Needs) -> list[str]:
         found.append(
             f"algo={name} starts its critic from the reward model, and reward={cfg['reward']['name']} is none. "
             "Set algo.critic_init=policy or reward=human_ratings"
+        )
+    elif needs.critic and needs.critic.init == "reward" and cfg["model"]["name"] != "tiny":
+        found.append(
+            f"algo={name} starts its critic from the reward model, which has the tokens and the shape of model=tiny and not those of "
+            f"model={cfg['model']['name']}. Set algo.critic_init=policy"
         )
     return found
 

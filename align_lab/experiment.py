@@ -38,7 +38,7 @@ def run(cfg: RunConfig, *, wait_for_others: bool = False) -> int:
     Of several processes that were started together, the first keeps the record. A run that another process is at is
     refused, or waited for.
     """
-    computing = device.use(cfg["hardware"]["numerics"])
+    computing = device.use(cfg["hardware"]["numerics"], tiny=parts.is_tiny(cfg))
     record: Record = registry.build("record", cfg["record"])
     path = runs_folder() / cfg["study"] / cfg.name
     with stop_requests() as stop, joined() as world:

@@ -8,6 +8,8 @@ from align_lab import registry
 from align_lab.artefacts import Artefact
 from align_lab.config import RunConfig
 from align_lab.errors import ConfigError
+from align_lab.models.base import LanguageModel
+from align_lab.models.lora import Base, is_adapted
 from align_lab.models.policy import DTYPES, Policy
 from align_lab.models.tokenizer import encode
 from align_lab.registry import construct
@@ -15,6 +17,7 @@ from align_lab.rewards.base import Reward
 from align_lab.rewards.gold import load_gold
 from align_lab.rewards.lexicon import Vader
 from align_lab.settings import Evaluation, Sampling
+from align_lab.stages import instruction_of
 from align_lab.train.evaluate import Evaluator, Judges
 from align_lab.train.experience import Rollouts, Source, draw
 from align_lab.train.learner import Critic, Learner
@@ -48,9 +51,12 @@ def assemble(
     policy = start()
     reviews = registry.build("data", cfg["data"]).load(built["data"].path)
     reward: Reward = registry.build("reward", cfg["reward"]).load(built["reward"].path if "reward" in built else None)
+    reference = _reference(policy, start)
     learner = Learner(plan, policy.model, critic=_critic(algo, start, reward), temperature=sampling.temperature)
+    asked = instruction_of(cfg["data"])
     training, held_out = (
-        Prompts.of(policy, texts, sampling) for texts in (reviews.training_prompts(), reviews.evaluation_prompts())
+        Prompts.of(policy, texts, sampling, instruction=asked)
+        for texts in (reviews.training_prompts(), reviews.evaluation_prompts())
     )
     if evaluation.prompts > len(held_out):
         raise ConfigError(
@@ -61,15 +67,21 @@ def assemble(
         algo=algo,
         learner=learner,
         source=_source(
-            cfg, built, learner, algo, prompts=training, reward=reward, sampling=sampling, start=start, world=world
+            cfg,
+            built,
+            learner,
+            algo,
+            prompts=training,
+            reward=reward,
+            sampling=sampling,
+            reference=reference,
+            world=world,
         ),
         journal=journal,
         seed=cfg["seed"],
         should_stop=should_stop,
         world=world,
-        evaluate=Evaluator(
-            prompts=held_out, judges=judges, sampling=sampling, plan=evaluation, reference=lambda: start().model
-        ),
+        evaluate=Evaluator(prompts=held_out, judges=judges, sampling=sampling, plan=evaluation, reference=reference),
         evaluate_every=evaluation.every,
         save_every=cfg["record"]["checkpoint_every"],
         pretrain=human_text(policy, reviews.policy_texts(), plan.prompts_per_step, cfg["seed"])
@@ -87,7 +99,7 @@ def _source(
     prompts: Prompts,
     reward: Reward,
     sampling: Sampling,
-    start: Callable[[], Policy],
+    reference: Callable[[], LanguageModel],
     world: World,
 ) -> Source:
     """Preference pairs or fresh rollouts, as the algorithm declares; as many sequences a step from either."""
@@ -102,9 +114,21 @@ def _source(
         sampling=sampling,
         needs=algo.needs,
         seed=cfg["seed"],
-        reference=start().model if algo.needs.reference else None,
+        reference=reference() if algo.needs.reference else None,
         world=world,
     )
+
+
+def is_tiny(cfg: RunConfig) -> bool:
+    """Is the model so small that a second thread would only wait?"""
+    return getattr(registry.lookup("model", cfg["model"]["name"]), "tiny", False)
+
+
+def _reference(policy: Policy, start: Callable[[], Policy]) -> Callable[[], LanguageModel]:
+    """The frozen start policy: with adapters the policy itself without them, else a copy of its own."""
+    if is_adapted(policy.model):
+        return lambda: Base(policy.model)
+    return lambda: start().model.requires_grad_(False)
 
 
 def _critic(algo: Algorithm, start: Callable[[], Policy], reward: Reward) -> Critic | None:
@@ -117,7 +141,7 @@ def _critic(algo: Algorithm, start: Callable[[], Policy], reward: Reward) -> Cri
         return Critic(backbone)
     model = getattr(reward, "model", None)
     body, head = getattr(model, "body", None), getattr(model, "head", None)
-    if body is None or head is None or body.config != backbone.config:
+    if body is None or head is None or body.config != getattr(backbone, "config", None):
         raise ConfigError(
             "the critic is to start from the reward model, but this reward is no language model with the policy's tokens and shape. "
             "Set algo.critic_init=policy"
@@ -131,7 +155,7 @@ def human_text(policy: Policy, texts: list[str], rows: int, seed: int) -> Callab
 
     def batch(step: int) -> Pretrain:
         picked = [texts[i] for i in draw(len(texts), rows, step, seed).tolist()]
-        ids, mask = collate(encode(policy.tokenizer, picked, longest=policy.model.config.context))
+        ids, mask = collate(encode(policy.tokenizer, picked, longest=policy.model.context, end=policy.eos))
         return Pretrain(ids=ids, mask=mask[:, 1:])
 
     return batch

@@ -18,7 +18,7 @@ from align_lab.settings import Preferences, Sampling
 
 VERSION = {
     "data": 1,
-    "sft": 1,
+    "sft": 2,
     "reward_model": 1,
     "gold": 1,
     "preferences": 1,
@@ -51,12 +51,14 @@ def stages(cfg: RunConfig) -> Stages:
 
 def data_stage(values: Mapping[str, Any]) -> Recipe:
     data = registry.build("data", values)
-    return _recipe("data", values, lambda folder, inputs: data.build(folder))
+    return _recipe("data", _built_from(data, values), lambda folder, inputs: data.build(folder))
 
 
 def policy_stage(values: Mapping[str, Any], data: Recipe) -> Recipe:
     model = registry.build("model", values)
-    return _recipe("sft", values, lambda folder, inputs: model.build(folder, _load(data, inputs[0])), data)
+    return _recipe(
+        "sft", _built_from(model, values), lambda folder, inputs: model.build(folder, _load(data, inputs[0])), data
+    )
 
 
 def reward_stage(values: Mapping[str, Any], data: Recipe, model: Mapping[str, Any]) -> Recipe | None:
@@ -101,12 +103,28 @@ def preference_stage(cfg: RunConfig, data: Recipe, policy: Recipe, reward: Recip
             registry.construct(Preferences, cfg["preferences"]),
             policy=start,
             sampling=sampling,
-            prompts=Prompts.of(start, _load(data, inputs[0]).training_prompts(), sampling),
+            prompts=Prompts.of(
+                start, _load(data, inputs[0]).training_prompts(), sampling, instruction=instruction_of(cfg["data"])
+            ),
             reward=registry.build("reward", cfg["reward"]).load(inputs[2] if reward else None),
         )
 
-    settings = {"dtype": dtype, **{name: cfg[name] for name in ("preferences", "sampling", "reward")}}
+    settings = {
+        "dtype": dtype,
+        "instruction": instruction_of(cfg["data"]),
+        **{name: cfg[name] for name in ("preferences", "sampling", "reward")},
+    }
     return _recipe("preferences", settings, build, data, policy, *([reward] if reward else []))
+
+
+def instruction_of(values: Mapping[str, Any]) -> str:
+    """What a chat model is asked on this data; "{prompt}" stands for the opening that it goes on from."""
+    return values.get("instruction", "{prompt}")
+
+
+def _built_from(component: Any, values: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields that a component's `build` looks at: a change of the others builds nothing anew."""
+    return {key: value for key, value in values.items() if key not in getattr(component, "used_later", ())}
 
 
 def _recipe(kind: str, settings: Mapping[str, Any], build: Any, *inputs: Recipe) -> Recipe:

@@ -17,6 +17,7 @@ from align_lab.algos.rloo import RLOO
 from align_lab.models.convert import from_hf
 from align_lab.models.llama import Llama
 from align_lab.models.logp import response_logps
+from align_lab.models.policy import Text
 from align_lab.rewards.base import Score
 from align_lab.settings import Sampling
 from align_lab.train.experience import Collected, Pairs, Rollouts
@@ -74,7 +75,7 @@ def loop(folder: Path, kind: str) -> Loop:
     if kind == "dpo":
         source: Any = PairsAndReference(preference_set(tokenizer), cast(Llama, reference))
     else:
-        asked = Prompts.encode(prompts(), tokenizer, eos=EOS, context=PROMPT + NEW, new=NEW)
+        asked = Prompts.encode(prompts(), Text(tokenizer=tokenizer, eos=EOS), context=PROMPT + NEW, new=NEW)
         source = Rollouts(
             learner=learner,
             prompts=asked,

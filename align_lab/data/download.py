@@ -21,8 +21,8 @@ LARGEST_MEMBER = 64 << 20  # bytes; a damaged or hostile archive must not fill t
 
 
 @dataclass(frozen=True, kw_only=True)
-class SourceArchive:
-    """The source distribution of one release of a package."""
+class Archive:
+    """One file of one release of a package."""
 
     package: str
     version: str
@@ -30,7 +30,12 @@ class SourceArchive:
 
     @property
     def filename(self) -> str:
-        return f"{self.package}-{self.version}.tar.gz"
+        raise NotImplementedError
+
+    @property
+    def which(self) -> tuple[str, ...]:
+        """How pip is told to take this kind of file."""
+        raise NotImplementedError
 
     @property
     def requirement(self) -> str:
@@ -39,12 +44,36 @@ class SourceArchive:
     def by_hand(self, folder: Path) -> str:
         return (
             f"fetch it by hand, on a machine that reaches a package index:\n"
-            f"  pip download --no-deps --no-binary :all: {self.requirement}\n"
+            f"  pip download --no-deps {' '.join(self.which)} {self.requirement}\n"
             f"and put {self.filename} into {folder}"
         )
 
 
-def fetch(archive: SourceArchive) -> Path:
+class SourceArchive(Archive):
+    """The source distribution."""
+
+    @property
+    def filename(self) -> str:
+        return f"{self.package}-{self.version}.tar.gz"
+
+    @property
+    def which(self) -> tuple[str, ...]:
+        return ("--no-binary", ":all:")
+
+
+class Wheel(Archive):
+    """The wheel that every platform shares."""
+
+    @property
+    def filename(self) -> str:
+        return f"{self.package.replace('-', '_')}-{self.version}-py3-none-any.whl"
+
+    @property
+    def which(self) -> tuple[str, ...]:
+        return ("--only-binary", ":all:")
+
+
+def fetch(archive: Archive) -> Path:
     """The archive in the cache, downloaded if it is not there. Raises DataError when it cannot be had whole."""
     folder = cache_folder() / "downloads"
     path = folder / archive.filename
@@ -70,7 +99,7 @@ def reason(error: OSError) -> str:
     return error.strerror or str(error)
 
 
-def verify(path: Path, archive: SourceArchive, *, cure: str) -> Path:
+def verify(path: Path, archive: Archive, *, cure: str) -> Path:
     """The path again, if its bytes are those of the archive. Raises DataError otherwise."""
     with path.open("rb") as file:
         found = hashlib.file_digest(file, "sha256").hexdigest()
@@ -82,7 +111,7 @@ def verify(path: Path, archive: SourceArchive, *, cure: str) -> Path:
     return path
 
 
-def _pip_download(archive: SourceArchive, scratch: Path, folder: Path) -> Path:
+def _pip_download(archive: Archive, scratch: Path, folder: Path) -> Path:
     """Let pip fetch the archive into `scratch`; pip checks the hash before it opens the file.
 
     The installed setuptools serves for pip's look at the metadata; only where it is missing pip makes an environment.
@@ -100,8 +129,7 @@ def _pip_download(archive: SourceArchive, scratch: Path, folder: Path) -> Path:
         str(scratch),
         "--require-hashes",
         "--no-deps",
-        "--no-binary",
-        archive.package,
+        *archive.which,
         "--quiet",
         "--no-input",
         "--disable-pip-version-check",
@@ -124,7 +152,7 @@ def _pip_download(archive: SourceArchive, scratch: Path, folder: Path) -> Path:
         raise OSError(errno.ENOSPC, "No space left on device")
     lines = [line.strip() for line in said.splitlines() if "ERROR" in line or "No module" in line]
     raise DataError(
-        f"this data set lies in the source distribution of {archive.requirement}; pip could not fetch it:\n"
+        f"{archive.filename} lies in the package index under {archive.requirement}; pip could not fetch it:\n"
         f"  {(lines or [said.strip()[-300:]])[0]}\n"
         f"Check the network and run the same command again, or {archive.by_hand(folder)}"
     )

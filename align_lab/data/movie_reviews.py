@@ -12,6 +12,7 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 from align_lab.data.download import SourceArchive, fetch, members
 from align_lab.errors import DataError
@@ -68,6 +69,12 @@ class MovieReviews:
     prompts: int = param(1000, "reviews whose openings are the training prompts", low=1)
     evaluation: int = param(1000, "held-out reviews: evaluation prompts and human pairs", low=2)
     prompt_words: int = param(3, "words of a review that make a prompt", low=1)
+    instruction: str = param(
+        "Write one sentence of a movie review. Begin with: {prompt}",
+        "what a chat model is asked; its answer begins with the prompt",
+    )
+
+    used_later: ClassVar = ("instruction",)  # what `build` does not look at
 
     def build(self, folder: Path) -> None:
         """Fetch, split and write `reviews.jsonl`."""

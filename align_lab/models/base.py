@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Protocol
+from typing import Any, Protocol
 
 from torch import Tensor, nn
 
@@ -40,12 +40,16 @@ class LanguageModel(nn.Module, ABC):
     def new_cache(self, rows: int, length: int) -> Cache: ...
 
     @abstractmethod
-    def step(self, ids: Tensor, cache: Cache, pad: Tensor | None = None) -> Tensor:
+    def step(self, ids: Tensor, cache: Any, pad: Tensor | None = None) -> Tensor:
         """The next columns [B S] after those in the cache -> hidden state [B D] of the last one."""
 
     @abstractmethod
     def hf_state(self) -> dict[str, Tensor]:
         """Weights under the names of transformers, adapters merged: what other engines and an export are given."""
+
+    @abstractmethod
+    def hf_config(self, *, eos: int | None = None) -> dict[str, Any]:
+        """The content of transformers' `config.json`; `eos` ends a text."""
 
     def forward(
         self, ids: Tensor, pad: Tensor | None, mask: Tensor, *, temperature: float = 1.0, entropy: bool = False

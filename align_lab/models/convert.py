@@ -1,16 +1,20 @@
-"""Our weights as a Hugging Face Llama folder, and back."""
+"""A language model as a Hugging Face folder, and a plain Llama back from one."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from align_lab.errors import DataError
+from align_lab.models.base import LanguageModel
 from align_lab.models.llama import Llama, LlamaConfig
+from align_lab.models.lora import merged
 
 _PLAIN = {
     "attention_norm.weight": "input_layernorm.weight",
@@ -33,7 +37,7 @@ def _fused(config: LlamaConfig) -> dict[str, dict[str, int]]:
     }
 
 
-def hf_config(config: LlamaConfig, *, eos: int | None = None) -> dict[str, object]:
+def hf_config(config: LlamaConfig, *, eos: int | None = None) -> dict[str, Any]:
     """The content of `config.json`."""
     return {
         "architectures": ["LlamaForCausalLM"],
@@ -61,7 +65,7 @@ def hf_config(config: LlamaConfig, *, eos: int | None = None) -> dict[str, objec
 
 def hf_state(model: Llama) -> dict[str, Tensor]:
     """Weights under the names of transformers' LlamaForCausalLM."""
-    state = {name: value.detach() for name, value in model.state_dict().items()}
+    state = merged(model)
     named = {"model.embed_tokens.weight": state["embed.weight"], "model.norm.weight": state["norm.weight"]}
     if not model.config.tied:
         named["lm_head.weight"] = state["unembed"]
@@ -95,34 +99,63 @@ def our_state(state: dict[str, Tensor], config: LlamaConfig) -> dict[str, Tensor
     return named
 
 
-def to_hf(model: Llama, folder: Path, *, eos: int | None = None) -> None:
-    """Write `config.json` and `model.safetensors`, which `LlamaForCausalLM.from_pretrained(folder)` reads."""
+def to_hf(model: LanguageModel, folder: Path, *, eos: int | None = None) -> None:
+    """Write `config.json` and `model.safetensors`, which `AutoModelForCausalLM.from_pretrained(folder)` reads."""
     folder.mkdir(parents=True, exist_ok=True)
-    state = {name: value.contiguous().clone() for name, value in hf_state(model).items()}
+    state = {name: value.contiguous().clone() for name, value in model.hf_state().items()}
     save_file(state, folder / "model.safetensors", metadata={"format": "pt"})
-    content = hf_config(model.config, eos=eos) | {"dtype": str(model.head.dtype).removeprefix("torch.")}
+    content = model.hf_config(eos=eos) | {"dtype": str(model.head.dtype).removeprefix("torch.")}
     (folder / "config.json").write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
 
 def from_hf(folder: Path) -> Llama:
-    """Read a folder that holds a plain Llama in one safetensors file."""
+    """Read a folder that holds a plain Llama. Raises DataError for anything else."""
     content = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    if content.get("model_type") != "llama":
-        raise DataError(f"{folder}/config.json has model_type={content.get('model_type')!r}; only 'llama' can be read.")
+    if not is_plain_llama(content):
+        raise DataError(
+            f"{folder}/config.json has model_type={content.get('model_type')!r}; only a plain 'llama' can be read."
+        )
     rope = content.get("rope_parameters") or content
     config = LlamaConfig(
         vocab=content["vocab_size"],
         width=content["hidden_size"],
         layers=content["num_hidden_layers"],
         heads=content["num_attention_heads"],
-        kv_heads=content["num_key_value_heads"],
+        kv_heads=content.get("num_key_value_heads") or content["num_attention_heads"],
         mlp=content["intermediate_size"],
         context=content["max_position_embeddings"],
         rope_theta=rope.get("rope_theta", 10000.0),
         norm_eps=content["rms_norm_eps"],
-        tied=content["tie_word_embeddings"],
+        tied=content.get("tie_word_embeddings", False),
     )
-    weights = our_state(load_file(folder / "model.safetensors"), config)
+    weights = our_state(read_weights(folder), config)
     model = Llama(config).to(weights["embed.weight"].dtype)
     model.load_state_dict(weights)
     return model
+
+
+def is_plain_llama(content: Mapping[str, Any]) -> bool:
+    """Is a `config.json` that of a Llama without scaled positions, biases or heads of another size?"""
+    rope = content.get("rope_parameters") or content.get("rope_scaling") or {}
+    size = content.get("hidden_size", 0) // max(1, content.get("num_attention_heads", 1))
+    return (
+        content.get("model_type") == "llama"
+        and rope.get("rope_type", rope.get("type", "default")) == "default"
+        and content.get("head_dim") in (None, size)
+        and content.get("hidden_act", "silu") == "silu"
+        and not (content.get("attention_bias") or content.get("mlp_bias"))
+        and not content.get("quantization_config")
+    )
+
+
+def weight_files(folder: Path) -> list[Path]:
+    """The safetensors files that hold a folder's weights."""
+    index = folder / "model.safetensors.index.json"
+    if not index.exists():
+        return [folder / "model.safetensors"]
+    names = json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()
+    return [folder / name for name in sorted(set(names))]
+
+
+def read_weights(folder: Path) -> dict[str, Tensor]:
+    return {name: value for file in weight_files(folder) for name, value in load_file(file).items()}

@@ -7,6 +7,7 @@ Rows of unequal length are padded on the left; without padding there is no mask,
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -163,6 +164,11 @@ class Llama(LanguageModel):
         from align_lab.models.convert import hf_state
 
         return hf_state(self)
+
+    def hf_config(self, *, eos: int | None = None) -> dict[str, Any]:
+        from align_lab.models.convert import hf_config
+
+        return hf_config(self.config, eos=eos)
 
     def _run(self, ids: Tensor, pad: Tensor | None, cache: KVCache | None) -> Tensor:
         used, L = (cache.used if cache else 0), ids.shape[1]

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
+from align_lab.models.settings import Lora
 from align_lab.registry import checked, param, register, section
 
 if TYPE_CHECKING:
@@ -41,6 +42,10 @@ class Tiny:
     mlp: int = param(352, "size of the inner layer of a block", low=1)
     context: int = param(96, "longest sequence, prompt and completion together", low=2)
     sft: Sft = section(Sft, "how it learns to write")
+    lora: Lora = section(Lora, "low-rank adapters")
+
+    used_later: ClassVar = ("lora",)  # what `build` does not look at
+    tiny: ClassVar = True  # one thread is the fastest
 
     def build(self, folder: Path, reviews: Reviews) -> None:
         """Train on the reviews' texts; write the policy and `metrics.json` (loss on held-out texts) into `folder`."""
@@ -49,6 +54,6 @@ class Tiny:
         build_sft(folder, self, texts=reviews.policy_texts(), held_out=[review.text for review in reviews.evaluation])
 
     def load(self, folder: Path) -> Policy:
-        from align_lab.models.policy import load_policy
+        from align_lab.models.policy import load_built
 
-        return load_policy(folder)
+        return load_built(folder, self.lora)

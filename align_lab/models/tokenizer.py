@@ -25,9 +25,9 @@ def train_tokenizer(texts: Sequence[str], *, vocab: int) -> Tokenizer:
     return tokenizer
 
 
-def encode(tokenizer: Tokenizer, texts: Sequence[str], *, longest: int) -> list[list[int]]:
+def encode(tokenizer: Tokenizer, texts: Sequence[str], *, longest: int, end: int | None = None) -> list[list[int]]:
     """Tokens of each text and the end token; a text that is longer is cut, and then has no end."""
-    end = end_token(tokenizer)
+    end = end_token(tokenizer) if end is None else end
     return [[*encoding.ids, end][:longest] for encoding in tokenizer.encode_batch(list(texts))]
 
 

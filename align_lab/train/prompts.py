@@ -10,7 +10,7 @@ from tokenizers import Tokenizer
 from torch import Tensor
 
 from align_lab.errors import DataError
-from align_lab.models.policy import Policy
+from align_lab.models.policy import Policy, Text
 from align_lab.rollout.sampler import Samples
 from align_lab.settings import Sampling
 
@@ -25,26 +25,28 @@ class Prompts:
     eos: int
 
     @classmethod
-    def of(cls, policy: Policy, texts: Sequence[str], sampling: Sampling) -> Prompts:
-        """Prompts for one policy and one way of sampling."""
+    def of(cls, policy: Policy, texts: Sequence[str], sampling: Sampling, *, instruction: str = "{prompt}") -> Prompts:
+        """Prompts for one policy and one way of sampling; a chat model is told the instruction."""
         return cls.encode(
-            texts, policy.tokenizer, eos=policy.eos, context=policy.model.config.context, new=sampling.max_new_tokens
+            texts, policy.text, context=policy.model.context, new=sampling.max_new_tokens, instruction=instruction
         )
 
     @classmethod
-    def encode(cls, texts: Sequence[str], tokenizer: Tokenizer, *, eos: int, context: int, new: int) -> Prompts:
+    def encode(
+        cls, texts: Sequence[str], text: Text, *, context: int, new: int, instruction: str = "{prompt}"
+    ) -> Prompts:
         """Raises DataError when a prompt and `new` tokens do not fit into the model's context, or a prompt is empty."""
-        ids = [encoding.ids for encoding in tokenizer.encode_batch(list(texts))]
-        for text, tokens in zip(texts, ids, strict=True):
+        ids = text.prompts(texts, instruction)
+        for asked, tokens in zip(texts, ids, strict=True):
             if not tokens:
                 raise DataError("there is an empty prompt: a completion needs at least one token before it")
             if len(tokens) + new > context:
                 raise DataError(
-                    f"the prompt {text[:60]!r} has {len(tokens)} tokens; with sampling.max_new_tokens={new} that is more "
+                    f"the prompt {asked[:60]!r} has {len(tokens)} tokens; with sampling.max_new_tokens={new} that is more "
                     f"than the model's context of {context}. Set sampling.max_new_tokens={max(1, context - len(tokens))} "
                     "or less, or use shorter prompts"
                 )
-        return cls(texts, ids, tokenizer, eos)
+        return cls(texts, ids, text.tokenizer, text.eos)
 
     def __len__(self) -> int:
         return len(self.texts)

@@ -23,6 +23,7 @@ from torch import Tensor
 from align_lab import equations as eq
 from align_lab.data.movie_reviews import Review
 from align_lab.errors import DivergedError
+from align_lab.models.llama import Llama
 from align_lab.models.policy import Policy
 from align_lab.models.tokenizer import encode
 from align_lab.rewards.agreement import pair_accuracy
@@ -60,8 +61,9 @@ def build_reward(
 
 def fit(policy: Policy, reviews: Sequence[Review], plan: HumanRatings) -> RewardModel:
     """A reward model after the plan's epochs: the average of its weights over the last steps. Raises DivergedError."""
+    assert isinstance(policy.model, Llama)
     model = RewardModel(policy.model, dropout=plan.dropout).train()
-    tokens = encode(policy.tokenizer, [review.text for review in reviews], longest=policy.model.config.context)
+    tokens = encode(policy.tokenizer, [review.text for review in reviews], longest=policy.model.context)
     grams = [hashed_grams(review.text) for review in reviews]
     model.idf.copy_(inverse_frequency(grams))
     ratings = histograms(reviews)

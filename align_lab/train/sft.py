@@ -16,7 +16,7 @@ from torch import Tensor
 from align_lab.errors import DivergedError
 from align_lab.models.llama import Llama, LlamaConfig
 from align_lab.models.logp import token_logps
-from align_lab.models.policy import Policy, save_policy
+from align_lab.models.policy import Policy, Text, save_policy
 from align_lab.models.tiny import Sft, Tiny
 from align_lab.models.tokenizer import encode, end_token, train_tokenizer
 
@@ -39,7 +39,7 @@ def build_sft(folder: Path, settings: Tiny, *, texts: Sequence[str], held_out: S
         torch.manual_seed(settings.sft.seed)
         model = Llama(config)
     train(model, encode(tokenizer, texts, longest=settings.context), settings.sft)
-    save_policy(Policy(model, tokenizer, end_token(tokenizer)), folder)
+    save_policy(Policy(model, Text(tokenizer=tokenizer, eos=end_token(tokenizer))), folder)
     nats = total_loss(model, encode(tokenizer, held_out, longest=settings.context))
     words = sum(len(text.split()) for text in held_out)
     found = {"loss_per_token": nats[0] / nats[1], "loss_per_word": nats[0] / words}

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from align_lab.data.movie_reviews import Review
 from align_lab.errors import DataError, DivergedError
 from align_lab.models.llama import Llama, LlamaConfig
-from align_lab.models.policy import Policy
+from align_lab.models.policy import Policy, Text
 from align_lab.models.tokenizer import EOS, train_tokenizer
 from align_lab.rewards.human_ratings import HumanRatings
 from align_lab.rewards.learned import RewardModel, hashed_grams, load_reward
@@ -24,7 +24,7 @@ def small_policy() -> Policy:
     tokenizer = train_tokenizer([review.text for review in TRAIN], vocab=300)
     torch.manual_seed(0)
     model = Llama(LlamaConfig(vocab=300, width=32, layers=1, heads=2, kv_heads=2, mlp=64, context=96))
-    return Policy(model, tokenizer, tokenizer.token_to_id(EOS))
+    return Policy(model, Text(tokenizer=tokenizer, eos=tokenizer.token_to_id(EOS)))
 
 
 @pytest.fixture(scope="module")

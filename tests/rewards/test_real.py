@@ -88,7 +88,7 @@ def test_the_proxy_orders_human_pairs_at_least_as_well_as_a_bag_of_words(real):
 @pytest.mark.slow
 def test_a_policy_that_collapses_scores_below_the_start_policy(real, reviews, gold):
     policy = load_policy(real("policy"))
-    prompts = Prompts.encode(reviews.evaluation_prompts()[:128], policy.tokenizer, eos=policy.eos, context=96, new=32)
+    prompts = Prompts.encode(reviews.evaluation_prompts()[:128], policy.text, context=96, new=32)
     ids, pad = prompts.batch(range(128))
     numbers = uniforms(0, 0, range(128), 1, 32)
     samples = sample(policy.model, ids, pad, uniforms=numbers, temperature=0.7, eos=policy.eos)

