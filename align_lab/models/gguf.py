@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import json
 import tempfile
+from contextlib import redirect_stderr
 from pathlib import Path
 
 import torch
@@ -22,7 +24,8 @@ def read_gguf(file: Path) -> Policy:
     except ModuleNotFoundError as missing:
         raise ConfigError(f'reading {file.name} needs transformers and gguf: pip install "align_lab[hf]"') from missing
     logging.disable_progress_bar()
-    model = AutoModelForCausalLM.from_pretrained(file.parent, gguf_file=file.name, dtype=torch.float32)
+    with redirect_stderr(io.StringIO()):  # one progress bar does not listen
+        model = AutoModelForCausalLM.from_pretrained(file.parent, gguf_file=file.name, dtype=torch.float32)
     config = model.config.to_dict()
     config.pop("quantization_config", None)  # it is float32 now, which `save_pretrained` would not believe
     state = {name: value.contiguous() for name, value in model.state_dict().items()}

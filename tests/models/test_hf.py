@@ -26,14 +26,14 @@ SMALL = {
     "hidden_size": 32,
     "num_hidden_layers": 2,
     "num_attention_heads": 4,
-    "max_position_embeddings": 64,
+    "max_position_embeddings": 256,
 }
 LLAMA_LIKE = SMALL | {"intermediate_size": 48, "num_key_value_heads": 2}
 CONFIGS = {
     "llama": lambda: transformers.LlamaConfig(**LLAMA_LIKE, tie_word_embeddings=True),
     "untied": lambda: transformers.LlamaConfig(**LLAMA_LIKE, tie_word_embeddings=False),
     "qwen2": lambda: transformers.Qwen2Config(**LLAMA_LIKE, tie_word_embeddings=True),
-    "gpt2": lambda: transformers.GPT2Config(vocab_size=300, n_embd=32, n_layer=2, n_head=4, n_positions=64),
+    "gpt2": lambda: transformers.GPT2Config(vocab_size=300, n_embd=32, n_layer=2, n_head=4, n_positions=256),
 }
 KIND = {"llama": Llama, "untied": Llama, "qwen2": Transformer, "gpt2": Transformer}
 IDS = torch.tensor([[0, 0, 5, 6, 7, 20, 21, 2], [9, 8, 7, 6, 5, 30, 31, 32]])
