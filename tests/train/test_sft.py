@@ -8,7 +8,8 @@ import torch
 
 from align_lab.errors import DataError, DivergedError
 from align_lab.models.llama import Llama, LlamaConfig
-from align_lab.models.policy import load_policy
+from align_lab.models.policy import load_built, load_policy
+from align_lab.models.settings import Lora
 from align_lab.models.tiny import Sft, Tiny
 from align_lab.train import sft
 from tests.data.corpus import made_up
@@ -77,4 +78,4 @@ def test_a_file_cut_short_says_how_to_rebuild_it(folder, tmp_path, name):
     for file in folder.iterdir():
         (tmp_path / file.name).write_bytes(file.read_bytes()[: 100 if file.name == name else None])
     with pytest.raises(DataError, match="rm -r"):
-        load_policy(tmp_path)
+        load_built(tmp_path, Lora())
