@@ -28,6 +28,7 @@ Commands
   export RUN DIR            write a run's policy as a Hugging Face folder
   gc                        what takes space; --older-than=30d --prune removes it
   chat RUN                  complete your own prompts with a run's policy, beside the policy it started from
+  wandb dashboard STUDY     a comparison workspace and a report on W&B; --offline writes them to disk
 
 Groups (GROUP=OPTION)
 {groups}
@@ -77,6 +78,7 @@ VERBS = {  # where each verb lives; its module is imported when it is called
     "gc": "align_lab.dispatch.gc:gc",
     "export": "align_lab.results:export",
     "chat": "align_lab.results:chat",
+    "wandb": "align_lab.record.wandb_command:wandb",
     "help": "align_lab.commands:help_",
 }
 

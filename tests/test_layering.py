@@ -39,6 +39,9 @@ TORCH_FREE = [
     "dispatch.hydra_launcher",
     "record.folder",
     "record.metrics",
+    "record.wandb_command",
+    "record.dashboard.command",
+    "record.dashboard.study",
 ]
 ALLOWED = {  # room -> rooms it may import
     "equations": {"types", "equations"},
@@ -63,7 +66,11 @@ def test_it_answers_without_torch(module):
     [
         ("hydra", {"config", "compose", "study", "hydra_app", "dispatch/hydra_launcher"}),
         ("submitit", {"dispatch/submit"}),
-        ("wandb", set()),
+        ("wandb", {"record/dashboard/server"}),
+        (
+            "wandb_workspaces",
+            {f"record/dashboard/{file}" for file in ("panels", "filters", "workspace", "report", "server")},
+        ),
     ],
 )
 def test_only_its_owners_touch_a_library(library, owners):

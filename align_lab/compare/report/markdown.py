@@ -59,14 +59,14 @@ def markdown(document: Mapping[str, Any], figures: Sequence[str]) -> str:
         f"# {escaped(document['study'])}",
         escaped(document["question"]),
         f"**{escaped(document['verdict']['sentence'])}**",
-        _facts(document),
+        facts(document),
         "\n".join(f"- {escaped(note)}" for note in document["notes"]),
         *_results(document, figure),
         *_comparability(document),
         "## Recipes and budgets",
         *(table(make(document)) for make in (setup.recipes, setup.budgets, setup.charged)),
         *_training(document, figure),
-        *_samples(document["samples"]),
+        *samples(document["samples"]),
         "## Runs",
         table(setup.unfinished(document)) or "No run is unfinished and no seed is missing.",
         f"Interactive charts: [report.html](report.html). Numbers and figures: [report/](report/). Written {escaped(document['written'])}.",
@@ -74,7 +74,8 @@ def markdown(document: Mapping[str, Any], figures: Sequence[str]) -> str:
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def _facts(document: Mapping[str, Any]) -> str:
+def facts(document: Mapping[str, Any]) -> str:
+    """How much was compared, and by what."""
     runs = sum(arm["n"] for arm in document["arms"])
     method = document["verdict"]["method"]
     unfinished = f", {len(document['unfinished'])} unfinished" if document["unfinished"] else ""
@@ -120,8 +121,16 @@ def _training(document: Mapping[str, Any], figure: Figure) -> Iterable[str]:
 
 
 def _comparability(document: Mapping[str, Any]) -> Iterable[str]:
-    proof, differing = setup.equal(document), setup.differing(document)
+    proof = setup.equal(document)
     yield "## Comparability"
+    yield from proven(document)
+    if proof.rows:
+        yield f"<details><summary>The {len(proof.rows)} that are equal</summary>\n\n{table(proof)}\n\n</details>"
+
+
+def proven(document: Mapping[str, Any]) -> Iterable[str]:
+    """Whether all settings are equal, and those that are not."""
+    proof, differing = setup.equal(document), setup.differing(document)
     if differing.rows:
         allowed = document["comparability"]["fair"]
         yield f"**{'Settings differ, all allowed by hand.' if allowed else 'The runs are not comparable: settings differ.'}**"
@@ -130,16 +139,14 @@ def _comparability(document: Mapping[str, Any]) -> Iterable[str]:
         yield f"All {len(proof.rows)} settings and hashes are equal in every run."
     else:
         yield "**The runs are not comparable.**"
-    if proof.rows:
-        yield f"<details><summary>The {len(proof.rows)} that are equal</summary>\n\n{table(proof)}\n\n</details>"
 
 
-def _samples(samples: Sequence[Mapping[str, Any]]) -> Iterable[str]:
+def samples(shown: Sequence[Mapping[str, Any]]) -> Iterable[str]:
     """A table a prompt, an arm a line."""
-    if samples:
+    if shown:
         yield "## Samples"
         yield "Completions of the last evaluation for the same prompt and seed, as they are."
-    for number, sample in enumerate(samples, 1):
+    for number, sample in enumerate(shown, 1):
         lines = [f"**Prompt {number}:** {escaped(sample['prompt'])}", "", *HEAD]
         for each in sample["completions"]:
             scores = f"{words.number(each['gold_score'], 2)} | {words.number(each['score'], 2)}"

@@ -1,0 +1,18 @@
+"""`python -m align_lab wandb ...`: what concerns Weights & Biases."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+
+VERBS = {"dashboard": "align_lab.record.dashboard.command:dashboard"}
+
+
+def wandb(args: list[str]) -> int:
+    parser = argparse.ArgumentParser(
+        prog="python -m align_lab wandb", description=__doc__, add_help=args[:1] != ["dashboard"]
+    )
+    parser.add_argument("verb", choices=VERBS, help="dashboard STUDY: a comparison workspace and a report")
+    verb = parser.parse_args(args[:1]).verb
+    module, _, function = VERBS[verb].partition(":")
+    return getattr(importlib.import_module(module), function)(args[1:])
