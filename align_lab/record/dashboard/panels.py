@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any
@@ -38,10 +38,11 @@ def identified(thing: Any, *names: str) -> Any:
 
 @dataclass(frozen=True)
 class Panels:
-    """runs: how many a panel shows; view: what the panels are part of, for their ids."""
+    """view: what the panels are part of, for their ids."""
 
-    runs: int
     view: str
+    runs: int  # how many a panel shows
+    logged: Collection[str]  # metrics that there are; none where that is not known yet
 
     def curve(self, *metrics: str, x: str = "episode", title: str = "") -> wr.LinePlot:
         """Means over seeds with a band of one standard deviation."""
@@ -86,10 +87,11 @@ class Panels:
         return identified(plot, self.view, "scatter", x, y)
 
     def curves(self, metrics: Sequence[str]) -> list[Any]:
-        return [self.curve(metric) for metric in metrics]
+        """One of each metric that any arm logs: those of a critic, or of pairs, are not for every study."""
+        return [self.curve(metric) for metric in metrics if not self.logged or metric in self.logged]
 
     def final(self) -> list[Any]:
-        return [self.bar(metric) for metric in FINAL]
+        return [self.bar(metric) for metric in FINAL if not self.logged or metric in self.logged]
 
     def frontier(self) -> list[Any]:
         """What a score costs in KL, and whether the gold score follows the proxy that is optimised."""

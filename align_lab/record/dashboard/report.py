@@ -34,7 +34,7 @@ def view(study: Study, place: Place, *, description: str) -> View:
 
 
 def _blocks(study: Study) -> Iterable[Any]:
-    made = Panels(study.shown, "report")
+    made = Panels("report", study.shown, study.logged)
     if study.refused:
         yield wr.CalloutBlock(text=blocks.NOT_COMPARABLE)
     yield from _told(blocks.verdict(study))

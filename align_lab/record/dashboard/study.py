@@ -14,7 +14,7 @@ from typing import Any
 from align_lab.compare.analysis import analyse
 from align_lab.compare.report import MOST_ARMS, clean
 from align_lab.compare.report.palette import COLOURS, LIGHT
-from align_lab.files import read_json
+from align_lab.files import read_json, read_lines
 
 FEWEST_SHOWN = 10  # runs of a panel, as W&B has it; a study with more shows them all
 LONGEST_TITLE = 128  # W&B's limit
@@ -30,6 +30,7 @@ class Study:
     name: str
     document: Document
     arms: Mapping[str, str]
+    logged: frozenset[str]  # metrics that some arm has; none where no run has finished
     linked: Sequence[str]  # names of runs that another study logged
     runs: int  # finished, unfinished and missing
 
@@ -73,6 +74,7 @@ def read(folder: Path, *, allow: Sequence[str] = (), paired: bool = False) -> St
         name=document["study"],
         document=presentable(document),
         arms={arm["name"]: _logged(firsts[arm["name"]]) or arm["algo"] for arm in document["arms"]},
+        logged=frozenset(name for run in firsts.values() for row in read_lines(run / "metrics.jsonl") for name in row),
         linked=sorted(path.name for path in folder.iterdir() if path.is_symlink()),
         runs=_size(document),
     )

@@ -43,8 +43,8 @@ def _runs(study: Study) -> ws.RunsetSettings:
 
 
 def _sections(study: Study) -> list[ws.Section]:
-    made = Panels(study.shown, "workspace")
-    return [
+    made = Panels("workspace", study.shown, study.logged)
+    made_of = [
         _said(study),
         ws.Section(name="Learning curves", panels=made.curves(panels.LEARNING), is_open=True),
         ws.Section(name="At the end", panels=made.final(), is_open=True),
@@ -55,6 +55,7 @@ def _sections(study: Study) -> list[ws.Section]:
         ws.Section(name=RECIPES, panels=made.recipes(), layout_settings=_columns(1)),
         ws.Section(name=SAMPLES, panels=made.samples(), layout_settings=_columns(1)),
     ]
+    return [section for section in made_of if section.panels]
 
 
 def _said(study: Study) -> ws.Section:

@@ -28,12 +28,21 @@ class Ended(NamedTuple):
     stderr: str
 
 
+LOGGED = (
+    "eval_vader", "eval_win_rate", "eval_entropy", "eval_distinct_2", "eval_repetition", "eval_ended", "lr", "time_step",
+    "time_rollout", "time_score", "time_update", "time_samples_per_second", "loss_policy_avg",
+)  # fmt: skip
+SAMPLED = ("objective_scores", "objective_kl", "objective_rlhf_reward", "policy_approxkl_avg", "policy_entropy_avg")
+OF = {"rloo": SAMPLED, "ppo": (*SAMPLED, "loss_value_avg"), "dpo": ("rewards_margins", "rewards_accuracies")}
+
+
 def write_study(folder: Path) -> Path:
     """Three arms of three seeds, one of them named by its sweep; one run that failed."""
     for place, (algo, arm) in enumerate((("rloo", "large"), ("ppo", ""), ("dpo", ""))):
         for seed in range(3):
             gold = (0.0, 0.2 + 0.1 * place + 0.01 * seed, 0.3 + 0.3 * place + 0.02 * seed * (place + 1))
-            write_run(folder, algo, seed, gold, config={"arm": arm}, samples=(0.1, 0.5 * place, 0.3))
+            logged = dict.fromkeys([*LOGGED, *OF[algo]], (0.5, 0.6, 0.7))
+            write_run(folder, algo, seed, gold, config={"arm": arm}, samples=(0.1, 0.5 * place, 0.3), **logged)
     write_run(folder, "ppo", 3, status={"state": "failed", "error": "out of memory"})
     return folder
 

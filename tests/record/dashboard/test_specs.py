@@ -85,6 +85,14 @@ def test_every_metric_that_is_shown_is_declared(view):
     } <= shown
 
 
+def test_a_chart_is_there_for_what_some_arm_logs_and_no_empty_one(study, tmp_path):
+    shown = set(_metrics(report.view(study, PLACE, description="").spec))
+    assert {"loss/value_avg", "rewards/margins"} <= shown  # of one arm each
+    assert not {"policy/clipfrac_avg", "optim/policy_grad_norm"} & shown  # of none
+    write_run(tmp_path / "new", "ppo", status={"state": "running", "step": 3})
+    assert set(_metrics(report.view(read(tmp_path / "new"), PLACE, description="").spec)) >= set(panels.TRAINING)
+
+
 def test_curves_are_of_arms_over_episodes_with_a_band_over_seeds_and_every_seed(view, study):
     plots = [panel["config"] for panel in _panels(view.spec) if panel["viewType"] == "Run History Line Plot"]
     assert len(plots) > 20
