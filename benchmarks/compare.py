@@ -30,7 +30,7 @@ from align_lab.roles import role
 MEASURE = """
 import json, resource, sys, time
 from pathlib import Path
-folder, index = Path(sys.argv[1]), Path(sys.argv[1]) / ".compare" / "runs.parquet"
+folder, index = Path(sys.argv[1]), Path(sys.argv[1]) / ".compare"
 {imports}
 began = time.perf_counter()
 {work}
@@ -48,7 +48,10 @@ WORK = {
         "import polars as pl; from align_lab.compare.evaluations import COLUMNS",
         f"{FILES}; pl.scan_parquet(files).select(COLUMNS).collect()",
     ),
-    "scan of the index": ("import polars as pl", "pl.scan_parquet(index).collect()"),
+    "scan of the index": (
+        "import polars as pl",
+        "pl.collect_all([pl.scan_parquet(index / name) for name in ('runs.parquet', 'answers.parquet')])",
+    ),
     "scan of all rows in one file": ("import polars as pl", "pl.scan_parquet(folder / '.all.parquet').collect()"),
 }
 YARDSTICKS = {

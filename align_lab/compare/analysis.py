@@ -19,7 +19,7 @@ from align_lab.compare.pool import Pool
 from align_lab.compare.runs import Run, Unfinished
 from align_lab.compare.samples import Kept
 from align_lab.compare.summary import Arm
-from align_lab.compare.values import listed
+from align_lab.compare.values import listed, uncollected
 
 VERSION = 1
 SHOWN = 24  # arms that are compared pair by pair and drawn: the best ones
@@ -27,6 +27,7 @@ NOTHING = "No run has finished yet: nothing to compare."
 Groups = Mapping[str, Sequence[Run]]
 
 
+@uncollected
 def analyse(
     folders: Sequence[Path], *, allow: Sequence[str] = (), paired: bool = False, rng_seed: int = 0
 ) -> dict[str, Any]:

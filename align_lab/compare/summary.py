@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from align_lab.compare import many, verdict
-from align_lab.compare.evaluations import COLUMN, GOLD, JUDGED
+from align_lab.compare.evaluations import COLUMN, GOLD, JUDGED, Floats
 from align_lab.compare.runs import Run
 from align_lab.compare.statistics import (
     IQM_COVERAGE,
@@ -61,16 +61,16 @@ def described(arm: Arm, *, rng_seed: int, draw: bool) -> dict[str, Any]:
         "seeds": arm.seeds,
         "runs": [run.name for run in arm.runs],
         "metrics": {
-            metric: {"start": _mean(start[:, COLUMN[metric]].tolist())}
-            | _metric(end[:, COLUMN[metric]].tolist(), (arm.name, metric), rng_seed=rng_seed, draw=draw)
+            metric: {"start": _mean(start[:, COLUMN[metric]])}
+            | _metric(end[:, COLUMN[metric]], (arm.name, metric), rng_seed=rng_seed, draw=draw)
             for metric in JUDGED
         },
     }
 
 
-def _metric(values: list[float], purpose: tuple[str, str], *, rng_seed: int, draw: bool) -> dict[str, Any]:
-    known = [value for value in values if math.isfinite(value)]
-    if not known:
+def _metric(values: Floats, purpose: tuple[str, str], *, rng_seed: int, draw: bool) -> dict[str, Any]:
+    known = values[np.isfinite(values)]
+    if not len(known):
         return {"values": [None] * len(values)} | dict.fromkeys(
             ("mean", "sd", "low", "high", "iqm", "iqm_low", "iqm_high")
         )
@@ -81,7 +81,7 @@ def _metric(values: list[float], purpose: tuple[str, str], *, rng_seed: int, dra
     elif draw:
         middle = many.iqm_interval(known)
     return {
-        "values": [number(value) for value in values],
+        "values": [number(value) for value in values.tolist()],
         "mean": mean.mean,
         "sd": float(np.std(known, ddof=1)) if len(known) > 1 else None,
         "low": number(mean.low),
@@ -92,9 +92,9 @@ def _metric(values: list[float], purpose: tuple[str, str], *, rng_seed: int, dra
     }
 
 
-def _mean(values: Sequence[float]) -> float | None:
-    known = [value for value in values if math.isfinite(value)]
-    return float(np.mean(known)) if known else None
+def _mean(values: Floats) -> float | None:
+    known = values[np.isfinite(values)]
+    return float(known.mean()) if len(known) else None
 
 
 def decided(arms: Sequence[Arm], *, pairs: int, paired: bool = False) -> dict[str, Any]:
