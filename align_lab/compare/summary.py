@@ -62,13 +62,14 @@ def described(arm: Arm, *, rng_seed: int, draw: bool) -> dict[str, Any]:
         "runs": [run.name for run in arm.runs],
         "metrics": {
             metric: {"start": _mean(start[:, COLUMN[metric]])}
-            | _metric(end[:, COLUMN[metric]], (arm.name, metric), rng_seed=rng_seed, draw=draw)
+            | over_seeds(end[:, COLUMN[metric]], (arm.name, metric), rng_seed=rng_seed, draw=draw)
             for metric in JUDGED
         },
     }
 
 
-def _metric(values: Floats, purpose: tuple[str, str], *, rng_seed: int, draw: bool) -> dict[str, Any]:
+def over_seeds(values: Floats, purpose: tuple[str, str], *, rng_seed: int, draw: bool) -> dict[str, Any]:
+    """Values [n] with mean, sd, t interval and IQM; without `draw`, the IQM's interval is left out."""
     known = values[np.isfinite(values)]
     if not len(known):
         return {"values": [None] * len(values)} | dict.fromkeys(
@@ -119,11 +120,12 @@ def decided(arms: Sequence[Arm], *, pairs: int, paired: bool = False) -> dict[st
         "sentence": sentence,
         "method": verdict.PAIRED_METHOD if paired else verdict.METHOD,
         "confidence": CONFIDENCE,
-        "pairs": [_pair(one, pairs / here) for one in found],
+        "pairs": [pair(one, pairs / here) for one in found],
     }
 
 
-def _pair(one: verdict.Comparison, raised: float) -> dict[str, Any]:
+def pair(one: verdict.Comparison, raised: float = 1.0) -> dict[str, Any]:
+    """An entry of `pairs`. `raised`: how many times more pairs there are than were compared, for p."""
     gap = {"gap": one.gap.mean, "low": number(one.gap.low), "high": number(one.gap.high)}
     p = number(one.p)
     return {"a": one.a, "b": one.b} | gap | {"p": p and min(1.0, p * raised), "words": one.words, "needed": one.needed}
