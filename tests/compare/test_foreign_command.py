@@ -86,7 +86,7 @@ def test_page_markdown_and_terminal_of_a_study_hold_them_apart(tmp_path, outputs
         ([], "needs a STUDY"),
         (["--from", "trl", "gone"], "there is no gone"),
         (["--from", "trl", "out", "s"], "A STUDY stands before --from"),
-        (["--from", "wandb", "team/project"], "WANDB_API_KEY"),
+        (["--from", "wandb", "team/project"], "there is no team/project on disk"),
     ],
 )
 def test_a_wrong_command_ends_with_status_2_and_no_traceback(tmp_path, outputs, words, said):
