@@ -31,6 +31,8 @@ TORCH_FREE = [
     "algos.ppo_max",
     "equations",
     "compare.command",
+    "compare.foreign.section",
+    "record.wandb_history",
     "study",
     "dispatch.launch",
     "dispatch.command",

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from align_lab.compare.answers import Answers
 from align_lab.compare.statistics import two_level_interval
 from align_lab.compare.wins import wins
 
@@ -11,7 +12,9 @@ def kept(**arms):
     """arm -> seed -> gold score of each prompt."""
     return {
         arm: {
-            seed: {(i, f"p{i}"): {"gold_score": value} for i, value in enumerate(scores) if value is not None}
+            seed: Answers.of(
+                {(i, f"p{i}"): {"gold_score": value} for i, value in enumerate(scores) if value is not None}
+            )
             for seed, scores in seeds.items()
         }
         for arm, seeds in arms.items()

@@ -1,0 +1,99 @@
+"""The other table of a study's index, `runs/STUDY/.compare/answers.parquet`: what compared runs answered last, a row a run.
+
+As in `index`, a row counts only while the file is the one that it was made of, and a folder that takes no files has none.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from align_lab.compare import index
+from align_lab.compare.answers import Answers, last
+from align_lab.compare.evaluations import COLUMN
+from align_lab.compare.runs import Run
+from align_lab.files import replacing
+
+FROM = 60  # runs of a study: reading fewer files takes no longer than importing polars
+KEPT = ("completion", "gold_score", "score", "ended")
+VERSION = 1
+
+
+def path(folder: Path) -> Path:
+    return index.path(folder).with_name("answers.parquet")
+
+
+def of_runs(folder: Path, runs: Sequence[Run]) -> dict[str, Answers]:
+    """Place -> last answers of these runs of one study."""
+    if len(runs) < FROM:
+        return {run.place: last(run) for run in runs}
+    stamps = {run.place: _stamp(run) for run in runs}
+    known = _load(folder, stamps)
+    found = {run.place: known.get(run.place) or last(run) for run in runs}
+    if any(answers and place not in known for place, answers in found.items()):
+        _save(folder, found, stamps)
+    return found
+
+
+def _stamp(run: Run) -> str:
+    """Of the file, and of the step that it was read for."""
+    return f"{index.stamp(run.place, ('samples.jsonl',))} {run.rows[-1, COLUMN['step']]:g} {VERSION}"
+
+
+def _save(folder: Path, found: dict[str, Answers], stamps: dict[str, str]) -> None:
+    import polars as pl
+
+    with suppress(OSError, ValueError, TypeError, pl.exceptions.PolarsError):
+        frame = _frame({place: answers for place, answers in found.items() if answers}, stamps)
+        path(folder).parent.mkdir(exist_ok=True)
+        with replacing(path(folder)) as partial:
+            frame.write_parquet(partial)
+
+
+def _frame(found: dict[str, Answers], stamps: dict[str, str]) -> Any:
+    import polars as pl
+
+    prompts = [json.dumps(list(answers.prompts)) for answers in found.values()]
+    first = {text: i for i, text in reversed(list(enumerate(prompts)))}  # prompts that runs share are written once
+    return pl.DataFrame(
+        {
+            "name": [Path(place).name for place in found],
+            "stamp": [stamps[place] for place in found],
+            "shared": [first[text] for text in prompts],
+            "prompts": [text if first[text] == i else None for i, text in enumerate(prompts)],
+            "gold": pl.Series([answers.gold.tolist() for answers in found.values()], dtype=pl.List(pl.Float64)),
+            "rows": [
+                json.dumps([{name: row.get(name) for name in KEPT} for row in answers.rows])
+                for answers in found.values()
+            ],
+        }
+    )
+
+
+def _load(folder: Path, stamps: dict[str, str]) -> dict[str, Answers]:
+    if not path(folder).exists():
+        return {}
+    import polars as pl
+
+    try:
+        return _answers(folder, pl.read_parquet(path(folder)), stamps)
+    except (pl.exceptions.PolarsError, OSError, ValueError, KeyError, TypeError):
+        return {}
+
+
+def _answers(folder: Path, frame: Any, stamps: dict[str, str]) -> dict[str, Answers]:
+    prompts = {
+        i: [(number, text) for number, text in json.loads(texts)]
+        for i, texts in enumerate(frame["prompts"])
+        if texts is not None
+    }
+    found = {}
+    for name, known, shared, gold, rows in frame.select("name", "stamp", "shared", "gold", "rows").iter_rows():
+        if stamps.get(f"{folder}/{name}") == known:
+            found[f"{folder}/{name}"] = Answers(prompts[shared], np.array(gold, dtype=float), rows)
+    return found
