@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import stdtrit
 
 from align_lab.compare.evaluations import AXES, COLUMN, GOLD, PROXY, Floats
 from align_lab.compare.runs import Run
+from align_lab.compare.special import stdtrit
 from align_lab.compare.values import count, number
 
 SHOWN = (GOLD, PROXY, "eval/kl", "eval/length", "eval/entropy", "eval/distinct_2")

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from itertools import combinations
 
 import numpy as np
-from scipy.special import stdtrit
 
+from align_lab.compare.special import stdtrit
 from align_lab.compare.statistics import Interval, paired_interval, paired_p, welch_interval, welch_p
 
 Samples = tuple[list[float], list[float]]
