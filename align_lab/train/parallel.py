@@ -24,11 +24,20 @@ def joined() -> Iterator[World]:
     if int(os.environ.get("WORLD_SIZE", 1)) == 1 or dist.is_initialized():
         yield World.current()
         return
-    dist.init_process_group("gloo", timeout=timedelta(days=7))  # the others wait while the first builds a stage
+    backend = "cpu:gloo,cuda:nccl" if torch.get_default_device().type == "cuda" else "gloo"
+    dist.init_process_group(backend, timeout=timedelta(days=7))  # the others wait while the first builds a stage
     try:
         yield World.current()
     finally:
         dist.destroy_process_group()
+
+
+def lost(error: BaseException) -> bool:
+    """Does this error only say that another process has gone? The libraries have no kind of error for it."""
+    return isinstance(error, dist.DistError) or (
+        isinstance(error, RuntimeError)
+        and any(word in str(error) for word in ("gloo/transport", "closed by peer", "NCCL"))
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
