@@ -18,7 +18,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from torch.distributed.distributed_c10d import TCPStore
+import torch.distributed as dist
 from torch.multiprocessing.spawn import (
     ProcessContext,
     ProcessExitedException,
@@ -48,7 +48,7 @@ def run(cfg: RunConfig, folder: Path, *, count: int, wait_for_others: bool) -> i
 
     SIGTERM, SIGUSR2 and Ctrl-C are handed on once; then saving gets all the time it takes.
     """
-    store = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
+    store = dist.TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)  # pyright: ignore[reportPrivateImportUsage]
     with TemporaryDirectory(prefix="align_lab-") as notes, stop_requests() as stop:
         stop.patient = True
         member = Member(count, store.port, Path(notes), wait_for_others)

@@ -15,6 +15,8 @@ from align_lab import registry
 from align_lab.models.llama import Llama, LlamaConfig
 from align_lab.models.policy import Text
 from align_lab.settings import Evaluation, Sampling
+from align_lab.train.engines.base import MakeEngine
+from align_lab.train.engines.torch_engine import TorchEngine
 from align_lab.train.evaluate import Evaluator, Judges
 from align_lab.train.experience import Pairs, Rollouts
 from align_lab.train.learner import Critic, Learner
@@ -112,6 +114,7 @@ def loop(
     world: World = World(),
     journal: Any = None,
     reward: Any = None,
+    make_engine: MakeEngine = TorchEngine,
     **plan: Any,
 ) -> Loop:
     """A loop at step 0. `plan` overrides fields of the recipe."""
@@ -121,7 +124,7 @@ def loop(
     prompts = Prompts.encode(TEXTS, Text(tokenizer=tokenizer(), eos=0), context=24, new=8)
     policy, reference = model(dtype=dtype), model(dtype=dtype)
     critic = Critic(model(seed=1, dtype=dtype)) if algo.needs.critic else None
-    learner = Learner(recipe, policy, critic=critic)
+    learner = Learner(recipe, policy, critic=critic, make_engine=make_engine)
     reward = reward or Likes("good")
     rollouts = Rollouts(
         learner=learner,
@@ -137,7 +140,7 @@ def loop(
     evaluate = Evaluator(
         prompts=prompts, judges=judges, sampling=sampling, plan=Evaluation(prompts=8), reference=lambda: reference
     )
-    source = rollouts if algo.needs.experience == "rollouts" else pairs(rollouts, seed)
+    source = rollouts if algo.needs.experience == "rollouts" else pairs(rollouts, reference, seed)
     text = Pretrain(ids=torch.arange(1, 19).view(3, 6), mask=torch.ones(3, 5, dtype=torch.bool))
     return Loop(
         algo=algo,
@@ -153,9 +156,9 @@ def loop(
     )
 
 
-def pairs(rollouts: Rollouts, seed: int) -> Pairs:
+def pairs(rollouts: Rollouts, start: Llama, seed: int) -> Pairs:
     """Eight pairs, the best and the worst of four samples of the start policy."""
-    learner = Learner(replace(rollouts.learner.plan, prompts_per_step=8, group_size=4), rollouts.learner.policy)
+    learner = Learner(replace(rollouts.learner.plan, prompts_per_step=8, group_size=4), start)
     collected = replace(rollouts, learner=learner).collect(1000)
     order = collected.experience.rollout.score.argsort(-1, descending=True)[:, [0, -1]]
     return Pairs(

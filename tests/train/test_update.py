@@ -29,7 +29,7 @@ def trained(name, **plan):
 
 def weights(it):
     return torch.cat(
-        [parameter.detach().flatten() for _, model, _ in it.learner._models() for parameter in model.parameters()]
+        [parameter.detach().flatten() for e in it.learner.engines.values() for parameter in e.model.parameters()]
     )
 
 
