@@ -138,7 +138,12 @@ def loop(
     )
     judges = Judges(score=Likes("good"), gold_score=Likes("goo"), vader=Likes("film"))
     evaluate = Evaluator(
-        prompts=prompts, judges=judges, sampling=sampling, plan=Evaluation(prompts=8), reference=lambda: reference
+        prompts=prompts,
+        judges=judges,
+        sampling=sampling,
+        plan=Evaluation(prompts=8),
+        reference=lambda: reference,
+        world=world,
     )
     source = rollouts if algo.needs.experience == "rollouts" else pairs(rollouts, reference, seed)
     text = Pretrain(ids=torch.arange(1, 19).view(3, 6), mask=torch.ones(3, 5, dtype=torch.bool))

@@ -39,7 +39,7 @@ class Engine(ABC):
     def zero_grad(self, *, learning: bool) -> None:
         """Before the micro-batches of an update; not `learning`: the model stays as it is this time."""
 
-    def backward(self) -> None:
+    def backward(self) -> None:  # noqa: B027  most have nothing to do
         """After the backward pass of a loss: add the gradients of this engine's answers. All processes together."""
 
     @abstractmethod

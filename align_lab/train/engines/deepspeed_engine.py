@@ -15,8 +15,9 @@ import logging
 import math
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from functools import partial
+from io import StringIO
 from typing import Any
 
 import torch
@@ -45,15 +46,17 @@ class DeepSpeedEngine(Engine):
         super().__init__(model, name=name, plan=plan, lr=lr)
         deepspeed = _import()
         if not dist.is_initialized():  # alone
-            dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
+            store = dist.HashStore()  # pyright: ignore[reportPrivateImportUsage]
+            dist.init_process_group("gloo", store=store, rank=0, world_size=1)
         self.stage, self.taken, self.learning = stage, 0, True
         self.spare = _hollow(model) if stage == 3 else None
         self.optimizer = adamw(model, plan, lr)
         self.parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
         self.groups = self.optimizer.state_dict()["param_groups"]
-        self.engine, *_ = deepspeed.initialize(
-            model=model, optimizer=self.optimizer, config=settings(model, plan, stage=stage, offload=offload)
-        )
+        with redirect_stdout(StringIO()):  # it prints how much memory is free
+            self.engine, *_ = deepspeed.initialize(
+                model=model, optimizer=self.optimizer, config=settings(model, plan, stage=stage, offload=offload)
+            )
         self.optimizer.register_step_pre_hook(self._before_step)
         self._count()
         if stage == 3 and isinstance(model, LanguageModel):  # the head is used outside the module that owns it
@@ -98,11 +101,10 @@ class DeepSpeedEngine(Engine):
 
     def _before_step(self, *_: Any) -> None:
         """Gradients are added up, no weight is touched yet. Only stage 0 leaves their clipping to us."""
-        if self.stage:
-            norm = self.engine.optimizer._global_grad_norm
+        if not self.stage:
+            self.check(float(nn.utils.clip_grad_norm_(self.parameters, self.plan.max_grad_norm)))
         else:
-            norm = nn.utils.clip_grad_norm_(self.parameters, self.plan.max_grad_norm)
-        self.check(float(norm))
+            self.check(float(self.engine.optimizer._global_grad_norm))
 
     @contextmanager
     def whole(self) -> Iterator[nn.Module]:
@@ -123,28 +125,29 @@ class DeepSpeedEngine(Engine):
                 own.data = own.data.new_empty(0)
 
     def state_dict(self) -> State:
-        from deepspeed.utils import safe_get_full_fp32_param, safe_get_full_optimizer_state
-
-        keep = dist.get_rank() == 0
-        weights, moments = dict[str, Tensor](), dict[int, dict[str, Tensor]]()
+        keep, weights, moments = dist.get_rank() == 0, dict[str, Tensor](), dict[int, dict[str, Tensor]]()
         order = {parameter: number for number, parameter in enumerate(self.parameters)}
         for name, parameter in learning(self.model):
-            weight = safe_get_full_fp32_param(parameter) if self.stage else parameter.detach()
-            got = {
-                key: safe_get_full_optimizer_state(parameter, key)
-                if self.stage
-                else self.optimizer.state[parameter][key]
-                for key in (MOMENTS if self.taken else ())
-            }
+            weight, *moment = [self._gathered(parameter, key) for key in (None, *MOMENTS)]
             if keep:
-                weights[name] = weight.cpu()
-                if self.taken:
-                    step = torch.tensor(float(self.taken), device="cpu")
-                    moments[order[parameter]] = {"step": step} | {key: value.cpu() for key, value in got.items()}
+                weights[name] = weight.to("cpu", copy=True)
+                state = {key: value.to("cpu", copy=True) for key, value in zip(MOMENTS, moment, strict=True)}
+                moments[order[parameter]] = {"step": torch.tensor(float(self.taken), device="cpu"), **state}
         groups = [
             {**group, "lr": now["lr"]} for group, now in zip(self.groups, self.optimizer.param_groups, strict=True)
         ]
-        return {"model": weights, "optimizer": {"state": dict(sorted(moments.items())), "param_groups": groups}}
+        adam = {"state": dict(sorted(moments.items())) if self.taken else {}, "param_groups": groups}
+        return {"model": weights, "optimizer": adam}
+
+    def _gathered(self, parameter: nn.Parameter, key: str | None) -> Tensor:
+        """The whole of a weight, or of one of its moments, in float32."""
+        from deepspeed.utils import safe_get_full_fp32_param, safe_get_full_optimizer_state
+
+        if not self.stage:
+            return parameter.detach() if key is None else self.optimizer.state[parameter][key]
+        found = safe_get_full_optimizer_state(parameter, key) if key else safe_get_full_fp32_param(parameter)
+        assert found is not None
+        return found
 
     def load_state_dict(self, state: State) -> None:
         from deepspeed import zero
