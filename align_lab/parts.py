@@ -10,6 +10,7 @@ from align_lab.artefacts import Artefact
 from align_lab.config import RunConfig
 from align_lab.errors import ConfigError
 from align_lab.models.base import LanguageModel
+from align_lab.models.blocks import prepare
 from align_lab.models.lora import Base, is_adapted
 from align_lab.models.policy import DTYPES, Policy
 from align_lab.models.tokenizer import encode
@@ -47,9 +48,12 @@ def assemble(
     plan: Train = registry.build("train", cfg["train"])
     sampling, evaluation = construct(Sampling, cfg["sampling"]), construct(Evaluation, cfg["evaluation"])
 
+    numerics = cfg["hardware"]["numerics"]
+
     def start() -> Policy:
         policy: Policy = registry.build("model", cfg["model"]).load(built["policy"].path)
-        return policy.to(DTYPES[cfg["hardware"]["numerics"]["dtype"]])
+        prepare(policy.model, recompute=numerics["gradient_checkpointing"], compiled=numerics["compile"])
+        return policy.to(DTYPES[numerics["dtype"]])
 
     policy = start()
     reviews = registry.build("data", cfg["data"]).load(built["data"].path)
@@ -60,7 +64,7 @@ def assemble(
         policy.model,
         critic=_critic(algo, start, reward),
         temperature=sampling.temperature,
-        make_engine=_engine(cfg["hardware"]["numerics"]),
+        make_engine=_engine(numerics),
     )
     asked = instruction_of(cfg["data"])
     training, held_out = (

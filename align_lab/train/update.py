@@ -144,6 +144,8 @@ def _forward(learner: Learner, algo: Algorithm, experience: Experience, rows: Te
 def _with_pretrain(learner: Learner, now: PolicyOutput, pretrain: Pretrain, world: World) -> PolicyOutput:
     """A language model's loss is at temperature 1, whatever the policy samples at."""
     ids, mask = world.share(pretrain.ids), world.share(pretrain.mask)
+    if not len(ids):  # more processes than texts: all call their models alike
+        ids, mask = pretrain.ids[:1], torch.zeros_like(pretrain.mask[:1])
     return replace(
         now,
         logp_pretrain=learner.logps(ids, None, mask, temperature=1.0)[0],

@@ -13,7 +13,9 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
 from align_lab import registry
 from align_lab.models.llama import Llama, LlamaConfig
-from align_lab.models.policy import Text
+from align_lab.models.lora import adapt
+from align_lab.models.policy import NO_LORA, Text
+from align_lab.models.settings import Lora
 from align_lab.settings import Evaluation, Sampling
 from align_lab.train.engines.base import MakeEngine
 from align_lab.train.engines.torch_engine import TorchEngine
@@ -115,6 +117,7 @@ def loop(
     journal: Any = None,
     reward: Any = None,
     make_engine: MakeEngine = TorchEngine,
+    lora: Lora = NO_LORA,
     **plan: Any,
 ) -> Loop:
     """A loop at step 0. `plan` overrides fields of the recipe."""
@@ -122,7 +125,7 @@ def loop(
     recipe = Train(**{**values, "budget": Budget(**values.get("budget", {}))})
     sampling = Sampling(max_new_tokens=8)
     prompts = Prompts.encode(TEXTS, Text(tokenizer=tokenizer(), eos=0), context=24, new=8)
-    policy, reference = model(dtype=dtype), model(dtype=dtype)
+    policy, reference = adapt(model(dtype=dtype), lora), model(dtype=dtype)
     critic = Critic(model(seed=1, dtype=dtype)) if algo.needs.critic else None
     learner = Learner(recipe, policy, critic=critic, make_engine=make_engine)
     reward = reward or Likes("good")

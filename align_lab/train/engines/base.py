@@ -103,6 +103,13 @@ def matched(model: nn.Module, state: Mapping[str, Tensor]) -> Iterator[tuple[nn.
     return ((p, state[name]) for name, p in own.items())
 
 
+@torch.no_grad()
+def load_weights(model: nn.Module, state: Mapping[str, Tensor]) -> None:
+    """Into a model that lies whole in this process."""
+    for parameter, value in matched(model, state):
+        parameter.copy_(value)
+
+
 def shape(parameter: nn.Parameter) -> torch.Size:
     """Of the whole parameter, where this process holds a part of it as well."""
     return getattr(parameter, "ds_shape", parameter.shape)

@@ -14,6 +14,7 @@ import importlib.util
 import logging
 import math
 import os
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
 from functools import partial
@@ -222,6 +223,9 @@ def _import() -> Any:
             "hardware.numerics.engine=torch"
         )
     os.environ.setdefault("DS_ACCELERATOR", torch.get_default_device().type)
+    for key, alone in {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "1"}.items():
+        os.environ.setdefault(key, alone)
+    warnings.filterwarnings("ignore", "`torch.distributed", FutureWarning)  # names that it still uses
     import deepspeed
     from deepspeed import ops
 
