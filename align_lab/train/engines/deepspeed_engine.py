@@ -222,7 +222,7 @@ def _import() -> Any:
             'hardware.numerics.engine=deepspeed needs DeepSpeed: pip install "align_lab[deepspeed]", or set '
             "hardware.numerics.engine=torch"
         )
-    os.environ.setdefault("DS_ACCELERATOR", torch.get_default_device().type)
+    os.environ.setdefault("DS_ACCELERATOR", torch.get_default_device().type)  # else it guesses, aloud
     for key, alone in {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "1"}.items():
         os.environ.setdefault(key, alone)
     warnings.filterwarnings("ignore", "`torch.distributed", FutureWarning)  # names that it still uses
