@@ -12,6 +12,7 @@ import pytest
 from align_lab import processes
 from tests.test_runs import command, environment, folder_of, place, rows, run  # noqa: F401  `place` is a fixture
 
+STEPS = "train.steps=30"  # enough for a signal to come in between
 TWO = ["hardware=cpu_2proc", "hardware.numerics.dtype=float64", "algo=rloo"]
 BREAKS = """
 import os
@@ -37,7 +38,7 @@ class Breaks(RLOO):
 
 @pytest.fixture(scope="module")
 def alone(place):  # noqa: F811
-    done = run(place, "algo=rloo", "hardware.numerics.dtype=float64", "study=alone", "train.steps=6")
+    done = run(place, "algo=rloo", "hardware.numerics.dtype=float64", "study=alone", STEPS)
     assert done.returncode == 0, done.stderr
     return rows(folder_of(place, "alone"))
 
@@ -48,12 +49,12 @@ def same(path, alone):
 
 
 def test_a_study_runs_several_of_them_at_a_time_and_each_leaves_the_record_of_one(place, alone):  # noqa: F811
-    done = run(place, "-m", *TWO, "seed=0,1", "study=many", "parallel=2", "train.steps=6")
+    done = run(place, "-m", *TWO, "seed=0,1", "study=many", "parallel=2", STEPS)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "2 of 2 runs are finished" in done.stdout
     (first,) = (place / "runs" / "many").glob("rloo-tiny-s0-*")
     same(first, alone)
-    again = run(place, *TWO, "study=many", "train.steps=6")
+    again = run(place, *TWO, "study=many", STEPS)
     assert again.returncode == 0 and "this run is finished" in again.stdout
 
 
@@ -87,7 +88,7 @@ def ranks(process):
 @pytest.mark.parametrize("how", ["to the terminal's group", "to one of them"])
 def test_a_signal_saves_once_in_all_and_the_same_command_goes_on(place, alone, how):  # noqa: F811
     study = how.replace(" ", "_").replace("'", "")
-    process = begun(place, study, "train.steps=6")
+    process = begun(place, study, STEPS)
     if how == "to the terminal's group":
         os.killpg(process.pid, signal.SIGINT)
     else:
@@ -95,11 +96,11 @@ def test_a_signal_saves_once_in_all_and_the_same_command_goes_on(place, alone, h
     said = process.communicate(timeout=60)[0]
     assert process.returncode == 75, said
     assert said.count("Run the same command again to continue") == 1 and "Traceback" not in said
-    assert said.count("step 3/6") == 1 and "cpu x 2 processes" in said
+    assert said.count("step 3/30") == 1 and "cpu x 2 processes" in said
     path = folder_of(place, study)
     assert json.loads((path / "status.json").read_text())["state"] == "stopped"
     # what two processes have saved, one goes on with: no placement is part of a run's name
-    done = run(place, "algo=rloo", "hardware.numerics.dtype=float64", f"study={study}", "train.steps=6")
+    done = run(place, "algo=rloo", "hardware.numerics.dtype=float64", f"study={study}", STEPS)
     assert done.returncode == 0 and "continuing after step" in done.stdout, done.stderr
     same(path, alone)
 
