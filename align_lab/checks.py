@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from align_lab import registry
+from align_lab import hardware_checks, registry
 from align_lab.options import GROUPS
 from align_lab.settings import RunSettings
 from align_lab.types import Needs
@@ -21,8 +21,12 @@ def problems(cfg: Mapping[str, Any]) -> list[str]:
     model = registry.lookup("model", cfg["model"]["name"])
     if hasattr(model, "problems") and not any(text.startswith("model.") for text in found):
         found += registry.build("model", cfg["model"]).problems()
+    needs = None
     if not any(text.startswith("algo.") for text in found):
-        found += _against_needs(cfg, registry.build("algo", cfg["algo"]).needs)
+        needs = registry.build("algo", cfg["algo"]).needs
+        found += _against_needs(cfg, needs)
+    if not any(text.startswith(("hardware.", "train.")) for text in found):
+        found += hardware_checks.problems(cfg, needs)
     return found + _within_train(cfg["train"]) + _within_data(cfg) + _placement(cfg) + _study(str(cfg["study"]))
 
 

@@ -31,6 +31,8 @@ def use(numerics: Mapping[str, Any], *, tiny: bool = True) -> str:
         )
     if device == "cuda":  # each process of a node has a device of its own
         torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", 0)) % torch.cuda.device_count())
+    if numerics["engine"] == "deepspeed":
+        os.environ.setdefault("DS_ACCELERATOR", device)  # read when it is first imported, by whomever
     if device != torch.get_default_device().type:  # a default that is set costs a little at every call
         torch.set_default_device(device)
     return device

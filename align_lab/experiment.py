@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from rich.console import Console
 
-from align_lab import device, parts, registry
+from align_lab import device, parts, processes, registry
 from align_lab.artefacts import Artefact, shared
 from align_lab.config import RunConfig
 from align_lab.errors import AlignLabError, ConfigError, DataError, Stopped
@@ -22,13 +22,13 @@ from align_lab.lease import lease
 from align_lab.paths import cache_folder, runs_folder
 from align_lab.record import manifest
 from align_lab.record.console import Screen
-from align_lab.record.folder import RunFolder
+from align_lab.record.folder import ERRORS, RunFolder
 from align_lab.record.inherit import inherit
 from align_lab.record.local import Record
 from align_lab.signals import StopRequest, stop_requests
 from align_lab.stages import Stages, stages
 from align_lab.train.loop import Loop
-from align_lab.train.parallel import World, joined
+from align_lab.train.parallel import World, joined, lost
 from align_lab.watch import STACKS, watched
 
 
@@ -38,9 +38,11 @@ def run(cfg: RunConfig, *, wait_for_others: bool = False) -> int:
     Of several processes that were started together, the first keeps the record. A run that another process is at is
     refused, or waited for.
     """
+    path = runs_folder() / cfg["study"] / cfg.name
+    if (count := processes.to_start(cfg["hardware"]["placement"])) > 1:
+        return processes.run(cfg, path, count=count, wait_for_others=wait_for_others)
     computing = device.use(cfg["hardware"]["numerics"], tiny=parts.is_tiny(cfg))
     record: Record = registry.build("record", cfg["record"])
-    path = runs_folder() / cfg["study"] / cfg.name
     with stop_requests() as stop, joined() as world:
         stop.patient = world.size > 1  # alone no process may leave: they stop together, in the loop
         if world.rank:
@@ -48,7 +50,11 @@ def run(cfg: RunConfig, *, wait_for_others: bool = False) -> int:
             return 0
         with Screen(live=record.progress) as screen, _owned(path, screen, wait=wait_for_others):
             folder = RunFolder.create(path, cfg.values)
-            screen.notice(f"{cfg.choices['algo']} on {cfg.choices['model']}, seed {cfg['seed']}, {computing}: {path}")
+            of = f" x {world.size} processes" if world.size > 1 else ""
+            screen.notice(
+                f"{cfg.choices['algo']} on {cfg.choices['model']}, seed {cfg['seed']}, {computing}{of}: {path}"
+            )
+            (path / ERRORS).unlink(missing_ok=True)
             if world.agree(folder.status()["state"] != "done"):
                 _guarded(cfg, folder, record, screen, stop, world)
             else:
@@ -75,8 +81,16 @@ def _owned(path: Path, screen: Screen, *, wait: bool) -> Iterator[None]:
 
 def _follow(cfg: RunConfig, folder: RunFolder, stop: StopRequest, world: World) -> None:
     """What the other processes of a run do: the same loop, without a record."""
-    if world.agree(None):
+    if not world.agree(None):
+        return
+    try:
         _train(cfg, folder, Follower(folder), Screen(console=Console(quiet=True)), stop, world)
+    except Stopped:
+        pass  # the first process says so, when it has saved
+    except BaseException as error:
+        if not lost(error):
+            folder.blame(_said(error, world), traceback.format_exc())
+        raise
 
 
 def _guarded(
@@ -89,9 +103,11 @@ def _guarded(
             journal.watch = watch
             _train(cfg, folder, journal, screen, stop, world)
     except BaseException as error:
+        away = lost(error)
+        cause = (away and _cause(folder)) or _said(error, world)
         with suppress(OSError):  # a full disk takes no status either
             state = "stopped" if isinstance(error, Stopped | KeyboardInterrupt) else "failed"
-            folder.set_status(state, **journal.where, error=f"{type(error).__name__}: {error}")
+            folder.set_status(state, **journal.where, error=cause)
         if is_full(error, folder.path) or is_full(error, cache_folder()):
             raise AlignLabError(
                 f"no space is left on the disk of {folder.path} or {cache_folder()}. Nothing was left half-written: free "
@@ -99,10 +115,25 @@ def _guarded(
             ) from error
         if isinstance(error, AlignLabError | KeyboardInterrupt):
             raise
-        log = folder.path / "error.log"
-        with suppress(OSError):
-            log.write_text(traceback.format_exc())
-        raise AlignLabError(f"the run failed: {type(error).__name__}: {error}. Its traceback is in {log}") from error
+        if not away:
+            folder.blame(cause, traceback.format_exc())
+        log = folder.path / ERRORS
+        raise AlignLabError(
+            f"the run failed: {cause}" + (f". Its traceback is in {log}" if log.exists() else "")
+        ) from error
+
+
+def _said(error: BaseException, world: World) -> str:
+    who = f"process {world.rank} of {world.size}: " if world.size > 1 else ""
+    return f"{who}{type(error).__name__}: {error}"
+
+
+def _cause(folder: RunFolder) -> str:
+    """What another process wrote down before it went; a shared file system may show it a little later."""
+    end = time.monotonic() + 2.0
+    while not (cause := folder.cause()) and time.monotonic() < end:
+        time.sleep(0.1)
+    return cause or "another process of the run ended without a word"
 
 
 def _train(

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 from align_lab import registry
 from align_lab.artefacts import Artefact
 from align_lab.config import RunConfig
 from align_lab.errors import ConfigError
 from align_lab.models.base import LanguageModel
+from align_lab.models.blocks import prepare
 from align_lab.models.lora import Base, is_adapted
 from align_lab.models.policy import DTYPES, Policy
 from align_lab.models.tokenizer import encode
@@ -18,6 +20,8 @@ from align_lab.rewards.gold import load_gold
 from align_lab.rewards.lexicon import Vader
 from align_lab.settings import Evaluation, Sampling
 from align_lab.stages import instruction_of
+from align_lab.train.engines.base import MakeEngine
+from align_lab.train.engines.torch_engine import TorchEngine
 from align_lab.train.evaluate import Evaluator, Judges
 from align_lab.train.experience import Rollouts, Source, draw
 from align_lab.train.learner import Critic, Learner
@@ -44,15 +48,24 @@ def assemble(
     plan: Train = registry.build("train", cfg["train"])
     sampling, evaluation = construct(Sampling, cfg["sampling"]), construct(Evaluation, cfg["evaluation"])
 
+    numerics = cfg["hardware"]["numerics"]
+
     def start() -> Policy:
         policy: Policy = registry.build("model", cfg["model"]).load(built["policy"].path)
-        return policy.to(DTYPES[cfg["hardware"]["numerics"]["dtype"]])
+        prepare(policy.model, recompute=numerics["gradient_checkpointing"], compiled=numerics["compile"])
+        return policy.to(DTYPES[numerics["dtype"]])
 
     policy = start()
     reviews = registry.build("data", cfg["data"]).load(built["data"].path)
     reward: Reward = registry.build("reward", cfg["reward"]).load(built["reward"].path if "reward" in built else None)
     reference = _reference(policy, start)
-    learner = Learner(plan, policy.model, critic=_critic(algo, start, reward), temperature=sampling.temperature)
+    learner = Learner(
+        plan,
+        policy.model,
+        critic=_critic(algo, start, reward),
+        temperature=sampling.temperature,
+        make_engine=_engine(numerics),
+    )
     asked = instruction_of(cfg["data"])
     training, held_out = (
         Prompts.of(policy, texts, sampling, instruction=asked)
@@ -81,7 +94,9 @@ def assemble(
         seed=cfg["seed"],
         should_stop=should_stop,
         world=world,
-        evaluate=Evaluator(prompts=held_out, judges=judges, sampling=sampling, plan=evaluation, reference=reference),
+        evaluate=Evaluator(
+            prompts=held_out, judges=judges, sampling=sampling, plan=evaluation, reference=reference, world=world
+        ),
         evaluate_every=evaluation.every,
         save_every=cfg["record"]["checkpoint_every"],
         pretrain=human_text(policy, reviews.policy_texts(), plan.prompts_per_step, cfg["seed"])
@@ -117,6 +132,14 @@ def _source(
         reference=reference() if algo.needs.reference else None,
         world=world,
     )
+
+
+def _engine(numerics: Mapping[str, Any]) -> MakeEngine:
+    if numerics["engine"] == "torch":
+        return TorchEngine
+    from align_lab.train.engines.deepspeed_engine import deepspeed_engine
+
+    return deepspeed_engine(stage=numerics["zero_stage"], offload=numerics["offload_optimizer"])
 
 
 def is_tiny(cfg: RunConfig) -> bool:

@@ -15,6 +15,7 @@ from align_lab.rollout.sampler import uniforms
 from align_lab.rollout.torch_sampler import sample
 from align_lab.settings import Sampling
 from align_lab.train.checkpoint import Checkpoints
+from align_lab.train.engines.base import load_weights
 from align_lab.train.prompts import Prompts
 
 
@@ -53,7 +54,7 @@ def load_trained(path: Path, checkpoint: str) -> Trained:
         )
     model = registry.build("model", values["model"])
     start, policy = (model.load(cache_folder() / "artefacts" / described["artefacts"]["policy"]) for _ in range(2))
-    policy.model.load_state_dict(checkpoints.load(wanted)["learner"]["policy"]["model"])
+    load_weights(policy.model, checkpoints.load(wanted)["learner"]["policy"]["model"])
     return Trained(wanted, policy, start, registry.construct(Sampling, values["sampling"]))
 
 

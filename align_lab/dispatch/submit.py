@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import os
 import shlex
-import signal
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +16,7 @@ from align_lab.dispatch.ledger import Card, Ledger
 from align_lab.dispatch.plan import Batch, Task, payload
 from align_lab.hardware import Placement
 from align_lab.paths import runs_folder
+from align_lab.signals import deaf_to_interrupts
 
 Refused = FailedJobError  # what submitit makes of an sbatch that ends with an error
 FOREVER = 366 * 24 * 60  # minutes; a process of this machine has no time limit
@@ -100,7 +99,7 @@ def start_local(ledger: Ledger, card: Card, *, gpus: Sequence[str] = ()) -> tupl
     env = ["-u", "CUDA_VISIBLE_DEVICES"] if seen is None else [f"CUDA_VISIBLE_DEVICES={seen}"]
     executor = submitit.LocalExecutor(ledger.logs)
     executor.update_parameters(timeout_min=FOREVER, stderr_to_stdout=True)
-    with _deaf_to_interrupts():
+    with deaf_to_interrupts():  # a controller that dies of it would not let its run save
         job = executor._submit_command(command(ledger.tasks_file(card), card, env=env))
     return ledger.confirm(card, job.job_id), job
 
@@ -111,13 +110,3 @@ def run_here(task: Task) -> int:
 
     job = submitit.DebugExecutor(runs_folder()).submit(perform, {**payload(task), "max_requeues": 0})
     return int(job.result())
-
-
-@contextmanager
-def _deaf_to_interrupts() -> Iterator[None]:
-    """Ctrl-C reaches every process of a terminal. A controller that dies of it would not let its run save."""
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)

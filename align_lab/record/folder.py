@@ -12,6 +12,7 @@ import shutil
 import socket
 import time
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,8 @@ from align_lab.errors import ConfigError
 from align_lab.files import read_lines, replacing, write_json, write_text
 from align_lab.record import metrics
 from align_lab.roles import role
+
+ERRORS = "error.log"  # traceback of what the newest attempt failed with
 
 
 @dataclass(frozen=True)
@@ -84,6 +87,17 @@ class RunFolder:
 
         with replacing(self.path / "metrics.parquet") as partial:
             polars.DataFrame(self.metrics(), infer_schema_length=None).write_parquet(partial)
+
+    def blame(self, cause: str, trace: str) -> None:
+        """Write down why the run fails. Of several processes the first to do so is right: the others fail because of it."""
+        with suppress(OSError), (self.path / ERRORS).open("x", encoding="utf-8") as log:
+            log.write(f"{cause}\n{trace}")
+
+    def cause(self) -> str:
+        """The first line of what was written down; empty where nothing was."""
+        with suppress(OSError):
+            return (self.path / ERRORS).read_text(encoding="utf-8").partition("\n")[0]
+        return ""
 
     def forget(self) -> None:
         """Remove what a start from nothing would write again."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,6 +16,7 @@ from align_lab.rollout.sampler import Sampler, uniforms
 from align_lab.rollout.torch_sampler import TorchSampler
 from align_lab.settings import Evaluation, Sampling
 from align_lab.train.learner import Learner
+from align_lab.train.parallel import World
 from align_lab.train.prompts import Prompts
 from align_lab.train.update import left_padding
 
@@ -41,22 +42,36 @@ class Evaluator:
     plan: Evaluation
     reference: Callable[[], LanguageModel]  # read when it is needed and let go: training may not need it
     sampler: Sampler = field(default_factory=TorchSampler)
+    world: World = World()
 
     def __call__(self, policy: Learner, *, step: int, start: Sequence[Mapping[str, Any]] = ()) -> list[dict[str, Any]]:
-        """One row a prompt. `start` holds the start policy's rows, against which `win` is counted (a tie is ½)."""
-        reference, rows = self.reference(), list[dict[str, Any]]()
-        for part in torch.arange(self.plan.prompts).split(ROWS):
-            rows += self._complete(policy, reference, part.tolist(), step)
+        """One row a prompt. `start` holds the start policy's rows, against which `win` is counted (a tie is ½).
+
+        Processes share the prompts; every one gets all rows.
+        """
+        reference = self.reference()
+        mine = [self._complete(policy, reference, part, step) for part in shares(self.plan.prompts, self.world)]
+        self._judge([row for part in mine for row in part])
+        rows = self._in_order(mine)
+        for row, before in zip(rows, start or rows, strict=True):
+            gap = row["gold_score"] - before["gold_score"]
+            row["win"] = 0.5 if gap == 0 else float(gap > 0)
+        return rows
+
+    def _judge(self, rows: Sequence[dict[str, Any]]) -> None:
+        """Write every judge's score into the rows."""
         asked, texts = [row["prompt"] for row in rows], [row["completion"] for row in rows]
         for name, judge in vars(self.judges).items():
             for row, value in zip(rows, check(judge.score(asked, texts), texts), strict=True):
                 row[name] = float(value) - (
                     self.sampling.missing_eos_penalty * (not row["ended"]) if name == "score" else 0
                 )
-        for row, before in zip(rows, start or rows, strict=True):
-            gap = row["gold_score"] - before["gold_score"]
-            row["win"] = 0.5 if gap == 0 else float(gap > 0)
-        return rows
+
+    def _in_order(self, mine: list[list[dict[str, Any]]]) -> list[dict[str, Any]]:
+        """The rows of all processes, those of each part of the prompts together; a prompt that two have done counts once."""
+        everyone, parts = self.world.join(mine), len(mine)
+        rows = [row for number in range(parts) for part in everyone[number::parts] for row in part]
+        return list({row["index"]: row for row in rows}.values())
 
     @torch.no_grad()
     def _complete(
@@ -92,6 +107,12 @@ class Evaluator:
                 prompts, self.prompts.completions(samples), samples.ended, samples.mask, kl, entropy.sum(1), strict=True
             )
         ]
+
+
+def shares(count: int, world: World) -> Iterator[list[int]]:
+    """This process' prompts of each part; all have as many parts and none is empty, so all call their models alike."""
+    for part in torch.arange(count).split(ROWS * world.size):
+        yield (world.share(part) if len(part) >= world.size else part[[world.rank % len(part)]]).tolist()
 
 
 def summary(rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:

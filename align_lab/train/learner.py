@@ -1,4 +1,4 @@
-"""The models that learn, with their optimisers: the policy, and a critic where the algorithm has one."""
+"""The models that learn, with their engines: the policy, and a critic where the algorithm has one."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from align_lab.errors import DivergedError
 from align_lab.models.base import LanguageModel
+from align_lab.train.engines.base import Engine, MakeEngine
+from align_lab.train.engines.torch_engine import TorchEngine
 from align_lab.train.parallel import World
 from align_lab.train.recipe import Train
 
@@ -35,95 +36,82 @@ class Critic(nn.Module):
 
 @dataclass
 class Learner:
-    """Parameters and optimiser state. `step` is the only place where weights change."""
+    """The models and what makes them learn. `step` is the only place where weights change."""
 
     plan: Train
     policy: LanguageModel
     critic: Critic | None = None
     temperature: float = 1.0
     version: int = 0  # updates so far; what samples elsewhere compares it with its own
-    optimizers: dict[str, torch.optim.Optimizer] = field(init=False)
+    make_engine: MakeEngine = TorchEngine
+    engines: dict[str, Engine] = field(init=False)
 
     def __post_init__(self) -> None:
-        self.optimizers = {name: adamw(model, self.plan, lr) for name, model, lr in self._models()}
-
-    def _models(self) -> Iterator[tuple[str, nn.Module, float]]:
-        yield "policy", self.policy, self.plan.lr
+        self.engines = {"policy": self.make_engine(self.policy, name="policy", plan=self.plan, lr=self.plan.lr)}
         if self.critic is not None:
-            yield "critic", self.critic, self.plan.critic_lr
+            engine = self.make_engine(self.critic, name="critic", plan=self.plan, lr=self.plan.critic_lr)
+            self.engines["critic"] = engine
 
     def logps(
-        self, ids: Tensor, pad: Tensor | None, mask: Tensor, *, entropy: bool = False
+        self, ids: Tensor, pad: Tensor | None, mask: Tensor, *, entropy: bool = False, temperature: float | None = None
     ) -> tuple[Tensor, Tensor | None]:
         """ids [B S+T], mask [B T] -> log-probabilities [B T] at the sampling temperature, and entropies where asked."""
-        out = self.policy(ids, pad, mask, temperature=self.temperature, entropy=entropy)
+        at = self.temperature if temperature is None else temperature
+        out = self.engines["policy"](ids, pad, mask, temperature=at, entropy=entropy)
         return out if entropy else (out, None)
+
+    def values(self, ids: Tensor, pad: Tensor | None, length: int) -> Tensor | None:
+        """ids [B S+T] -> the critic's values [B T], T = `length`; None without a critic."""
+        return self.engines["critic"](ids, pad, length) if self.critic is not None else None
+
+    def zero_grad(self, *, policy: bool = True) -> None:
+        """Before the micro-batches of an update. Without `policy` only the critic will learn."""
+        for name, engine in self.engines.items():
+            engine.zero_grad(learning=policy or name != "policy")
+
+    def backward(self, loss: Tensor) -> None:
+        """Add the gradient of one micro-batch."""
+        loss.backward()
+        for engine in self.engines.values():
+            engine.backward()
 
     def step(self, world: World, *, number: int, policy_from: int = 0) -> dict[str, float]:
         """Sum gradients over processes, clip, update. Returns the gradient norms before clipping.
 
         Before step `policy_from` only the critic learns; the policy's warm-up begins there.
 
-        Raises DivergedError before any weight is touched when a norm is not finite.
+        Raises DivergedError, before any weight is touched, when a norm is not finite.
         """
-        world.sum_(p.grad for p in self._parameters() if p.grad is not None)
-        norms = {
-            name: nn.utils.clip_grad_norm_(model.parameters(), self.plan.max_grad_norm)
-            for name, model, _ in self._models()
-        }
-        for name, norm in norms.items():
-            if not torch.isfinite(norm):
-                raise DivergedError(
-                    f"the gradient of the {name} is not finite at step {number}. The last good checkpoint "
-                    "is kept. Try a lower train.lr, a larger algo.kl_coef, or a smaller train.max_grad_norm"
-                )
-        for name, _, lr in self._models():
+        for engine in self.engines.values():
+            engine.reduce(world)
+        for name, engine in self.engines.items():
             age = number - policy_from if name == "policy" else number
-            for group in self.optimizers[name].param_groups:
-                group["lr"] = lr * schedule(self.plan, age)
             if age >= 0:
-                self.optimizers[name].step()
+                engine.step(schedule(self.plan, age))
         self.version += 1
-        return {f"optim/{name}_grad_norm": float(norm) for name, norm in norms.items()}
+        return {
+            f"optim/{name}_grad_norm": engine.norm for name, engine in self.engines.items() if engine.norm is not None
+        }
+
+    def rate(self, *, number: int, policy_from: int = 0) -> float:
+        """The policy's learning rate at step `number`."""
+        return self.plan.lr * schedule(self.plan, number - policy_from)
 
     @contextmanager
     def whole(self) -> Iterator[LanguageModel]:
-        """The policy with every weight at hand."""
-        yield self.policy
-
-    def backward(self, loss: Tensor) -> None:
-        """Add the gradient of one micro-batch."""
-        loss.backward()
-
-    def zero_grad(self) -> None:
-        for parameter in self._parameters():
-            parameter.grad = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad.zero_()
-
-    def _parameters(self) -> Iterator[nn.Parameter]:
-        for _, model, _ in self._models():
-            yield from model.parameters()
+        """The policy with every weight at hand. All processes enter together."""
+        with self.engines["policy"].whole() as model:
+            assert isinstance(model, LanguageModel)
+            yield model
 
     def state_dict(self) -> dict[str, Any]:
-        return {
-            name: {"model": model.state_dict(), "optimizer": self.optimizers[name].state_dict()}
-            for name, model, _ in self._models()
-        }
+        """The same for every engine and any number of processes; all call it together, the first gets it."""
+        return {name: engine.state_dict() for name, engine in self.engines.items()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        for name, model, _ in self._models():
-            model.load_state_dict(state[name]["model"])
-            self.optimizers[name].load_state_dict(state[name]["optimizer"])
+        for name, engine in self.engines.items():
+            engine.load_state_dict(state[name])
         self.version += 1
-
-
-def adamw(model: nn.Module, plan: Train, lr: float) -> torch.optim.Optimizer:
-    """AdamW; weight decay acts on matrices only."""
-    matrices = [p for p in model.parameters() if p.ndim >= 2]
-    vectors = [p for p in model.parameters() if p.ndim < 2]
-    groups = [{"params": matrices, "weight_decay": plan.weight_decay}, {"params": vectors, "weight_decay": 0.0}]
-    return torch.optim.AdamW(
-        [g for g in groups if g["params"]], lr=lr, betas=(plan.beta1, plan.beta2), eps=plan.adam_eps, fused=True
-    )
 
 
 def schedule(plan: Train, step: int) -> float:

@@ -98,6 +98,7 @@ class Loop:
         with torch.no_grad():
             advantage, self.state = self.algo.advantages(collected.experience.rollout, self.state)
         critic = self.algo.needs.critic
+        policy_from = critic.pretrain_steps if critic else 0
         losses = update(
             self.learner,
             self.algo,
@@ -107,7 +108,7 @@ class Loop:
             seed=self.seed,
             world=self.world,
             pretrain=self.pretrain(step) if self.pretrain else None,
-            policy_from=critic.pretrain_steps if critic else 0,
+            policy_from=policy_from,
         )
         seconds = self.world.most(time.perf_counter() - began)  # all processes count, and stop, alike
         now = self.progress
@@ -119,7 +120,7 @@ class Loop:
             self._counts()
             | describe(collected, advantage)
             | losses
-            | {"lr": self.learner.optimizers["policy"].param_groups[0]["lr"]}
+            | {"lr": self.learner.rate(number=step, policy_from=policy_from)}
             | {
                 **collected.seconds,
                 "time/update": seconds - spent,

@@ -16,6 +16,9 @@ from torch import Tensor
 
 Record = TypeVar("Record")
 Number = TypeVar("Number", int, float)
+Item = TypeVar("Item")
+
+BUCKET = 1 << 23  # gradients sent at a time
 
 
 @contextmanager
@@ -24,11 +27,20 @@ def joined() -> Iterator[World]:
     if int(os.environ.get("WORLD_SIZE", 1)) == 1 or dist.is_initialized():
         yield World.current()
         return
-    dist.init_process_group("gloo", timeout=timedelta(days=7))  # the others wait while the first builds a stage
+    backend = "cpu:gloo,cuda:nccl" if torch.get_default_device().type == "cuda" else "gloo"
+    dist.init_process_group(backend, timeout=timedelta(days=7))  # the others wait while the first builds a stage
     try:
         yield World.current()
     finally:
         dist.destroy_process_group()
+
+
+def lost(error: BaseException) -> bool:
+    """Does this error only say that another process has gone? The libraries have no kind of error for it."""
+    return isinstance(error, dist.DistError) or (
+        isinstance(error, RuntimeError)
+        and any(word in str(error) for word in ("gloo/transport", "closed by peer", "NCCL"))
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,14 +84,25 @@ class World:
             return self.gather(value)
         if value is None:
             return None
-        everyone: list[Any] = [None] * self.size
-        dist.all_gather_object(everyone, value)
-        return sum(everyone[1:], start=everyone[0])
+        first, *others = self.join([value])
+        return sum(others, start=first)
 
     def _gather_tensor(self, value: Tensor) -> Tensor:
+        """[n ...] of each process -> [Σn ...]; as bytes, which every backend can send, the shares made equally long."""
+        lengths = self.join([len(value)])
+        padded = value.new_zeros(max(lengths), *value.shape[1:])
+        padded[: len(value)] = value
+        everyone = [torch.empty_like(padded) for _ in lengths]
+        dist.all_gather([part.view(torch.uint8) for part in everyone], padded.view(torch.uint8))
+        return torch.cat([part[:length] for part, length in zip(everyone, lengths, strict=True)])
+
+    def join(self, items: list[Item]) -> list[Item]:
+        """The processes' lists one after the other, in rank order."""
+        if self.size == 1:
+            return items
         everyone: list[Any] = [None] * self.size
-        dist.all_gather_object(everyone, value)
-        return torch.cat(everyone)
+        dist.all_gather_object(everyone, items)
+        return [item for part in everyone for item in part]
 
     def total(self, value: int) -> int:
         """The sum of the processes' numbers."""
@@ -94,11 +117,23 @@ class World:
         return type(value)(number)
 
     def sum_(self, tensors: Iterable[Tensor]) -> None:
-        """Add the processes' tensors up, in place, in one message."""
-        tensors = list(tensors)
-        if self.size == 1 or not tensors:
+        """Add the processes' tensors up, in place, in messages of about `BUCKET` numbers: never a second copy of them all."""
+        if self.size == 1:
             return
-        flat = torch.cat([tensor.reshape(-1) for tensor in tensors])
-        dist.all_reduce(flat)
-        for tensor, part in zip(tensors, flat.split([t.numel() for t in tensors]), strict=True):
-            tensor.copy_(part.view_as(tensor))
+        for bucket in buckets(tensors):
+            flat = torch.cat([tensor.reshape(-1) for tensor in bucket])
+            dist.all_reduce(flat)
+            for tensor, part in zip(bucket, flat.split([t.numel() for t in bucket]), strict=True):
+                tensor.copy_(part.view_as(tensor))
+
+
+def buckets(tensors: Iterable[Tensor]) -> Iterator[list[Tensor]]:
+    """Tensors of one type in turn, until they are `BUCKET` numbers."""
+    bucket: list[Tensor] = []
+    for tensor in tensors:
+        if bucket and (sum(t.numel() for t in bucket) >= BUCKET or tensor.dtype != bucket[0].dtype):
+            yield bucket
+            bucket = []
+        bucket.append(tensor)
+    if bucket:
+        yield bucket

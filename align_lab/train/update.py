@@ -63,6 +63,7 @@ def update(
     for epoch in range(learner.plan.epochs):
         order = permutation(len(experience.ids), seed, step, epoch)
         for prompts in order.chunk(learner.plan.minibatches):
+            learner.zero_grad(policy=step >= policy_from)
             metrics = _accumulate(learner, algo, experience, advantage, prompts, world, pretrain)
             metrics |= learner.step(world, number=step, policy_from=policy_from)
             for name, value in metrics.items():
@@ -85,7 +86,6 @@ def _accumulate(
     pretrain: Pretrain | None,
 ) -> dict[str, float]:
     """Gradient of the loss over `prompts`, of which this process computes its share; metrics over all processes."""
-    learner.zero_grad()
     group = experience.rollout.mask.shape[1]
     tokens, sequences = float(experience.rollout.mask[prompts].sum()), float(len(prompts) * group)
     size = max(1, (learner.plan.micro_batch or len(prompts) * group) // group)
@@ -133,16 +133,22 @@ def _forward(learner: Learner, algo: Algorithm, experience: Experience, rows: Te
     shape, length = mask.shape, mask.shape[-1]
     ids, pad = experience.ids[rows].flatten(0, 1), left_padding(experience.pad[rows].flatten())
     logp, entropy = learner.logps(ids, pad, mask.flatten(0, 1), entropy=algo.needs.entropy)
-    value = None if learner.critic is None else learner.critic(ids, pad, length).view(shape)
-    return PolicyOutput(logp=logp.view(shape), value=value, entropy=None if entropy is None else entropy.view(shape))
+    value = learner.values(ids, pad, length)
+    return PolicyOutput(
+        logp=logp.view(shape),
+        value=None if value is None else value.view(shape),
+        entropy=None if entropy is None else entropy.view(shape),
+    )
 
 
 def _with_pretrain(learner: Learner, now: PolicyOutput, pretrain: Pretrain, world: World) -> PolicyOutput:
     """A language model's loss is at temperature 1, whatever the policy samples at."""
     ids, mask = world.share(pretrain.ids), world.share(pretrain.mask)
+    if not len(ids):  # more processes than texts: all call their models alike
+        ids, mask = pretrain.ids[:1], torch.zeros_like(pretrain.mask[:1])
     return replace(
         now,
-        logp_pretrain=learner.policy(ids, None, mask),
+        logp_pretrain=learner.logps(ids, None, mask, temperature=1.0)[0],
         mask_pretrain=mask,
         tokens_pretrain=float(pretrain.mask.sum()),
     )

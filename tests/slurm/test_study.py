@@ -11,6 +11,7 @@ import pytest
 
 from tests.slurm.conftest import PLACEMENT, Lab, until
 from tests.test_runs import SMALL, rows
+from tests.train.test_processes import BREAKS
 
 TEN = ["-m", "algo=ppo,rloo,reinforce,reinforce_pp,dpo", "seed=1,2", "study=ten"]
 
@@ -124,6 +125,21 @@ def test_two_nodes_act_as_one_process(lab):
     assert [row.keys() for row in together] == [row.keys() for row in alone]
     for ours, theirs in zip(together, alone, strict=True):
         assert ours == pytest.approx(theirs, abs=1e-6, rel=1e-6)
+
+
+def test_an_error_of_one_process_ends_the_job_with_its_traceback(lab):
+    """Two processes of one node; the second runs out of memory, the first says so and keeps the record."""
+    (lab.folder / "breaks.py").write_text(BREAKS)
+    (lab.folder / "conf" / "algo").mkdir(parents=True)
+    (lab.folder / "conf" / "algo" / "breaks.yaml").write_text("defaults:\n  - /schema/algo/breaks@_here_\n  - _self_\n")
+    two = ["hardware.placement.tasks_per_node=2", "hardware.placement.setup=['export MASTER_ADDR=127.0.0.1']"]
+    fields = ["plugins=[breaks]", "algo=breaks", "study=breaks", "wait=true", *SMALL, *two]
+    done = lab(*fields, "hardware=slurm_cpu", *PLACEMENT, check=False, PYTHONPATH=str(lab.folder))
+    assert done.returncode == 1 and "process 1 of 2: OutOfMemoryError: there is no more memory" in done.stdout
+    (run,) = lab.runs("breaks")
+    assert run["state"] == "failed" and run["why"].startswith("process 1 of 2: OutOfMemoryError")
+    log = (lab.path("breaks") / "error.log").read_text()
+    assert "breaks.py" in log and "closed by peer" not in log
 
 
 def job_name(lab, study):

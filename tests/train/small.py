@@ -13,8 +13,12 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
 from align_lab import registry
 from align_lab.models.llama import Llama, LlamaConfig
-from align_lab.models.policy import Text
+from align_lab.models.lora import adapt
+from align_lab.models.policy import NO_LORA, Text
+from align_lab.models.settings import Lora
 from align_lab.settings import Evaluation, Sampling
+from align_lab.train.engines.base import MakeEngine
+from align_lab.train.engines.torch_engine import TorchEngine
 from align_lab.train.evaluate import Evaluator, Judges
 from align_lab.train.experience import Pairs, Rollouts
 from align_lab.train.learner import Critic, Learner
@@ -112,6 +116,8 @@ def loop(
     world: World = World(),
     journal: Any = None,
     reward: Any = None,
+    make_engine: MakeEngine = TorchEngine,
+    lora: Lora = NO_LORA,
     **plan: Any,
 ) -> Loop:
     """A loop at step 0. `plan` overrides fields of the recipe."""
@@ -119,9 +125,9 @@ def loop(
     recipe = Train(**{**values, "budget": Budget(**values.get("budget", {}))})
     sampling = Sampling(max_new_tokens=8)
     prompts = Prompts.encode(TEXTS, Text(tokenizer=tokenizer(), eos=0), context=24, new=8)
-    policy, reference = model(dtype=dtype), model(dtype=dtype)
+    policy, reference = adapt(model(dtype=dtype), lora), model(dtype=dtype)
     critic = Critic(model(seed=1, dtype=dtype)) if algo.needs.critic else None
-    learner = Learner(recipe, policy, critic=critic)
+    learner = Learner(recipe, policy, critic=critic, make_engine=make_engine)
     reward = reward or Likes("good")
     rollouts = Rollouts(
         learner=learner,
@@ -135,9 +141,14 @@ def loop(
     )
     judges = Judges(score=Likes("good"), gold_score=Likes("goo"), vader=Likes("film"))
     evaluate = Evaluator(
-        prompts=prompts, judges=judges, sampling=sampling, plan=Evaluation(prompts=8), reference=lambda: reference
+        prompts=prompts,
+        judges=judges,
+        sampling=sampling,
+        plan=Evaluation(prompts=8),
+        reference=lambda: reference,
+        world=world,
     )
-    source = rollouts if algo.needs.experience == "rollouts" else pairs(rollouts, seed)
+    source = rollouts if algo.needs.experience == "rollouts" else pairs(rollouts, reference, seed)
     text = Pretrain(ids=torch.arange(1, 19).view(3, 6), mask=torch.ones(3, 5, dtype=torch.bool))
     return Loop(
         algo=algo,
@@ -153,9 +164,9 @@ def loop(
     )
 
 
-def pairs(rollouts: Rollouts, seed: int) -> Pairs:
+def pairs(rollouts: Rollouts, start: Llama, seed: int) -> Pairs:
     """Eight pairs, the best and the worst of four samples of the start policy."""
-    learner = Learner(replace(rollouts.learner.plan, prompts_per_step=8, group_size=4), rollouts.learner.policy)
+    learner = Learner(replace(rollouts.learner.plan, prompts_per_step=8, group_size=4), start)
     collected = replace(rollouts, learner=learner).collect(1000)
     order = collected.experience.rollout.score.argsort(-1, descending=True)[:, [0, -1]]
     return Pairs(

@@ -10,9 +10,11 @@ import torch.multiprocessing as mp
 
 from align_lab import registry
 from align_lab.errors import DivergedError
+from align_lab.models.settings import Lora
+from align_lab.train.engines.base import learning, load_weights
 from align_lab.train.parallel import World
 from align_lab.types import LossOutput
-from tests.train.small import FIELDS, Memory, algorithm, loop
+from tests.train.small import FIELDS, Memory, algorithm, loop, rows
 
 registry.scan()
 ALGOS = registry.names("algo")
@@ -22,14 +24,15 @@ NOISE = {"rewards/accuracies"}  # before the first update every margin is 0, up 
 
 
 def trained(name, **plan):
-    it = loop(algorithm(name, **FIELDS.get(name, {})), dtype=torch.float64, steps=3, minibatches=2, epochs=2, **plan)
+    plan = {"steps": 3, "minibatches": 2, "epochs": 2, **plan}
+    it = loop(algorithm(name, **FIELDS.get(name, {})), dtype=torch.float64, **plan)
     it.run()
     return it
 
 
 def weights(it):
     return torch.cat(
-        [parameter.detach().flatten() for _, model, _ in it.learner._models() for parameter in model.parameters()]
+        [parameter.detach().flatten() for e in it.learner.engines.values() for parameter in e.model.parameters()]
     )
 
 
@@ -43,17 +46,21 @@ def test_micro_batches_change_nothing(name):
                 assert b[key] == pytest.approx(a[key], abs=1e-8), key
 
 
-def one_of_two(rank: int, port: int, folder: str) -> None:
+AMONG = {2: ALGOS, 3: ["dpo", "ppo_max"], 4: ALGOS}  # processes: algorithms
+
+
+def one_of_many(rank: int, port: int, count: int, folder: str) -> None:
     os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
     torch.set_num_threads(1)
-    dist.init_process_group("gloo", rank=rank, world_size=2)
-    for name in ALGOS:
+    dist.init_process_group("gloo", rank=rank, world_size=count)
+    for name in AMONG[count]:
         it = loop(
             algorithm(name, **FIELDS.get(name, {})),
             dtype=torch.float64,
             steps=3,
-            minibatches=2,
+            minibatches=2 if count == 2 else 1,
             epochs=2,
+            micro_batch=4,
             world=World.current(),
         )
         it.run()
@@ -61,22 +68,58 @@ def one_of_two(rank: int, port: int, folder: str) -> None:
     dist.destroy_process_group()
 
 
-def test_two_processes_take_the_same_steps_as_one(tmp_path):
-    """Rollouts, whitening over the global batch, gradients and metrics, for every algorithm, to 1e-6 in float64."""
+@pytest.mark.parametrize("count", AMONG)
+def test_several_processes_take_the_same_steps_as_one(tmp_path, count):
+    """Rollouts, whitening over the global batch, gradients, metrics and evaluations, for every algorithm, to 1e-6 in float64.
+
+    Three share four prompts, and eight of an evaluation, unequally; four have one prompt each.
+    """
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    mp.start_processes(one_of_two, args=(port, str(tmp_path)), nprocs=2, start_method="spawn")
-    for name in ALGOS:
-        alone, pair = trained(name), [torch.load(tmp_path / f"{name}-{rank}.pt") for rank in (0, 1)]
-        for process in pair:
+    mp.start_processes(one_of_many, args=(port, count, str(tmp_path)), nprocs=count, start_method="spawn")
+    for name in AMONG[count]:
+        alone = trained(name, minibatches=2 if count == 2 else 1)
+        together = [torch.load(tmp_path / f"{name}-{rank}.pt") for rank in range(count)]
+        for process in together:
             torch.testing.assert_close(
                 process["weights"], weights(alone), rtol=0, atol=1e-6, msg=lambda m, n=name: f"{n}: {m}"
             )
-        for a, b in zip(alone.journal.rows, pair[0]["rows"], strict=True):
+        for a, b in zip(alone.journal.rows, together[0]["rows"], strict=True):
             for key in a:
                 if key not in NOISE and not key.startswith("time/"):
                     assert b[key] == pytest.approx(a[key], abs=1e-6), (name, key)
+
+
+@pytest.mark.parametrize("name", ["rloo", "ppo_max"])
+def test_bfloat16_learns_in_float32_and_goes_on_exactly(name):
+    """Steps of 3e-6 are lost on a bfloat16 weight of 1; its float32 copy takes them, and so do gradients of micro-batches."""
+    kinds = {"dtype": torch.bfloat16, "lr": 3e-6, "critic_lr": 3e-6, "micro_batch": 4}
+    it = loop(algorithm(name, **FIELDS.get(name, {})), **kinds)
+    it.run()
+    start, end = (it.journal.saved[step]["learner"]["policy"]["model"] for step in (0, 4))
+    assert {value.dtype for value in end.values()} == {torch.float32}
+    assert all((end[key] != start[key]).any() for key in end)
+    for key, parameter in it.learner.policy.named_parameters():
+        assert torch.equal(parameter, end[key].bfloat16())
+    again = loop(algorithm(name, **FIELDS.get(name, {})), **kinds)
+    again.load_state_dict(it.journal.saved[2])
+    again.start_rows = [row for row in it.journal.samples if row["step"] == 0]
+    again.run()
+    assert rows(again) == rows(it)[3:]
+    assert all(torch.equal(again.journal.saved[4]["learner"]["policy"]["model"][key], end[key]) for key in end)
+
+
+def test_only_what_learns_is_saved():
+    pytest.importorskip("peft")
+    it = loop(algorithm("rloo"), lora=Lora(rank=2))
+    it.run()
+    state = it.learner.state_dict()["policy"]
+    assert state["model"] and all(".lora_" in name for name in state["model"])
+    assert len(state["optimizer"]["state"]) == len(state["model"])
+    again = loop(algorithm("rloo"), lora=Lora(rank=2))
+    load_weights(again.learner.policy, state["model"])
+    assert all(torch.equal(value, dict(learning(again.learner.policy))[name]) for name, value in state["model"].items())
 
 
 def test_a_loss_that_is_no_number_stops_before_any_weight_moves():

@@ -1,0 +1,1 @@
+"""What makes a model learn: gradients summed over processes, clipped, and the weights updated."""

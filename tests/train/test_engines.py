@@ -1,0 +1,82 @@
+"""What processes and engines cannot do is said at composition, with what to type instead."""
+
+import importlib.metadata
+
+import pytest
+
+from align_lab.compose import compose
+from align_lab.errors import ConfigError
+
+DEEPSPEED = ["hardware.numerics.engine=deepspeed"]
+TWO = ["hardware=cpu_2proc"]
+WRONG = [
+    (
+        [*DEEPSPEED, "hardware.placement.tasks_per_node=3", "train.prompts_per_step=32"],
+        ["3 processes", "cannot share the 32 prompts of an update equally", "1, 2, 4, 8, 16, 32 can"],
+    ),
+    (
+        [*DEEPSPEED, *TWO, "algo=dpo", "train.prompts_per_step=3", "train.group_size=2"],
+        ["cannot share the 3 pairs of an update equally", "1, 3 can"],
+    ),
+    ([*TWO, "hardware.placement.tasks_per_node=17"], ["17 processes", "more than the 16 prompts of an update"]),
+    ([*TWO, "train.minibatches=16"], ["more than the 1 prompts of an update", "train.minibatches"]),
+    (["hardware.numerics.zero_stage=2"], ["zero_stage=2 belongs to DeepSpeed", "engine=deepspeed"]),
+    (["hardware.numerics.offload_optimizer=true"], ["offload_optimizer=true belongs to DeepSpeed"]),
+    ([*DEEPSPEED, "hardware.numerics.offload_optimizer=true"], ["needs ZeRO", "zero_stage to 1, 2 or 3"]),
+    ([*DEEPSPEED, "hardware.numerics.dtype=float64"], ["float32 or bfloat16", "engine=torch"]),
+    ([*DEEPSPEED, "hardware.numerics.dtype=bfloat16"], ["zero_stage=0 in bfloat16", "zero_stage=1"]),
+    ([*DEEPSPEED, "hardware.numerics.zero_stage=4"], ["hardware.numerics.zero_stage must be >= 0 and <= 3"]),
+    ([*DEEPSPEED, "hardware.numerics.zero_stage=3", "hardware.numerics.compile=true"], ["zero_stage=3", "compile"]),
+    ([*DEEPSPEED, "hardware.numerics.zero_stage=3", "model.lora.rank=4"], ["adapted model", "zero_stage to 1 or 2"]),
+    (["hardware.placement.nodes=2"], ["nodes=2 needs a cluster", "executor=slurm"]),
+    ([*TWO, "hardware.placement.executor=debug"], ["executor=debug", "tasks_per_node=1"]),
+    (["hardware=gpu_8_zero3", "train.prompts_per_step=12"], ["8 processes", "1, 2, 3, 4, 6, 12 can"]),
+]
+
+
+@pytest.fixture
+def installed(monkeypatch):
+    """DeepSpeed of a version, as the package index would have it; None is missing."""
+    real = importlib.metadata.version
+
+    def there(version):
+        def found(name):
+            if name != "deepspeed":
+                return real(name)
+            if version is None:
+                raise importlib.metadata.PackageNotFoundError(name)
+            return version
+
+        monkeypatch.setattr(importlib.metadata, "version", found)
+
+    return there
+
+
+@pytest.mark.parametrize(("overrides", "parts"), WRONG, ids=lambda value: " ".join(value)[-60:])
+def test_what_cannot_work_is_named_with_what_to_type(installed, overrides, parts):
+    installed("0.19.8")
+    with pytest.raises(ConfigError) as error:
+        compose(overrides)
+    for part in parts:
+        assert part in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("version", "part"), [(None, "which is not installed"), ("0.18.2", "needs DeepSpeed 0.19, and 0.18.2 is installed")]
+)
+def test_a_missing_or_other_deepspeed_is_named(installed, version, part):
+    installed(version)
+    with pytest.raises(ConfigError) as error:
+        compose(DEEPSPEED)
+    assert part in str(error.value) and 'pip install "align_lab[deepspeed]"' in str(error.value)
+    compose([*DEEPSPEED, "hardware.placement.container=image"])  # there it may be another one
+
+
+@pytest.mark.parametrize("profile", ["cpu_2proc", "gpu_8_zero3", "slurm_2x8_zero3"])
+def test_the_profiles_compose(installed, profile):
+    installed("0.19.8")
+    compose([f"hardware={profile}"])
+
+
+def test_plain_torch_shares_unequally():
+    compose([*TWO, "hardware.placement.tasks_per_node=3"])

@@ -1,0 +1,150 @@
+"""Several processes that are one run, through the command line: one record, one signal, one reason to fail."""
+
+import json
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from align_lab import processes
+from tests.test_runs import command, environment, folder_of, place, rows, run  # noqa: F401  `place` is a fixture
+
+STEPS = "train.steps=30"  # enough for a signal to come in between
+TWO = ["hardware=cpu_2proc", "hardware.numerics.dtype=float64", "algo=rloo"]
+BREAKS = """
+import os
+from dataclasses import dataclass
+import torch
+from align_lab.algos.rloo import RLOO
+from align_lab.registry import param, register
+
+CALLS = []
+
+@register("algo", "breaks")
+@dataclass(frozen=True, kw_only=True)
+class Breaks(RLOO):
+    '''Runs out of memory in the second process.'''
+
+    def loss(self, now, x):
+        CALLS.append(1)
+        if os.environ.get("RANK") == "1" and len(CALLS) == 3:
+            raise torch.OutOfMemoryError("there is no more memory")
+        return super().loss(now, x)
+"""
+
+
+@pytest.fixture(scope="module")
+def alone(place):  # noqa: F811
+    done = run(place, "algo=rloo", "hardware.numerics.dtype=float64", "study=alone", STEPS)
+    assert done.returncode == 0, done.stderr
+    return rows(folder_of(place, "alone"))
+
+
+def same(path, alone):
+    for a, b in zip(rows(path), alone, strict=True):
+        assert a == pytest.approx(b, abs=1e-6)
+
+
+def test_a_study_runs_several_of_them_at_a_time_and_each_leaves_the_record_of_one(place, alone):  # noqa: F811
+    done = run(place, "-m", *TWO, "seed=0,1", "study=many", "parallel=2", STEPS)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "2 of 2 runs are finished" in done.stdout
+    (first,) = (place / "runs" / "many").glob("rloo-tiny-s0-*")
+    same(first, alone)
+    again = run(place, *TWO, "study=many", STEPS)
+    assert again.returncode == 0 and "this run is finished" in again.stdout
+
+
+def begun(place, study, *fields, after=3):  # noqa: F811
+    """A run of two processes that has logged step `after`; processes of its own group, like those of a terminal."""
+    process = subprocess.Popen(
+        command(*TWO, f"study={study}", *fields),
+        cwd=place,
+        env=environment(place),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline and process.poll() is None:
+        logs = list((place / "runs" / study).glob("*/metrics.jsonl"))
+        if logs and logs[0].read_text().count("\n") > after:
+            return process
+        time.sleep(0.005)
+    raise AssertionError(process.communicate()[0])
+
+
+def ranks(process):
+    """Process ids by rank: their environment says which they are."""
+    family = subprocess.run(["ps", "-o", "pid=", "--ppid", str(process.pid)], capture_output=True, text=True)
+    spawned = [pid for pid in family.stdout.split() if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+    return [int(pid) for pid in sorted(spawned, key=int)]
+
+
+@pytest.mark.parametrize("how", ["to the terminal's group", "to one of them"])
+def test_a_signal_saves_once_in_all_and_the_same_command_goes_on(place, alone, how):  # noqa: F811
+    study = how.replace(" ", "_").replace("'", "")
+    process = begun(place, study, STEPS)
+    if how == "to the terminal's group":
+        os.killpg(process.pid, signal.SIGINT)
+    else:
+        os.kill(ranks(process)[1], signal.SIGTERM)
+    said = process.communicate(timeout=60)[0]
+    assert process.returncode == 75, said
+    assert said.count("Run the same command again to continue") == 1 and "Traceback" not in said
+    assert said.count("step 3/30") == 1 and "cpu x 2 processes" in said
+    path = folder_of(place, study)
+    assert json.loads((path / "status.json").read_text())["state"] == "stopped"
+    # what two processes have saved, one goes on with: no placement is part of a run's name
+    done = run(place, "algo=rloo", "hardware.numerics.dtype=float64", f"study={study}", STEPS)
+    assert done.returncode == 0 and "continuing after step" in done.stdout, done.stderr
+    same(path, alone)
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+def test_a_process_that_is_killed_ends_the_run_at_once_and_is_named(place, rank):  # noqa: F811
+    process = begun(place, f"killed{rank}", "train.steps=4000", "evaluation.every=1000")
+    began = time.monotonic()
+    os.kill(ranks(process)[rank], signal.SIGKILL)
+    said = process.communicate(timeout=60)[0]
+    assert time.monotonic() - began < 15
+    assert process.returncode == 1 and f"process {rank} of 2 was killed by SIGKILL" in said, said
+    path = folder_of(place, f"killed{rank}")
+    status = json.loads((path / "status.json").read_text())
+    assert status["state"] == "failed" and f"process {rank} of 2 was killed" in status["error"]
+    assert (path / "error.log").read_text().startswith(f"process {rank} of 2 was killed by SIGKILL")
+
+
+def test_an_error_of_one_process_ends_all_with_its_traceback(place):  # noqa: F811
+    (place / "breaks.py").write_text(BREAKS)
+    (place / "conf" / "algo").mkdir(parents=True)
+    (place / "conf" / "algo" / "breaks.yaml").write_text("defaults:\n  - /schema/algo/breaks@_here_\n  - _self_\n")
+    began = time.monotonic()
+    done = run(
+        place, "hardware=cpu_2proc", "plugins=[breaks]", "algo=breaks", "study=broken", PYTHONPATH=path_with(place)
+    )
+    assert time.monotonic() - began < 60
+    assert done.returncode == 1
+    assert done.stderr.count("process 1 of 2: OutOfMemoryError: there is no more memory") == 1, done.stderr
+    assert "Traceback" not in done.stderr
+    path = folder_of(place, "broken")
+    log = (path / "error.log").read_text()
+    assert log.startswith("process 1 of 2: OutOfMemoryError") and "breaks.py" in log and "closed" not in log
+    status = json.loads((path / "status.json").read_text())
+    assert status["state"] == "failed" and status["error"].startswith("process 1 of 2: OutOfMemoryError")
+
+
+def path_with(folder):
+    return os.pathsep.join(filter(None, (str(folder), os.environ.get("PYTHONPATH"))))
+
+
+def test_who_was_started_with_others_starts_none(monkeypatch):
+    place = {"executor": "local", "tasks_per_node": 4}  # noqa: F811
+    assert processes.to_start(place) == 4
+    assert processes.to_start({**place, "executor": "slurm"}) == 1
+    monkeypatch.setenv("WORLD_SIZE", "4")
+    assert processes.to_start(place) == 1
