@@ -45,8 +45,10 @@ def assemble(
     sampling, evaluation = construct(Sampling, cfg["sampling"]), construct(Evaluation, cfg["evaluation"])
 
     def start() -> Policy:
+        numerics = cfg["hardware"]["numerics"]
         policy: Policy = registry.build("model", cfg["model"]).load(built["policy"].path)
-        return policy.to(DTYPES[cfg["hardware"]["numerics"]["dtype"]])
+        policy.model.recompute = numerics["gradient_checkpointing"]
+        return policy.to(DTYPES[numerics["dtype"]])
 
     policy = start()
     reviews = registry.build("data", cfg["data"]).load(built["data"].path)

@@ -26,6 +26,9 @@ class LanguageModel(nn.Module, ABC):
 
     context: int  # longest sequence, prompt and response together
     width: int  # D
+    recompute = (
+        False  # gradient checkpointing: a block keeps its input alone, and is computed again in the backward pass
+    )
 
     @property
     @abstractmethod

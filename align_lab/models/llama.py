@@ -12,6 +12,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from align_lab.models.base import LanguageModel
 
@@ -180,8 +181,10 @@ class Llama(LanguageModel):
             table = self.rotary[(columns - pad[:, None]).clamp_(min=0)]
         mask = visible(L, used + L, pad, ids.device)
         x = self.embed(ids)
+        again = self.recompute and cache is None and torch.is_grad_enabled()
         for layer, block in enumerate(self.blocks):
-            x = block(x, table, mask, cache, layer)
+            inputs = (x, table, mask, cache, layer)
+            x = checkpoint(block, *inputs, use_reentrant=False) if again else block(*inputs)
         if cache is not None:
             cache.used += L
         return self.norm(x)

@@ -54,6 +54,8 @@ class Transformer(LanguageModel):
         return self._run(ids, pad, cache)[:, -1]
 
     def _run(self, ids: Tensor, pad: Tensor | None, cache: HfCache | None) -> Tensor:
+        if self.recompute:
+            self._keep_inputs_only(cache is None and torch.is_grad_enabled())
         used = cache.used if cache else 0
         columns = torch.arange(used + ids.shape[1], device=ids.device).expand(len(ids), -1)
         mask = None if pad is None else (columns >= pad[:, None]).long()
@@ -65,6 +67,16 @@ class Transformer(LanguageModel):
             past_key_values=cache.cache if cache else None,
             use_cache=cache is not None,
         ).last_hidden_state
+
+    def _keep_inputs_only(self, now: bool) -> None:
+        """transformers checkpoints a layer that is in training mode; what is inside the layer stays in evaluation mode."""
+        from transformers.modeling_layers import GradientCheckpointingLayer
+
+        layers = [module for module in self.model.modules() if isinstance(module, GradientCheckpointingLayer)]
+        if not all(layer.gradient_checkpointing for layer in layers):
+            self.model.activation_checkpointing_enable({"use_reentrant": False})
+        for layer in layers:
+            layer.training = now
 
     def hf_state(self) -> dict[str, Tensor]:
         state = {name.removeprefix("model."): value for name, value in merged(self).items()}

@@ -89,3 +89,19 @@ def test_weights_survive_the_way_there_and_back(tmp_path, tied):
     again = from_hf(tmp_path)
     assert again.config == model.config
     torch.testing.assert_close(again.state_dict(), model.state_dict(), rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("pad", [None, PAD])
+def test_gradients_are_the_same_when_activations_are_computed_again(pad):
+    ids, mask = torch.randint(40, (3, 12)), torch.ones(3, 6, dtype=torch.bool)
+    found = []
+    for again in (False, True):
+        model, kept = tiny(layers=4), []
+        model.recompute = again
+        with torch.autograd.graph.saved_tensors_hooks(lambda x, kept=kept: kept.append(x.numel()) or x, lambda x: x):
+            loss = response_logps(model, ids, pad, mask).sum()
+        loss.backward()
+        found.append((sum(kept), [weight.grad for weight in model.parameters()]))
+    (much, plain), (little, recomputed) = found
+    assert little < much / 2
+    torch.testing.assert_close(recomputed, plain, rtol=0, atol=0)
