@@ -23,7 +23,7 @@ Commands
   show GROUP=NAME           a component's card: what it computes, its papers, its fields and defaults
   status STUDY              what its runs are doing, and why any failed (--watch, --json)
   cancel STUDY              cancel its queued and running jobs
-  compare STUDY             are its runs comparable, and which arm did better, how surely; also as a page; other programs' runs too
+  compare STUDY             are its runs comparable, and which arm did better, how surely; also as a page
   replay LOCK               make a comparison again from its comparison.lock, and check every hash
   export RUN DIR            write a run's policy as a Hugging Face folder
   gc                        what takes space; --older-than=30d --prune removes it

@@ -31,8 +31,6 @@ TORCH_FREE = [
     "algos.ppo_max",
     "equations",
     "compare.command",
-    "compare.foreign.section",
-    "record.wandb_history",
     "study",
     "dispatch.launch",
     "dispatch.command",

@@ -9,7 +9,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from align_lab.compare import axes, curves, notes, overoptimisation, pool, samples, summary, wins
 from align_lab.compare.comparability import arms as arms_of
@@ -19,10 +19,7 @@ from align_lab.compare.pool import Pool
 from align_lab.compare.runs import Run, Unfinished
 from align_lab.compare.samples import Kept
 from align_lab.compare.summary import Arm
-from align_lab.compare.values import listed, uncollected
-
-if TYPE_CHECKING:
-    from align_lab.compare.foreign.runs import Foreign
+from align_lab.compare.values import listed
 
 VERSION = 1
 SHOWN = 24  # arms that are compared pair by pair and drawn: the best ones
@@ -30,20 +27,13 @@ NOTHING = "No run has finished yet: nothing to compare."
 Groups = Mapping[str, Sequence[Run]]
 
 
-@uncollected
 def analyse(
-    folders: Sequence[Path],
-    *,
-    allow: Sequence[str] = (),
-    paired: bool = False,
-    rng_seed: int = 0,
-    foreign: Foreign | None = None,
+    folders: Sequence[Path], *, allow: Sequence[str] = (), paired: bool = False, rng_seed: int = 0
 ) -> dict[str, Any]:
     """The comparison document of the studies in these folders, together.
 
     `allow`: settings (or groups of them) that may differ; runs with other values of one are arms of their own. Where a setting
     differs that may not, `comparability.fair` is False and nothing is compared: each arm is described by itself.
-    `foreign`: runs of other programs, which have a verdict of their own; with them, `folders` may be empty.
     The same record and `rng_seed` give the same document, apart from `written`. Raises ConfigError for a folder without runs.
     """
     found = pool.read(folders)
@@ -67,18 +57,7 @@ def analyse(
         *notes.about_samples(shown, kept),
         *_bounded(arms),
     ]
-    return document | (_foreign(foreign, arms if comparability["fair"] else [], rng_seed) if foreign else {})
-
-
-def _foreign(foreign: Foreign, arms: Sequence[Arm], rng_seed: int) -> dict[str, Any]:
-    """`foreign` of the document. Where no run of ours is asked for, its sentence is all there is to say."""
-    from align_lab.compare.foreign import section
-
-    found = section.compared(foreign, arms, rng_seed)
-    if arms or not foreign.alone:
-        return {"foreign": found}
-    said = {"verdict": summary.undecided(found["sentence"]), "metric": found["metric"]}
-    return {"foreign": found, "study": " + ".join(foreign.names), **said}
+    return document
 
 
 def _head(found: Pool) -> dict[str, Any]:
@@ -88,7 +67,6 @@ def _head(found: Pool) -> dict[str, Any]:
         "question": " ".join(found.questions),
         "written": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
         "metric": GOLD,
-        "foreign": {},
     }
 
 
@@ -152,6 +130,7 @@ def _left_out(found: Pool, groups: Groups, twice: Sequence[Unfinished]) -> dict[
     return {
         "unfinished": [asdict(run) for run in out],
         "missing": _missing(found, groups),
+        "foreign": [],
         "links": {run.name: found.link(run) for runs in groups.values() for run in runs},
     }
 

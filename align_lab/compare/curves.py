@@ -9,7 +9,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.special import stdtrit
 
 from align_lab.compare.evaluations import AXES, COLUMN, GOLD, PROXY, Floats
@@ -44,27 +43,14 @@ def at(x: Floats, y: Floats, grid: Floats) -> Floats:
     Between evaluations e - 1 and e the path is a line: y = yₑ₋₁ + (g - xₑ₋₁)/(xₑ - xₑ₋₁) · (yₑ - yₑ₋₁). An axis that may turn
     back, as the KL does, is crossed for the first time at the first evaluation that lies at or beyond g.
     """
-    first, last = _first_beyond(reached(x), grid), x.shape[1] - 1
-    row, flat = x.shape[1] * np.arange(len(x))[:, None], y.reshape(-1, y.shape[2])
-    after, before = row + np.minimum(first, last), row + np.clip(first - 1, 0, last)
-    (x0, y0), (x1, y1) = ((x.take(place), flat.take(place, axis=0)) for place in (before, after))
-    share = np.divide(grid - x0, x1 - x0, out=np.ones_like(x0), where=x1 > x0)
-    share[(first > last) | (x[:, :1] > grid) | np.isnan(x0)] = np.nan
-    found = y0 + share[:, :, None] * (y1 - y0)
-    np.copyto(found, y1, where=(share == 1)[:, :, None])
-    return found
-
-
-def _first_beyond(so_far: Floats, grid: Floats) -> NDArray[np.int64]:
-    """The evaluation of each run [R, E] that first lies at or beyond each point of the grid [R, G]; E where none does.
-
-    [1, G] where all runs were evaluated at the same places, as they mostly are.
-    """
-    rows = so_far[:1] if (so_far == so_far[0]).all() else so_far
-    first = np.zeros((len(rows), len(grid)), dtype=np.int64)
-    for come in rows.T:
-        first += come[:, None] < grid
-    return first
+    so_far, last = reached(x), x.shape[1] - 1
+    first = np.stack([(so_far < g).sum(axis=1) for g in grid], axis=1)  # [R, G], E where it is never reached
+    after, before = np.minimum(first, last), np.clip(first - 1, 0, last)
+    run = np.arange(len(x))[:, None]
+    (x0, y0), (x1, y1) = ((x[run, place], y[run, place]) for place in (before, after))
+    share = np.divide(grid - x0, x1 - x0, out=np.ones_like(x0), where=x1 > x0)[:, :, None]
+    inside = (first <= last) & (x[:, :1] <= grid) & np.isfinite(x0)
+    return np.where(inside[:, :, None], np.where(share == 1, y1, y0 + share * (y1 - y0)), np.nan)
 
 
 def common_grid(axes: Sequence[Floats]) -> Floats:
@@ -76,12 +62,11 @@ def common_grid(axes: Sequence[Floats]) -> Floats:
 def bands(arms: Mapping[str, Floats]) -> list[dict[str, Any]]:
     """Mean and 95 % t interval over the seeds of each arm [R, E, C], at each place that any of its runs reaches."""
     metrics = [COLUMN[name] for name in SHOWN]
-    shown = {arm: x[:, :, metrics] for arm, x in arms.items()}
     found = []
     for axis, column in AXES.items():
         grid = common_grid([x[:, :, COLUMN[column]] for x in arms.values()])
         for arm, x in arms.items() if len(grid) else ():
-            values = at(x[:, :, COLUMN[column]], shown[arm], grid)
+            values = at(x[:, :, COLUMN[column]], x[:, :, metrics], grid)
             found += _bands(axis, arm, grid, values)
     return sorted(found, key=lambda band: SHOWN.index(band["metric"]))
 

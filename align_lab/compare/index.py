@@ -1,6 +1,5 @@
 """A study's index, `runs/STUDY/.compare/runs.parquet`: what a comparison reads of each finished run, one row a run.
 
-It is what a comparison needs, no copy of all rows: the evaluations (a twentieth of the rows), and beside them `answers_index`.
 A row counts only while the run's files are those it was made of (`stamp`), so the index is never stale; it may be
 removed at any time, and a study that cannot be written to is compared without one.
 """
@@ -9,9 +8,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +23,7 @@ from align_lab.files import replacing
 
 NOTHING = "- - "  # how the stamp of a folder begins that holds neither status nor manifest
 FILES = ("status.json", "manifest.json", "metrics.jsonl", "metrics.parquet")
-VERSION = 2
+VERSION = 1
 ABOUT = ("algo", "seed", "arm", "machine")
 
 
@@ -33,17 +31,17 @@ def path(folder: Path) -> Path:
     return folder / ".compare" / "runs.parquet"
 
 
-def stamp(run: str, files: Sequence[str] = FILES) -> str:
-    """Time of the last change (ns) and size of each of these files of a run: by default those that a comparison reads."""
-    found = ""
-    for name in files:
-        try:
-            seen = os.stat(f"{run}/{name}")
-        except OSError:
-            found += "- "
-        else:
-            found += f"{seen.st_mtime_ns}:{seen.st_size} "
-    return found
+def stamp(run: str) -> str:
+    """Time of the last change (ns) and size of each file that a comparison reads of a run."""
+    return " ".join(_one(f"{run}/{name}") for name in FILES)
+
+
+def _one(file: str) -> str:
+    try:
+        found = os.stat(file)
+    except OSError:
+        return "-"
+    return f"{found.st_mtime_ns}:{found.st_size}"
 
 
 def save(folder: Path, runs: Sequence[Run], stamps: Mapping[str, str]) -> None:
@@ -86,25 +84,14 @@ def _lists(runs: Sequence[Run]) -> Any:
     return flat.group_by(pl.Series("of", of), maintain_order=True).agg(pl.all()).drop("of")
 
 
-@contextmanager
-def opened(folder: Path) -> Iterator[Callable[[Mapping[str, str]], dict[str, Run]]]:
-    """`runs_of`, while the index is being read in the background: looking at the times of all files takes as long."""
+def load(folder: Path, stamps: Mapping[str, str]) -> dict[str, Run]:
+    """Name -> run, for the runs whose files have not changed since. Empty where there is no index, or a damaged one."""
     if not path(folder).exists():
-        yield lambda stamps: {}
-        return
-    import polars as pl
-
-    with ThreadPoolExecutor(1) as beside:
-        frame = beside.submit(pl.read_parquet, path(folder))
-        yield lambda stamps: _known(folder, frame, stamps)
-
-
-def _known(folder: Path, frame: Future[Any], stamps: Mapping[str, str]) -> dict[str, Run]:
-    """Name -> run, for the runs whose files have not changed since. Empty where the index is damaged."""
+        return {}
     import polars as pl
 
     try:
-        return _runs(folder, frame.result(), stamps)
+        return _runs(folder, pl.read_parquet(path(folder)), stamps)
     except (pl.exceptions.PolarsError, OSError, ValueError, KeyError, TypeError):
         return {}
 

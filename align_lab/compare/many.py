@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import ArrayLike
 from scipy.special import ndtri, stdtrit
 
 from align_lab.compare.statistics import Interval, iqm
@@ -13,7 +12,7 @@ from align_lab.compare.statistics import Interval, iqm
 MANY = 50  # seeds of an arm from which these stand for the bootstrap
 
 
-def iqm_interval(values: ArrayLike, *, confidence: float = 0.95) -> Interval:
+def iqm_interval(values: Sequence[float], *, confidence: float = 0.95) -> Interval:
     """IQM ± t₍ₕ₋₁₎ s_w / ((1 - 2γ) √n), γ = ¼, h = n - 2⌊n/4⌋ values kept, s_w the standard deviation of the winsorised values.
 
     Source: Tukey and McLaughlin 1963, Sankhyā A 25: the t interval of a trimmed mean.

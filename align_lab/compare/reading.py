@@ -49,10 +49,9 @@ class _Head:
 def study(folder: Path) -> tuple[list[Run], list[Unfinished]]:
     """Finished runs and the others, by name. Links to runs of other studies are followed; hidden folders are not runs."""
     names, gone = _names(folder)
-    with index.opened(folder) as runs_of:
-        stamps = {name: index.stamp(f"{folder}/{name}") for name in names}
-        names = [name for name in names if not stamps[name].startswith(index.NOTHING) or _has_config(folder / name)]
-        known = runs_of(stamps)
+    stamps = {name: index.stamp(f"{folder}/{name}") for name in names}
+    names = [name for name in names if not stamps[name].startswith(index.NOTHING) or _has_config(folder / name)]
+    known = index.load(folder, stamps)
     fresh = [name for name in names if name not in known]
     found = known | dict(zip(fresh, all_of([f"{folder}/{name}" for name in fresh]), strict=True))
     runs = [run for name in names if isinstance(run := found[name], Run)]

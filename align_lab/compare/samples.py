@@ -1,47 +1,78 @@
-"""Completions of runs' last evaluations: those of all arms side by side."""
+"""Completions of a run's last evaluation, read from the end of samples.jsonl; and those of all arms side by side."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Mapping, Sequence
+import json
+import math
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain, islice, takewhile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from align_lab.compare import answers_index
-from align_lab.compare.answers import Answers, Row
+from align_lab.compare.evaluations import COLUMN
 from align_lab.compare.runs import Run
 from align_lab.compare.values import number
 
+BLOCK = 1 << 16
 PROMPTS = 12  # shown side by side
 RUNS = 120  # of all arms together: reading more would take longer than all the rest
 
-Kept = Mapping[str, Mapping[int, Answers]]  # arm -> seed -> what it answered in the last evaluation
+Prompt = tuple[int, str]
+Row = Mapping[str, Any]
+Kept = Mapping[str, Mapping[int, Mapping[Prompt, Row]]]  # arm -> seed -> prompt -> its row of the last evaluation
 
 
 def of_arms(arms: Mapping[str, Sequence[Run]]) -> Kept:
     """What the first seeds of each arm have kept of their last evaluation; without those that kept nothing."""
-    first = {arm: runs[: most(len(arms))] for arm, runs in arms.items()}
-    found = _by_place([run for runs in first.values() for run in runs])
-    return {arm: {run.seed: found[run.place] for run in runs if found[run.place]} for arm, runs in first.items()}
-
-
-def _by_place(runs: Sequence[Run]) -> dict[str, Answers]:
-    """Those of one study together, because a large one keeps them in its index."""
-    studies: dict[str, list[Run]] = {}
-    for run in runs:
-        studies.setdefault(os.path.dirname(run.place), []).append(run)
-    return {
-        place: answers
-        for folder, members in studies.items()
-        for place, answers in answers_index.of_runs(Path(folder), members).items()
-    }
+    found = {arm: {run.seed: last(run) for run in runs[: most(len(arms))]} for arm, runs in arms.items()}
+    return {arm: {seed: rows for seed, rows in runs.items() if rows} for arm, runs in found.items()}
 
 
 def most(arms: int) -> int:
     """Runs of an arm whose samples are read."""
     return max(2, RUNS // max(1, arms))
+
+
+def last(run: Run) -> dict[Prompt, Row]:
+    """Prompt -> row of the last evaluation; empty where the run has kept none of that step."""
+    try:
+        rows = of_step(run.path / "samples.jsonl", int(run.rows[-1, COLUMN["step"]]))
+        found = {(int(row["index"]), str(row["prompt"])): row for row in rows if math.isfinite(row["gold_score"])}
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}
+    return dict(sorted(found.items()))
+
+
+def of_step(path: Path, step: int) -> list[Row]:
+    """The rows of the last step of a JSON-lines file, if it is this one. A torn last line is not a row."""
+    mine = re.compile(rb'"step":\s*%d(\.0)?\s*[,}]' % step)
+    lines = _backwards(path)
+    newest = [line for line in islice(lines, 1) if _is_whole(line)]
+    return json.loads(b"[%s]" % b",".join(takewhile(mine.search, chain(newest, lines))))
+
+
+def _is_whole(line: bytes) -> bool:
+    try:
+        return bool(json.loads(line))
+    except ValueError:
+        return False
+
+
+def _backwards(path: Path) -> Iterator[bytes]:
+    """Lines that hold something, the last first, from blocks: a long file is not read whole."""
+    with path.open("rb") as file:
+        position, rest = file.seek(0, 2), b""
+        while position:
+            size = min(BLOCK, position)
+            position -= size
+            file.seek(position)
+            rest, *lines = (file.read(size) + rest).split(b"\n")
+            yield from (line for line in reversed(lines) if line)
+        if rest:
+            yield rest
 
 
 def side_by_side(kept: Kept) -> list[dict[str, Any]]:

@@ -41,7 +41,7 @@ class Interval:
     high: float
 
 
-def t_interval(values: ArrayLike, *, confidence: float = 0.95) -> Interval:
+def t_interval(values: Sequence[float], *, confidence: float = 0.95) -> Interval:
     """Student's t interval of the mean: x̄ ± t₍ₙ₋₁₎ s/√n. One value has no interval."""
     x = np.asarray(values, dtype=float)
     if len(x) < 2:

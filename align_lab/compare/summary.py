@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from align_lab.compare import many, verdict
-from align_lab.compare.evaluations import COLUMN, GOLD, JUDGED, Floats
+from align_lab.compare.evaluations import COLUMN, GOLD, JUDGED
 from align_lab.compare.runs import Run
 from align_lab.compare.statistics import (
     IQM_COVERAGE,
@@ -61,17 +61,16 @@ def described(arm: Arm, *, rng_seed: int, draw: bool) -> dict[str, Any]:
         "seeds": arm.seeds,
         "runs": [run.name for run in arm.runs],
         "metrics": {
-            metric: {"start": _mean(start[:, COLUMN[metric]])}
-            | over_seeds(end[:, COLUMN[metric]], (arm.name, metric), rng_seed=rng_seed, draw=draw)
+            metric: {"start": _mean(start[:, COLUMN[metric]].tolist())}
+            | _metric(end[:, COLUMN[metric]].tolist(), (arm.name, metric), rng_seed=rng_seed, draw=draw)
             for metric in JUDGED
         },
     }
 
 
-def over_seeds(values: Floats, purpose: tuple[str, str], *, rng_seed: int, draw: bool) -> dict[str, Any]:
-    """Values [n] with mean, sd, t interval and IQM; without `draw`, the IQM's interval is left out."""
-    known = values[np.isfinite(values)]
-    if not len(known):
+def _metric(values: list[float], purpose: tuple[str, str], *, rng_seed: int, draw: bool) -> dict[str, Any]:
+    known = [value for value in values if math.isfinite(value)]
+    if not known:
         return {"values": [None] * len(values)} | dict.fromkeys(
             ("mean", "sd", "low", "high", "iqm", "iqm_low", "iqm_high")
         )
@@ -82,7 +81,7 @@ def over_seeds(values: Floats, purpose: tuple[str, str], *, rng_seed: int, draw:
     elif draw:
         middle = many.iqm_interval(known)
     return {
-        "values": [number(value) for value in values.tolist()],
+        "values": [number(value) for value in values],
         "mean": mean.mean,
         "sd": float(np.std(known, ddof=1)) if len(known) > 1 else None,
         "low": number(mean.low),
@@ -93,9 +92,9 @@ def over_seeds(values: Floats, purpose: tuple[str, str], *, rng_seed: int, draw:
     }
 
 
-def _mean(values: Floats) -> float | None:
-    known = values[np.isfinite(values)]
-    return float(known.mean()) if len(known) else None
+def _mean(values: Sequence[float]) -> float | None:
+    known = [value for value in values if math.isfinite(value)]
+    return float(np.mean(known)) if known else None
 
 
 def decided(arms: Sequence[Arm], *, pairs: int, paired: bool = False) -> dict[str, Any]:
@@ -120,12 +119,11 @@ def decided(arms: Sequence[Arm], *, pairs: int, paired: bool = False) -> dict[st
         "sentence": sentence,
         "method": verdict.PAIRED_METHOD if paired else verdict.METHOD,
         "confidence": CONFIDENCE,
-        "pairs": [pair(one, pairs / here) for one in found],
+        "pairs": [_pair(one, pairs / here) for one in found],
     }
 
 
-def pair(one: verdict.Comparison, raised: float = 1.0) -> dict[str, Any]:
-    """An entry of `pairs`. `raised`: how many times more pairs there are than were compared, for p."""
+def _pair(one: verdict.Comparison, raised: float) -> dict[str, Any]:
     gap = {"gap": one.gap.mean, "low": number(one.gap.low), "high": number(one.gap.high)}
     p = number(one.p)
     return {"a": one.a, "b": one.b} | gap | {"p": p and min(1.0, p * raised), "words": one.words, "needed": one.needed}

@@ -24,8 +24,6 @@ Document = Mapping[str, Any]
 
 def render(document: Document) -> Group:
     """Everything that decides, in the order in which a reader asks for it."""
-    if not document["arms"] and document["foreign"]:
-        return Group(Text(document["study"], style="bold"), *_foreign(document["foreign"]))
     return Group(
         *_head(document),
         arms(document),
@@ -33,8 +31,7 @@ def render(document: Document) -> Group:
         *_pairs(document),
         *_proof(document),
         *_left_out(document),
-        *_notes(document["notes"]),
-        *_foreign(document["foreign"]),
+        *_notes(document),
     )
 
 
@@ -114,51 +111,19 @@ def _left_out(document: Document) -> Iterator[RenderableType]:
         yield Text(f"left out: {item['name']}: {item['why']}", style="yellow")
 
 
-def _notes(notes: Sequence[str]) -> Iterator[RenderableType]:
-    for note in notes:
+def _notes(document: Document) -> Iterator[RenderableType]:
+    for note in document["notes"]:
         yield Text(f"* {note}")
-
-
-def _foreign(foreign: Document) -> Iterator[RenderableType]:
-    """Runs of other programs, apart from all that is proven."""
-    if not foreign:
-        return
-    yield Text()
-    yield Text(foreign["sentence"], style="bold yellow")
-    yield Text(f"{foreign['metric']}; 95 % t intervals over seeds; {foreign['method']}", style="dim")
-    yield Text()
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in ("arm", "n", "score", "interval", "by seed", "start", "KL", "length"):
-        left = name in ("arm", "by seed")
-        table.add_column(name, justify="left" if left else "right", overflow="fold", no_wrap=not left)
-    for arm in foreign["arms"]:
-        seeds = " ".join(number(value, 3) for value in arm["values"])
-        beside = (number(arm["beside"][key], 3) for key in ("objective/kl", "completions/mean_length"))
-        score = (number(arm["mean"], 3), interval(arm, 3), seeds, number(arm["start"], 3))
-        table.add_row(escape(arm["name"]), str(arm["n"]), *score, *beside)
-    yield table
-    yield from _pair_words(foreign["pairs"])
-    for run in foreign["left_out"]:
-        yield Text(f"left out: {run['name']}: {run['why']}", style="yellow")
-    yield from _notes(foreign["notes"])
-
-
-def _pair_words(pairs: Sequence[Mapping[str, Any]]) -> Iterator[RenderableType]:
-    """Pairs in words: `a against b: 0.020 [0.010, 0.030]: a > b`."""
-    yield Text()
-    for pair in pairs:
-        found = f"{number(pair['gap'], 3)} {interval(pair, 3)}".strip()
-        yield Text(f"{pair['a']} against {pair['b']}: {found}: {pair['words']}")
 
 
 def number(value: float | None, digits: int = 2) -> str:
     return "" if value is None else f"{value:.{digits}f}"
 
 
-def interval(item: Mapping[str, Any], digits: int = 2) -> str:
+def interval(item: Mapping[str, Any]) -> str:
     """`[0.10, 0.30]`; nothing where there is none."""
     low, high = item.get("low"), item.get("high")
-    return "" if low is None or high is None else f"[{low:.{digits}f}, {high:.{digits}f}]"
+    return "" if low is None or high is None else f"[{low:.2f}, {high:.2f}]"
 
 
 def differing(items: Sequence[Mapping[str, Any]]) -> str:

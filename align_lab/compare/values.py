@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import gc
 import math
 import zlib
-from collections.abc import Callable, Iterable
-from functools import wraps
-from typing import Any, ParamSpec, TypeVar
+from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
-
-P = ParamSpec("P")
-T = TypeVar("T")
 
 
 def number(value: Any) -> float | None:
@@ -33,22 +28,6 @@ def plain(value: Any) -> Any:
 def generator(seed: int, *purpose: str) -> np.random.Generator:
     """The generator of one purpose: what is drawn does not depend on what else is drawn, or in which order."""
     return np.random.default_rng([seed, zlib.crc32("\0".join(purpose).encode())])
-
-
-def uncollected(function: Callable[P, T]) -> Callable[P, T]:
-    """Without the search for reference cycles: among a million small objects of a document it finds none, again and again."""
-
-    @wraps(function)
-    def paused(*args: P.args, **kwargs: P.kwargs) -> T:
-        was_on = gc.isenabled()
-        gc.disable()
-        try:
-            return function(*args, **kwargs)
-        finally:
-            if was_on:
-                gc.enable()
-
-    return paused
 
 
 def listed(names: Iterable[Any], *, most: int = 4) -> str:

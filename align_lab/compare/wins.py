@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 
-from align_lab.compare.answers import Answers, Prompt
 from align_lab.compare.evaluations import Floats
 from align_lab.compare.samples import Kept
 from align_lab.compare.values import generator, number
@@ -20,15 +19,14 @@ Scores = dict[int, Floats]  # seed -> gold score of each prompt [P]
 
 def scores(kept: Kept) -> tuple[dict[str, Scores], int]:
     """Gold scores of each arm and seed on the prompts that all of them answered, and how many these are."""
-    lists = {id(answers.prompts): answers.prompts for arm in kept.values() for answers in arm.values()}
-    shared = sorted(set.intersection(*map(set, lists.values()))) if lists else []
-    return {arm: {seed: _of(answers, shared) for seed, answers in of.items()} for arm, of in kept.items()}, len(shared)
-
-
-def _of(answers: Answers, prompts: Sequence[Prompt]) -> Floats:
-    if answers.prompts == prompts:
-        return answers.gold
-    return answers.gold[[answers.places[prompt] for prompt in prompts]]
+    runs = [rows for arm in kept.values() for rows in arm.values()]
+    shared = sorted(set.intersection(*map(set, runs))) if runs else []
+    return {
+        arm: {
+            seed: np.array([rows[prompt]["gold_score"] for prompt in shared], dtype=float) for seed, rows in of.items()
+        }
+        for arm, of in kept.items()
+    }, len(shared)
 
 
 def wins(kept: Kept, rng_seed: int) -> dict[str, Any]:

@@ -12,6 +12,7 @@ import shutil
 import socket
 import time
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -74,6 +75,14 @@ class RunFolder:
             self.path / "status.json",
             {"state": state, "heartbeat": time.time(), "pid": os.getpid(), "host": socket.gethostname(), **fields},
         )
+
+    def micro_batch(self) -> int | None:
+        """Completions of a forward pass in the steps that were done: those that follow then repeat bit for bit."""
+        if not self.status().get("step"):
+            return None
+        with suppress(OSError, ValueError, KeyError):
+            return json.loads((self.path / "manifest.json").read_text())["memory"]["micro_batch"]
+        return None
 
     def write_manifest(self, manifest: Mapping[str, Any]) -> None:
         write_json(self.path / "manifest.json", dict(manifest))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import sys
 from collections import defaultdict
 from dataclasses import dataclass, replace
 from typing import Any
@@ -12,8 +13,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from align_lab.errors import DivergedError
+from align_lab.errors import AlignLabError, DivergedError
 from align_lab.train.learner import Learner
+from align_lab.train.micro_batch import is_out_of_memory
 from align_lab.train.parallel import World
 from align_lab.types import Advantage, Algorithm, Batch, PolicyOutput, Rollout
 
@@ -63,7 +65,7 @@ def update(
     for epoch in range(learner.plan.epochs):
         order = permutation(len(experience.ids), seed, step, epoch)
         for prompts in order.chunk(learner.plan.minibatches):
-            metrics = _accumulate(learner, algo, experience, advantage, prompts, world, pretrain)
+            metrics = _fitting(learner, algo, experience, advantage, prompts, world, pretrain)
             metrics |= learner.step(world, number=step, policy_from=policy_from)
             for name, value in metrics.items():
                 rows[name].append(value)
@@ -73,6 +75,34 @@ def update(
 def permutation(count: int, *key: int) -> Tensor:
     """Order [count] that is a function of its key alone."""
     return torch.from_numpy(np.random.default_rng(key).permutation(count))
+
+
+def _fitting(
+    learner: Learner,
+    algo: Algorithm,
+    experience: Experience,
+    advantage: Advantage,
+    prompts: Tensor,
+    world: World,
+    pretrain: Pretrain | None,
+) -> dict[str, float]:
+    """`_accumulate`; where memory runs out after all, begun again with micro-batches of half the size."""
+    group = experience.rollout.mask.shape[1]
+    while True:
+        groups = (learner.plan.micro_batch or len(prompts) * group) // group
+        try:
+            return _accumulate(learner, algo, experience, advantage, prompts, world, pretrain)
+        except RuntimeError as error:  # torch.OutOfMemoryError is one
+            if world.size > 1 or not is_out_of_memory(error):  # other processes would wait for this one
+                raise
+            if groups <= 1:
+                raise AlignLabError(
+                    f"memory ran out with {group} completions in a forward pass, which is one group and the least. Set "
+                    "hardware.numerics.gradient_checkpointing=true, or a smaller train.group_size or sampling.max_new_tokens"
+                ) from error
+        learner.plan = replace(learner.plan, micro_batch=-(-groups // 2) * group)  # the handler held the activations
+        torch.cuda.empty_cache()
+        print(f"memory ran out: micro-batches of {learner.plan.micro_batch} completions from now on", file=sys.stderr)
 
 
 def _accumulate(

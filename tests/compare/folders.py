@@ -76,7 +76,6 @@ def write_run(
     evaluations = rows(gold, **metrics)
     step = evaluations[-1]["step"]
     manifest = {
-        "signature": f"0000000{seed}",
         "seed": seed,
         "choices": {"algo": algo, "model": "tiny"},
         "config": {**CONFIG, "algo.name": algo, "seed": seed, **(config or {})},

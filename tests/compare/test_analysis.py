@@ -54,9 +54,7 @@ def test_the_document_has_every_part_of_its_contract_and_is_plain_json(study):
     assert json.loads(json.dumps(document, allow_nan=False)) == document
     assert (document["study"], document["metric"], document["version"]) == ("st", "eval/gold_score", 1)
     assert (
-        document["comparability"]["fair"]
-        and document["unfinished"] == document["missing"] == []
-        and not document["foreign"]
+        document["comparability"]["fair"] and document["unfinished"] == document["missing"] == document["foreign"] == []
     )
 
 

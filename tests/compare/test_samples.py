@@ -4,10 +4,9 @@ import json
 
 import pytest
 
-from align_lab.compare import answers, samples
-from align_lab.compare.answers import Answers, last, of_step
+from align_lab.compare import samples
 from align_lab.compare.runs import read_run
-from align_lab.compare.samples import side_by_side
+from align_lab.compare.samples import last, of_step, side_by_side
 from tests.compare.folders import write_lines, write_run, write_samples
 
 
@@ -19,7 +18,7 @@ def lines(*steps, prompts=3):
 
 @pytest.mark.parametrize("block", [1, 7, 64, 1 << 20])
 def test_only_the_last_step_is_read_whatever_the_size_of_the_blocks(tmp_path, monkeypatch, block):
-    monkeypatch.setattr(answers, "BLOCK", block)
+    monkeypatch.setattr(samples, "BLOCK", block)
     write_lines(tmp_path / "s", lines(0, 20, 40))
     assert of_step(tmp_path / "s", 40) == lines(40)[::-1]
     assert of_step(tmp_path / "s", 20) == []  # it is not the last
@@ -60,7 +59,7 @@ def run_with(tmp_path, write):
     ],
 )
 def test_a_run_without_whole_completions_of_its_last_evaluation_has_none(tmp_path, write):
-    assert last(run_with(tmp_path, write)) == Answers.of({})
+    assert last(run_with(tmp_path, write)) == {}
 
 
 def test_rows_are_known_by_prompt_and_those_without_a_score_are_left_out(tmp_path):
@@ -69,7 +68,7 @@ def test_rows_are_known_by_prompt_and_those_without_a_score_are_left_out(tmp_pat
 
 
 def rows(*prompts, text="t"):
-    return Answers.of({(i, f"p{i}"): {"completion": f"{text}{i}", "gold_score": float(i)} for i in prompts})
+    return {(i, f"p{i}"): {"completion": f"{text}{i}", "gold_score": float(i)} for i in prompts}
 
 
 def test_arms_stand_side_by_side_with_the_first_seed_that_they_share():
@@ -100,4 +99,4 @@ def test_of_many_prompts_a_dozen_are_shown_from_the_first_to_the_last():
     shown = [sample["index"] for sample in side_by_side({"a": {0: rows(*range(100))}})]
     assert len(shown) == samples.PROMPTS and shown[0] == 0 and shown[-1] == 99
     assert json.dumps(side_by_side({"a": {0: rows(*range(100))}}))  # plain numbers
-    assert side_by_side({}) == side_by_side({"a": {0: Answers.of({})}, "b": {0: rows(1)}}) == []
+    assert side_by_side({}) == side_by_side({"a": {0: {}}, "b": {0: rows(1)}}) == []

@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 
-from align_lab.compare.answers import Answers
 from align_lab.compare.statistics import two_level_interval
 from align_lab.compare.wins import wins
 
@@ -12,9 +11,7 @@ def kept(**arms):
     """arm -> seed -> gold score of each prompt."""
     return {
         arm: {
-            seed: Answers.of(
-                {(i, f"p{i}"): {"gold_score": value} for i, value in enumerate(scores) if value is not None}
-            )
+            seed: {(i, f"p{i}"): {"gold_score": value} for i, value in enumerate(scores) if value is not None}
             for seed, scores in seeds.items()
         }
         for arm, seeds in arms.items()

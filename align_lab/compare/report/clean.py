@@ -60,7 +60,7 @@ def best(document: dict[str, Any], *, arms: int) -> dict[str, Any]:
 
     left = len(document["arms"]) - len(kept)
     note = f"Charts and tables show the best {arms} arms; {left} more are in the CSV files."
-    whole = {name: document[name] for name in ("unfinished", "missing", "foreign")}
+    whole = {name: document[name] for name in ("unfinished", "missing")}
     rest = {name: keep(value) for name, value in document.items() if name not in ("arms", "wins", *whole)}
     wins = _wins(document["wins"], kept)
     return {**whole, **rest, "arms": document["arms"][:arms], "wins": wins, "notes": [note, *document["notes"]]}

@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from align_lab.compare.report import foreign, results, setup, words
+from align_lab.compare.report import results, setup, words
 from align_lab.compare.report.charts import HEALTH
 from align_lab.compare.report.figures import file_name
 from align_lab.compare.report.grid import Cell, Grid, shortened
@@ -55,10 +55,6 @@ def markdown(document: Mapping[str, Any], figures: Sequence[str]) -> str:
         name = file_name(chart)
         return f"![{escaped(alt)}](report/{name}.svg)" if name in figures else ""
 
-    if document["foreign"] and not document["arms"]:
-        return (
-            "\n\n".join([f"# {escaped(document['study'])}", *filter(None, _foreign(document)), _tail(document)]) + "\n"
-        )
     parts = [
         f"# {escaped(document['study'])}",
         escaped(document["question"]),
@@ -66,7 +62,6 @@ def markdown(document: Mapping[str, Any], figures: Sequence[str]) -> str:
         facts(document),
         "\n".join(f"- {escaped(note)}" for note in document["notes"]),
         *_results(document, figure),
-        *_foreign(document),
         *_comparability(document),
         "## Recipes and budgets",
         *(table(make(document)) for make in (setup.recipes, setup.budgets, setup.charged)),
@@ -74,16 +69,9 @@ def markdown(document: Mapping[str, Any], figures: Sequence[str]) -> str:
         *samples(document["samples"]),
         "## Runs",
         table(setup.unfinished(document)) or "No run is unfinished and no seed is missing.",
-        _tail(document),
+        f"Interactive charts: [report.html](report.html). Numbers and figures: [report/](report/). Written {escaped(document['written'])}.",
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
-
-
-def _tail(document: Mapping[str, Any]) -> str:
-    written = escaped(document["written"])
-    return (
-        f"Interactive charts: [report.html](report.html). Numbers and figures: [report/](report/). Written {written}."
-    )
 
 
 def facts(document: Mapping[str, Any]) -> str:
@@ -130,16 +118,6 @@ def _training(document: Mapping[str, Any], figure: Figure) -> Iterable[str]:
     yield "## Length, entropy and diversity"
     yield from (figure(f"curves/{metric}/episode", f"{words.metric(metric)} over episodes") for metric in HEALTH)
     yield table(results.health(document))
-
-
-def _foreign(document: Mapping[str, Any]) -> Iterable[str]:
-    if document["foreign"]:
-        yield "## Runs of other programs"
-        yield f"**{escaped(document['foreign']['sentence'])}**"
-        yield from (table(make(document)) for make in (foreign.foreign_arms, foreign.foreign_pairs))
-        yield table(foreign.foreign_left_out(document))
-        yield "\n".join(f"- {escaped(note)}" for note in document["foreign"]["notes"])
-        yield table(foreign.foreign_columns(document))
 
 
 def _comparability(document: Mapping[str, Any]) -> Iterable[str]:

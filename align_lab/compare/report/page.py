@@ -17,7 +17,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from align_lab.compare.report import foreign, palette, results, setup, words
+from align_lab.compare.report import palette, results, setup, words
 from align_lab.compare.report.charts import HEALTH, charts, curve_choices, datasets, final_metrics
 from align_lab.compare.report.grid import shortened
 from align_lab.compare.report.tables import Row
@@ -65,7 +65,6 @@ def _grids(document: Mapping[str, Any]) -> dict[str, Any]:
     single = [
         results.pairs, results.axes, results.overoptimisation, results.health, setup.equal, setup.differing, setup.recipes,
         setup.budgets, setup.charged, setup.runs, setup.unfinished,
-        foreign.foreign_arms, foreign.foreign_pairs, foreign.foreign_columns, foreign.foreign_left_out,
     ]  # fmt: skip
     found: dict[str, Any] = {make.__name__: shortened(make(document)) for make in single}
     if document["wins"]["arms"]:

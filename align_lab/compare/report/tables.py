@@ -20,27 +20,7 @@ FORMULA = ("=", "+", "-", "@", "\t")  # a spreadsheet would compute a text that 
 
 def tables(document: Mapping[str, Any]) -> dict[str, list[Row]]:
     """Every table by name."""
-    return {**_results(document), **_training(document), **_setup(document), **_foreign(document["foreign"])}
-
-
-def _foreign(foreign: Mapping[str, Any]) -> dict[str, list[Row]]:
-    """Runs of other programs; no table where there are none."""
-    if not foreign:
-        return {}
-    metric = foreign["metric"]
-    about = [
-        {"arm": arm["name"], "source": arm["source"], "proven": arm["proven"], "seed": seed, "run": run, metric: value}
-        for arm in foreign["arms"]
-        for seed, run, value in zip(arm["seeds"], arm["runs"], arm["values"], strict=True)
-    ]
-    pairs, columns = foreign["pairs"], foreign["columns"]
-    return {
-        "foreign": about,
-        "foreign_pairs": pairs,
-        "foreign_curves": foreign["curves"],
-        "foreign_columns": columns,
-        "foreign_left_out": foreign["left_out"],
-    }
+    return {**_results(document), **_training(document), **_setup(document)}
 
 
 def _results(document: Mapping[str, Any]) -> dict[str, list[Row]]:
