@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from align_lab import hardware_checks, registry
+from align_lab import hardware_checks, preflight, registry
 from align_lab.options import GROUPS
 from align_lab.settings import RunSettings
 from align_lab.types import Needs
@@ -27,7 +27,8 @@ def problems(cfg: Mapping[str, Any]) -> list[str]:
         found += _against_needs(cfg, needs)
     if not any(text.startswith(("hardware.", "train.")) for text in found):
         found += hardware_checks.problems(cfg, needs)
-    return found + _within_train(cfg["train"]) + _within_data(cfg) + _placement(cfg) + _study(str(cfg["study"]))
+    found += _within_train(cfg["train"]) + _within_data(cfg) + _placement(cfg) + _study(str(cfg["study"]))
+    return found or preflight.problems(cfg)  # what is wrong in itself has no size
 
 
 def _against_needs(cfg: Mapping[str, Any], needs: Needs) -> list[str]:

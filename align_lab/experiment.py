@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from rich.console import Console
 
-from align_lab import device, parts, processes, registry
+from align_lab import device, parts, preflight, processes, registry
 from align_lab.artefacts import Artefact, shared
 from align_lab.config import RunConfig
 from align_lab.errors import AlignLabError, ConfigError, DataError, Stopped
@@ -20,6 +20,7 @@ from align_lab.files import is_full
 from align_lab.journal import Follower, Journal
 from align_lab.lease import lease
 from align_lab.paths import cache_folder, runs_folder
+from align_lab.preflight import Memory
 from align_lab.record import manifest
 from align_lab.record.console import Screen
 from align_lab.record.folder import ERRORS, RunFolder
@@ -140,17 +141,21 @@ def _train(
     cfg: RunConfig, folder: RunFolder, journal: Journal, screen: Screen, stop: StopRequest, world: World
 ) -> None:
     journal.phase("stages")
+    memory = _preflight(cfg, folder, screen, world)
     needed = stages(cfg)
     if world.rank:
         world.agree(None)  # the first process has built them all
     built = build(needed, screen)
     if not world.rank:
         world.agree(None)
+    if world.agree(memory.estimate is None):  # a model may only tell its shape once it is here
+        memory = _preflight(cfg, folder, screen, world)
+    manifest.forget_peak()
     loop = parts.assemble(
-        cfg, built, journal=journal, should_stop=lambda: bool(world.most(int(stop.asked))), world=world
+        memory.used_by(cfg), built, journal=journal, should_stop=lambda: bool(world.most(int(stop.asked))), world=world
     )
     _restore(loop, cfg, journal, screen, world, hashes=made_of(built, loop))
-    journal.manifest(lambda: describe(cfg, built, loop, journal.checkpoints.best()))
+    journal.manifest(lambda: describe(cfg, built, loop, memory, journal.checkpoints.best()))
     stop.patient = True
     if world.most(int(stop.asked)):
         raise Stopped("stopped before training began. Run the same command again to continue")
@@ -158,8 +163,17 @@ def _train(
     journal.phase("training")
     loop.run()
     screen.stop()
-    journal.manifest(lambda: describe(cfg, built, loop, journal.checkpoints.best()))
+    screen.notice(memory.after(manifest.peak_memory()))
+    journal.manifest(lambda: describe(cfg, built, loop, memory, journal.checkpoints.best()))
     journal.done()
+
+
+def _preflight(cfg: RunConfig, folder: RunFolder, screen: Screen, world: World) -> Memory:
+    """What the run will need and in which micro-batches, said. Raises ConfigError where it does not fit."""
+    on_gpu = torch.get_default_device().type == "cuda"
+    memory = preflight.begin(cfg, world, gpu=on_gpu, known=folder.micro_batch())
+    screen.notice(memory.before())
+    return memory
 
 
 def _restore(
@@ -192,7 +206,9 @@ def build(needed: Stages, screen: Screen) -> dict[str, Artefact]:
         return {name: store.get(recipe) for name, recipe in needed.named().items()}
 
 
-def describe(cfg: RunConfig, built: Mapping[str, Artefact], loop: Loop, best_step: int | None) -> dict[str, Any]:
+def describe(
+    cfg: RunConfig, built: Mapping[str, Artefact], loop: Loop, memory: Memory, best_step: int | None
+) -> dict[str, Any]:
     """The manifest: everything that a comparison, or a reader in a year, needs to know."""
     from align_lab import config
 
@@ -215,6 +231,7 @@ def describe(cfg: RunConfig, built: Mapping[str, Artefact], loop: Loop, best_ste
             "flops": now.flops,
             "peak_memory_gib": manifest.peak_memory(),
         },
+        "memory": memory.record(manifest.peak_memory(), loop.plan.micro_batch),
         "best_step": best_step,
         "written": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
     }

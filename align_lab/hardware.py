@@ -76,6 +76,9 @@ class Placement:
     cpus_per_task: int = param(1, "processor cores of one process", low=1)
     gpus_per_node: int = param(0, "GPUs of each node", low=0)
     mem_gb: float | None = param(None, "memory of each node, GiB; null: the cluster's default", above=0)
+    gpu_memory_gib: float | None = param(
+        None, "memory of each GPU, GiB: what cannot fit is then refused before it is queued; null: not known", above=0
+    )
     minutes: int = param(24 * 60, "time limit of one job; a run that reaches it saves, queues again and goes on", low=1)
     partition: str | None = param(None, "null: the cluster's default")
     account: str | None = param(None, "who is charged; null: the user's default")

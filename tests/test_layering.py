@@ -24,6 +24,8 @@ TORCH_FREE = [
     "config",
     "compose",
     "checks",
+    "preflight",
+    "models.shape",
     "commands",
     "cards",
     "stages",

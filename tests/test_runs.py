@@ -103,6 +103,11 @@ def test_a_run_leaves_its_record_and_says_what_it_means(whole):
     manifest = json.loads((path / "manifest.json").read_text())
     assert manifest["spent"]["episodes"] == 6 * 16
     assert {"data", "policy", "reward", "gold", "evaluation_prompts", "source"} <= manifest["hashes"].keys()
+    memory = manifest["memory"]
+    assert memory["micro_batch"] == 16 and memory["peak_gib"] == manifest["spent"]["peak_memory_gib"]
+    assert 0.6 < memory["estimate_gib"] / memory["peak_gib"] < 1.7  # of so small a model the libraries are the most
+    assert sum(memory["terms"].values()) == pytest.approx(memory["estimate_gib"], abs=0.01)
+    assert "memory: about" in said and f"peak {memory['peak_gib']:.2f} GiB" in said
     assert [row["step"] for row in rows(path)] == list(range(7))
     assert [row["step"] for row in rows(path) if "eval/gold_score" in row] == [0, 2, 4, 6]
     samples = [json.loads(line) for line in (path / "samples.jsonl").read_text().splitlines()]
@@ -117,6 +122,16 @@ def test_the_same_command_again_does_nothing_and_says_so(place, whole):
     again = run(place, "algo=rloo", "study=whole", "train.steps=6")
     assert again.returncode == 0 and "this run is finished" in again.stdout
     assert (path / "metrics.jsonl").read_bytes() == before
+
+
+def test_a_run_that_cannot_fit_is_refused_before_anything_is_built(place):
+    refused = run(place, "algo=rloo", "study=crowded", "hardware.placement.mem_gb=0.2")
+    assert refused.returncode == 2 and "hardware.placement.mem_gb" in refused.stderr, refused.stderr
+    assert "The largest term is program" in refused.stderr and "Traceback" not in refused.stderr
+    planned = run(place, "algo=rloo", "study=crowded", "hardware.placement.mem_gb=4", "dry_run=true", "seed=1,2", "-m")
+    assert planned.returncode == 0 and "memory of rloo on tiny: about" in planned.stdout, (
+        planned.stdout + planned.stderr
+    )
 
 
 @pytest.mark.parametrize("algo", options("algo"))

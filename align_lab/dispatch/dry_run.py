@@ -13,6 +13,7 @@ from typing import Any
 from rich.console import Console
 from rich.markup import escape
 
+from align_lab import preflight
 from align_lab.dispatch import board, slurm
 from align_lab.dispatch.ledger import Ledger
 from align_lab.dispatch.plan import Batch, Plan, Task, batches
@@ -37,6 +38,8 @@ def describe(study: Study, todo: Plan, now: Known, console: Console) -> None:
         console.print(f"{batch.kind:<6}{len(batch.tasks):>4} x {escape(resources(batch.placement))}{escape(waits)}")
         for task in batch.tasks:
             console.print(f"        {escape(task.name)}")
+        for line in memory(batch):
+            console.print(f"        [dim]{escape(line)}[/]")
     console.print(estimate(todo))
     for batch in planned:
         if batch.placement.executor == "slurm":
@@ -69,6 +72,19 @@ def resources(place: Placement) -> str:
         f"partition {place.partition}" if place.partition else "",
     ]
     return "slurm, " + ", ".join(filter(None, parts))
+
+
+def memory(batch: Batch) -> list[str]:
+    """What a process of each kind of run will hold at its peak, by term."""
+    if batch.kind == "stage":
+        return []
+    kinds = {_like(task): preflight.planned(task.cfg) for task in batch.tasks}
+    return [
+        f"memory of {algo} on {model}: about {found[1].sentence()}, in the {found[1].phase}"
+        + (f", of {found[2]}" if found[2] else "")
+        for (algo, model), found in kinds.items()
+        if found is not None
+    ]
 
 
 def _script(study: Study, batch: Batch) -> str:

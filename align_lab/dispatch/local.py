@@ -57,7 +57,8 @@ class Pool:
             card = self.ledger.intend(str(task.cfg["study"]), Batch(tasks=(task,)), code=self.code, digest=self.digest)
             if not unbuilt:  # otherwise its stage has failed: the card says what it waited for, and so does its status
                 gpus = self._gpus(task.placement.gpus_per_node)
-                _, self.running[task.name] = start_local(self.ledger, card, gpus=gpus)
+                sharing = -(-self.parallel * len(gpus) // len(self.devices)) if gpus else self.parallel
+                _, self.running[task.name] = start_local(self.ledger, card, gpus=gpus, sharing=sharing)
 
     def _gpus(self, wanted: int) -> list[str]:
         """Devices for one more process, those first that no other uses; empty where none is asked for, or none is known."""

@@ -16,6 +16,7 @@ from align_lab.dispatch.ledger import Card, Ledger
 from align_lab.dispatch.plan import Batch, Task, payload
 from align_lab.hardware import Placement
 from align_lab.paths import runs_folder
+from align_lab.preflight.room import SHARED
 from align_lab.signals import deaf_to_interrupts
 
 Refused = FailedJobError  # what submitit makes of an sbatch that ends with an error
@@ -93,10 +94,16 @@ def _flags(lines: Sequence[str]) -> dict[str, Any]:
     return {key: value if sign else True for key, sign, value in parts}
 
 
-def start_local(ledger: Ledger, card: Card, *, gpus: Sequence[str] = ()) -> tuple[Card, submitit.Job[Any]]:
-    """One process of this machine, under submitit's controller, which would hide the GPUs. It sees `gpus`, or what we see."""
+def start_local(
+    ledger: Ledger, card: Card, *, gpus: Sequence[str] = (), sharing: int = 1
+) -> tuple[Card, submitit.Job[Any]]:
+    """One process of this machine, under submitit's controller, which would hide the GPUs. It sees `gpus`, or what we see.
+
+    `sharing`: processes that use the same memory at a time.
+    """
     seen = ",".join(gpus) or os.environ.get("CUDA_VISIBLE_DEVICES")
     env = ["-u", "CUDA_VISIBLE_DEVICES"] if seen is None else [f"CUDA_VISIBLE_DEVICES={seen}"]
+    env.append(f"{SHARED}={sharing}")
     executor = submitit.LocalExecutor(ledger.logs)
     executor.update_parameters(timeout_min=FOREVER, stderr_to_stdout=True)
     with deaf_to_interrupts():  # a controller that dies of it would not let its run save

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, ClassVar
 from align_lab.errors import ConfigError, DataError
 from align_lab.files import sha256
 from align_lab.models.settings import Lora
+from align_lab.models.shape import Shape, read_shape
 from align_lab.registry import param, register, section
 
 if TYPE_CHECKING:
@@ -45,6 +46,20 @@ class HuggingFace:
         if folder.is_absolute() or self.path.startswith((".", "~")) or self.path.count("/") != 1:
             return [f"model.path={self.path}: there is no such folder, and OWNER/NAME on the hub it is not"]
         return []
+
+    def shape(self) -> Shape | None:
+        """What its memory follows from; None for a model of the hub that was not fetched yet."""
+        folder = Path(self.path).expanduser()
+        if not folder.is_dir():
+            try:
+                from huggingface_hub import try_to_load_from_cache
+            except ModuleNotFoundError:
+                return None
+            found = try_to_load_from_cache(self.path, "config.json", revision=self.revision)
+            if not isinstance(found, str):
+                return None
+            folder = Path(found).parent
+        return read_shape(folder, lora_rank=self.lora.rank)
 
     def build(self, folder: Path, data: object) -> None:
         """Find it, or fetch it into the hub's own cache; write where it lies, and the hash of each file."""

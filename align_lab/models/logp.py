@@ -29,9 +29,11 @@ class HasHead(Protocol):
 
 class _TokenLogps(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, hidden: Tensor, weight: Tensor, targets: Tensor, temperature: float, entropy: bool) -> Any:
+    def forward(
+        ctx: Any, hidden: Tensor, weight: Tensor, targets: Tensor, temperature: float, entropy: bool, learns: bool
+    ) -> Any:
         scaled = hidden / temperature
-        keep = any(ctx.needs_input_grad) and len(hidden) * len(weight) <= KEEP
+        keep = learns and any(ctx.needs_input_grad) and len(hidden) * len(weight) <= KEEP
         kept, tops, sums, means = [], [], [], []
         for part in _tiles(weight, len(hidden)):
             z, top = _below_top(scaled, part)
@@ -74,7 +76,7 @@ class _TokenLogps(torch.autograd.Function):
             start += len(part)
         if grad_weight is not None:
             grad_weight.index_add_(0, targets, scaled * grad_logp[:, None])
-        return None if grad_hidden is None else grad_hidden.div_(ctx.temperature), grad_weight, None, None, None
+        return None if grad_hidden is None else grad_hidden.div_(ctx.temperature), grad_weight, None, None, None, None
 
 
 def _tiles(weight: Tensor, rows: int) -> tuple[Tensor, ...]:
@@ -111,7 +113,8 @@ def token_logps(
     hidden: Tensor, weight: Tensor, targets: Tensor, *, temperature: float = 1.0, entropy: bool = False
 ) -> Tensor | tuple[Tensor, Tensor]:
     """log p of targets [N] under softmax(hidden [N D] · weightᵀ / temperature), [N]; with `entropy`, also H [N]."""
-    logp, entropies = _TokenLogps.apply(hidden, weight, targets, temperature, entropy)
+    learns = torch.is_grad_enabled()  # in there it never is, and weights ask for gradients either way
+    logp, entropies = _TokenLogps.apply(hidden, weight, targets, temperature, entropy, learns)
     return (logp, entropies) if entropy else logp
 
 

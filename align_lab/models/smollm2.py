@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from align_lab.models.settings import Lora
+from align_lab.models.shape import Shape
 from align_lab.registry import register, section
 
 if TYPE_CHECKING:
@@ -29,6 +30,19 @@ class SmolLM2:
     lora: Lora = section(Lora, "low-rank adapters")
 
     used_later: ClassVar = ("lora",)  # what `build` does not look at
+
+    def shape(self) -> Shape:
+        """What its memory follows from."""
+        return Shape(
+            layers=30,
+            width=576,
+            heads=9,
+            kv_heads=3,
+            mlp=1536,
+            vocab=49152,
+            context=8192,
+            lora_rank=self.lora.rank,
+        )
 
     def build(self, folder: Path, data: object) -> None:
         """Fetch and convert; write the policy into `folder`. Raises DataError where it cannot be had, or is another file."""

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from align_lab.models.settings import Lora
+from align_lab.models.shape import Shape
 from align_lab.registry import checked, param, register, section
 
 if TYPE_CHECKING:
@@ -46,6 +47,11 @@ class Tiny:
 
     used_later: ClassVar = ("lora",)  # what `build` does not look at
     tiny: ClassVar = True  # one thread is the fastest
+
+    def shape(self) -> Shape:
+        """What its memory follows from."""
+        known = {f.name: getattr(self, f.name) for f in fields(Shape) if hasattr(self, f.name)}
+        return Shape(**known, lora_rank=self.lora.rank)
 
     def build(self, folder: Path, reviews: Reviews) -> None:
         """Train on the reviews' texts; write the policy and `metrics.json` (loss on held-out texts) into `folder`."""

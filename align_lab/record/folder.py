@@ -78,6 +78,14 @@ class RunFolder:
             {"state": state, "heartbeat": time.time(), "pid": os.getpid(), "host": socket.gethostname(), **fields},
         )
 
+    def micro_batch(self) -> int | None:
+        """Completions of a forward pass in the steps that were done: those that follow then repeat bit for bit."""
+        if not self.status().get("step"):
+            return None
+        with suppress(OSError, ValueError, KeyError):
+            return json.loads((self.path / "manifest.json").read_text())["memory"]["micro_batch"]
+        return None
+
     def write_manifest(self, manifest: Mapping[str, Any]) -> None:
         write_json(self.path / "manifest.json", dict(manifest))
 

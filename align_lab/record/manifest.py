@@ -10,6 +10,7 @@ import os
 import platform
 import resource
 import subprocess
+import sys
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
@@ -86,8 +87,27 @@ def job() -> dict[str, Any]:
 
 
 def peak_memory() -> float:
-    """Largest resident memory of this process so far, GiB."""
+    """The most that this process held since `forget_peak`, GiB: on its GPU where it computes on one, else resident."""
+    if (cuda := _cuda()) is not None:
+        return round(cuda.max_memory_allocated() / 2**30, 3)
+    for line in _lines("/proc/self/status"):
+        if line.startswith("VmHWM:"):
+            return round(int(line.split()[1]) / 2**20, 3)
     return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20, 3)
+
+
+def forget_peak() -> None:
+    """Count the peak from now on, where the system lets a process do so: what built the stages is over."""
+    if (cuda := _cuda()) is not None:
+        cuda.reset_peak_memory_stats()
+    with suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5")
+
+
+def _cuda() -> Any | None:
+    """torch.cuda, where this process computes on a GPU. Nothing is imported for the question."""
+    torch = sys.modules.get("torch")
+    return torch.cuda if torch is not None and torch.cuda.is_initialized() else None
 
 
 def texts_hash(texts: Iterable[str]) -> str:

@@ -30,7 +30,9 @@ class Train:
     group_size: int = param(4, "completions G of one prompt", low=1)
     epochs: int = param(1, "passes over the experience of a step", low=1)
     minibatches: int = param(1, "optimiser updates of one pass", low=1)
-    micro_batch: int | None = param(None, "most sequences in one forward pass; changes memory, never the result", low=1)
+    micro_batch: int | None = param(
+        None, "most sequences in one forward pass; changes memory, never the result. null: as many as fit", low=1
+    )
     lr: float = param(1.5e-4, "learning rate of the policy (AdamW)", above=0)
     critic_lr: float = param(1e-3, "learning rate of the critic, where there is one", above=0)
     warmup_steps: int = param(3, "steps of linear warm-up", low=0)

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import sys
 from collections import defaultdict
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from align_lab.errors import DivergedError
+from align_lab.errors import AlignLabError, DivergedError
 from align_lab.train.learner import Learner
+from align_lab.train.micro_batch import is_out_of_memory
 from align_lab.train.parallel import World
 from align_lab.types import Advantage, Algorithm, Batch, PolicyOutput, Rollout
 
@@ -63,8 +67,8 @@ def update(
     for epoch in range(learner.plan.epochs):
         order = permutation(len(experience.ids), seed, step, epoch)
         for prompts in order.chunk(learner.plan.minibatches):
-            learner.zero_grad(policy=step >= policy_from)
-            metrics = _accumulate(learner, algo, experience, advantage, prompts, world, pretrain)
+            part = partial(_accumulate, learner, algo, experience, advantage, prompts, world, pretrain)
+            metrics = _fitting(part, learner, experience, groups=len(prompts), world=world, frozen=step < policy_from)
             metrics |= learner.step(world, number=step, policy_from=policy_from)
             for name, value in metrics.items():
                 rows[name].append(value)
@@ -74,6 +78,38 @@ def update(
 def permutation(count: int, *key: int) -> Tensor:
     """Order [count] that is a function of its key alone."""
     return torch.from_numpy(np.random.default_rng(key).permutation(count))
+
+
+def _fitting(
+    accumulate: Callable[[], dict[str, float]],
+    learner: Learner,
+    experience: Experience,
+    *,
+    groups: int,
+    world: World,
+    frozen: bool,
+) -> dict[str, float]:
+    """The gradient of a minibatch; where memory runs out after all, begun again with micro-batches of half the size.
+
+    `frozen`: only the critic learns this time.
+    """
+    group = experience.rollout.mask.shape[1]
+    while True:
+        learner.zero_grad(policy=not frozen)
+        fits = (learner.plan.micro_batch or groups * group) // group
+        try:
+            return accumulate()
+        except RuntimeError as error:  # torch.OutOfMemoryError is one
+            if world.size > 1 or not is_out_of_memory(error):  # other processes would wait for this one
+                raise
+            if fits <= 1:
+                raise AlignLabError(
+                    f"memory ran out with {group} completions in a forward pass, which is one group and the least. Set "
+                    "hardware.numerics.gradient_checkpointing=true, or a smaller train.group_size or sampling.max_new_tokens"
+                ) from error
+        learner.plan = replace(learner.plan, micro_batch=-(-fits // 2) * group)  # the handler held the activations
+        torch.cuda.empty_cache()
+        print(f"memory ran out: micro-batches of {learner.plan.micro_batch} completions from now on", file=sys.stderr)
 
 
 def _accumulate(

@@ -8,6 +8,7 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
 from align_lab import registry
 from align_lab.errors import ConfigError, DataError
+from align_lab.models.blocks import prepare
 from align_lab.models.llama import Llama
 from align_lab.models.lora import Base, adapt, is_adapted, merged
 from align_lab.models.policy import load_policy, save_policy
@@ -221,3 +222,21 @@ def test_logits_that_are_more_than_hidden_states_times_head_are_refused(tmp_path
     transformers.AutoModelForCausalLM.from_config(config).save_pretrained(tmp_path)
     with pytest.raises(DataError, match="scales or caps"):
         load_policy(tmp_path)
+
+
+@pytest.mark.parametrize("kind", ["qwen2", "gpt2"])
+def test_gradients_are_the_same_when_activations_are_computed_again(tmp_path, kind):
+    path, mask, found = folder(tmp_path, kind), torch.ones(2, 4, dtype=torch.bool), []
+    for again in (False, True):
+        model, kept = load_policy(path).model, []
+        prepare(model, recompute=again, compiled=False)
+        with torch.autograd.graph.saved_tensors_hooks(lambda x, kept=kept: kept.append(x.numel()) or x, lambda x: x):
+            loss = model(IDS, PAD, mask).sum()
+        loss.backward()
+        found.append((sum(kept), [p.grad for p in model.parameters() if p.grad is not None]))
+    assert found[1][0] < found[0][0]
+    torch.testing.assert_close(found[1][1], found[0][1])
+    cache = model.new_cache(2, 8)  # sampling is as before
+    with torch.no_grad():
+        step = model.step(IDS, cache, PAD)
+    torch.testing.assert_close(step, model.hidden(IDS, PAD)[:, -1], rtol=1e-4, atol=1e-5)

@@ -9,7 +9,7 @@ import torch.distributed as dist
 import torch.multiprocessing as mp
 
 from align_lab import registry
-from align_lab.errors import DivergedError
+from align_lab.errors import AlignLabError, DivergedError
 from align_lab.models.settings import Lora
 from align_lab.train.engines.base import learning, load_weights
 from align_lab.train.parallel import World
@@ -44,6 +44,35 @@ def test_micro_batches_change_nothing(name):
         for key in a:
             if key not in NOISE and not key.startswith("time/"):
                 assert b[key] == pytest.approx(a[key], abs=1e-8), key
+
+
+def test_when_memory_runs_out_the_update_begins_again_with_half_and_ends_the_same(capsys):
+    it = loop(algorithm("rloo"), dtype=torch.float64, steps=3, minibatches=2, epochs=2)
+    honest = type(it.algo).loss
+
+    class Hungry(type(it.algo)):
+        def loss(self, now, x):
+            if len(x.mask) > 1:
+                torch.empty(1 << 50)  # what no machine has: torch's own error
+            return honest(self, now, x)
+
+    it.algo = Hungry()
+    it.run()
+    assert it.plan.micro_batch == 4  # one group; two did not fit
+    assert capsys.readouterr().err.count("memory ran out") == 1
+    torch.testing.assert_close(weights(it), weights(trained("rloo")), rtol=0, atol=1e-9)
+
+
+def test_when_one_group_does_not_fit_it_says_what_to_change():
+    it = loop(algorithm("rloo"))
+
+    class Hungry(type(it.algo)):
+        def loss(self, now, x):
+            return torch.empty(1 << 50)
+
+    it.algo = Hungry()
+    with pytest.raises(AlignLabError, match="gradient_checkpointing=true"):
+        it.run()
 
 
 AMONG = {2: ALGOS, 3: ["dpo", "ppo_max"], 4: ALGOS}  # processes: algorithms

@@ -1,0 +1,83 @@
+"""The measures of a decoder that its memory follows from. Known from a config alone, before anything is loaded."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shape:
+    """A Llama-shaped decoder: gated MLP, grouped-query attention, RMS norms; `lora_rank` 0 trains every weight."""
+
+    layers: int
+    width: int  # D
+    heads: int
+    kv_heads: int
+    mlp: int
+    vocab: int  # V
+    context: int
+    tied: bool = True  # the head is the embedding
+    head_size: int | None = None  # null: width / heads
+    lora_rank: int = 0
+
+    @property
+    def size(self) -> int:
+        """Of one attention head."""
+        return self.head_size or self.width // self.heads
+
+    @property
+    def projections(self) -> tuple[tuple[int, int], ...]:
+        """(inputs, outputs) of a block's matrices: query, key, value together; out; gate and up together; down."""
+        inner = self.heads * self.size
+        return (
+            (self.width, inner + 2 * self.kv_heads * self.size),
+            (inner, self.width),
+            (self.width, 2 * self.mlp),
+            (self.mlp, self.width),
+        )
+
+    @property
+    def parameters(self) -> int:
+        """All weights: embedding, head where it is not the embedding, blocks, norms."""
+        block = sum(rows * columns for rows, columns in self.projections) + 2 * self.width
+        return self.vocab * self.width * (1 if self.tied else 2) + self.layers * block + self.width
+
+    @property
+    def trainable(self) -> int:
+        """Weights that have a gradient and optimiser state: all, or with LoRA r (inputs + outputs) of each matrix."""
+        if not self.lora_rank:
+            return self.parameters
+        return self.layers * self.lora_rank * sum(rows + columns for rows, columns in self.projections)
+
+
+def read_shape(folder: Path, *, lora_rank: int = 0) -> Shape | None:
+    """The shape that a Hugging Face folder's `config.json` tells, by the names that model families use; None without."""
+    try:
+        content = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    text = content.get("text_config") or content
+    width, heads = _first(text, "hidden_size", "n_embd", "d_model"), _first(text, "num_attention_heads", "n_head")
+    layers, vocab = _first(text, "num_hidden_layers", "n_layer"), _first(text, "vocab_size")
+    if None in (width, heads, layers, vocab):
+        return None
+    return Shape(
+        layers=layers,
+        width=width,
+        heads=heads,
+        kv_heads=_first(text, "num_key_value_heads") or heads,
+        mlp=_first(text, "intermediate_size", "n_inner", "ffn_dim") or 4 * width,
+        vocab=vocab,
+        context=_first(text, "max_position_embeddings", "n_positions") or 1 << 20,
+        tied=bool(text.get("tie_word_embeddings", False)),
+        head_size=_first(text, "head_dim"),
+        lora_rank=lora_rank,
+    )
+
+
+def _first(content: Mapping[str, Any], *names: str) -> Any:
+    return next((content[name] for name in names if content.get(name) is not None), None)
