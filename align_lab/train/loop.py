@@ -13,6 +13,7 @@ from typing import Any, Protocol
 import torch
 
 from align_lab.errors import Stopped
+from align_lab.train.engines.base import shape
 from align_lab.train.evaluate import Evaluator, summary
 from align_lab.train.experience import Collected, Source
 from align_lab.train.learner import Learner
@@ -188,7 +189,7 @@ class Loop:
 
 
 def count(model: torch.nn.Module | None) -> int:
-    return 0 if model is None else sum(p.numel() for p in model.parameters())
+    return 0 if model is None else sum(shape(p).numel() for p in model.parameters())
 
 
 def describe(collected: Collected, advantage: Advantage) -> dict[str, float]:

@@ -16,6 +16,7 @@ import torch.multiprocessing as mp
 
 from align_lab import registry
 from align_lab.errors import DataError
+from align_lab.models.blocks import prepare
 from align_lab.train.engines.torch_engine import TorchEngine
 from align_lab.train.parallel import World
 from tests.train.small import FIELDS, algorithm, loop
@@ -46,13 +47,25 @@ def continued(it, state, start):
     return it.learner.state_dict()
 
 
+def again_and(engine):
+    """The engine, of a model whose blocks compute again in the backward pass."""
+
+    def build(model, **options):
+        prepare(model, recompute=True, compiled=False)
+        return engine(model, **options)
+
+    return build
+
+
 def one_of_two(rank, port, folder):
     os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
     os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2"}
     torch.set_num_threads(1)
     dist.init_process_group("gloo", rank=rank, world_size=2)
+    from align_lab.train.engines import deepspeed_engine as of
     from align_lab.train.engines.deepspeed_engine import deepspeed_engine
 
+    of.SMALL = 0  # else stage 3 would leave all of this model whole
     found = {}
     from_torch = torch.load(f"{folder}/torch.pt")
     for label, (stage, offload) in ENGINES.items():
@@ -69,6 +82,9 @@ def one_of_two(rank, port, folder):
             dist.broadcast_object_list(saved, src=0)  # the others read it from the first one's file
             again = make(RESUMED, engine, world=World.current(), dtype=dtype)
             found[label, dtype] = (whole.learner.state_dict(), continued(again, saved[0], start))
+        recomputing = make(RESUMED, again_and(engine), world=World.current())
+        recomputing.run()
+        found[label, "recomputed"] = recomputing.learner.state_dict()
         other = make(RESUMED, engine, world=World.current(), micro_batch=4)
         found[label, "from torch"] = continued(other, from_torch["saved"], start)
     torch.save(found, f"{folder}/{rank}.pt")
@@ -126,10 +142,11 @@ def test_two_processes_of_every_stage_take_the_steps_of_one_plain_process(found,
 
 
 @pytest.mark.parametrize("label", ENGINES)
-def test_a_run_goes_on_exactly_and_from_or_to_plain_torch(found, alone, label):
+def test_a_run_goes_on_exactly_and_from_or_to_plain_torch_and_blocks_may_compute_again(found, alone, label):
     assert equal(*found[label, torch.float32])
     assert gap(found[label, "from torch"], alone[RESUMED].learner.state_dict()) < BOUND
     start = [row for row in alone[RESUMED].journal.samples if row["step"] == 0]
+    assert gap(found[label, "recomputed"], alone[RESUMED].learner.state_dict()) < BOUND
     to_torch = continued(make(RESUMED), found[label, RESUMED]["saved"][2], start)
     assert gap(to_torch, found[label, RESUMED]["state"]) < BOUND
 

@@ -32,6 +32,7 @@ from align_lab.train.parallel import World
 from align_lab.train.recipe import Train
 
 MOMENTS = ("exp_avg", "exp_avg_sq")
+SMALL = 100_000  # numbers of a weight that stage 3 leaves whole in every process
 
 
 def deepspeed_engine(*, stage: int, offload: bool) -> MakeEngine:
@@ -193,7 +194,7 @@ def settings(model: nn.Module, plan: Train, *, stage: int, offload: bool) -> dic
     """What DeepSpeed calls it."""
     half = next(model.parameters()).dtype == torch.bfloat16
     clip = plan.max_grad_norm if stage and math.isfinite(plan.max_grad_norm) else 0.0
-    zero: dict[str, Any] = {"stage": stage, "overlap_comm": False}
+    zero: dict[str, Any] = {"stage": stage, "overlap_comm": False, "stage3_param_persistence_threshold": SMALL}
     if offload:
         zero["offload_optimizer"] = {"device": "cpu"}
     return {
