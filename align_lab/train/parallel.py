@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -23,11 +24,17 @@ BUCKET = 1 << 23  # gradients sent at a time
 
 @contextmanager
 def joined() -> Iterator[World]:
-    """The group of the processes that were started together (torchrun's variables), joined and left again; alone without them."""
+    """The group of the processes that were started together (torchrun's variables), joined and left again; alone without them.
+
+    Imported after the group was made, torch._dynamo (every optimiser does it) keeps the group and its threads to the end of the
+    process, where they abort it now and then.
+    """
     if int(os.environ.get("WORLD_SIZE", 1)) == 1 or dist.is_initialized():
         yield World.current()
         return
     backend = "cpu:gloo,cuda:nccl" if torch.get_default_device().type == "cuda" else "gloo"
+    importlib.import_module("torch._dynamo")
+
     dist.init_process_group(backend, timeout=timedelta(days=7))  # the others wait while the first builds a stage
     try:
         yield World.current()

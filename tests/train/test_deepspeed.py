@@ -18,7 +18,7 @@ from align_lab import registry
 from align_lab.errors import DataError
 from align_lab.models.blocks import prepare
 from align_lab.train.engines.torch_engine import TorchEngine
-from align_lab.train.parallel import World
+from align_lab.train.parallel import World, joined
 from tests.train.small import FIELDS, algorithm, loop
 
 if importlib.util.find_spec("deepspeed") is None and os.environ.get("ALIGN_LAB_REQUIRE_ENGINES") != "1":
@@ -61,34 +61,37 @@ def one_of_two(rank, port, folder):
     os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
     os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2"}
     torch.set_num_threads(1)
-    dist.init_process_group("gloo", rank=rank, world_size=2)
     from align_lab.train.engines import deepspeed_engine as of
     from align_lab.train.engines.deepspeed_engine import deepspeed_engine
 
     of.SMALL = 0  # else stage 3 would leave all of this model whole
-    found = {}
-    from_torch = torch.load(f"{folder}/torch.pt")
-    for label, (stage, offload) in ENGINES.items():
-        engine = deepspeed_engine(stage=stage, offload=offload)
-        for name in ALGOS if not offload else [RESUMED]:
-            it = make(name, engine, world=World.current(), micro_batch=4)
-            it.run()
-            found[label, name] = {"state": it.learner.state_dict(), "rows": it.journal.rows, "saved": it.journal.saved}
-        start = [row for row in it.journal.samples if row["step"] == 0]
-        for dtype in (torch.float32, torch.bfloat16) if stage else (torch.float32,):
-            whole = make(RESUMED, engine, world=World.current(), dtype=dtype)
-            whole.run()
-            saved = [whole.journal.saved[2]]
-            dist.broadcast_object_list(saved, src=0)  # the others read it from the first one's file
-            again = make(RESUMED, engine, world=World.current(), dtype=dtype)
-            found[label, dtype] = (whole.learner.state_dict(), continued(again, saved[0], start))
-        recomputing = make(RESUMED, again_and(engine), world=World.current())
-        recomputing.run()
-        found[label, "recomputed"] = recomputing.learner.state_dict()
-        other = make(RESUMED, engine, world=World.current(), micro_batch=4)
-        found[label, "from torch"] = continued(other, from_torch["saved"], start)
-    torch.save(found, f"{folder}/{rank}.pt")
-    dist.destroy_process_group()
+    with joined() as world:
+        found = {}
+        from_torch = torch.load(f"{folder}/torch.pt")
+        for label, (stage, offload) in ENGINES.items():
+            engine = deepspeed_engine(stage=stage, offload=offload)
+            for name in ALGOS if not offload else [RESUMED]:
+                it = make(name, engine, world=world, micro_batch=4)
+                it.run()
+                found[label, name] = {
+                    "state": it.learner.state_dict(),
+                    "rows": it.journal.rows,
+                    "saved": it.journal.saved,
+                }
+            start = [row for row in it.journal.samples if row["step"] == 0]
+            for dtype in (torch.float32, torch.bfloat16) if stage else (torch.float32,):
+                whole = make(RESUMED, engine, world=world, dtype=dtype)
+                whole.run()
+                saved = [whole.journal.saved[2]]
+                dist.broadcast_object_list(saved, src=0)  # the others read it from the first one's file
+                again = make(RESUMED, engine, world=world, dtype=dtype)
+                found[label, dtype] = (whole.learner.state_dict(), continued(again, saved[0], start))
+            recomputing = make(RESUMED, again_and(engine), world=world)
+            recomputing.run()
+            found[label, "recomputed"] = recomputing.learner.state_dict()
+            other = make(RESUMED, engine, world=world, micro_batch=4)
+            found[label, "from torch"] = continued(other, from_torch["saved"], start)
+        torch.save(found, f"{folder}/{rank}.pt")
 
 
 @pytest.fixture(scope="module")

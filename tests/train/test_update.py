@@ -5,14 +5,13 @@ import socket
 
 import pytest
 import torch
-import torch.distributed as dist
 import torch.multiprocessing as mp
 
 from align_lab import registry
 from align_lab.errors import AlignLabError, DivergedError
 from align_lab.models.settings import Lora
 from align_lab.train.engines.base import learning, load_weights
-from align_lab.train.parallel import World
+from align_lab.train.parallel import joined
 from align_lab.types import LossOutput
 from tests.train.small import FIELDS, Memory, algorithm, loop, rows
 
@@ -79,22 +78,21 @@ AMONG = {2: ALGOS, 3: ["dpo", "ppo_max"], 4: ALGOS}  # processes: algorithms
 
 
 def one_of_many(rank: int, port: int, count: int, folder: str) -> None:
-    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "RANK": str(rank), "WORLD_SIZE": str(count)}
     torch.set_num_threads(1)
-    dist.init_process_group("gloo", rank=rank, world_size=count)
-    for name in AMONG[count]:
-        it = loop(
-            algorithm(name, **FIELDS.get(name, {})),
-            dtype=torch.float64,
-            steps=3,
-            minibatches=2 if count == 2 else 1,
-            epochs=2,
-            micro_batch=4,
-            world=World.current(),
-        )
-        it.run()
-        torch.save({"weights": weights(it), "rows": it.journal.rows}, f"{folder}/{name}-{rank}.pt")
-    dist.destroy_process_group()
+    with joined() as world:
+        for name in AMONG[count]:
+            it = loop(
+                algorithm(name, **FIELDS.get(name, {})),
+                dtype=torch.float64,
+                steps=3,
+                minibatches=2 if count == 2 else 1,
+                epochs=2,
+                micro_batch=4,
+                world=world,
+            )
+            it.run()
+            torch.save({"weights": weights(it), "rows": it.journal.rows}, f"{folder}/{name}-{rank}.pt")
 
 
 @pytest.mark.parametrize("count", AMONG)
