@@ -9,6 +9,7 @@ from typing import Any
 
 from align_lab import registry
 from align_lab.options import GROUPS
+from align_lab.rollout import vllm_install
 from align_lab.settings import RunSettings
 from align_lab.types import Needs
 
@@ -23,6 +24,7 @@ def problems(cfg: Mapping[str, Any]) -> list[str]:
         found += registry.build("model", cfg["model"]).problems()
     if not any(text.startswith("algo.") for text in found):
         found += _against_needs(cfg, registry.build("algo", cfg["algo"]).needs)
+    found += vllm_install.problems(cfg["hardware"])
     return found + _within_train(cfg["train"]) + _within_data(cfg) + _placement(cfg) + _study(str(cfg["study"]))
 
 

@@ -31,6 +31,9 @@ class TorchSampler:
         with weights.whole() as model:
             return sample(model, prompts, pad, uniforms=uniforms, temperature=temperature, top_p=top_p, eos=eos)
 
+    def rest(self) -> None:
+        pass
+
     def close(self) -> None:
         pass
 
