@@ -8,6 +8,7 @@ from align_lab import registry
 from align_lab.artefacts import Artefact
 from align_lab.config import RunConfig
 from align_lab.errors import ConfigError
+from align_lab.hardware import Hardware
 from align_lab.models.base import LanguageModel
 from align_lab.models.lora import Base, is_adapted
 from align_lab.models.policy import DTYPES, Policy
@@ -16,6 +17,8 @@ from align_lab.registry import construct
 from align_lab.rewards.base import Reward
 from align_lab.rewards.gold import load_gold
 from align_lab.rewards.lexicon import Vader
+from align_lab.rollout.sampler import Sampler
+from align_lab.rollout.torch_sampler import TorchSampler
 from align_lab.settings import Evaluation, Sampling
 from align_lab.stages import instruction_of
 from align_lab.train.evaluate import Evaluator, Judges
@@ -62,6 +65,8 @@ def assemble(
         raise ConfigError(
             f"evaluation.prompts={evaluation.prompts}, but the data holds {len(held_out)} held-out prompts: set it to that or less"
         )
+    longest = max(len(ids) for prompts in (training, held_out) for ids in prompts.ids) + sampling.max_new_tokens
+    sampler = _sampler(cfg, longest, world)
     judges = Judges(score=reward, gold_score=load_gold(built["gold"].path), vader=Vader())
     return Loop(
         algo=algo,
@@ -76,12 +81,16 @@ def assemble(
             sampling=sampling,
             reference=reference,
             world=world,
+            sampler=sampler,
         ),
+        importance_cap=sampling.importance_cap,
         journal=journal,
         seed=cfg["seed"],
         should_stop=should_stop,
         world=world,
-        evaluate=Evaluator(prompts=held_out, judges=judges, sampling=sampling, plan=evaluation, reference=reference),
+        evaluate=Evaluator(
+            prompts=held_out, judges=judges, sampling=sampling, plan=evaluation, reference=reference, sampler=sampler
+        ),
         evaluate_every=evaluation.every,
         save_every=cfg["record"]["checkpoint_every"],
         pretrain=human_text(policy, reviews.policy_texts(), plan.prompts_per_step, cfg["seed"])
@@ -101,6 +110,7 @@ def _source(
     sampling: Sampling,
     reference: Callable[[], LanguageModel],
     world: World,
+    sampler: Sampler,
 ) -> Source:
     """Preference pairs or fresh rollouts, as the algorithm declares; as many sequences a step from either."""
     plan = learner.plan
@@ -116,6 +126,23 @@ def _source(
         seed=cfg["seed"],
         reference=reference() if algo.needs.reference else None,
         world=world,
+        sampler=sampler,
+    )
+
+
+def _sampler(cfg: RunConfig, longest: int, world: World) -> Sampler:
+    """`hardware.numerics.sampler`, for prompts and completions of at most `longest` tokens together."""
+    hardware = construct(Hardware, {key: value for key, value in cfg["hardware"].items() if key != "name"})
+    if hardware.numerics.sampler == "torch":
+        return TorchSampler()
+    from align_lab.rollout.vllm_sampler import VllmSampler
+
+    return VllmSampler(
+        hardware.vllm,
+        dtype=hardware.numerics.dtype,
+        longest=longest,
+        world=world,
+        processes_per_node=hardware.placement.tasks_per_node,
     )
 
 

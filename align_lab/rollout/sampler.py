@@ -41,6 +41,7 @@ class Weights(Protocol):
 class Sampler(Protocol):
     """Completes left-padded prompts [B S] with T tokens, from one uniform number [B T] a token."""
 
+    name: str  # with its version where that is not torch's
     exact: bool  # its log-probabilities are those of training; where they are not, the trainer computes its own
 
     def __call__(

@@ -15,6 +15,7 @@ WORTH = 0.75  # rows that have ended leave the batch when at most this share is 
 class TorchSampler:
     """Samples from the very model that learns."""
 
+    name = "torch"
     exact = True
 
     def __call__(

@@ -46,7 +46,7 @@ class Extension:
 def read(folder: Path) -> Iterator[tuple[str, Tensor]]:
     """One tensor after the other: a large model is never twice in memory."""
     with safe_open(folder / FILE, framework="pt") as file:
-        for name in file.keys():  # noqa: SIM118: the file is no mapping
+        for name in file.keys():  # noqa: SIM118
             yield name, file.get_tensor(name)
 
 

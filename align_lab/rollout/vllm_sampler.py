@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import fields
+from itertools import pairwise
 from typing import TYPE_CHECKING, TypeVar
 
 import torch
@@ -20,7 +21,7 @@ from align_lab.errors import ConfigError, SamplerError, SamplerMismatch
 from align_lab.models.base import LanguageModel
 from align_lab.rollout.sampler import Samples, Weights
 from align_lab.rollout.vllm_engine import Completions, Engine, Inside, Plan, Request
-from align_lab.rollout.vllm_install import problem
+from align_lab.rollout.vllm_install import problem, version
 from align_lab.rollout.vllm_place import Place
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ class VllmSampler:
     def __init__(self, settings: Vllm, *, dtype: str, longest: int, world: World, processes_per_node: int = 1) -> None:
         if text := problem():
             raise ConfigError(text)
+        self.name = f"vllm {version()}"
         self.settings, self.dtype, self.longest, self.world = settings, dtype, longest, world
         self.tolerance = settings.tolerance or TOLERANCE[dtype]
         self.place = Place.here(world, settings.gpus // settings.tensor_parallel, processes_per_node)
@@ -125,9 +127,15 @@ class VllmSampler:
 
     def _complete(self, request: Request) -> Completions:
         """Rows are dealt out where this process has several engines."""
-        parts = [engine.complete(part) for engine, part in zip(self.engines, dealt(request, len(self.engines)), strict=True)]
-        return parts[0] if len(parts) == 1 else Completions(
-            **{f.name: torch.cat([getattr(part, f.name) for part in parts]) for f in fields(Completions)}
+        parts = [
+            engine.complete(part) for engine, part in zip(self.engines, dealt(request, len(self.engines)), strict=True)
+        ]
+        return (
+            parts[0]
+            if len(parts) == 1
+            else Completions(
+                **{f.name: torch.cat([getattr(part, f.name) for part in parts]) for f in fields(Completions)}
+            )
         )
 
     def _together(self, work: Callable[[], T]) -> T:
@@ -142,7 +150,9 @@ class VllmSampler:
         return result
 
     @torch.no_grad()
-    def _compare(self, weights: Weights, prompts: Tensor, pad: Tensor | None, found: Samples, temperature: float) -> None:
+    def _compare(
+        self, weights: Weights, prompts: Tensor, pad: Tensor | None, found: Samples, temperature: float
+    ) -> None:
         """Raise SamplerMismatch where the trainer gives the same tokens other log-probabilities."""
         with weights.whole() as model:
             want = model(torch.cat([prompts, found.tokens], 1), pad, found.mask, temperature=temperature or 1.0)
@@ -178,7 +188,7 @@ def dealt(request: Request, count: int) -> list[Request]:
     rest = {name: value for name, value in vars(request).items() if name not in ("prompts", "seeds")}
     return [
         Request(prompts=request.prompts[start:end], seeds=request.seeds[start:end], **rest)
-        for start, end in zip(ends, ends[1:], strict=False)
+        for start, end in pairwise(ends)
     ]
 
 

@@ -22,7 +22,11 @@ from align_lab.errors import AlignLabError
 from align_lab.rollout import wire
 from align_lab.rollout.vllm_engine import Inside, Plan, Request
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR2)  # the run decides when it stops, and needs its sampler until then
+SIGNALS = (
+    signal.SIGINT,
+    signal.SIGTERM,
+    signal.SIGUSR2,
+)  # the run decides when it stops, and needs its sampler until then
 
 
 def main(path: str, clients: int) -> int:

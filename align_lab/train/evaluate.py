@@ -47,6 +47,7 @@ class Evaluator:
         reference, rows = self.reference(), list[dict[str, Any]]()
         for part in torch.arange(self.plan.prompts).split(ROWS):
             rows += self._complete(policy, reference, part.tolist(), step)
+        self.sampler.rest()
         asked, texts = [row["prompt"] for row in rows], [row["completion"] for row in rows]
         for name, judge in vars(self.judges).items():
             for row, value in zip(rows, check(judge.score(asked, texts), texts), strict=True):
@@ -75,8 +76,8 @@ class Evaluator:
         )
         whole, temperature = torch.cat([ids, samples.tokens], 1), self.sampling.temperature
         ref = reference(whole, left_padding(pad), samples.mask, temperature=temperature)
-        _, entropy = policy.policy(whole, left_padding(pad), samples.mask, temperature=temperature, entropy=True)
-        kl = (samples.logp - ref).sum(1)
+        logp, entropy = policy.policy(whole, left_padding(pad), samples.mask, temperature=temperature, entropy=True)
+        kl = ((samples.logp if self.sampler.exact else logp) - ref).sum(1)
         return [
             {
                 "step": step,
