@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import random
+import warnings
 from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -78,13 +80,13 @@ class Inside:
         for name, value in QUIET.items():
             os.environ.setdefault(name, value)
         self.plan, self.asleep, self.temperature = plan, False, 1.0
-        with self._guarded():
+        with self._guarded("start with this model"):
             self.llm = start(plan)
 
     def load(self, weights: Mapping[str, Tensor] | Path) -> None:
         """Replace all weights: tensors of this process, or a folder that holds them."""
         told = {"folder": str(weights)} if isinstance(weights, Path) else {"weights": iter(weights.items())}
-        with self._guarded():
+        with self._guarded("take the weights"):
             self._wake("weights")
             self.llm.collective_rpc("align_lab_load", kwargs=told)
 
@@ -101,7 +103,7 @@ class Inside:
             "ignore_eos": True,  # the one end is ours, not one that a config may name
             "detokenize": False,
         }
-        with self._guarded():
+        with self._guarded("generate"):
             self._wake("kv_cache")
             self._set(1.0 if greedy else request.temperature)
             self.llm.reset_prefix_cache()  # a call is a function of its weights and its rows alone
@@ -115,20 +117,29 @@ class Inside:
     def sleep(self) -> None:
         """Leave the device to the trainer. Weights are forgotten: `load` wakes."""
         if self.plan.sleeps and not self.asleep:
-            with self._guarded():
+            with self._guarded("sleep"):
                 self.llm.sleep(level=2)
             self.asleep = True
 
     def close(self) -> None:
-        with self._guarded():
+        with self._guarded("end"):
             from vllm.distributed import cleanup_dist_env_and_memory
 
             self.llm.llm_engine.engine_core.shutdown()
             del self.llm
             cleanup_dist_env_and_memory()
 
-    def _guarded(self) -> AbstractContextManager[None]:
-        return undisturbed(cuda=self.plan.cuda)
+    @contextmanager
+    def _guarded(self, what: str) -> Iterator[None]:
+        """Raises SamplerError for whatever vLLM, or a library below it, raises."""
+        try:
+            with undisturbed(cuda=self.plan.cuda):
+                yield
+        except Exception as error:
+            raise SamplerError(
+                f"vLLM cannot {what} ({type(error).__name__}: {str(error).strip()}). Choose a model and a shape that it "
+                "supports, change hardware.vllm.*, or set hardware.numerics.sampler=torch"
+            ) from error
 
     def _wake(self, tag: str) -> None:
         if self.asleep:
@@ -142,7 +153,7 @@ class Inside:
 
 
 def start(plan: Plan) -> Any:
-    """The engine, with random weights. Raises SamplerError when vLLM cannot run this model here."""
+    """The engine, with random weights."""
     from vllm import LLM
 
     where: dict[str, Any] = (
@@ -150,26 +161,20 @@ def start(plan: Plan) -> Any:
         if plan.cuda
         else {"kv_cache_memory_bytes": int(plan.cpu_cache_gib * 2**30)}
     )
-    try:
-        return LLM(
-            model=plan.folder,
-            skip_tokenizer_init=True,
-            load_format="dummy",
-            generation_config="vllm",
-            dtype=plan.dtype,
-            max_model_len=plan.longest,
-            tensor_parallel_size=plan.tensor_parallel,
-            enforce_eager=plan.eager or not plan.cuda,
-            worker_extension_cls="align_lab.rollout.vllm_extension.Extension",
-            disable_log_stats=True,
-            seed=0,
-            **where,
-        )
-    except Exception as error:  # whatever it is that vLLM or a library below it raises
-        raise SamplerError(
-            f"vLLM cannot start with this model ({type(error).__name__}: {str(error).strip()}). Choose a shape that it "
-            "supports, change hardware.vllm.*, or set hardware.numerics.sampler=torch"
-        ) from error
+    return LLM(
+        model=plan.folder,
+        skip_tokenizer_init=True,
+        load_format="dummy",
+        generation_config="vllm",
+        dtype=plan.dtype,
+        max_model_len=plan.longest,
+        tensor_parallel_size=plan.tensor_parallel,
+        enforce_eager=plan.eager or not plan.cuda,
+        worker_extension_cls="align_lab.rollout.vllm_extension.Extension",
+        disable_log_stats=True,
+        seed=0,
+        **where,
+    )
 
 
 def gathered(outputs: list[Any], new: int) -> Completions:
@@ -191,13 +196,15 @@ def gathered(outputs: list[Any], new: int) -> Completions:
 def undisturbed(*, cuda: bool) -> Iterator[None]:
     """Let vLLM work in the trainer's process and give back what it changes for everyone.
 
-    It seeds every generator, forbids `torch.set_num_threads`, expects tensors without a device to be born on the
+    It warns, seeds every generator, forbids `torch.set_num_threads`, expects tensors without a device to be born on the
     processor, and where it runs there, compiles small functions for half a minute that are as fast without.
     """
     numbers, generator, threads = random.getstate(), np.random.get_state(), torch.set_num_threads
     compiled = nullcontext() if cuda else torch.compiler.set_stance("force_eager")
     try:
-        with torch.random.fork_rng(devices=[]), torch.device("cpu"), compiled:
+        with warnings.catch_warnings(), torch.random.fork_rng(devices=[]), torch.device("cpu"), compiled:
+            warnings.simplefilter("ignore")  # of its own code and its libraries
+            logging.getLogger("torch._library.triton").setLevel(logging.ERROR)
             yield
     finally:
         random.setstate(numbers)
