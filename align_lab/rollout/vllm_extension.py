@@ -10,7 +10,6 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors import safe_open
 from torch import Tensor, nn
 
@@ -57,8 +56,10 @@ def pack_tied(model: nn.Module) -> None:
     embedding is sent none, so its copy stays old; vLLM 0.32 forgets it, and nothing shows but wrong log-probabilities.
     """
     from vllm.model_executor.layers.utils import dispatch_cpu_unquantized_gemm
+    from vllm.model_executor.layers.vocab_parallel_embedding import ParallelLMHead, VocabParallelEmbedding
 
-    for layer in model.modules():
-        weight = getattr(layer, "weight", None)
-        if hasattr(layer, "cpu_linear") and isinstance(weight, torch.Tensor) and weight.numel() and not weight.is_meta:
+    layers = [layer for layer in model.modules() if isinstance(layer, VocabParallelEmbedding)]  # heads are some, too
+    embeddings = {id(layer.weight) for layer in layers if not isinstance(layer, ParallelLMHead)}
+    for layer in layers:
+        if isinstance(layer, ParallelLMHead) and hasattr(layer, "cpu_linear") and id(layer.weight) in embeddings:
             dispatch_cpu_unquantized_gemm(layer, remove_weight=False)
