@@ -4,6 +4,7 @@
 
 It runs in the environment of vLLM (make vllm-env). Prompts of 32 tokens, 32 new ones, float32, no end token; each contender
 is a process that is kept alive, and every round asks each for one batch, in turn. vLLM gets new weights before every batch.
+With one thread tokens a second go by CPU time, which is the time on a free machine: use it where others compute as well.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from align_lab.paths import cache_folder
 ROWS = {"tiny": 64, "smollm2_135m": 16}
 THREADS = {"tiny": 1}  # as a run of it computes
 WAYS = ("torch", "vllm", "generate", "step")
+LEAST, SYNC = 1.9, 0.05  # times transformers.generate; share of a step
 Numbers = dict[str, dict[str, float]]
 
 
@@ -44,7 +46,7 @@ def folder_of(model: str, work: Path) -> Path:
 
 
 def measure(model: str, rounds: int, threads: int) -> Numbers:
-    """way -> medians of its seconds, of its seconds of sync, and tokens a second."""
+    """way -> medians, and tokens a second and the share of the sync by the clock that can be trusted."""
     with tempfile.TemporaryDirectory() as work:
         folder, rows = folder_of(model, Path(work)), ROWS[model]
         contenders = [
@@ -57,44 +59,44 @@ def measure(model: str, rounds: int, threads: int) -> Numbers:
             print(f"{model}: round {number} of {rounds}", file=sys.stderr)
         for contender in contenders:
             contender.close()
-    return {contender.name: medians(contender.rows, rows) for contender in contenders}
+    clock = "cpu_seconds" if threads == 1 else "seconds"
+    return {contender.name: medians(contender.rows, rows, clock) for contender in contenders}
 
 
-def medians(rows: list[dict[str, float]], count: int) -> dict[str, float]:
-    found = {
-        key: statistics.median(row.get(key, 0.0) for row in rows) for key in ("seconds", "cpu_seconds", "sync_seconds")
-    }
+def medians(rows: list[dict[str, float]], count: int, clock: str) -> dict[str, float]:
+    def middle(key: str) -> float:
+        return statistics.median(row.get(key, 0.0) for row in rows)
+
+    shares = [row.get(f"sync_{clock}", 0.0) / row[clock] for row in rows]
     return {
-        **found,
-        "tokens_per_second": count * NEW / (found["seconds"] - found["sync_seconds"]),
-        "sync_share": statistics.median(row.get("sync_seconds", 0.0) / row["seconds"] for row in rows),
+        **{key: middle(key) for key in ("seconds", "cpu_seconds", f"sync_{clock}")},
+        "tokens_per_second": count * NEW / (middle(clock) - middle(f"sync_{clock}")),
+        "sync_share": statistics.median(shares),
     }
 
 
 def claims(model: str, by: Numbers) -> dict[str, bool]:
-    """What the README says of the samplers, and whether this run bears it out."""
+    """What is hoped for, and whether this run bears it out."""
     speed = {way: by[way]["tokens_per_second"] / by["generate"]["tokens_per_second"] for way in WAYS}
-    least = 1.0 if model == "smollm2_135m" else 1.5
+    torch, share = (1.0 if model == "smollm2_135m" else 1.5), by["step"]["sync_share"]
     return {
-        f"{model}: vLLM generates {speed['vllm']:.2f} x as fast as transformers.generate, at least 1.9": speed["vllm"]
-        >= 1.9,
-        f"{model}: the torch sampler {speed['torch']:.2f} x, at least {least}": speed["torch"] >= least,
-        f"{model}: bringing the weights takes {by['step']['sync_share']:.1%} of a step, at most 5 %": by["step"][
-            "sync_share"
+        f"{model}: vLLM generates {speed['vllm']:.2f} x as fast as transformers.generate, at least {LEAST}": speed[
+            "vllm"
         ]
-        <= 0.05,
+        >= LEAST,
+        f"{model}: the torch sampler {speed['torch']:.2f} x, at least {torch}": speed["torch"] >= torch,
+        f"{model}: bringing the weights takes {share:.1%} of a step, at most {SYNC:.0%}": share <= SYNC,
     }
 
 
 def table(results: dict[str, Numbers]) -> str:
-    lines = [f"{'model':14s}{'way':10s}{'s':>8s}{'CPU s':>8s}{'sync s':>8s}{'sync %':>8s}{'tok/s':>9s}{'x gen.':>8s}"]
+    lines = [f"{'model':14s}{'way':10s}{'s':>8s}{'CPU s':>8s}{'sync %':>8s}{'tok/s':>9s}{'x gen.':>8s}"]
     for model, by in results.items():
         base = by["generate"]["tokens_per_second"]
         for way, x in by.items():
             rate = f"{x['tokens_per_second']:9.0f}{x['tokens_per_second'] / base:8.2f}" if way != "step" else ""
             lines.append(
-                f"{model:14s}{way:10s}{x['seconds']:8.3f}{x['cpu_seconds']:8.3f}{x['sync_seconds']:8.3f}"
-                f"{100 * x['sync_share']:8.1f}{rate}"
+                f"{model:14s}{way:10s}{x['seconds']:8.3f}{x['cpu_seconds']:8.3f}{100 * x['sync_share']:8.1f}{rate}"
             )
     return "\n".join(lines)
 

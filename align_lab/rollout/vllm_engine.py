@@ -91,7 +91,7 @@ class Inside:
             self.llm.collective_rpc("align_lab_load", kwargs=told)
 
     def complete(self, request: Request) -> Completions:
-        from vllm import SamplingParams
+        from vllm import SamplingParams  # pyright: ignore[reportMissingImports]
 
         greedy = request.temperature == 0
         common: dict[str, Any] = {
@@ -123,7 +123,7 @@ class Inside:
 
     def close(self) -> None:
         with self._guarded("end"):
-            from vllm.distributed import cleanup_dist_env_and_memory
+            from vllm.distributed import cleanup_dist_env_and_memory  # pyright: ignore[reportMissingImports]
 
             self.llm.llm_engine.engine_core.shutdown()
             del self.llm
@@ -154,7 +154,7 @@ class Inside:
 
 def start(plan: Plan) -> Any:
     """The engine, with random weights."""
-    from vllm import LLM
+    from vllm import LLM  # pyright: ignore[reportMissingImports]
 
     where: dict[str, Any] = (
         {"gpu_memory_utilization": plan.memory, "enable_sleep_mode": plan.sleeps}

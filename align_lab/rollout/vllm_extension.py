@@ -55,8 +55,8 @@ def pack_tied(model: nn.Module) -> None:
     There matrices are multiplied in a packed copy, which is made when a layer's weights arrive. A head that is the
     embedding is sent none, so its copy stays old; vLLM 0.32 forgets it, and nothing shows but wrong log-probabilities.
     """
-    from vllm.model_executor.layers.utils import dispatch_cpu_unquantized_gemm
-    from vllm.model_executor.layers.vocab_parallel_embedding import ParallelLMHead, VocabParallelEmbedding
+    from vllm.model_executor.layers.utils import dispatch_cpu_unquantized_gemm  # pyright: ignore[reportMissingImports]
+    from vllm.model_executor.layers.vocab_parallel_embedding import ParallelLMHead, VocabParallelEmbedding  # pyright: ignore[reportMissingImports]
 
     layers = [layer for layer in model.modules() if isinstance(layer, VocabParallelEmbedding)]  # heads are some, too
     embeddings = {id(layer.weight) for layer in layers if not isinstance(layer, ParallelLMHead)}

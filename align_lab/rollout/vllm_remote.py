@@ -17,10 +17,10 @@ import torch
 from torch import Tensor
 
 from align_lab.errors import SamplerError
-from align_lab.paths import PACKAGE
 from align_lab.rollout import wire
 from align_lab.rollout.vllm_engine import QUIET, Completions, Plan, Request
 
+ROOT = str(Path(__file__).parents[2])  # what our own code is imported from, a snapshot for example
 NOT_OURS = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "GROUP_RANK", "MASTER_ADDR", "MASTER_PORT")
 CONNECT_SECONDS = 120.0  # an interpreter that imports torch on a busy machine
 
@@ -104,7 +104,7 @@ def launch(address: Path, clients: int, gpus: Sequence[int], log: Path) -> subpr
     """Start the worker in a session of its own, so that Ctrl-C reaches the run alone. `gpus` count among those that this process sees."""
     env = {name: value for name, value in os.environ.items() if name not in NOT_OURS and "TORCHELASTIC" not in name}
     env = {**QUIET, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": str(torch.get_num_threads()), **env}
-    env["PYTHONPATH"] = os.pathsep.join(filter(None, (str(PACKAGE.parent), env.get("PYTHONPATH"))))
+    env["PYTHONPATH"] = os.pathsep.join(filter(None, (ROOT, env.get("PYTHONPATH"))))
     if gpus:
         env["CUDA_VISIBLE_DEVICES"] = visible(env.get("CUDA_VISIBLE_DEVICES"), gpus)
     words = [sys.executable, "-P", "-m", "align_lab.rollout.vllm_worker", str(address), str(clients)]

@@ -141,13 +141,14 @@ class VllmSampler:
     def _together(self, work: Callable[[], T]) -> T:
         """Where one process fails, all do: none may wait for the others in vain."""
         failed: SamplerError | None = None
+        results: list[T] = []
         try:
-            result = work()
+            results.append(work())
         except SamplerError as error:
             failed = error
         if self.world.most(int(failed is not None)):
             raise failed or SamplerError("another process of this run has lost its sampler")
-        return result
+        return results[0]
 
     @torch.no_grad()
     def _compare(

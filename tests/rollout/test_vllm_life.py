@@ -12,7 +12,7 @@ import torch
 
 from align_lab.errors import SamplerError, SamplerMismatch
 from align_lab.train.parallel import World
-from tests.rollout.vllm_here import CLOSE, EOS, PAD, PROMPTS, Learning, gap, needs_vllm, numbers, sampler
+from tests.rollout.vllm_here import CLOSE, EOS, PAD, PROMPTS, Learning, gap, needs_vllm, numbers, sampler, smollm2
 
 pytestmark = needs_vllm
 
@@ -50,6 +50,26 @@ def test_in_bfloat16_the_gap_is_that_of_rounding_and_new_weights_arrive():
             learning.change(seed)
             found = made(learning, PROMPTS, PAD, uniforms=numbers(), temperature=0.7, eos=EOS)
             assert gap(learning, found, temperature=0.7).mean() < 0.1
+    finally:
+        made.close()
+
+
+@pytest.mark.skipif(smollm2() is None, reason="SmolLM2 is not in the cache: a run with model=smollm2_135m converts it")
+def test_a_real_model_gives_the_trainers_log_probabilities_before_and_after_a_large_change():
+    from align_lab.models.convert import from_hf
+
+    learning, made = Learning(tied=True), sampler()
+    learning.model = from_hf(smollm2())
+    prompts, pad, u = PROMPTS[:6] + 1000, PAD[:6], numbers(6)
+    try:
+        for _ in range(2):
+            found = made(learning, prompts, pad, uniforms=u, temperature=0.7, top_p=0.9, eos=2)
+            far = gap(learning, found, temperature=0.7, prompts=prompts, pad=pad)
+            assert far.mean() < 1e-4 and far.max() < 1e-3
+            for weight in learning.model.parameters():
+                weight.data *= 1.05 if weight.dim() == 2 else 0.97
+            learning.version += 1
+            assert gap(learning, found, temperature=0.7, prompts=prompts, pad=pad).mean() > 1e-2
     finally:
         made.close()
 
