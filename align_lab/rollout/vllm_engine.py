@@ -18,6 +18,7 @@ from torch import Tensor
 
 from align_lab.errors import SamplerError
 
+PRIVATE = "align_lab-"  # how the name of a run's folder for its engines begins
 QUIET = {  # only what nobody has set
     "VLLM_ENABLE_V1_MULTIPROCESSING": "0",  # the engine lives where it was started
     "VLLM_CPU_NUM_OF_RESERVED_CPU": "0",

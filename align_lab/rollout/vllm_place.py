@@ -17,7 +17,7 @@ from safetensors.torch import save_file
 
 from align_lab.errors import ConfigError
 from align_lab.models.base import LanguageModel
-from align_lab.rollout.vllm_engine import Plan
+from align_lab.rollout.vllm_engine import PRIVATE, Plan
 from align_lab.rollout.vllm_extension import FILE
 from align_lab.rollout.vllm_remote import Remote
 
@@ -105,6 +105,6 @@ class Place:
             size = sum(weight.numel() * weight.element_size() for weight in model.parameters())
             roomy = SHM.is_dir() and os.access(SHM, os.W_OK) and shutil.disk_usage(SHM).total > 2 * size
             place = SHM if roomy else Path(tempfile.gettempdir())
-            self.folder = place / f"align_lab-{self.token}-{self.world.rank // self.locals}"
+            self.folder = place / f"{PRIVATE}{self.token}-{self.world.rank // self.locals}"
             self.folder.mkdir(mode=0o700, exist_ok=True)
         return self.folder

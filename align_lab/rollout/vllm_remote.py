@@ -29,11 +29,15 @@ class Remote:
     """One vLLM process, of which this process is one of `clients`; the one that `starts` it also ends it."""
 
     def __init__(self, plan: Plan, *, address: Path, starts: bool, clients: int = 1, gpus: Sequence[int] = ()) -> None:
-        self.log, self.process = address.with_suffix(".log"), None
-        if starts:
-            self.process = launch(address, clients, gpus, self.log)
-        self.socket = self._connect(address)
-        self._ask("start", asdict(plan))
+        self.log = address.with_suffix(".log")
+        self.process = launch(address, clients, gpus, self.log) if starts else None
+        self.socket = socket.socket(socket.AF_UNIX)
+        try:
+            self._connect(address)
+            self._ask("start", asdict(plan))
+        except SamplerError:
+            self.close()
+            raise
 
     def load(self, weights: Mapping[str, Tensor] | Path) -> None:
         """From a folder that both processes see."""
@@ -72,15 +76,12 @@ class Remote:
             raise SamplerError(said["error"])
         return answer
 
-    def _connect(self, address: Path) -> socket.socket:
+    def _connect(self, address: Path) -> None:
         until = time.monotonic() + CONNECT_SECONDS
         while time.monotonic() < until:
-            connection = socket.socket(socket.AF_UNIX)
-            try:
-                connection.connect(str(address))
-                return connection
-            except OSError:  # not there yet
-                connection.close()
+            with suppress(OSError):  # not there yet
+                self.socket.connect(str(address))
+                return
             if self.process is not None and self.process.poll() is not None:
                 raise self._died()
             time.sleep(0.02)

@@ -7,6 +7,7 @@ All clients ask for the same at the same time, each for its own rows; they are a
 
 from __future__ import annotations
 
+import shutil
 import signal
 import socket
 import sys
@@ -20,7 +21,7 @@ from torch import Tensor
 
 from align_lab.errors import AlignLabError
 from align_lab.rollout import wire
-from align_lab.rollout.vllm_engine import Inside, Plan, Request
+from align_lab.rollout.vllm_engine import PRIVATE, Inside, Plan, Request
 
 SIGNALS = (
     signal.SIGINT,
@@ -38,6 +39,8 @@ def main(path: str, clients: int) -> int:
         connections = [listener.accept()[0] for _ in range(clients)]
     with suppress(EOFError, BrokenPipeError):
         serve(connections)
+    if Path(path).parent.name.startswith(PRIVATE):  # a run that was killed cannot, and the weights may lie in memory
+        shutil.rmtree(Path(path).parent, ignore_errors=True)
     return 0
 
 

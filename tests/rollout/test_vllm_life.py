@@ -74,6 +74,26 @@ def test_a_real_model_gives_the_trainers_log_probabilities_before_and_after_a_la
         made.close()
 
 
+def test_a_model_of_transformers_is_sampled_from_as_well():
+    """One that ours is not: with biases in its attention."""
+    transformers = pytest.importorskip("transformers")
+    from align_lab.models.transformer import Transformer
+
+    shape = {"hidden_size": 64, "intermediate_size": 96, "num_hidden_layers": 2, "max_position_embeddings": 64}
+    config = transformers.Qwen2Config(
+        vocab_size=300, num_attention_heads=2, num_key_value_heads=1, tie_word_embeddings=True, **shape
+    )
+    learning, made = Learning(tied=True), sampler()
+    learning.model = Transformer(transformers.Qwen2ForCausalLM(config))
+    try:
+        for seed in (1, 2):
+            learning.change(seed)
+            found = made(learning, PROMPTS, PAD, uniforms=numbers(), temperature=0.7, eos=EOS)
+            assert gap(learning, found, temperature=0.7).max() < CLOSE
+    finally:
+        made.close()
+
+
 @pytest.fixture(scope="module")
 def apart():
     """A sampler in a process of its own."""
