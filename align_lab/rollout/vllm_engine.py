@@ -202,8 +202,9 @@ def undisturbed(*, cuda: bool) -> Iterator[None]:
     """
     numbers, generator, threads = random.getstate(), np.random.get_state(), torch.set_num_threads
     compiled = nullcontext() if cuda else torch.compiler.set_stance("force_eager")
+    born = torch.device("cpu") if torch.get_default_device().type != "cpu" else nullcontext()  # it costs every call
     try:
-        with warnings.catch_warnings(), torch.random.fork_rng(devices=[]), torch.device("cpu"), compiled:
+        with warnings.catch_warnings(), torch.random.fork_rng(devices=[]), born, compiled:
             warnings.simplefilter("ignore")  # of its own code and its libraries
             logging.getLogger("torch._library.triton").setLevel(logging.ERROR)
             yield
