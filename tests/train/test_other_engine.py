@@ -11,7 +11,7 @@ from align_lab import equations as eq
 from align_lab import registry
 from align_lab.errors import SamplerError
 from align_lab.rollout.torch_sampler import TorchSampler
-from align_lab.types import Rollout
+from align_lab.types import Batch, PolicyOutput, Rollout
 from tests.train.small import algorithm, loop
 
 registry.scan()
@@ -128,3 +128,28 @@ def test_an_engine_that_dies_leaves_what_was_learned():
     assert {k: v for k, v in again.journal.rows[-1].items() if not k.startswith("time/")} == {
         k: v for k, v in whole.journal.rows[-1].items() if not k.startswith("time/")
     }
+
+
+@pytest.mark.parametrize("name", [name for name in ROLLOUTS if algorithm(name).needs.on_policy])
+def test_what_is_corrected_is_linear_in_the_advantage(name):
+    """So that a token's weight may multiply its advantage: three times the advantage is three times the policy's loss."""
+    it = with_engine(name, Rounding())
+    x = it.source.collect(0).experience.rollout
+    advantage, _ = it.algo.advantages(x, it.algo.init_state())
+    moved = x.logp_old + 0.1 * torch.cos(torch.arange(x.logp_old.numel())).view_as(x.logp_old)
+    now = PolicyOutput(logp=moved, value=x.value, entropy=torch.ones_like(moved))
+
+    def loss(times):
+        batch = Batch(
+            mask=x.mask,
+            logp_old=x.logp_old,
+            advantage=times * advantage.advantage,
+            tokens=float(x.mask.sum()),
+            sequences=float(x.mask[..., 0].numel()),
+            logp_ref=x.logp_ref,
+            value=x.value,
+            returns=advantage.returns,
+        )
+        return float(it.algo.loss(now, batch).metrics["loss/policy_avg"])
+
+    assert loss(3.0) == pytest.approx(3 * loss(1.0), rel=1e-9) and loss(1.0) != 0
