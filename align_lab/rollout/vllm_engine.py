@@ -188,8 +188,8 @@ def gathered(outputs: list[Any], new: int) -> Completions:
     return Completions(
         tokens=tokens,
         logp=logp,
-        lengths=torch.tensor([len(out.token_ids) for out in outputs]),
-        ended=torch.tensor([out.finish_reason == "stop" for out in outputs]),
+        lengths=torch.tensor([len(out.token_ids) for out in outputs], dtype=torch.int64),
+        ended=torch.tensor([out.finish_reason == "stop" for out in outputs], dtype=torch.bool),
     )
 
 

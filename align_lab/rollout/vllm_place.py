@@ -7,7 +7,7 @@ import os
 import shutil
 import tempfile
 import uuid
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,12 +19,21 @@ from align_lab.errors import ConfigError
 from align_lab.models.base import LanguageModel
 from align_lab.rollout.vllm_engine import PRIVATE, Plan
 from align_lab.rollout.vllm_extension import FILE
-from align_lab.rollout.vllm_remote import Remote
 
 if TYPE_CHECKING:
     from align_lab.train.parallel import World
 
 SHM = Path("/dev/shm")  # files in memory, where there is such a thing
+
+
+@dataclass(frozen=True, kw_only=True)
+class Seat:
+    """One engine's process as one of its `clients` sees it."""
+
+    address: Path
+    starts: bool  # this client starts it
+    clients: int
+    gpus: Sequence[int]
 
 
 @dataclass
@@ -53,29 +62,28 @@ class Place:
         """The node's copies that this process asks: several of its own, or one that it shares with other processes."""
         return list(range(self.local, self.copies, self.locals)) or [self.local % self.copies]
 
-    def remotes(self, plan: Plan) -> Iterator[Remote]:
-        """Connect to them; the first of a copy's clients starts it."""
-        folder, tensor_parallel = Path(plan.folder).parent, plan.tensor_parallel
+    def seats(self, plan: Plan) -> list[Seat]:
+        """Where its engines are; the first of a copy's clients starts it."""
+        folder, width = Path(plan.folder).parent, plan.tensor_parallel
         if self.shared:
             gpus = [torch.cuda.current_device()] if plan.cuda else []
-            yield Remote(plan, address=folder / f"own{self.local}", starts=True, gpus=gpus)
-            return
+            return [Seat(address=folder / f"own{self.local}", starts=True, clients=1, gpus=gpus)]
         first = self.locals  # the node's first GPUs train
-        if torch.cuda.device_count() < first + self.copies * tensor_parallel:
+        if torch.cuda.device_count() < first + self.copies * width:
             raise ConfigError(
-                f"hardware.vllm.gpus={self.copies * tensor_parallel} beside {first} training processes a node needs "
-                f"{first + self.copies * tensor_parallel} GPUs, and torch sees {torch.cuda.device_count()}. Set "
+                f"hardware.vllm.gpus={self.copies * width} beside {first} training processes a node needs "
+                f"{first + self.copies * width} GPUs, and torch sees {torch.cuda.device_count()}. Set "
                 "hardware.placement.gpus_per_node and hardware.placement.tasks_per_node so that both fit"
             )
-        for copy in self.mine():
-            start = first + copy * tensor_parallel
-            yield Remote(
-                plan,
+        return [
+            Seat(
                 address=folder / f"copy{copy}",
                 starts=self.local == copy % self.locals,
                 clients=len(range(copy, self.locals, self.copies)) or 1,
-                gpus=range(start, start + tensor_parallel),
+                gpus=range(first + copy * width, first + (copy + 1) * width),
             )
+            for copy in self.mine()
+        ]
 
     def describe(self, model: LanguageModel) -> Path:
         """A folder that holds the model's config.json."""

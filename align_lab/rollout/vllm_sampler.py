@@ -8,7 +8,8 @@ two are apart is compared after the first syncs and logged at every step.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import fields
 from itertools import pairwise
 from typing import TYPE_CHECKING, TypeVar
@@ -23,12 +24,14 @@ from align_lab.rollout.sampler import Samples, Weights
 from align_lab.rollout.vllm_engine import Completions, Engine, Inside, Plan, Request
 from align_lab.rollout.vllm_install import problem, version
 from align_lab.rollout.vllm_place import Place
+from align_lab.rollout.vllm_remote import Remote
 
 if TYPE_CHECKING:
     from align_lab.hardware import Vllm
     from align_lab.train.parallel import World
 
 T = TypeVar("T")
+Item = TypeVar("Item")
 TOLERANCE = {"float32": 1e-3, "bfloat16": 0.1}  # nats a token, on average
 COMPARED = 2  # syncs whose log-probabilities are compared: of the start weights, and the first after an update
 
@@ -80,7 +83,7 @@ class VllmSampler:
     def rest(self) -> None:
         """Sleep, where the device is shared. Sleeping forgets the weights."""
         if self.engines and self.place.shared and torch.get_default_device().type == "cuda":
-            self._together(lambda: [engine.sleep() for engine in self.engines])
+            self._together(lambda: at_once(lambda engine: engine.sleep(), self.engines))
             self.version = None
 
     def close(self) -> None:
@@ -115,28 +118,21 @@ class VllmSampler:
         )
         if self.place.shared and not self.settings.own_process and not dist.is_initialized():
             return [Inside(plan)]  # vLLM makes a group of its own there, which must be the only one
-        return list(self.place.remotes(plan))
+        return at_once(lambda seat: Remote(plan, **vars(seat)), self.place.seats(plan))
 
     def _load(self, model: LanguageModel) -> None:
         if isinstance(self.engines[0], Inside):
             self.engines[0].load(model.hf_state())
             return
         folder = self.place.deliver(model)
-        for engine in self.engines:
-            engine.load(folder)
+        at_once(lambda engine: engine.load(folder), self.engines)
 
     def _complete(self, request: Request) -> Completions:
         """Rows are dealt out where this process has several engines."""
-        parts = [
-            engine.complete(part) for engine, part in zip(self.engines, dealt(request, len(self.engines)), strict=True)
-        ]
-        return (
-            parts[0]
-            if len(parts) == 1
-            else Completions(
-                **{f.name: torch.cat([getattr(part, f.name) for part in parts]) for f in fields(Completions)}
-            )
-        )
+        asked = zip(self.engines, dealt(request, len(self.engines)), strict=True)
+        parts = at_once(lambda pair: pair[0].complete(pair[1]), [pair for pair in asked if pair[1].seeds])
+        whole = {f.name: torch.cat([getattr(part, f.name) for part in parts]) for f in fields(Completions)}
+        return Completions(**whole)
 
     def _together(self, work: Callable[[], T]) -> T:
         """Where one process fails, all do: none may wait for the others in vain."""
@@ -163,6 +159,14 @@ class VllmSampler:
         self.compared += 1
         if not mean <= self.tolerance:  # NaN is a mismatch too
             raise SamplerMismatch(mismatch(mean, most, self.tolerance, self.compared))
+
+
+def at_once(work: Callable[[Item], T], items: Sequence[Item]) -> list[T]:
+    """Work on each item, in threads where there are several: they wait for other processes. One stays in this thread."""
+    if len(items) == 1:
+        return [work(items[0])]
+    with ThreadPoolExecutor(len(items)) as pool:
+        return list(pool.map(work, items))
 
 
 def mismatch(mean: float, most: float, tolerance: float, sync: int) -> str:

@@ -13,7 +13,7 @@ from collections import Counter
 import pytest
 import torch
 
-from align_lab.errors import SamplerError
+from align_lab.errors import ConfigError, SamplerError
 from align_lab.hardware import Hardware, Numerics, Placement, Vllm
 from align_lab.rollout import vllm_install, wire
 from align_lab.rollout.vllm_engine import Plan, Request
@@ -137,3 +137,16 @@ def test_a_mismatch_says_how_large_where_and_what_to_do():
     text = mismatch(0.25, 1.5, 0.1, 2)
     for part in ("0.25 on average", "1.5 at most", "allows 0.1", "first update", "sampler=torch", "importance_cap"):
         assert part in text
+
+
+def test_gpus_of_a_node_are_those_after_the_ones_that_train(monkeypatch, tmp_path):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 8)
+    plan = Plan(folder=str(tmp_path / "model"), dtype="bfloat16", longest=8, cuda=True, tensor_parallel=2)
+    seats = [Place(World(rank=r, size=4), r, 4, 2, "t").seats(plan) for r in range(4)]
+    assert [[list(seat.gpus) for seat in mine] for mine in seats] == [[[4, 5]], [[6, 7]], [[4, 5]], [[6, 7]]]
+    assert [mine[0].starts for mine in seats] == [True, True, False, False]
+    assert {mine[0].clients for mine in seats} == {2}
+    (alone,) = [Place(World(), 0, 1, 3, "t").seats(plan)]
+    assert [list(seat.gpus) for seat in alone] == [[1, 2], [3, 4], [5, 6]] and all(seat.starts for seat in alone)
+    with pytest.raises(ConfigError, match="needs 9 GPUs, and torch sees 8"):
+        Place(World(), 0, 1, 4, "t").seats(plan)
