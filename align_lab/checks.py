@@ -9,6 +9,7 @@ from typing import Any
 
 from align_lab import hardware_checks, preflight, registry
 from align_lab.options import GROUPS
+from align_lab.rollout import vllm_install
 from align_lab.settings import RunSettings
 from align_lab.types import Needs
 
@@ -26,7 +27,7 @@ def problems(cfg: Mapping[str, Any]) -> list[str]:
         needs = registry.build("algo", cfg["algo"]).needs
         found += _against_needs(cfg, needs)
     if not any(text.startswith(("hardware.", "train.")) for text in found):
-        found += hardware_checks.problems(cfg, needs)
+        found += hardware_checks.problems(cfg, needs) + vllm_install.problems(cfg["hardware"])
     found += _within_train(cfg["train"]) + _within_data(cfg) + _placement(cfg) + _study(str(cfg["study"]))
     return found or preflight.problems(cfg)  # what is wrong in itself has no size
 

@@ -40,6 +40,14 @@ class DivergedError(AlignLabError, ArithmeticError):
     """A loss, gradient or weight is not finite. The last good checkpoint is kept."""
 
 
+class SamplerError(AlignLabError, RuntimeError):
+    """What generates cannot start, has died, or gave no answer. What was learned until then is kept."""
+
+
+class SamplerMismatch(SamplerError):
+    """Sampler and trainer disagree on the probabilities of the same tokens by more than the tolerance."""
+
+
 class Stopped(AlignLabError):
     """A signal asked the run to stop; the state is saved and the same command continues."""
 

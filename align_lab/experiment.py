@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 import traceback
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -161,7 +161,8 @@ def _train(
         raise Stopped("stopped before training began. Run the same command again to continue")
     screen.start(step=loop.progress.step, steps=cfg["train"]["steps"])
     journal.phase("training")
-    loop.run()
+    with closing(loop):
+        loop.run()
     screen.stop()
     screen.notice(memory.after(manifest.peak_memory()))
     journal.manifest(lambda: describe(cfg, built, loop, memory, journal.checkpoints.best()))
@@ -244,6 +245,7 @@ def made_of(built: Mapping[str, Artefact], loop: Loop) -> dict[str, str]:
         "source": manifest.source_hash(),
         "device": str(torch.get_default_device().type),
         "torch": torch.__version__,
+        "sampler": loop.evaluate.sampler.name,
     }
 
 

@@ -50,6 +50,10 @@ class Vllm:
     gpus: int = param(
         0, "GPUs of its own on each node; 0: it shares the trainer's device, and sleeps during updates", low=0
     )
+    own_process: bool = param(
+        False,
+        "on a shared device too, run it in a process of its own; it always is where it has GPUs or the run has several processes",
+    )
     tensor_parallel: int = param(1, "GPUs over which one copy of the model is spread", low=1)
     memory: float = param(0.4, "share of a GPU's memory for weights and KV cache", above=0, high=1)
     cpu_cache_gib: float = param(1.0, "KV cache where it runs on the processor, GiB", above=0)

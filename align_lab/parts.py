@@ -9,6 +9,7 @@ from align_lab import registry
 from align_lab.artefacts import Artefact
 from align_lab.config import RunConfig
 from align_lab.errors import ConfigError
+from align_lab.hardware import Hardware
 from align_lab.models.base import LanguageModel
 from align_lab.models.blocks import prepare
 from align_lab.models.lora import Base, is_adapted
@@ -18,6 +19,8 @@ from align_lab.registry import construct
 from align_lab.rewards.base import Reward
 from align_lab.rewards.gold import load_gold
 from align_lab.rewards.lexicon import Vader
+from align_lab.rollout.sampler import Sampler
+from align_lab.rollout.torch_sampler import TorchSampler
 from align_lab.settings import Evaluation, Sampling
 from align_lab.stages import instruction_of
 from align_lab.train.engines.base import MakeEngine
@@ -75,6 +78,8 @@ def assemble(
         raise ConfigError(
             f"evaluation.prompts={evaluation.prompts}, but the data holds {len(held_out)} held-out prompts: set it to that or less"
         )
+    longest = max(len(ids) for prompts in (training, held_out) for ids in prompts.ids) + sampling.max_new_tokens
+    sampler = _sampler(cfg, longest, world)
     judges = Judges(score=reward, gold_score=load_gold(built["gold"].path), vader=Vader())
     return Loop(
         algo=algo,
@@ -89,13 +94,21 @@ def assemble(
             sampling=sampling,
             reference=reference,
             world=world,
+            sampler=sampler,
         ),
+        importance_cap=sampling.importance_cap,
         journal=journal,
         seed=cfg["seed"],
         should_stop=should_stop,
         world=world,
         evaluate=Evaluator(
-            prompts=held_out, judges=judges, sampling=sampling, plan=evaluation, reference=reference, world=world
+            prompts=held_out,
+            judges=judges,
+            sampling=sampling,
+            plan=evaluation,
+            reference=reference,
+            sampler=sampler,
+            world=world,
         ),
         evaluate_every=evaluation.every,
         save_every=cfg["record"]["checkpoint_every"],
@@ -116,6 +129,7 @@ def _source(
     sampling: Sampling,
     reference: Callable[[], LanguageModel],
     world: World,
+    sampler: Sampler,
 ) -> Source:
     """Preference pairs or fresh rollouts, as the algorithm declares; as many sequences a step from either."""
     plan = learner.plan
@@ -131,6 +145,23 @@ def _source(
         seed=cfg["seed"],
         reference=reference() if algo.needs.reference else None,
         world=world,
+        sampler=sampler,
+    )
+
+
+def _sampler(cfg: RunConfig, longest: int, world: World) -> Sampler:
+    """`hardware.numerics.sampler`, for prompts and completions of at most `longest` tokens together."""
+    hardware = construct(Hardware, {key: value for key, value in cfg["hardware"].items() if key != "name"})
+    if hardware.numerics.sampler == "torch":
+        return TorchSampler()
+    from align_lab.rollout.vllm_sampler import VllmSampler
+
+    return VllmSampler(
+        hardware.vllm,
+        dtype=hardware.numerics.dtype,
+        longest=longest,
+        world=world,
+        processes_per_node=hardware.placement.tasks_per_node,
     )
 
 

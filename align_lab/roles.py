@@ -13,6 +13,9 @@ ROLES: tuple[tuple[str, Role], ...] = (  # the first prefix that fits decides
     ("plugins", "none"),
     ("record", "none"),
     ("hardware.placement", "none"),
+    ("hardware.vllm.tensor_parallel", "setting"),  # the order of sums
+    ("hardware.vllm.eager", "setting"),
+    ("hardware.vllm", "none"),
     ("algo", "recipe"),
     ("preferences", "recipe"),  # only arms without samples of their own use it, and they pay for it
     ("train.steps", "budget"),

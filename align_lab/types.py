@@ -42,6 +42,7 @@ class Needs:
     min_group_size: int = 1  # samples a prompt
     entropy: bool = False  # entropy [P G T] in the policy output
     pretrain_batch: bool = False  # logp_pretrain of human text in the policy output (PPO-ptx)
+    on_policy: bool = True  # the loss is linear in the advantage, an expectation over what the policy itself samples
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,6 +52,7 @@ class Rollout:
     mask: Tensor  # [P G T] bool
     score: Tensor  # [P G]
     logp_old: Tensor  # [P G T] log-probability under the policy that sampled
+    logp_sampler: Asked = None  # [P G T] the same as the sampler computes it, where that is not training's own
     logp_ref: Asked = None  # [P G T] under the frozen reference, where needed
     value: Asked = None  # [P G T] critic's estimate before each token, where needed
 

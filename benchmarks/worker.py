@@ -30,17 +30,19 @@ class Gate:
         self._began = (time.perf_counter(), time.process_time())
         return go
 
-    def done(self) -> None:
+    def done(self, extra: dict[str, float] | None = None) -> None:
         wall, cpu = time.perf_counter() - self._began[0], time.process_time() - self._began[1]
         peak = memory("VmHWM")
-        self._say({"seconds": wall, "cpu_seconds": cpu, "peak_mb": peak, "work_mb": peak - self._imported})
+        self._say(
+            {"seconds": wall, "cpu_seconds": cpu, "peak_mb": peak, "work_mb": peak - self._imported, **(extra or {})}
+        )
 
     def serve(self, step: Callable[[], object]) -> None:
-        """Run `step` as often as asked."""
+        """Run `step` as often as asked; where it returns numbers, they are reported too."""
         self.ready()
         while self.wait():
-            step()
-            self.done()
+            found = step()
+            self.done(found if isinstance(found, dict) else None)
 
     def _say(self, message: dict[str, object]) -> None:
         print(json.dumps(message), file=self._out, flush=True)

@@ -5,7 +5,9 @@ Guo et al., Direct Language Model Alignment from Online AI Feedback, arXiv 2402.
     y₁ … y_G ~ π(· | x);   y_w = the sample with the highest score, y_l = the lowest
     L = mean over prompts of -log σ(β z),   z as in DPO (arXiv 2305.18290, eq. 7)
 
-There is no gradient through sampling, and the reference stays the start policy. β 0.1 is the paper's and TRL's.
+There is no gradient through sampling, and the reference stays the start policy. β 0.1 is the paper's and TRL's. The
+loss prefers within pairs wherever they come from: it is no expectation under the policy that sampled, so where another
+engine samples, importance weights (sampling.importance_cap) have nothing to correct and are not applied.
 
 Departures: the paper draws two samples, here a group of any size gives its best and its worst. A prompt whose scores
 are all equal prefers nothing: its z is 0, it adds log 2 to the loss and no gradient, and counts as a pair that is not
@@ -30,7 +32,7 @@ class OnlineDPO(Algorithm):
 
     @property
     def needs(self) -> Needs:
-        return Needs(reference=True, min_group_size=2)
+        return Needs(reference=True, min_group_size=2, on_policy=False)
 
     def advantages(self, x: Rollout, state: State) -> tuple[Advantage, State]:
         return Advantage(advantage=eq.spread(eq.best_and_worst(x.score), x.mask)), state

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from align_lab.equations.divergences import k2
+from align_lab.equations.divergences import k2, k3
 from align_lab.equations.masks import masked, masked_mean, masked_sum
 from align_lab.equations.rewards import kl_penalty
 from align_lab.equations.surrogates import Clipped
@@ -18,6 +18,20 @@ def reward_metrics(x: Rollout, kl_coef: float) -> Metrics:
     """Mean over sequences of the KL penalty, and of score and penalty together."""
     penalty = kl_penalty(x, kl_coef)
     return {"objective/non_score_reward": penalty.mean(), "objective/rlhf_reward": (x.score + penalty).mean()}
+
+
+def sampling_metrics(x: Rollout) -> Metrics:
+    """How far the probabilities of the engine that sampled are from those of training, over counted tokens."""
+    gap = (x.logp_old - x.logp_sampler)[x.mask]
+    ratio = gap.exp()
+    return {
+        "sampling/importance_sampling_ratio/min": ratio.min(),
+        "sampling/importance_sampling_ratio/mean": ratio.mean(),
+        "sampling/importance_sampling_ratio/max": ratio.max(),
+        "sampling/sampling_logp_difference/mean": gap.abs().mean(),
+        "sampling/sampling_logp_difference/max": gap.abs().max(),
+        "sampling/kl": k3(x.logp_sampler, x.logp_old)[x.mask].mean(),
+    }
 
 
 @torch.no_grad()

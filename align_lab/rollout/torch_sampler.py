@@ -15,6 +15,7 @@ WORTH = 0.75  # rows that have ended leave the batch when at most this share is 
 class TorchSampler:
     """Samples from the very model that learns."""
 
+    name = "torch"
     exact = True
 
     def __call__(
@@ -30,6 +31,9 @@ class TorchSampler:
     ) -> Samples:
         with weights.whole() as model:
             return sample(model, prompts, pad, uniforms=uniforms, temperature=temperature, top_p=top_p, eos=eos)
+
+    def rest(self) -> None:
+        pass
 
     def close(self) -> None:
         pass

@@ -51,6 +51,7 @@ class Evaluator:
         """
         reference = self.reference()
         mine = [self._complete(policy, reference, part, step) for part in shares(self.plan.prompts, self.world)]
+        self.sampler.rest()
         self._judge([row for part in mine for row in part])
         rows = self._in_order(mine)
         for row, before in zip(rows, start or rows, strict=True):
@@ -90,8 +91,8 @@ class Evaluator:
         )
         whole, temperature = torch.cat([ids, samples.tokens], 1), self.sampling.temperature
         ref = reference(whole, left_padding(pad), samples.mask, temperature=temperature)
-        _, entropy = policy.policy(whole, left_padding(pad), samples.mask, temperature=temperature, entropy=True)
-        kl = (samples.logp - ref).sum(1)
+        logp, entropy = policy.policy(whole, left_padding(pad), samples.mask, temperature=temperature, entropy=True)
+        kl = ((samples.logp if self.sampler.exact else logp) - ref).sum(1)
         return [
             {
                 "step": step,

@@ -71,6 +71,7 @@ class Rollouts:
             top_p=self.sampling.top_p,
             eos=self.prompts.eos,
         )
+        self.sampler.rest()
         sampled = time.perf_counter()
         score = self._score(mine.tolist(), samples)
         part = self._experience(torch.cat([ids, samples.tokens], 1), pad, samples, score, len(mine))
@@ -82,7 +83,11 @@ class Rollouts:
             episodes=mask.shape[0] * mask.shape[1],
             tokens=int(mask.sum()),
             ended=ended,
-            seconds={"time/rollout": sampled - began, "time/score": time.perf_counter() - sampled},
+            seconds={
+                "time/rollout": sampled - began - samples.sync_seconds,
+                "time/score": time.perf_counter() - sampled,
+            }
+            | ({} if self.sampler.exact else {"time/sync": samples.sync_seconds}),
         )
 
     def _score(self, prompts: Sequence[int], samples: Samples) -> Tensor:
@@ -98,6 +103,9 @@ class Rollouts:
             return flat.view(count, -1, *flat.shape[1:])
 
         rollout = Rollout(mask=group(samples.mask), score=group(score), logp_old=group(samples.logp))
+        if not self.sampler.exact:  # the ratio of the update is between two numbers of training
+            logp, _ = self.learner.logps(ids, left_padding(pad), samples.mask)
+            rollout = replace(rollout, logp_old=group(logp), logp_sampler=rollout.logp_old)
         if self.needs.reference:
             assert self.reference is not None
             logp = self.reference(ids, left_padding(pad), samples.mask, temperature=self.sampling.temperature)
@@ -149,7 +157,7 @@ def trim(experience: Experience) -> Experience:
     T = rollout.mask.shape[-1]
     used = _last(rollout.mask)
     left = int(experience.pad.min())
-    fields = {name: getattr(rollout, name) for name in ("mask", "logp_old", "logp_ref", "value")}
+    fields = {name: getattr(rollout, name) for name in ("mask", "logp_old", "logp_sampler", "logp_ref", "value")}
     short = {name: None if value is None else value[..., :used] for name, value in fields.items()}
     return Experience(
         ids=experience.ids[..., left : experience.ids.shape[-1] - (T - used)],

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 import torch
 
-from align_lab.errors import Stopped
+from align_lab import equations as eq
+from align_lab.errors import SamplerError, Stopped
 from align_lab.train.engines.base import shape
 from align_lab.train.evaluate import Evaluator, summary
 from align_lab.train.experience import Collected, Source
@@ -20,7 +21,7 @@ from align_lab.train.learner import Learner
 from align_lab.train.parallel import World
 from align_lab.train.recipe import Train
 from align_lab.train.update import Pretrain, update
-from align_lab.types import Advantage, Algorithm, State
+from align_lab.types import Advantage, Algorithm, Rollout, State
 
 
 class Journal(Protocol):
@@ -55,6 +56,7 @@ class Loop:
     seed: int
     evaluate_every: int
     save_every: int
+    importance_cap: float | None = None  # of the correction where another engine samples; None: none
     pretrain: Callable[[int], Pretrain] | None = None
     start_rows: Sequence[Mapping[str, Any]] = ()  # the start policy's evaluation
     should_stop: Callable[[], bool] = lambda: False
@@ -73,8 +75,7 @@ class Loop:
             self._first()
         while not self.done():
             if self.should_stop():
-                if self.saved != self.progress.step:
-                    self._save()
+                self._keep()
                 raise Stopped(
                     f"stopped after step {self.progress.step} and saved. Run the same command again to continue"
                 )
@@ -87,6 +88,9 @@ class Loop:
             if last or best is not None or self.progress.step % self.save_every == 0:
                 self._save(best)
 
+    def close(self) -> None:
+        self.evaluate.sampler.close()
+
     def done(self) -> bool:
         budget, now = self.plan.budget, self.progress
         spent = ((budget.episodes, now.episode), (budget.tokens, now.tokens), (budget.seconds, now.seconds))
@@ -95,9 +99,10 @@ class Loop:
     def advance(self) -> dict[str, float]:
         """One step: experience, advantages, updates. Returns its row of metrics."""
         began, cpu, step = time.perf_counter(), time.process_time(), self.progress.step
-        collected = self.source.collect(step)
+        collected = self._collect(step)
         with torch.no_grad():
             advantage, self.state = self.algo.advantages(collected.experience.rollout, self.state)
+            advantage = self._corrected(advantage, collected.experience.rollout)
         critic = self.algo.needs.critic
         policy_from = critic.pretrain_steps if critic else 0
         losses = update(
@@ -132,6 +137,20 @@ class Loop:
             }
         )
 
+    def _collect(self, step: int) -> Collected:
+        """Nothing has changed yet in this step: where the sampler fails, what was learned before is kept."""
+        try:
+            return self.source.collect(step)
+        except SamplerError:
+            self._keep()
+            raise
+
+    def _corrected(self, advantage: Advantage, rollout: Rollout) -> Advantage:
+        """Where another engine sampled, weigh each token for it (`sampling.importance_cap`); a critic's targets stay."""
+        if self.importance_cap is None or rollout.logp_sampler is None or not self.algo.needs.on_policy:
+            return advantage
+        return replace(advantage, advantage=eq.importance_weight(rollout, self.importance_cap) * advantage.advantage)
+
     def _first(self) -> None:
         """Judge the start policy, then save, so that a run always has a state to go back to."""
         self.state = self.algo.init_state()
@@ -139,6 +158,10 @@ class Loop:
         best = self._best_now(row)
         self.journal.log(row)
         self._save(best)
+
+    def _keep(self) -> None:
+        if self.saved != self.progress.step:
+            self._save()
 
     def _save(self, best: float | None = None) -> None:
         self.journal.save(self.progress.step, self.state_dict(), best=best)
@@ -158,7 +181,8 @@ class Loop:
         """2 a parameter and token forward, 4 backward (arXiv 2001.08361): generation charged, scoring models, and updates."""
         seen = collected.experience.seen_tokens()
         policy, critic = count(self.learner.policy), count(self.learner.critic)
-        reference = policy if self.algo.needs.reference and self.algo.needs.experience == "rollouts" else 0
+        scores = int(self.algo.needs.reference) + int(collected.experience.rollout.logp_sampler is not None)
+        reference = policy * scores if self.algo.needs.experience == "rollouts" else 0
         return (
             2 * policy * collected.tokens
             + 2 * (reference + critic) * seen
@@ -203,6 +227,8 @@ def describe(collected: Collected, advantage: Advantage) -> dict[str, float]:
         "completions/max_length": lengths.max(),
         **advantage.metrics,
     }
+    if rollout.logp_sampler is not None:
+        row |= eq.sampling_metrics(rollout)
     if collected.ended is not None:
         row |= {"objective/scores": rollout.score.mean(), "val/num_eos_tokens": collected.ended}
         if rollout.logp_ref is not None:
