@@ -23,7 +23,8 @@ def problems(cfg: Mapping[str, Any]) -> list[str]:
         found += registry.build("model", cfg["model"]).problems()
     if not any(text.startswith("algo.") for text in found):
         found += _against_needs(cfg, registry.build("algo", cfg["algo"]).needs)
-    return found + _within_train(cfg["train"]) + _within_data(cfg) + _placement(cfg) + _study(str(cfg["study"]))
+    found += _within_train(cfg["train"]) + _within_data(cfg) + _placement(cfg) + _study(str(cfg["study"]))
+    return found + _packages(cfg)
 
 
 def _against_needs(cfg: Mapping[str, Any], needs: Needs) -> list[str]:
@@ -93,6 +94,16 @@ def _placement(cfg: Mapping[str, Any]) -> list[str]:
             f"{place['signal_seconds']} s before its end. Set hardware.placement.signal_seconds=30 or more minutes"
         ]
     return []
+
+
+def _packages(cfg: Mapping[str, Any]) -> list[str]:
+    """Components that need a package which is not always installed name it."""
+    wanted = {group: getattr(registry.lookup(group, cfg[group]["name"]), "package", "") for group in GROUPS}
+    return [
+        f"{group}={cfg[group]['name']} needs the package {package}, which is not installed: pip install 'align_lab[{package}]'"
+        for group, package in wanted.items()
+        if package and not registry.installed(package)
+    ]
 
 
 def _study(name: str) -> list[str]:

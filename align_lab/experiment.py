@@ -25,6 +25,7 @@ from align_lab.record.console import Screen
 from align_lab.record.folder import RunFolder
 from align_lab.record.inherit import inherit
 from align_lab.record.local import Record
+from align_lab.record.sinks import show_finished
 from align_lab.signals import StopRequest, stop_requests
 from align_lab.stages import Stages, stages
 from align_lab.train.loop import Loop
@@ -53,6 +54,7 @@ def run(cfg: RunConfig, *, wait_for_others: bool = False) -> int:
                 _guarded(cfg, folder, record, screen, stop, world)
             else:
                 screen.notice("this run is finished. To run it again, remove its folder")
+                show_finished(record, path, screen.notice)
             _conclude(folder, record, screen)
     return 0
 
@@ -103,6 +105,8 @@ def _guarded(
         with suppress(OSError):
             log.write_text(traceback.format_exc())
         raise AlignLabError(f"the run failed: {type(error).__name__}: {error}. Its traceback is in {log}") from error
+    finally:
+        journal.sink.close()
 
 
 def _train(

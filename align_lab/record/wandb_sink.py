@@ -1,0 +1,206 @@
+"""Weights & Biases: each run one run there, grouped by study and arm, each stage one too.
+
+A run that was killed and goes on continues its run there; without a key it is kept offline in the run's folder.
+The key comes from the environment or from `wandb login`, never from a config.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+from align_lab.errors import AlignLabError
+from align_lab.files import read_json
+from align_lab.record.shown import COLUMNS, Shown
+from align_lab.record.sinks import Boarded
+from align_lab.registry import param, register
+
+NAME = "wandb"
+INIT_SECONDS = 60.0  # for a server that does not answer
+API_SECONDS = 10
+UNFINISHED = ("stopped", "running")  # preempted, in their words: more is to come
+
+
+@register("record", NAME)
+@dataclass(frozen=True, kw_only=True)
+class Wandb(Boarded):
+    """Nothing here changes a result, and nothing there can fail or slow a run."""
+
+    board_name: ClassVar[str] = NAME
+    package: ClassVar[str] = "wandb"
+    later: ClassVar[str] = "Later: python -m align_lab wandb push {study}"
+
+    entity: str | None = param(None, "user or team; null: the default one of the key's owner")
+    mode: str = param(
+        "auto",
+        "auto: online where there is a key, else offline (and as $WANDB_MODE says)",
+        choices=("auto", "online", "offline", "disabled"),
+    )
+
+    def asked(self) -> str:
+        return os.environ.get("WANDB_MODE", "auto") if self.mode == "auto" else self.mode
+
+    def enabled(self) -> bool:
+        return self.asked() != "disabled"
+
+    def board(self, folder: Path) -> WandbBoard:
+        asked = self.asked()
+        online = asked == "online" or (asked != "offline" and has_key())
+        return WandbBoard(folder, self.project, self.entity, online=online, watched=os.getppid())
+
+
+def has_key() -> bool:
+    """Does wandb find a key by itself: environment, netrc, `wandb login`?"""
+    from wandb.errors import AuthenticationError
+    from wandb.sdk import wandb_setup
+    from wandb.sdk.lib import wbauth
+
+    try:
+        host = wandb_setup.singleton().settings.base_url
+        found = wbauth.authenticate_session(host=host, source=NAME, prompt=False, update_session=False)
+    except AuthenticationError:
+        return False
+    return found is not None
+
+
+class WandbBoard:
+    """One run there. Never give `step`: each row is one call of `log`, so their own count is our step, and a row that
+    arrived is known by it; the x axis is `episode`.
+    """
+
+    name = NAME
+
+    def __init__(
+        self, folder: Path, project: str, entity: str | None, *, online: bool, watched: int | None = None
+    ) -> None:
+        self.folder, self.project, self.entity = folder, project, entity
+        self.online, self.watched = online, watched
+        self.logged = 0
+
+    def identity(self, run: Shown) -> str:
+        """The agent's id in a sweep of theirs; else what this run was called before, or would always be called."""
+        if os.environ.get("WANDB_SWEEP_ID"):
+            return os.environ.get("WANDB_RUN_ID") or run.id
+        return read_json(self.folder / f"{NAME}.json").get("id") or run.id
+
+    def open(self, run: Shown) -> int:
+        identity = self.identity(run)
+        if not self.online:
+            self._forget_offline(identity)
+        self.run = self._init(run, identity)
+        self.run.define_metric("episode", hidden=True)
+        self.run.define_metric("*", step_metric="episode")
+        self.logged = self.run.starting_step if self.online else 0
+        return self.logged
+
+    def _init(self, shown: Shown, identity: str) -> Any:
+        import wandb
+
+        return wandb.init(
+            project=self.project,
+            entity=self.entity,
+            id=identity,
+            name=shown.name,
+            group=shown.group,
+            job_type=shown.job_type,
+            tags=shown.tags,
+            notes=shown.notes,
+            config=dict(shown.config),
+            allow_val_change=True,
+            resume="allow" if self.online else None,
+            mode="online" if self.online else "offline",
+            reinit="create_new",
+            dir=None if os.environ.get("WANDB_DIR") else str(self.folder),
+            settings=self._settings(shown.job_type),
+        )
+
+    def _settings(self, job_type: str) -> Any:
+        """Our manifest says more of code, machine and packages than theirs; what is measured is the training's process."""
+        import wandb
+
+        watched = self.watched if job_type == "train" else None
+        settings = wandb.Settings(
+            console="off",
+            silent=True,
+            disable_git=True,
+            disable_code=True,
+            save_code=False,
+            init_timeout=INIT_SECONDS,
+            x_disable_meta=True,
+            x_disable_machine_info=True,
+            x_save_requirements=False,
+            x_disable_stats=watched is None,
+        )
+        if watched is not None:
+            settings.x_stats_pid = watched
+        return settings
+
+    def _forget_offline(self, identity: str) -> None:
+        """What an earlier attempt left offline: theirs cannot be continued, so all rows are written anew.
+
+        Raises AlignLabError when it was uploaded: then a second copy would be the same rows again.
+        """
+        for old in (self._dir() / "wandb").glob(f"offline-run-*-{identity}"):
+            if list(old.glob("*.synced")):
+                raise AlignLabError(f"{old} was uploaded by `wandb sync`, which cannot add to it")
+            shutil.rmtree(old, ignore_errors=True)
+
+    def _dir(self) -> Path:
+        return Path(os.environ.get("WANDB_DIR") or self.folder)
+
+    def about(self) -> dict[str, Any]:
+        return {
+            "id": self.run.id,
+            "mode": "online" if self.online else "offline",
+            "project": self.run.project,
+            "entity": self.run.entity,
+            "url": self.run.url,
+        }
+
+    def place(self) -> str:
+        return self.run.url if self.online else f"offline in {Path(self.run.dir).parent}"
+
+    def log(self, row: Mapping[str, float], table: Sequence[Sequence[Any]] | None) -> None:
+        import wandb
+
+        completions = {} if table is None else {"completions": wandb.Table(columns=list(COLUMNS), data=list(table))}
+        self.run.log({**row, **completions})
+        self.logged += 1
+
+    def close(self, summary: Mapping[str, Any], state: str) -> None:
+        self.run.summary.update(dict(summary))
+        if state in UNFINISHED:
+            self.run.mark_preempting()
+        self.run.finish(exit_code=0 if state == "done" else 1)
+
+    def arrived(self) -> int:
+        """Their count of rows; it may come a moment late."""
+        if not self.online:
+            return self.logged
+        import wandb
+
+        found = 0
+        for seconds in (0, 1, 1, 2):
+            time.sleep(seconds)
+            run = wandb.Api(timeout=API_SECONDS).run(f"{self.run.entity}/{self.run.project}/{self.run.id}")
+            found = run.lastHistoryStep + 1
+            if found >= self.logged:
+                break
+        return found
+
+    def project_place(self) -> str:
+        import wandb
+
+        return f"{wandb.setup().settings.base_url}/{self.entity}/{self.project}" if self.online else "offline"
+
+    def stage(self, stage: Shown) -> None:
+        if not self.online:
+            self._forget_offline(stage.id)
+        run = self._init(stage, stage.id)
+        run.summary.update(dict(stage.summary))
+        run.finish()
