@@ -2,7 +2,7 @@
 
     python -P -m align_lab.record.feed RUN
 
-How many rows a board has, it says itself; the folder remembers what was handed on. So a run that was killed and goes on
+Which rows a board has, it says itself; the folder remembers what was handed on. So a run that was killed and goes on
 continues the same entry of the board: a row is never sent again, and what did not arrive is.
 """
 
@@ -16,7 +16,7 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence, Set
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TextIO
@@ -61,12 +61,13 @@ def feed(folder: Path, board: Board, table_rows: int, *, running: Callable[[], b
     run, sent = shown.run(folder), Sent(folder, board.name)
     if sent.whole(board.identity(run)):
         return
-    show_stages(folder, board)
-    first = board.open(run)
-    sent.save(**board.about(), arrived=first)
-    _say(f"{board.name}: {board.place()}" + (f" has the first {first} rows" if first else ""))
+    there = board.open(run)
+    sent.save(**board.about(), arrived=len(there))
+    _say(f"{board.name}: {board.place()}" + (f" has {len(there)} rows" if there else ""))
+    beside = threading.Thread(target=_show_stages, args=(folder, board), daemon=True)
+    beside.start()
     rows = Rows(folder, run.steps, table_rows)
-    hand_on(rows, board, sent, first, running)
+    hand_on(rows, board, sent, there, running)
     state = read_json(folder / "status.json").get("state", "new")
     best = read_json(folder / "manifest.json").get("best_step")
     board.close(shown.summary(rows.seen, best, state), state)
@@ -74,23 +75,32 @@ def feed(folder: Path, board: Board, table_rows: int, *, running: Callable[[], b
     sent.save(arrived=arrived, state=state)
     if arrived < len(rows.seen):
         raise ConnectionError(f"{arrived} of {len(rows.seen)} rows have arrived")
+    beside.join()
 
 
-def hand_on(rows: Rows, board: Board, sent: Sent, first: int, running: Callable[[], bool]) -> None:
-    """Every row from `first` on; returns when the run has ended and its last row is handed on."""
+def hand_on(rows: Rows, board: Board, sent: Sent, there: Set[int], running: Callable[[], bool]) -> None:
+    """Every row that is not there; returns when the run has ended and its last row is handed on."""
     go_on = True
     while go_on:
         go_on = running()  # asked before reading: what was written before the end is read after it
         for row, table in rows.new():
-            if row["step"] >= first:
+            if row["step"] not in there:
                 board.log(row, table)
                 sent.save(sent={key: row[key] for key in ("step", "episode")})
+
+
+def _show_stages(folder: Path, board: Board) -> None:
+    """Beside the rows, which must not wait for them. What fails is in the log, and `wandb push` shows it later."""
+    try:
+        show_stages(folder, board)
+    except Exception:
+        traceback.print_exc()
 
 
 def show_stages(folder: Path, board: Board) -> None:
     """The stages that the run started from, each once for a study: other runs share them."""
     marks = folder.parent / f".{board.name}"
-    for stage in shown.stages(folder):
+    for stage in shown.stages(folder) if board.shows_stages else []:
         mark = marks / f"{stage.id}@{hashlib.sha256(board.project_place().encode()).hexdigest()[:8]}"
         try:
             marks.mkdir(exist_ok=True)

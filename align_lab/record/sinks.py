@@ -10,7 +10,7 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,13 +28,14 @@ class Board(Protocol):
     """One run on a board. Every method may fail or block: only the feeding process and `wandb push` call them."""
 
     name: str
+    shows_stages: bool
 
     def identity(self, run: Shown) -> str:
         """The id that the run has there, known before it is opened."""
         ...
 
-    def open(self, run: Shown) -> int:
-        """Begin the run, or go on with it. Returns how many of its rows have arrived before."""
+    def open(self, run: Shown) -> Set[int]:
+        """Begin the run, or go on with it. Returns the steps whose rows have arrived before."""
         ...
 
     def about(self) -> dict[str, Any]:

@@ -5,7 +5,7 @@ It needs no account. A run that goes on continues its run there, each row once; 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -15,7 +15,6 @@ from align_lab.record.sinks import Boarded
 from align_lab.registry import register
 
 NAME = "trackio"
-LONGEST = 30  # seconds that trackio waits for its own writer
 
 
 @register("record", NAME)
@@ -34,6 +33,7 @@ class TrackioBoard:
     """One run there. Steps are ours, which are its count as well."""
 
     name = NAME
+    shows_stages = True
 
     def __init__(self, project: str) -> None:
         self.project = project
@@ -41,9 +41,9 @@ class TrackioBoard:
     def identity(self, run: Shown) -> str:
         return run.id
 
-    def open(self, run: Shown) -> int:
+    def open(self, run: Shown) -> Set[int]:
         self.run = self._init(run)
-        return self.arrived()
+        return self._steps()
 
     def _init(self, shown: Shown) -> Any:
         import trackio
@@ -72,10 +72,12 @@ class TrackioBoard:
         self.run.finish()
 
     def arrived(self) -> int:
+        return len(self._steps())
+
+    def _steps(self) -> set[int]:
         from trackio.sqlite_storage import SQLiteStorage
 
-        last = SQLiteStorage.get_last_step(self.project, self.run.name)
-        return 0 if last is None else last + 1
+        return {row["step"] for row in SQLiteStorage.get_logs(self.project, self.run.name)}
 
     def project_place(self) -> str:
         return self.project

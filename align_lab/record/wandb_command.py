@@ -72,17 +72,9 @@ def push(args: list[str]) -> int:
             raise AlignLabError(
                 f"{run.name}: {type(error).__name__}: {error}\nWhat has arrived stays there: the same command sends the rest"
             ) from error
-        console.print(f"{'[red]incomplete[/]' if done.problem else 'whole'} {escape(run.name)}: {_said(done)}")
+        console.print(f"{'[red]incomplete[/]' if done.problem else 'whole'} {escape(run.name)}: {done}")
         worst = max(worst, int(bool(done.problem)))
     return worst
-
-
-def _said(done: object) -> str:
-    from align_lab.record.wandb_push import Pushed
-
-    assert isinstance(done, Pushed)
-    told = f"{done.sent} rows sent, {done.rows - done.sent} were there"
-    return "; ".join(part for part in (told, done.note, done.problem) if part)
 
 
 def _quiet() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +13,9 @@ from align_lab.errors import AlignLabError
 from align_lab.files import read_json
 from align_lab.record import feed, shown
 from align_lab.record.folder import read_config
-from align_lab.record.wandb_sink import NAME, WandbBoard
+from align_lab.record.wandb_sink import NAME, PATIENCE, WandbBoard, history
 
-PATIENCE = (0, 1, 2, 4, 8)  # seconds before each look at what has arrived: the server may need a moment
+TABLE_ROWS = 64  # of a run whose record says nothing of it
 Row = Mapping[str, Any]
 
 
@@ -24,76 +24,83 @@ class Pushed:
     """What became of one run. `problem` is empty when every row is there, once."""
 
     rows: int
-    sent: int
+    sent: int = 0
     problem: str = ""
     note: str = ""
+
+    def __str__(self) -> str:
+        told = f"{self.sent} rows sent, {self.rows - self.sent} were there"
+        return "; ".join(part for part in (told, self.note, self.problem) if part)
 
 
 def push(folder: Path, *, project: str | None = None, entity: str | None = None) -> Pushed:
     """Send what the server lacks of one run. Raises AlignLabError when the run feeds its board itself at this moment."""
-    record = read_config(folder)["record"]
-    project = project or record.get("project") or "align_lab"
-    board = WandbBoard(folder, project, entity or record.get("entity"), online=True)
     with feed.held(folder, NAME, on_wait=_refuse):
-        run, sent = shown.run(folder), feed.Sent(folder, NAME)
-        rows = list(feed.Rows(folder, run.steps, record.get("table_rows", 64)).new())
-        written = [row for row, _ in rows]
-        state = read_json(folder / "status.json").get("state", "new")
-        known = sent.known
-        if (known.get("mode"), known.get("project"), known.get("arrived"), known.get("state")) == (
-            "online",
-            project,
-            len(rows),
-            state,
-        ) and not (found := difference(written, there(board, known["id"], known["entity"]))).problem:
-            return found
-        first = board.open(run)
-        sent.save(**board.about(), arrived=first)
-        for row, table in rows[first:]:
+        sent, run = feed.Sent(folder, NAME), shown.run(folder)
+        board = _board(folder, sent.known, project, entity)
+        rows = list(feed.Rows(folder, run.steps, read_config(folder)["record"].get("table_rows", TABLE_ROWS)).new())
+        written, state = [row for row, _ in rows], read_json(folder / "status.json").get("state", "new")
+        if _claims_all(sent.known, board, len(rows), state):
+            found = difference(written, history(f"{sent.known['entity']}/{board.project}/{sent.known['id']}"))
+            if not found.problem:
+                return found
+        there = board.open(run)
+        sent.save(**board.about(), arrived=len(there))
+        missing = [(row, table) for row, table in rows if row["step"] not in there]
+        for row, table in missing:
             board.log(row, table)
         board.close(shown.summary(written, read_json(folder / "manifest.json").get("best_step"), state), state)
         found = _read_back(board, written)
-        sent.save(arrived=len(rows) if not found.problem else first, state=state)
-        return Pushed(len(rows), max(0, len(rows) - first), found.problem, found.note)
+        if not found.problem:
+            sent.save(arrived=len(rows), state=state, sent={key: written[-1][key] for key in ("step", "episode")})
+        return replace(found, sent=len(missing))
 
 
 def push_stages(folder: Path, *, project: str | None = None, entity: str | None = None) -> None:
     """The stages of one run, where no run of its study has shown them."""
+    feed.show_stages(folder, _board(folder, feed.Sent(folder, NAME).known, project, entity))
+
+
+def _board(folder: Path, known: Row, project: str | None, entity: str | None) -> WandbBoard:
+    """Where the run is, or is to be: as the command says, as it was shown before, or as its record says."""
     record = read_config(folder)["record"]
-    board = WandbBoard(
-        folder, project or record.get("project") or "align_lab", entity or record.get("entity"), online=True
+    before = known if known.get("mode") == "online" else {}
+    return WandbBoard(
+        folder,
+        project or before.get("project") or record.get("project") or "align_lab",
+        entity or before.get("entity") or record.get("entity"),
+        online=True,
     )
-    feed.show_stages(folder, board)
+
+
+def _claims_all(known: Row, board: WandbBoard, rows: int, state: str) -> bool:
+    """Does the folder say that all of it has arrived, there and in this state? Then a look will do."""
+    now = ("online", board.project, rows, state)
+    return tuple(known.get(key) for key in ("mode", "project", "arrived", "state")) == now
 
 
 def _read_back(board: WandbBoard, written: Sequence[Row]) -> Pushed:
-    found = Pushed(0, 0, "nothing was read back")
+    found = Pushed(0, problem="nothing was read back")
     for seconds in PATIENCE:
         time.sleep(seconds)
-        found = difference(written, there(board, board.run.id, board.run.entity))
-        if not found.problem:
+        there = board.history()
+        found = difference(written, there)
+        if not found.problem or len(there) > len(written):
             break
     return found
 
 
-def there(board: WandbBoard, identity: str, entity: str) -> list[dict[str, Any]]:
-    """Every row that the server has of a run, in its order."""
-    import wandb
-
-    run = wandb.Api(timeout=60).run(f"{entity}/{board.project}/{identity}")
-    return [row for row in run.scan_history(use_cache=False) if "episode" in row]
-
-
 def difference(written: Sequence[Row], there: Sequence[Row]) -> Pushed:
-    """Is each row there, once, in order? Values may differ where an interrupted attempt had sent steps that were repeated."""
-    ours, theirs = [row["episode"] for row in written], [row["episode"] for row in there]
+    """Is each row there, once? Values may differ where an interrupted attempt had sent steps that were repeated."""
+    there = sorted(there, key=lambda row: row["step"])
+    ours, theirs = ([(row["step"], row["episode"]) for row in rows] for rows in (written, there))
     if ours != theirs:
-        missing, extra = len(set(ours) - set(theirs)), len(theirs) - len(set(ours) & set(theirs))
-        problem = f"{missing} of {len(ours)} rows are missing there, {extra} are there that should not be"
-        return Pushed(len(ours), 0, problem)
+        missing, known = len(set(ours) - set(theirs)), len(set(ours) & set(theirs))
+        problem = f"{missing} of {len(ours)} rows are missing there, {len(theirs) - known} are there that should not be"
+        return Pushed(len(ours), problem=problem)
     other = sum(not _equal(row, found) for row, found in zip(written, there, strict=True))
     note = f"{other} rows have the values of an interrupted attempt, whose steps were repeated" if other else ""
-    return Pushed(len(ours), 0, "", note)
+    return Pushed(len(ours), note=note)
 
 
 def _equal(ours: Row, theirs: Row) -> bool:

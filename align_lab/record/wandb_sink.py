@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import shutil
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -22,7 +22,8 @@ from align_lab.registry import param, register
 
 NAME = "wandb"
 INIT_SECONDS = 60.0  # for a server that does not answer
-API_SECONDS = 10
+API_SECONDS = 30
+PATIENCE = (0, 1, 2, 4)  # seconds before each look at what has arrived: it may come a moment late
 UNFINISHED = ("stopped", "running")  # preempted, in their words: more is to come
 
 
@@ -68,10 +69,21 @@ def has_key() -> bool:
     return found is not None
 
 
+def history(path: str) -> list[dict[str, Any]]:
+    """Every row of ours that the server has of ENTITY/PROJECT/RUN, in its order."""
+    import wandb
+
+    scan = wandb.Api(timeout=API_SECONDS).run(path).scan_history(use_cache=False)
+    return [row for row in scan if {"step", "episode"} <= row.keys()]
+
+
+def in_sweep() -> bool:
+    """Has `wandb agent` started this run? Then project, id and part of the config are the agent's."""
+    return bool(os.environ.get("WANDB_SWEEP_ID"))
+
+
 class WandbBoard:
-    """One run there. Never give `step`: each row is one call of `log`, so their own count is our step, and a row that
-    arrived is known by it; the x axis is `episode`.
-    """
+    """One run there. It is never given their `step`, which cannot go back: our step is a column, and the x axis is `episode`."""
 
     name = NAME
 
@@ -80,23 +92,35 @@ class WandbBoard:
     ) -> None:
         self.folder, self.project, self.entity = folder, project, entity
         self.online, self.watched = online, watched
+        self.shows_stages = not in_sweep()  # there every run takes the id of the agent
         self.logged = 0
 
     def identity(self, run: Shown) -> str:
         """The agent's id in a sweep of theirs; else what this run was called before, or would always be called."""
-        if os.environ.get("WANDB_SWEEP_ID"):
+        if in_sweep():
             return os.environ.get("WANDB_RUN_ID") or run.id
         return read_json(self.folder / f"{NAME}.json").get("id") or run.id
 
-    def open(self, run: Shown) -> int:
+    def open(self, run: Shown) -> Set[int]:
         identity = self.identity(run)
         if not self.online:
             self._forget_offline(identity)
         self.run = self._init(run, identity)
         self.run.define_metric("episode", hidden=True)
         self.run.define_metric("*", step_metric="episode")
-        self.logged = self.run.starting_step if self.online else 0
-        return self.logged
+        there = self._there() if self.online and self.run.resumed else set[int]()
+        self.logged = len(there)
+        return there
+
+    def _there(self) -> set[int]:
+        """Steps whose rows the server has. Its own count may be ahead of what it lets us read, or, after a loss, of what it has."""
+        found = set[int]()
+        for seconds in PATIENCE:
+            time.sleep(seconds)
+            found = {row["step"] for row in self.history()}
+            if len(found) >= self.run.starting_step:
+                break
+        return found
 
     def _init(self, shown: Shown, identity: str) -> Any:
         import wandb
@@ -182,16 +206,17 @@ class WandbBoard:
         """Their count of rows; it may come a moment late."""
         if not self.online:
             return self.logged
-        import wandb
-
         found = 0
-        for seconds in (0, 1, 1, 2):
+        for seconds in PATIENCE:
             time.sleep(seconds)
-            run = wandb.Api(timeout=API_SECONDS).run(f"{self.run.entity}/{self.run.project}/{self.run.id}")
-            found = run.lastHistoryStep + 1
+            found = len(self.history())
             if found >= self.logged:
                 break
         return found
+
+    def history(self) -> list[dict[str, Any]]:
+        """Every row of ours that the server has."""
+        return history(f"{self.run.entity}/{self.run.project}/{self.run.id}")
 
     def project_place(self) -> str:
         import wandb

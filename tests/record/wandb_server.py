@@ -12,7 +12,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -124,7 +124,7 @@ class WandbServer:
         if name not in self.runs:
             return {"project": {"internalId": "1", "run": None}}
         run, rows = self.runs[name], self.rows(name)
-        keys = {"lastStep": rows[-1]["_step"] if rows else -1, "keys": {}}
+        keys = {"lastStep": max((row["_step"] for row in rows), default=-1), "keys": {}}
         about = {
             "group": run["groupName"],
             "jobType": run["jobType"],
@@ -185,7 +185,25 @@ _ME = {"id": "e", "name": "me"}
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
     block_on_close = False
-    allow_reuse_address = True
+
+    def __init__(self, *args: Any) -> None:
+        self.open: set[socket.socket] = set()
+        super().__init__(*args)
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        self.open.add(request)
+        super().process_request(request, client_address)
+
+    def shutdown_request(self, request: Any) -> None:
+        self.open.discard(request)
+        super().shutdown_request(request)
+
+    def server_close(self) -> None:
+        """Dead to those as well who are connected."""
+        super().server_close()
+        for request in list(self.open):
+            with suppress(OSError):
+                request.shutdown(socket.SHUT_RDWR)
 
     def handle_error(self, request: object, client_address: object) -> None:
         """A client that was killed has nothing to say."""
