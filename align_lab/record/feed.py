@@ -23,6 +23,7 @@ from typing import Any, TextIO
 
 from align_lab.files import read_json, read_lines, write_json
 from align_lab.lease import lease
+from align_lab.paths import cache_folder
 from align_lab.record import shown
 from align_lab.record.sinks import Board, Boarded
 from align_lab.signals import SIGNALS
@@ -98,12 +99,12 @@ def _show_stages(folder: Path, board: Board) -> None:
 
 
 def show_stages(folder: Path, board: Board) -> None:
-    """The stages that the run started from, each once for a study: other runs share them."""
-    marks = folder.parent / f".{board.name}"
+    """The stages that the run started from, each once in a project: other runs share them."""
+    marks = cache_folder() / "boards" / hashlib.sha256(board.project_place().encode()).hexdigest()[:12]
     for stage in shown.stages(folder) if board.shows_stages else []:
-        mark = marks / f"{stage.id}@{hashlib.sha256(board.project_place().encode()).hexdigest()[:8]}"
+        mark = marks / stage.id
         try:
-            marks.mkdir(exist_ok=True)
+            marks.mkdir(parents=True, exist_ok=True)
             mark.touch(exist_ok=False)
         except FileExistsError:
             continue

@@ -80,7 +80,9 @@ class TrackioBoard:
         return {row["step"] for row in SQLiteStorage.get_logs(self.project, self.run.name)}
 
     def project_place(self) -> str:
-        return self.project
+        from trackio.utils import TRACKIO_DIR
+
+        return f"{TRACKIO_DIR} {self.project}"
 
     def stage(self, stage: Shown) -> None:
         run = self._init(stage)

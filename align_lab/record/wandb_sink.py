@@ -221,7 +221,8 @@ class WandbBoard:
     def project_place(self) -> str:
         import wandb
 
-        return f"{wandb.setup().settings.base_url}/{self.entity}/{self.project}" if self.online else "offline"
+        study = self.folder.resolve().parent
+        return f"{wandb.setup().settings.base_url}/{self.entity}/{self.project}" if self.online else f"{NAME} {study}"
 
     def stage(self, stage: Shown) -> None:
         if not self.online:

@@ -30,8 +30,8 @@ class WandbServer:
         self.fail: list[int] = []
         self.refuse = False  # every key is unknown, as after it was revoked
         self.hang = threading.Event()
-        self.commands: list[dict[str, Any]] = []  # for sweep agents
-        self.beats: list[dict[str, Any]] = []  # what agents said of their runs
+        self.sweep = ""  # a sweep's config, as YAML
+        self.commands: list[dict[str, Any]] = []  # for its agents
         self.lock = threading.Lock()
 
     def rows(self, name: str) -> list[dict[str, Any]]:
@@ -159,9 +159,13 @@ class WandbServer:
     def on_create_agent(self, v: Answer) -> Answer:
         return {"createAgent": {"agent": {"id": "agent"}}}
 
+    def on_sweep_with_runs(self, v: Answer) -> Answer:
+        return {"project": {"sweep": {"id": "s", "name": v["sweep"], "config": self.sweep, "runs": {"edges": []}}}}
+
     def on_heartbeat(self, v: Answer) -> Answer:
-        self.beats.append(v)
-        command = [self.commands.pop(0)] if self.commands else []
+        """The next run for an agent that has none; when there is no other, it may go."""
+        busy = v.get("runState", "{}") != "{}"
+        command = [] if busy else [self.commands.pop(0) if self.commands else {"type": "exit"}]
         return {"agentHeartbeat": {"agent": {"id": "agent"}, "commands": json.dumps(command)}}
 
     # rows
