@@ -12,7 +12,6 @@ from typing import Any
 from align_lab.errors import DataError
 from align_lab.files import read_json
 from align_lab.paths import cache_folder
-from align_lab.record.folder import read_config
 
 COLUMNS = ("index", "prompt", "completion", "score", "gold_score", "vader", "kl", "length", "ended")
 TABLES = 40  # of completions in one run, at most about so many
@@ -36,11 +35,13 @@ class Shown:
 
 def run(folder: Path) -> Shown:
     """Raises DataError for a folder whose training has not begun: its manifest says what it is made of."""
+    from align_lab.record.folder import read_config  # here: who only scans for components needs no OmegaConf
+
     manifest = read_json(folder / "manifest.json")
     if not manifest:
         raise DataError(f"{folder} has not begun to train: it has no manifest.json")
     values, choices = read_config(folder), manifest["choices"]
-    study, arm = folder.resolve().parent.name, values["arm"] or choices["algo"]
+    study, arm = folder.resolve().parent.name, values.get("arm") or choices["algo"]
     flat = {name: choices[name] for name in ("algo", "model", "reward", "data")}
     return Shown(
         id=f"{folder.name}-{_digest(study, folder.name, manifest['hashes'])}",
@@ -56,7 +57,7 @@ def run(folder: Path) -> Shown:
             "signature": manifest["signature"],
             "stages": manifest["artefacts"],
             "run": _fields(values),
-            **{key: manifest[key] for key in ("hashes", "code", "versions", "machine")},
+            **{key: manifest.get(key) for key in ("hashes", "code", "versions", "machine")},
         },
         notes="Started from the stages " + ", ".join(manifest["artefacts"].values()),
         steps=values["train"]["steps"],

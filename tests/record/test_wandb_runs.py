@@ -6,8 +6,11 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
+
+import align_lab
 
 pytest.importorskip("wandb", reason="pip install 'align_lab[wandb]'")
 
@@ -18,13 +21,8 @@ from tests.test_runs import command, environment, folder_of, place, rows, run
 
 __all__ = ["place"]  # fixture
 
-SWEEP = """
-program: align_lab
-method: grid
-parameters:
-  algo.kl_coef: {values: [0.1, 0.2]}
-command: ["${env}", python, -m, align_lab, record=wandb, "${args_no_hyphens}"]
-"""
+DOCS = Path(align_lab.__file__).parents[1] / "docs" / "wandb.md"
+SWEEP = DOCS.read_text(encoding="utf-8").split("```yaml\n")[1].split("```")[0]
 
 
 @pytest.fixture
@@ -82,7 +80,7 @@ def test_the_default_imports_nothing_of_a_board(place):
 
 def test_a_run_that_was_killed_goes_on_where_it_was(place, online):
     server, where = online
-    many = ["train.steps=300", "evaluation.every=50", "record.checkpoint_every=20"]
+    many = ["train.steps=200", "evaluation.every=50", "record.checkpoint_every=20"]
     args = command("algo=rloo", "study=shown", "record=wandb", *many)
     process = subprocess.Popen(args, cwd=place, env=environment(place, **where), stdout=subprocess.DEVNULL)
     deadline = time.monotonic() + 120
@@ -92,14 +90,14 @@ def test_a_run_that_was_killed_goes_on_where_it_was(place, online):
         time.sleep(0.01)
     process.send_signal(signal.SIGKILL)
     process.wait()
-    assert 0 < len(rows(folder_of(place, "shown"))) < 301
+    assert 0 < len(rows(folder_of(place, "shown"))) < 201
     done = run(place, args=args, **where)
     assert done.returncode == 0, done.stderr
     assert "warning" not in done.stdout
     (name,) = server.of_type("train")
     assert as_shown(server, name) == rows(folder_of(place, "shown"))
     pushed = run(place, args=[sys.executable, "-m", "align_lab", "wandb", "push", "shown"], **where)
-    assert pushed.returncode == 0 and "0 rows sent, 301 were there" in pushed.stdout
+    assert pushed.returncode == 0 and "0 rows sent, 201 were there" in pushed.stdout
     assert f"Basic {_basic()}" in server.auth and holds_key(place) == []
 
 

@@ -1,10 +1,15 @@
 """Runs on Weights & Biases: the real SDK against a server of the loopback that is well, slow, refusing, hanging, dead."""
 
+import fcntl
 import json
 import os
+import pty
+import select
 import signal
+import struct
 import subprocess
 import sys
+import termios
 import time
 from pathlib import Path
 
@@ -259,6 +264,29 @@ def test_without_a_key_a_run_is_kept_offline_whole_also_after_it_was_killed(tmp_
             sync, env={**os.environ, "WANDB_BASE_URL": address, "WANDB_API_KEY": KEY}, check=True, timeout=60
         )
     assert counts(server, only(server)) == COUNTS and server.runs[only(server)]["groupName"] == "boards/rloo"
+
+
+def test_wandb_leet_opens_an_offline_run(tmp_path, monkeypatch):
+    """Their dashboard in a terminal: on a pseudo terminal it draws the run's metrics over `episode`."""
+    run = Run(tmp_path, "record.mode=offline").go()
+    monkeypatch.setenv("TERM", "xterm-256color")
+    (kept,) = (run.folder.path / "wandb").glob(f"offline-run-*-{run.known['id']}")
+    child, terminal = pty.fork()
+    if child == 0:
+        os.execv(sys.executable, [sys.executable, "-m", "wandb", "leet", str(kept)])
+    fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 120, 0, 0))
+    shown, deadline = b"", time.monotonic() + 60
+    try:
+        while b"[x: episode]" not in shown and time.monotonic() < deadline:
+            if select.select([terminal], [], [], 0.2)[0]:
+                new = os.read(terminal, 1 << 16)
+                shown += new
+                os.write(terminal, b"\x1b[1;1R" if b"\x1b[6n" in new else b"")
+    finally:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+        os.close(terminal)
+    assert b"[x: episode]" in shown and b"Run Overview" in shown and b"rloo" in shown
 
 
 def test_an_offline_run_is_pushed_from_its_own_metrics(tmp_path, monkeypatch):
