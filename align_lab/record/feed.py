@@ -60,7 +60,7 @@ def feed(folder: Path, board: Board, table_rows: int, *, running: Callable[[], b
     Raises whatever the board raises, and ConnectionError when rows have not arrived.
     """
     run, sent = shown.run(folder), Sent(folder, board.name)
-    if sent.whole(board.identity(run)):
+    if sent.whole(board.identity(run), board.mode):
         return
     there = board.open(run)
     sent.save(**board.about(), arrived=len(there))
@@ -168,10 +168,11 @@ class Sent:
         self.known |= news
         write_json(self._path, self.known)
 
-    def whole(self, identity: str) -> bool:
+    def whole(self, identity: str, mode: str) -> bool:
         """Is the run finished, and all of it there?"""
         state = read_json(self._folder / "status.json").get("state")
-        if (self.known.get("id"), self.known.get("state"), state) != (identity, "done", "done"):
+        known = tuple(self.known.get(key) for key in ("id", "mode", "state"))
+        if (*known, state) != (identity, mode, "done", "done"):
             return False
         return self.known.get("arrived") == len(read_lines(self._folder / "metrics.jsonl"))
 

@@ -28,6 +28,7 @@ class Board(Protocol):
     """One run on a board. Every method may fail or block: only the feeding process and `wandb push` call them."""
 
     name: str
+    mode: str
     shows_stages: bool
 
     def identity(self, run: Shown) -> str:
@@ -39,7 +40,7 @@ class Board(Protocol):
         ...
 
     def about(self) -> dict[str, Any]:
-        """What the run's folder is to remember of it: `id`, and how to find it."""
+        """What the run's folder is to remember of it: `id`, `mode`, and how to find it."""
         ...
 
     def place(self) -> str:
@@ -123,6 +124,7 @@ class Feeder:
         self.folder, self.record, self.notice = folder, record, notice
         self._process: subprocess.Popen[bytes] | None = None
         self._reader: threading.Thread | None = None
+        self._warned = False
 
     def follow(self) -> None:
         if self._process is not None:
@@ -146,7 +148,9 @@ class Feeder:
     def _listen(self, process: subprocess.Popen[bytes]) -> None:
         assert process.stdout
         for line in process.stdout:
-            self.notice(line.decode(errors="replace").rstrip())
+            text = line.decode(errors="replace").rstrip()
+            self._warned |= text.startswith("warning")
+            self.notice(text)
 
     def close(self) -> None:
         process, self._process = self._process, None
@@ -158,13 +162,16 @@ class Feeder:
         try:
             process.wait(self.record.finish_seconds + 2)  # it gives up by itself, and says so
         except subprocess.TimeoutExpired:
-            self.notice(f"warning: {self.record.board_name} did not end in time and was left. The run is whole")
+            self._warned = False
         finally:
             if process.poll() is None:  # also when a second Ctrl-C came
                 process.kill()
                 process.wait()
             self._reader.join(5)
             process.stdout.close()
+        if process.returncode and not self._warned:
+            log = self.folder / f"{self.record.board_name}.log"
+            self.notice(f"warning: {self.record.board_name} was not fed to the end, see {log}. The run is whole")
 
 
 def _python_path() -> str:

@@ -33,6 +33,7 @@ class TrackioBoard:
     """One run there. Steps are ours, which are its count as well."""
 
     name = NAME
+    mode = "local"
     shows_stages = True
 
     def __init__(self, project: str) -> None:
@@ -60,7 +61,7 @@ class TrackioBoard:
         )
 
     def about(self) -> dict[str, Any]:
-        return {"id": self.run.name, "project": self.project}
+        return {"id": self.run.name, "mode": self.mode, "project": self.project}
 
     def place(self) -> str:
         return f"trackio show --project {self.project}"

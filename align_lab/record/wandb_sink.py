@@ -6,9 +6,11 @@ The key comes from the environment or from `wandb login`, never from a config.
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import time
+import traceback
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
@@ -77,6 +79,17 @@ def history(path: str) -> list[dict[str, Any]]:
     return [row for row in scan if {"step", "episode"} <= row.keys()]
 
 
+def _not_from_there() -> None:
+    """Somebody has pressed `stop` there, which would interrupt this process and leave the run."""
+    print(f"{NAME}: a run is not stopped from there. Type: python -m align_lab cancel STUDY", flush=True)
+
+
+def _refuse_full(folder: Path) -> None:
+    """Theirs does not say so when it could not write."""
+    if shutil.disk_usage(folder).free < 1 << 16:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(folder))
+
+
 def in_sweep() -> bool:
     """Has `wandb agent` started this run? Then project, id and part of the config are the agent's."""
     return bool(os.environ.get("WANDB_SWEEP_ID"))
@@ -93,6 +106,7 @@ class WandbBoard:
         self.folder, self.project, self.entity = folder, project, entity
         self.online, self.watched = online, watched
         self.shows_stages = not in_sweep()  # there every run takes the id of the agent
+        self.mode = "online" if online else "offline"
         self.logged = 0
 
     def identity(self, run: Shown) -> str:
@@ -114,11 +128,15 @@ class WandbBoard:
 
     def _there(self) -> set[int]:
         """Steps whose rows the server has. Its own count may be ahead of what it lets us read, or, after a loss, of what it has."""
-        found = set[int]()
+        found, counted = set[int](), self.run.starting_step
         for seconds in PATIENCE:
             time.sleep(seconds)
-            found = {row["step"] for row in self.history()}
-            if len(found) >= self.run.starting_step:
+            try:
+                found = {row["step"] for row in self.history()}
+            except Exception:  # a key that may write and not read: each of our rows was one of theirs
+                traceback.print_exc()
+                return set(range(counted))
+            if len(found) >= counted:
                 break
         return found
 
@@ -137,7 +155,7 @@ class WandbBoard:
             config=dict(shown.config),
             allow_val_change=True,
             resume="allow" if self.online else None,
-            mode="online" if self.online else "offline",
+            mode=self.mode,
             reinit="create_new",
             dir=None if os.environ.get("WANDB_DIR") else str(self.folder),
             settings=self._settings(shown.job_type),
@@ -159,6 +177,7 @@ class WandbBoard:
             x_disable_machine_info=True,
             x_save_requirements=False,
             x_disable_stats=watched is None,
+            stop_fn=_not_from_there,
         )
         if watched is not None:
             settings.x_stats_pid = watched
@@ -180,7 +199,7 @@ class WandbBoard:
     def about(self) -> dict[str, Any]:
         return {
             "id": self.run.id,
-            "mode": "online" if self.online else "offline",
+            "mode": self.mode,
             "project": self.run.project,
             "entity": self.run.entity,
             "url": self.run.url,
@@ -203,13 +222,18 @@ class WandbBoard:
         self.run.finish(exit_code=0 if state == "done" else 1)
 
     def arrived(self) -> int:
-        """Their count of rows; it may come a moment late."""
+        """Rows that can be read there; what was taken, where a key may not read. Raises OSError for a full disk."""
         if not self.online:
+            _refuse_full(self._dir())
             return self.logged
         found = 0
         for seconds in PATIENCE:
             time.sleep(seconds)
-            found = len(self.history())
+            try:
+                found = len(self.history())
+            except Exception:
+                traceback.print_exc()
+                return self.logged
             if found >= self.logged:
                 break
         return found

@@ -228,16 +228,34 @@ def test_a_key_that_is_refused_costs_one_warning(server, tmp_path):
     )
 
 
-def test_a_full_disk_costs_one_warning(server, tmp_path, monkeypatch):
+def test_a_key_that_may_write_and_not_read_continues_by_the_servers_count(server, tmp_path):
+    server.on_run_history_keys = server.on_history_page = server.on_run = None
+    Run(tmp_path).go(last=6, done=False).close()
+    second = Run(tmp_path).go(first=7)
+    assert counts(server, only(server)) == COUNTS and second.warnings == []
+    pushed = second.pushed()
+    assert pushed.returncode == 1 and "Traceback" not in pushed.stderr
+
+
+def test_a_feeding_process_that_is_killed_costs_one_warning(server, tmp_path):
+    run = Run(tmp_path).go(last=6, done=False)
+    os.kill(run.sink._process.pid, signal.SIGKILL)
+    made.write(run.folder, 7, STEPS)
+    run.close()
+    assert len(run.warnings) == 1 and "see" in run.warnings[0] and len(run.folder.metrics()) == STEPS + 1
+
+
+@pytest.mark.parametrize("mode", ["online", "offline"])
+def test_a_full_disk_costs_one_warning(server, tmp_path, monkeypatch, mode):
     disk = tmp_path / "disk"
     disk.mkdir()
     if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=20k", "tmpfs", str(disk)], capture_output=True).returncode:
         pytest.skip("a small file system cannot be mounted here")
     try:
         monkeypatch.setenv("WANDB_DIR", str(disk))
-        run = Run(tmp_path, "record.finish_seconds=5").go()
+        run = Run(tmp_path, "record.finish_seconds=5", f"record.mode={mode}", "record.table_rows=0").go()
         assert len(run.warnings) <= 1 and len(run.folder.metrics()) == STEPS + 1
-        assert run.warnings or counts(server, only(server)) == COUNTS
+        assert run.warnings or (mode == "online" and counts(server, only(server)) == COUNTS)
     finally:
         subprocess.run(["umount", "-l", str(disk)], check=True)
 
