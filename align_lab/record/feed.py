@@ -84,10 +84,13 @@ def hand_on(rows: Rows, board: Board, sent: Sent, there: Set[int], running: Call
     go_on = True
     while go_on:
         go_on = running()  # asked before reading: what was written before the end is read after it
+        last = None
         for row, table in rows.new():
             if row["step"] not in there:
                 board.log(row, table)
-                sent.save(sent={key: row[key] for key in ("step", "episode")})
+                last = row
+        if last is not None:
+            sent.save(sent={key: last[key] for key in ("step", "episode")})
 
 
 def _show_stages(folder: Path, board: Board) -> None:

@@ -28,8 +28,12 @@ class Board(Protocol):
     """One run on a board. Every method may fail or block: only the feeding process and `wandb push` call them."""
 
     name: str
-    mode: str
     shows_stages: bool
+
+    @property
+    def mode(self) -> str:
+        """Which kind of place it is: what was shown in one is not in another."""
+        ...
 
     def identity(self, run: Shown) -> str:
         """The id that the run has there, known before it is opened."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 from rich.console import Console
 from rich.markup import escape
@@ -60,21 +61,29 @@ def push(args: list[str]) -> int:
     if not has_key():
         raise ConfigError("wandb finds no key: wandb login, or set WANDB_API_KEY")
     worst, where = 0, {"project": options.project, "entity": options.entity}
-    for run in runs:
-        try:
-            push_stages(run, **where)
-            done = push_run(run, **where)
-        except AlignLabError as error:
-            console.print(f"[yellow]left alone[/] {escape(run.name)}: {escape(str(error))}")
-            worst = 1
-            continue
-        except Exception as error:  # the server cannot be used, so the next run would fail as well
-            raise AlignLabError(
-                f"{run.name}: {type(error).__name__}: {error}\nWhat has arrived stays there: the same command sends the rest"
-            ) from error
-        console.print(f"{'[red]incomplete[/]' if done.problem else 'whole'} {escape(run.name)}: {done}")
-        worst = max(worst, int(bool(done.problem)))
+    with _server_needed():
+        stages = push_stages(runs, **where)
+        console.print(f"{stages} stages sent")
+        for run in runs:
+            try:
+                done = push_run(run, **where)
+                console.print(f"{'[red]incomplete[/]' if done.problem else 'whole'} {escape(run.name)}: {done}")
+                worst = max(worst, int(bool(done.problem)))
+            except AlignLabError as error:
+                console.print(f"[yellow]left alone[/] {escape(run.name)}: {escape(str(error))}")
+                worst = 1
     return worst
+
+
+@contextmanager
+def _server_needed() -> Iterator[None]:
+    """A server that cannot be used for one run cannot be used for the next."""
+    try:
+        yield
+    except Exception as error:
+        raise AlignLabError(
+            f"{type(error).__name__}: {error}\nWhat has arrived stays there: the same command sends the rest"
+        ) from error
 
 
 def _quiet() -> None:

@@ -13,7 +13,7 @@ from align_lab.errors import AlignLabError
 from align_lab.files import read_json
 from align_lab.record import feed, shown
 from align_lab.record.folder import read_config
-from align_lab.record.wandb_sink import NAME, PATIENCE, WandbBoard, history
+from align_lab.record.wandb_sink import API_SECONDS, NAME, PATIENCE, WandbBoard, history
 
 TABLE_ROWS = 64  # of a run whose record says nothing of it
 Row = Mapping[str, Any]
@@ -56,9 +56,29 @@ def push(folder: Path, *, project: str | None = None, entity: str | None = None)
         return replace(found, sent=len(missing))
 
 
-def push_stages(folder: Path, *, project: str | None = None, entity: str | None = None) -> None:
-    """The stages of one run, where no run of its study has shown them."""
-    feed.show_stages(folder, _board(folder, feed.Sent(folder, NAME).known, project, entity))
+def push_stages(runs: Sequence[Path], *, project: str | None = None, entity: str | None = None) -> int:
+    """The stages of these runs that the server does not know. Returns how many were sent."""
+    asked, sent = set[str](), 0
+    for folder in runs:
+        board = _board(folder, feed.Sent(folder, NAME).known, project, entity)
+        for stage in shown.stages(folder):
+            if stage.id not in asked and not _knows(board, stage.id):
+                board.stage(stage)
+                sent += 1
+            asked.add(stage.id)
+    return sent
+
+
+def _knows(board: WandbBoard, identity: str) -> bool:
+    import wandb
+    from wandb.errors import CommError
+
+    path = "/".join(part for part in (board.entity, board.project, identity) if part)
+    try:
+        wandb.Api(timeout=API_SECONDS).run(path)
+    except (ValueError, CommError):  # not there; a server that is dead says so at the next step
+        return False
+    return True
 
 
 def _board(folder: Path, known: Row, project: str | None, entity: str | None) -> WandbBoard:

@@ -14,7 +14,7 @@ import traceback
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 from align_lab.errors import AlignLabError
 from align_lab.files import read_json
@@ -106,7 +106,7 @@ class WandbBoard:
         self.folder, self.project, self.entity = folder, project, entity
         self.online, self.watched = online, watched
         self.shows_stages = not in_sweep()  # there every run takes the id of the agent
-        self.mode = "online" if online else "offline"
+        self.mode: Literal["online", "offline"] = "online" if online else "offline"
         self.logged = 0
 
     def identity(self, run: Shown) -> str:

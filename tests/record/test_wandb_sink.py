@@ -282,6 +282,11 @@ def test_without_a_key_a_run_is_kept_offline_whole_also_after_it_was_killed(tmp_
             sync, env={**os.environ, "WANDB_BASE_URL": address, "WANDB_API_KEY": KEY}, check=True, timeout=60
         )
     assert counts(server, only(server)) == COUNTS and server.runs[only(server)]["groupName"] == "boards/rloo"
+    (second.folder.path / "wandb.json").unlink()
+    third = Run(tmp_path).go(first=STEPS + 1)
+    assert (
+        len(third.warnings) == 1 and "which cannot add to it" in third.warnings[0] and "wandb push" in third.warnings[0]
+    )
 
 
 def test_wandb_leet_opens_an_offline_run(tmp_path, monkeypatch):
@@ -316,9 +321,12 @@ def test_an_offline_run_is_pushed_from_its_own_metrics(tmp_path, monkeypatch):
         monkeypatch.setenv("WANDB_BASE_URL", address)
         monkeypatch.setenv("WANDB_API_KEY", KEY)
         assert run.pushed().returncode == 0 and counts(server, only(server)) == COUNTS
+        assert set(server.of_type("stage")) == set(made.ARTEFACTS.values())
+        del server.runs["sft-0c"]
         files = server.runs[only(server)]["files"]
         files["wandb-history.jsonl"] = files["wandb-history.jsonl"][:-3]  # as if they had never come
         assert run.pushed().returncode == 0 and counts(server, only(server)) == COUNTS
+        assert "sft-0c" in server.runs
         files["wandb-history.jsonl"] += files["wandb-history.jsonl"][4:5]  # as a user of the server might
         wrong = run.pushed()
         assert wrong.returncode == 1 and "0 of 21 rows are missing there, 1 are there that should not" in wrong.stdout
