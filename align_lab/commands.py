@@ -26,9 +26,9 @@ Commands
   compare STUDY             are its runs comparable, and which arm did better, how surely; also as a page
   replay LOCK               make a comparison again from its comparison.lock, and check every hash
   export RUN DIR            write a run's policy as a Hugging Face folder
-  wandb push STUDY          send to Weights & Biases what it lacks of a study; wandb dashboard STUDY shows it there
   gc                        what takes space; --older-than=30d --prune removes it
   chat RUN                  complete your own prompts with a run's policy, beside the policy it started from
+  wandb push STUDY          send W&B what it lacks of a study, from our own metrics, checked by reading it back
   wandb dashboard STUDY     a comparison workspace and a report on W&B; --offline writes them to disk
 
 Groups (GROUP=OPTION)
@@ -76,7 +76,6 @@ VERBS = {  # where each verb lives; its module is imported when it is called
     "compare": "align_lab.compare.command:compare",
     "replay": "align_lab.replay:replay",
     "cancel": "align_lab.dispatch.command:cancel",
-    "wandb": "align_lab.record.wandb_command:wandb",
     "gc": "align_lab.dispatch.gc:gc",
     "export": "align_lab.results:export",
     "chat": "align_lab.results:chat",

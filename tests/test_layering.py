@@ -43,6 +43,9 @@ TORCH_FREE = [
     "record.feed",
     "record.wandb_command",
     "record.wandb_push",
+    "record.wandb_push_command",
+    "record.dashboard.command",
+    "record.dashboard.study",
 ]
 ALLOWED = {  # room -> rooms it may import
     "equations": {"types", "equations"},
@@ -67,7 +70,11 @@ def test_it_answers_without_torch(module):
     [
         ("hydra", {"config", "compose", "study", "hydra_app", "dispatch/hydra_launcher"}),
         ("submitit", {"dispatch/submit"}),
-        ("wandb", set()),
+        ("wandb", {"record/dashboard/server"}),
+        (
+            "wandb_workspaces",
+            {f"record/dashboard/{file}" for file in ("panels", "filters", "workspace", "report", "server")},
+        ),
         ("trackio", set()),
     ],
 )
