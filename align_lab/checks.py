@@ -29,6 +29,7 @@ def problems(cfg: Mapping[str, Any]) -> list[str]:
     if not any(text.startswith(("hardware.", "train.")) for text in found):
         found += hardware_checks.problems(cfg, needs) + vllm_install.problems(cfg["hardware"])
     found += _within_train(cfg["train"]) + _within_data(cfg) + _placement(cfg) + _study(str(cfg["study"]))
+    found += _packages(cfg)
     return found or preflight.problems(cfg)  # what is wrong in itself has no size
 
 
@@ -99,6 +100,16 @@ def _placement(cfg: Mapping[str, Any]) -> list[str]:
             f"{place['signal_seconds']} s before its end. Set hardware.placement.signal_seconds=30 or more minutes"
         ]
     return []
+
+
+def _packages(cfg: Mapping[str, Any]) -> list[str]:
+    """Components that need a package which is not always installed name it."""
+    wanted = {group: getattr(registry.lookup(group, cfg[group]["name"]), "package", "") for group in GROUPS}
+    return [
+        f"{group}={cfg[group]['name']} needs the package {package}, which is not installed: pip install 'align_lab[{package}]'"
+        for group, package in wanted.items()
+        if package and not registry.installed(package)
+    ]
 
 
 def _study(name: str) -> list[str]:

@@ -28,6 +28,7 @@ Commands
   export RUN DIR            write a run's policy as a Hugging Face folder
   gc                        what takes space; --older-than=30d --prune removes it
   chat RUN                  complete your own prompts with a run's policy, beside the policy it started from
+  wandb push STUDY          send W&B what it lacks of a study, from our own metrics, checked by reading it back
   wandb dashboard STUDY     a comparison workspace and a report on W&B; --offline writes them to disk
 
 Groups (GROUP=OPTION)

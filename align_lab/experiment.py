@@ -26,6 +26,7 @@ from align_lab.record.console import Screen
 from align_lab.record.folder import ERRORS, RunFolder
 from align_lab.record.inherit import inherit
 from align_lab.record.local import Record
+from align_lab.record.sinks import show_finished
 from align_lab.signals import StopRequest, stop_requests
 from align_lab.stages import Stages, stages
 from align_lab.train.loop import Loop
@@ -60,6 +61,7 @@ def run(cfg: RunConfig, *, wait_for_others: bool = False) -> int:
                 _guarded(cfg, folder, record, screen, stop, world)
             else:
                 screen.notice("this run is finished. To run it again, remove its folder")
+                show_finished(record, path, screen.notice)
             _conclude(folder, record, screen)
     return 0
 
@@ -122,6 +124,8 @@ def _guarded(
         raise AlignLabError(
             f"the run failed: {cause}" + (f". Its traceback is in {log}" if log.exists() else "")
         ) from error
+    finally:
+        journal.sink.close()
 
 
 def _said(error: BaseException, world: World) -> str:

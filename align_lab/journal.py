@@ -1,4 +1,4 @@
-"""What a run writes while it goes on: the folder is the truth, the screen a view."""
+"""What a run writes while it goes on: the folder is the truth, the screen and the sink are views."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from align_lab.record import manifest
 from align_lab.record.console import Screen
 from align_lab.record.folder import RunFolder
 from align_lab.record.local import Record
+from align_lab.record.sinks import sink
 from align_lab.train.checkpoint import Checkpoints
 from align_lab.watch import Watch
 
@@ -22,10 +23,11 @@ STATUS = {  # what a run's status holds of its newest metrics
 
 
 class Journal:
-    """Writes what the loop reports: the folder is the truth, the screen a view."""
+    """Writes what the loop reports, and has a sink show what is written."""
 
     def __init__(self, folder: RunFolder, record: Record, screen: Screen, *, steps: int) -> None:
         self.folder, self.record, self.screen = folder, record, screen
+        self.sink = sink(record, folder.path, screen.notice)
         self.checkpoints = Checkpoints(folder.path / "checkpoints")
         self.where: dict[str, Any] = {"phase": "start", "step": 0, "steps": steps, **manifest.job()}
         self.watch: Watch | None = None
@@ -55,6 +57,7 @@ class Journal:
 
     def manifest(self, describe: Callable[[], Mapping[str, Any]]) -> None:
         self.folder.write_manifest(describe())
+        self.sink.follow()
 
     def done(self) -> None:
         self.folder.finish()

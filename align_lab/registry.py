@@ -144,6 +144,14 @@ def _registering(package: Path) -> list[str]:
     ]
 
 
+def installed(package: str) -> bool:
+    """Is a package there that not everybody needs? Asked by its name on the index: a folder of that name is none."""
+    try:
+        return bool(importlib.metadata.version(package))
+    except importlib.metadata.PackageNotFoundError:
+        return False
+
+
 def lookup(kind: str, name: str) -> type:
     """The registered class. Raises ConfigError with the near match when there is none."""
     try:

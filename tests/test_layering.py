@@ -43,7 +43,11 @@ TORCH_FREE = [
     "dispatch.hydra_launcher",
     "record.folder",
     "record.metrics",
+    "record.sinks",
+    "record.feed",
     "record.wandb_command",
+    "record.wandb_push",
+    "record.wandb_push_command",
     "record.dashboard.command",
     "record.dashboard.study",
 ]
@@ -75,6 +79,7 @@ def test_it_answers_without_torch(module):
             "wandb_workspaces",
             {f"record/dashboard/{file}" for file in ("panels", "filters", "workspace", "report", "server")},
         ),
+        ("trackio", set()),
     ],
 )
 def test_only_its_owners_touch_a_library(library, owners):

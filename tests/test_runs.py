@@ -37,12 +37,14 @@ SMALL = [
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):
-    """A folder to run in, with a cache of its own; only the downloaded archive comes from the user's cache, if it is there."""
-    folder = tmp_path_factory.mktemp("runs")
+    """A folder to run in, with a cache that the session's tests share; only the downloaded archive comes from the user's cache, if it is there."""
+    folder, cache = tmp_path_factory.mktemp("runs"), tmp_path_factory.getbasetemp() / "cache-of-small-models"
     known = cache_folder() / "downloads"
-    if known.is_dir():
-        (folder / "cache").mkdir()
-        (folder / "cache" / "downloads").symlink_to(known)
+    if not cache.exists():
+        cache.mkdir()
+        if known.is_dir():
+            (cache / "downloads").symlink_to(known)
+    (folder / "cache").symlink_to(cache)
     return folder
 
 

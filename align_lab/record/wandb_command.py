@@ -5,14 +5,21 @@ from __future__ import annotations
 import argparse
 import importlib
 
-VERBS = {"dashboard": "align_lab.record.dashboard.command:dashboard"}
+VERBS = {
+    "push": "align_lab.record.wandb_push_command:push",
+    "dashboard": "align_lab.record.dashboard.command:dashboard",
+}
 
 
 def wandb(args: list[str]) -> int:
     parser = argparse.ArgumentParser(
-        prog="python -m align_lab wandb", description=__doc__, add_help=args[:1] != ["dashboard"]
+        prog="python -m align_lab wandb", description=__doc__, add_help=not {*args[:1]} & {*VERBS}
     )
-    parser.add_argument("verb", choices=VERBS, help="dashboard STUDY: a comparison workspace and a report")
+    parser.add_argument(
+        "verb",
+        choices=VERBS,
+        help="push STUDY: send what W&B lacks; dashboard STUDY: a comparison workspace and a report",
+    )
     verb = parser.parse_args(args[:1]).verb
     module, _, function = VERBS[verb].partition(":")
     return getattr(importlib.import_module(module), function)(args[1:])
