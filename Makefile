@@ -1,11 +1,11 @@
 # make run: train the tiny policy.  make test: run the tests.  Both make their own environment in .venv first.
-# make vllm-env: an environment with vLLM on a processor, in .venv-vllm.  make vllm-test: its tests, there.
+# make deepspeed-env: DeepSpeed added to it.  make vllm-env: an environment with vLLM on a processor, in .venv-vllm.  make vllm-test: its tests, there.
 PYTHON ?= python3.11
 VENV   := .venv
 STAMP  := $(VENV)/.installed
 VLLM   := .venv-vllm
 
-.PHONY: run test lint clean vllm-env vllm-test
+.PHONY: run test lint clean deepspeed-env vllm-env vllm-test
 
 run: $(STAMP)
 	$(VENV)/bin/python -m align_lab algo=reinforce_pp
@@ -23,6 +23,9 @@ $(STAMP): pyproject.toml constraints.txt
 	$(VENV)/bin/python -m pip install --quiet --upgrade pip setuptools wheel
 	$(VENV)/bin/python -m pip install --quiet --constraint constraints.txt --editable ".[test]"
 	@touch $@
+
+deepspeed-env: $(STAMP)
+	$(VENV)/bin/python -m pip install --quiet --constraint constraints.txt --editable ".[test,deepspeed]"
 
 vllm-env: $(VLLM)/.installed
 

@@ -12,6 +12,7 @@ import shutil
 import time
 import traceback
 from collections.abc import Mapping, Sequence, Set
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -58,17 +59,14 @@ class Wandb(Boarded):
 
 
 def has_key() -> bool:
-    """Does wandb find a key by itself: environment, netrc, `wandb login`?"""
+    """Does wandb find a key by itself? What cannot be one is none."""
     from wandb.errors import AuthenticationError
-    from wandb.sdk import wandb_setup
-    from wandb.sdk.lib import wbauth
 
-    try:
-        host = wandb_setup.singleton().settings.base_url
-        found = wbauth.authenticate_session(host=host, source=NAME, prompt=False, update_session=False)
-    except AuthenticationError:
-        return False
-    return found is not None
+    from align_lab.record import wandb_key
+
+    with suppress(AuthenticationError):
+        return wandb_key.has_key()
+    return False
 
 
 def history(path: str) -> list[dict[str, Any]]:

@@ -92,11 +92,12 @@ def _refuse_missing_library() -> None:
 
 
 def _refuse_missing_key(study: str) -> None:
+    from align_lab.record import wandb_key
     from align_lab.record.dashboard import server
 
     if not server.has_key():
         raise ConfigError(
-            f"there is no W&B key for {server.address()}. Type: wandb login (or set WANDB_API_KEY), then again: python -m align_lab "
+            f"there is no W&B key for {wandb_key.address()}. Type: wandb login (or set WANDB_API_KEY), then again: python -m align_lab "
             f"wandb dashboard {study}\nWithout one, the specs can be written to disk: python -m align_lab wandb dashboard {study} --offline"
         )
 
@@ -123,11 +124,12 @@ def _on_disk(study: Study, folder: Path, place: Place) -> dict[str, str]:
 
 def _sent(study: Study, folder: Path, meant: Place) -> dict[str, str]:
     """Everything that can be refused comes before the first view is written; each is remembered as soon as it is there."""
+    from align_lab.record import wandb_key
     from align_lab.record.dashboard import server
 
     there = server.Server()
     place = there.place(meant.entity or there.entity, meant.project)
-    memory, key = folder / FOLDER / MEMORY, f"{server.address()}/{place.entity}/{place.project}"
+    memory, key = folder / FOLDER / MEMORY, f"{wandb_key.address()}/{place.entity}/{place.project}"
     known = read_json(memory)
     remembered = known.get(key, {})
     views = _made(study, place)

@@ -12,7 +12,6 @@ from urllib.parse import quote
 
 import wandb
 from wandb.errors import AuthenticationError, CommError, UsageError
-from wandb.sdk.lib import wbauth
 from wandb.sdk.lib.service.service_connection import WandbApiFailedError
 from wandb_workspaces._graphql import execute_graphql, get_app_url
 from wandb_workspaces.reports.v2 import gql
@@ -20,6 +19,7 @@ from wandb_workspaces.reports.v2.internal import _generate_name
 from wandb_workspaces.workspaces.internal import _generate_view_name, _internal_name_to_url_query_str
 
 from align_lab.errors import AlignLabError, ConfigError
+from align_lab.record import wandb_key
 from align_lab.record.dashboard.view import TYPES, Kind, Place, View
 
 VIEWS = """
@@ -46,16 +46,10 @@ class Known:
     title: str
 
 
-def address() -> str:
-    """The server that wandb is set up for."""
-    return wandb.setup().settings.base_url
-
-
 def has_key() -> bool:
-    """Is there a key (or an identity token) for it? Looks where wandb looks, and asks nobody."""
+    """Is there a key for it?"""
     with telling():
-        found = wbauth.authenticate_session(host=address(), source="align_lab", prompt=False, update_session=False)
-    return found is not None
+        return wandb_key.has_key()
 
 
 def leave() -> None:
@@ -81,7 +75,7 @@ class Server:
         found = self._ask(gql.projectInternalId, entityName=entity, projectName=project).get("project")
         if not found:
             raise ConfigError(
-                f"there is no project {entity}/{project} on {address()}: nothing was logged there. Log the study's runs first "
+                f"there is no project {entity}/{project} on {wandb_key.address()}: nothing was logged there. Log the study's runs first "
                 "(python -m align_lab wandb push STUDY), or name the project that has them: --project=NAME, --entity=NAME"
             )
         return Place(entity=entity, project=project, id=found["internalId"])
@@ -153,19 +147,19 @@ def telling() -> Iterator[None]:
 def _told(error: Exception) -> AlignLabError:
     cause = error if isinstance(error, WandbApiFailedError) else error.__cause__
     answer = cause.response if isinstance(cause, WandbApiFailedError) else None
-    status = answer.http_status if answer is not None else 0
+    status, host = answer.http_status if answer is not None else 0, wandb_key.address()
     if (
         status in (401, 403)
         or (isinstance(error, AuthenticationError) and cause is None)
         or isinstance(error, UsageError)
     ):
-        return ConfigError(f"{address()} refuses the W&B key ({_first_line(error)}). Type: wandb login --relogin")
+        return ConfigError(f"{host} refuses the W&B key ({_first_line(error)}). Type: wandb login --relogin")
     if SILENT in str(error):
         return AlignLabError(
-            f"{address()} does not answer, or answers with errors. Try again later (WANDB_HTTP_TIMEOUT=60 waits longer), or write "
+            f"{host} does not answer, or answers with errors. Try again later (WANDB_HTTP_TIMEOUT=60 waits longer), or write "
             f"the specs to disk: --offline. {AGAIN}"
         )
-    return AlignLabError(f"{address()} answers with an error: {_first_line(error)}. {AGAIN}")
+    return AlignLabError(f"{host} answers with an error: {_first_line(error)}. {AGAIN}")
 
 
 def _first_line(error: Exception) -> str:
