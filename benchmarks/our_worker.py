@@ -100,4 +100,9 @@ def loop(folder: Path, kind: str) -> Loop:
 
 if __name__ == "__main__":
     gate = Gate()
-    gate.serve(loop(Path(sys.argv[1]), sys.argv[2]).advance)
+    ours = loop(Path(sys.argv[1]), sys.argv[2])
+
+    def step() -> None:
+        ours.advance()
+
+    gate.serve(step)

@@ -5,7 +5,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -16,6 +15,7 @@ pytest.importorskip("wandb", reason="pip install 'align_lab[wandb]'")
 
 from align_lab.dispatch import snapshot
 from tests.record.board_folder import KEY
+from tests.record.test_wandb_sink import until
 from tests.record.wandb_server import WandbServer
 from tests.test_runs import command, environment, folder_of, place, rows, run
 
@@ -83,11 +83,11 @@ def test_a_run_that_was_killed_goes_on_where_it_was(place, online):
     many = ["train.steps=200", "evaluation.every=50", "record.checkpoint_every=20"]
     args = command("algo=rloo", "study=shown", "record=wandb", *many)
     process = subprocess.Popen(args, cwd=place, env=environment(place, **where), stdout=subprocess.DEVNULL)
-    deadline = time.monotonic() + 120
-    while time.monotonic() < deadline and process.poll() is None:
-        if any(run["files"].get("wandb-history.jsonl") for run in server.runs.values()):
-            break
-        time.sleep(0.01)
+    until(
+        lambda: sum(len(file.read_bytes().splitlines()) for file in place.glob("runs/shown/*/metrics.jsonl")) > 5, 120
+    )
+    process.send_signal(signal.SIGSTOP)  # it may be faster than what feeds W&B, which goes on
+    until(lambda: any(run["files"].get("wandb-history.jsonl") for run in server.runs.values()), 60)
     process.send_signal(signal.SIGKILL)
     process.wait()
     assert 0 < len(rows(folder_of(place, "shown"))) < 201
