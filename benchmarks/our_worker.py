@@ -20,9 +20,12 @@ from align_lab.models.logp import response_logps
 from align_lab.models.policy import Text
 from align_lab.rewards.base import Score
 from align_lab.settings import Sampling
+from align_lab.train.engines.base import MakeEngine
+from align_lab.train.engines.torch_engine import TorchEngine
 from align_lab.train.experience import Collected, Pairs, Rollouts
 from align_lab.train.learner import Learner
 from align_lab.train.loop import Loop
+from align_lab.train.parallel import World
 from align_lab.train.prompts import Prompts
 from align_lab.train.recipe import Train
 from align_lab.train.update import Experience
@@ -66,10 +69,10 @@ def preference_set(tokenizer: Tokenizer) -> Pairs:
     )
 
 
-def loop(folder: Path, kind: str) -> Loop:
+def loop(folder: Path, kind: str, *, make_engine: MakeEngine = TorchEngine, world: World = World()) -> Loop:
     tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
     plan = Train(steps=100_000, prompts_per_step=ROWS // GROUP, group_size=GROUP, lr=LR, warmup_steps=0)
-    learner = Learner(plan=plan, policy=from_hf(folder))
+    learner = Learner(plan=plan, policy=from_hf(folder), make_engine=make_engine)
     reference = from_hf(folder) if kind != "grpo" else None
     algo = DPO(beta=BETA) if kind == "dpo" else RLOO(kl_coef=KL if kind == "rloo" else 0.0)
     if kind == "dpo":
@@ -84,6 +87,7 @@ def loop(folder: Path, kind: str) -> Loop:
             seed=0,
             reference=reference,
             sampling=Sampling(max_new_tokens=NEW, missing_eos_penalty=0.0),
+            world=world,
         )
     unused = cast(Any, None)  # evaluation and the record are no part of a step
     return Loop(
@@ -95,6 +99,7 @@ def loop(folder: Path, kind: str) -> Loop:
         seed=0,
         evaluate_every=1,
         save_every=1,
+        world=world,
     )
 
 
