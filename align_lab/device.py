@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from align_lab.errors import ConfigError
+from align_lab.hardware import sharing
 
 KERNELS = {"sdpa": "flash efficient eager", "flash": "flash", "efficient": "efficient", "eager": "eager"}
 
@@ -39,8 +40,8 @@ def use(numerics: Mapping[str, Any], *, tiny: bool = True) -> str:
 
 
 def cores() -> int:
-    """Cores of this process: of those that it may use, its part."""
-    return max(1, len(os.sched_getaffinity(0)) // int(os.environ.get("LOCAL_WORLD_SIZE", 1)))
+    """Cores of this process: of those that it may use, its part. More threads than cores would wait for each other."""
+    return max(1, len(os.sched_getaffinity(0)) // (int(os.environ.get("LOCAL_WORLD_SIZE", 1)) * sharing()))
 
 
 def _attend_with(kernels: str) -> None:

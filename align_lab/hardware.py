@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 
 from align_lab.registry import checked, param, register, section
+
+SHARED = "ALIGN_LAB_SHARED_BY"  # runs of a study that compute on this machine at the same time
+
+
+def sharing() -> int:
+    """How many they are, this one included."""
+    return max(1, int(os.environ.get(SHARED, 1)))
 
 
 @checked
@@ -16,7 +24,7 @@ class Numerics:
     dtype: str = param("float32", "precision of weights and activations", choices=("float32", "bfloat16", "float64"))
     threads: int | None = param(
         None,
-        "threads of one process; null: one for a tiny model (fastest, and it repeats bit for bit), every core for a larger one",
+        "threads of one process; null: one for a tiny model (fastest, and it repeats bit for bit), for a larger one its share of the cores",
         low=1,
     )
     attention: str = param(

@@ -74,7 +74,7 @@ def test_it_answers_without_torch(module):
     [
         ("hydra", {"config", "compose", "study", "hydra_app", "dispatch/hydra_launcher"}),
         ("submitit", {"dispatch/submit"}),
-        ("wandb", {"record/dashboard/server"}),
+        ("wandb", {"record/dashboard/server", "record/wandb_key"}),
         (
             "wandb_workspaces",
             {f"record/dashboard/{file}" for file in ("panels", "filters", "workspace", "report", "server")},

@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 import re
 import subprocess
 import sys
@@ -12,8 +13,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from align_lab import compose, preflight
+from align_lab import compose, device, preflight
 from align_lab.errors import ConfigError
+from align_lab.hardware import SHARED
 from align_lab.models.llama import Llama, LlamaConfig
 from align_lab.models.lora import adapt
 from align_lab.models.settings import Lora
@@ -190,7 +192,7 @@ def test_the_room_of_a_process_is_its_part_of_what_is_free(monkeypatch):
     alone = found(place, gpu=False)
     assert 0 < alone.gib <= 1.01 * alone.whole
     assert found({**place, "tasks_per_node": 2}, gpu=False).gib == pytest.approx(alone.gib / 2, rel=0.2)
-    monkeypatch.setenv("ALIGN_LAB_SHARED_BY", "4")
+    monkeypatch.setenv(SHARED, "4")
     assert found(place, gpu=False).gib == pytest.approx(alone.gib / 4, rel=0.2)
     assert found({**place, "mem_gb": 0.5}, gpu=False).gib == pytest.approx(0.125)
 
@@ -223,3 +225,15 @@ def test_the_estimate_is_the_peak_within_bounds(case):
     measured = json.loads(run("-m", "tests.measured_memory", json.dumps(case)).stdout)
     ratio = measured["estimate_mib"] / measured["peak_mib"]
     assert 0.9 < ratio < 1.4, measured
+
+
+def test_runs_that_go_side_by_side_share_the_cores(monkeypatch):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(12)))
+    monkeypatch.delenv("LOCAL_WORLD_SIZE", raising=False)
+    assert device.cores() == 12
+    monkeypatch.setenv(SHARED, "3")
+    assert device.cores() == 4
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
+    assert device.cores() == 2
+    monkeypatch.setenv(SHARED, "99")
+    assert device.cores() == 1

@@ -75,6 +75,7 @@ class MovieReviews:
     )
 
     used_later: ClassVar = ("instruction",)  # what `build` does not look at
+    longest: ClassVar = 51  # words of a review; what a preflight knows before anything is fetched
 
     def build(self, folder: Path) -> None:
         """Fetch, split and write `reviews.jsonl`."""

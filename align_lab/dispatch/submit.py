@@ -14,9 +14,8 @@ from submitit.core.utils import FailedJobError
 
 from align_lab.dispatch.ledger import Card, Ledger
 from align_lab.dispatch.plan import Batch, Task, payload
-from align_lab.hardware import Placement
+from align_lab.hardware import SHARED, Placement
 from align_lab.paths import runs_folder
-from align_lab.preflight.room import SHARED
 from align_lab.signals import deaf_to_interrupts
 
 Refused = FailedJobError  # what submitit makes of an sbatch that ends with an error

@@ -67,8 +67,8 @@ def _update(x: Load) -> dict[str, float]:
     rows, length, human = x.micro_rows, x.prompt + x.new, x.human_rows
     activations, logits = terms.activations(x, rows, length), terms.logits(x, rows, x.new)
     if human:
-        activations += terms.activations(x, human, x.shape.context)
-        logits += terms.logits(x, human, x.shape.context)
+        activations += terms.activations(x, human, x.human_length)
+        logits += terms.logits(x, human, x.human_length)
     pieces = terms.PIECES if not x.gpu and rows < x.groups * x.group else 1.0
     return {"activations": pieces * activations, "logits": pieces * logits}
 

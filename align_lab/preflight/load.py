@@ -33,7 +33,8 @@ class Load:
     reference: bool = False
     entropy: bool = False
     samples: bool = True  # in the loop; False: learns from a set of pairs
-    human_rows: int = 0  # rows of the pre-training term
+    human_rows: int = 0  # rows of the pre-training term,
+    human_length: int = 0  # and tokens of its longest text
     evaluated: int = EVALUATED
     dtype: str = "float32"
     checkpointing: bool = False
@@ -85,6 +86,7 @@ def load(cfg: RunConfig | Mapping[str, Any], *, processes: int | None = None, gp
         entropy=needs.entropy,
         samples=not pairs,
         human_rows=math.ceil(train["prompts_per_step"] / world) if needs.pretrain_batch else 0,
+        human_length=min(shape.context, human_tokens(cfg["data"])),
         evaluated=min(EVALUATED, cfg["evaluation"]["prompts"]),
         dtype=numerics["dtype"],
         checkpointing=numerics["gradient_checkpointing"],
@@ -104,6 +106,11 @@ def prompt_tokens(cfg: RunConfig | Mapping[str, Any]) -> int:
     if cfg["model"]["name"] == "tiny" or not cfg["model"].get("chat", True):
         return opening
     return opening + TEMPLATE + round(1.5 * len(cfg["data"].get("instruction", "").split()))
+
+
+def human_tokens(data: Mapping[str, Any]) -> int:
+    """Tokens of the longest human text, about; more than a context holds where the data does not tell."""
+    return TOKENS_A_WORD * getattr(registry.lookup("data", data["name"]), "longest", 1 << 20)
 
 
 def shape_of(model: Mapping[str, Any]) -> Shape | None:

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from align_lab.hardware import sharing
+
 GIB = 2**30
-SHARED = "ALIGN_LAB_SHARED_BY"  # processes of this machine that compute at the same time, where a study runs several
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,9 +45,9 @@ def found(placement: Mapping[str, Any], *, gpu: bool) -> Room:
         import torch
 
         free, whole = torch.cuda.mem_get_info()
-        sharing = -(-together // torch.cuda.device_count()) * _studys()
-        return Room(gib=free / GIB / sharing, whole=whole / GIB, of="GPU")
-    together *= _studys()
+        here = -(-together // torch.cuda.device_count()) * sharing()
+        return Room(gib=free / GIB / here, whole=whole / GIB, of="GPU")
+    together *= sharing()
     limits = dict(_limits())
     if placement["mem_gb"] is not None:
         limits["hardware.placement.mem_gb"] = placement["mem_gb"] * GIB
@@ -56,11 +57,6 @@ def found(placement: Mapping[str, Any], *, gpu: bool) -> Room:
     if own is not None and own < share:
         return Room(gib=own / GIB, whole=own / GIB, of="ulimit -v")
     return Room(gib=share / GIB, whole=limits[of] / GIB, of=of if together == 1 else f"{of}, shared by {together}")
-
-
-def _studys() -> int:
-    """Processes of the study that use the same memory."""
-    return max(1, int(os.environ.get(SHARED, 1)))
 
 
 def _limits() -> Iterator[tuple[str, float]]:
