@@ -100,12 +100,19 @@ def _fitting(
         try:
             return accumulate()
         except RuntimeError as error:  # torch.OutOfMemoryError is one
-            if world.size > 1 or not is_out_of_memory(error):  # other processes would wait for this one
+            if not is_out_of_memory(error):
                 raise
             if fits <= 1:
                 raise AlignLabError(
                     f"memory ran out with {group} completions in a forward pass, which is one group and the least. Set "
                     "hardware.numerics.gradient_checkpointing=true, or a smaller train.group_size or sampling.max_new_tokens"
+                ) from error
+            if world.size > 1:  # the others are in the middle of theirs
+                half = -(-fits // 2) * group
+                raise AlignLabError(
+                    f"memory ran out with {min(fits, groups) * group} completions in a forward pass of process {world.rank}. Set "
+                    f"train.micro_batch={half} (it changes no result), or hardware.numerics.gradient_checkpointing=true, and "
+                    "run the same command again: it goes on from the last checkpoint"
                 ) from error
         learner.plan = replace(learner.plan, micro_batch=-(-fits // 2) * group)  # the handler held the activations
         torch.cuda.empty_cache()

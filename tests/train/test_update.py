@@ -11,7 +11,8 @@ from align_lab import registry
 from align_lab.errors import AlignLabError, DivergedError
 from align_lab.models.settings import Lora
 from align_lab.train.engines.base import learning, load_weights
-from align_lab.train.parallel import joined
+from align_lab.train.parallel import World, joined
+from align_lab.train.update import _fitting
 from align_lab.types import LossOutput
 from tests.train.small import FIELDS, Memory, algorithm, loop, rows
 
@@ -72,6 +73,17 @@ def test_when_one_group_does_not_fit_it_says_what_to_change():
     it.algo = Hungry()
     with pytest.raises(AlignLabError, match="gradient_checkpointing=true"):
         it.run()
+
+
+def test_when_it_runs_out_in_one_of_several_processes_the_run_ends_and_says_what_to_change():
+    it = loop(algorithm("rloo"), micro_batch=8)
+
+    def hungry():
+        torch.empty(1 << 50)
+
+    experience = it.source.collect(0).experience
+    with pytest.raises(AlignLabError, match=r"8 completions .* process 1. Set train.micro_batch=4"):
+        _fitting(hungry, it.learner, experience, groups=2, world=World(rank=1, size=2), frozen=False)
 
 
 AMONG = {2: ALGOS, 3: ["dpo", "ppo_max"], 4: ALGOS}  # processes: algorithms
