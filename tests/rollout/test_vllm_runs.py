@@ -11,7 +11,9 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
 
+from align_lab.models.convert import from_hf
 from align_lab.paths import cache_folder
 from tests.rollout.vllm_here import needs_vllm
 
@@ -180,3 +182,37 @@ def test_what_cannot_be_is_said_with_the_way_out(place, fields, status, says):
     got, out, err = run(place, "study=wrong", *fields)
     assert got == status and says in err, err
     assert "Traceback" not in err
+
+
+LOADS = """
+import os, sys
+os.environ["VLLM_LOGGING_LEVEL"], os.environ["VLLM_CPU_KVCACHE_SPACE"] = "ERROR", "1"
+if __name__ == "__main__":
+    from vllm import LLM, SamplingParams
+    llm = LLM(sys.argv[1], dtype="float32", enforce_eager=True, max_model_len=32)
+    answer = llm.generate([sys.argv[2]], SamplingParams(temperature=0, max_tokens=8, ignore_eos=True))[0]
+    print("ids", *answer.prompt_token_ids, *answer.outputs[0].token_ids)
+"""
+
+
+def test_an_export_loads_in_plain_vllm_and_says_what_the_policy_says(place, whole, tmp_path):
+    """As anybody would serve it: none of our code is in that process."""
+    path, prompt = whole[0], "the film is"
+    env = {**os.environ, "ALIGN_LAB_CACHE": str(place / "cache")}
+    command = [sys.executable, "-m", "align_lab", "export", str(path), str(tmp_path / "served")]
+    subprocess.run(command, cwd=place, env=env, check=True, capture_output=True)
+    (tmp_path / "serve.py").write_text(LOADS)
+    served = subprocess.run(
+        [sys.executable, tmp_path / "serve.py", tmp_path / "served", prompt],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=240,
+    )
+    assert served.returncode == 0, served.stderr[-3000:]
+    said = next(line.split()[1:] for line in served.stdout.splitlines() if line.startswith("ids "))
+    ids = torch.tensor([[int(token) for token in said]])
+    model = from_hf(tmp_path / "served")
+    new, hidden = 8, model.hidden(ids)
+    logits = (hidden @ model.head.T)[0, -new - 1 : -1]
+    assert (logits.max(-1).values - logits.gather(-1, ids[0, -new:, None])[:, 0]).max() < 1e-3  # the likeliest token
