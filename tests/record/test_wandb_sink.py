@@ -306,7 +306,7 @@ def test_wandb_leet_opens_an_offline_run(tmp_path, monkeypatch):
                 shown += new
                 os.write(terminal, b"\x1b[1;1R" if b"\x1b[6n" in new else b"")
     finally:
-        os.kill(child, signal.SIGKILL)
+        os.killpg(child, signal.SIGKILL)  # wandb starts a program of its own
         os.waitpid(child, 0)
         os.close(terminal)
     assert b"[x: episode]" in shown and b"Run Overview" in shown and b"rloo" in shown
