@@ -241,7 +241,7 @@ def bags(texts: Sequence[str], idf: np.ndarray) -> sparse.csr_matrix:
     """Presence times inverse frequency; words and characters have unit norm each, [N 2·SIZE]."""
     rows = _presence(texts) @ sparse.diags_array(idf)
     halves = []
-    for part in (rows[:, :SIZE], rows[:, SIZE:]):
+    for part in map(sparse.csr_matrix, (rows[:, :SIZE], rows[:, SIZE:])):
         norm = np.sqrt(np.asarray(part.power(2).sum(1)).ravel())
         halves.append(sparse.diags_array(1 / np.maximum(norm, 1e-9)) @ part)
-    return sparse.hstack(halves, format="csr")
+    return sparse.csr_matrix(sparse.hstack(halves))
