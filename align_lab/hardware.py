@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from align_lab.registry import checked, param, register, section
 
-SHARED = "ALIGN_LAB_SHARED_BY"  # runs of a study that compute on this machine at the same time
+SHARED = "ALIGN_LAB_SHARED_BY"  # runs that compute side by side: on the cores of this machine, or on one of its GPUs
 
 
 def sharing() -> int:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from align_lab import registry
 from align_lab.artefacts import Artefact
 from align_lab.config import RunConfig
+from align_lab.data.movie_reviews import Reviews
 from align_lab.errors import ConfigError
 from align_lab.hardware import Hardware
 from align_lab.models.base import LanguageModel
@@ -32,10 +35,20 @@ from align_lab.train.loop import Journal, Loop
 from align_lab.train.parallel import World
 from align_lab.train.preferences import load_pairs
 from align_lab.train.prompts import Prompts
-from align_lab.train.recipe import Train
 from align_lab.train.sft import collate
 from align_lab.train.update import Pretrain
 from align_lab.types import Algorithm
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scene:
+    """What training and evaluation have in common: how completions come about, what scores them, what they are held against."""
+
+    sampling: Sampling
+    sampler: Sampler
+    reward: Reward
+    reference: Callable[[], LanguageModel]
+    world: World
 
 
 def assemble(
@@ -48,27 +61,55 @@ def assemble(
 ) -> Loop:
     """The loop of a run at step 0."""
     algo: Algorithm = registry.build("algo", cfg["algo"])
-    plan: Train = registry.build("train", cfg["train"])
     sampling, evaluation = construct(Sampling, cfg["sampling"]), construct(Evaluation, cfg["evaluation"])
-
-    numerics = cfg["hardware"]["numerics"]
-
-    def start() -> Policy:
-        policy: Policy = registry.build("model", cfg["model"]).load(built["policy"].path)
-        prepare(policy.model, recompute=numerics["gradient_checkpointing"], compiled=numerics["compile"])
-        return policy.to(DTYPES[numerics["dtype"]])
-
+    start = partial(_start, cfg, built)
     policy = start()
-    reviews = registry.build("data", cfg["data"]).load(built["data"].path)
-    reward: Reward = registry.build("reward", cfg["reward"]).load(built["reward"].path if "reward" in built else None)
-    reference = _reference(policy, start)
-    learner = Learner(
-        plan,
-        policy.model,
-        critic=_critic(algo, start, reward),
-        temperature=sampling.temperature,
-        make_engine=_engine(numerics),
+    reviews: Reviews = registry.build("data", cfg["data"]).load(built["data"].path)
+    training, held_out = _prompts(cfg, policy, reviews, sampling, evaluation)
+    longest = max(len(ids) for prompts in (training, held_out) for ids in prompts.ids) + sampling.max_new_tokens
+    scene = Scene(
+        sampling=sampling,
+        sampler=_sampler(cfg, longest, world),
+        reward=registry.build("reward", cfg["reward"]).load(built["reward"].path if "reward" in built else None),
+        reference=_reference(policy, start),
+        world=world,
     )
+    learner = Learner(
+        registry.build("train", cfg["train"]),
+        policy.model,
+        critic=_critic(algo, start, scene.reward),
+        temperature=sampling.temperature,
+        make_engine=_engine(cfg["hardware"]["numerics"]),
+    )
+    human = partial(human_text, policy, reviews.policy_texts(), learner.plan.prompts_per_step, cfg["seed"])
+    return Loop(
+        algo=algo,
+        learner=learner,
+        source=_source(cfg, built, algo, learner, training, scene),
+        evaluate=_evaluator(built, evaluation, held_out, scene),
+        importance_cap=sampling.importance_cap,
+        pretrain=human if algo.needs.pretrain_batch else None,
+        journal=journal,
+        seed=cfg["seed"],
+        should_stop=should_stop,
+        world=world,
+        evaluate_every=evaluation.every,
+        save_every=cfg["record"]["checkpoint_every"],
+    )
+
+
+def _start(cfg: RunConfig, built: Mapping[str, Artefact]) -> Policy:
+    """The start policy, read anew."""
+    numerics = cfg["hardware"]["numerics"]
+    policy: Policy = registry.build("model", cfg["model"]).load(built["policy"].path)
+    prepare(policy.model, recompute=numerics["gradient_checkpointing"], compiled=numerics["compile"])
+    return policy.to(DTYPES[numerics["dtype"]])
+
+
+def _prompts(
+    cfg: RunConfig, policy: Policy, reviews: Reviews, sampling: Sampling, evaluation: Evaluation
+) -> tuple[Prompts, Prompts]:
+    """Those of training and the held-out ones."""
     asked = instruction_of(cfg["data"])
     training, held_out = (
         Prompts.of(policy, texts, sampling, instruction=asked)
@@ -78,58 +119,16 @@ def assemble(
         raise ConfigError(
             f"evaluation.prompts={evaluation.prompts}, but the data holds {len(held_out)} held-out prompts: set it to that or less"
         )
-    longest = max(len(ids) for prompts in (training, held_out) for ids in prompts.ids) + sampling.max_new_tokens
-    sampler = _sampler(cfg, longest, world)
-    judges = Judges(score=reward, gold_score=load_gold(built["gold"].path), vader=Vader())
-    return Loop(
-        algo=algo,
-        learner=learner,
-        source=_source(
-            cfg,
-            built,
-            learner,
-            algo,
-            prompts=training,
-            reward=reward,
-            sampling=sampling,
-            reference=reference,
-            world=world,
-            sampler=sampler,
-        ),
-        importance_cap=sampling.importance_cap,
-        journal=journal,
-        seed=cfg["seed"],
-        should_stop=should_stop,
-        world=world,
-        evaluate=Evaluator(
-            prompts=held_out,
-            judges=judges,
-            sampling=sampling,
-            plan=evaluation,
-            reference=reference,
-            sampler=sampler,
-            world=world,
-        ),
-        evaluate_every=evaluation.every,
-        save_every=cfg["record"]["checkpoint_every"],
-        pretrain=human_text(policy, reviews.policy_texts(), plan.prompts_per_step, cfg["seed"])
-        if algo.needs.pretrain_batch
-        else None,
-    )
+    return training, held_out
 
 
 def _source(
     cfg: RunConfig,
     built: Mapping[str, Artefact],
-    learner: Learner,
     algo: Algorithm,
-    *,
+    learner: Learner,
     prompts: Prompts,
-    reward: Reward,
-    sampling: Sampling,
-    reference: Callable[[], LanguageModel],
-    world: World,
-    sampler: Sampler,
+    scene: Scene,
 ) -> Source:
     """Preference pairs or fresh rollouts, as the algorithm declares; as many sequences a step from either."""
     plan = learner.plan
@@ -139,13 +138,25 @@ def _source(
     return Rollouts(
         learner=learner,
         prompts=prompts,
-        reward=reward,
-        sampling=sampling,
+        reward=scene.reward,
+        sampling=scene.sampling,
         needs=algo.needs,
         seed=cfg["seed"],
-        reference=reference() if algo.needs.reference else None,
-        world=world,
-        sampler=sampler,
+        reference=scene.reference() if algo.needs.reference else None,
+        world=scene.world,
+        sampler=scene.sampler,
+    )
+
+
+def _evaluator(built: Mapping[str, Artefact], plan: Evaluation, prompts: Prompts, scene: Scene) -> Evaluator:
+    return Evaluator(
+        prompts=prompts,
+        judges=Judges(score=scene.reward, gold_score=load_gold(built["gold"].path), vader=Vader()),
+        sampling=scene.sampling,
+        plan=plan,
+        reference=scene.reference,
+        sampler=scene.sampler,
+        world=scene.world,
     )
 
 
@@ -204,12 +215,8 @@ def _critic(algo: Algorithm, start: Callable[[], Policy], reward: Reward) -> Cri
     return Critic(backbone, head.weight.detach().squeeze(0))
 
 
-def human_text(policy: Policy, texts: list[str], rows: int, seed: int) -> Callable[[int], Pretrain]:
-    """Step -> the human texts [N L] of the pre-training term, each pass in another order."""
-
-    def batch(step: int) -> Pretrain:
-        picked = [texts[i] for i in draw(len(texts), rows, step, seed).tolist()]
-        ids, mask = collate(encode(policy.tokenizer, picked, longest=policy.model.context, end=policy.eos))
-        return Pretrain(ids=ids, mask=mask[:, 1:])
-
-    return batch
+def human_text(policy: Policy, texts: list[str], rows: int, seed: int, step: int) -> Pretrain:
+    """A step's human texts [N L] for the pre-training term, each pass in another order."""
+    picked = [texts[i] for i in draw(len(texts), rows, step, seed).tolist()]
+    ids, mask = collate(encode(policy.tokenizer, picked, longest=policy.model.context, end=policy.eos))
+    return Pretrain(ids=ids, mask=mask[:, 1:])

@@ -55,7 +55,7 @@ ALLOWED = {  # room -> rooms it may import
     "equations": {"types", "equations"},
     "algos": {"types", "equations", "registry"},
     "models": {"errors", "registry", "models", "files"},
-    "rollout": {"models", "rollout", "errors", "registry"},
+    "rollout": {"models", "rollout", "errors", "registry", "signals"},
 }
 
 

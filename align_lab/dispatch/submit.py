@@ -98,7 +98,7 @@ def start_local(
 ) -> tuple[Card, submitit.Job[Any]]:
     """One process of this machine, under submitit's controller, which would hide the GPUs. It sees `gpus`, or what we see.
 
-    `sharing`: processes that use the same memory at a time.
+    `sharing`: runs that compute side by side, and so share cores and memory.
     """
     seen = ",".join(gpus) or os.environ.get("CUDA_VISIBLE_DEVICES")
     env = ["-u", "CUDA_VISIBLE_DEVICES"] if seen is None else [f"CUDA_VISIBLE_DEVICES={seen}"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 SERIES = (0, 32)  # 0.33 needs a torch that is newer than ours
@@ -54,7 +54,7 @@ def _problems(hardware: Mapping[str, Any]) -> Iterator[str]:
     if gpus and gpus % parallel:
         yield (
             f"hardware.vllm.gpus={gpus} does not split into copies of hardware.vllm.tensor_parallel={parallel} GPUs. "
-            f"Set hardware.vllm.tensor_parallel={_divisor(gpus, parallel)}"
+            f"Set hardware.vllm.tensor_parallel={max(n for n in range(1, parallel + 1) if gpus % n == 0)}"
         )
     if not gpus and parallel > 1:
         yield (
@@ -67,11 +67,3 @@ def _problems(hardware: Mapping[str, Any]) -> Iterator[str]:
             f"hardware.placement.tasks_per_node={place['tasks_per_node']} processes that train: ask for "
             f"{gpus + place['tasks_per_node']}"
         )
-
-
-def _divisor(total: int, at_most: int) -> int:
-    return max(_divisors(total, at_most))
-
-
-def _divisors(total: int, at_most: int) -> Iterable[int]:
-    return (n for n in range(1, at_most + 1) if total % n == 0)

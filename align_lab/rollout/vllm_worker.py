@@ -22,16 +22,11 @@ from torch import Tensor
 from align_lab.errors import AlignLabError
 from align_lab.rollout import wire
 from align_lab.rollout.vllm_engine import PRIVATE, Inside, Plan, Request
-
-SIGNALS = (
-    signal.SIGINT,
-    signal.SIGTERM,
-    signal.SIGUSR2,
-)  # the run decides when it stops, and needs its sampler until then
+from align_lab.signals import SIGNALS
 
 
 def main(path: str, clients: int) -> int:
-    for number in SIGNALS:
+    for number in SIGNALS:  # the run decides when it stops, and needs its sampler until then
         signal.signal(number, signal.SIG_IGN)
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(path)
