@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from align_lab.allocator import suit_tensors
 from align_lab.errors import ConfigError
 from align_lab.hardware import sharing
 
@@ -21,6 +22,7 @@ def use(numerics: Mapping[str, Any], *, tiny: bool = True) -> str:
 
     Raises ConfigError where cuda is asked for and torch sees none.
     """
+    suit_tensors()
     torch.set_num_threads(numerics["threads"] or (1 if tiny else cores()))
     _attend_with(KERNELS[numerics["attention"]])
     device = numerics["device"]

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from rich.console import Console
 
-from align_lab import device, parts, preflight, processes, registry
+from align_lab import allocator, device, parts, preflight, processes, registry
 from align_lab.artefacts import Artefact, shared
 from align_lab.config import RunConfig
 from align_lab.errors import AlignLabError, ConfigError, DataError, Stopped
@@ -154,6 +154,7 @@ def _train(
         world.agree(None)
     if world.agree(memory.estimate is None):  # a model may only tell its shape once it is here
         memory = _preflight(cfg, folder, screen, world)
+    allocator.hand_back()  # what building the stages took
     manifest.forget_peak()
     loop = parts.assemble(
         memory.used_by(cfg), built, journal=journal, should_stop=lambda: bool(world.most(int(stop.asked))), world=world

@@ -14,6 +14,7 @@ from worker import Gate
 
 from align_lab.algos.dpo import DPO
 from align_lab.algos.rloo import RLOO
+from align_lab.allocator import suit_tensors
 from align_lab.models.convert import from_hf
 from align_lab.models.llama import Llama
 from align_lab.models.logp import response_logps
@@ -105,6 +106,8 @@ def loop(folder: Path, kind: str, *, make_engine: MakeEngine = TorchEngine, worl
 
 if __name__ == "__main__":
     gate = Gate()
+    if "system" not in sys.argv[3:]:  # the system's own way with memory, for `allocator.py`
+        suit_tensors()
     ours = loop(Path(sys.argv[1]), sys.argv[2])
 
     def step() -> None:

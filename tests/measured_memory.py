@@ -16,8 +16,11 @@ from typing import Any
 import torch
 
 from align_lab import preflight, registry
+from align_lab.allocator import suit_tensors
 from align_lab.models.blocks import prepare
 from align_lab.models.llama import Llama, LlamaConfig
+from align_lab.models.lora import Base, adapt
+from align_lab.models.settings import Lora
 from align_lab.models.shape import Shape
 from align_lab.preflight.load import Load
 from align_lab.rollout.torch_sampler import TorchSampler
@@ -38,17 +41,17 @@ def status(name: str) -> float:
 
 
 def step(shape: Shape, x: Load, algo: Any, folder: Path) -> None:
-    """Sample, score, update, save: with a real learner and the algorithm's own loss."""
+    """Sample, score, update twice, save: with a real learner and the algorithm's own loss."""
 
     def build() -> Llama:
         fields = {name: getattr(shape, name) for name in LlamaConfig.__dataclass_fields__ if hasattr(shape, name)}
-        model = Llama(LlamaConfig(**fields)).to(DTYPES[x.dtype])
+        model = adapt(Llama(LlamaConfig(**fields)).to(DTYPES[x.dtype]), Lora(rank=shape.lora_rank))
         prepare(model, recompute=x.checkpointing, compiled=False)
         return model
 
     plan = Train(prompts_per_step=x.groups, group_size=GROUP, micro_batch=x.micro_rows)
     policy = build()
-    reference = build() if x.reference else None
+    reference = (Base(policy) if shape.lora_rank else build()) if x.reference else None
     learner = Learner(plan, policy, critic=Critic(build()) if x.critic else None)
     ids = torch.randint(1, shape.vocab, (x.rows, x.prompt))
     pad = torch.arange(x.rows) % 3
@@ -72,11 +75,13 @@ def step(shape: Shape, x: Load, algo: Any, folder: Path) -> None:
     with torch.no_grad():
         advantage, _ = algo.advantages(rollout, algo.init_state())
     experience = Experience(ids=group(whole), pad=group(pad), rollout=rollout)
-    update(learner, algo, experience, advantage, step=0, seed=0)
+    for number in range(2):  # the optimiser's state is there from the end of the first on
+        update(learner, algo, experience, advantage, step=number, seed=0)
     Checkpoints(folder).save(1, learner.state_dict(), keep=1)
 
 
 def measure(case: dict[str, Any]) -> dict[str, float]:
+    suit_tensors()
     torch.set_num_threads(1)
     torch.manual_seed(0)
     registry.scan()
@@ -99,7 +104,7 @@ def measure(case: dict[str, Any]) -> dict[str, float]:
         dtype=dtype,
         checkpointing=checkpointing,
     )
-    tiny = Shape(layers=1, width=16, heads=2, kv_heads=1, mlp=16, vocab=64, context=CONTEXT)
+    tiny = Shape(layers=1, width=16, heads=2, kv_heads=1, mlp=16, vocab=64, context=CONTEXT, lora_rank=shape.lora_rank)
     with tempfile.TemporaryDirectory() as folder:  # libraries load and allocate at their first use
         step(tiny, replace(x, shape=tiny, rows=8, groups=2, micro_batch=None, prompt=4, new=4), algo, Path(folder))
         gc.collect()

@@ -53,7 +53,7 @@ def estimate(x: Load, *, device_gib: float = 0.0) -> Estimate:
     if x.samples:
         phases["sampling"] = _sampling(x, x.rows, device_gib)
         phases["scoring"] = {"scoring": terms.scoring(x, x.rows)}
-    if not x.gpu:  # a checkpoint is put together in main memory
+    if not x.gpu and x.zero_stage:  # a checkpoint is put together in main memory
         phases["checkpoint"] = {"checkpoint": terms.saved(x)}
     return Estimate(
         held={name: value / GIB for name, value in held.items()},
@@ -63,14 +63,19 @@ def estimate(x: Load, *, device_gib: float = 0.0) -> Estimate:
 
 
 def _update(x: Load) -> dict[str, float]:
-    """Forward and backward of one micro-batch; the first may also hold human text."""
-    rows, length, human = x.micro_rows, x.prompt + x.new, x.human_rows
-    activations, logits = terms.activations(x, rows, length), terms.logits(x, rows, x.new)
-    if human:
-        activations += terms.activations(x, human, x.human_length)
-        logits += terms.logits(x, human, x.human_length)
-    pieces = terms.PIECES if not x.gpu and rows < x.groups * x.group else 1.0
-    return {"activations": pieces * activations, "logits": pieces * logits}
+    """One micro-batch at the end of its forward pass, where the head works, or at a block's backward pass.
+
+    The first may also hold human text, which the policy alone reads.
+    """
+    kept = terms.activations(x, x.micro_rows, x.prompt + x.new, models=terms.learners(x))
+    logits, working = terms.logits(x, x.micro_rows, x.new), terms.working(x, x.micro_rows, x.prompt + x.new)
+    if x.human_rows:
+        kept += terms.activations(x, x.human_rows, x.human_length)
+        logits += terms.logits(x, x.human_rows, x.human_length)
+        working = max(working, terms.working(x, x.human_rows, x.human_length))
+    pieces = terms.pieces(x)
+    at_work = {"logits": logits} if logits > working else {"backward": working}
+    return {name: pieces * value for name, value in {"activations": kept, **at_work}.items()}
 
 
 def _sampling(x: Load, rows: int, device_gib: float) -> dict[str, float]:

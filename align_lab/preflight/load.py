@@ -12,7 +12,7 @@ from align_lab.config import RunConfig
 from align_lab.models.shape import Shape
 
 BYTES = {"bfloat16": 2, "float32": 4, "float64": 8}
-TOKENS_A_WORD = 3  # of the longest opening; plain English has 1.5
+OPENING, TEXT = 3, 2  # tokens a word of the longest opening, and of the longest text; plain English has 1.4
 TEMPLATE = 36  # tokens that a chat template adds
 PROMPT_WORDS = 100  # where the data does not tell
 EVALUATED = 128  # completions that an evaluation samples at a time
@@ -102,7 +102,7 @@ def load(cfg: RunConfig | Mapping[str, Any], *, processes: int | None = None, gp
 
 def prompt_tokens(cfg: RunConfig | Mapping[str, Any]) -> int:
     """Tokens of the longest prompt, about; with what a chat model is asked around it."""
-    opening = TOKENS_A_WORD * cfg["data"].get("prompt_words", PROMPT_WORDS)
+    opening = OPENING * cfg["data"].get("prompt_words", PROMPT_WORDS)
     if cfg["model"]["name"] == "tiny" or not cfg["model"].get("chat", True):
         return opening
     return opening + TEMPLATE + round(1.5 * len(cfg["data"].get("instruction", "").split()))
@@ -110,7 +110,7 @@ def prompt_tokens(cfg: RunConfig | Mapping[str, Any]) -> int:
 
 def human_tokens(data: Mapping[str, Any]) -> int:
     """Tokens of the longest human text, about; more than a context holds where the data does not tell."""
-    return TOKENS_A_WORD * getattr(registry.lookup("data", data["name"]), "longest", 1 << 20)
+    return TEXT * getattr(registry.lookup("data", data["name"]), "longest", 1 << 20)
 
 
 def shape_of(model: Mapping[str, Any]) -> Shape | None:

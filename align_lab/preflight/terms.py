@@ -10,12 +10,12 @@ from align_lab.preflight.load import Load
 
 TILE, KEEP = 1 << 21, 1 << 28  # of models/logp.py: logits of a tile, exponentials that are kept
 SHRINK = 1.75  # rows that have ended leave the KV cache by copying the others, at most three quarters of it
-PIECES = 1.15  # from one forward pass to the next malloc keeps pieces below 32 MiB that were freed
+PIECES = 1.15  # held for a byte in use, where what is freed lies between what stays
 PROGRAM = 0.42 * 2**30  # libraries, data, judges and tokenizer in main memory
 JUDGES = 0.05 * 2**30  # reward models on a GPU
 
 
-def models(x: Load) -> int:
+def learners(x: Load) -> int:
     """Copies of the policy's shape that learn: the policy, and a critic."""
     return 1 + x.critic
 
@@ -29,12 +29,12 @@ def weights(x: Load) -> float:
     """N b for policy, critic and reference (with LoRA the reference is the policy, its adapter off): ZeRO-3 spreads what learns."""
     n, extra = x.shape.parameters, x.shape.trainable if x.shape.lora_rank else 0
     reference = x.reference and not x.shape.lora_rank
-    return ((n + extra) * models(x) / share(x, 3) + n * reference) * x.bytes
+    return ((n + extra) * learners(x) / share(x, 3) + n * reference) * x.bytes
 
 
 def gradients(x: Load) -> float:
     """N_trained b a model; in bfloat16 they are added up in float32, 4 bytes. ZeRO-2 spreads them."""
-    return models(x) * x.shape.trainable * max(4, x.bytes) / share(x, 2)
+    return learners(x) * x.shape.trainable * max(4, x.bytes) / share(x, 2)
 
 
 def optimiser(x: Load) -> float:
@@ -42,12 +42,12 @@ def optimiser(x: Load) -> float:
     if x.offload and x.gpu:
         return 0.0
     each = 12 if x.dtype == "bfloat16" else 2 * x.bytes
-    return models(x) * x.shape.trainable * each / share(x, 1)
+    return learners(x) * x.shape.trainable * each / share(x, 1)
 
 
 def saved(x: Load) -> float:
-    """A checkpoint is put together in main memory before it is written: what learns and its two moments, 3 N_trained."""
-    return models(x) * x.shape.trainable * 3 * max(4, x.bytes)
+    """A checkpoint of what ZeRO has spread is put together before it is written: what learns and its two moments, 3 N_trained."""
+    return learners(x) * x.shape.trainable * 3 * max(4, x.bytes)
 
 
 def block(x: Load, length: int) -> float:
@@ -63,17 +63,28 @@ def block(x: Load, length: int) -> float:
     return norms + (attention + 4 * s.mlp) * b + 4 * s.heads
 
 
-def activations(x: Load, rows: int, length: int) -> float:
-    """rows L (layers · block + 3D) b for each model that learns, and the gradients of one block, (4M + 3D) b, at work.
+def activations(x: Load, rows: int, length: int, *, models: int = 1) -> float:
+    """What a forward pass keeps: rows L (layers · block + 3D) b for each of `models`.
 
-    With gradient checkpointing every block keeps its input alone, and one at a time is computed again, while the allocator
-    still holds half of the last in pieces.
+    With gradient checkpointing every block keeps its input alone.
     """
     s = x.shape
-    one = block(x, length)
-    kept = s.layers * s.width * x.bytes + 1.5 * one if x.checkpointing else s.layers * one
-    outside = 3 * s.width * max(4, x.bytes)
-    return rows * length * (models(x) * (kept + outside) + (4 * s.mlp + 3 * s.width) * x.bytes)
+    kept = s.width * x.bytes if x.checkpointing else block(x, length)
+    return rows * length * models * (s.layers * kept + 3 * s.width * max(4, x.bytes))
+
+
+def working(x: Load, rows: int, length: int) -> float:
+    """The block whose backward pass is at work: gradients rows L (4M + 3D) b.
+
+    With gradient checkpointing it is computed again first, while the allocator still holds half of the last in pieces.
+    """
+    again = 1.5 * block(x, length) if x.checkpointing else 0.0
+    return rows * length * (again + (4 * x.shape.mlp + 3 * x.shape.width) * x.bytes)
+
+
+def pieces(x: Load) -> float:
+    """What main memory holds of an update for each byte in use: more where it is cut, or an adapter is added to each product."""
+    return PIECES if not x.gpu and (x.shape.lora_rank or x.micro_rows < x.groups * x.group) else 1.0
 
 
 def logits(x: Load, rows: int, length: int) -> float:

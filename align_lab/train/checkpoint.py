@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import re
 import shutil
@@ -28,9 +27,7 @@ class Checkpoints:
     def save(self, step: int, state: dict[str, Any], *, keep: int) -> None:
         """Save the state after `step`, then prune all but the newest `keep` and the best."""
         with publishing(self.folder(step)) as folder:
-            content = io.BytesIO()
-            torch.save(state, content)  # in memory first: a full disk is then the system's own, clear error
-            (folder / "state.pt").write_bytes(content.getbuffer())
+            _write(state, folder / "state.pt")
             write_json(folder / "card.json", {"step": step, "sha256": sha256(folder / "state.pt")})
         spared = {*[other for other in self.steps() if other <= step][-keep:], self.best()}
         for old in self.steps():
@@ -74,3 +71,14 @@ class Checkpoints:
             except DataError as damaged:
                 notice(f"{damaged}. Going on from an earlier state")
         return None
+
+
+def _write(state: dict[str, Any], path: Path) -> None:
+    """One tensor after the other, no second copy in memory. Raises OSError where the disk is full, as the system says it."""
+    try:
+        with path.open("wb") as file:
+            torch.save(state, file)
+    except RuntimeError as error:  # torch's word for whatever the file raised
+        if isinstance(error.__context__, OSError):
+            raise error.__context__ from None
+        raise

@@ -129,11 +129,12 @@ class DeepSpeedEngine(Engine):
     def state_dict(self) -> State:
         keep, weights, moments = dist.get_rank() == 0, dict[str, Tensor](), dict[int, dict[str, Tensor]]()
         order = {parameter: number for number, parameter in enumerate(self.parameters)}
+        gathered = self.stage > 0  # into memory that the next one takes
         for name, parameter in learning(self.model):
             weight, *moment = [self._gathered(parameter, key) for key in (None, *MOMENTS)]
             if keep:
-                weights[name] = weight.to("cpu", copy=True)
-                state = {key: value.to("cpu", copy=True) for key, value in zip(MOMENTS, moment, strict=True)}
+                weights[name] = weight.to("cpu", copy=gathered)
+                state = {key: value.to("cpu", copy=gathered) for key, value in zip(MOMENTS, moment, strict=True)}
                 moments[order[parameter]] = {"step": torch.tensor(float(self.taken), device="cpu"), **state}
         groups = [
             {**group, "lr": now["lr"]} for group, now in zip(self.groups, self.optimizer.param_groups, strict=True)
