@@ -17,7 +17,7 @@ NEVER, GIB = -1, 1 << 30
 def suit_tensors() -> None:
     """Before the first tensor: large ones begin at a page, in huge pages where there are any; what is freed stays for the next step.
 
-    Nothing is changed where the user has set `THP_MEM_ALLOC_ENABLE`, or (the latter) where the C library is not glibc.
+    A THP_MEM_ALLOC_ENABLE of the user's stays. A C library that is not glibc keeps its own way with freed memory.
     """
     os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")  # torch looks when it makes its first tensor
     with suppress(AttributeError):
