@@ -7,6 +7,7 @@ hole that one of its size has left, so that a step fills more than it needs. `be
 from __future__ import annotations
 
 import ctypes
+import gc
 import os
 from contextlib import suppress
 
@@ -26,6 +27,7 @@ def suit_tensors() -> None:
 
 
 def hand_back() -> None:
-    """What is free goes back to the system after all: what comes next needs other sizes."""
+    """What nobody needs any more goes back to the system after all: what comes next has other sizes."""
+    gc.collect()  # models and their optimisers know each other
     with suppress(AttributeError):
         ctypes.CDLL(None).malloc_trim(0)

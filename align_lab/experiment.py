@@ -130,7 +130,8 @@ def _guarded(
 
 def _said(error: BaseException, world: World) -> str:
     who = f"process {world.rank} of {world.size}: " if world.size > 1 else ""
-    return f"{who}{type(error).__name__}: {error}"
+    what = "" if type(error) is AlignLabError else f"{type(error).__name__}: "  # whose text says it all
+    return f"{who}{what}{error}"
 
 
 def _cause(folder: RunFolder) -> str:

@@ -41,7 +41,7 @@ from align_lab.types import Algorithm
 
 
 @dataclass(frozen=True, kw_only=True)
-class Scene:
+class Common:
     """What training and evaluation have in common: how completions come about, what scores them, what they are held against."""
 
     sampling: Sampling
@@ -67,7 +67,7 @@ def assemble(
     reviews: Reviews = registry.build("data", cfg["data"]).load(built["data"].path)
     training, held_out = _prompts(cfg, policy, reviews, sampling, evaluation)
     longest = max(len(ids) for prompts in (training, held_out) for ids in prompts.ids) + sampling.max_new_tokens
-    scene = Scene(
+    common = Common(
         sampling=sampling,
         sampler=_sampler(cfg, longest, world),
         reward=registry.build("reward", cfg["reward"]).load(built["reward"].path if "reward" in built else None),
@@ -77,18 +77,19 @@ def assemble(
     learner = Learner(
         registry.build("train", cfg["train"]),
         policy.model,
-        critic=_critic(algo, start, scene.reward),
+        critic=_critic(algo, start, common.reward),
         temperature=sampling.temperature,
         make_engine=_engine(cfg["hardware"]["numerics"]),
     )
-    human = partial(human_text, policy, reviews.policy_texts(), learner.plan.prompts_per_step, cfg["seed"])
     return Loop(
         algo=algo,
         learner=learner,
-        source=_source(cfg, built, algo, learner, training, scene),
-        evaluate=_evaluator(built, evaluation, held_out, scene),
+        source=_source(cfg, built, algo, learner, training, common),
+        evaluate=_evaluator(built, evaluation, held_out, common),
         importance_cap=sampling.importance_cap,
-        pretrain=human if algo.needs.pretrain_batch else None,
+        pretrain=partial(human_text, policy, reviews.policy_texts(), learner.plan.prompts_per_step, cfg["seed"])
+        if algo.needs.pretrain_batch
+        else None,
         journal=journal,
         seed=cfg["seed"],
         should_stop=should_stop,
@@ -128,7 +129,7 @@ def _source(
     algo: Algorithm,
     learner: Learner,
     prompts: Prompts,
-    scene: Scene,
+    common: Common,
 ) -> Source:
     """Preference pairs or fresh rollouts, as the algorithm declares; as many sequences a step from either."""
     plan = learner.plan
@@ -138,25 +139,25 @@ def _source(
     return Rollouts(
         learner=learner,
         prompts=prompts,
-        reward=scene.reward,
-        sampling=scene.sampling,
+        reward=common.reward,
+        sampling=common.sampling,
         needs=algo.needs,
         seed=cfg["seed"],
-        reference=scene.reference() if algo.needs.reference else None,
-        world=scene.world,
-        sampler=scene.sampler,
+        reference=common.reference() if algo.needs.reference else None,
+        world=common.world,
+        sampler=common.sampler,
     )
 
 
-def _evaluator(built: Mapping[str, Artefact], plan: Evaluation, prompts: Prompts, scene: Scene) -> Evaluator:
+def _evaluator(built: Mapping[str, Artefact], plan: Evaluation, prompts: Prompts, common: Common) -> Evaluator:
     return Evaluator(
         prompts=prompts,
-        judges=Judges(score=scene.reward, gold_score=load_gold(built["gold"].path), vader=Vader()),
-        sampling=scene.sampling,
+        judges=Judges(score=common.reward, gold_score=load_gold(built["gold"].path), vader=Vader()),
+        sampling=common.sampling,
         plan=plan,
-        reference=scene.reference,
-        sampler=scene.sampler,
-        world=scene.world,
+        reference=common.reference,
+        sampler=common.sampler,
+        world=common.world,
     )
 
 

@@ -1,4 +1,4 @@
-"""One step of a run, as the loop takes it, in a fresh process: what it held at its peak, beside the estimate.
+"""A step of a run and its update once more, in a fresh process: what it held at its peak, beside the estimate.
 
 python -m tests.measured_memory '{"layers": 4, ...}'
 """

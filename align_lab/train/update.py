@@ -110,7 +110,7 @@ def _fitting(
             if world.size > 1:  # the others are in the middle of theirs
                 half = -(-fits // 2) * group
                 raise AlignLabError(
-                    f"memory ran out with {min(fits, groups) * group} completions in a forward pass of process {world.rank}. Set "
+                    f"memory ran out with {min(fits, groups) * group} completions in a forward pass. Set "
                     f"train.micro_batch={half} (it changes no result), or hardware.numerics.gradient_checkpointing=true, and "
                     "run the same command again: it goes on from the last checkpoint"
                 ) from error

@@ -129,7 +129,7 @@ def test_an_error_of_one_process_ends_all_with_its_traceback(place):  # noqa: F8
     )
     assert time.monotonic() - began < 60
     assert done.returncode == 1
-    said = "process 1 of 2: AlignLabError: memory ran out with 8 completions in a forward pass of process 1. Set train.micro_batch=4"
+    said = "process 1 of 2: memory ran out with 8 completions in a forward pass. Set train.micro_batch=4"
     assert done.stderr.count(said) == 1, done.stderr
     assert "Traceback" not in done.stderr
     path = folder_of(place, "broken")

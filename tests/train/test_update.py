@@ -82,7 +82,7 @@ def test_when_it_runs_out_in_one_of_several_processes_the_run_ends_and_says_what
         torch.empty(1 << 50)
 
     experience = it.source.collect(0).experience
-    with pytest.raises(AlignLabError, match=r"8 completions .* process 1. Set train.micro_batch=4"):
+    with pytest.raises(AlignLabError, match=r"8 completions in a forward pass. Set train.micro_batch=4"):
         _fitting(hungry, it.learner, experience, groups=2, world=World(rank=1, size=2), frozen=False)
 
 
