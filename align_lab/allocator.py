@@ -7,7 +7,6 @@ hole that one of its size has left, so that a step fills more than it needs. `be
 from __future__ import annotations
 
 import ctypes
-import gc
 import os
 from contextlib import suppress
 
@@ -27,7 +26,6 @@ def suit_tensors() -> None:
 
 
 def hand_back() -> None:
-    """What nobody needs any more goes back to the system after all: what comes next has other sizes."""
-    gc.collect()  # models and their optimisers know each other
+    """What is free goes back to the system after all: what comes next has other sizes."""
     with suppress(AttributeError):
         ctypes.CDLL(None).malloc_trim(0)
