@@ -9,7 +9,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from align_lab.errors import AlignLabError
+from align_lab.base.errors import AlignLabError
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -34,7 +34,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _dispatch(args: list[str]) -> int:
-    from align_lab import commands
+    from align_lab.cli import commands
 
     if not args or args[0] not in commands.VERBS:
         if {"-h", "--help"} & set(args):
@@ -47,7 +47,7 @@ def _dispatch(args: list[str]) -> int:
 
 def _run(overrides: list[str]) -> int:
     """One run: in this process on this machine, as a job where its hardware says so."""
-    from align_lab import study
+    from align_lab.config import study
 
     asked = study.read(overrides, multirun=False)
     (cfg,) = asked.runs
@@ -55,14 +55,14 @@ def _run(overrides: list[str]) -> int:
         from align_lab.dispatch import launch
 
         return launch.launch(asked)
-    from align_lab import experiment
+    from align_lab.run import experiment
 
     return experiment.run(cfg)
 
 
 def _hydra(args: list[str]) -> int:
     """Hydra's own flags (--cfg job, --info, --multirun, --shell-completion, ...) and sweep files, after our checks."""
-    from align_lab import hydra_app
+    from align_lab.cli import hydra_app
 
     return hydra_app.run(args)
 

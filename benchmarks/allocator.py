@@ -1,4 +1,4 @@
-"""What `align_lab.allocator` gives: a training step's time and memory, beside the same step with the system's own settings.
+"""What `align_lab.run.allocator` gives: a training step's time and memory, beside the same step with the system's own settings.
 
     python benchmarks/allocator.py --rounds 8 --threads 2
 

@@ -24,8 +24,8 @@ from typing import Any
 
 import numpy as np
 
-from align_lab.record.metrics import METRICS
-from align_lab.roles import role
+from align_lab.base.metrics import METRICS
+from align_lab.base.roles import role
 
 MEASURE = """
 import json, resource, sys, time

@@ -21,7 +21,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 PARALLEL = 6  # jobs at the same time, for every contender: the fake nodes share the cores of one machine
-IMPORTS = "import align_lab.dispatch.job, align_lab.dispatch.snapshot, align_lab.registry as r; r.scan()"
+IMPORTS = "import align_lab.dispatch.job, align_lab.dispatch.snapshot, align_lab.base.registry as r; r.scan()"
 TRIVIAL = '''
 """A plug-in that replaces training by nothing, so that what remains is dispatch."""
 import sys, types
@@ -34,7 +34,7 @@ def run(cfg, **_):
     write_json(folder / "status.json", {"state": "done", "step": 1, "steps": 1})
     return 0
 
-sys.modules["align_lab.experiment"] = types.SimpleNamespace(run=run)
+sys.modules["align_lab.run.experiment"] = types.SimpleNamespace(run=run)
 '''
 STOCK = f"""
 import hydra

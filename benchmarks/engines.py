@@ -20,11 +20,11 @@ import shape
 from shape import NEW
 from trainers import Contender
 
+from align_lab.base.paths import cache_folder
 from align_lab.models.convert import to_hf
 from align_lab.models.llama import Llama, LlamaConfig
 from align_lab.models.smollm2 import SmolLM2
 from align_lab.models.tiny import Tiny
-from align_lab.paths import cache_folder
 
 ROWS = {"tiny": 64, "15m": 32, "smollm2_135m": 16}
 THREADS = {"tiny": 1}  # as a run of it computes

@@ -14,23 +14,23 @@ from worker import Gate
 
 from align_lab.algos.dpo import DPO
 from align_lab.algos.rloo import RLOO
-from align_lab.allocator import suit_tensors
+from align_lab.base.hyperparameters import Train
+from align_lab.base.settings import Sampling
+from align_lab.base.types import Rollout
+from align_lab.base.world import World
 from align_lab.models.convert import from_hf
 from align_lab.models.llama import Llama
 from align_lab.models.logp import response_logps
 from align_lab.models.policy import Text
-from align_lab.rewards.base import Score
-from align_lab.settings import Sampling
-from align_lab.train.engines.base import MakeEngine
+from align_lab.rewards.scores import Score
+from align_lab.rollout.prompts import Prompts
+from align_lab.run.allocator import suit_tensors
+from align_lab.train.engines.engine import MakeEngine
 from align_lab.train.engines.torch_engine import TorchEngine
 from align_lab.train.experience import Collected, Pairs, Rollouts
 from align_lab.train.learner import Learner
 from align_lab.train.loop import Loop
-from align_lab.train.parallel import World
-from align_lab.train.prompts import Prompts
-from align_lab.train.recipe import Train
 from align_lab.train.update import Experience
-from align_lab.types import Rollout
 
 
 class Trivial:

@@ -19,8 +19,8 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 from worker import Gate
 
+from align_lab.base.world import World, joined
 from align_lab.train.engines.torch_engine import TorchEngine
-from align_lab.train.parallel import World, joined
 
 Step = Callable[[], dict[str, float]]
 

@@ -17,12 +17,12 @@ from shape import NEW, PROMPT
 from torch import Tensor
 from worker import Gate
 
-from align_lab.hardware import Vllm
-from align_lab.models.base import LanguageModel
+from align_lab.base.hardware import Vllm
+from align_lab.base.world import World
 from align_lab.models.convert import from_hf
+from align_lab.models.language_model import LanguageModel
 from align_lab.rollout.sampler import Sampler, uniforms
 from align_lab.rollout.torch_sampler import TorchSampler
-from align_lab.train.parallel import World
 
 TEMPERATURE = 0.7
 Numbers = dict[str, float]
@@ -97,10 +97,10 @@ def generate(folder: Path, rows: int) -> Callable[[], None]:
 def whole_step(folder: Path, rows: int) -> Callable[[], Numbers]:
     """Sampling, log-probabilities, advantages, update and the next sync, RLOO with groups of four."""
     from align_lab.algos.rloo import RLOO
+    from align_lab.base.hyperparameters import Train
+    from align_lab.base.types import Rollout
     from align_lab.train.learner import Learner
-    from align_lab.train.recipe import Train
     from align_lab.train.update import Experience, update
-    from align_lab.types import Rollout
 
     algo, sampler, number = RLOO(kl_coef=0.0), with_vllm(), 0
     learner = Learner(

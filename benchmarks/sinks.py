@@ -21,11 +21,11 @@ from pathlib import Path
 import numpy as np
 from rich.console import Console
 
-from align_lab import registry
-from align_lab.compose import compose
-from align_lab.journal import Journal
+from align_lab.base import registry
+from align_lab.config.composition import compose
 from align_lab.record.console import Screen
 from align_lab.record.folder import RunFolder
+from align_lab.run.journal import Journal
 
 KINDS = {
     "local": (["record=local"], {}),

@@ -22,7 +22,7 @@ from pathlib import Path
 import shape
 import torch
 
-from align_lab.paths import cache_folder
+from align_lab.base.paths import cache_folder
 
 HERE = Path(__file__).parent
 TRL = "trl==1.16.*"

@@ -21,8 +21,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from align_lab import equations as eq
-from align_lab.registry import param, register
-from align_lab.types import Advantage, Algorithm, Batch, Critic, LossOutput, Needs, PolicyOutput, Rollout, State
+from align_lab.base.registry import param, register
+from align_lab.base.types import Advantage, Algorithm, Batch, Critic, LossOutput, Needs, PolicyOutput, Rollout, State
 
 
 @register("algo", "ppo")

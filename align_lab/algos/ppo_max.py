@@ -35,8 +35,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from align_lab import equations as eq
-from align_lab.registry import param, register
-from align_lab.types import Advantage, Algorithm, Batch, Critic, LossOutput, Needs, PolicyOutput, Rollout, State
+from align_lab.base.registry import param, register
+from align_lab.base.types import Advantage, Algorithm, Batch, Critic, LossOutput, Needs, PolicyOutput, Rollout, State
 
 if TYPE_CHECKING:
     from torch import Tensor

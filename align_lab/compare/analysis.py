@@ -22,7 +22,7 @@ from align_lab.compare.summary import Arm
 from align_lab.compare.values import listed, uncollected
 
 if TYPE_CHECKING:
-    from align_lab.compare.foreign.runs import Foreign
+    from align_lab.compare.foreign.reader import Foreign
 
 VERSION = 1
 SHOWN = 24  # arms that are compared pair by pair and drawn: the best ones

@@ -13,11 +13,11 @@ from typing import Any
 
 import numpy as np
 
+from align_lab.base.files import replacing
 from align_lab.compare import index
 from align_lab.compare.answers import Answers, last
 from align_lab.compare.evaluations import COLUMN
 from align_lab.compare.runs import Run
-from align_lab.files import replacing
 
 FROM = 60  # runs of a study: reading fewer files takes no longer than importing polars
 KEPT = ("completion", "gold_score", "score", "ended")

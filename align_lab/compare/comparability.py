@@ -8,9 +8,9 @@ from functools import cache
 from itertools import chain
 from typing import Any
 
+from align_lab.base.roles import role
 from align_lab.compare.runs import Run
 from align_lab.compare.values import plain
-from align_lab.roles import role
 
 PAIRED = {"seed"}  # differs between the runs of one arm, by design
 CODE = ("source", "torch")  # allowed to differ, they make no other arms: whoever allows it says that it does not matter

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from align_lab.record.metrics import METRICS
+from align_lab.base.metrics import METRICS
 
 Floats = NDArray[np.float64]
 

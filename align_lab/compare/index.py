@@ -17,11 +17,11 @@ from typing import Any
 
 import numpy as np
 
+from align_lab.base.files import replacing
 from align_lab.compare.comparability import CHARGED
 from align_lab.compare.evaluations import COLUMNS
 from align_lab.compare.runs import Run
 from align_lab.compare.values import number
-from align_lab.files import replacing
 
 NOTHING = "- - "  # how the stamp of a folder begins that holds neither status nor manifest
 FILES = ("status.json", "manifest.json", "metrics.jsonl", "metrics.parquet")

@@ -10,8 +10,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from align_lab.errors import ConfigError
-from align_lab.files import write_json
+from align_lab.base.errors import ConfigError
+from align_lab.base.files import write_json
 
 NAME = "comparison.lock"
 VERSION = 1

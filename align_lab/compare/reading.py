@@ -13,10 +13,10 @@ from math import isfinite, isnan
 from pathlib import Path
 from typing import Any
 
+from align_lab.base.roles import role
 from align_lab.compare import evaluations, index
 from align_lab.compare.evaluations import COLUMN, GOLD, Floats
 from align_lab.compare.runs import Run, Unfinished
-from align_lab.roles import role
 
 INDEX_FROM = 200  # runs that were read anew before the index is written: reading fewer takes less time than writing it
 NAME = re.compile(r"(?P<algo>[^-]+)-.*-s(?P<seed>\d+)-[0-9a-f]{8}")

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from align_lab.errors import ConfigError, near
-from align_lab.paths import runs_folder
+from align_lab.base.errors import ConfigError, near
+from align_lab.base.paths import runs_folder
 
 if TYPE_CHECKING:
     from align_lab.compare.evaluations import Floats

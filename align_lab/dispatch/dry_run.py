@@ -14,21 +14,21 @@ from rich.console import Console
 from rich.markup import escape
 
 from align_lab import preflight
-from align_lab.dispatch import board, slurm
+from align_lab.base.hardware import Placement
+from align_lab.base.paths import runs_folder
+from align_lab.config.study import Study
+from align_lab.dispatch import slurm, status_table
 from align_lab.dispatch.ledger import Ledger
 from align_lab.dispatch.plan import Batch, Plan, Task, batches
 from align_lab.dispatch.reconcile import Known
 from align_lab.dispatch.submit import script
-from align_lab.hardware import Placement
-from align_lab.paths import runs_folder
-from align_lab.study import Study
 
 
 def describe(study: Study, todo: Plan, now: Known, console: Console) -> None:
     """Print the plan; nothing is written or submitted."""
     console.print(f"[bold]{escape(study.name)}[/] {escape(study.settings.question)}")
     console.print(f"{count(study.runs, 'run')}, {len(todo.runs)} to do, {len(study.merged)} asked for twice")
-    for line in board.summary(todo.kept):
+    for line in status_table.summary(todo.kept):
         console.print(f"  left alone: {escape(line)}")
     planned = batches([task for task in todo.tasks if task.name not in now.queued], max_array=_limit(todo))
     for name, job in now.queued.items():
@@ -68,7 +68,7 @@ def resources(place: Placement) -> str:
         count(range(place.gpus_per_node), "GPU") if place.gpus_per_node else "",
         count(range(place.cpus_per_task), "core"),
         f"{place.mem_gb:g} GiB" if place.mem_gb else "",
-        f"{board.duration(60.0 * place.minutes)}",
+        f"{status_table.duration(60.0 * place.minutes)}",
         f"partition {place.partition}" if place.partition else "",
     ]
     return "slurm, " + ", ".join(filter(None, parts))

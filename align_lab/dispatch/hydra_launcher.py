@@ -13,13 +13,13 @@ from hydra.core.utils import JobReturn, JobStatus
 from hydra.plugins.launcher import Launcher as HydraLauncher
 from omegaconf import OmegaConf
 
-from align_lab import study
-from align_lab.compose import Composer
+from align_lab.base.errors import AlignLabError, ConfigError
+from align_lab.base.registry import construct
+from align_lab.config import study
+from align_lab.config.composition import Composer
+from align_lab.config.root import STUDY_KEYS, StudySettings
 from align_lab.dispatch import launch
 from align_lab.dispatch.plan import placement_of
-from align_lab.errors import AlignLabError, ConfigError
-from align_lab.registry import construct
-from align_lab.settings import STUDY_KEYS, StudySettings
 
 NAME = "hydra_plugins.align_lab"  # Hydra instantiates plug-ins of this namespace only; `conf/config.yaml` names it
 

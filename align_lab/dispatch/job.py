@@ -18,9 +18,9 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from align_lab.errors import AlignLabError, Stopped
+from align_lab.base.errors import AlignLabError, Stopped
+from align_lab.base.signals import SIGNALS, stop_requests
 from align_lab.record import manifest
-from align_lab.signals import SIGNALS, stop_requests
 
 BEGAN = time.monotonic()
 TOO_OFTEN = "queued again {} times already (hardware.placement.max_requeues): the same command submits it anew"
@@ -61,21 +61,21 @@ def read(tasks: Path, index: int) -> dict[str, Any]:
 
 def perform(task: Mapping[str, Any]) -> int:
     """Train the run, or build the artefact unless somebody has done so meanwhile."""
-    from align_lab import registry
-    from align_lab.config import RunConfig
+    from align_lab.base import registry
+    from align_lab.base.run_config import RunConfig
 
     cfg = RunConfig(task["values"], task["choices"])
     registry.scan(tuple(cfg["plugins"]))
     if task["kind"] == "run":
-        from align_lab import experiment
-        from align_lab.dispatch import group
+        from align_lab.dispatch import process_group
+        from align_lab.run import experiment
 
         if manifest.job():
-            group.export()
+            process_group.export()
         return experiment.run(cfg, wait_for_others=True)
-    from align_lab.dispatch import stage
+    from align_lab.dispatch import stage_job
 
-    return stage.build(task["name"], cfg)
+    return stage_job.build(task["name"], cfg)
 
 
 def _queue_again(job: str, count: int, task: Mapping[str, Any]) -> str:

@@ -10,22 +10,22 @@ from typing import Any
 from rich.console import Console
 from rich.markup import escape
 
-from align_lab.artefacts import Store, shared
-from align_lab.dispatch import board, slurm, wanted
+from align_lab.base.errors import AlignLabError, ConfigError, Stopped
+from align_lab.base.files import read_lines
+from align_lab.base.lease import lease
+from align_lab.base.paths import runs_folder
+from align_lab.base.signals import StopRequest, stop_requests
+from align_lab.config.study import Study
+from align_lab.dispatch import expected_runs, slurm, status_table
 from align_lab.dispatch.dry_run import count, describe
 from align_lab.dispatch.ledger import Card, Ledger
-from align_lab.dispatch.local import Pool
+from align_lab.dispatch.local_pool import Pool
 from align_lab.dispatch.plan import Batch, Plan, batches, placement_of, plan, recipes
 from align_lab.dispatch.reconcile import Known, announce, known, link, unlike
 from align_lab.dispatch.snapshot import take
 from align_lab.dispatch.states import ACTIVE, TaskState, is_done, states
 from align_lab.dispatch.submit import Refused, run_here, submit_slurm
-from align_lab.errors import AlignLabError, ConfigError, Stopped
-from align_lab.files import read_lines
-from align_lab.lease import lease
-from align_lab.paths import runs_folder
-from align_lab.signals import StopRequest, stop_requests
-from align_lab.study import Study
+from align_lab.stages.store import Store, shared
 
 
 def launch(study: Study, *, console: Console | None = None) -> int:
@@ -46,7 +46,7 @@ def launch(study: Study, *, console: Console | None = None) -> int:
             now = known(folder, study.runs, store, cluster=cluster)
             todo = _plan(study, now)
             link(folder, now.kept.values())
-            _say(study, todo, now, wanted.update(folder, study), console)
+            _say(study, todo, now, expected_runs.update(folder, study), console)
             submitted = _submit(folder, todo, now, store, stop)
             for card in submitted:
                 jobs = f"array of {len(card.names)}" if card.array else card.names[0]
@@ -128,7 +128,7 @@ def _say(study: Study, todo: Plan, now: Known, meant: Mapping[str, Any], console
         + (f", {count(stages, 'stage')} first" if stages else "")
         + (f"; {len(study.merged)} asked for twice" if study.merged else "")
     )
-    for line in board.summary(todo.kept):
+    for line in status_table.summary(todo.kept):
         console.print(f"  left alone: {escape(line)}")
     if meant["left"]:
         console.print(
@@ -144,7 +144,7 @@ def _here(study: Study, store: Store, todo: Plan, stop: StopRequest, console: Co
     tasks = [task for task in todo.tasks if task.placement.executor == "local"]
     if tasks:
         pool = Pool(Ledger.of(folder), store, tasks, parallel=study.settings.parallel, stop=stop)
-        with board.Board(console, lambda: look_at(folder), names=_names(study)) as shown:
+        with status_table.Board(console, lambda: look_at(folder), names=_names(study)) as shown:
             pool.run(on_tick=shown.update)
     return status
 
@@ -153,7 +153,7 @@ def _await(study: Study, todo: Plan, submitted: list[Card], stop: StopRequest, c
     """Wait for the cluster's part where that is wanted; else say how to follow it."""
     folder = runs_folder() / study.name
     if study.settings.wait and not stop.asked:
-        with board.Board(console, lambda: look_at(folder), names=_names(study)) as shown:
+        with status_table.Board(console, lambda: look_at(folder), names=_names(study)) as shown:
             shown.until_ended(stop)
     elif submitted and all(task.placement.executor == "slurm" for task in todo.tasks):
         console.print(
@@ -195,7 +195,7 @@ def look_at(folder: Path, *, ask: bool = True) -> list[TaskState]:
         ask = False
     cards = slurm.named(cards) if ask else cards
     ids = [job for card in cards if card.executor == "slurm" for job in card.ids().values()]
-    return states(folder, wanted.read(folder)["runs"], slurm.facts(ids) if ask else None, cards)
+    return states(folder, expected_runs.read(folder)["runs"], slurm.facts(ids) if ask else None, cards)
 
 
 def results(study: Study) -> dict[str, float | None]:

@@ -13,8 +13,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from align_lab.base.files import write_json, write_text
 from align_lab.dispatch.plan import Batch, payload
-from align_lab.files import write_json, write_text
 
 
 @dataclass(frozen=True, kw_only=True)

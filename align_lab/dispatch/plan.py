@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from align_lab.artefacts import Recipe
-from align_lab.config import RunConfig
-from align_lab.hardware import Placement
-from align_lab.registry import construct
-from align_lab.stages import stages
+from align_lab.base.hardware import Placement
+from align_lab.base.registry import construct
+from align_lab.base.run_config import RunConfig
+from align_lab.stages.dependencies import stages
+from align_lab.stages.store import Recipe
 
 Kind = Literal["stage", "run"]
 WITHOUT_GPU = {"data", "gold"}  # stages that compute on the processor wherever they are

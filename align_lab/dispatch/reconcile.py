@@ -8,15 +8,15 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from align_lab.artefacts import Store
-from align_lab.config import RunConfig
+from align_lab.base.files import write_json
+from align_lab.base.paths import runs_folder
+from align_lab.base.run_config import RunConfig
 from align_lab.dispatch import slurm
 from align_lab.dispatch.ledger import Card, Ledger
 from align_lab.dispatch.plan import Kept, recipes
 from align_lab.dispatch.states import ACTIVE, TaskState, is_done, states
-from align_lab.files import write_json
-from align_lab.paths import runs_folder
 from align_lab.record import manifest
+from align_lab.stages.store import Store
 
 
 @dataclass(frozen=True, kw_only=True)

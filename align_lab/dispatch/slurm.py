@@ -10,8 +10,8 @@ from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
+from align_lab.base.errors import AlignLabError, ConfigError
 from align_lab.dispatch.ledger import Card, Ledger
-from align_lab.errors import AlignLabError, ConfigError
 
 SETTLE_SECONDS = 10.0  # an sbatch whose caller died has reached the queue by then, or never will
 WAITING = {"PENDING", "REQUEUED", "REQUEUE_HOLD", "REQUEUE_FED", "SPECIAL_EXIT", "RESV_DEL_HOLD"}

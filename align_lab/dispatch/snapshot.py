@@ -11,10 +11,10 @@ import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
-from align_lab import registry
-from align_lab.errors import DataError
-from align_lab.files import write_json, write_text
-from align_lab.paths import PACKAGE, cache_folder, conf_folder, runs_folder
+from align_lab.base import registry
+from align_lab.base.errors import DataError
+from align_lab.base.files import write_json, write_text
+from align_lab.base.paths import PACKAGE, cache_folder, conf_folder, runs_folder
 from align_lab.record import manifest
 
 CARD = "snapshot.json"

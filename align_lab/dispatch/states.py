@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from align_lab import lease
-from align_lab.artefacts import shared
+from align_lab.base import lease
+from align_lab.base.files import read_json
 from align_lab.dispatch.ledger import Card, Ledger, newest
 from align_lab.dispatch.slurm import Fact
-from align_lab.dispatch.stage import record_of, stacks_of
-from align_lab.files import read_json
-from align_lab.watch import STACKS, hung
+from align_lab.dispatch.stage_job import record_of, stacks_of
+from align_lab.run.watchdog import STACKS, hung
+from align_lab.stages.store import shared
 
 State = Literal["done", "running", "queued", "waiting", "stopped", "failed", "cancelled", "missing"]
 UNASKED = "submitted; Slurm cannot be asked here"

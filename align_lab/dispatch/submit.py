@@ -12,11 +12,11 @@ from typing import Any
 import submitit
 from submitit.core.utils import FailedJobError
 
+from align_lab.base.hardware import SHARED, Placement
+from align_lab.base.paths import runs_folder
+from align_lab.base.signals import deaf_to_interrupts
 from align_lab.dispatch.ledger import Card, Ledger
 from align_lab.dispatch.plan import Batch, Task, payload
-from align_lab.hardware import SHARED, Placement
-from align_lab.paths import runs_folder
-from align_lab.signals import deaf_to_interrupts
 
 Refused = FailedJobError  # what submitit makes of an sbatch that ends with an error
 FOREVER = 366 * 24 * 60  # minutes; a process of this machine has no time limit

@@ -17,30 +17,30 @@ if TYPE_CHECKING:
     from align_lab.equations.divergences import *  # noqa: F403
     from align_lab.equations.masks import *  # noqa: F403
     from align_lab.equations.moments import *  # noqa: F403
-    from align_lab.equations.preferences import *  # noqa: F403
+    from align_lab.equations.preference_losses import *  # noqa: F403
     from align_lab.equations.returns import *  # noqa: F403
-    from align_lab.equations.rewards import *  # noqa: F403
+    from align_lab.equations.reward_shaping import *  # noqa: F403
     from align_lab.equations.surrogates import *  # noqa: F403
 
-ROOMS = (
+MODULES = (
     "masks",
     "baselines",
     "returns",
     "divergences",
     "moments",
-    "rewards",
+    "reward_shaping",
     "surrogates",
-    "preferences",
+    "preference_losses",
     "diagnostics",
 )
 
 
 def __getattr__(name: str) -> Any:
-    if name.startswith("_") or name in ROOMS:  # Python's own questions, and the modules themselves
+    if name.startswith("_") or name in MODULES:  # Python's own questions, and the modules themselves
         raise AttributeError(name)
     known = {}
-    for room in ROOMS:
-        module = importlib.import_module(f"{__name__}.{room}")
+    for module_name in MODULES:
+        module = importlib.import_module(f"{__name__}.{module_name}")
         own = (thing for thing in vars(module).values() if getattr(thing, "__module__", "") == module.__name__)
         known |= {thing.__name__: thing for thing in own}
     if name not in known:

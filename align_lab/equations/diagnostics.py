@@ -5,11 +5,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from align_lab.base.types import Batch, PolicyOutput, Rollout
 from align_lab.equations.divergences import k2, k3
 from align_lab.equations.masks import masked, masked_mean, masked_sum
-from align_lab.equations.rewards import kl_penalty
+from align_lab.equations.reward_shaping import kl_penalty
 from align_lab.equations.surrogates import Clipped
-from align_lab.types import Batch, PolicyOutput, Rollout
 
 Metrics = dict[str, Tensor]
 

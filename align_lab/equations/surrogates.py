@@ -7,8 +7,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from align_lab.base.types import Rollout
 from align_lab.equations.masks import masked
-from align_lab.types import Rollout
 
 
 class Clipped(NamedTuple):

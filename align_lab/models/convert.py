@@ -11,8 +11,8 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from align_lab.errors import DataError
-from align_lab.models.base import LanguageModel
+from align_lab.base.errors import DataError
+from align_lab.models.language_model import LanguageModel
 from align_lab.models.llama import Llama, LlamaConfig
 from align_lab.models.lora import merged
 

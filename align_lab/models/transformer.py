@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from align_lab.errors import ConfigError, DataError
-from align_lab.models.base import LanguageModel
+from align_lab.base.errors import ConfigError, DataError
+from align_lab.models.language_model import LanguageModel
 from align_lab.models.lora import merged
 
 AGREE = 1e-3  # most that hidden states times head may differ from the model's own logits, in logits

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from align_lab.preflight import terms
-from align_lab.preflight.load import Load
+from align_lab.preflight.workload import Load
 
 GIB = 2**30
 

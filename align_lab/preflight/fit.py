@@ -11,12 +11,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
-from align_lab.config import RunConfig
-from align_lab.errors import ConfigError
-from align_lab.preflight import room as rooms
+from align_lab.base.errors import ConfigError
+from align_lab.base.run_config import RunConfig
+from align_lab.preflight import available_memory as rooms
+from align_lab.preflight.available_memory import Room
 from align_lab.preflight.estimate import Estimate, estimate
-from align_lab.preflight.load import BYTES, Load, load
-from align_lab.preflight.room import Room
+from align_lab.preflight.workload import BYTES, Load, load
 from align_lab.train.micro_batch import sizes
 
 LORA_RANK = 16  # that is proposed
@@ -33,7 +33,8 @@ class Memory:
 
     def used_by(self, cfg: RunConfig) -> RunConfig:
         """The config with the micro-batch that was found."""
-        return RunConfig({**cfg.values, "train": {**cfg["train"], "micro_batch": self.micro_batch}}, cfg.choices)
+        train = {**cfg["train"], "micro_batch": self.micro_batch}
+        return RunConfig({**cfg.values, "train": train}, cfg.choices)
 
     def before(self) -> str:
         """The line at the start of a run."""

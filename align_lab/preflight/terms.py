@@ -6,7 +6,7 @@ b bytes of a number. The formulas count the tensors that autograd keeps for `mod
 
 from __future__ import annotations
 
-from align_lab.preflight.load import Load
+from align_lab.preflight.workload import Load
 
 TILE, KEEP = 1 << 21, 1 << 28  # of models/logp.py: logits of a tile, exponentials that are kept
 SHRINK = 1.75  # rows that have ended leave the KV cache by copying the others, at most three quarters of it

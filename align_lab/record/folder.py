@@ -19,11 +19,10 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from align_lab import config
-from align_lab.errors import ConfigError
-from align_lab.files import read_lines, replacing, write_json, write_text
-from align_lab.record import metrics
-from align_lab.roles import role
+from align_lab.base import metrics, run_config
+from align_lab.base.errors import ConfigError
+from align_lab.base.files import read_lines, replacing, write_json, write_text
+from align_lab.base.roles import role
 
 ERRORS = "error.log"  # traceback of what the newest attempt failed with
 
@@ -115,11 +114,11 @@ class RunFolder:
 
 
 def read_config(path: Path) -> dict[str, Any]:
-    return config.plain(OmegaConf.load(path / "config.yaml"))
+    return run_config.plain(OmegaConf.load(path / "config.yaml"))
 
 
 def _refuse_other(path: Path, known: Mapping[str, Any], values: Mapping[str, Any]) -> None:
-    before, now = dict(config.leaves(known)), dict(config.leaves(values))
+    before, now = dict(run_config.leaves(known)), dict(run_config.leaves(values))
     other = [key for key in sorted({*before, *now}) if role(key) != "none" and before.get(key) != now.get(key)]
     if other:
         key = other[0]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from align_lab.registry import param, register
+from align_lab.base.registry import param, register
 
 
 @register("record", "local")

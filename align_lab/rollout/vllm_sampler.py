@@ -18,8 +18,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from align_lab.errors import ConfigError, SamplerError, SamplerMismatch
-from align_lab.models.base import LanguageModel
+from align_lab.base.errors import ConfigError, SamplerError, SamplerMismatch
+from align_lab.models.language_model import LanguageModel
 from align_lab.rollout.sampler import Samples, Weights
 from align_lab.rollout.vllm_engine import Completions, Engine, Inside, Plan, Request
 from align_lab.rollout.vllm_install import problem, version
@@ -27,8 +27,8 @@ from align_lab.rollout.vllm_place import Place
 from align_lab.rollout.vllm_remote import Remote
 
 if TYPE_CHECKING:
-    from align_lab.hardware import Vllm
-    from align_lab.train.parallel import World
+    from align_lab.base.hardware import Vllm
+    from align_lab.base.world import World
 
 T = TypeVar("T")
 Item = TypeVar("Item")

@@ -19,10 +19,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from align_lab.errors import AlignLabError
+from align_lab.base.errors import AlignLabError
+from align_lab.base.signals import SIGNALS
 from align_lab.rollout import wire
 from align_lab.rollout.vllm_engine import PRIVATE, Inside, Plan, Request
-from align_lab.signals import SIGNALS
 
 
 def main(path: str, clients: int) -> int:

@@ -12,8 +12,8 @@ from typing import Any
 
 import torch
 
-from align_lab.errors import DataError
-from align_lab.files import publishing, sha256, write_json
+from align_lab.base.errors import DataError
+from align_lab.base.files import publishing, sha256, write_json
 
 _FOLDER = re.compile(r"step-(\d{6,})")
 

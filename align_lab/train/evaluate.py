@@ -10,14 +10,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from align_lab.models.base import LanguageModel
-from align_lab.rewards.base import Reward, check
+from align_lab.base.settings import Evaluation, Sampling
+from align_lab.base.world import World
+from align_lab.models.language_model import LanguageModel
+from align_lab.rewards.scores import Reward, check
+from align_lab.rollout.prompts import Prompts
 from align_lab.rollout.sampler import Sampler, uniforms
 from align_lab.rollout.torch_sampler import TorchSampler
-from align_lab.settings import Evaluation, Sampling
 from align_lab.train.learner import Learner
-from align_lab.train.parallel import World
-from align_lab.train.prompts import Prompts
 from align_lab.train.update import left_padding
 
 ROWS = 128  # completions at a time

@@ -13,16 +13,16 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from align_lab.models.base import LanguageModel
-from align_lab.rewards.base import Reward, check
+from align_lab.base.settings import Sampling
+from align_lab.base.types import Needs, Rollout
+from align_lab.base.world import World
+from align_lab.models.language_model import LanguageModel
+from align_lab.rewards.scores import Reward, check
+from align_lab.rollout.prompts import Prompts
 from align_lab.rollout.sampler import Sampler, Samples, uniforms
 from align_lab.rollout.torch_sampler import TorchSampler
-from align_lab.settings import Sampling
 from align_lab.train.learner import Learner
-from align_lab.train.parallel import World
-from align_lab.train.prompts import Prompts
 from align_lab.train.update import Experience, left_padding, permutation
-from align_lab.types import Needs, Rollout
 
 
 @dataclass(frozen=True, kw_only=True)

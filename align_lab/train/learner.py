@@ -11,11 +11,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from align_lab.models.base import LanguageModel
-from align_lab.train.engines.base import Engine, MakeEngine
+from align_lab.base.hyperparameters import Train
+from align_lab.base.world import World
+from align_lab.models.language_model import LanguageModel
+from align_lab.train.engines.engine import Engine, MakeEngine
 from align_lab.train.engines.torch_engine import TorchEngine
-from align_lab.train.parallel import World
-from align_lab.train.recipe import Train
 
 
 class Critic(nn.Module):

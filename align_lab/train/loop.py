@@ -13,15 +13,15 @@ from typing import Any, Protocol
 import torch
 
 from align_lab import equations as eq
-from align_lab.errors import SamplerError, Stopped
-from align_lab.train.engines.base import shape
+from align_lab.base.errors import SamplerError, Stopped
+from align_lab.base.hyperparameters import Train
+from align_lab.base.types import Advantage, Algorithm, Rollout, State
+from align_lab.base.world import World
+from align_lab.train.engines.engine import shape
 from align_lab.train.evaluate import Evaluator, summary
 from align_lab.train.experience import Collected, Source
 from align_lab.train.learner import Learner
-from align_lab.train.parallel import World
-from align_lab.train.recipe import Train
 from align_lab.train.update import Pretrain, update
-from align_lab.types import Advantage, Algorithm, Rollout, State
 
 
 class Journal(Protocol):
@@ -46,7 +46,7 @@ class Progress:
 
 @dataclass(kw_only=True)
 class Loop:
-    """The parts of a run, put together by `align_lab.experiment`."""
+    """The parts of a run, put together by `align_lab.run.experiment`."""
 
     algo: Algorithm
     learner: Learner

@@ -13,11 +13,12 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from align_lab.errors import DivergedError
+from align_lab.base.errors import DivergedError
 from align_lab.models.llama import Llama, LlamaConfig
 from align_lab.models.logp import token_logps
 from align_lab.models.policy import Policy, Text, save_policy
-from align_lab.models.tiny import Sft, Tiny
+from align_lab.models.sft_settings import Sft
+from align_lab.models.tiny import Tiny
 from align_lab.models.tokenizer import encode, end_token, train_tokenizer
 
 POOL = 512  # sequences that are sorted by length together, so that a batch holds little padding

@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from align_lab import registry
-from align_lab.types import Batch, PolicyOutput, Rollout
+from align_lab.base import registry
+from align_lab.base.types import Batch, PolicyOutput, Rollout
 
 registry.scan()
 NAMES = registry.names("algo")

@@ -10,10 +10,10 @@ import sys
 import pytest
 import torch
 
-from align_lab import registry
-from align_lab.errors import ConfigError
-from align_lab.record.metrics import METRICS
-from align_lab.types import Needs
+from align_lab.base import registry
+from align_lab.base.errors import ConfigError
+from align_lab.base.metrics import METRICS
+from align_lab.base.types import Needs
 from tests.algos.examples import ALGORITHMS, NAMES, batch, build, evaluate, policy_output, rollout, world
 
 every_algorithm = pytest.mark.parametrize("name", ALGORITHMS)

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from align_lab.types import Advantage, Batch, PolicyOutput, Rollout
+from align_lab.base.types import Advantage, Batch, PolicyOutput, Rollout
 from tests.algos.examples import batch, build, evaluate, rollout, same, world
 
 THETA = torch.tensor([0.3, -0.2, 0.5, 0.0, -0.9], dtype=torch.float64)  # a policy over five tokens

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from align_lab.base.errors import ConfigError
 from align_lab.compare import analysis, curves, evaluations, reading, samples
 from align_lab.compare.analysis import analyse
 from align_lab.compare.statistics import paired_interval, t_interval, welch_interval
-from align_lab.errors import ConfigError
 from tests.compare.folders import edit, rows, write_lines, write_run
 from tests.compare.test_evaluations import compact
 

@@ -5,8 +5,8 @@ import math
 
 import pytest
 
-from align_lab.compare.foreign import runs, sources
-from align_lab.errors import ConfigError
+from align_lab.base.errors import ConfigError
+from align_lab.compare.foreign import reader, sources
 from tests.compare.foreign_files import (
     openrlhf_rows,
     trl_ppo_state,
@@ -18,7 +18,7 @@ from tests.compare.foreign_files import (
 
 
 def read(*words):
-    return runs.read([[str(word) for word in words]])
+    return reader.read([[str(word) for word in words]])
 
 
 def told(found):
@@ -204,7 +204,7 @@ def test_a_seed_that_cannot_be_told_is_asked_for(tmp_path):
 def test_a_wrong_word_says_what_to_type(tmp_path, monkeypatch, words, said):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(ConfigError, match=said):
-        runs.read([words])
+        reader.read([words])
 
 
 def test_a_file_without_a_score_names_its_columns_and_the_way_to_map_them(tmp_path):

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from markdown_it import MarkdownIt
 
-from align_lab.compare.report import charts, clean, figures, markdown, page, palette, tables, words, write
+from align_lab.compare.report import charts, clean, csv_tables, figures, markdown, page, palette, words, write
 from tests.browser.example import bare, document, renamed
 from tests.browser.example_parts import ARMS, HOSTILE
 
@@ -69,7 +69,7 @@ def test_long_tables_arrive_whole(folder):
 
 
 def test_a_spreadsheet_computes_nothing():
-    text = tables.as_csv(
+    text = csv_tables.as_csv(
         [{"completion": "=HYPERLINK(1)", "gold_score": -0.5}, {"completion": "- fine", "gold_score": None}]
     )
     assert text == "completion,gold_score\n'=HYPERLINK(1),-0.5\n'- fine,\n"

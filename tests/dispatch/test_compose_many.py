@@ -4,9 +4,9 @@ import hydra
 import pytest
 from omegaconf import OmegaConf
 
-from align_lab import compose
-from align_lab.paths import conf_folder
-from align_lab.settings import STUDY_KEYS
+from align_lab.base.paths import conf_folder
+from align_lab.config import composition
+from align_lab.config.root import STUDY_KEYS
 
 SAMPLE = [
     ["algo=rloo", "seed=3", "train.lr=1", "sampling.temperature=1.5"],
@@ -19,18 +19,18 @@ SAMPLE = [
 
 @pytest.mark.parametrize("overrides", SAMPLE, ids=lambda o: o[0])
 def test_the_merged_config_is_hydras(overrides):
-    compose.prepare()
-    merged = compose.Composer().run(overrides)
+    composition.prepare()
+    merged = composition.Composer().run(overrides)
     with hydra.initialize_config_dir(str(conf_folder()), version_base="1.3"):
         theirs = hydra.compose(
-            "config", [text.replace(".inf", "inf") for text in [*overrides, compose.search_path_override()]]
+            "config", [text.replace(".inf", "inf") for text in [*overrides, composition.search_path_override()]]
         )
     plain = OmegaConf.to_container(theirs, resolve=True)
     assert merged.values == {key: value for key, value in plain.items() if key not in (*STUDY_KEYS, "sweeps")}
 
 
 def test_a_job_does_not_change_the_next_one():
-    composer = compose.Composer()
+    composer = composition.Composer()
     first = composer.run(["algo=rloo", "seed=1"])
     composer.run(["algo=rloo", "seed=2", "train.lr=1"])
     assert composer.run(["algo=rloo", "seed=1"]) == first

@@ -4,11 +4,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from align_lab import study
+from align_lab.base.errors import ConfigError
+from align_lab.base.hardware import Placement
+from align_lab.config import study
 from align_lab.dispatch.plan import Kept, batches, plan, recipes
 from align_lab.dispatch.submit import parameters
-from align_lab.errors import ConfigError
-from align_lab.hardware import Placement
 
 FIVE = ["algo=ppo,rloo,dpo", "seed=1,2", "hardware=slurm_gpu", "study=five"]
 

@@ -6,13 +6,13 @@ import pytest
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
-from align_lab import registry
-from align_lab.errors import ConfigError, DataError
+from align_lab.base import registry
+from align_lab.base.errors import ConfigError, DataError
 from align_lab.models.blocks import prepare
 from align_lab.models.llama import Llama
 from align_lab.models.lora import Base, adapt, is_adapted, merged
+from align_lab.models.lora_settings import Lora
 from align_lab.models.policy import load_policy, save_policy
-from align_lab.models.settings import Lora
 from align_lab.models.transformer import Transformer
 from align_lab.rollout.torch_sampler import sample
 

@@ -8,7 +8,7 @@ import sys
 import pytest
 import torch
 
-from align_lab.paths import cache_folder
+from align_lab.base.paths import cache_folder
 from tests.models.test_hf import folder
 
 transformers = pytest.importorskip("transformers")

@@ -5,14 +5,15 @@ import json
 import pytest
 import torch
 
-from align_lab import registry, stages
-from align_lab.artefacts import Store
+from align_lab.base import registry
+from align_lab.base.paths import cache_folder
+from align_lab.base.settings import Sampling
 from align_lab.models.llama import Llama
-from align_lab.paths import cache_folder
+from align_lab.rollout.prompts import Prompts
 from align_lab.rollout.sampler import uniforms
 from align_lab.rollout.torch_sampler import sample
-from align_lab.settings import Sampling
-from align_lab.train.prompts import Prompts
+from align_lab.stages import dependencies
+from align_lab.stages.store import Store
 from align_lab.train.update import left_padding
 
 transformers = pytest.importorskip("transformers")
@@ -21,8 +22,8 @@ transformers = pytest.importorskip("transformers")
 @pytest.fixture(scope="module")
 def folder():
     registry.scan()
-    data = stages.data_stage({"name": "movie_reviews"})
-    return Store(cache_folder() / "artefacts").get(stages.policy_stage({"name": "smollm2_135m"}, data)).path
+    data = dependencies.data_stage({"name": "movie_reviews"})
+    return Store(cache_folder() / "artefacts").get(dependencies.policy_stage({"name": "smollm2_135m"}, data)).path
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from align_lab.models.tokenizer import EOS, encode, train_tokenizer
-from tests.data.corpus import made_up
+from tests.tasks.movie_reviews.corpus import made_up
 
 
 @pytest.fixture(scope="module")

@@ -2,7 +2,7 @@
 
 import pytest
 
-from align_lab.errors import AlignLabError, ConfigError, DivergedError
+from align_lab.base.errors import AlignLabError, ConfigError, DivergedError
 from align_lab.record.folder import RunFolder, read_config
 
 CONFIG = {"study": "s", "seed": 0, "train": {"lr": 0.1}, "record": {"samples": 3}}

@@ -10,8 +10,8 @@ import time
 import pytest
 import torch
 
-from align_lab.errors import SamplerError, SamplerMismatch
-from align_lab.train.parallel import World
+from align_lab.base.errors import SamplerError, SamplerMismatch
+from align_lab.base.world import World
 from tests.rollout.vllm_here import CLOSE, EOS, PAD, PROMPTS, Learning, gap, needs_vllm, numbers, sampler, smollm2
 
 pytestmark = needs_vllm

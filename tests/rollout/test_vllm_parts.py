@@ -13,14 +13,14 @@ from collections import Counter
 import pytest
 import torch
 
-from align_lab.errors import ConfigError, SamplerError
-from align_lab.hardware import Hardware, Numerics, Placement, Vllm
+from align_lab.base.errors import ConfigError, SamplerError
+from align_lab.base.hardware import Hardware, Numerics, Placement, Vllm
+from align_lab.base.world import World
 from align_lab.rollout import vllm_install, wire
 from align_lab.rollout.vllm_engine import Plan, Request
 from align_lab.rollout.vllm_place import Place
 from align_lab.rollout.vllm_remote import Remote, visible
 from align_lab.rollout.vllm_sampler import dealt, mismatch, seeds
-from align_lab.train.parallel import World
 from tests.rollout.vllm_here import MISSING, numbers
 
 

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from align_lab.base.paths import cache_folder
 from align_lab.models.convert import from_hf
-from align_lab.paths import cache_folder
 from tests.rollout.vllm_here import needs_vllm
 
 pytestmark = needs_vllm

@@ -10,13 +10,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from align_lab.hardware import Vllm
+from align_lab.base.hardware import Vllm
+from align_lab.base.paths import cache_folder
+from align_lab.base.world import World
 from align_lab.models.llama import Llama, LlamaConfig
 from align_lab.models.logp import response_logps
-from align_lab.paths import cache_folder
 from align_lab.rollout import vllm_install
 from align_lab.rollout.sampler import uniforms
-from align_lab.train.parallel import World
 
 MISSING = vllm_install.problem()
 if os.environ.get("ALIGN_LAB_REQUIRE_VLLM"):

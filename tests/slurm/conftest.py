@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from align_lab.paths import cache_folder
-from tests.test_runs import SMALL, rows
+from align_lab.base.paths import cache_folder
+from tests.run.test_runs import SMALL, rows
 
 SCRIPT = Path(__file__).with_name("cluster.sh")
 TOOLS = ("slurmctld", "slurmd", "slurmdbd", "munged", "mariadbd", "sbatch", "sacct")

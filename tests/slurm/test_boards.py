@@ -7,10 +7,10 @@ import pytest
 
 pytest.importorskip("wandb", reason="pip install 'align_lab[wandb]'")
 
-from tests.record.test_wandb_runs import as_shown, holds_key, online
+from tests.boards.test_wandb_runs import as_shown, holds_key, online
+from tests.run.test_runs import rows
 from tests.slurm.conftest import until
 from tests.slurm.test_survive import RUN
-from tests.test_runs import rows
 
 __all__ = ["online"]  # fixture
 

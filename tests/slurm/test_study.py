@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.run.test_runs import SMALL, rows
 from tests.slurm.conftest import PLACEMENT, Lab, until
-from tests.test_runs import SMALL, rows
 from tests.train.test_processes import BREAKS
 
 TEN = ["-m", "algo=ppo,rloo,reinforce,reinforce_pp,dpo", "seed=1,2", "study=ten"]

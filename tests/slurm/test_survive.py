@@ -8,8 +8,8 @@ from contextlib import suppress
 
 import pytest
 
+from tests.run.test_runs import rows
 from tests.slurm.conftest import Lab, until
-from tests.test_runs import rows
 
 RUN = ["algo=rloo", "train.steps=40"]
 SHAPES = """# @package _global_

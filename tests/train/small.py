@@ -11,23 +11,23 @@ from typing import Any
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
-from align_lab import registry
+from align_lab.base import registry
+from align_lab.base.hyperparameters import Budget, Train
+from align_lab.base.settings import Evaluation, Sampling
+from align_lab.base.types import Algorithm
+from align_lab.base.world import World
 from align_lab.models.llama import Llama, LlamaConfig
 from align_lab.models.lora import adapt
+from align_lab.models.lora_settings import Lora
 from align_lab.models.policy import NO_LORA, Text
-from align_lab.models.settings import Lora
-from align_lab.settings import Evaluation, Sampling
-from align_lab.train.engines.base import MakeEngine
+from align_lab.rollout.prompts import Prompts
+from align_lab.train.engines.engine import MakeEngine
 from align_lab.train.engines.torch_engine import TorchEngine
 from align_lab.train.evaluate import Evaluator, Judges
 from align_lab.train.experience import Pairs, Rollouts
 from align_lab.train.learner import Critic, Learner
 from align_lab.train.loop import Loop
-from align_lab.train.parallel import World
-from align_lab.train.prompts import Prompts
-from align_lab.train.recipe import Budget, Train
 from align_lab.train.update import Pretrain
-from align_lab.types import Algorithm
 
 TEXTS = [
     "a good film",
@@ -54,7 +54,7 @@ class Likes:
         self.word = word
 
     def score(self, prompts: list[str], responses: list[str]) -> Any:
-        from align_lab.rewards.base import Score
+        from align_lab.rewards.scores import Score
 
         return Score(total=[float(text.count(self.word)) - 0.01 * len(text) for text in responses])
 

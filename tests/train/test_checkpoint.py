@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from align_lab.errors import DataError
+from align_lab.base.errors import DataError
 from align_lab.train.checkpoint import Checkpoints
 
 

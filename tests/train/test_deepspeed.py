@@ -14,11 +14,11 @@ import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
 
-from align_lab import registry
-from align_lab.errors import DataError
+from align_lab.base import registry
+from align_lab.base.errors import DataError
+from align_lab.base.world import World, joined
 from align_lab.models.blocks import prepare
 from align_lab.train.engines.torch_engine import TorchEngine
-from align_lab.train.parallel import World, joined
 from tests.train.small import FIELDS, algorithm, loop
 
 if importlib.util.find_spec("deepspeed") is None and os.environ.get("ALIGN_LAB_REQUIRE_ENGINES") != "1":

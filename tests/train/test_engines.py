@@ -4,8 +4,8 @@ import importlib.metadata
 
 import pytest
 
-from align_lab.compose import compose
-from align_lab.errors import ConfigError
+from align_lab.base.errors import ConfigError
+from align_lab.config.composition import compose
 
 DEEPSPEED = ["hardware.numerics.engine=deepspeed"]
 TWO = ["hardware=cpu_2proc"]

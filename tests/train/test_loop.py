@@ -5,9 +5,9 @@ import json
 import pytest
 import torch
 
-from align_lab import registry
-from align_lab.errors import RewardError, Stopped
-from align_lab.rewards.base import Score
+from align_lab.base import registry
+from align_lab.base.errors import RewardError, Stopped
+from align_lab.rewards.scores import Score
 from align_lab.train.experience import draw
 from tests.train.small import FIELDS, TRAJECTORIES, Likes, algorithm, loop, rows, trajectory
 

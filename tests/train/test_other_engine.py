@@ -8,10 +8,10 @@ import pytest
 import torch
 
 from align_lab import equations as eq
-from align_lab import registry
-from align_lab.errors import SamplerError
+from align_lab.base import registry
+from align_lab.base.errors import SamplerError
+from align_lab.base.types import Batch, PolicyOutput, Rollout
 from align_lab.rollout.torch_sampler import TorchSampler
-from align_lab.types import Batch, PolicyOutput, Rollout
 from tests.train.small import algorithm, loop
 
 registry.scan()

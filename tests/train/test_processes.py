@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from align_lab import processes
-from tests.test_runs import command, environment, folder_of, place, rows, run  # noqa: F401  `place` is a fixture
+from align_lab.run import processes
+from tests.run.test_runs import command, environment, folder_of, place, rows, run  # noqa: F401  `place` is a fixture
 
 STEPS = "train.steps=30"  # enough for a signal to come in between
 TWO = ["hardware=cpu_2proc", "hardware.numerics.dtype=float64", "algo=rloo"]

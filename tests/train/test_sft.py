@@ -6,13 +6,14 @@ import json
 import pytest
 import torch
 
-from align_lab.errors import DataError, DivergedError
+from align_lab.base.errors import DataError, DivergedError
 from align_lab.models.llama import Llama, LlamaConfig
+from align_lab.models.lora_settings import Lora
 from align_lab.models.policy import load_built, load_policy
-from align_lab.models.settings import Lora
-from align_lab.models.tiny import Sft, Tiny
+from align_lab.models.sft_settings import Sft
+from align_lab.models.tiny import Tiny
 from align_lab.train import sft
-from tests.data.corpus import made_up
+from tests.tasks.movie_reviews.corpus import made_up
 
 SMALL = Tiny(
     vocab=300, width=32, layers=1, heads=2, kv_heads=1, mlp=64, context=64, sft=Sft(epochs=2.0, batch_tokens=256)

@@ -7,13 +7,13 @@ import pytest
 import torch
 import torch.multiprocessing as mp
 
-from align_lab import registry
-from align_lab.errors import AlignLabError, DivergedError
-from align_lab.models.settings import Lora
-from align_lab.train.engines.base import learning, load_weights
-from align_lab.train.parallel import World, joined
+from align_lab.base import registry
+from align_lab.base.errors import AlignLabError, DivergedError
+from align_lab.base.types import LossOutput
+from align_lab.base.world import World, joined
+from align_lab.models.lora_settings import Lora
+from align_lab.train.engines.engine import learning, load_weights
 from align_lab.train.update import _fitting
-from align_lab.types import LossOutput
 from tests.train.small import FIELDS, Memory, algorithm, loop, rows
 
 registry.scan()

@@ -7,10 +7,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from align_lab.base.errors import ConfigError
+from align_lab.base.files import read_json
 from align_lab.compare.foreign.sources import Source
-from align_lab.compare.foreign.tables import Table, number
-from align_lab.errors import ConfigError
-from align_lab.files import read_json
+from align_lab.compare.foreign.table_files import Table, number
 
 CONFIGS = ("config.yaml", "config.json", "args.json", ".hydra/config.yaml", "files/config.yaml")
 SEED = re.compile(r"(?:^|(?<=[^a-zA-Z0-9]))(?:seed|s)[-_= ]?(?P<seed>\d+)(?=$|[^a-zA-Z0-9])", re.IGNORECASE)

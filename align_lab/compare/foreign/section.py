@@ -9,15 +9,15 @@ from typing import Any
 
 import numpy as np
 
+from align_lab.base.errors import ConfigError
+from align_lab.base.files import read_lines
 from align_lab.compare import summary, verdict
 from align_lab.compare.evaluations import COLUMN
-from align_lab.compare.foreign.runs import Foreign, ForeignRun, final_mean
+from align_lab.compare.foreign.reader import Foreign, ForeignRun, final_mean
 from align_lab.compare.foreign.sources import SCORES
 from align_lab.compare.runs import Run
 from align_lab.compare.summary import Arm
 from align_lab.compare.values import listed, number
-from align_lab.errors import ConfigError
-from align_lab.files import read_lines
 
 MARK = "not proven comparable"
 OURS = "align_lab"

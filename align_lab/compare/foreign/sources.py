@@ -8,8 +8,8 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
-from align_lab.errors import ConfigError, near
-from align_lab.record.metrics import METRICS
+from align_lab.base.errors import ConfigError, near
+from align_lab.base.metrics import METRICS
 
 MAPS = Path(__file__).parent / "maps"
 SCORES = ("eval/gold_score", "eval/score", "objective/scores")  # what may decide, the first that all runs have

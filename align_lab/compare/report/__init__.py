@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from align_lab.files import publishing, write_text
+from align_lab.base.files import publishing, write_text
 
 __all__ = ["write"]
 
@@ -22,13 +22,13 @@ def write(document: Mapping[str, Any], folder: Path, *, figures: bool = True) ->
     Each file appears whole or not at all, and `report/` is replaced as one, so that no figure of an earlier report stays behind.
     figures: the SVG and PNG files, about 2 s for 16; without them `report.md` has no pictures.
     """
-    from align_lab.compare.report import (
+    from align_lab.compare.report import (  # here: the terminal's command needs none of it
         charts,
         clean,
+        csv_tables,
         markdown,
         page,
-        tables,
-    )  # here: the terminal's command needs none of it
+    )
     from align_lab.compare.report import figures as drawings
 
     document = clean.ordered(clean.with_links_that_lead_somewhere(clean.cleaned(document), folder))
@@ -37,7 +37,7 @@ def write(document: Mapping[str, Any], folder: Path, *, figures: bool = True) ->
         shown = {**shown, "notes": [*shown["notes"], told]}
     folder.mkdir(parents=True, exist_ok=True)
     with publishing(folder / "report") as partial:
-        parts = tables.write_csv(document, partial)
+        parts = csv_tables.write_csv(document, partial)
         drawn = drawings.write_figures(shown, partial) if figures else []
     write_text(folder / "report.md", markdown.markdown(shown, [path.stem for path in drawn]))
     write_text(folder / "report.html", page.html(shown))

@@ -9,11 +9,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from align_lab.compare.report import words
-from align_lab.compare.report.curves import frontier, learning_curve, proxy_against_gold
+from align_lab.compare.report.csv_tables import Row, tables
+from align_lab.compare.report.curve_charts import frontier, learning_curve, proxy_against_gold
 from align_lab.compare.report.marks import Chart
 from align_lab.compare.report.palette import Look
-from align_lab.compare.report.scores import final_scores, ranking, win_rates
-from align_lab.compare.report.tables import Row, tables
+from align_lab.compare.report.score_charts import final_scores, ranking, win_rates
 
 DRAWN = ("arms", "seeds", "bands", "evaluations", "ranking", "frontier", "peaks", "wins")
 MOST_ROWS = 4_000  # of one data set with seeds; beyond it only the first seeds of every arm are drawn

@@ -7,10 +7,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from align_lab.base.files import replacing, write_text
 from align_lab.compare.report.charts import Chart, charts, chosen, curve_choices, datasets
+from align_lab.compare.report.csv_tables import Row
 from align_lab.compare.report.palette import LIGHT, config, paper
-from align_lab.compare.report.tables import Row
-from align_lab.files import replacing, write_text
 
 WIDTH, SMALL, COLUMNS = 460, 230, 3
 PIXELS_PER_INCH = 200

@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from align_lab.compare.report import foreign, results, setup, words
+from align_lab.compare.report import foreign_tables, result_tables, setup_tables, words
 from align_lab.compare.report.charts import HEALTH
 from align_lab.compare.report.figures import file_name
 from align_lab.compare.report.grid import Cell, Grid, shortened
@@ -69,11 +69,11 @@ def markdown(document: Mapping[str, Any], figures: Sequence[str]) -> str:
         *_foreign(document),
         *_comparability(document),
         "## Recipes and budgets",
-        *(table(make(document)) for make in (setup.recipes, setup.budgets, setup.charged)),
+        *(table(make(document)) for make in (setup_tables.recipes, setup_tables.budgets, setup_tables.charged)),
         *_training(document, figure),
         *samples(document["samples"]),
         "## Runs",
-        table(setup.unfinished(document)) or "No run is unfinished and no seed is missing.",
+        table(setup_tables.unfinished(document)) or "No run is unfinished and no seed is missing.",
         _tail(document),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
@@ -104,12 +104,12 @@ def _results(document: Mapping[str, Any], figure: Figure) -> Iterable[str]:
         f"scores/{decides}",
         f"Final {words.metric(decides)} by arm: every seed, mean with t interval, IQM with its interval",
     )
-    yield table(results.arms(document, decides)) or "No run has finished."
+    yield table(result_tables.arms(document, decides)) or "No run has finished."
     yield "## Pairs"
-    yield table(results.pairs(document)) or "One arm only: nothing to compare it with."
+    yield table(result_tables.pairs(document)) or "One arm only: nothing to compare it with."
     if len(document["wins"]["arms"]) > 1:
         yield figure("wins", "Win rates between arms")
-        yield table(results.wins(document))
+        yield table(result_tables.wins(document))
 
 
 def _training(document: Mapping[str, Any], figure: Figure) -> Iterable[str]:
@@ -122,28 +122,28 @@ def _training(document: Mapping[str, Any], figure: Figure) -> Iterable[str]:
     yield "## At equal budgets"
     yield "\n".join(f"- {escaped(words.sentence(axis['words']))}" for axis in document["axes"] if axis["words"])
     yield figure("ranking", "Ranking of the arms at equal episodes, tokens, device-seconds, FLOPs and KL")
-    yield table(results.axes(document))
+    yield table(result_tables.axes(document))
     yield "## Reward, KL and over-optimisation"
     yield figure("frontier/eval/gold_score", "Gold score against KL, every evaluation of every run")
     yield figure("proxy-gold", "Proxy and gold score of each arm over the root of the KL")
-    yield table(results.overoptimisation(document))
+    yield table(result_tables.overoptimisation(document))
     yield "## Length, entropy and diversity"
     yield from (figure(f"curves/{metric}/episode", f"{words.metric(metric)} over episodes") for metric in HEALTH)
-    yield table(results.health(document))
+    yield table(result_tables.health(document))
 
 
 def _foreign(document: Mapping[str, Any]) -> Iterable[str]:
     if document["foreign"]:
         yield "## Runs of other programs"
         yield f"**{escaped(document['foreign']['sentence'])}**"
-        yield from (table(make(document)) for make in (foreign.foreign_arms, foreign.foreign_pairs))
-        yield table(foreign.foreign_left_out(document))
+        yield from (table(make(document)) for make in (foreign_tables.foreign_arms, foreign_tables.foreign_pairs))
+        yield table(foreign_tables.foreign_left_out(document))
         yield "\n".join(f"- {escaped(note)}" for note in document["foreign"]["notes"])
-        yield table(foreign.foreign_columns(document))
+        yield table(foreign_tables.foreign_columns(document))
 
 
 def _comparability(document: Mapping[str, Any]) -> Iterable[str]:
-    proof = setup.equal(document)
+    proof = setup_tables.equal(document)
     yield "## Comparability"
     yield from proven(document)
     if proof.rows:
@@ -152,7 +152,7 @@ def _comparability(document: Mapping[str, Any]) -> Iterable[str]:
 
 def proven(document: Mapping[str, Any]) -> Iterable[str]:
     """Whether all settings are equal, and those that are not."""
-    proof, differing = setup.equal(document), setup.differing(document)
+    proof, differing = setup_tables.equal(document), setup_tables.differing(document)
     if differing.rows:
         allowed = document["comparability"]["fair"]
         yield f"**{'Settings differ, all allowed by hand.' if allowed else 'The runs are not comparable: settings differ.'}**"

@@ -17,12 +17,12 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from align_lab.compare.report import foreign, palette, results, setup, words
+from align_lab.base.files import write_text
+from align_lab.base.paths import cache_folder
+from align_lab.compare.report import foreign_tables, palette, result_tables, setup_tables, words
 from align_lab.compare.report.charts import HEALTH, charts, curve_choices, datasets, final_metrics
+from align_lab.compare.report.csv_tables import Row
 from align_lab.compare.report.grid import shortened
-from align_lab.compare.report.tables import Row
-from align_lab.files import write_text
-from align_lab.paths import cache_folder
 
 HERE = Path(__file__).parent
 EMBED = "window.vegaEmbed = vegaEmbed;"
@@ -63,14 +63,15 @@ def html(document: Mapping[str, Any]) -> str:
 def _grids(document: Mapping[str, Any]) -> dict[str, Any]:
     """Every table of the page by name; `arms` is one a metric."""
     single = [
-        results.pairs, results.axes, results.overoptimisation, results.health, setup.equal, setup.differing, setup.recipes,
-        setup.budgets, setup.charged, setup.runs, setup.unfinished,
-        foreign.foreign_arms, foreign.foreign_pairs, foreign.foreign_columns, foreign.foreign_left_out,
+        result_tables.pairs, result_tables.axes, result_tables.overoptimisation, result_tables.health,
+        setup_tables.equal, setup_tables.differing, setup_tables.recipes, setup_tables.budgets,
+        setup_tables.charged, setup_tables.runs, setup_tables.unfinished,
+        foreign_tables.foreign_arms, foreign_tables.foreign_pairs, foreign_tables.foreign_columns, foreign_tables.foreign_left_out,
     ]  # fmt: skip
     found: dict[str, Any] = {make.__name__: shortened(make(document)) for make in single}
     if document["wins"]["arms"]:
-        found["wins"] = results.wins(document)
-    return {**found, "arms": {metric: results.arms(document, metric) for metric in final_metrics(document)}}
+        found["wins"] = result_tables.wins(document)
+    return {**found, "arms": {metric: result_tables.arms(document, metric) for metric in final_metrics(document)}}
 
 
 def _choices(document: Mapping[str, Any]) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 from urllib.parse import quote
 
-from align_lab.record.metrics import METRICS
+from align_lab.base.metrics import METRICS
 
 NOTHING = "–"
 AXES = {"episode": "episodes", "tokens": "generated tokens", "seconds": "device-seconds", "flops": "training FLOPs",

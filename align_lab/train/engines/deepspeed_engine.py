@@ -25,11 +25,11 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from align_lab.errors import ConfigError
-from align_lab.models.base import LanguageModel
-from align_lab.train.engines.base import Engine, MakeEngine, State, adamw, learning, matched
-from align_lab.train.parallel import World
-from align_lab.train.recipe import Train
+from align_lab.base.errors import ConfigError
+from align_lab.base.hyperparameters import Train
+from align_lab.base.world import World
+from align_lab.models.language_model import LanguageModel
+from align_lab.train.engines.engine import Engine, MakeEngine, State, adamw, learning, matched
 
 MOMENTS = ("exp_avg", "exp_avg_sq")
 SMALL = 100_000  # numbers of a weight that stage 3 leaves whole in every process

@@ -14,9 +14,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from align_lab.train.engines.base import Engine, State, learning, matched, optimizer
-from align_lab.train.parallel import World
-from align_lab.train.recipe import Train
+from align_lab.base.hyperparameters import Train
+from align_lab.base.world import World
+from align_lab.train.engines.engine import Engine, State, learning, matched, optimizer
 
 
 class TorchEngine(Engine):

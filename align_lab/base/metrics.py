@@ -1,0 +1,104 @@
+"""Every number that a run logs: declared once, with its meaning, unit and direction. An undeclared key is an error.
+
+Names are TRL's where TRL has one. `time/` holds what a clock says, so it differs between two identical runs.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from align_lab.base.errors import AlignLabError, DivergedError, near
+
+
+@dataclass(frozen=True)
+class Metric:
+    meaning: str
+    unit: str = ""
+    better: Literal["higher", "lower", "neither"] = "neither"
+
+
+METRICS: dict[str, Metric] = {
+    "step": Metric("rollouts, or batches of preference pairs, so far", "steps"),
+    "episode": Metric(
+        "completions charged so far: sampled and scored, or bought with a preference pair", "completions"
+    ),
+    "budget/tokens": Metric("generated tokens charged so far", "tokens"),
+    "budget/labels": Metric("completions scored by the reward so far, or for the pairs used so far", "labels"),
+    "budget/flops": Metric(
+        "estimated arithmetic so far: generation charged, scoring models, updates; reward and evaluation apart", "FLOP"
+    ),
+    "objective/scores": Metric("mean score of the step's completions", "sd of human reviews", "higher"),
+    "objective/kl": Metric("mean over sequences of Σₜ (logp_old - logp_ref)", "nats a sequence"),
+    "objective/entropy": Metric("mean over sequences of Σₜ -logp_old", "nats a sequence"),
+    "objective/non_score_reward": Metric("mean reward apart from the score: the KL penalty", "sd of human reviews"),
+    "objective/rlhf_reward": Metric("mean of score plus non-score reward", "sd of human reviews", "higher"),
+    "policy/approxkl_avg": Metric("mean over tokens of ½(logp - logp_old)², before the update", "nats² a token"),
+    "policy/clipfrac_avg": Metric("share of tokens whose ratio is clipped", "share"),
+    "policy/entropy_avg": Metric("mean over tokens of the policy's entropy", "nats a token"),
+    "loss/policy_avg": Metric("policy loss"),
+    "loss/value_avg": Metric("value loss", "", "lower"),
+    "loss/pretrain_avg": Metric("negative log-likelihood of human text (PPO-ptx)", "nats a token", "lower"),
+    "val/ratio": Metric("mean over tokens of exp(logp - logp_old)"),
+    "val/clipfrac_avg": Metric("share of tokens whose value is clipped", "share"),
+    "val/num_eos_tokens": Metric("completions that ended by themselves", "completions"),
+    "rewards/chosen": Metric("mean of beta times the log-ratio of chosen completions"),
+    "rewards/rejected": Metric("mean of beta times the log-ratio of rejected completions"),
+    "rewards/accuracies": Metric("share of pairs whose chosen completion has the higher log-ratio", "share", "higher"),
+    "rewards/margins": Metric("mean difference of the two", "", "higher"),
+    "logps/chosen": Metric("mean log-probability of chosen completions", "nats a sequence"),
+    "logps/rejected": Metric("mean log-probability of rejected completions", "nats a sequence"),
+    "completions/mean_length": Metric("mean length", "tokens"),
+    "completions/min_length": Metric("shortest", "tokens"),
+    "completions/max_length": Metric("longest", "tokens"),
+    "sampling/importance_sampling_ratio/min": Metric("smallest p of the trainer / p of the sampler of a token"),
+    "sampling/importance_sampling_ratio/mean": Metric("mean over tokens of p of the trainer / p of the sampler"),
+    "sampling/importance_sampling_ratio/max": Metric("largest p of the trainer / p of the sampler of a token"),
+    "sampling/sampling_logp_difference/mean": Metric("mean over tokens of |logp - logp of the sampler|", "nats"),
+    "sampling/sampling_logp_difference/max": Metric("largest |logp - logp of the sampler| of a token", "nats"),
+    "sampling/kl": Metric("k3 estimate of KL(sampler ‖ trainer), mean over tokens", "nats a token", "lower"),
+    "optim/policy_grad_norm": Metric("norm of the policy's gradient before clipping"),
+    "optim/critic_grad_norm": Metric("norm of the critic's gradient before clipping"),
+    "lr": Metric("learning rate of the policy"),
+    "eval/score": Metric(
+        "proxy score on held-out prompts: what the policy is trained on", "sd of human reviews", "higher"
+    ),
+    "eval/gold_score": Metric(
+        "gold score: another model, other ratings, never optimised", "sd of human reviews", "higher"
+    ),
+    "eval/vader": Metric("VADER lexicon, an independent check", "-1 to 1", "higher"),
+    "eval/kl": Metric("mean over sequences of Σₜ (logp - logp_ref)", "nats a sequence", "lower"),
+    "eval/win_rate": Metric(
+        "share of prompts whose completion has a higher gold score than the start policy's", "share", "higher"
+    ),
+    "eval/length": Metric("mean length", "tokens"),
+    "eval/entropy": Metric("mean over tokens of the policy's entropy on its own completions", "nats a token"),
+    "eval/distinct_2": Metric("distinct word pairs over all word pairs of the completions", "share", "higher"),
+    "eval/repetition": Metric("share of words that repeat one of the four words before", "share", "lower"),
+    "eval/ended": Metric("share of completions that ended by themselves", "share"),
+    "eval/gold_score_se": Metric("standard error of the gold score over prompts", "sd of human reviews"),
+    "time/rollout": Metric("sampling", "s"),
+    "time/sync": Metric("bringing the policy's weights to the sampler, where it has its own", "s"),
+    "time/score": Metric("reward, reference and critic", "s"),
+    "time/update": Metric("forward, backward, optimiser", "s"),
+    "time/step": Metric("the whole step", "s"),
+    "time/samples_per_second": Metric("completions a second of the step", "1/s", "higher"),
+    "time/elapsed": Metric("training so far, stages and evaluations apart", "s"),
+    "time/cpu": Metric("processor time of the step, all threads", "s"),
+}
+
+
+def check(row: Mapping[str, float]) -> None:
+    """Refuse a key that nobody declared, and a number that is not one."""
+    for name, value in row.items():
+        if name not in METRICS:
+            raise AlignLabError(
+                f"{name!r} is not a declared metric: {near(name, METRICS)}. Declare it in align_lab/record/metrics.py"
+            )
+        if not math.isfinite(value):
+            raise DivergedError(
+                f"{name} is {value} at step {row.get('step', '?'):g}. The last good checkpoint is kept. "
+                "Try a lower train.lr or a larger algo.kl_coef"
+            )

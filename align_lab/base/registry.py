@@ -1,0 +1,189 @@
+"""Components by name. Importing a module registers what it holds; only the standard library is needed to read a schema.
+
+@register("algo", "rloo")
+@dataclass(frozen=True, kw_only=True)
+class RLOO(Algorithm):
+    kl_coef: float = param(0.05, "weight of the KL penalty inside the reward", low=0)
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import importlib
+import importlib.metadata
+import math
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, TypeVar, get_args, get_origin, get_type_hints
+
+from align_lab.base.errors import ConfigError, near
+from align_lab.base.paths import PACKAGE
+
+ENTRY_POINT = "align_lab.components"  # a package outside names its modules under this entry point
+
+_components: dict[tuple[str, str], type] = {}
+T = TypeVar("T", bound=type)
+
+
+def param(
+    default: Any,
+    help: str,
+    *,
+    low: float | None = None,
+    above: float | None = None,
+    high: float | None = None,
+    choices: tuple[Any, ...] | None = None,
+) -> Any:
+    """A dataclass field with its one-line meaning and its bounds: `low` <= value, `above` < value, value <= `high`."""
+    metadata = {"help": help, "low": low, "above": above, "high": high, "choices": choices}
+    if isinstance(default, list | dict):
+        return dataclasses.field(default_factory=lambda: type(default)(default), metadata=metadata)
+    return dataclasses.field(default=default, metadata=metadata)
+
+
+def section(cls: type, help: str) -> Any:
+    """A dataclass field that holds another dataclass with its defaults."""
+    return dataclasses.field(default_factory=cls, metadata={"help": help})
+
+
+def register(kind: str, name: str) -> Callable[[T], T]:
+    """Class decorator: `lookup(kind, name)` finds the frozen dataclass from now on, and building it checks its bounds.
+
+    Raises ConfigError when another class owns the name, naming the module that does.
+    """
+
+    def keep(cls: T) -> T:
+        owner = _components.get((kind, name))
+        if owner is not None and (owner.__module__, owner.__qualname__) != (cls.__module__, cls.__qualname__):
+            raise ConfigError(
+                f"{kind}={name} is already registered by {owner.__module__}.{owner.__qualname__}: "
+                f"choose another name in {cls.__module__}."
+            )
+        _components[kind, name] = checked(cls)
+        return cls
+
+    return keep
+
+
+def checked(cls: T) -> T:
+    """Let a dataclass refuse values outside its fields' bounds, also when it is built by hand."""
+
+    build = cls.__init__
+
+    @functools.wraps(build)  # the dataclass has written its __init__ already: a __post_init__ would come too late
+    def init(self: Any, *args: Any, **values: Any) -> None:
+        build(self, *args, **values)
+        found = problems(cls, {f.name: getattr(self, f.name) for f in dataclasses.fields(cls)})
+        if found:
+            raise ConfigError(f"{cls.__name__}: " + "; ".join(found))
+
+    cls.__init__ = init  # type: ignore[method-assign]
+    return cls
+
+
+def problems(cls: type, values: Mapping[str, Any], prefix: str = "") -> list[str]:
+    """Every value outside its bounds, one sentence each; sections are looked into."""
+    found = []
+    for spec in dataclasses.fields(cls):
+        value = values.get(spec.name)
+        name = f"{prefix}{spec.name}"
+        inner = spec.default_factory if isinstance(spec.default_factory, type) else None
+        if inner is not None and dataclasses.is_dataclass(inner):
+            nested = value if isinstance(value, Mapping) else vars(value) if value is not None else {}
+            found += problems(inner, nested, f"{name}.")
+        elif value is not None:
+            found += _outside(name, value, spec.metadata)
+    return found
+
+
+def _outside(name: str, value: Any, rule: Mapping[str, Any]) -> list[str]:
+    if rule.get("choices") and value not in rule["choices"]:
+        return [f"{name}={value} is not known: {near(str(value), rule['choices'])}"]
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return []
+    allowed = [
+        text
+        for bound, text in ((rule.get("low"), ">= {:g}"), (rule.get("above"), "> {:g}"), (rule.get("high"), "<= {:g}"))
+        if bound is not None
+        for text in [text.format(bound)]
+    ]
+    inside = (
+        not math.isnan(value)
+        and (rule.get("low") is None or value >= rule["low"])
+        and (rule.get("above") is None or value > rule["above"])
+        and (rule.get("high") is None or value <= rule["high"])
+    )
+    return [] if inside else [f"{name} must be {' and '.join(allowed) or 'a number'} (got {value})"]
+
+
+def scan(plugins: tuple[str, ...] = ()) -> None:
+    """Import what registers components: the modules of this package that say so, installed entry points, `plugins`.
+
+    A module that registers keeps torch out of its top level, so that schemas can be read at once.
+    """
+    for module in _registering(PACKAGE):
+        importlib.import_module(module)
+    for entry in importlib.metadata.entry_points(group=ENTRY_POINT):
+        entry.load()
+    for plugin in plugins:
+        try:
+            importlib.import_module(plugin)
+        except ModuleNotFoundError as missing:
+            raise ConfigError(
+                f"plugins=[{plugin}]: no module named {missing.name!r} can be imported. "
+                "Install the package, or run from the folder that holds it."
+            ) from None
+
+
+def _registering(package: Path) -> list[str]:
+    files = sorted(package.rglob("*.py"))
+    return [
+        ".".join(file.relative_to(package.parent).with_suffix("").parts)
+        for file in files
+        if file.name != "registry.py" and "\n@register(" in file.read_text(encoding="utf-8")
+    ]
+
+
+def installed(package: str) -> bool:
+    """Is a package there that not everybody needs? Asked by its name on the index: a folder of that name is none."""
+    try:
+        return bool(importlib.metadata.version(package))
+    except importlib.metadata.PackageNotFoundError:
+        return False
+
+
+def lookup(kind: str, name: str) -> type:
+    """The registered class. Raises ConfigError with the near match when there is none."""
+    try:
+        return _components[kind, name]
+    except KeyError:
+        raise ConfigError(f"{kind}={name} is not known: {near(name, names(kind))}") from None
+
+
+def names(kind: str) -> list[str]:
+    return sorted(name for owner, name in _components if owner == kind)
+
+
+def kinds() -> list[str]:
+    return sorted({kind for kind, _ in _components})
+
+
+def build(kind: str, config: Mapping[str, Any]) -> Any:
+    """Plain config (with its `name`) -> the component."""
+    values = dict(config)
+    return construct(lookup(kind, values.pop("name")), values)
+
+
+def construct(cls: type, values: Mapping[str, Any]) -> Any:
+    """Build a dataclass from plain values, its sections from nested ones."""
+    hints = get_type_hints(cls)
+    built = {}
+    for key, value in values.items():
+        hint = hints.get(key)
+        if dataclasses.is_dataclass(hint) and isinstance(value, Mapping):
+            value = construct(hint, value)  # type: ignore[arg-type]
+        elif get_origin(hint) is tuple or (hint and tuple in {get_origin(a) for a in get_args(hint)}):
+            value = tuple(value) if value is not None else None
+        built[key] = value
+    return cls(**built)

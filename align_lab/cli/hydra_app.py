@@ -1,0 +1,57 @@
+"""Hydra's own flags on our overrides: --cfg, --info, --multirun, --shell-completion; and sweepers that are not ours."""
+
+from __future__ import annotations
+
+import io
+import os
+import sys
+from collections.abc import Sequence
+from contextlib import redirect_stderr
+
+import hydra
+from hydra._internal.utils import get_args_parser
+from hydra.core.override_parser.types import Override
+from hydra.errors import HydraException
+from omegaconf.errors import OmegaConfBaseException
+
+from align_lab.base.errors import ConfigError
+from align_lab.base.paths import conf_folder
+from align_lab.config import composition, study
+
+
+def run(args: list[str]) -> int:
+    """Check the overrides of every job, then do what the flags ask for. Returns the exit status."""
+    try:
+        with redirect_stderr(io.StringIO()):  # argparse would print its usage before our message
+            known = get_args_parser().parse_intermixed_args(args)
+    except SystemExit:
+        raise ConfigError(f"{' '.join(args)}: not understood. See python -m align_lab --help") from None
+    parsed = composition.parse(known.overrides)
+    composition.prepare(parsed)
+    flags = [arg for arg in args if arg not in known.overrides and arg not in ("-m", "--multirun")]
+    if flags:  # --cfg, --info, ...: Hydra answers and runs nothing
+        composition.compose(known.overrides)
+        return _hydra(flags, parsed)
+    if composition.has_other_sweeper(parsed):
+        return _other_sweeper(parsed)
+    from align_lab.dispatch import launch
+
+    return launch.launch(study.read(known.overrides))
+
+
+def _other_sweeper(parsed: Sequence[Override]) -> int:
+    """A sweeper that learns from results (Optuna, ...) proposes jobs through Hydra; our launcher runs them and reports."""
+    from align_lab.dispatch import hydra_launcher
+
+    hydra_launcher.register()
+    return max([_hydra(["--multirun"], parsed), *hydra_launcher.Launcher.statuses])
+
+
+def _hydra(flags: Sequence[str], parsed: Sequence[Override]) -> int:
+    sys.argv = [sys.argv[0], *flags, *(str(o.input_line) for o in parsed), composition.search_path_override()]
+    os.environ["HYDRA_FULL_ERROR"] = "1"
+    try:
+        hydra.main(version_base="1.3", config_path=str(conf_folder()), config_name="config")(lambda cfg: None)()
+    except (HydraException, OmegaConfBaseException) as error:
+        raise ConfigError(str(error)) from None
+    return 0

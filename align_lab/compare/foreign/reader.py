@@ -1,0 +1,137 @@
+"""--from SOURCE PATH -> runs: each with its arm, its seed, and what it logged under our names."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from align_lab.base.errors import ConfigError
+from align_lab.compare.foreign import naming, sources, table_files
+from align_lab.compare.foreign.sources import SCORES, Source
+from align_lab.compare.foreign.table_files import Table
+from align_lab.compare.runs import Unfinished
+
+PROJECT = re.compile(r"[\w-]+/[\w.-]+(?<!\.csv)(?<!\.json)(?<!\.jsonl)(?<!\.parquet)(/[\w-]+)?")
+SHARE = 0.1  # of a run's training steps, the last ones: their mean is its final training score
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ForeignRun:
+    """`series`: our metric -> its steps and values; `columns`: our metric -> what the file calls it."""
+
+    name: str
+    source: str
+    arm: str
+    seed: int
+    series: Mapping[str, tuple[Sequence[float], Sequence[float]]]
+    columns: Mapping[str, str]
+    sampled: bool = False
+
+    @property
+    def label(self) -> str:
+        """Its arm, told from an arm of ours of the same name."""
+        return f"{self.arm} ({self.source})"
+
+    def last(self, metric: str) -> float:
+        """nan where it was not logged. Held-out scores: the last; others, one batch each: the mean of the last tenth."""
+        values = self.series.get(metric, ([], []))[1]
+        if not values:
+            return math.nan
+        return values[-1] if metric.startswith("eval/") else final_mean(values)
+
+    def first(self, metric: str) -> float:
+        values = self.series.get(metric, ([], []))[1]
+        return values[0] if values else math.nan
+
+
+def final_mean(values: Sequence[float]) -> float:
+    kept = values[-max(1, round(SHARE * len(values))) :]
+    return sum(kept) / len(kept)
+
+
+@dataclass(kw_only=True)
+class Foreign:
+    """The runs that count, those that do not, and what was read, for the name of a comparison that has no study."""
+
+    runs: list[ForeignRun] = field(default_factory=list)
+    left_out: list[Unfinished] = field(default_factory=list)
+    names: list[str] = field(default_factory=list)
+    alone: bool = False  # without a study of ours
+
+
+def read(spoken: Iterable[Sequence[str]], *, alone: bool = False) -> Foreign:
+    """The runs of every --from, `alone` where no study of ours is compared.
+
+    Raises ConfigError for a file that cannot be read, and for a run that holds no score.
+    """
+    found = Foreign(alone=alone)
+    for words in spoken:
+        name, path, given = naming.spoken(words)
+        source = sources.named(name, given.get("map"))
+        found.names.append(f"{source.title}: {Path(path).name}")
+        for table in _tables(source, path, found):
+            _sort(_run(table, source, given), found)
+    return found
+
+
+def _tables(source: Source, path: str, found: Foreign) -> list[Table]:
+    """From disk; a W&B project that is no path is asked for through the API."""
+    if source.name != "wandb" or Path(path).exists() or not PROJECT.fullmatch(path):
+        return table_files.read(source, Path(path))
+    from align_lab.boards import wandb_history
+
+    histories = wandb_history.read(path)
+    found.left_out += [
+        Unfinished(one.name, f"W&B says that it is {one.state}", one.state)
+        for one in histories
+        if one.state != "finished"
+    ]
+    return [
+        Table(name=one.name, parts=[one.name], rows=one.rows, config=one.config)
+        for one in histories
+        if one.state == "finished"
+    ]
+
+
+def _run(table: Table, source: Source, given: Mapping[str, str]) -> ForeignRun:
+    columns = source.columns(table.columns)
+    if not any(score in columns for score in SCORES):
+        raise ConfigError(_no_score(table, source))
+    arm, seed = naming.identify(table, source, given)
+    series = {ours: table_files.series(table, column, source.step) for ours, column in columns.items()}
+    return ForeignRun(
+        name=table.name,
+        source=source.title,
+        arm=arm,
+        seed=seed,
+        series=series,
+        columns=columns,
+        sampled=table.sampled,
+    )
+
+
+def _no_score(table: Table, source: Source) -> str:
+    known = [name for score in SCORES for name in source.metrics.get(score, [])]
+    held = ", ".join(table.columns) or "none that holds a number"
+    return (
+        f"{table.file or table.name} holds no score that --from {source.name} knows ({', '.join(known)}).\n"
+        f"Its columns: {held}.\nName the one that is a score in a file, and give it as map=FILE:\n"
+        "metrics:\n  eval/score: [COLUMN]        # on held-out prompts\n  objective/scores: [COLUMN]  # or of the training batches"
+    )
+
+
+def _sort(run: ForeignRun, found: Foreign) -> None:
+    """Among those that count, or those that do not, with the reason."""
+    twice = next((other for other in found.runs if (other.label, other.seed) == (run.label, run.seed)), None)
+    bad = next((metric for metric in SCORES if metric in run.series and not math.isfinite(run.last(metric))), None)
+    if bad:
+        why = f"its {run.columns[bad]} ends with {run.last(bad)}"
+        found.left_out.append(Unfinished(run.name, why, "diverged", run.label, run.seed))
+    elif twice:
+        why = f"seed {run.seed} of {run.label} is there already: {twice.name}. Tell them apart with arm=NAME or seed=N"
+        found.left_out.append(Unfinished(run.name, why, "duplicate", run.label, run.seed))
+    else:
+        found.runs.append(run)

@@ -1,0 +1,183 @@
+"""Files of other programs -> rows of numbers, a run a table."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from align_lab.base.errors import ConfigError
+from align_lab.base.files import read_lines
+from align_lab.compare.foreign.sources import Source
+
+CHECKPOINT = re.compile(r"checkpoint-\d+")
+CHART = re.compile(r"(?P<run>.+) - (?P<metric>.+)")  # a column of a chart that W&B exports
+BOUNDS = ("__MIN", "__MAX")
+RUN_COLUMN = "Name"  # of the runs table that W&B exports: a row a run
+READABLE = (".json", ".jsonl", ".csv", ".parquet")
+
+Row = Mapping[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Table:
+    """A run's rows. `parts`: names that may tell arm and seed, the innermost last; `config`: fields known of it."""
+
+    name: str
+    parts: Sequence[str]
+    rows: Sequence[Row]
+    file: Path | None = None
+    config: Mapping[str, Any] = field(default_factory=dict)
+    sampled: bool = False  # a chart, which W&B thins out
+
+    @property
+    def columns(self) -> list[str]:
+        """Those that hold a number anywhere."""
+        return list(dict.fromkeys(key for row in self.rows for key, value in row.items() if number(value) is not None))
+
+
+def number(value: Any) -> float | None:
+    """A float, nan and inf included, also where text says so; None for what is no number."""
+    if isinstance(value, bool) or value is None:
+        return None
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        return None
+
+
+def read(source: Source, path: Path) -> list[Table]:
+    """Every run in a file, or in the files of a folder that the source knows. Raises ConfigError where there is none."""
+    if path.is_dir():
+        files = _newest(sorted(file for pattern in source.files for file in path.rglob(pattern)))
+        if not files:
+            raise ConfigError(f"{path} holds no {' or '.join(source.files)}, the files of {source.title}")
+    elif path.is_file():
+        files = [path]
+    else:
+        raise ConfigError(
+            f"there is no {path}. Give a file of {source.title} ({', '.join(source.files)}), or its folder"
+        )
+    return _merged(table for file in files for table in _tables(file, path))
+
+
+def _newest(files: Sequence[Path]) -> list[Path]:
+    """Of a run that left its state in checkpoints too, the one that has come furthest."""
+    of_run: dict[Path, list[Path]] = {}
+    for file in files:
+        run = file.parent.parent if CHECKPOINT.fullmatch(file.parent.name) else file.parent
+        of_run.setdefault(run if file.name == "trainer_state.json" else file, []).append(file)
+    return [max(states, key=_steps) if states[1:] else states[0] for states in of_run.values()]
+
+
+def _steps(state: Path) -> float:
+    try:
+        return float(json.loads(state.read_text(encoding="utf-8")).get("global_step", 0))
+    except (OSError, ValueError, AttributeError):
+        return -1.0
+
+
+def _tables(file: Path, root: Path) -> Iterable[Table]:
+    try:
+        rows = _rows(file)
+    except (OSError, ValueError, csv.Error) as error:
+        raise ConfigError(f"{file} cannot be read: {error}") from None
+    place = file.parent.parent if CHECKPOINT.fullmatch(file.parent.name) else file.parent
+    stem = [] if file.name == "trainer_state.json" else [file.stem]
+    inside = place.resolve().relative_to(root.resolve()).parts if root.is_dir() else ()
+    top = root.resolve().name if root.is_dir() else place.resolve().name
+    parts = [part for part in (top, *inside, *stem) if part]
+    columns = list(dict.fromkeys(key for row in rows for key in row))
+    if charts := [found for name in columns if (found := CHART.fullmatch(name))]:
+        yield from _charts(rows, columns, charts, file)
+    elif RUN_COLUMN in columns and "Step" not in columns:
+        for row in rows:
+            yield Table(name=str(row[RUN_COLUMN]), parts=[str(row[RUN_COLUMN])], rows=[row], file=file, config=row)
+    else:
+        yield Table(name=parts[-1], parts=parts, rows=rows, file=file)
+
+
+def _charts(
+    rows: Sequence[Row], columns: Sequence[str], charts: Sequence[re.Match[str]], file: Path
+) -> Iterable[Table]:
+    """A chart's columns are `Step` and, of every run, `RUN - METRIC` with its bounds."""
+    axis = columns[0]
+    wanted: dict[str, dict[str, str]] = {}
+    for found in charts:
+        if not found["metric"].endswith(BOUNDS) and found["metric"] != "_step":
+            wanted.setdefault(found["run"], {})[found[0]] = found["metric"]
+    for run, names in wanted.items():
+        of_run = [
+            {axis: row[axis]} | {metric: row[name] for name, metric in names.items() if row.get(name) not in (None, "")}
+            for row in rows
+        ]
+        yield Table(name=run, parts=[run], rows=[row for row in of_run if len(row) > 1], file=file, sampled=True)
+
+
+def _merged(tables: Iterable[Table]) -> list[Table]:
+    """Charts hold one metric each: those of one run belong together. Other tables are runs of their own."""
+    found: dict[Any, Table] = {}
+    for place, table in enumerate(tables):
+        key = table.name if table.sampled else place
+        before = found.get(key)
+        found[key] = table if before is None else _joined(before, table)
+    return list(found.values())
+
+
+def _joined(a: Table, b: Table) -> Table:
+    return Table(name=a.name, parts=a.parts, rows=[*a.rows, *b.rows], file=a.file, config=a.config, sampled=True)
+
+
+def _rows(file: Path) -> Sequence[Row]:
+    if file.suffix == ".csv":
+        with file.open(encoding="utf-8-sig", newline="") as text:
+            return list(csv.DictReader(text))
+    if file.suffix == ".jsonl":
+        return [_flat(row) for row in read_lines(file)]
+    if file.suffix == ".parquet":
+        import polars as pl
+
+        try:
+            return pl.read_parquet(file).to_dicts()
+        except pl.exceptions.PolarsError as error:
+            raise ValueError(error) from error
+    if file.suffix == ".json":
+        return _from_json(json.loads(file.read_text(encoding="utf-8")))
+    raise ValueError(f"{file.suffix or 'a file without an ending'} is none of {', '.join(READABLE)}")
+
+
+def _from_json(content: Any) -> list[Row]:
+    """A trainer's state, a list of rows, or columns as pandas writes them: {column: {row: value}}."""
+    if isinstance(content, dict) and isinstance(content.get("log_history"), list):
+        content = content["log_history"]
+    elif isinstance(content, dict) and content and all(isinstance(column, dict) for column in content.values()):
+        places = list(dict.fromkeys(place for column in content.values() for place in column))
+        content = [{name: column.get(place) for name, column in content.items()} for place in places]
+    if not isinstance(content, list) or not all(isinstance(row, dict) for row in content):
+        raise ValueError("it holds no rows: a list of objects, or a log_history")
+    return [_flat(row) for row in content]
+
+
+def _flat(row: Any) -> Row:
+    """verl's rows keep their numbers in `data`."""
+    if not isinstance(row, dict):
+        raise ValueError(f"a line holds {str(row)[:40]}, not an object")
+    data = row.get("data")
+    return {**row, **data} if isinstance(data, dict) else row
+
+
+def series(table: Table, column: str, steps: Sequence[str]) -> tuple[list[float], list[float]]:
+    """Steps and values of a column, in the order of the steps; rows that do not hold it are left out."""
+    found: dict[float, float] = {}
+    for place, row in enumerate(table.rows):
+        value = number(row.get(column))
+        if value is not None:
+            at = next((at for name in steps if (at := number(row.get(name))) is not None), float(place))
+            found[at if math.isfinite(at) else float(place)] = value
+    ordered = sorted(found)
+    return ordered, [found[at] for at in ordered]

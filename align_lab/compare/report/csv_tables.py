@@ -1,0 +1,172 @@
+"""The document as flat tables, one row a fact: what the CSV files hold and the charts draw."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from align_lab.base.files import write_text
+from align_lab.compare.report import words
+
+Row = dict[str, Any]
+ONLY_FOR_CHARTS = {"evaluations", "peaks"}
+FORMULA = ("=", "+", "-", "@", "\t")  # a spreadsheet would compute a text that begins so
+
+
+def tables(document: Mapping[str, Any]) -> dict[str, list[Row]]:
+    """Every table by name."""
+    return {**_results(document), **_training(document), **_setup(document), **_foreign(document["foreign"])}
+
+
+def _foreign(foreign: Mapping[str, Any]) -> dict[str, list[Row]]:
+    """Runs of other programs; no table where there are none."""
+    if not foreign:
+        return {}
+    metric = foreign["metric"]
+    about = [
+        {"arm": arm["name"], "source": arm["source"], "proven": arm["proven"], "seed": seed, "run": run, metric: value}
+        for arm in foreign["arms"]
+        for seed, run, value in zip(arm["seeds"], arm["runs"], arm["values"], strict=True)
+    ]
+    pairs, columns = foreign["pairs"], foreign["columns"]
+    return {
+        "foreign": about,
+        "foreign_pairs": pairs,
+        "foreign_curves": foreign["curves"],
+        "foreign_columns": columns,
+        "foreign_left_out": foreign["left_out"],
+    }
+
+
+def _results(document: Mapping[str, Any]) -> dict[str, list[Row]]:
+    return {
+        "arms": [row for arm in document["arms"] for row in _summaries(arm)],
+        "seeds": [row for arm in document["arms"] for row in _finals(arm)],
+        "pairs": document["verdict"]["pairs"],
+        "improvement": document["improvement"],
+        "ranking": [row for axis in document["axes"] for row in _ranking(axis)],
+        "flips": [{"axis": axis["axis"], **flip} for axis in document["axes"] for flip in axis["flips"]],
+        "wins": _wins(document["wins"]),
+    }
+
+
+def _training(document: Mapping[str, Any]) -> dict[str, list[Row]]:
+    return {
+        "curves": document["curves"],
+        "evaluations": _evaluations(document["curves"]),
+        "bands": document["bands"],
+        "frontier": [{**row, "root_kl": _root(row["kl"])} for row in document["frontier"]],
+        "overoptimisation": document["overoptimisation"],
+        "peaks": list(_peaks(document)),
+        "health": document["health"],
+        "samples": [
+            {"index": sample["index"], "prompt": sample["prompt"], **completion}
+            for sample in document["samples"]
+            for completion in sample["completions"]
+        ],
+    }
+
+
+def _setup(document: Mapping[str, Any]) -> dict[str, list[Row]]:
+    comparability = document["comparability"]
+    return {
+        "unfinished": document["unfinished"],
+        "missing": [{"arm": row["arm"], "seed": seed} for row in document["missing"] for seed in row["seeds"]],
+        "charged": comparability["charged"],
+        "recipes": _by_arm(comparability["recipes"]),
+        "budgets": _by_arm(comparability["budgets"]),
+        "equal": comparability["equal"],
+        "differing": [
+            {"field": row["field"], "value": value, "run": run, "allowed": row["allowed"]}
+            for row in comparability["differing"]
+            for value, runs in row["values"].items()
+            for run in runs
+        ],
+    }
+
+
+def write_csv(document: Mapping[str, Any], folder: Path) -> list[Path]:
+    """One CSV file a table that has rows."""
+    written = []
+    for name, rows in tables(document).items():
+        if rows and name not in ONLY_FOR_CHARTS:
+            write_text(folder / f"{name}.csv", as_csv(rows))
+            written.append(folder / f"{name}.csv")
+    return written
+
+
+def as_csv(rows: Sequence[Row]) -> str:
+    """CSV text with a header; nothing for None. A text that a spreadsheet would compute gets an apostrophe in front."""
+    file = io.StringIO()
+    writer = csv.DictWriter(file, fieldnames=list(rows[0]), lineterminator="\n", extrasaction="ignore")
+    writer.writeheader()
+    writer.writerows({key: _harmless(value) for key, value in row.items()} for row in rows)
+    return file.getvalue()
+
+
+def _harmless(value: Any) -> Any:
+    return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA) else value
+
+
+def _summaries(arm: Row) -> Iterable[Row]:
+    for metric, summary in arm["metrics"].items():
+        numbers = {key: value for key, value in summary.items() if key != "values"}
+        yield {"arm": arm["name"], "algo": arm["algo"], "n": arm["n"], "metric": metric, **numbers}
+
+
+def _finals(arm: Row) -> Iterable[Row]:
+    for metric, summary in arm["metrics"].items():
+        for seed, run, value in zip(arm["seeds"], arm["runs"], summary["values"], strict=True):
+            yield {"arm": arm["name"], "metric": metric, "seed": seed, "run": run, "value": value}
+
+
+def _evaluations(curves: Iterable[Row]) -> list[Row]:
+    """One row an evaluation with a column a metric, where the curves have a row for each of them."""
+    rows: dict[tuple[str, int], Row] = {}
+    for point in curves:
+        at = {key: value for key, value in point.items() if key not in ("metric", "value")}
+        rows.setdefault((point["run"], point["step"]), at)[point["metric"]] = point["value"]
+    return list(rows.values())
+
+
+def _ranking(axis: Row) -> Iterable[Row]:
+    ahead = words.overtaking(axis)
+    for rank, row in enumerate(axis["ranking"], 1):
+        at = {"axis": axis["axis"], "equal": words.axis(axis["axis"]), "at": axis["at"], "unit": axis["unit"]}
+        yield {**at, "rank": rank, **row, "overtakes": row["arm"] in ahead}
+
+
+def _peaks(document: Mapping[str, Any]) -> Iterable[Row]:
+    """Where a run's gold score peaks and which checkpoint to keep, as points of the frontier."""
+    points = {(row["arm"], row["seed"], row["step"]): row for row in document["frontier"]}
+    lines: Counter[str] = Counter()  # so that labels of several seeds stand below each other
+    for row in document["overoptimisation"]:
+        for kind, step in (("peak", row["peak_step"]), ("keep", row["keep"])):
+            point = points.get((row["arm"], row["seed"], step))
+            if point and (kind == "keep" or row["marked"]):
+                told = {"kind": kind, "line": lines[row["arm"]], "label": f"seed {row['seed']}: keep step {step}"}
+                yield {**point, "root_kl": _root(point["kl"]), **told}
+                lines[row["arm"]] += kind == "keep"
+
+
+def _root(kl: float | None) -> float | None:
+    """√KL; an estimate of the KL may be a little below zero."""
+    return None if kl is None else math.sqrt(max(0.0, kl))
+
+
+def _wins(wins: Row) -> list[Row]:
+    return [
+        {"a": a, "b": b, **cell}
+        for a, cells in zip(wins["arms"], wins["matrix"], strict=True)
+        for b, cell in zip(wins["arms"], cells, strict=True)
+        if cell
+    ]
+
+
+def _by_arm(rows: Iterable[Row]) -> list[Row]:
+    return [{"field": row["field"], "arm": arm, "value": value} for row in rows for arm, value in row["values"].items()]

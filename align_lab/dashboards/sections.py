@@ -1,0 +1,98 @@
+"""What a dashboard says in words and tables: compare's own, as Markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from align_lab.compare.report import result_tables, setup_tables
+from align_lab.compare.report.markdown import escaped, facts, proven, samples, table
+from align_lab.dashboards.study_document import Study
+
+NOT_COMPARABLE = "Not comparable: nothing below ranks the arms."
+BANDS = (
+    "Charts show means over seeds; bands are one standard deviation, whiskers one standard error. "
+    "The intervals that decide stand in the tables."
+)
+
+
+def joined(parts: Iterable[str]) -> str:
+    return "\n\n".join(part for part in parts if part)
+
+
+def verdict(study: Study) -> str:
+    """First whether the runs may be compared at all; then the answer, and what it rests on."""
+    document = study.document
+    return joined(
+        [
+            f"**{NOT_COMPARABLE}**" if study.refused else "",
+            f"**{escaped(document['verdict']['sentence'])}**",
+            escaped(document["question"]),
+            facts(document) if document["arms"] else "",
+            *(proven(document) if study.refused else []),
+            "\n".join(f"- {escaped(note)}" for note in [*document["notes"], *_merged(study)]),
+            BANDS,
+        ]
+    )
+
+
+def _merged(study: Study) -> Iterable[str]:
+    for name, arms in study.merged.items():
+        yield (
+            f"{', '.join(arms)} are one curve in the charts here, which know them all as {name}; the tables tell them apart. "
+            "Arms of a sweep file have names of their own."
+        )
+
+
+def intervals(study: Study) -> str:
+    """Arms with every seed and their intervals, then every pair."""
+    document = study.document
+    return joined(
+        [
+            table(result_tables.arms(document, document["metric"])) or "No run has finished.",
+            table(result_tables.pairs(document)) or "No pair to compare.",
+        ]
+    )
+
+
+def proof(study: Study) -> str:
+    return joined(proven(study.document)) if study.document["arms"] else ""
+
+
+def equal(study: Study) -> str:
+    return table(setup_tables.equal(study.document))
+
+
+def wins(study: Study) -> str:
+    return table(result_tables.wins(study.document)) if len(study.document["wins"]["arms"]) > 1 else ""
+
+
+def budgets(study: Study) -> str:
+    """The ranking at equal episodes, tokens, seconds, FLOPs and KL."""
+    axes = study.document["axes"]
+    told = "\n".join(f"- {escaped(axis['words'])}" for axis in axes if axis["words"])
+    return joined([told, table(result_tables.axes(study.document)) if axes else ""])
+
+
+def overoptimisation(study: Study) -> str:
+    return table(result_tables.overoptimisation(study.document))
+
+
+def health(study: Study) -> str:
+    return table(result_tables.health(study.document))
+
+
+def charged(study: Study) -> str:
+    return table(setup_tables.charged(study.document))
+
+
+def recipes(study: Study) -> str:
+    return joined(table(make(study.document)) for make in (setup_tables.recipes, setup_tables.budgets))
+
+
+def completions(study: Study) -> str:
+    """A table a prompt, an arm a line; without the heading, which the report has as its own."""
+    return joined(list(samples(study.document["samples"]))[1:])
+
+
+def left_out(study: Study) -> str:
+    return table(setup_tables.unfinished(study.document)) or "No run is unfinished and no seed is missing."

@@ -1,0 +1,166 @@
+"""W&B's server, as far as a dashboard needs it: the project, the views in it, and writing one in the place of its last version."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote
+
+import wandb
+from wandb.errors import AuthenticationError, CommError, UsageError
+from wandb.sdk.lib.service.service_connection import WandbApiFailedError
+from wandb_workspaces._graphql import execute_graphql, get_app_url
+from wandb_workspaces.reports.v2 import gql
+from wandb_workspaces.reports.v2.internal import _generate_name
+from wandb_workspaces.workspaces.internal import _generate_view_name, _internal_name_to_url_query_str
+
+from align_lab.base.errors import AlignLabError, ConfigError
+from align_lab.boards import wandb_key
+from align_lab.dashboards.saved_view import TYPES, Kind, Place, View
+
+VIEWS = """
+    query Views($project: String!, $entity: String!, $type: String!, $after: String) {
+        project(name: $project, entityName: $entity) {
+            allViews(viewType: $type, first: 100, after: $after) {
+                edges { node { id name displayName } cursor }
+                pageInfo { hasNextPage }
+            }
+        }
+    }
+"""
+SILENT = "did not respond in time"  # what wandb's service says of a server that is not there, or only has errors
+LEAVE_SECONDS = 3.0
+AGAIN = "What was written stays as it is; the same command again makes the rest"
+
+
+@dataclass(frozen=True)
+class Known:
+    """A view that is there: W&B's id, its name in addresses, its title."""
+
+    id: str
+    name: str
+    title: str
+
+
+def has_key() -> bool:
+    """Is there a key for it?"""
+    with telling():
+        return wandb_key.has_key()
+
+
+def leave() -> None:
+    """End wandb's own process, without waiting long for it: seen to go on for minutes with a request that nobody awaits."""
+    service = wandb.setup()._connection
+    ending = threading.Thread(target=wandb.teardown, daemon=True)
+    ending.start()
+    ending.join(LEAVE_SECONDS)
+    if ending.is_alive() and service and service._proc:
+        service._proc._process.kill()
+
+
+class Server:
+    """Raises ConfigError for a key that is refused, AlignLabError for a server that does not answer or has errors."""
+
+    def __init__(self) -> None:
+        with telling():
+            self._api = wandb.Api()
+            self.entity = self._api.default_entity or ""  # whose projects are meant where nobody says
+
+    def place(self, entity: str, project: str) -> Place:
+        """The project. Raises ConfigError where there is none: without its runs there is nothing to show."""
+        found = self._ask(gql.projectInternalId, entityName=entity, projectName=project).get("project")
+        if not found:
+            raise ConfigError(
+                f"there is no project {entity}/{project} on {wandb_key.address()}: nothing was logged there. Log the study's runs first "
+                "(python -m align_lab wandb push STUDY), or name the project that has them: --project=NAME, --entity=NAME"
+            )
+        return Place(entity=entity, project=project, id=found["internalId"])
+
+    def views(self, place: Place, kind: Kind) -> list[Known]:
+        """Every view of this kind in the project."""
+        found: list[Known] = []
+        more, after = True, None
+        while more:
+            asked = self._ask(VIEWS, project=place.project, entity=place.entity, type=TYPES[kind], after=after)
+            page = asked["project"]["allViews"]
+            found += [Known(node["id"], node["name"], node["displayName"]) for node in map(_node, page["edges"])]
+            more = page["pageInfo"]["hasNextPage"] and bool(page["edges"])
+            after = page["edges"][-1]["cursor"] if more else None
+        return found
+
+    def write(self, view: View, place: Place, known: Known | None) -> Known:
+        """Write it, in the place of the known one where there is one. Returns it as it is now."""
+        name = known.name if known else (_generate_view_name() if view.kind == "workspace" else _generate_name())
+        written = self._ask(
+            gql.upsert_view,
+            id=known.id if known else None,
+            entityName=place.entity,
+            projectName=place.project,
+            type=TYPES[view.kind],
+            name=name,
+            displayName=view.title,
+            description=view.description,
+            spec=json.dumps(view.spec),
+        )["upsertView"]["view"]
+        return Known(written["id"], written["name"], view.title)
+
+    def url(self, place: Place, kind: Kind, known: Known) -> str:
+        """Where a browser finds it."""
+        project = f"{get_app_url(self._api).rstrip('/')}/{quote(place.entity)}/{quote(place.project)}"
+        if kind == "workspace":
+            return f"{project}?nw={_internal_name_to_url_query_str(known.name)}"
+        return f"{project}/reports/{quote(known.title.replace(' ', '-'))}--{known.id.rstrip('=')}"
+
+    def _ask(self, query: str, **variables: Any) -> Mapping[str, Any]:
+        with telling():
+            return execute_graphql(self._api, query, variables)
+
+
+def _node(edge: Mapping[str, Any]) -> Mapping[str, Any]:
+    return edge["node"]
+
+
+def chosen(views: Sequence[Known], remembered: Mapping[str, str], title: str) -> Known | None:
+    """The view that was written before under this title: by its id, for it may have been renamed, else by the title itself.
+
+    None where there is none, or no longer. A copied study remembers views of another title: they are not its own.
+    """
+    mine = remembered.get("id") if remembered.get("title") == title else None
+    by_id = [view for view in views if view.id == mine]
+    by_title = [view for view in views if view.title == title]
+    return next(iter([*by_id, *by_title]), None)
+
+
+@contextmanager
+def telling() -> Iterator[None]:
+    """wandb's errors in our words: what was found, and what to type."""
+    try:
+        yield
+    except (WandbApiFailedError, CommError, UsageError) as error:
+        raise _told(error) from error
+
+
+def _told(error: Exception) -> AlignLabError:
+    cause = error if isinstance(error, WandbApiFailedError) else error.__cause__
+    answer = cause.response if isinstance(cause, WandbApiFailedError) else None
+    status, host = answer.http_status if answer is not None else 0, wandb_key.address()
+    if (
+        status in (401, 403)
+        or (isinstance(error, AuthenticationError) and cause is None)
+        or isinstance(error, UsageError)
+    ):
+        return ConfigError(f"{host} refuses the W&B key ({_first_line(error)}). Type: wandb login --relogin")
+    if SILENT in str(error):
+        return AlignLabError(
+            f"{host} does not answer, or answers with errors. Try again later (WANDB_HTTP_TIMEOUT=60 waits longer), or write "
+            f"the specs to disk: --offline. {AGAIN}"
+        )
+    return AlignLabError(f"{host} answers with an error: {_first_line(error)}. {AGAIN}")
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0].strip()

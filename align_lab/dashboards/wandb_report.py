@@ -1,0 +1,85 @@
+"""The report: compare's document with W&B's charts of exactly the runs that it compares."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from wandb_workspaces.reports.v2 import interface as wr
+from wandb_workspaces.reports.v2 import internal
+
+from align_lab.dashboards import blocks, filters, panels
+from align_lab.dashboards.panels import Panels, identified
+from align_lab.dashboards.saved_view import Place, View, spec_of
+from align_lab.dashboards.study_document import Study
+
+RUNS = "finished runs"
+
+
+def view(study: Study, place: Place, *, description: str) -> View:
+    made = wr.Report(
+        entity=place.entity,
+        project=place.project,
+        title=study.title,
+        description=description,
+        width="fluid",
+        blocks=list(_blocks(study)),
+    )
+    model = made._to_model()
+    for grid in (block for block in model.spec.blocks if isinstance(block, internal.PanelGrid)):
+        for runs in grid.metadata.run_sets:
+            runs.project = internal.Project(entity_name=place.entity, name=place.project, id=place.id)
+            runs.filters = filters.compared(study)
+    return View(kind="report", title=study.title, description=description, spec=spec_of(model))
+
+
+def _blocks(study: Study) -> Iterable[Any]:
+    made = Panels("report", study.shown, study.logged)
+    if study.refused:
+        yield wr.CalloutBlock(text=blocks.NOT_COMPARABLE)
+    yield from _told(blocks.verdict(study))
+    yield wr.TableOfContents()
+    yield from _part("Results", study, blocks.intervals(study), made.final())
+    yield from _told(blocks.wins(study))
+    yield from _part("Comparability", study, blocks.proof(study))
+    if equal := blocks.equal(study):
+        yield wr.H3("Settings and hashes that are equal in every run", collapsed_blocks=[wr.MarkdownBlock(equal)])
+    yield from _part("Learning curves", study, "", made.curves(panels.LEARNING))
+    yield from _part("At equal budgets", study, blocks.budgets(study))
+    yield from _part(
+        "Reward, KL and over-optimisation", study, blocks.overoptimisation(study), made.frontier(), by_arm=False
+    )
+    yield from _part("Length, entropy and diversity", study, blocks.health(study), made.curves(panels.TEXT))
+    yield from _part("Optimisation", study, "", made.curves(panels.TRAINING))
+    yield from _part("Time, memory, budget", study, blocks.charged(study), made.cost())
+    yield from _part("Recipes", study, blocks.recipes(study), made.recipes(), by_arm=False)
+    yield from _part("Samples", study, blocks.completions(study), made.samples(), by_arm=False)
+    yield from _part("Runs left out", study, blocks.left_out(study))
+
+
+def _part(title: str, study: Study, text: str, shown: Sequence[Any] = (), *, by_arm: bool = True) -> Iterable[Any]:
+    if text or shown:
+        yield wr.H2(title)
+        yield from _told(text)
+    if shown:
+        yield _grid(title, study, shown, by_arm)
+
+
+def _told(text: str) -> Iterable[wr.MarkdownBlock]:
+    if text:
+        yield wr.MarkdownBlock(text)
+
+
+def _grid(title: str, study: Study, shown: Sequence[Any], by_arm: bool) -> wr.PanelGrid:
+    """Panels of the finished runs; by arm in its colour, else run by run (a panel that groups by itself still does)."""
+    runs = wr.Runset(name=RUNS, groupby=["config.arm"] if by_arm else [])
+    colours: dict[Any, Any] = {
+        wr.RunsetGroup(runset_name=RUNS, keys=(wr.RunsetGroupKey(key=panels.ARM, value=arm),)): colour
+        for arm, colour in study.colours.items()
+    }
+    return wr.PanelGrid(
+        runsets=[identified(runs, "report", title)],
+        panels=list(shown),
+        hide_run_sets=True,
+        custom_run_colors=colours if by_arm else {},
+    )

@@ -1,0 +1,154 @@
+"""A study on a terminal: a table that renews itself, or a line for each change where there is no terminal."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from types import TracebackType
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.markup import escape
+from rich.table import Table
+from rich.text import Text
+
+from align_lab.base.signals import StopRequest
+from align_lab.dispatch.plan import Kept
+from align_lab.dispatch.slurm import SlurmError
+from align_lab.dispatch.states import ACTIVE, TaskState
+
+COLOURS = {"done": "green", "running": "cyan", "failed": "red", "cancelled": "red", "stopped": "yellow"}
+LOOK_SECONDS = 2.0
+
+
+class Board:
+    """Shows what `look` returns, of the runs in `names` and their stages. Use it as a context."""
+
+    def __init__(self, console: Console, look: Callable[[], Sequence[TaskState]], *, names: Collection[str]) -> None:
+        self.console, self.look, self.names = console, look, names
+        self.seen: dict[str, str] = {}
+        self.looked = 0.0
+        self.tasks: list[TaskState] = []
+        self.answered = False
+        self.live = Live(console=console, refresh_per_second=2, transient=True) if console.is_terminal else None
+
+    def __enter__(self) -> Board:
+        if self.live:
+            self.live.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is None:
+            self.update(now=True)
+        if self.live:
+            self.live.stop()
+
+    def update(self, *, now: bool = False) -> list[TaskState]:
+        """Look again, unless that was a moment ago."""
+        if not now and time.monotonic() - self.looked < self._pause():
+            return []
+        try:
+            self.tasks = [task for task in self.look() if task.name in self.names]
+            self.answered = True
+        except SlurmError as error:  # a controller that restarts answers again in a while
+            self.console.print(f"[yellow]{escape(str(error))}. Looking again[/]")
+        tasks, self.looked = self.tasks, time.monotonic()
+        if self.live:
+            self.live.update(table(tasks, height=self.console.height))
+        else:
+            self._lines(tasks)
+        return tasks
+
+    def _pause(self) -> float:
+        """Seconds between looks: longer for many runs, each look reads all their states."""
+        return max(LOOK_SECONDS, len(self.names) / 50)
+
+    def _lines(self, tasks: Iterable[TaskState]) -> None:
+        for task in tasks:
+            if self.seen.get(task.name, "missing") != task.state:
+                why = f": {task.why}" if task.why else ""
+                self.console.print(f"{time.strftime('%H:%M:%S')} {task.state:<9}{escape(task.name)}{escape(why)}")
+            self.seen[task.name] = task.state
+
+    def until_ended(self, stop: StopRequest) -> None:
+        """Look until nothing is queued or running any more, or a stop is asked for (the jobs go on)."""
+        while not stop.asked:
+            tasks = self.update(now=True)
+            if self.answered and not any(task.state in ACTIVE for task in tasks):
+                return
+            time.sleep(self._pause())
+
+
+def table(tasks: Sequence[TaskState], *, height: int | None = None) -> Group:
+    """Runs by arm and seed with state, step, score, speed, time left and node; below, the reason of every failure."""
+    stages = [task for task in tasks if task.kind == "stage"]
+    runs = sorted(
+        (task for task in tasks if task.kind == "run"), key=lambda task: (task.arm, task.seed or 0, task.name)
+    )
+    grid = Table(box=None, pad_edge=False, header_style="bold")
+    for name in ("arm", "seed", "state", "step", "score", "gold", "s/step", "left", "job", "node"):
+        grid.add_column(name, justify="left" if name in ("arm", "state", "job", "node") else "right", no_wrap=True)
+    fits = len(runs) if height is None else max(5, height - 8 - len(stages))
+    for task in runs[:fits]:
+        grid.add_row(*row(task))
+    parts = [
+        Text.from_markup(f"stage {_state(task)} {escape(task.name)}{_because(task)}")
+        for task in stages
+        if task.state != "done"
+    ]
+    more = [Text(f"... and {len(runs) - fits} more")] if len(runs) > fits else []
+    return Group(*parts, grid, *more, Text(summary_line(runs)), *_reasons(runs))
+
+
+def row(task: TaskState) -> Iterator[str]:
+    yield escape(task.arm or task.name)
+    yield "" if task.seed is None else str(task.seed)
+    yield _state(task) + (f" x{task.requeued + 1}" if task.requeued else "")
+    yield f"{task.step}/{task.steps}" if task.steps else ""
+    yield from (
+        "" if value is None else f"{value:.2f}" for value in (task.score, task.gold_score, task.seconds_per_step)
+    )
+    yield duration(task.seconds_left) if task.state == "running" else ""
+    yield task.job
+    yield task.node if task.state in ("running", "failed") else ""
+
+
+def _state(task: TaskState) -> str:
+    colour = COLOURS.get(task.state)
+    return f"[{colour}]{task.state}[/]" if colour else task.state
+
+
+def _because(task: TaskState) -> str:
+    return f": {escape(task.why)}" if task.why else ""
+
+
+def _reasons(runs: Iterable[TaskState]) -> Iterator[Text]:
+    for task in runs:
+        if task.why and task.state in ("failed", "stopped", "cancelled", "waiting"):
+            log = f"  ({escape(task.log)})" if task.log and task.state == "failed" else ""
+            yield Text.from_markup(f"{_state(task)} {escape(task.name)}{_because(task)}{log}")
+
+
+def summary_line(runs: Iterable[TaskState]) -> str:
+    counts = Counter(task.state for task in runs)
+    return ", ".join(f"{count} {state}" for state, count in counts.items()) or "no runs"
+
+
+def summary(kept: Iterable[Kept]) -> list[str]:
+    """Runs that were left alone, by reason."""
+    by_reason: dict[str, list[str]] = {}
+    for run in kept:
+        by_reason.setdefault(run.why, []).append(run.name)
+    return [
+        f"{names[0]}{f' and {len(names) - 1} more' if names[1:] else ''}: {why}" for why, names in by_reason.items()
+    ]
+
+
+def duration(seconds: float | None) -> str:
+    if seconds is None:
+        return ""
+    minutes, hours = seconds / 60, seconds / 3600
+    return f"{hours:.1f} h" if hours >= 1 else f"{minutes:.0f} min" if minutes >= 1 else f"{seconds:.0f} s"

@@ -1,0 +1,67 @@
+"""Prompts as text and as tokens, and the way back from tokens to completions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from tokenizers import Tokenizer
+from torch import Tensor
+
+from align_lab.base.errors import DataError
+from align_lab.base.settings import Sampling
+from align_lab.models.policy import Policy, Text
+from align_lab.rollout.sampler import Samples
+
+
+@dataclass(frozen=True)
+class Prompts:
+    """`texts` and their tokens, for one tokenizer whose end-of-sequence token is `eos`."""
+
+    texts: Sequence[str]
+    ids: Sequence[Sequence[int]]
+    tokenizer: Tokenizer
+    eos: int
+
+    @classmethod
+    def of(cls, policy: Policy, texts: Sequence[str], sampling: Sampling, *, instruction: str = "{prompt}") -> Prompts:
+        """Prompts for one policy and one way of sampling; a chat model is told the instruction."""
+        return cls.encode(
+            texts, policy.text, context=policy.model.context, new=sampling.max_new_tokens, instruction=instruction
+        )
+
+    @classmethod
+    def encode(
+        cls, texts: Sequence[str], text: Text, *, context: int, new: int, instruction: str = "{prompt}"
+    ) -> Prompts:
+        """Raises DataError when a prompt and `new` tokens do not fit into the model's context, or a prompt is empty."""
+        ids = text.prompts(texts, instruction)
+        for asked, tokens in zip(texts, ids, strict=True):
+            if not tokens:
+                raise DataError("there is an empty prompt: a completion needs at least one token before it")
+            if len(tokens) + new > context:
+                raise DataError(
+                    f"the prompt {asked[:60]!r} has {len(tokens)} tokens; with sampling.max_new_tokens={new} that is more "
+                    f"than the model's context of {context}. Set sampling.max_new_tokens={max(1, context - len(tokens))} "
+                    "or less, or use shorter prompts"
+                )
+        return cls(texts, ids, text.tokenizer, text.eos)
+
+    def __len__(self) -> int:
+        return len(self.texts)
+
+    def width(self, rows: Sequence[int]) -> int:
+        return max(len(self.ids[row]) for row in rows)
+
+    def batch(self, rows: Sequence[int], *, repeat: int = 1, least: int = 0) -> tuple[Tensor, Tensor]:
+        """Left-padded tokens [B S] of these prompts, each `repeat` times, S >= `least`; and the padding of each row [B]."""
+        width = max(least, self.width(rows))
+        tokens = [self.ids[row] for row in rows for _ in range(repeat)]
+        pad = [width - len(ids) for ids in tokens]
+        return torch.tensor([[self.eos] * p + list(ids) for p, ids in zip(pad, tokens, strict=True)]), torch.tensor(pad)
+
+    def completions(self, samples: Samples) -> list[str]:
+        """What the policy wrote, without the end token."""
+        rows = [tokens[mask].tolist() for tokens, mask in zip(samples.tokens, samples.mask, strict=True)]
+        return self.tokenizer.decode_batch(rows, skip_special_tokens=True)

@@ -1,0 +1,1 @@
+"""What a run starts from (data, start policy, reward, judges, preference pairs), and the store that builds each once."""

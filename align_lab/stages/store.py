@@ -1,0 +1,144 @@
+"""What stages build, once: a folder named by the recipe's key, checked by its content, shared by every run.
+
+Two processes that need the same artefact build it once: the first takes a lease, builds in a temporary folder and
+publishes it by an atomic rename.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import time
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from align_lab.base.errors import DataError
+from align_lab.base.files import sha256
+from align_lab.base.lease import lease
+from align_lab.base.paths import cache_folder
+
+CARD = "artefact.json"
+
+Notice = Callable[[str], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """How an artefact is made. Its key is a hash of `kind`, `settings` and the inputs' keys, known before it is built."""
+
+    kind: str
+    settings: Mapping[str, Any]
+    build: Callable[[Path, list[Path]], None] = field(compare=False, repr=False)  # (empty folder, inputs' folders)
+    inputs: tuple[Recipe, ...] = ()
+
+    @property
+    def key(self) -> str:
+        content = [self.kind, dict(self.settings), [recipe.key for recipe in self.inputs]]
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
+
+    @property
+    def name(self) -> str:
+        return f"{self.kind}-{self.key}"
+
+    def closure(self) -> list[Recipe]:
+        """This recipe and all that it is made of, inputs first, each once."""
+        found = {recipe.name: recipe for needed in self.inputs for recipe in needed.closure()}
+        return [*found.values(), self]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Artefact:
+    """A built one. `content` is the hash of its files, the same whoever built it from the same bytes."""
+
+    kind: str
+    key: str
+    content: str
+    path: Path
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Store:
+    """Artefacts under one folder. `notice` is told what is built and what is waited for."""
+
+    root: Path
+    notice: Notice = field(default=lambda text: None, compare=False)
+
+    def has(self, name: str) -> bool:
+        """Is the artefact of this name built?"""
+        return (self.root / name / CARD).is_file()
+
+    def get(self, recipe: Recipe) -> Artefact:
+        """The artefact, built now (its inputs first) if it is not there. Raises DataError when its files were changed."""
+        final = self.root / recipe.name
+        while True:
+            if final.is_dir():
+                return self._open(final)
+            inputs = [self.get(needed).path for needed in recipe.inputs]
+            with lease(self.root / f"{recipe.name}.lease", on_wait=self._waiting(recipe)) as mine:
+                if mine and not final.is_dir():
+                    self._build(recipe, inputs, final)
+
+    def _waiting(self, recipe: Recipe) -> Callable[[str], None]:
+        return lambda owner: self.notice(f"waiting for {recipe.kind}: another process builds it ({owner})")
+
+    def _build(self, recipe: Recipe, inputs: list[Path], final: Path) -> None:
+        folder = self.root / f"building-{recipe.name}-{uuid.uuid4().hex[:8]}"
+        folder.mkdir(parents=True)
+        try:
+            self.notice(f"building {recipe.kind}")
+            began = time.perf_counter()
+            recipe.build(folder, inputs)
+            seconds = time.perf_counter() - began
+            files = {str(f.relative_to(folder)): sha256(f) for f in sorted(folder.rglob("*")) if f.is_file()}
+            card = {
+                "kind": recipe.kind,
+                "key": recipe.key,
+                "settings": dict(recipe.settings),
+                "seconds": round(seconds, 3),
+                "inputs": [needed.name for needed in recipe.inputs],
+                "content": _content(files),
+                "files": files,
+            }
+            (folder / CARD).write_text(json.dumps(card, indent=1))
+            try:
+                folder.rename(final)
+            except OSError:  # a second builder came first: its bytes serve as well
+                if not final.is_dir():
+                    raise
+            self.notice(f"built {recipe.kind} in {seconds:.0f} s")
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def _open(self, folder: Path) -> Artefact:
+        card: dict[str, Any] = {}
+        try:
+            card = json.loads((folder / CARD).read_text())
+            damaged = [
+                name
+                for name, digest in card["files"].items()
+                if not (folder / name).is_file() or sha256(folder / name) != digest
+            ]
+        except (OSError, ValueError, KeyError):
+            damaged = [CARD]
+        if damaged:
+            raise DataError(
+                f"the artefact {folder} is damaged ({damaged[0]} is not what was built). "
+                f"Remove it, it will be built again: rm -r {folder}"
+            )
+        return Artefact(
+            kind=card["kind"], key=card["key"], content=card["content"], path=folder, seconds=card["seconds"]
+        )
+
+
+def shared(notice: Notice = lambda text: None) -> Store:
+    """The store of this user's cache."""
+    return Store(cache_folder() / "artefacts", notice)
+
+
+def _content(files: Mapping[str, str]) -> str:
+    return hashlib.sha256(json.dumps(files, sort_keys=True).encode()).hexdigest()[:16]

@@ -1,0 +1,1 @@
+"""Movie reviews with individual human ratings: the default task."""

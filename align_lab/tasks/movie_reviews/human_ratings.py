@@ -1,0 +1,43 @@
+"""The reward that people gave: a Bradley-Terry model of the ratings of one half of the reviews."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from align_lab.base.registry import param, register
+from align_lab.tasks.movie_reviews.reviews import Reviews
+
+if TYPE_CHECKING:
+    from align_lab.tasks.movie_reviews.two_experts import LearnedReward
+
+
+@register("reward", "human_ratings")
+@dataclass(frozen=True, kw_only=True)
+class HumanRatings:
+    """A reward model on the start policy's body, trained on pairs of human ratings."""
+
+    epochs: float = param(2.5, "passes over the reviews of the proxy half", above=0)
+    batch: int = param(48, "reviews of one optimiser step; every pair of them is compared", low=2)
+    body_lr: float = param(6e-4, "peak learning rate of AdamW, for the body that starts as the policy's", above=0)
+    body_decay: float = param(0.1, "weight decay of the body", low=0)
+    words_lr: float = param(10.0, "peak learning rate of SGD with momentum, for the words' weights", above=0)
+    dropout: float = param(0.1, "share of the body's mean state that is dropped in training", low=0, high=0.9)
+    average: float = param(0.3, "share of the last steps whose weights are averaged", above=0, high=1)
+    seed: int = param(0, "of the order of the reviews", low=0)
+
+    def build(self, folder: Path, reviews: Reviews, policy: Path) -> None:
+        """Train from the policy in folder `policy`; write the model and `metrics.json` (held-out accuracy)."""
+        from align_lab.models.policy import load_policy
+        from align_lab.tasks.movie_reviews.reward_training import build_reward
+
+        build_reward(folder, self, load_policy(policy), train=reviews.proxy, held_out=reviews.evaluation)
+
+    def load(self, folder: Path | None) -> LearnedReward:
+        from align_lab.base.errors import DataError
+        from align_lab.tasks.movie_reviews.two_experts import load_reward
+
+        if folder is None:
+            raise DataError("reward=human_ratings has to be trained before it is used, and no folder was given")
+        return load_reward(folder)

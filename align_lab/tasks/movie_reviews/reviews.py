@@ -1,0 +1,198 @@
+"""10,605 movie-review snippets with every individual human rating, split once into parts that share no text.
+
+Source: C. J. Hutto, E. Gilbert, VADER, ICWSM 2014; the data lie in the source distribution of vaderSentiment (MIT).
+"""
+
+from __future__ import annotations
+
+import html
+import json
+import random
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+from align_lab.base.download import SourceArchive, fetch, members
+from align_lab.base.errors import DataError
+from align_lab.base.registry import param, register
+
+VADER = SourceArchive(
+    package="vaderSentiment", version="3.3.2", sha256="5d7c06e027fc8b99238edb0d53d970cf97066ef97654009890b83703849632f9"
+)
+INNER = "vaderSentiment-3.3.2/additional_resources/hutto_ICWSM_2014.tar.gz"
+SNIPPETS = "hutto_ICWSM_2014/movieReviewSnippets"
+PARTS = ("proxy", "gold", "prompts", "evaluation")
+RUN = 8  # texts that share as many words in a row stay in one part
+
+
+@dataclass(frozen=True)
+class Review:
+    """One snippet; `ratings` are those of 15 to 29 people, from -4 (very negative) to +4 (very positive)."""
+
+    text: str
+    ratings: tuple[int, ...]
+
+    @property
+    def mean(self) -> float:
+        return sum(self.ratings) / len(self.ratings)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reviews:
+    """Disjoint parts. `proxy` and `gold` train a reward model each; `prompts` and `evaluation` are seen by neither."""
+
+    proxy: tuple[Review, ...]
+    gold: tuple[Review, ...]
+    prompts: tuple[Review, ...]
+    evaluation: tuple[Review, ...]
+    prompt_words: int
+
+    def training_prompts(self) -> list[str]:
+        return openings(self.prompts, self.prompt_words)
+
+    def evaluation_prompts(self) -> list[str]:
+        return openings(self.evaluation, self.prompt_words)
+
+    def policy_texts(self) -> list[str]:
+        """What the policy may imitate: the texts of both halves, without their ratings."""
+        return [review.text for review in (*self.proxy, *self.gold)]
+
+
+@register("data", "movie_reviews")
+@dataclass(frozen=True, kw_only=True)
+class MovieReviews:
+    """Movie reviews with individual human ratings."""
+
+    split_seed: int = param(0, "decides which review belongs to which part", low=0)
+    prompts: int = param(1000, "reviews whose openings are the training prompts", low=1)
+    evaluation: int = param(1000, "held-out reviews: evaluation prompts and human pairs", low=2)
+    prompt_words: int = param(3, "words of a review that make a prompt", low=1)
+    instruction: str = param(
+        "Write one sentence of a movie review. Begin with: {prompt}",
+        "what a chat model is asked; its answer begins with the prompt",
+    )
+
+    used_later: ClassVar = ("instruction",)  # what `build` does not look at
+    longest: ClassVar = 51  # words of a review; what a preflight knows before anything is fetched
+
+    def build(self, folder: Path) -> None:
+        """Fetch, split and write `reviews.jsonl`."""
+        build_reviews(folder, self, parse(fetch(VADER)))
+
+    def load(self, folder: Path) -> Reviews:
+        return load_reviews(folder)
+
+
+def build_reviews(folder: Path, settings: MovieReviews, reviews: Sequence[Review]) -> None:
+    """Split the reviews and write them into `folder`, one a line."""
+    parts = split(
+        reviews,
+        seed=settings.split_seed,
+        prompts=settings.prompts,
+        evaluation=settings.evaluation,
+        prompt_words=settings.prompt_words,
+    )
+    lines = [
+        json.dumps({"part": part, "text": review.text, "ratings": list(review.ratings)}, ensure_ascii=False)
+        for part in PARTS
+        for review in parts[part]
+    ]
+    (folder / "reviews.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    (folder / "settings.json").write_text(json.dumps({"prompt_words": settings.prompt_words}))
+
+
+def load_reviews(folder: Path) -> Reviews:
+    """Read what `build_reviews` wrote. Raises DataError when it is not whole."""
+    parts: dict[str, list[Review]] = {part: [] for part in PARTS}
+    try:
+        for line in (folder / "reviews.jsonl").read_text(encoding="utf-8").splitlines():
+            row = json.loads(line)
+            parts[row["part"]].append(Review(row["text"], tuple(row["ratings"])))
+        words = json.loads((folder / "settings.json").read_text())["prompt_words"]
+    except (OSError, ValueError, KeyError) as error:
+        raise DataError(
+            f"{folder} does not hold the movie reviews ({error}). Remove it, it will be built again: rm -r {folder}"
+        ) from error
+    return Reviews(**{part: tuple(rows) for part, rows in parts.items()}, prompt_words=words)
+
+
+def parse(path: Path) -> list[Review]:
+    """The reviews in the source distribution at `path`. Raises DataError where text and ratings do not fit together."""
+    inner = members(path.read_bytes(), [INNER], where=str(path))[INNER]
+    names = [f"{SNIPPETS}_GroundTruth.txt", f"{SNIPPETS}_anonDataRatings.txt"]
+    texts, ratings = (
+        _table(content.decode("utf-8"), name, 3 + (name == names[1]))
+        for name, content in members(inner, names, where=INNER).items()
+    )
+    if texts.keys() != ratings.keys():
+        odd = next(iter(texts.keys() ^ ratings.keys()))
+        raise DataError(f"{names[0]} and {names[1]} hold different reviews, for example number {odd}")
+    return [Review(clean(row[2]), tuple(json.loads(ratings[key][3]))) for key, row in texts.items()]
+
+
+def _table(content: str, name: str, columns: int) -> dict[str, list[str]]:
+    rows = [line.rstrip("\r").split("\t") for line in content.split("\n") if line.strip()]
+    for number, row in enumerate(rows, start=1):
+        if len(row) != columns:
+            raise DataError(f"{name}, line {number}: {len(row)} columns instead of {columns}")
+    return {row[0]: row for row in rows}
+
+
+def clean(text: str) -> str:
+    """Undo the data set's escapes: entities, doubled apostrophes for quotes, runs of blanks where a dash was."""
+    text = html.unescape(text).replace("''", '"').replace("’", "'").replace("–", "-")
+    return re.sub(r"\s+", " ", text).strip()
+
+
+def words(text: str) -> list[str]:
+    return re.findall(r"\w+", text.casefold())
+
+
+def openings(reviews: Iterable[Review], count: int) -> list[str]:
+    """The first `count` words of each review that goes on after them."""
+    return [" ".join(parts[:count]) for review in reviews if len(parts := review.text.split()) > count]
+
+
+def split(
+    reviews: Sequence[Review], *, seed: int, prompts: int, evaluation: int, prompt_words: int
+) -> dict[str, list[Review]]:
+    """Related reviews stay together: the held-out parts first, then equal halves. Raises DataError if few are left."""
+    groups = related([review.text for review in reviews])
+    random.Random(seed).shuffle(groups)
+    need = {"evaluation": evaluation, "prompts": prompts}
+    parts: dict[str, list[Review]] = {part: [] for part in PARTS}
+    for group in groups:
+        held_out = [part for part, size in need.items() if len(parts[part]) < size]
+        if min(len(reviews[i].text.split()) for i in group) <= prompt_words:
+            held_out = []  # such a review has no opening to ask for
+        part = held_out[0] if held_out else min(("proxy", "gold"), key=lambda half: len(parts[half]))
+        parts[part] += [reviews[i] for i in group]
+    if min(len(parts["proxy"]), len(parts["gold"])) < 2:
+        raise DataError(
+            f"data.prompts={prompts} and data.evaluation={evaluation} leave nothing of "
+            f"{len(reviews)} reviews to train reward models on. Set them smaller."
+        )
+    return parts
+
+
+def related(texts: Sequence[str]) -> list[list[int]]:
+    """Indices grouped so that equal texts, and texts that share a run of eight words, are together."""
+    group = list(range(len(texts)))
+    seen: dict[tuple[str, ...], int] = {}
+
+    def root(i: int) -> int:
+        while group[i] != i:
+            group[i] = i = group[group[i]]
+        return i
+
+    for i, text in enumerate(texts):
+        found = words(text)
+        for start in range(max(1, len(found) - RUN + 1)):
+            first = seen.setdefault(tuple(found[start : start + RUN]), i)
+            group[root(i)] = root(first)
+    together: dict[int, list[int]] = {}
+    for i in range(len(texts)):
+        together.setdefault(root(i), []).append(i)
+    return list(together.values())

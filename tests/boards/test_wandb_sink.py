@@ -1,0 +1,353 @@
+"""Runs on Weights & Biases: the real SDK against a server of the loopback that is well, slow, refusing, hanging, dead."""
+
+import fcntl
+import json
+import os
+import pty
+import select
+import signal
+import struct
+import subprocess
+import sys
+import termios
+import time
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("wandb", reason="pip install 'align_lab[wandb]'")
+
+from align_lab.boards.feed import POLL_SECONDS
+from align_lab.boards.sinks import NoSink, sink
+from tests.boards import board_folder as made
+from tests.boards.board_folder import KEY, PER_STEP, STEPS
+from tests.boards.wandb_server import WandbServer, free_port
+
+COUNTS = [(step, PER_STEP * step) for step in range(STEPS + 1)]
+
+
+@pytest.fixture(autouse=True)
+def alone(monkeypatch, tmp_path):
+    """No key, login, setting or cache of the person who runs the tests; and rows are sent at once."""
+    for name in [name for name in os.environ if name.startswith("WANDB_")]:
+        monkeypatch.delenv(name)
+    home = tmp_path / "home"
+    home.mkdir()
+    for name in ("HOME", "WANDB_CONFIG_DIR", "WANDB_CACHE_DIR", "WANDB_DATA_DIR"):
+        monkeypatch.setenv(name, str(home))
+    monkeypatch.setenv("NETRC", str(home / "netrc"))
+    monkeypatch.setenv("ALIGN_LAB_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("WANDB__FILE_STREAM_TRANSMIT_INTERVAL", "1")
+    monkeypatch.setenv("WANDB_ERROR_REPORTING", "false")
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def server(monkeypatch):
+    server = WandbServer()
+    with server.serving() as address:
+        monkeypatch.setenv("WANDB_BASE_URL", address)
+        monkeypatch.setenv("WANDB_API_KEY", KEY)
+        yield server
+
+
+class Run:
+    """A run in this process: it writes its rows, and its sink shows them."""
+
+    def __init__(self, root, *overrides):
+        self.folder, record = made.new(root, "record=wandb", *overrides)
+        self.said = []
+        self.sink = sink(record, self.folder.path, self.said.append)
+
+    def go(self, first=0, last=STEPS, done=True):
+        self.sink.follow()
+        made.write(self.folder, first, last)
+        if done:
+            made.finish(self.folder)
+            self.close()
+        return self
+
+    def close(self):
+        began = time.monotonic()
+        self.sink.close()
+        self.waited = time.monotonic() - began
+
+    @property
+    def warnings(self):
+        return [text for text in self.said if text.startswith("warning")]
+
+    @property
+    def known(self):
+        return json.loads((self.folder.path / "wandb.json").read_text())
+
+    def killed(self):
+        """As by a node's end: no process of it has a last word."""
+        os.killpg(self.sink._process.pid, signal.SIGKILL)
+        self.sink.close()
+
+    def pushed(self):
+        return subprocess.run(
+            [sys.executable, "-m", "align_lab", "wandb", "push", "boards"],
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
+
+
+def counts(server, name):
+    """(step, episode) of each row, as the server has them."""
+    return [(row["step"], row["episode"]) for row in server.rows(name)]
+
+
+def only(server):
+    (name,) = server.of_type("train")
+    return name
+
+
+def until(condition, seconds=30):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it did not happen in time"
+        time.sleep(0.02)
+
+
+def test_a_run_is_shown_with_its_group_its_settings_its_tables_and_its_stages(server, tmp_path):
+    run = Run(tmp_path, "arm=leave_one_out", "seed=3").go()
+    assert run.warnings == [] and run.known["arrived"] == STEPS + 1 and run.known["sent"]["episode"] == STEPS * PER_STEP
+    name = only(server)
+    there, config = server.runs[name], server.config(name)
+    assert there["groupName"] == "boards/leave_one_out" and there["jobType"] == "train" and there["exit"] == 0
+    assert {"boards", "rloo", "leave_one_out", "tiny"} <= set(there["tags"])
+    assert (config["algo"], config["model"], config["seed"], config["arm"]) == ("rloo", "tiny", 3, "leave_one_out")
+    assert config["run"]["algo"]["kl_coef"] == 0.05 and "placement" not in config["run"]["hardware"]
+    assert [{key: found[key] for key in made.row(i)} for i, found in enumerate(server.rows(name))] == [
+        made.row(step) for step in range(STEPS + 1)
+    ]
+    metrics = json.loads(there["config"])["_wandb"]["value"]["m"]
+    assert any(
+        metric.get("2") == "*" and metric.get("5") for metric in metrics
+    )  # the x axis of every metric: the first, `episode`
+    assert metrics[0]["1"] == "episode"
+    summary = server.summary(name)
+    assert summary["final/step"] == STEPS and summary["final/eval/score"] == pytest.approx(2.0)
+    assert summary["best/step"] == 4 and summary["best/eval/gold_score"] == pytest.approx(0.26)
+    tables = [json.loads(body) for path, body in server.uploads.items() if ".table.json" in path]
+    assert len(tables) == STEPS // 2 + 1 and {len(table["data"]) for table in tables} == {64}
+    stages = server.of_type("stage")
+    assert set(stages) == set(config["stages"].values()) == set(made.ARTEFACTS.values())
+    assert server.config("sft-0c")["inputs"] == ["data-0b"] and server.summary("gold-0d")["accuracy"] == 0.75
+
+
+def test_a_killed_run_goes_on_in_the_same_place_and_every_row_arrives_once(server, tmp_path):
+    """Rows after the checkpoint are written again, those that were sent are not sent again, those that were lost are."""
+    first = Run(tmp_path).go(last=13, done=False)
+    until(lambda: server.of_type("train") and len(server.rows(only(server))) >= 8)
+    first.killed()
+    came = len(server.rows(only(server)))
+    first.folder.rewind(10)
+    second = Run(tmp_path).go(first=11)
+    assert counts(server, only(server)) == COUNTS
+    assert second.warnings == [] and f"has {came} rows" in second.said[0]
+    assert server.runs[only(server)]["exit"] == 0 and len(server.of_type("stage")) == 4
+
+
+def test_a_run_that_was_stopped_says_that_more_is_to_come(server, tmp_path):
+    run = Run(tmp_path).go(last=6, done=False)
+    run.folder.set_status("stopped", step=6)
+    run.close()
+    assert counts(server, only(server)) == COUNTS[:7] and server.runs[only(server)]["exit"] == 1
+    Run(tmp_path).go(first=7)
+    assert counts(server, only(server)) == COUNTS
+
+
+def test_signals_that_a_cluster_sends_to_every_process_do_not_end_the_feeding(server, tmp_path):
+    run = Run(tmp_path).go(last=6, done=False)
+    until(lambda: server.of_type("train") and counts(server, only(server)) == COUNTS[:7])
+    feeder = run.sink._process.pid
+    children = Path(f"/proc/{feeder}/task/{feeder}/children").read_text().split()
+    assert children
+    for pid in (feeder, *map(int, children)):
+        os.kill(pid, signal.SIGUSR2)
+    os.kill(feeder, signal.SIGTERM)
+    made.write(run.folder, 7, STEPS)
+    made.finish(run.folder)
+    run.close()
+    assert counts(server, only(server)) == COUNTS and run.warnings == []
+
+
+def test_a_server_that_says_not_now_gets_every_row_once(server, tmp_path, monkeypatch):
+    monkeypatch.setenv("WANDB__FILE_STREAM_RETRY_WAIT_MIN_SECONDS", "1")
+    Run(tmp_path).go(last=2, done=False).close()
+    server.fail = [429, 500]
+    run = Run(tmp_path).go(first=3)
+    assert counts(server, only(server)) == COUNTS and run.warnings == [] and not server.fail
+
+
+def test_a_server_that_hangs_costs_a_bounded_wait_and_one_warning_and_push_sends_all(server, tmp_path):
+    server.hang.set()
+    run = Run(tmp_path, "record.finish_seconds=2").go()
+    assert run.waited < 6 and len(run.warnings) == 1
+    assert "not taken within 2 s" in run.warnings[0] and "python -m align_lab wandb push boards" in run.warnings[0]
+    server.hang.clear()
+    pushed = run.pushed()
+    assert pushed.returncode == 0, pushed.stderr
+    assert f"{STEPS + 1} rows sent, 0 were there" in pushed.stdout and counts(server, only(server)) == COUNTS
+    again = run.pushed()
+    assert again.returncode == 0 and f"0 rows sent, {STEPS + 1} were there" in again.stdout
+    assert counts(server, only(server)) == COUNTS and len(server.of_type("stage")) == 4
+
+
+def test_a_server_that_dies_midway_costs_one_warning_and_push_sends_the_rest(tmp_path, monkeypatch):
+    server, port = WandbServer(), free_port()
+    monkeypatch.setenv("WANDB_BASE_URL", f"http://127.0.0.1:{port}")
+    monkeypatch.setenv("WANDB_API_KEY", KEY)
+    with server.serving(port):
+        run = Run(tmp_path, "record.finish_seconds=2").go(last=9, done=False)
+        until(lambda: server.of_type("train") and counts(server, only(server)) == COUNTS[:10])
+    made.write(run.folder, 10, STEPS)
+    made.finish(run.folder)
+    run.close()
+    assert run.waited < 6 and len(run.warnings) == 1 and run.known["arrived"] == 0
+    with server.serving(port):
+        pushed = run.pushed()
+        assert pushed.returncode == 0, pushed.stderr
+        assert f"{STEPS - 9} rows sent, 10 were there" in pushed.stdout
+    assert counts(server, only(server)) == COUNTS
+
+
+def test_a_key_that_is_refused_costs_one_warning(server, tmp_path):
+    server.refuse = True
+    run = Run(tmp_path).go()
+    assert len(run.warnings) == 1 and KEY not in run.warnings[0] and "The run goes on" in run.warnings[0]
+    pushed = run.pushed()
+    assert (
+        pushed.returncode == 1
+        and "the same command sends the rest" in pushed.stderr
+        and "Traceback" not in pushed.stderr
+    )
+
+
+def test_a_key_that_may_write_and_not_read_continues_by_the_servers_count(server, tmp_path):
+    server.on_run_history_keys = server.on_history_page = server.on_run = None
+    Run(tmp_path).go(last=6, done=False).close()
+    second = Run(tmp_path).go(first=7)
+    assert counts(server, only(server)) == COUNTS and second.warnings == []
+    pushed = second.pushed()
+    assert pushed.returncode == 1 and "Traceback" not in pushed.stderr
+
+
+def test_a_feeding_process_that_is_killed_costs_one_warning(server, tmp_path):
+    run = Run(tmp_path).go(last=6, done=False)
+    os.kill(run.sink._process.pid, signal.SIGKILL)
+    made.write(run.folder, 7, STEPS)
+    run.close()
+    assert len(run.warnings) == 1 and "see" in run.warnings[0] and len(run.folder.metrics()) == STEPS + 1
+
+
+@pytest.mark.parametrize("mode", ["online", "offline"])
+def test_a_full_disk_costs_one_warning(server, tmp_path, monkeypatch, mode):
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=20k", "tmpfs", str(disk)], capture_output=True).returncode:
+        pytest.skip("a small file system cannot be mounted here")
+    try:
+        monkeypatch.setenv("WANDB_DIR", str(disk))
+        run = Run(tmp_path, "record.finish_seconds=5", f"record.mode={mode}", "record.table_rows=0").go()
+        assert len(run.warnings) <= 1 and len(run.folder.metrics()) == STEPS + 1
+        assert run.warnings or (mode == "online" and counts(server, only(server)) == COUNTS)
+    finally:
+        subprocess.run(["umount", "-l", str(disk)], check=True)
+
+
+def test_a_folder_that_cannot_be_written_costs_one_warning(server, tmp_path):
+    run = Run(tmp_path)
+    (run.folder.path / "wandb.log").mkdir()
+    run.go()
+    assert len(run.warnings) == 1 and "is not fed" in run.warnings[0] and len(run.folder.metrics()) == STEPS + 1
+
+
+def test_without_a_key_a_run_is_kept_offline_whole_also_after_it_was_killed(tmp_path):
+    first = Run(tmp_path).go(last=13, done=False)
+    until(lambda: "sent" in first.known if (first.folder.path / "wandb.json").exists() else False)
+    first.killed()
+    first.folder.rewind(10)
+    second = Run(tmp_path).go(first=11)
+    assert second.warnings == [] and "offline in" in second.said[0]
+    (kept,) = (second.folder.path / "wandb").glob(f"offline-run-*-{second.known['id']}")
+    server = WandbServer()
+    with server.serving() as address:
+        sync = [sys.executable, "-m", "wandb", "sync", str(kept)]
+        subprocess.run(
+            sync, env={**os.environ, "WANDB_BASE_URL": address, "WANDB_API_KEY": KEY}, check=True, timeout=60
+        )
+    assert counts(server, only(server)) == COUNTS and server.runs[only(server)]["groupName"] == "boards/rloo"
+    (second.folder.path / "wandb.json").unlink()
+    third = Run(tmp_path).go(first=STEPS + 1)
+    assert (
+        len(third.warnings) == 1 and "which cannot add to it" in third.warnings[0] and "wandb push" in third.warnings[0]
+    )
+
+
+def test_wandb_leet_opens_an_offline_run(tmp_path, monkeypatch):
+    """Their dashboard in a terminal: on a pseudo terminal it draws the run's metrics over `episode`."""
+    run = Run(tmp_path, "record.mode=offline").go()
+    monkeypatch.setenv("TERM", "xterm-256color")
+    (kept,) = (run.folder.path / "wandb").glob(f"offline-run-*-{run.known['id']}")
+    child, terminal = pty.fork()
+    if child == 0:
+        os.execv(sys.executable, [sys.executable, "-m", "wandb", "leet", str(kept)])
+    fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 120, 0, 0))
+    shown, deadline = b"", time.monotonic() + 60
+    try:
+        while b"[x: episode]" not in shown and time.monotonic() < deadline:
+            if select.select([terminal], [], [], 0.2)[0]:
+                new = os.read(terminal, 1 << 16)
+                shown += new
+                os.write(terminal, b"\x1b[1;1R" if b"\x1b[6n" in new else b"")
+    finally:
+        os.killpg(child, signal.SIGKILL)  # wandb starts a program of its own
+        os.waitpid(child, 0)
+        os.close(terminal)
+    assert b"[x: episode]" in shown and b"Run Overview" in shown and b"rloo" in shown
+
+
+def test_an_offline_run_is_pushed_from_its_own_metrics(tmp_path, monkeypatch):
+    run = Run(tmp_path, "record.mode=offline").go()
+    nothing = run.pushed()
+    assert nothing.returncode == 2 and "wandb login" in nothing.stderr
+    server = WandbServer()
+    with server.serving() as address:
+        monkeypatch.setenv("WANDB_BASE_URL", address)
+        monkeypatch.setenv("WANDB_API_KEY", KEY)
+        assert run.pushed().returncode == 0 and counts(server, only(server)) == COUNTS
+        assert set(server.of_type("stage")) == set(made.ARTEFACTS.values())
+        del server.runs["sft-0c"]
+        files = server.runs[only(server)]["files"]
+        files["wandb-history.jsonl"] = files["wandb-history.jsonl"][:-3]  # as if they had never come
+        assert run.pushed().returncode == 0 and counts(server, only(server)) == COUNTS
+        assert "sft-0c" in server.runs
+        files["wandb-history.jsonl"] += files["wandb-history.jsonl"][4:5]  # as a user of the server might
+        wrong = run.pushed()
+        assert wrong.returncode == 1 and "0 of 21 rows are missing there, 1 are there that should not" in wrong.stdout
+
+
+def test_a_finished_run_is_shown_by_the_same_command_and_only_once(server, tmp_path):
+    run = Run(tmp_path)
+    made.write(run.folder, 0, STEPS)
+    made.finish(run.folder)
+    run.sink.follow()
+    run.close()
+    assert counts(server, only(server)) == COUNTS
+    asked = len(server.asked)
+    again = Run(tmp_path)
+    again.sink.follow()
+    again.close()
+    assert len(server.asked) == asked and again.said == []
+
+
+def test_disabled_starts_nothing(tmp_path, monkeypatch):
+    assert isinstance(Run(tmp_path, "record.mode=disabled").sink, NoSink)
+    monkeypatch.setenv("WANDB_MODE", "disabled")
+    assert isinstance(Run(tmp_path).sink, NoSink)
+    assert POLL_SECONDS < 1

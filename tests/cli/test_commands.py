@@ -1,0 +1,186 @@
+"""The command line as a user meets it: verbs, help, exit statuses, one message and no traceback."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from align_lab.config.groups import GROUPS
+
+
+def run(*args, **kwargs):
+    return subprocess.run(
+        [sys.executable, "-m", "align_lab", *args], capture_output=True, text=True, timeout=120, **kwargs
+    )
+
+
+def test_help_names_every_group_and_command():
+    done = run("--help")
+    assert done.returncode == 0
+    for word in (*GROUPS, "reinforce_pp", "human_ratings", "compare", "export", "chat", "ALIGN_LAB_CACHE"):
+        assert word in done.stdout
+
+
+@pytest.mark.parametrize(
+    "args", [("--help",), ("list",), ("show", "algo=ppo_max"), ("--cfg", "job"), ("compare", "--help")]
+)
+def test_it_answers_without_torch(args):
+    code = (
+        f"import sys; sys.argv = ['align_lab', *{list(args)!r}]\nfrom align_lab.__main__ import main\n"
+        "try:\n    main()\nexcept SystemExit: pass\nassert 'torch' not in sys.modules"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout
+
+
+def test_list_shows_the_options_of_one_group_with_what_they_are():
+    lines = run("list", "algo").stdout.splitlines()
+    assert lines[0] == "algo"
+    assert any("rloo" in line and "leave-one-out" in line for line in lines)
+
+
+def test_show_prints_equations_papers_needs_and_fields():
+    text = run("show", "algo=rloo").stdout
+    for part in ("arXiv 2402.14740", "Σ", "Needs  reference=True, min_group_size=2", "algo.kl_coef"):
+        assert part in text
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (["algo=reinforce_p"], "did you mean 'reinforce_pp'?"),
+        (["-m", "algo=rloo,ppoo"], "algo=ppoo is not known"),
+        (["-m", "algo=rloo,ppo", "algo.clip=0.1"], "there is no algo.clip"),
+        (["lst"], "did you mean 'list'?"),
+        (["show", "algo=rlo"], "did you mean 'rloo'?"),
+        (["show", "nothing"], "show takes one GROUP=NAME"),
+        (["compare", "no_such_study"], "there is no study 'no_such_study'"),
+        (["export", "no_such_run", "x"], "there is no run 'no_such_run'"),
+        (["--cfg", "job", "algo.clip=-1"], "algo.clip must be > 0"),
+        (["hardware=tpu", "study=never"], "hardware=tpu is not known"),
+        (["sweeps=five_algorithms", "algo.gamma=0.9"], "there is no algo.gamma"),
+        (["sweeps=five_algorithm"], "did you mean 'five_algorithms'?"),
+    ],
+)
+def test_a_wrong_command_gets_one_message_no_traceback_and_status_2(args, message, tmp_path):
+    done = run(*args, cwd=tmp_path)
+    assert done.returncode == 2, done.stderr
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+    assert done.stdout == ""
+    assert not list(tmp_path.iterdir())
+
+
+def test_hydras_own_flags_work_and_leave_no_folders(tmp_path):
+    done = run("--cfg", "job", "algo=dpo", "seed=7", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "beta: 0.1" in done.stdout and "seed: 7" in done.stdout
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_users_own_conf_and_component_join_without_a_list_to_edit(tmp_path):
+    """One new file and one yaml add an algorithm."""
+    (tmp_path / "conf" / "algo").mkdir(parents=True)
+    (tmp_path / "conf" / "algo" / "bare.yaml").write_text(
+        "# REINFORCE without a baseline: python -m align_lab plugins=[bare] algo=bare\ndefaults:\n  - /schema/algo/bare@_here_\n  - _self_\n"
+    )
+    (tmp_path / "bare.py").write_text('''
+from dataclasses import dataclass
+from align_lab import equations as eq
+from align_lab.registry import param, register
+from align_lab.types import Advantage, Algorithm, LossOutput, Needs
+
+@register("algo", "bare")
+@dataclass(frozen=True, kw_only=True)
+class Bare(Algorithm):
+    """No baseline."""
+    scale: float = param(1.0, "factor on the score", above=0)
+
+    @property
+    def needs(self):
+        return Needs()
+
+    def advantages(self, x, state):
+        return Advantage(advantage=eq.spread(self.scale * x.score, x.mask)), state
+
+    def loss(self, now, x):
+        return LossOutput(loss=eq.masked_mean(-x.advantage * now.logp, x.mask, over=x.sequences))
+''')
+    done = run("--cfg", "job", "plugins=[bare]", "algo=bare", "algo.scale=2", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "scale: 2.0" in done.stdout
+    wrong = run("plugins=[bare]", "algo=bare", "algo.scale=-1", cwd=tmp_path)
+    assert wrong.returncode == 2 and "algo.scale must be > 0" in wrong.stderr
+
+
+def test_an_installed_package_brings_components_through_its_entry_point(tmp_path):
+    """No yaml is needed: the component is an option by itself, with its docstring as headline."""
+    site = tmp_path / "site"
+    (site / "other_lab-1.0.dist-info").mkdir(parents=True)
+    (site / "other_lab-1.0.dist-info" / "METADATA").write_text("Metadata-Version: 2.1\nName: other_lab\nVersion: 1.0\n")
+    (site / "other_lab-1.0.dist-info" / "entry_points.txt").write_text("[align_lab.components]\nshouting = other_lab\n")
+    (site / "other_lab.py").write_text('''
+from dataclasses import dataclass
+from align_lab.registry import param, register
+from align_lab.rewards.base import Score
+
+@register("reward", "shouting")
+@dataclass(frozen=True, kw_only=True)
+class Shouting:
+    """Counts exclamation marks."""
+    weight: float = param(1.0, "of a mark", above=0)
+
+    def load(self, folder):
+        return self
+
+    def score(self, prompts, responses):
+        return Score(total=[self.weight * text.count("!") for text in responses])
+''')
+    env = {**os.environ, "PYTHONPATH": str(site)}
+    assert "Counts exclamation marks." in run("list", "reward", cwd=tmp_path, env=env).stdout
+    done = run("--cfg", "job", "reward=shouting", "reward.weight=3", cwd=tmp_path, env=env)
+    assert done.returncode == 0, done.stderr
+    assert "name: shouting" in done.stdout and "weight: 3.0" in done.stdout
+
+
+def test_the_installed_wheel_brings_its_configs(tmp_path):
+    """Build the wheel, unpack it somewhere else, compose from there."""
+    from pathlib import Path
+
+    root = Path(__file__).parents[2]
+    subprocess.run(
+        [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", str(tmp_path), str(root)],
+        check=True,
+        capture_output=True,
+        timeout=300,
+    )
+    subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "pip",
+            "install",
+            "--quiet",
+            "--no-deps",
+            "--target",
+            str(tmp_path / "site"),
+            *map(str, tmp_path.glob("*.whl")),
+        ],
+        check=True,
+        capture_output=True,
+        timeout=300,
+    )
+    work = tmp_path / "work"
+    work.mkdir()
+    code = "import sys; sys.path.insert(0, sys.argv.pop(1)); from align_lab.__main__ import main; import align_lab; print(align_lab.__file__); main()"
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path / "site"), "--cfg", "job", "algo=ppo_max_moss_script"],
+        cwd=work,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    assert str(tmp_path / "site") in done.stdout and "score_norm: scale" in done.stdout

@@ -1,0 +1,199 @@
+"""Sweeps on this machine, through the command line: side by side, stopped and continued, extended, watched over."""
+
+import json
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from tests.run.test_runs import command, environment, folder_of, interrupted, place, rows, run, whole
+
+__all__ = ["place", "whole"]  # fixtures
+
+
+def states(place, study):
+    told = run(place, args=[sys.executable, "-m", "align_lab", "status", study, "--json"])
+    return {task["name"]: task for task in json.loads(told.stdout)["tasks"]}
+
+
+def test_runs_go_side_by_side_and_equal_single_ones(place, whole):
+    done = run(place, "-m", "algo=rloo,reinforce", "seed=0,1", "study=side", "train.steps=5", "parallel=2")
+    assert done.returncode == 0, done.stderr + done.stdout
+    assert "4 of 4 runs are finished" in done.stdout
+    (ours,) = (place / "runs" / "side").glob("rloo-tiny-s0-*")
+    assert rows(ours)[:5] == rows(whole[0])[:5]
+    assert not [name for name in ("multirun.yaml", "multirun", "outputs") if (place / name).exists()]
+    again = run(place, "-m", "algo=rloo,reinforce", "seed=0,1", "study=side", "train.steps=5", "parallel=2")
+    assert again.returncode == 0 and "0 to do" in again.stdout and "and 3 more: finished" in again.stdout
+
+
+def test_a_comparison_can_be_made_again_from_its_lock(place):
+    """After `side`: what is there is checked, what is missing is run again and comes out the same."""
+    compared = run(place, args=[sys.executable, "-m", "align_lab", "compare", "side"])
+    assert compared.returncode == 0, compared.stderr
+    lock = place / "runs" / "side" / "comparison.lock"
+    assert lock.exists() and f"replay {lock.relative_to(place)}" in compared.stdout
+    (gone,) = (place / "runs" / "side").glob("reinforce-tiny-s1-*")
+    before = rows(gone)
+    shutil.rmtree(gone)
+    replayed = run(place, args=[sys.executable, "-m", "align_lab", "replay", str(lock)])
+    assert replayed.returncode == 0, replayed.stderr + replayed.stdout
+    assert "4 runs, 1 to do" in replayed.stdout and replayed.stdout.count("as locked") == 4
+    assert rows(gone) == before
+    changed = json.loads(lock.read_text())
+    changed["runs"][0]["hashes"]["reward"] = "0000"
+    changed["runs"][1]["config"]["train.lr"] = 1.0
+    lock.write_text(json.dumps(changed))
+    wrong = run(place, args=[sys.executable, "-m", "align_lab", "replay", str(lock)])
+    assert wrong.returncode == 2 and "its config gives the signature" in wrong.stderr
+    changed["runs"] = changed["runs"][:1]
+    lock.write_text(json.dumps(changed))
+    differs = run(place, args=[sys.executable, "-m", "align_lab", "replay", str(lock)])
+    assert differs.returncode == 1 and "differs" in differs.stdout and "reward" in differs.stdout
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_stops_a_whole_sweep_and_the_same_command_goes_on(place, number):
+    study, seed = f"many{int(number)}", f"seed={30 + number}"  # a run that no other study has finished
+    status, said = interrupted(place, study, number, algo="rloo,reinforce", flags=["-m", seed], steps=150)
+    assert status == 75, said
+    (first,) = (path for path in (place / "runs" / study).glob("[!.]*"))
+    assert json.loads((first / "status.json").read_text())["state"] == "stopped" and first.name.startswith("rloo-")
+    done = run(place, "-m", "algo=rloo,reinforce", seed, f"study={study}", "train.steps=150")
+    assert done.returncode == 0, done.stderr
+    assert "continuing after step" in "".join(
+        log.read_text() for log in (place / "runs" / study / ".dispatch" / "logs").glob("*.out")
+    )
+    assert run(place, "algo=rloo", seed, f"study=alone{int(number)}", "train.steps=150").returncode == 0
+    assert rows(first) == rows(folder_of(place, f"alone{int(number)}"))
+
+
+def test_one_failed_arm_neither_stops_nor_hides_another(place):
+    wrong = ["-m", "algo=rloo,dpo", "study=arms", "train.lr=1e30", "train.max_grad_norm=.inf", "train.warmup_steps=0"]
+    done = run(place, *wrong)
+    assert done.returncode == 1 and "0 of 2 runs are finished" in done.stdout
+    assert done.stdout.count("not finite") >= 2
+    told = states(place, "arms")
+    assert {task["state"] for task in told.values() if task["kind"] == "run"} == {"failed"}
+    assert all("not finite" in task["why"] for task in told.values() if task["kind"] == "run")
+
+
+def test_more_steps_later_cost_only_the_difference(place):
+    assert run(place, "algo=ppo", "study=longer", "train.steps=4").returncode == 0
+    more = run(place, "algo=ppo", "study=longer", "train.steps=9")
+    assert more.returncode == 0 and "the first 4 steps are those of ppo-tiny-s0-" in more.stdout
+    straight = run(place, "algo=ppo", "study=straight", "train.steps=9")
+    assert straight.returncode == 0 and "the first" not in straight.stdout
+    long = next(path for path in (place / "runs" / "longer").glob("[!.]*") if len(rows(path)) == 10)
+    assert rows(long) == rows(folder_of(place, "straight"))
+    cut = run(place, "algo=ppo", "study=longer", "train.steps=7")  # the last step of 9 is not one of its own
+    assert cut.returncode == 0 and "the first 4 steps" in cut.stdout
+
+
+def test_a_run_that_hangs_leaves_its_stacks_and_ends(place, tmp_path):
+    (tmp_path / "asleep.py").write_text("""
+import time
+from dataclasses import dataclass
+from align_lab.registry import register
+from align_lab.rewards.base import Score
+
+@register("reward", "asleep")
+@dataclass(frozen=True, kw_only=True)
+class Asleep:
+    def load(self, folder):
+        return self
+
+    def score(self, prompts, responses):
+        if prompts != getattr(Asleep, "seen", prompts):  # the first evaluation is done, this is training
+            time.sleep(600)
+        Asleep.seen = prompts
+        return Score(total=[0.0] * len(responses))
+""")
+    fields = command("reward=asleep", "plugins=[asleep]", "algo=rloo", "study=hung", "hang_minutes=0.03")
+    began = time.monotonic()
+    done = run(place, args=[text for text in fields if not text.startswith("reward.")], PYTHONPATH=str(tmp_path))
+    assert done.returncode == 1 and time.monotonic() - began < 60
+    stacks = (folder_of(place, "hung") / "stacks.txt").read_text()
+    assert "asleep.py" in stacks and "in score" in stacks
+    (found,) = states(place, "hung").values()
+    assert found["state"] == "failed" and "hung: no progress in the phase training" in found["why"]
+
+
+def test_a_second_command_for_a_study_that_is_running_is_refused(place):
+    process = subprocess.Popen(
+        command("-m", "algo=rloo", "seed=0,1", "study=busy", "train.steps=400"),
+        cwd=place,
+        env=environment(place),
+        stdout=subprocess.DEVNULL,
+    )
+    try:
+        lease = place / "runs" / "busy" / ".dispatch" / "lease"
+        deadline = time.monotonic() + 60
+        while not list((place / "runs" / "busy").glob("*/metrics.jsonl")) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert lease.exists()
+        second = run(place, "-m", "algo=rloo", "seed=0,1", "study=busy", "train.steps=400")
+        assert second.returncode == 2 and "status busy --watch" in second.stderr
+        cancelled = run(place, args=[sys.executable, "-m", "align_lab", "cancel", "busy"])
+        assert cancelled.returncode == 0 and "of its jobs cancelled" in cancelled.stdout
+    finally:
+        process.terminate()
+        assert process.wait(60) == 75
+
+
+def test_a_plan_can_be_read_before_anything_happens(place):
+    said = run(place, "-m", "algo=rloo,ppo", "seed=50,51", "study=planned", "dry_run=true").stdout
+    assert "4 runs, 4 to do" in said and "run      4 x local, 1 core" in said and "Nothing was submitted" in said
+    assert "device-hours for 4 runs, from recorded ones" in said or "no record yet" in said
+    assert not (place / "runs" / "planned").exists()
+
+
+def test_gc_shows_what_takes_space_and_removes_it_only_when_told(place, whole):
+    collect = [sys.executable, "-m", "align_lab", "gc"]
+    shown = run(place, args=[*collect, "--only", "checkpoints"])
+    assert shown.returncode == 0 and "Nothing was removed" in shown.stdout
+    steps = sorted(path.name for path in (whole[0] / "checkpoints").glob("step-*"))
+    aged = run(place, args=[*collect, "--only", "checkpoints", "--older-than", "1d", "--prune"])
+    assert "removed 0 folders" in aged.stdout
+    run(place, args=[*collect, "--only", "checkpoints", "--older-than", "0s", "--prune"])
+    left = sorted(path.name for path in (whole[0] / "checkpoints").glob("step-*"))
+    assert steps[-1] in left and len(left) <= len(steps)
+    wrong = run(place, args=[*collect, "--older-than", "soon"])
+    assert wrong.returncode == 2 and "for example 12h, 30d or 8w" in wrong.stderr
+
+
+def test_a_gpu_that_is_not_there_is_said(place):
+    import torch
+
+    if torch.cuda.is_available():
+        pytest.skip("this machine has one")
+    done = run(place, "algo=rloo", "study=gpu", "hardware=gpu")
+    assert done.returncode == 2 and "use hardware=cpu" in done.stderr
+    waited = run(place, "-m", "algo=rloo", "study=gpu", "wait=false")
+    assert waited.returncode == 2 and "nohup" in waited.stderr
+
+
+def test_optuna_proposes_runs_and_learns_from_their_scores(place):
+    optuna = [
+        "hydra/sweeper=optuna",
+        "hydra.sweeper.n_trials=3",
+        "hydra.sweeper.n_jobs=1",
+        "hydra.sweeper.direction=maximize",
+    ]
+    done = run(place, "-m", *optuna, "algo=rloo", "study=tuned", "algo.kl_coef=interval(0.01,0.2)")
+    assert done.returncode == 0, done.stderr
+    scores = {path: rows(path)[-1]["eval/score"] for path in (place / "runs" / "tuned").glob("[!.]*")}
+    assert len(scores) == 3
+    found = (place / "runs" / "tuned" / ".hydra" / "optimization_results.yaml").read_text()
+    assert f"best_value: {max(scores.values())}" in found
+    refused = run(place, "-m", *optuna, "algo=rloo", "study=tuned", "hardware=slurm_cpu", "seed=1")
+    assert refused.returncode == 2 and ("set wait=true" in refused.stderr or "needs sbatch" in refused.stderr)
+
+
+def test_the_debug_executor_runs_in_this_process(place):
+    done = run(place, "-m", "algo=rloo", "seed=60", "study=debugged", "hardware.placement.executor=debug")
+    assert done.returncode == 0, done.stderr
+    assert "step 4/4" in done.stdout and "1 of 1 run is finished" in done.stdout

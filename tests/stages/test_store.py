@@ -1,0 +1,84 @@
+"""An artefact is built once, published whole, and refused when its bytes changed."""
+
+import multiprocessing
+import os
+import time
+from pathlib import Path
+
+import pytest
+
+from align_lab.base.errors import DataError
+from align_lab.base.lease import lease, stale
+from align_lab.stages.store import Recipe, Store
+
+
+def slow_build(folder: Path, inputs: list[Path]) -> None:
+    (folder.parent / f"built-by-{os.getpid()}").touch()
+    time.sleep(0.5)
+    (folder / "content.txt").write_text("the same bytes")
+
+
+def recipe(**settings: object) -> Recipe:
+    return Recipe(kind="thing", settings=settings, build=slow_build)
+
+
+def get_in_process(root: Path) -> str:
+    return Store(root).get(recipe(size=1)).content
+
+
+def test_four_processes_that_need_it_build_it_once(tmp_path):
+    with multiprocessing.get_context("spawn").Pool(4) as pool:
+        contents = pool.map(get_in_process, [tmp_path] * 4)
+    assert len(set(contents)) == 1
+    assert len(list(tmp_path.glob("built-by-*"))) == 1
+    assert not list(tmp_path.glob("*.lease*")) and not list(tmp_path.glob("building-*"))
+
+
+def die_with_lease(path: Path) -> None:
+    with lease(path, on_wait=print):
+        os._exit(9)
+
+
+def test_a_lease_whose_owner_died_is_taken_over(tmp_path):
+    path = tmp_path / "x.lease"
+    owner = multiprocessing.get_context("spawn").Process(target=die_with_lease, args=(path,))
+    owner.start()
+    owner.join()
+    assert path.exists() and stale(path)
+    with lease(path, on_wait=pytest.fail) as mine:
+        assert mine
+    assert not path.exists()
+
+
+def test_a_failing_build_leaves_nothing(tmp_path):
+    def fail(folder, inputs):
+        (folder / "half").write_text("x")
+        raise OSError(28, "No space left on device")
+
+    with pytest.raises(OSError, match="No space left"):
+        Store(tmp_path).get(Recipe(kind="thing", settings={}, build=fail))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_changed_bytes_are_refused_with_the_command_that_helps(tmp_path):
+    store = Store(tmp_path)
+    artefact = store.get(recipe(size=2))
+    (artefact.path / "content.txt").write_text("other bytes")
+    with pytest.raises(DataError, match=r"damaged.*content\.txt.*rm -r"):
+        store.get(recipe(size=2))
+
+
+def test_the_key_follows_settings_and_inputs_and_nothing_else():
+    base = recipe(a=1, b=2)
+    assert base.key == recipe(b=2, a=1).key
+    assert base.key != recipe(a=1, b=3).key
+    with_input = Recipe(kind="thing", settings={}, build=slow_build, inputs=(base,))
+    assert with_input.key != Recipe(kind="thing", settings={}, build=slow_build, inputs=(recipe(a=2, b=2),)).key
+
+
+def test_inputs_are_built_first_and_handed_over(tmp_path):
+    def combine(folder: Path, inputs: list[Path]) -> None:
+        (folder / "out.txt").write_text((inputs[0] / "content.txt").read_text() + "!")
+
+    artefact = Store(tmp_path).get(Recipe(kind="sum", settings={}, build=combine, inputs=(recipe(size=3),)))
+    assert (artefact.path / "out.txt").read_text() == "the same bytes!"

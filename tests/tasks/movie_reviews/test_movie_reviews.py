@@ -1,0 +1,93 @@
+"""Parsing and splitting, on made-up reviews in the real form."""
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from align_lab.base.errors import ConfigError, DataError
+from align_lab.tasks.movie_reviews import reviews as data
+from align_lab.tasks.movie_reviews.reviews import PARTS, MovieReviews, Review
+from tests.tasks.movie_reviews.corpus import made_up, write_archive
+
+
+def test_texts_and_every_rating_are_read(tmp_path):
+    reviews = made_up(20)
+    found = data.parse(write_archive(tmp_path / "a.tar.gz", reviews))
+    assert found == reviews
+
+
+def test_the_escapes_of_the_data_set_are_undone(tmp_path):
+    raw = {1: "''Lovely &amp; Amazing''  is  <b>\u2019fine\u2019 "}
+    found = data.parse(write_archive(tmp_path / "a.tar.gz", made_up(1), raw=raw))
+    assert found[0].text == "\"Lovely & Amazing\" is <b>'fine'"
+
+
+def test_a_review_without_ratings_is_named(tmp_path):
+    with pytest.raises(DataError, match="number 3"):
+        data.parse(write_archive(tmp_path / "a.tar.gz", made_up(5), drop_rating=3))
+
+
+def test_a_line_with_too_few_columns_is_named(tmp_path):
+    with pytest.raises(DataError, match="line 2: 4 columns instead of 3"):
+        data.parse(write_archive(tmp_path / "a.tar.gz", made_up(5), raw={2: "two\tparts"}))
+
+
+def test_every_review_is_in_exactly_one_part_and_the_sizes_are_met():
+    reviews = [Review(f"{i} is a film of number {i}", (i % 9 - 4,)) for i in range(100)]
+    parts = data.split(reviews, seed=0, prompts=20, evaluation=30, prompt_words=3)
+    assert {part: len(parts[part]) for part in PARTS} == {"proxy": 25, "gold": 25, "prompts": 20, "evaluation": 30}
+    assert sorted(review.text for part in PARTS for review in parts[part]) == sorted(review.text for review in reviews)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 1000), st.lists(st.sampled_from(["A bore.", "a bore", "Fine fun for us all"]), min_size=20))
+def test_copies_never_come_into_two_parts(seed, texts):
+    reviews = [Review(text, (1,)) for text in [*texts, *(f"unlike {i} other {i} ones {i}" for i in range(30))]]
+    parts = data.split(reviews, seed=seed, prompts=5, evaluation=5, prompt_words=3)
+    places = {}
+    for part, rows in parts.items():
+        for review in rows:
+            places.setdefault(" ".join(data.words(review.text)), set()).add(part)
+    assert all(len(found) == 1 for found in places.values())
+
+
+def test_texts_that_share_eight_words_in_a_row_stay_together():
+    a, b = "one two three four five six seven eight nine", "zero one two three four five six seven eight"
+    assert data.related([a, "something else", b]) == [[0, 2], [1]]
+
+
+def test_the_split_is_a_function_of_its_seed():
+    reviews = [Review(f"film number {i} is here", (0,)) for i in range(60)]
+    one, same, other = (data.split(reviews, seed=s, prompts=10, evaluation=10, prompt_words=3) for s in (1, 1, 2))
+    assert one == same != other
+
+
+def test_too_large_parts_say_what_to_set():
+    with pytest.raises(DataError, match=r"data\.prompts=9.*data\.evaluation=9"):
+        data.split(
+            [Review(f"film number {i} is here", (0,)) for i in range(18)],
+            seed=0,
+            prompts=9,
+            evaluation=9,
+            prompt_words=3,
+        )
+
+
+def test_what_is_built_is_loaded(tmp_path):
+    reviews = [Review(f"film number {i} is here", (i % 9 - 4, 0)) for i in range(60)]
+    data.build_reviews(tmp_path, MovieReviews(prompts=10, evaluation=10), reviews)
+    found = data.load_reviews(tmp_path)
+    assert {review for part in PARTS for review in getattr(found, part)} == set(reviews)
+    assert found.training_prompts()[0] == " ".join(found.prompts[0].text.split()[:3])
+    assert set(found.policy_texts()).isdisjoint(review.text for review in (*found.prompts, *found.evaluation))
+
+
+def test_a_damaged_artefact_says_how_to_rebuild_it(tmp_path):
+    (tmp_path / "reviews.jsonl").write_text('{"part": "proxy", "te')
+    with pytest.raises(DataError, match="rm -r"):
+        data.load_reviews(tmp_path)
+
+
+def test_a_value_out_of_bounds_is_refused():
+    with pytest.raises(ConfigError, match="prompt_words must be >= 1"):
+        MovieReviews(prompt_words=0)
