@@ -61,7 +61,7 @@ def serve(rank: int, way: str, folder: Path, port: int, count: int) -> None:
         step = stepping(way, folder, world)
         if gate:
             gate.ready()
-        while world.agree(gate.wait() if gate else None):
+        while world.broadcast(gate.wait() if gate else None):
             found = step()
             if gate:
                 gate.done(found)

@@ -22,7 +22,17 @@ from dataclasses import dataclass
 
 from align_lab import equations as eq
 from align_lab.base.registry import param, register
-from align_lab.base.types import Advantage, Algorithm, Batch, Critic, LossOutput, Needs, PolicyOutput, Rollout, State
+from align_lab.base.types import (
+    Advantage,
+    Algorithm,
+    Batch,
+    CriticNeeds,
+    LossOutput,
+    Needs,
+    PolicyOutput,
+    Rollout,
+    State,
+)
 
 
 @register("algo", "ppo")
@@ -39,7 +49,7 @@ class PPO(Algorithm):
 
     @property
     def needs(self) -> Needs:
-        return Needs(reference=self.kl_coef > 0, critic=Critic(init="policy"))
+        return Needs(reference=self.kl_coef > 0, critic=CriticNeeds(init="policy"))
 
     def advantages(self, x: Rollout, state: State) -> tuple[Advantage, State]:
         R = eq.token_reward(x, x.score, self.kl_coef)

@@ -36,7 +36,17 @@ from typing import TYPE_CHECKING, Literal
 
 from align_lab import equations as eq
 from align_lab.base.registry import param, register
-from align_lab.base.types import Advantage, Algorithm, Batch, Critic, LossOutput, Needs, PolicyOutput, Rollout, State
+from align_lab.base.types import (
+    Advantage,
+    Algorithm,
+    Batch,
+    CriticNeeds,
+    LossOutput,
+    Needs,
+    PolicyOutput,
+    Rollout,
+    State,
+)
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -73,7 +83,7 @@ class PPOMax(Algorithm):
 
     @property
     def needs(self) -> Needs:
-        critic = Critic(init=self.critic_init, pretrain_steps=self.critic_pretrain_steps)
+        critic = CriticNeeds(init=self.critic_init, pretrain_steps=self.critic_pretrain_steps)
         return Needs(
             reference=self.kl_coef > 0, critic=critic, entropy=self.entropy_coef > 0, pretrain_batch=self.ptx_coef > 0
         )

@@ -24,7 +24,7 @@ State = Any  # a flat, possibly empty mapping or tuple of tensors and numbers: i
 
 
 @dataclass(frozen=True, kw_only=True)
-class Critic:
+class CriticNeeds:
     """How the value function starts. `init`: weights of the reward model or of the policy; `pretrain_steps`: rollouts
     that train the critic alone before the policy moves."""
 
@@ -38,7 +38,7 @@ class Needs:
 
     experience: Literal["rollouts", "pairs"] = "rollouts"  # sampled in the loop, or read from a preference set
     reference: bool = False  # logp_ref of the frozen start policy
-    critic: Critic | None = None  # value [P G T] in the rollout and in the policy output
+    critic: CriticNeeds | None = None  # value [P G T] in the rollout and in the policy output
     min_group_size: int = 1  # samples a prompt
     entropy: bool = False  # entropy [P G T] in the policy output
     pretrain_batch: bool = False  # logp_pretrain of human text in the policy output (PPO-ptx)

@@ -64,7 +64,7 @@ class World:
             return cls(rank=dist.get_rank(), size=dist.get_world_size())
         return cls()
 
-    def agree(self, value: Any) -> Any:
+    def broadcast(self, value: Any) -> Any:
         """The first process' value, in all processes. All wait here for the first."""
         if self.size == 1:
             return value
@@ -72,7 +72,7 @@ class World:
         dist.broadcast_object_list(told, src=0)
         return told[0]
 
-    def share(self, items: Tensor) -> Tensor:
+    def shard(self, items: Tensor) -> Tensor:
         """This process' part of items [N]: as many as the others', one more or less; in rank order they are the whole."""
         return items.tensor_split(self.size)[self.rank]
 
@@ -91,19 +91,19 @@ class World:
             return self.gather(value)
         if value is None:
             return None
-        first, *others = self.join([value])
+        first, *others = self.concatenate([value])
         return sum(others, start=first)
 
     def _gather_tensor(self, value: Tensor) -> Tensor:
         """[n ...] of each process -> [Σn ...]; as bytes, which every backend can send, the shares made equally long."""
-        lengths = self.join([len(value)])
+        lengths = self.concatenate([len(value)])
         padded = value.new_zeros(max(lengths), *value.shape[1:])
         padded[: len(value)] = value
         everyone = [torch.empty_like(padded) for _ in lengths]
         dist.all_gather([part.view(torch.uint8) for part in everyone], padded.view(torch.uint8))
         return torch.cat([part[:length] for part, length in zip(everyone, lengths, strict=True)])
 
-    def join(self, items: list[Item]) -> list[Item]:
+    def concatenate(self, items: list[Item]) -> list[Item]:
         """The processes' lists one after the other, in rank order."""
         if self.size == 1:
             return items
@@ -111,11 +111,11 @@ class World:
         dist.all_gather_object(everyone, items)
         return [item for part in everyone for item in part]
 
-    def total(self, value: int) -> int:
+    def sum(self, value: int) -> int:
         """The sum of the processes' numbers."""
         return int(self._gather_value(value)) if self.size > 1 else value
 
-    def most(self, value: Number) -> Number:
+    def max(self, value: Number) -> Number:
         """The largest of the processes' numbers."""
         if self.size == 1:
             return value
@@ -123,7 +123,7 @@ class World:
         dist.all_reduce(number, dist.ReduceOp.MAX)
         return type(value)(number)
 
-    def sum_(self, tensors: Iterable[Tensor]) -> None:
+    def add_up(self, tensors: Iterable[Tensor]) -> None:
         """Add the processes' tensors up, in place, in messages of about `BUCKET` numbers: never a second copy of them all."""
         if self.size == 1:
             return

@@ -46,7 +46,7 @@ def status(args: Sequence[str]) -> int:
         names = {task.name for task in tasks}
         with (
             stop_requests() as stop,
-            status_table.Board(console, lambda: look_at(folder), names=names) as shown,
+            status_table.StatusTable(console, lambda: look_at(folder), names=names) as shown,
         ):
             stop.patient = True
             shown.until_ended(stop)

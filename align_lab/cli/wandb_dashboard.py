@@ -14,8 +14,8 @@ from align_lab.base.files import read_json, write_json
 from align_lab.compare.runs import study_folder
 
 if TYPE_CHECKING:
-    from align_lab.dashboards.saved_view import Place, View
-    from align_lab.dashboards.study_document import Study
+    from align_lab.dashboards.saved_view import Project, View
+    from align_lab.dashboards.study_document import StudyDocument
 
 PROJECT = "align_lab"  # where runs are logged that do not say otherwise (record.project)
 FOLDER, MEMORY = "wandb", "dashboard.json"  # under runs/STUDY/
@@ -57,14 +57,14 @@ def dashboard(args: Sequence[str]) -> int:
     return 0
 
 
-def _read(folder: Path, options: argparse.Namespace) -> tuple[Study, Place]:
+def _read(folder: Path, options: argparse.Namespace) -> tuple[StudyDocument, Project]:
     """The study, and where it is to be shown."""
-    from align_lab.dashboards.saved_view import Place
+    from align_lab.dashboards.saved_view import Project
     from align_lab.dashboards.study_document import read, recorded
 
     study = read(folder, allow=options.allow, paired=options.paired)
     project = options.project or recorded(folder, "project") or PROJECT
-    return study, Place(entity=options.entity or recorded(folder, "entity") or "", project=project)
+    return study, Project(entity=options.entity or recorded(folder, "entity") or "", project=project)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -102,7 +102,7 @@ def _refuse_missing_key(study: str) -> None:
         )
 
 
-def _made(study: Study, place: Place) -> list[View]:
+def _made(study: StudyDocument, place: Project) -> list[View]:
     """Workspace and report. The same study gives the same specs."""
     from align_lab.dashboards import wandb_report, workspace
 
@@ -112,7 +112,7 @@ def _made(study: Study, place: Place) -> list[View]:
     return [module.view(study, place, description=about) for module in (workspace, wandb_report)]
 
 
-def _on_disk(study: Study, folder: Path, place: Place) -> dict[str, str]:
+def _on_disk(study: StudyDocument, folder: Path, place: Project) -> dict[str, str]:
     written = {}
     (folder / FOLDER).mkdir(exist_ok=True)
     for view in _made(study, place):
@@ -122,7 +122,7 @@ def _on_disk(study: Study, folder: Path, place: Place) -> dict[str, str]:
     return written
 
 
-def _sent(study: Study, folder: Path, meant: Place) -> dict[str, str]:
+def _sent(study: StudyDocument, folder: Path, meant: Project) -> dict[str, str]:
     """Everything that can be refused comes before the first view is written; each is remembered as soon as it is there."""
     from align_lab.boards import wandb_key
     from align_lab.dashboards import server
@@ -144,7 +144,7 @@ def _sent(study: Study, folder: Path, meant: Place) -> dict[str, str]:
     return written
 
 
-def _show(written: dict[str, str], study: Study, options: argparse.Namespace) -> None:
+def _show(written: dict[str, str], study: StudyDocument, options: argparse.Namespace) -> None:
     sentence = study.document["verdict"]["sentence"]
     if options.json:
         told: dict[str, Any] = {

@@ -15,7 +15,7 @@ from align_lab.compare import axes, curves, notes, overoptimisation, pool, sampl
 from align_lab.compare.comparability import arms as arms_of
 from align_lab.compare.comparability import proof
 from align_lab.compare.evaluations import GOLD, Floats
-from align_lab.compare.pool import Pool
+from align_lab.compare.pool import StudyRuns
 from align_lab.compare.runs import Run, Unfinished
 from align_lab.compare.samples import Kept
 from align_lab.compare.summary import Arm
@@ -81,7 +81,7 @@ def _foreign(foreign: Foreign, arms: Sequence[Arm], rng_seed: int) -> dict[str, 
     return {"foreign": found, "study": " + ".join(foreign.names), **said}
 
 
-def _head(found: Pool) -> dict[str, Any]:
+def _head(found: StudyRuns) -> dict[str, Any]:
     return {
         "version": VERSION,
         "study": found.name,
@@ -147,7 +147,7 @@ def _judged(arms: Sequence[Arm], rows: Mapping[str, Floats]) -> dict[str, Any]:
     }
 
 
-def _left_out(found: Pool, groups: Groups, twice: Sequence[Unfinished]) -> dict[str, Any]:
+def _left_out(found: StudyRuns, groups: Groups, twice: Sequence[Unfinished]) -> dict[str, Any]:
     out = sorted([*found.unfinished, *twice], key=lambda run: run.name)
     return {
         "unfinished": [asdict(run) for run in out],
@@ -156,7 +156,7 @@ def _left_out(found: Pool, groups: Groups, twice: Sequence[Unfinished]) -> dict[
     }
 
 
-def _missing(found: Pool, groups: Groups) -> list[dict[str, Any]]:
+def _missing(found: StudyRuns, groups: Groups) -> list[dict[str, Any]]:
     """Seeds that the sweep file asks for, or that another arm has, and of which the arm has no finished run."""
     everywhere = {run.seed for runs in groups.values() for run in runs}
     asked = {arm: found.wanted.get(runs[0].base, set()) for arm, runs in groups.items()}

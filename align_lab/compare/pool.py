@@ -14,7 +14,7 @@ from align_lab.compare.runs import Run, Unfinished, read_study
 
 
 @dataclass(kw_only=True)
-class Pool:
+class StudyRuns:
     """Runs in the order of the studies, then of their names. Where two studies use one name for different runs, it is STUDY/NAME."""
 
     folders: Sequence[Path]
@@ -34,9 +34,9 @@ class Pool:
         return run.place.removeprefix(home) if run.place.startswith(home) else os.path.relpath(run.place, home)
 
 
-def read(folders: Sequence[Path]) -> Pool:
+def read(folders: Sequence[Path]) -> StudyRuns:
     """Raises ConfigError for a folder without runs. A run that several of the folders hold, or link to, counts once."""
-    pool, seen = Pool(folders=list(folders)), set[str]()
+    pool, seen = StudyRuns(folders=list(folders)), set[str]()
     for folder in folders:
         runs, unfinished = read_study(folder)
         declared = _declared(folder)
@@ -73,7 +73,7 @@ def _declared(folder: Path) -> dict[str, Any]:
     return {}
 
 
-def _declare(pool: Pool, declared: Mapping[str, Any], finished: set[str]) -> None:
+def _declare(pool: StudyRuns, declared: Mapping[str, Any], finished: set[str]) -> None:
     question = str(declared.get("question") or "")
     if question and question not in pool.questions:
         pool.questions.append(question)

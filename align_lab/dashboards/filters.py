@@ -6,18 +6,18 @@ from typing import Any
 
 import wandb_workspaces.expr as expr
 
-from align_lab.dashboards.study_document import Study
+from align_lab.dashboards.study_document import StudyDocument
 
 MOST_NAMED = 200  # runs that a filter names one by one; of more, all finished ones of the study are shown
 
 
-def of_study(study: Study) -> dict[str, Any]:
+def of_study(study: StudyDocument) -> dict[str, Any]:
     """Its runs, whatever they are doing, with those that another study has logged. Stages belong to no study."""
     own = _named(study)
     return _filter(expr.Or(own, expr.Metric("Name").isin(list(study.linked))) if study.linked else expr.And(own))
 
 
-def compared(study: Study) -> dict[str, Any]:
+def compared(study: StudyDocument) -> dict[str, Any]:
     """The runs that the verdict rests on."""
     names = [name for arm in study.document["arms"] for name in arm["runs"]]
     if 0 < len(names) <= MOST_NAMED:
@@ -25,7 +25,7 @@ def compared(study: Study) -> dict[str, Any]:
     return _filter(expr.And(_named(study), expr.Metric("State").isin(["finished"])))
 
 
-def _named(study: Study) -> expr.FilterExpr:
+def _named(study: StudyDocument) -> expr.FilterExpr:
     return expr.Config("study").isin([study.name])  # `in`: W&B has shown nothing for `=` (wandb-workspaces #34)
 
 

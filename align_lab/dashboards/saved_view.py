@@ -11,7 +11,7 @@ TYPES: dict[Kind, str] = {"workspace": "project-view", "report": "runs"}  # W&B'
 
 
 @dataclass(frozen=True, kw_only=True)
-class Place:
+class Project:
     """The W&B project that a view lies in. id: W&B's own; empty where nobody has asked for it yet."""
 
     entity: str
@@ -26,7 +26,7 @@ class View:
     description: str
     spec: dict[str, Any]
 
-    def as_file(self, place: Place) -> dict[str, Any]:
+    def as_file(self, place: Project) -> dict[str, Any]:
         """What --offline writes: everything that W&B is told, with the project that it is meant for."""
         return {
             "type": TYPES[self.kind],

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from align_lab.compare.report import result_tables, setup_tables
 from align_lab.compare.report.markdown import escaped, facts, proven, samples, table
-from align_lab.dashboards.study_document import Study
+from align_lab.dashboards.study_document import StudyDocument
 
 NOT_COMPARABLE = "Not comparable: nothing below ranks the arms."
 BANDS = (
@@ -19,7 +19,7 @@ def joined(parts: Iterable[str]) -> str:
     return "\n\n".join(part for part in parts if part)
 
 
-def verdict(study: Study) -> str:
+def verdict(study: StudyDocument) -> str:
     """First whether the runs may be compared at all; then the answer, and what it rests on."""
     document = study.document
     return joined(
@@ -35,7 +35,7 @@ def verdict(study: Study) -> str:
     )
 
 
-def _merged(study: Study) -> Iterable[str]:
+def _merged(study: StudyDocument) -> Iterable[str]:
     for name, arms in study.merged.items():
         yield (
             f"{', '.join(arms)} are one curve in the charts here, which know them all as {name}; the tables tell them apart. "
@@ -43,7 +43,7 @@ def _merged(study: Study) -> Iterable[str]:
         )
 
 
-def intervals(study: Study) -> str:
+def intervals(study: StudyDocument) -> str:
     """Arms with every seed and their intervals, then every pair."""
     document = study.document
     return joined(
@@ -54,45 +54,45 @@ def intervals(study: Study) -> str:
     )
 
 
-def proof(study: Study) -> str:
+def proof(study: StudyDocument) -> str:
     return joined(proven(study.document)) if study.document["arms"] else ""
 
 
-def equal(study: Study) -> str:
+def equal(study: StudyDocument) -> str:
     return table(setup_tables.equal(study.document))
 
 
-def wins(study: Study) -> str:
+def wins(study: StudyDocument) -> str:
     return table(result_tables.wins(study.document)) if len(study.document["wins"]["arms"]) > 1 else ""
 
 
-def budgets(study: Study) -> str:
+def budgets(study: StudyDocument) -> str:
     """The ranking at equal episodes, tokens, seconds, FLOPs and KL."""
     axes = study.document["axes"]
     told = "\n".join(f"- {escaped(axis['words'])}" for axis in axes if axis["words"])
     return joined([told, table(result_tables.axes(study.document)) if axes else ""])
 
 
-def overoptimisation(study: Study) -> str:
+def overoptimisation(study: StudyDocument) -> str:
     return table(result_tables.overoptimisation(study.document))
 
 
-def health(study: Study) -> str:
+def health(study: StudyDocument) -> str:
     return table(result_tables.health(study.document))
 
 
-def charged(study: Study) -> str:
+def charged(study: StudyDocument) -> str:
     return table(setup_tables.charged(study.document))
 
 
-def recipes(study: Study) -> str:
+def recipes(study: StudyDocument) -> str:
     return joined(table(make(study.document)) for make in (setup_tables.recipes, setup_tables.budgets))
 
 
-def completions(study: Study) -> str:
+def completions(study: StudyDocument) -> str:
     """A table a prompt, an arm a line; without the heading, which the report has as its own."""
     return joined(list(samples(study.document["samples"]))[1:])
 
 
-def left_out(study: Study) -> str:
+def left_out(study: StudyDocument) -> str:
     return table(setup_tables.unfinished(study.document)) or "No run is unfinished and no seed is missing."

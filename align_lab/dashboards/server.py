@@ -20,7 +20,7 @@ from wandb_workspaces.workspaces.internal import _generate_view_name, _internal_
 
 from align_lab.base.errors import AlignLabError, ConfigError
 from align_lab.boards import wandb_key
-from align_lab.dashboards.saved_view import TYPES, Kind, Place, View
+from align_lab.dashboards.saved_view import TYPES, Kind, Project, View
 
 VIEWS = """
     query Views($project: String!, $entity: String!, $type: String!, $after: String) {
@@ -38,7 +38,7 @@ AGAIN = "What was written stays as it is; the same command again makes the rest"
 
 
 @dataclass(frozen=True)
-class Known:
+class SavedView:
     """A view that is there: W&B's id, its name in addresses, its title."""
 
     id: str
@@ -70,7 +70,7 @@ class Server:
             self._api = wandb.Api()
             self.entity = self._api.default_entity or ""  # whose projects are meant where nobody says
 
-    def place(self, entity: str, project: str) -> Place:
+    def place(self, entity: str, project: str) -> Project:
         """The project. Raises ConfigError where there is none: without its runs there is nothing to show."""
         found = self._ask(gql.projectInternalId, entityName=entity, projectName=project).get("project")
         if not found:
@@ -78,21 +78,21 @@ class Server:
                 f"there is no project {entity}/{project} on {wandb_key.address()}: nothing was logged there. Log the study's runs first "
                 "(python -m align_lab wandb push STUDY), or name the project that has them: --project=NAME, --entity=NAME"
             )
-        return Place(entity=entity, project=project, id=found["internalId"])
+        return Project(entity=entity, project=project, id=found["internalId"])
 
-    def views(self, place: Place, kind: Kind) -> list[Known]:
+    def views(self, place: Project, kind: Kind) -> list[SavedView]:
         """Every view of this kind in the project."""
-        found: list[Known] = []
+        found: list[SavedView] = []
         more, after = True, None
         while more:
             asked = self._ask(VIEWS, project=place.project, entity=place.entity, type=TYPES[kind], after=after)
             page = asked["project"]["allViews"]
-            found += [Known(node["id"], node["name"], node["displayName"]) for node in map(_node, page["edges"])]
+            found += [SavedView(node["id"], node["name"], node["displayName"]) for node in map(_node, page["edges"])]
             more = page["pageInfo"]["hasNextPage"] and bool(page["edges"])
             after = page["edges"][-1]["cursor"] if more else None
         return found
 
-    def write(self, view: View, place: Place, known: Known | None) -> Known:
+    def write(self, view: View, place: Project, known: SavedView | None) -> SavedView:
         """Write it, in the place of the known one where there is one. Returns it as it is now."""
         name = known.name if known else (_generate_view_name() if view.kind == "workspace" else _generate_name())
         written = self._ask(
@@ -106,9 +106,9 @@ class Server:
             description=view.description,
             spec=json.dumps(view.spec),
         )["upsertView"]["view"]
-        return Known(written["id"], written["name"], view.title)
+        return SavedView(written["id"], written["name"], view.title)
 
-    def url(self, place: Place, kind: Kind, known: Known) -> str:
+    def url(self, place: Project, kind: Kind, known: SavedView) -> str:
         """Where a browser finds it."""
         project = f"{get_app_url(self._api).rstrip('/')}/{quote(place.entity)}/{quote(place.project)}"
         if kind == "workspace":
@@ -124,7 +124,7 @@ def _node(edge: Mapping[str, Any]) -> Mapping[str, Any]:
     return edge["node"]
 
 
-def chosen(views: Sequence[Known], remembered: Mapping[str, str], title: str) -> Known | None:
+def chosen(views: Sequence[SavedView], remembered: Mapping[str, str], title: str) -> SavedView | None:
     """The view that was written before under this title: by its id, for it may have been renamed, else by the title itself.
 
     None where there is none, or no longer. A copied study remembers views of another title: they are not its own.

@@ -24,7 +24,7 @@ Document = Mapping[str, Any]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Study:
+class StudyDocument:
     """document: of compare, as it may be shown; arms: each of its arms -> what its runs have on W&B as `config.arm`."""
 
     name: str
@@ -66,11 +66,11 @@ class Study:
         return {name: [arm for arm, known in self.arms.items() if known == name] for name in several}
 
 
-def read(folder: Path, *, allow: Sequence[str] = (), paired: bool = False) -> Study:
+def read(folder: Path, *, allow: Sequence[str] = (), paired: bool = False) -> StudyDocument:
     """The study in this folder. Raises ConfigError for a folder without runs."""
     document = analyse([folder], allow=allow, paired=paired)
     firsts = {arm["name"]: folder / document["links"][arm["runs"][0]] for arm in document["arms"]}
-    return Study(
+    return StudyDocument(
         name=document["study"],
         document=presentable(document),
         arms={arm["name"]: _logged(firsts[arm["name"]]) or arm["algo"] for arm in document["arms"]},

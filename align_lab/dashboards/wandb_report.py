@@ -8,15 +8,15 @@ from typing import Any
 from wandb_workspaces.reports.v2 import interface as wr
 from wandb_workspaces.reports.v2 import internal
 
-from align_lab.dashboards import blocks, filters, panels
+from align_lab.dashboards import filters, panels, sections
 from align_lab.dashboards.panels import Panels, identified
-from align_lab.dashboards.saved_view import Place, View, spec_of
-from align_lab.dashboards.study_document import Study
+from align_lab.dashboards.saved_view import Project, View, spec_of
+from align_lab.dashboards.study_document import StudyDocument
 
 RUNS = "finished runs"
 
 
-def view(study: Study, place: Place, *, description: str) -> View:
+def view(study: StudyDocument, place: Project, *, description: str) -> View:
     made = wr.Report(
         entity=place.entity,
         project=place.project,
@@ -33,31 +33,33 @@ def view(study: Study, place: Place, *, description: str) -> View:
     return View(kind="report", title=study.title, description=description, spec=spec_of(model))
 
 
-def _blocks(study: Study) -> Iterable[Any]:
+def _blocks(study: StudyDocument) -> Iterable[Any]:
     made = Panels("report", study.shown, study.logged)
     if study.refused:
-        yield wr.CalloutBlock(text=blocks.NOT_COMPARABLE)
-    yield from _told(blocks.verdict(study))
+        yield wr.CalloutBlock(text=sections.NOT_COMPARABLE)
+    yield from _told(sections.verdict(study))
     yield wr.TableOfContents()
-    yield from _part("Results", study, blocks.intervals(study), made.final())
-    yield from _told(blocks.wins(study))
-    yield from _part("Comparability", study, blocks.proof(study))
-    if equal := blocks.equal(study):
+    yield from _part("Results", study, sections.intervals(study), made.final())
+    yield from _told(sections.wins(study))
+    yield from _part("Comparability", study, sections.proof(study))
+    if equal := sections.equal(study):
         yield wr.H3("Settings and hashes that are equal in every run", collapsed_blocks=[wr.MarkdownBlock(equal)])
     yield from _part("Learning curves", study, "", made.curves(panels.LEARNING))
-    yield from _part("At equal budgets", study, blocks.budgets(study))
+    yield from _part("At equal budgets", study, sections.budgets(study))
     yield from _part(
-        "Reward, KL and over-optimisation", study, blocks.overoptimisation(study), made.frontier(), by_arm=False
+        "Reward, KL and over-optimisation", study, sections.overoptimisation(study), made.frontier(), by_arm=False
     )
-    yield from _part("Length, entropy and diversity", study, blocks.health(study), made.curves(panels.TEXT))
+    yield from _part("Length, entropy and diversity", study, sections.health(study), made.curves(panels.TEXT))
     yield from _part("Optimisation", study, "", made.curves(panels.TRAINING))
-    yield from _part("Time, memory, budget", study, blocks.charged(study), made.cost())
-    yield from _part("Recipes", study, blocks.recipes(study), made.recipes(), by_arm=False)
-    yield from _part("Samples", study, blocks.completions(study), made.samples(), by_arm=False)
-    yield from _part("Runs left out", study, blocks.left_out(study))
+    yield from _part("Time, memory, budget", study, sections.charged(study), made.cost())
+    yield from _part("Recipes", study, sections.recipes(study), made.recipes(), by_arm=False)
+    yield from _part("Samples", study, sections.completions(study), made.samples(), by_arm=False)
+    yield from _part("Runs left out", study, sections.left_out(study))
 
 
-def _part(title: str, study: Study, text: str, shown: Sequence[Any] = (), *, by_arm: bool = True) -> Iterable[Any]:
+def _part(
+    title: str, study: StudyDocument, text: str, shown: Sequence[Any] = (), *, by_arm: bool = True
+) -> Iterable[Any]:
     if text or shown:
         yield wr.H2(title)
         yield from _told(text)
@@ -70,7 +72,7 @@ def _told(text: str) -> Iterable[wr.MarkdownBlock]:
         yield wr.MarkdownBlock(text)
 
 
-def _grid(title: str, study: Study, shown: Sequence[Any], by_arm: bool) -> wr.PanelGrid:
+def _grid(title: str, study: StudyDocument, shown: Sequence[Any], by_arm: bool) -> wr.PanelGrid:
     """Panels of the finished runs; by arm in its colour, else run by run (a panel that groups by itself still does)."""
     runs = wr.Runset(name=RUNS, groupby=["config.arm"] if by_arm else [])
     colours: dict[Any, Any] = {

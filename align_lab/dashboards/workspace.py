@@ -6,10 +6,10 @@ import wandb_workspaces.expr as expr
 import wandb_workspaces.workspaces as ws
 from wandb_workspaces.reports.v2 import interface as wr
 
-from align_lab.dashboards import blocks, filters, panels
+from align_lab.dashboards import filters, panels, sections
 from align_lab.dashboards.panels import Panels, identified
-from align_lab.dashboards.saved_view import Place, View, spec_of
-from align_lab.dashboards.study_document import Study
+from align_lab.dashboards.saved_view import Project, View, spec_of
+from align_lab.dashboards.study_document import StudyDocument
 
 # of the table of runs
 COLUMNS = ("eval/gold_score", "eval/score", "eval/win_rate", "eval/kl", "eval/length", "eval/distinct_2")
@@ -17,7 +17,7 @@ FRONTIER, RECIPES, SAMPLES = "Reward against KL, proxy against gold", "Runs and 
 UNGROUPED = (FRONTIER, RECIPES, SAMPLES)  # sections that show runs, though the table of runs is grouped by arm
 
 
-def view(study: Study, place: Place, *, description: str) -> View:
+def view(study: StudyDocument, place: Project, *, description: str) -> View:
     made = ws.Workspace(
         entity=place.entity,
         project=place.project,
@@ -34,7 +34,7 @@ def view(study: Study, place: Place, *, description: str) -> View:
     return View(kind="workspace", title=study.title, description=description, spec=spec_of(model))
 
 
-def _runs(study: Study) -> ws.RunsetSettings:
+def _runs(study: StudyDocument) -> ws.RunsetSettings:
     return ws.RunsetSettings(
         groupby=[expr.Config("arm")],
         group_colors={**study.colours},
@@ -42,7 +42,7 @@ def _runs(study: Study) -> ws.RunsetSettings:
     )
 
 
-def _sections(study: Study) -> list[ws.Section]:
+def _sections(study: StudyDocument) -> list[ws.Section]:
     made = Panels("workspace", study.shown, study.logged)
     made_of = [
         _said(study),
@@ -58,8 +58,8 @@ def _sections(study: Study) -> list[ws.Section]:
     return [section for section in made_of if section.panels]
 
 
-def _said(study: Study) -> ws.Section:
-    texts = {"verdict": blocks.verdict(study), "intervals": blocks.intervals(study)}
+def _said(study: StudyDocument) -> ws.Section:
+    texts = {"verdict": sections.verdict(study), "intervals": sections.intervals(study)}
     shown = [identified(wr.MarkdownPanel(markdown=text), "workspace", name) for name, text in texts.items()]
     return ws.Section(name="Verdict", panels=shown, is_open=True, pinned=True, layout_settings=_columns(2))
 

@@ -19,12 +19,12 @@ from align_lab.base.paths import runs_folder
 from align_lab.config.study import Study
 from align_lab.dispatch import slurm, status_table
 from align_lab.dispatch.ledger import Ledger
-from align_lab.dispatch.plan import Batch, Plan, Task, batches
-from align_lab.dispatch.reconcile import Known
+from align_lab.dispatch.plan import JobArray, Plan, Task, batches
+from align_lab.dispatch.reconcile import Existing
 from align_lab.dispatch.submit import script
 
 
-def describe(study: Study, todo: Plan, now: Known, console: Console) -> None:
+def describe(study: Study, todo: Plan, now: Existing, console: Console) -> None:
     """Print the plan; nothing is written or submitted."""
     console.print(f"[bold]{escape(study.name)}[/] {escape(study.settings.question)}")
     console.print(f"{count(study.runs, 'run')}, {len(todo.runs)} to do, {len(study.merged)} asked for twice")
@@ -74,7 +74,7 @@ def resources(place: Placement) -> str:
     return "slurm, " + ", ".join(filter(None, parts))
 
 
-def memory(batch: Batch) -> list[str]:
+def memory(batch: JobArray) -> list[str]:
     """What a process of each kind of run will hold at its peak, by term."""
     if batch.kind == "stage":
         return []
@@ -87,7 +87,7 @@ def memory(batch: Batch) -> list[str]:
     ]
 
 
-def _script(study: Study, batch: Batch) -> str:
+def _script(study: Study, batch: JobArray) -> str:
     ledger = Ledger.of(runs_folder() / study.name)
     after = tuple(f"<{need}>" for need in batch.needs)
     return script(ledger, ledger.card(study.name, batch, code=Path("SNAPSHOT"), digest="HASH"), batch, after=after)

@@ -19,9 +19,9 @@ from align_lab.config.study import Study
 from align_lab.dispatch import expected_runs, slurm, status_table
 from align_lab.dispatch.dry_run import count, describe
 from align_lab.dispatch.ledger import Card, Ledger
-from align_lab.dispatch.local_pool import Pool
-from align_lab.dispatch.plan import Batch, Plan, batches, placement_of, plan, recipes
-from align_lab.dispatch.reconcile import Known, announce, known, link, unlike
+from align_lab.dispatch.local_pool import LocalPool
+from align_lab.dispatch.plan import JobArray, Plan, batches, placement_of, plan, recipes
+from align_lab.dispatch.reconcile import Existing, announce, known, link, unlike
 from align_lab.dispatch.snapshot import take
 from align_lab.dispatch.states import ACTIVE, TaskState, is_done, states
 from align_lab.dispatch.submit import Refused, run_here, submit_slurm
@@ -68,7 +68,7 @@ def _check(study: Study) -> bool:
     return bool(options)
 
 
-def _plan(study: Study, now: Known) -> Plan:
+def _plan(study: Study, now: Existing) -> Plan:
     return plan(study.name, study.runs, kept=now.kept, built=now.built)
 
 
@@ -88,7 +88,7 @@ def _alone(folder: Path) -> Iterator[None]:
         yield
 
 
-def _submit(folder: Path, todo: Plan, now: Known, store: Store, stop: StopRequest) -> list[Card]:
+def _submit(folder: Path, todo: Plan, now: Existing, store: Store, stop: StopRequest) -> list[Card]:
     """Queue the cluster's part of a plan: stages first, in an order in which every id is known when it is needed."""
     tasks = [task for task in todo.tasks if task.placement.executor == "slurm" and task.name not in now.queued]
     if not tasks:
@@ -107,7 +107,7 @@ def _submit(folder: Path, todo: Plan, now: Known, store: Store, stop: StopReques
     return cards
 
 
-def _sbatch(ledger: Ledger, card: Card, batch: Batch, after: list[str], before: int) -> Card:
+def _sbatch(ledger: Ledger, card: Card, batch: JobArray, after: list[str], before: int) -> Card:
     try:
         return submit_slurm(ledger, card, batch, after=after)
     except Refused as error:
@@ -120,7 +120,7 @@ def _sbatch(ledger: Ledger, card: Card, batch: Batch, after: list[str], before: 
         ) from error
 
 
-def _say(study: Study, todo: Plan, now: Known, meant: Mapping[str, Any], console: Console) -> None:
+def _say(study: Study, todo: Plan, now: Existing, meant: Mapping[str, Any], console: Console) -> None:
     """What is done and what is left alone, before anything is submitted."""
     stages = [task for task in todo.tasks if task.kind == "stage" and task.name not in now.queued]
     console.print(
@@ -143,8 +143,8 @@ def _here(study: Study, store: Store, todo: Plan, stop: StopRequest, console: Co
     status = max([run_here(task) for task in todo.tasks if task.placement.executor == "debug"], default=0)
     tasks = [task for task in todo.tasks if task.placement.executor == "local"]
     if tasks:
-        pool = Pool(Ledger.of(folder), store, tasks, parallel=study.settings.parallel, stop=stop)
-        with status_table.Board(console, lambda: look_at(folder), names=_names(study)) as shown:
+        pool = LocalPool(Ledger.of(folder), store, tasks, parallel=study.settings.parallel, stop=stop)
+        with status_table.StatusTable(console, lambda: look_at(folder), names=_names(study)) as shown:
             pool.run(on_tick=shown.update)
     return status
 
@@ -153,7 +153,7 @@ def _await(study: Study, todo: Plan, submitted: list[Card], stop: StopRequest, c
     """Wait for the cluster's part where that is wanted; else say how to follow it."""
     folder = runs_folder() / study.name
     if study.settings.wait and not stop.asked:
-        with status_table.Board(console, lambda: look_at(folder), names=_names(study)) as shown:
+        with status_table.StatusTable(console, lambda: look_at(folder), names=_names(study)) as shown:
             shown.until_ended(stop)
     elif submitted and all(task.placement.executor == "slurm" for task in todo.tasks):
         console.print(

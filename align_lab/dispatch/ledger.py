@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from align_lab.base.files import write_json, write_text
-from align_lab.dispatch.plan import Batch, payload
+from align_lab.dispatch.plan import JobArray, payload
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,7 +62,7 @@ class Ledger:
     def logs(self) -> Path:
         return self.folder / "logs"
 
-    def card(self, study: str, batch: Batch, *, code: Path, digest: str) -> Card:
+    def card(self, study: str, batch: JobArray, *, code: Path, digest: str) -> Card:
         """A card for tasks that are to run the snapshot `code`. Nothing is written."""
         return Card(
             token=uuid.uuid4().hex[:8],
@@ -76,7 +76,7 @@ class Ledger:
             written=time.time(),
         )
 
-    def intend(self, study: str, batch: Batch, *, code: Path, digest: str) -> Card:
+    def intend(self, study: str, batch: JobArray, *, code: Path, digest: str) -> Card:
         """Write down what is about to be submitted: first the tasks, then the card that makes them count."""
         self.logs.mkdir(parents=True, exist_ok=True)
         card = self.card(study, batch, code=code, digest=digest)

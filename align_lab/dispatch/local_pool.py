@@ -12,7 +12,7 @@ from typing import Any
 
 from align_lab.base.signals import StopRequest
 from align_lab.dispatch.ledger import Ledger
-from align_lab.dispatch.plan import Batch, Task
+from align_lab.dispatch.plan import JobArray, Task
 from align_lab.dispatch.snapshot import take
 from align_lab.dispatch.submit import start_local
 from align_lab.stages.store import Store
@@ -20,7 +20,7 @@ from align_lab.stages.store import Store
 TICK_SECONDS = 0.2
 
 
-class Pool:
+class LocalPool:
     """Keeps `parallel` processes busy until all tasks have ended. One that fails stops only what needs it."""
 
     def __init__(
@@ -54,7 +54,9 @@ class Pool:
             if not unbuilt and len(self.running) >= self.parallel:
                 return
             self.waiting.remove(task)
-            card = self.ledger.intend(str(task.cfg["study"]), Batch(tasks=(task,)), code=self.code, digest=self.digest)
+            card = self.ledger.intend(
+                str(task.cfg["study"]), JobArray(tasks=(task,)), code=self.code, digest=self.digest
+            )
             if not unbuilt:  # otherwise its stage has failed: the card says what it waited for, and so does its status
                 gpus = self._gpus(task.placement.gpus_per_node)
                 sharing = -(-self.parallel * len(gpus) // len(self.devices)) if gpus else self.parallel

@@ -55,7 +55,7 @@ class Plan:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Batch:
+class JobArray:
     """Tasks that are submitted together: one job, or one array."""
 
     tasks: tuple[Task, ...]
@@ -106,13 +106,13 @@ def recipes(cfg: RunConfig) -> dict[str, Recipe]:
     return {recipe.name: recipe for part in stages(cfg).named().values() for recipe in part.closure()}
 
 
-def batches(tasks: Iterable[Task], *, max_array: int) -> list[Batch]:
+def batches(tasks: Iterable[Task], *, max_array: int) -> list[JobArray]:
     """One array for each resource shape and set of stages that it waits for, none longer than `max_array`."""
     groups: dict[str, list[Task]] = defaultdict(list)
     for task in tasks:
         alone = task.name if task.kind == "stage" else ""
         groups[json.dumps([alone, dataclasses.asdict(task.placement), sorted(task.needs)])].append(task)
-    return [Batch(tasks=tuple(part)) for group in groups.values() for part in _parts(group, max_array)]
+    return [JobArray(tasks=tuple(part)) for group in groups.values() for part in _parts(group, max_array)]
 
 
 def _parts(group: Sequence[Task], size: int) -> Iterator[Sequence[Task]]:

@@ -20,7 +20,7 @@ from align_lab.stages.store import Store
 
 
 @dataclass(frozen=True, kw_only=True)
-class Known:
+class Existing:
     """`kept`: runs to leave alone. `built`: artefacts that are there. `queued`: artefact -> the job that is building it."""
 
     kept: Mapping[str, Kept]
@@ -28,7 +28,7 @@ class Known:
     queued: Mapping[str, str]
 
 
-def known(folder: Path, runs: Sequence[RunConfig], store: Store, *, cluster: bool, write: bool = True) -> Known:
+def known(folder: Path, runs: Sequence[RunConfig], store: Store, *, cluster: bool, write: bool = True) -> Existing:
     """`cluster`: this command's runs go to one. Without `write` nothing is changed, for a dry run."""
     ledger = Ledger.of(folder)
     cards = ledger.cards()
@@ -43,7 +43,7 @@ def known(folder: Path, runs: Sequence[RunConfig], store: Store, *, cluster: boo
     kept = {run.name: why for run in runs if (why := _keep(run, folder, now[run.name], found))}
     needed = {name for run in unlike(runs) for name in recipes(run)}
     built = frozenset(name for name in needed if store.has(name))
-    return Known(kept=kept, built=built, queued=_queued(needed - built, store, cluster))
+    return Existing(kept=kept, built=built, queued=_queued(needed - built, store, cluster))
 
 
 def _unlink_dead(folder: Path, runs: Iterable[RunConfig]) -> None:

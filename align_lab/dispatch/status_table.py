@@ -22,7 +22,7 @@ COLOURS = {"done": "green", "running": "cyan", "failed": "red", "cancelled": "re
 LOOK_SECONDS = 2.0
 
 
-class Board:
+class StatusTable:
     """Shows what `look` returns, of the runs in `names` and their stages. Use it as a context."""
 
     def __init__(self, console: Console, look: Callable[[], Sequence[TaskState]], *, names: Collection[str]) -> None:
@@ -33,7 +33,7 @@ class Board:
         self.answered = False
         self.live = Live(console=console, refresh_per_second=2, transient=True) if console.is_terminal else None
 
-    def __enter__(self) -> Board:
+    def __enter__(self) -> StatusTable:
         if self.live:
             self.live.start()
         return self

@@ -16,7 +16,7 @@ from align_lab.base.hardware import SHARED, Placement
 from align_lab.base.paths import runs_folder
 from align_lab.base.signals import deaf_to_interrupts
 from align_lab.dispatch.ledger import Card, Ledger
-from align_lab.dispatch.plan import Batch, Task, payload
+from align_lab.dispatch.plan import JobArray, Task, payload
 
 Refused = FailedJobError  # what submitit makes of an sbatch that ends with an error
 FOREVER = 366 * 24 * 60  # minutes; a process of this machine has no time limit
@@ -29,13 +29,13 @@ def command(tasks: Path, card: Card, *, python: str | None = None, env: Sequence
     return shlex.join([*words, str(tasks.resolve()), card.snapshot, card.snapshot_hash])
 
 
-def submit_slurm(ledger: Ledger, card: Card, batch: Batch, *, after: Sequence[str]) -> Card:
+def submit_slurm(ledger: Ledger, card: Card, batch: JobArray, *, after: Sequence[str]) -> Card:
     """One sbatch: a job or an array. `after`: ids of the jobs that must have succeeded first."""
     executor = _Slurm(ledger.logs, ledger, card, batch, after)
     return ledger.confirm(card, executor.start().job_id)
 
 
-def script(ledger: Ledger, card: Card, batch: Batch, *, after: Sequence[str]) -> str:
+def script(ledger: Ledger, card: Card, batch: JobArray, *, after: Sequence[str]) -> str:
     """The sbatch script as it would be submitted."""
     executor = _Slurm(ledger.logs, ledger, card, batch, after)
     return executor._make_submission_file_text(executor._command, "")
@@ -44,7 +44,7 @@ def script(ledger: Ledger, card: Card, batch: Batch, *, after: Sequence[str]) ->
 class _Slurm(submitit.SlurmExecutor):
     """submitit's executor with our own command: a job reads its line of the tasks, and nothing is pickled."""
 
-    def __init__(self, folder: Path, ledger: Ledger, card: Card, batch: Batch, after: Sequence[str]) -> None:
+    def __init__(self, folder: Path, ledger: Ledger, card: Card, batch: JobArray, after: Sequence[str]) -> None:
         super().__init__(folder)
         self._command = command(ledger.tasks_file(card), card, python=batch.placement.python)
         self.update_parameters(**parameters(batch.placement, name=card.job_name, after=after))

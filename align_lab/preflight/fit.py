@@ -65,15 +65,15 @@ class Group(Protocol):
 
     @property
     def size(self) -> int: ...
-    def agree(self, value: Any) -> Any: ...
-    def most(self, value: float) -> float: ...
+    def broadcast(self, value: Any) -> Any: ...
+    def max(self, value: float) -> float: ...
 
 
 def begin(cfg: RunConfig, world: Group, *, gpu: bool, known: int | None) -> Memory:
     """The memory of a run that begins here, the same in all its processes: the least room of any counts."""
     room = rooms.found(cfg["hardware"]["placement"], gpu=gpu)
-    least = replace(room, gib=-world.most(-room.gib))
-    return fit(cfg, gpu=gpu, processes=world.size, room=least, known=world.agree(known))
+    least = replace(room, gib=-world.max(-room.gib))
+    return fit(cfg, gpu=gpu, processes=world.size, room=least, known=world.broadcast(known))
 
 
 def fit(cfg: RunConfig, *, gpu: bool, processes: int = 1, room: Room, known: int | None = None) -> Memory:

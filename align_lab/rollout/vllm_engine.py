@@ -29,7 +29,7 @@ QUIET = {  # only what nobody has set
 
 
 @dataclass(frozen=True, kw_only=True)
-class Plan:
+class VllmSettings:
     """How one engine is started. Plain values: it crosses a process boundary as JSON."""
 
     folder: str  # holds config.json
@@ -65,7 +65,7 @@ class Completions:
     ended: Tensor  # [B] bool
 
 
-class Engine(Protocol):
+class VllmEngine(Protocol):
     """vLLM, here or in a process of its own."""
 
     def load(self, weights: Mapping[str, Tensor] | Path) -> None: ...
@@ -77,7 +77,7 @@ class Engine(Protocol):
 class Inside:
     """An engine in this process."""
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: VllmSettings) -> None:
         for name, value in QUIET.items():
             os.environ.setdefault(name, value)
         self.plan, self.asleep, self.temperature = plan, False, 1.0
@@ -153,7 +153,7 @@ class Inside:
             self.temperature = temperature
 
 
-def start(plan: Plan) -> Any:
+def start(plan: VllmSettings) -> Any:
     """The engine, with random weights."""
     from vllm import LLM  # pyright: ignore[reportMissingImports]
 

@@ -17,7 +17,7 @@ from safetensors.torch import save_file
 
 from align_lab.base.errors import ConfigError
 from align_lab.models.language_model import LanguageModel
-from align_lab.rollout.vllm_engine import PRIVATE, Plan
+from align_lab.rollout.vllm_engine import PRIVATE, VllmSettings
 from align_lab.rollout.vllm_extension import FILE
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ class Seat:
 
 
 @dataclass
-class Place:
+class VllmProcesses:
     """Process `local` of the `locals` on its node. `copies` of the model have GPUs of their own there; 0: it shares ours."""
 
     world: World
@@ -48,10 +48,10 @@ class Place:
     folder: Path | None = None
 
     @classmethod
-    def here(cls, world: World, copies: int, processes_per_node: int) -> Place:
+    def here(cls, world: World, copies: int, processes_per_node: int) -> VllmProcesses:
         count = min(int(os.environ.get("LOCAL_WORLD_SIZE", processes_per_node)), world.size)
         local = int(os.environ.get("LOCAL_RANK", world.rank % count)) if world.size > 1 else 0
-        return cls(world, local, count, copies, world.agree(uuid.uuid4().hex))
+        return cls(world, local, count, copies, world.broadcast(uuid.uuid4().hex))
 
     @property
     def shared(self) -> bool:
@@ -62,7 +62,7 @@ class Place:
         """The node's copies that this process asks: several of its own, or one that it shares with other processes."""
         return list(range(self.local, self.copies, self.locals)) or [self.local % self.copies]
 
-    def seats(self, plan: Plan) -> list[Seat]:
+    def seats(self, plan: VllmSettings) -> list[Seat]:
         """Where its engines are; the first of a copy's clients starts it."""
         folder, width = Path(plan.folder).parent, plan.tensor_parallel
         if self.shared:
@@ -99,7 +99,7 @@ class Place:
         if self.local == 0:
             state = {name: weight.detach().cpu().contiguous() for name, weight in model.hf_state().items()}
             save_file(state, folder / FILE)
-        self.world.most(0)
+        self.world.max(0)
         return folder
 
     def close(self) -> None:

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from align_lab.base.errors import SamplerError
 from align_lab.rollout import wire
-from align_lab.rollout.vllm_engine import QUIET, Completions, Plan, Request
+from align_lab.rollout.vllm_engine import QUIET, Completions, Request, VllmSettings
 
 ROOT = str(Path(__file__).parents[2])  # what our own code is imported from, a snapshot for example
 NOT_OURS = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "GROUP_RANK", "MASTER_ADDR", "MASTER_PORT")
@@ -28,7 +28,9 @@ CONNECT_SECONDS = 120.0  # an interpreter that imports torch on a busy machine
 class Remote:
     """One vLLM process, of which this process is one of `clients`; the one that `starts` it also ends it."""
 
-    def __init__(self, plan: Plan, *, address: Path, starts: bool, clients: int = 1, gpus: Sequence[int] = ()) -> None:
+    def __init__(
+        self, plan: VllmSettings, *, address: Path, starts: bool, clients: int = 1, gpus: Sequence[int] = ()
+    ) -> None:
         self.log = address.with_suffix(".log")
         self.process = launch(address, clients, gpus, self.log) if starts else None
         self.socket = socket.socket(socket.AF_UNIX)

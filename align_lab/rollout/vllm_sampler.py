@@ -21,9 +21,9 @@ from torch import Tensor
 from align_lab.base.errors import ConfigError, SamplerError, SamplerMismatch
 from align_lab.models.language_model import LanguageModel
 from align_lab.rollout.sampler import Samples, Weights
-from align_lab.rollout.vllm_engine import Completions, Engine, Inside, Plan, Request
+from align_lab.rollout.vllm_engine import Completions, Inside, Request, VllmEngine, VllmSettings
 from align_lab.rollout.vllm_install import problem, version
-from align_lab.rollout.vllm_place import Place
+from align_lab.rollout.vllm_place import VllmProcesses
 from align_lab.rollout.vllm_remote import Remote
 
 if TYPE_CHECKING:
@@ -47,8 +47,8 @@ class VllmSampler:
         self.name = f"vllm {version()}"
         self.settings, self.dtype, self.longest, self.world = settings, dtype, longest, world
         self.tolerance = settings.tolerance or TOLERANCE[dtype]
-        self.place = Place.here(world, settings.gpus // settings.tensor_parallel, processes_per_node)
-        self.engines: list[Engine] = []
+        self.place = VllmProcesses.here(world, settings.gpus // settings.tensor_parallel, processes_per_node)
+        self.engines: list[VllmEngine] = []
         self.version: int | None = None  # of the weights that the engines hold
         self.compared = 0
 
@@ -103,9 +103,9 @@ class VllmSampler:
         self.version = weights.version
         return True
 
-    def _start(self, model: LanguageModel) -> list[Engine]:
+    def _start(self, model: LanguageModel) -> list[VllmEngine]:
         cuda = torch.get_default_device().type == "cuda"
-        plan = Plan(
+        plan = VllmSettings(
             folder=str(self.place.describe(model)),
             dtype=self.dtype,
             longest=min(self.longest, model.context),
@@ -142,7 +142,7 @@ class VllmSampler:
             results.append(work())
         except SamplerError as error:
             failed = error
-        if self.world.most(int(failed is not None)):
+        if self.world.max(int(failed is not None)):
             raise failed or SamplerError("another process of this run has lost its sampler")
         return results[0]
 
@@ -155,7 +155,7 @@ class VllmSampler:
             want = model(torch.cat([prompts, found.tokens], 1), pad, found.mask, temperature=temperature or 1.0)
         assert isinstance(want, Tensor)
         gap = (found.logp - want.to(found.logp)).abs()[found.mask]
-        mean, most = self.world.most(float(gap.mean())), self.world.most(float(gap.max()))
+        mean, most = self.world.max(float(gap.mean())), self.world.max(float(gap.max()))
         self.compared += 1
         if not mean <= self.tolerance:  # NaN is a mismatch too
             raise SamplerMismatch(mismatch(mean, most, self.tolerance, self.compared))

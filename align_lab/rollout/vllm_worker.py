@@ -22,7 +22,7 @@ from torch import Tensor
 from align_lab.base.errors import AlignLabError
 from align_lab.base.signals import SIGNALS
 from align_lab.rollout import wire
-from align_lab.rollout.vllm_engine import PRIVATE, Inside, Plan, Request
+from align_lab.rollout.vllm_engine import PRIVATE, Inside, Request, VllmSettings
 
 
 def main(path: str, clients: int) -> int:
@@ -46,7 +46,7 @@ def serve(connections: list[socket.socket]) -> None:
         what = asked[0][0].pop("do")
         try:
             if what == "start":
-                engine = Inside(Plan(**asked[0][0]))
+                engine = Inside(VllmSettings(**asked[0][0]))
             answers = ANSWERS[what](engine, asked)
         except Exception as error:
             text = str(error) if isinstance(error, AlignLabError) else f"{type(error).__name__}: {error}"

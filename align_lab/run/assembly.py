@@ -32,9 +32,9 @@ from align_lab.tasks.movie_reviews.vader import Vader
 from align_lab.train.engines.engine import MakeEngine
 from align_lab.train.engines.torch_engine import TorchEngine
 from align_lab.train.evaluate import Evaluator, Judges
-from align_lab.train.experience import Rollouts, Source, draw
+from align_lab.train.experience import ExperienceSource, Rollouts, draw
 from align_lab.train.learner import Critic, Learner
-from align_lab.train.loop import Journal, Loop
+from align_lab.train.loop import Loop, Recorder
 from align_lab.train.preference_pairs import load_pairs
 from align_lab.train.sft import collate
 from align_lab.train.update import Pretrain
@@ -55,7 +55,7 @@ def assemble(
     cfg: RunConfig,
     built: Mapping[str, Artefact],
     *,
-    journal: Journal,
+    journal: Recorder,
     should_stop: Callable[[], bool],
     world: World = World(),
 ) -> Loop:
@@ -130,7 +130,7 @@ def _source(
     learner: Learner,
     prompts: Prompts,
     common: Common,
-) -> Source:
+) -> ExperienceSource:
     """Preference pairs or fresh rollouts, as the algorithm declares; as many sequences a step from either."""
     plan = learner.plan
     if algo.needs.experience == "pairs":

@@ -59,7 +59,7 @@ def run(cfg: RunConfig, *, wait_for_others: bool = False) -> int:
                 f"{cfg.choices['algo']} on {cfg.choices['model']}, seed {cfg['seed']}, {computing}{of}: {path}"
             )
             (path / ERRORS).unlink(missing_ok=True)
-            if world.agree(folder.status()["state"] != "done"):
+            if world.broadcast(folder.status()["state"] != "done"):
                 _guarded(cfg, folder, record, screen, stop, world)
             else:
                 screen.notice("this run is finished. To run it again, remove its folder")
@@ -86,7 +86,7 @@ def _owned(path: Path, screen: Screen, *, wait: bool) -> Iterator[None]:
 
 def _follow(cfg: RunConfig, folder: RunFolder, stop: StopRequest, world: World) -> None:
     """What the other processes of a run do: the same loop, without a record."""
-    if not world.agree(None):
+    if not world.broadcast(None):
         return
     try:
         _train(cfg, folder, Follower(folder), Screen(console=Console(quiet=True)), stop, world)
@@ -151,21 +151,21 @@ def _train(
     memory = _preflight(cfg, folder, screen, world)
     needed = stages(cfg)
     if world.rank:
-        world.agree(None)  # the first process has built them all
+        world.broadcast(None)  # the first process has built them all
     built = build(needed, screen)
     if not world.rank:
-        world.agree(None)
-    if world.agree(memory.estimate is None):  # a model may only tell its shape once it is here
+        world.broadcast(None)
+    if world.broadcast(memory.estimate is None):  # a model may only tell its shape once it is here
         memory = _preflight(cfg, folder, screen, world)
     allocator.hand_back()  # what building the stages took
     manifest.forget_peak()
     loop = assembly.assemble(
-        memory.used_by(cfg), built, journal=journal, should_stop=lambda: bool(world.most(int(stop.asked))), world=world
+        memory.used_by(cfg), built, journal=journal, should_stop=lambda: bool(world.max(int(stop.asked))), world=world
     )
     _restore(loop, cfg, journal, screen, world, hashes=made_of(built, loop))
     journal.manifest(lambda: describe(cfg, built, loop, memory, journal.checkpoints.best()))
     stop.patient = True
-    if world.most(int(stop.asked)):
+    if world.max(int(stop.asked)):
         raise Stopped("stopped before training began. Run the same command again to continue")
     screen.start(step=loop.progress.step, steps=cfg["train"]["steps"])
     journal.phase("training")
@@ -195,7 +195,7 @@ def _restore(
             screen.notice(f"the first {start.step} steps are those of {start.path.name}, which had fewer")
         found = journal.checkpoints.latest(screen.notice)
         folder.rewind(found[0]) if found else folder.forget()
-    step = world.agree(found and found[0])
+    step = world.broadcast(found and found[0])
     if step is None:
         return
     loop.load_state_dict(found[1] if found else journal.checkpoints.load(step))

@@ -70,7 +70,7 @@ class Evaluator:
 
     def _in_order(self, mine: list[list[dict[str, Any]]]) -> list[dict[str, Any]]:
         """The rows of all processes, those of each part of the prompts together; a prompt that two have done counts once."""
-        everyone, parts = self.world.join(mine), len(mine)
+        everyone, parts = self.world.concatenate(mine), len(mine)
         rows = [row for number in range(parts) for part in everyone[number::parts] for row in part]
         return list({row["index"]: row for row in rows}.values())
 
@@ -113,7 +113,7 @@ class Evaluator:
 def shares(count: int, world: World) -> Iterator[list[int]]:
     """This process' prompts of each part; all have as many parts and none is empty, so all call their models alike."""
     for part in torch.arange(count).split(ROWS * world.size):
-        yield (world.share(part) if len(part) >= world.size else part[[world.rank % len(part)]]).tolist()
+        yield (world.shard(part) if len(part) >= world.size else part[[world.rank % len(part)]]).tolist()
 
 
 def summary(rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:

@@ -36,7 +36,7 @@ class Collected:
     seconds: dict[str, float]
 
 
-class Source(Protocol):
+class ExperienceSource(Protocol):
     def collect(self, step: int) -> Collected: ...
 
 
@@ -57,9 +57,9 @@ class Rollouts:
     def collect(self, step: int) -> Collected:
         plan = self.learner.plan
         began = time.perf_counter()
-        mine = self.world.share(draw(len(self.prompts), plan.prompts_per_step, step, self.seed))
+        mine = self.world.shard(draw(len(self.prompts), plan.prompts_per_step, step, self.seed))
         ids, pad = self.prompts.batch(
-            mine.tolist(), repeat=plan.group_size, least=self.world.most(self.prompts.width(mine.tolist()))
+            mine.tolist(), repeat=plan.group_size, least=self.world.max(self.prompts.width(mine.tolist()))
         )
         numbers = uniforms(self.seed, step, mine.tolist(), plan.group_size, self.sampling.max_new_tokens)
         samples = self.sampler(
@@ -77,7 +77,7 @@ class Rollouts:
         part = self._experience(torch.cat([ids, samples.tokens], 1), pad, samples, score, len(mine))
         whole = trim(self.world.gather(part))
         mask = whole.rollout.mask
-        ended = self.world.total(int(samples.ended.sum()))
+        ended = self.world.sum(int(samples.ended.sum()))
         return Collected(
             experience=whole,
             episodes=mask.shape[0] * mask.shape[1],

@@ -19,12 +19,12 @@ from align_lab.base.types import Advantage, Algorithm, Rollout, State
 from align_lab.base.world import World
 from align_lab.train.engines.engine import shape
 from align_lab.train.evaluate import Evaluator, summary
-from align_lab.train.experience import Collected, Source
+from align_lab.train.experience import Collected, ExperienceSource
 from align_lab.train.learner import Learner
 from align_lab.train.update import Pretrain, update
 
 
-class Journal(Protocol):
+class Recorder(Protocol):
     """Where the loop writes: the run folder and whatever else listens."""
 
     def log(self, row: Mapping[str, float]) -> None: ...
@@ -50,9 +50,9 @@ class Loop:
 
     algo: Algorithm
     learner: Learner
-    source: Source
+    source: ExperienceSource
     evaluate: Evaluator
-    journal: Journal
+    journal: Recorder
     seed: int
     evaluate_every: int
     save_every: int
@@ -116,7 +116,7 @@ class Loop:
             pretrain=self.pretrain(step) if self.pretrain else None,
             policy_from=policy_from,
         )
-        seconds = self.world.most(time.perf_counter() - began)  # all processes count, and stop, alike
+        seconds = self.world.max(time.perf_counter() - began)  # all processes count, and stop, alike
         now = self.progress
         now.step, now.episode, now.tokens = step + 1, now.episode + collected.episodes, now.tokens + collected.tokens
         now.seconds += seconds

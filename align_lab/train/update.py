@@ -134,7 +134,7 @@ def _accumulate(
     size = max(1, (learner.plan.micro_batch or len(prompts) * group) // group)
     totals: dict[str, Tensor] = {}
     finite = True
-    for number, rows in enumerate(world.share(prompts).split(size)):
+    for number, rows in enumerate(world.shard(prompts).split(size)):
         batch = _batch(experience.rollout, advantage, rows, tokens, sequences)
         now = _forward(learner, algo, experience, rows)
         if number == 0 and pretrain is not None:
@@ -144,13 +144,13 @@ def _accumulate(
         learner.backward(out.loss)
         for name, value in out.metrics.items():
             totals[name] = totals.get(name, torch.zeros(())) + value.detach()
-    if world.most(not finite):  # all processes stop together
+    if world.max(not finite):  # all processes stop together
         raise DivergedError(
             "the loss is not finite. The last good checkpoint is kept. Try a lower train.lr or a larger algo.kl_coef"
         )
     names = sorted(totals)
     values = torch.stack([totals[name].double() for name in names]) if names else torch.zeros(0, dtype=torch.float64)
-    world.sum_([values])
+    world.add_up([values])
     return dict(zip(names, values.tolist(), strict=True))
 
 
@@ -186,7 +186,7 @@ def _forward(learner: Learner, algo: Algorithm, experience: Experience, rows: Te
 
 def _with_pretrain(learner: Learner, now: PolicyOutput, pretrain: Pretrain, world: World) -> PolicyOutput:
     """A language model's loss is at temperature 1, whatever the policy samples at."""
-    ids, mask = world.share(pretrain.ids), world.share(pretrain.mask)
+    ids, mask = world.shard(pretrain.ids), world.shard(pretrain.mask)
     if not len(ids):  # more processes than texts: all call their models alike
         ids, mask = pretrain.ids[:1], torch.zeros_like(pretrain.mask[:1])
     return replace(

@@ -20,14 +20,14 @@ from wandb_workspaces.workspaces import Workspace
 from wandb_workspaces.workspaces import internal as workspaces
 
 from align_lab.base.metrics import METRICS
-from align_lab.dashboards import blocks, filters, panels, wandb_report, workspace
-from align_lab.dashboards.saved_view import Place, View
-from align_lab.dashboards.study_document import Study, read
+from align_lab.dashboards import filters, panels, sections, wandb_report, workspace
+from align_lab.dashboards.saved_view import Project, View
+from align_lab.dashboards.study_document import StudyDocument, read
 from tests.compare.folders import edit, write_run
 from tests.dashboards.conftest import write_study
 
 GOLDEN = Path(__file__).parent / "golden"
-PLACE = Place(entity="me", project="align_lab", id="p1")
+PLACE = Project(entity="me", project="align_lab", id="p1")
 MAKERS = {"workspace": workspace.view, "report": wandb_report.view}
 
 
@@ -37,7 +37,7 @@ def folder(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def study(folder) -> Study:
+def study(folder) -> StudyDocument:
     return read(folder)
 
 
@@ -173,15 +173,15 @@ def test_a_quote_in_a_name_is_a_quote(tmp_path):
 
 
 def test_words_are_those_of_compare(study):
-    told = blocks.verdict(study)
+    told = sections.verdict(study)
     assert study.document["verdict"]["sentence"] in MarkdownIt().render(told)
-    table = MarkdownIt("gfm-like", {"linkify": False}).render(blocks.intervals(study))
+    table = MarkdownIt("gfm-like", {"linkify": False}).render(sections.intervals(study))
     assert table.count("<table>") == 2
     for arm in study.document["arms"]:
         assert f">{arm['name']}</td>" in table
-    assert "settings and hashes are equal in every run" in blocks.proof(study)
-    assert "ppo-tiny-s3-00000003" in MarkdownIt().render(blocks.left_out(study))
-    assert "by large" in blocks.completions(study) or "by rloo" in blocks.completions(study)
+    assert "settings and hashes are equal in every run" in sections.proof(study)
+    assert "ppo-tiny-s3-00000003" in MarkdownIt().render(sections.left_out(study))
+    assert "by large" in sections.completions(study) or "by rloo" in sections.completions(study)
 
 
 def test_what_may_not_be_compared_says_so_first(tmp_path):
@@ -192,11 +192,11 @@ def test_what_may_not_be_compared_says_so_first(tmp_path):
     assert unfair.refused
     section = workspace.view(unfair, PLACE, description="").spec["section"]["panelBankConfig"]["sections"][0]
     assert section["pinned"]
-    assert section["panels"][0]["config"]["value"].startswith(f"**{blocks.NOT_COMPARABLE}**")
+    assert section["panels"][0]["config"]["value"].startswith(f"**{sections.NOT_COMPARABLE}**")
     assert "sampling.temperature" in section["panels"][0]["config"]["value"]
     first = wandb_report.view(unfair, PLACE, description="").spec["blocks"][1]
     assert first["type"] == "callout-block"
-    assert blocks.NOT_COMPARABLE in json.dumps(first)
+    assert sections.NOT_COMPARABLE in json.dumps(first)
     assert not read(folder, allow=["sampling.temperature"]).refused
 
 
@@ -209,7 +209,7 @@ def test_arms_that_share_a_name_are_told_about(tmp_path):
         )
     same = read(folder)
     assert list(same.merged) == ["rloo"]
-    assert "one curve in the charts here" in blocks.verdict(same)
+    assert "one curve in the charts here" in sections.verdict(same)
     assert len(same.colours) == 1
 
 
@@ -220,7 +220,7 @@ def test_a_study_without_a_finished_run_has_a_dashboard_too(tmp_path):
     for make in MAKERS.values():
         text = json.dumps(make(new, PLACE, description="").spec)
         assert "No run has finished yet" in text
-        assert blocks.NOT_COMPARABLE not in text
+        assert sections.NOT_COMPARABLE not in text
 
 
 def _leaf(section: str, name: str, value: list[str]) -> dict[str, Any]:

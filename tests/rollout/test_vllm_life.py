@@ -132,12 +132,14 @@ def test_a_process_that_dies_in_a_rollout_is_missed_at_once_and_leaves_nothing(a
 
 
 def test_two_clients_of_one_process_are_answered_together(tmp_path):
-    from align_lab.rollout.vllm_engine import Plan, Request
-    from align_lab.rollout.vllm_place import Place
+    from align_lab.rollout.vllm_engine import Request, VllmSettings
+    from align_lab.rollout.vllm_place import VllmProcesses
     from align_lab.rollout.vllm_remote import Remote
 
-    learning, place = Learning(tied=False), Place.here(World(), 0, 1)
-    plan = Plan(folder=str(place.describe(learning.model)), dtype="float32", longest=40, cuda=False, cpu_cache_gib=0.1)
+    learning, place = Learning(tied=False), VllmProcesses.here(World(), 0, 1)
+    plan = VllmSettings(
+        folder=str(place.describe(learning.model)), dtype="float32", longest=40, cuda=False, cpu_cache_gib=0.1
+    )
     folder, answers = place.deliver(learning.model), {}
 
     def client(number):

@@ -17,8 +17,8 @@ from align_lab.base.errors import ConfigError, SamplerError
 from align_lab.base.hardware import Hardware, Numerics, Placement, Vllm
 from align_lab.base.world import World
 from align_lab.rollout import vllm_install, wire
-from align_lab.rollout.vllm_engine import Plan, Request
-from align_lab.rollout.vllm_place import Place
+from align_lab.rollout.vllm_engine import Request, VllmSettings
+from align_lab.rollout.vllm_place import VllmProcesses
 from align_lab.rollout.vllm_remote import Remote, visible
 from align_lab.rollout.vllm_sampler import dealt, mismatch, seeds
 from tests.rollout.vllm_here import MISSING, numbers
@@ -27,7 +27,7 @@ from tests.rollout.vllm_here import MISSING, numbers
 @pytest.mark.parametrize("processes", [1, 2, 3, 6, 8])
 @pytest.mark.parametrize("copies", [1, 2, 4, 5, 8])
 def test_every_copy_has_its_clients_and_every_process_its_copy(processes, copies):
-    places = [Place(World(rank=r, size=processes), r, processes, copies, "t") for r in range(processes)]
+    places = [VllmProcesses(World(rank=r, size=processes), r, processes, copies, "t") for r in range(processes)]
     clients = Counter(copy for place in places for copy in place.mine())
     assert set(clients) == set(range(copies))
     for copy, count in clients.items():
@@ -128,7 +128,7 @@ def test_without_vllm_the_command_says_how_to_get_it():
 def test_a_process_that_cannot_start_is_reported_with_its_last_words(tmp_path, monkeypatch):
     monkeypatch.setenv("PYTHONPROFILEIMPORTTIME", "")
     monkeypatch.setattr(sys, "executable", "/bin/false")
-    plan = Plan(folder=str(tmp_path), dtype="float32", longest=8, cuda=False)
+    plan = VllmSettings(folder=str(tmp_path), dtype="float32", longest=8, cuda=False)
     with pytest.raises(SamplerError, match="has ended with status 1"):
         Remote(plan, address=tmp_path / "s", starts=True)
 
@@ -141,12 +141,12 @@ def test_a_mismatch_says_how_large_where_and_what_to_do():
 
 def test_gpus_of_a_node_are_those_after_the_ones_that_train(monkeypatch, tmp_path):
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 8)
-    plan = Plan(folder=str(tmp_path / "model"), dtype="bfloat16", longest=8, cuda=True, tensor_parallel=2)
-    seats = [Place(World(rank=r, size=4), r, 4, 2, "t").seats(plan) for r in range(4)]
+    plan = VllmSettings(folder=str(tmp_path / "model"), dtype="bfloat16", longest=8, cuda=True, tensor_parallel=2)
+    seats = [VllmProcesses(World(rank=r, size=4), r, 4, 2, "t").seats(plan) for r in range(4)]
     assert [[list(seat.gpus) for seat in mine] for mine in seats] == [[[4, 5]], [[6, 7]], [[4, 5]], [[6, 7]]]
     assert [mine[0].starts for mine in seats] == [True, True, False, False]
     assert {mine[0].clients for mine in seats} == {2}
-    (alone,) = [Place(World(), 0, 1, 3, "t").seats(plan)]
+    (alone,) = [VllmProcesses(World(), 0, 1, 3, "t").seats(plan)]
     assert [list(seat.gpus) for seat in alone] == [[1, 2], [3, 4], [5, 6]] and all(seat.starts for seat in alone)
     with pytest.raises(ConfigError, match="needs 9 GPUs, and torch sees 8"):
-        Place(World(), 0, 1, 4, "t").seats(plan)
+        VllmProcesses(World(), 0, 1, 4, "t").seats(plan)

@@ -9,7 +9,7 @@ from typing import Any
 
 from align_lab.base.errors import ConfigError
 from align_lab.base.files import read_json
-from align_lab.compare.foreign.sources import Source
+from align_lab.compare.foreign.sources import MetricMap
 from align_lab.compare.foreign.table_files import Table, number
 
 CONFIGS = ("config.yaml", "config.json", "args.json", ".hydra/config.yaml", "files/config.yaml")
@@ -17,7 +17,7 @@ SEED = re.compile(r"(?:^|(?<=[^a-zA-Z0-9]))(?:seed|s)[-_= ]?(?P<seed>\d+)(?=$|[^
 EDGES = " -_=.,/"
 
 
-def identify(table: Table, source: Source, given: Mapping[str, str]) -> tuple[str, int]:
+def identify(table: Table, source: MetricMap, given: Mapping[str, str]) -> tuple[str, int]:
     """Raises ConfigError that says what to type where arm or seed cannot be told."""
     config = dict(_leaves(table.config)) or _beside(table.file)
     seed = _typed_seed(given) if "seed" in given else _configured_seed(config, source)
@@ -42,7 +42,7 @@ def _typed_seed(given: Mapping[str, str]) -> int:
     return int(given["seed"])
 
 
-def _configured_seed(config: Mapping[str, Any], source: Source) -> int | None:
+def _configured_seed(config: Mapping[str, Any], source: MetricMap) -> int | None:
     found = (number(config[key]) for key in source.seed if key in config)
     return next((int(seed) for seed in found if seed is not None and seed.is_integer()), None)
 

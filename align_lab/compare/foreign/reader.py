@@ -10,7 +10,7 @@ from pathlib import Path
 
 from align_lab.base.errors import ConfigError
 from align_lab.compare.foreign import naming, sources, table_files
-from align_lab.compare.foreign.sources import SCORES, Source
+from align_lab.compare.foreign.sources import SCORES, MetricMap
 from align_lab.compare.foreign.table_files import Table
 from align_lab.compare.runs import Unfinished
 
@@ -77,7 +77,7 @@ def read(spoken: Iterable[Sequence[str]], *, alone: bool = False) -> Foreign:
     return found
 
 
-def _tables(source: Source, path: str, found: Foreign) -> list[Table]:
+def _tables(source: MetricMap, path: str, found: Foreign) -> list[Table]:
     """From disk; a W&B project that is no path is asked for through the API."""
     if source.name != "wandb" or Path(path).exists() or not PROJECT.fullmatch(path):
         return table_files.read(source, Path(path))
@@ -96,7 +96,7 @@ def _tables(source: Source, path: str, found: Foreign) -> list[Table]:
     ]
 
 
-def _run(table: Table, source: Source, given: Mapping[str, str]) -> ForeignRun:
+def _run(table: Table, source: MetricMap, given: Mapping[str, str]) -> ForeignRun:
     columns = source.columns(table.columns)
     if not any(score in columns for score in SCORES):
         raise ConfigError(_no_score(table, source))
@@ -113,7 +113,7 @@ def _run(table: Table, source: Source, given: Mapping[str, str]) -> ForeignRun:
     )
 
 
-def _no_score(table: Table, source: Source) -> str:
+def _no_score(table: Table, source: MetricMap) -> str:
     known = [name for score in SCORES for name in source.metrics.get(score, [])]
     held = ", ".join(table.columns) or "none that holds a number"
     return (

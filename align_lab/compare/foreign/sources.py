@@ -17,7 +17,7 @@ FIELDS = ("title", "files", "step", "arm", "seed", "metrics")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Source:
+class MetricMap:
     """How a program names things. Each list is in order of preference; a metric's may hold patterns with *."""
 
     name: str
@@ -51,15 +51,15 @@ def names() -> list[str]:
     return sorted(path.stem for path in MAPS.glob("*.yaml"))
 
 
-def named(name: str, own: str | None = None) -> Source:
+def named(name: str, own: str | None = None) -> MetricMap:
     """The source of this name; `own`: a yaml whose entries come before those of the source."""
     if name not in names():
         raise ConfigError(f"--from={name} is not known: {near(name, names())}")
-    source = Source(name=name, **_read(MAPS / f"{name}.yaml"))
+    source = MetricMap(name=name, **_read(MAPS / f"{name}.yaml"))
     return _with(source, _read(Path(own))) if own else source
 
 
-def _with(source: Source, own: Mapping[str, Any]) -> Source:
+def _with(source: MetricMap, own: Mapping[str, Any]) -> MetricMap:
     metrics = dict(source.metrics)
     for ours, theirs in own.get("metrics", {}).items():
         metrics[ours] = [*theirs, *metrics.get(ours, [])]

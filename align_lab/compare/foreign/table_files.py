@@ -13,7 +13,7 @@ from typing import Any
 
 from align_lab.base.errors import ConfigError
 from align_lab.base.files import read_lines
-from align_lab.compare.foreign.sources import Source
+from align_lab.compare.foreign.sources import MetricMap
 
 CHECKPOINT = re.compile(r"checkpoint-\d+")
 CHART = re.compile(r"(?P<run>.+) - (?P<metric>.+)")  # a column of a chart that W&B exports
@@ -51,7 +51,7 @@ def number(value: Any) -> float | None:
         return None
 
 
-def read(source: Source, path: Path) -> list[Table]:
+def read(source: MetricMap, path: Path) -> list[Table]:
     """Every run in a file, or in the files of a folder that the source knows. Raises ConfigError where there is none."""
     if path.is_dir():
         files = _newest(sorted(file for pattern in source.files for file in path.rglob(pattern)))

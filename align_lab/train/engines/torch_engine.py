@@ -36,7 +36,7 @@ class TorchEngine(Engine):
             parameter.grad = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad.zero_()
 
     def reduce(self, world: World) -> None:
-        world.sum_(p.grad for p in self.masters if p.grad is not None)
+        world.add_up(p.grad for p in self.masters if p.grad is not None)
         self.check(float(nn.utils.clip_grad_norm_(self.masters, self.plan.max_grad_norm)))
 
     def step(self, factor: float) -> None:
