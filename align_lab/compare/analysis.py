@@ -49,7 +49,7 @@ def analyse(
     found = pool.read(folders)
     groups, twice = _once(arms_of(found.runs, allow))
     arms = summary.ranked(groups)
-    comparability = proof({arm.name: arm.runs for arm in arms}, allow)
+    comparability = proof(found.runs, {arm.name: arm.runs for arm in arms}, allow)
     document = _head(found) | {"comparability": comparability} | _described(arms, rng_seed)
     shown = arms[:SHOWN]
     rows = {arm.name: curves.stacked(arm.runs) for arm in shown}
@@ -101,8 +101,8 @@ def _once(groups: Groups) -> tuple[dict[str, list[Run]], list[Unfinished]]:
         for run in runs:
             first = by_seed.setdefault(run.seed, run)
             if first is not run:
-                why = f"seed {run.seed} of {arm} is there already: {first.name}"
-                twice.append(Unfinished(run.name, why, "duplicate", arm, run.seed))
+                why = f"seed {run.seed} of {arm} was run more than once: {first.name} is used"
+                twice.append(Unfinished(run.name, why, "duplicate", arm, run.seed, first.name))
         kept[arm] = list(by_seed.values())
     return kept, twice
 

@@ -1,4 +1,8 @@
-"""May these runs be compared? Settings must be equal, recipes may differ and are listed, budgets are charged. Pure."""
+"""May these runs be compared? Settings must be equal, recipes may differ and are listed, budgets are charged. Pure.
+
+Two values are equal where their JSON is, as in a run's signature: 1, 1.0, "1" and true are four values, and null is not the
+same as a field that is missing.
+"""
 
 from __future__ import annotations
 
@@ -10,58 +14,61 @@ from typing import Any
 
 from align_lab.base.roles import role
 from align_lab.compare.runs import Run
-from align_lab.compare.values import plain
+from align_lab.compare.values import exact, plain
 
 PAIRED = {"seed"}  # differs between the runs of one arm, by design
 CODE = ("source", "torch")  # allowed to differ, they make no other arms: whoever allows it says that it does not matter
 CHARGED = ("episodes", "tokens", "labels", "device_seconds", "flops", "peak_memory_gib")
 NOT_RECORDED = "not recorded"
 NOT_APPLICABLE = "not applicable"
+HASHES = "hashes."  # before the name of a hash that a setting has too
+MISSING = object()  # equal to nothing that a record can hold
+
+Names = dict[str, list[str]]  # value as text -> names of the runs that have it
 
 role_of = cache(role)
 
 
-def differing(runs: Sequence[Run], wanted: str) -> dict[str, dict[str, Any]]:
-    """field -> {run name: value}, for the fields of this role that are not equal in all runs."""
-    keys = dict.fromkeys(key for run in runs for key in run.fields if role_of(key) == wanted and key not in PAIRED)
-    found = {key: {run.name: run.fields.get(key, NOT_APPLICABLE) for run in runs} for key in keys}
-    return {key: values for key, values in found.items() if _several(values.values())}
-
-
-def unfair(runs: Sequence[Run]) -> dict[str, dict[str, str]]:
-    """Settings and hashes that differ: field -> {run name: value}. Empty when the comparison is fair."""
-    return {
-        field: {name: value for value, names in values.items() for name in names}
-        for field, values in settings(runs).items()
-        if len(values) > 1
-    }
-
-
-def settings(runs: Sequence[Run]) -> dict[str, dict[str, list[str]]]:
+def settings(runs: Sequence[Run]) -> dict[str, Names]:
     """Every setting and every hash: field -> {value as text: names of the runs that have it, where there are several values}.
 
     What a run does not hold, because another version wrote it, is a value of its own: nothing is proven about it.
     """
-    fields = _values([(run.name, run.fields) for run in runs], lambda key: role_of(key) == "setting")
-    return fields | _values([(run.name, run.hashes) for run in runs], lambda key: True)
+    fields = _values(
+        [(run.name, run.fields) for run in runs], lambda key: role_of(key) == "setting" and key not in PAIRED
+    )
+    hashes = _values([(run.name, run.hashes) for run in runs], lambda key: True)
+    return fields | {f"{HASHES}{key}" if key in fields else key: names for key, names in hashes.items()}
 
 
-def _values(
-    held: Sequence[tuple[str, Mapping[str, Any]]], wanted: Callable[[str], bool]
-) -> dict[str, dict[str, list[str]]]:
+def _values(records: Sequence[tuple[str, Mapping[str, Any]]], counts: Callable[[str], bool]) -> dict[str, Names]:
     """Runs that share one mapping are looked at once."""
-    alike: dict[int, tuple[Mapping[str, Any], list[str]]] = {}
-    for name, values in held:
-        alike.setdefault(id(values), (values, []))[1].append(name)
-    keys = dict.fromkeys(key for values, _ in alike.values() for key in values if wanted(key) and key not in PAIRED)
-    found: dict[str, dict[str, list[str]]] = {}
-    for key in keys:
-        by_value: dict[str, list[list[str]]] = defaultdict(list)
-        for values, names in alike.values():
-            by_value[str(values.get(key, NOT_RECORDED))].append(names)
-        several = len(by_value) > 1
-        found[key] = {value: sorted(chain(*names)) if several else [] for value, names in by_value.items()}
-    return found
+    shared: dict[int, tuple[Mapping[str, Any], list[str]]] = {}
+    for name, record in records:
+        shared.setdefault(id(record), (record, []))[1].append(name)
+    keys = dict.fromkeys(key for record, _ in shared.values() for key in record if counts(key))
+    return {key: _by_value([(record.get(key, MISSING), names) for record, names in shared.values()]) for key in keys}
+
+
+def _by_value(values: Sequence[tuple[Any, list[str]]]) -> Names:
+    names: dict[str, list[list[str]]] = defaultdict(list)
+    for value, members in values:
+        names[_exact(value)].append(members)
+    several = len(names) > 1
+    texts = _legible({_exact(value): value for value, _ in values})
+    return {texts[key]: sorted(chain(*members)) if several else [] for key, members in names.items()}
+
+
+def _exact(value: Any, missing: str = NOT_RECORDED) -> str:
+    """Texts are in quotation marks, so that no value reads like one that is missing."""
+    return missing if value is MISSING else exact(value)
+
+
+def _legible(values: Mapping[str, Any]) -> dict[str, str]:
+    """Exact text -> the text that readers see: without quotation marks, unless two values would then read alike."""
+    bare = {text: value if isinstance(value, str) else text for text, value in values.items()}
+    unambiguous = len(set(bare.values())) == len(bare) and NOT_RECORDED not in values.values()
+    return bare if unambiguous else {text: text for text in values}
 
 
 def is_allowed(field: str, allow: Sequence[str]) -> bool:
@@ -69,18 +76,21 @@ def is_allowed(field: str, allow: Sequence[str]) -> bool:
     return any(field == name or field.startswith(f"{name}.") for name in allow)
 
 
-def proof(groups: Mapping[str, Sequence[Run]], allow: Sequence[str]) -> dict[str, Any]:
-    """`comparability` of the comparison document: what is equal, what differs, what each arm's recipe is and cost."""
-    runs = [run for members in groups.values() for run in members]
-    found = settings(runs)
+def proof(runs: Sequence[Run], groups: Mapping[str, Sequence[Run]], allow: Sequence[str]) -> dict[str, Any]:
+    """`comparability` of the comparison document: what is equal, what differs, what each arm's recipe is and cost.
+
+    `runs`: all that were read, those included that are set aside because another has their arm and seed; what differs
+    among any two of them is not equal. `groups`: the runs of each arm that are used.
+    """
+    values = settings(runs)
     differ = [
-        {"field": field, "values": values, "allowed": is_allowed(field, allow)}
-        for field, values in found.items()
-        if len(values) > 1
+        {"field": field, "values": names, "allowed": is_allowed(field, allow)}
+        for field, names in values.items()
+        if len(names) > 1
     ]
     return {
         "fair": bool(runs) and all(one["allowed"] for one in differ),
-        "equal": [{"field": field, "value": next(iter(values))} for field, values in found.items() if len(values) == 1],
+        "equal": [{"field": field, "value": next(iter(names))} for field, names in values.items() if len(names) == 1],
         "differing": differ,
         "recipes": _by_arm(groups, "recipe"),
         "budgets": _by_arm(groups, "budget"),
@@ -88,14 +98,20 @@ def proof(groups: Mapping[str, Sequence[Run]], allow: Sequence[str]) -> dict[str
     }
 
 
-def _by_arm(groups: Mapping[str, Sequence[Run]], wanted: str) -> list[dict[str, Any]]:
-    """The runs of an arm have one recipe, so that its first run speaks for all."""
-    firsts = {arm: members[0] for arm, members in groups.items()}
-    names = {run.name: arm for arm, run in firsts.items()}
+def _by_arm(groups: Mapping[str, Sequence[Run]], of_role: str) -> list[dict[str, Any]]:
+    """Fields that differ between arms. The runs of an arm have one recipe, so that its first run speaks for all."""
+    fields = {arm: members[0].fields for arm, members in groups.items()}
+    keys = dict.fromkeys(key for one in fields.values() for key in one if role_of(key) == of_role)
+    rows = {key: {arm: one.get(key, MISSING) for arm, one in fields.items()} for key in keys}
     return [
-        {"field": field, "values": {names[name]: plain(value) for name, value in values.items()}}
-        for field, values in differing(list(firsts.values()), wanted).items()
+        {"field": key, "values": {arm: _plain(value) for arm, value in values.items()}}
+        for key, values in rows.items()
+        if _several(values.values())
     ]
+
+
+def _plain(value: Any) -> Any:
+    return NOT_APPLICABLE if value is MISSING else plain(value)
 
 
 def _charged(members: Sequence[Run]) -> dict[str, float | None]:
@@ -107,33 +123,33 @@ def _charged(members: Sequence[Run]) -> dict[str, float | None]:
 def arms(runs: Sequence[Run], allow: Sequence[str] = ()) -> dict[str, list[Run]]:
     """Runs of one recipe and budget, under the arm's or the algorithm's name and whatever else tells equal names apart.
 
-    Settings that are allowed to differ make arms of their own, except for code.
+    Settings that are allowed to differ make arms of their own, except for code. No run is lost: every run is in one arm.
     """
-    apart = [
-        field
-        for field, values in settings(runs).items()
-        if len(values) > 1 and is_allowed(field, allow) and field not in CODE
-    ]
+    apart = [field for field in _differing(runs) if is_allowed(field, allow) and field not in CODE]
     recipes: dict[int, str] = {}
-    same_name: dict[str, dict[str, list[Run]]] = defaultdict(lambda: defaultdict(list))
+    by_name: dict[str, dict[str, list[Run]]] = defaultdict(lambda: defaultdict(list))
     for run in runs:
         if id(run.fields) not in recipes:
-            recipes[id(run.fields)] = str(sorted((k, str(v)) for k, v in run.fields.items() if _tells(k)))
-        key = f"{recipes[id(run.fields)]} {[_held(run, field) for field in apart]}"
-        same_name[run.base][key].append(run)
-    return {
-        label: sorted(members, key=lambda run: run.seed)
-        for base, groups in sorted(same_name.items())
-        for label, members in _labelled(base, list(groups.values()), apart)
-    }
+            recipes[id(run.fields)] = exact({key: value for key, value in run.fields.items() if _is_recipe(key)})
+        key = f"{recipes[id(run.fields)]} {[_exact(_value(run, field)) for field in apart]}"
+        by_name[run.base][key].append(run)
+    result: dict[str, list[Run]] = {}
+    for base, groups in sorted(by_name.items()):
+        for label, members in _labelled(base, list(groups.values()), apart):
+            result[_free(label, result)] = sorted(members, key=lambda run: run.seed)
+    return result
 
 
-def _tells(key: str) -> bool:
+def _differing(runs: Sequence[Run]) -> list[str]:
+    return [field for field, names in settings(runs).items() if len(names) > 1]
+
+
+def _is_recipe(key: str) -> bool:
     return role_of(key) in ("recipe", "budget")
 
 
-def _held(run: Run, field: str) -> Any:
-    return run.fields.get(field, run.hashes.get(field, NOT_RECORDED))
+def _value(run: Run, field: str) -> Any:
+    return run.fields.get(field, run.hashes.get(field.removeprefix(HASHES), MISSING))
 
 
 def _labelled(base: str, groups: Sequence[list[Run]], apart: Sequence[str]) -> Iterable[tuple[str, list[Run]]]:
@@ -141,28 +157,24 @@ def _labelled(base: str, groups: Sequence[list[Run]], apart: Sequence[str]) -> I
     if len(groups) == 1:
         return [(base, groups[0])]
     firsts = [members[0] for members in groups]
-    fields = [*dict.fromkeys(key for run in firsts for key in run.fields if _tells(key)), *apart]
-    telling = [field for field in fields if _several(_held(run, field) for run in firsts)]
-    return [
-        (f"{base} ({', '.join(f'{field}={_held(run, field)}' for field in telling)})", members)
-        for run, members in zip(firsts, groups, strict=True)
-    ]
+    fields = [*dict.fromkeys(key for run in firsts for key in run.fields if _is_recipe(key)), *apart]
+    texts = {field: _texts([_value(run, field) for run in firsts]) for field in fields}
+    telling = {field: values for field, values in texts.items() if len(set(values)) > 1}
+    labels = (", ".join(f"{field}={values[i]}" for field, values in telling.items()) for i in range(len(firsts)))
+    return [(f"{base} ({label})", members) for label, members in zip(labels, groups, strict=True)]
+
+
+def _texts(values: Sequence[Any]) -> list[str]:
+    legible = _legible({_exact(value): value for value in values})
+    return [legible[_exact(value)] for value in values]
+
+
+def _free(label: str, taken: Mapping[str, Any]) -> str:
+    """The label, with a number behind it where another arm is called so already."""
+    return next(
+        name for name in chain([label], (f"{label} #{n}" for n in range(2, len(taken) + 3))) if name not in taken
+    )
 
 
 def _several(values: Iterable[Any]) -> bool:
-    return len({str(value) for value in values}) > 1
-
-
-def explain(found: Mapping[str, Mapping[str, Any]]) -> str:
-    """One line a field: each value, with a run that has it."""
-    lines = []
-    for field, values in found.items():
-        by_value: dict[str, list[str]] = defaultdict(list)
-        for name, value in values.items():
-            by_value[str(value)].append(name)
-        shown = "; ".join(
-            f"{value} in {names[0]}{f' and {len(names) - 1} more' if names[1:] else ''}"
-            for value, names in by_value.items()
-        )
-        lines.append(f"  {field}: {shown}")
-    return "\n".join(lines)
+    return len({_exact(value) for value in values}) > 1

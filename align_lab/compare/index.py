@@ -25,7 +25,7 @@ from align_lab.compare.values import number
 
 NOTHING = "- - "  # how the stamp of a folder begins that holds neither status nor manifest
 FILES = ("status.json", "manifest.json", "metrics.jsonl", "metrics.parquet")
-VERSION = 2
+VERSION = 3
 ABOUT = ("algo", "seed", "arm", "machine")
 
 
@@ -34,7 +34,10 @@ def path(folder: Path) -> Path:
 
 
 def stamp(run: str, files: Sequence[str] = FILES) -> str:
-    """Time of the last change (ns) and size of each of these files of a run: by default those that a comparison reads."""
+    """Times of the last changes (ns) and size of each of these files of a run: by default those that a comparison reads.
+
+    The second time is that of the file system itself, which stays true where a copy or an editor sets the first one back.
+    """
     found = ""
     for name in files:
         try:
@@ -42,7 +45,7 @@ def stamp(run: str, files: Sequence[str] = FILES) -> str:
         except OSError:
             found += "- "
         else:
-            found += f"{seen.st_mtime_ns}:{seen.st_size} "
+            found += f"{seen.st_mtime_ns}:{seen.st_ctime_ns}:{seen.st_size} "
     return found
 
 

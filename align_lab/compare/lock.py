@@ -20,14 +20,13 @@ SCORES = ("eval/gold_score", "eval/score", "eval/kl", "eval/length")
 
 def write(document: Mapping[str, Any], folders: Sequence[Path]) -> Path:
     """Lock the runs of the comparison beside its report."""
-    names = [name for arm in document["arms"] for name in arm["runs"]]
-    found = {path.name: path for folder in folders for path in sorted(folder.iterdir()) if path.name in names}
+    names = sorted(name for arm in document["arms"] for name in arm["runs"])
     content = {
         "version": VERSION,
         "study": document["study"],
         "question": document["question"],
         "verdict": document["verdict"]["sentence"],
-        "runs": [run(found[name]) for name in sorted(found)],
+        "runs": [run(folders[0] / document["links"][name]) for name in names],
     }
     write_json(folders[0] / NAME, content)
     return folders[0] / NAME

@@ -15,7 +15,10 @@ from align_lab.compare.runs import Run, Unfinished, read_study
 
 @dataclass(kw_only=True)
 class StudyRuns:
-    """Runs in the order of the studies, then of their names. Where two studies use one name for different runs, it is STUDY/NAME."""
+    """Runs in the order of the studies, then of their names. Where two studies use one name for different runs, it is STUDY/NAME.
+
+    No two of them have one name.
+    """
 
     folders: Sequence[Path]
     runs: list[Run] = field(default_factory=list)
@@ -47,9 +50,15 @@ def read(folders: Sequence[Path]) -> StudyRuns:
             place = os.path.realpath(run.place) if len(folders) > 1 else run.place
             if place not in seen:
                 seen.add(place)
-                pool.runs.append(_named(run, arms.get(run.name, ""), f"{folder.name}/" if run.name in taken else ""))
+                pool.runs.append(_named(run, arms.get(run.name, ""), _prefix(run.name, folder, taken)))
         pool.unfinished += [_expected(run, declared) for run in unfinished]
     return pool
+
+
+def _prefix(name: str, folder: Path, taken: set[str]) -> str:
+    """What goes before a name that is taken: the study's name, or its path where another study has that name too."""
+    prefixes = ("", f"{folder.resolve().name}/", f"{folder.resolve()}/")
+    return next(prefix for prefix in prefixes if prefix + name not in taken)
 
 
 def _named(run: Run, arm: str, prefix: str) -> Run:

@@ -51,13 +51,17 @@ class Run:
 
 @dataclass(frozen=True)
 class Unfinished:
-    """A run that does not count, with the reason. `state`: failed, diverged, running, stopped, unreadable or duplicate."""
+    """A run that does not count, with the reason. `state`: failed, diverged, running, stopped, unreadable or duplicate.
+
+    used: of a duplicate, the name of the run of its arm and seed that counts.
+    """
 
     name: str
     why: str
     state: str = "unreadable"
     arm: str = ""
     seed: int | None = None
+    used: str = ""
 
 
 def study_folder(study: str) -> Path:

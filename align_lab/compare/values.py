@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import json
 import math
 import zlib
 from collections.abc import Callable, Iterable
@@ -23,6 +24,11 @@ def number(value: Any) -> float | None:
 def count(value: Any) -> int | None:
     """A plain int, None where there is none."""
     return int(value) if value is not None and math.isfinite(value) else None
+
+
+def exact(value: Any) -> str:
+    """A value of a record as text; two are equal exactly where these are: 1, 1.0, "1" and true are not."""
+    return json.dumps(value, sort_keys=True)
 
 
 def plain(value: Any) -> Any:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from align_lab.base.errors import ConfigError
-from align_lab.compare import analysis, curves, evaluations, reading, samples
+from align_lab.compare import analysis, curves, evaluations, lock, reading, samples
 from align_lab.compare.analysis import analyse
 from align_lab.compare.statistics import paired_interval, t_interval, welch_interval
 from tests.compare.folders import edit, rows, write_lines, write_run
@@ -294,8 +294,32 @@ def test_a_seed_that_was_run_twice_counts_once_and_the_other_is_named(study, tmp
     document = analyse([study, other])
     (twice,) = document["unfinished"]
     assert (twice["name"], twice["state"]) == (f"other/{run_name('rloo', 0)}", "duplicate")
-    assert twice["why"] == f"seed 0 of rloo is there already: {run_name('rloo', 0)}"
+    assert twice["why"] == f"seed 0 of rloo was run more than once: {run_name('rloo', 0)} is used"
+    assert twice["used"] == run_name("rloo", 0)
     assert by(document["arms"])["rloo"]["metrics"]["eval/gold_score"]["values"] == RLOO
+
+
+def test_a_run_that_repeats_a_seed_is_part_of_the_proof(tmp_path):
+    write_run(tmp_path, "rloo", 0, (0.0, 1.0), name="first", config={"reward.name": "vader"})
+    write_run(tmp_path, "rloo", 0, (0.0, 2.0), name="second", config={"reward.name": "human_ratings"})
+    document = analyse([tmp_path])
+    assert not document["comparability"]["fair"]
+    (differs,) = document["comparability"]["differing"]
+    assert (differs["field"], differs["values"]) == ("reward.name", {"vader": ["first"], "human_ratings": ["second"]})
+    assert document["verdict"]["sentence"] == "Not comparable: the runs differ in reward.name."
+    allowed = analyse([tmp_path], allow=["reward"])
+    assert allowed["comparability"]["fair"] and len(allowed["arms"]) == 2 and not allowed["unfinished"]
+
+
+def test_a_lock_holds_the_runs_that_are_used_also_where_studies_use_one_name(study, tmp_path):
+    other = tmp_path / "other"
+    write_run(other, "rloo", 0, (0.0, 9.0))
+    write_run(other, "rloo", 5, (0.0, 7.0), name=run_name("dpo", 0))
+    document = analyse([study, other])
+    locked = lock.read(lock.write(document, [study, other]))["runs"]
+    names = [name for arm in document["arms"] for name in arm["runs"]]
+    assert f"other/{run_name('dpo', 0)}" in names and len(locked) == len(names) == 7
+    assert sorted(run["scores"]["eval/gold_score"] for run in locked) == sorted([*RLOO, *DPO, 7.0])
 
 
 def test_over_optimisation_and_hacks_are_noted(study):

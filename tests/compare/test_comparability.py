@@ -1,9 +1,12 @@
 """What may differ between two runs and what may not."""
 
+import json
+from itertools import combinations
+
 import numpy as np
 import pytest
 
-from align_lab.compare.comparability import arms, differing, explain, proof, unfair
+from align_lab.compare.comparability import arms, proof, settings
 from align_lab.compare.runs import Run
 
 
@@ -31,20 +34,17 @@ def run(name, algo="rloo", seed=0, hashes=None, arm="", spent=None, **fields):
     )
 
 
+def unequal(*runs):
+    return {field: values for field, values in settings(runs).items() if len(values) > 1}
+
+
 def names(found):
     return {label: [member.name for member in members] for label, members in found.items()}
 
 
 def test_recipes_budgets_seeds_and_names_may_differ():
-    found = unfair(
-        [
-            run("a"),
-            run(
-                "b", algo="dpo", seed=1, **{"algo.beta": 0.1, "train.lr": 1e-4, "train.steps": 30, "record.samples": 5}
-            ),
-        ]
-    )
-    assert found == {}
+    other = {"algo.beta": 0.1, "train.lr": 1e-4, "train.steps": 30, "record.samples": 5}
+    assert unequal(run("a"), run("b", algo="dpo", seed=1, **other)) == {}
 
 
 @pytest.mark.parametrize(
@@ -59,18 +59,50 @@ def test_recipes_budgets_seeds_and_names_may_differ():
     ],
 )
 def test_a_setting_or_a_hash_that_differs_is_named_with_both_values(other, field):
-    found = unfair([run("a"), other])
-    assert list(found) == [field]
-    assert field in explain(found) and " in a" in explain(found) and " in b" in explain(found)
+    differ = unequal(run("a"), other)
+    assert list(differ) == [field]
+    assert sorted(differ[field].values()) == [["a"], ["b"]]
 
 
 def test_nothing_is_proven_of_what_a_run_does_not_record():
-    assert unfair([run("a"), run("b", hashes={"policy": ...})]) == {"policy": {"a": "a", "b": "not recorded"}}
+    assert unequal(run("a"), run("b", hashes={"policy": ...})) == {"policy": {"a": ["a"], "not recorded": ["b"]}}
 
 
-def test_a_field_that_an_arm_does_not_have_is_not_applicable():
-    found = differing([run("a"), run("b", algo="dpo", **{"algo.beta": 0.1})], "recipe")
-    assert found["algo.beta"] == {"a": "not applicable", "b": 0.1}
+ALIKE = [1, 1.0, "1", True, None, ..., "not recorded", "None", [1], {"a": 1}]
+
+
+@pytest.mark.parametrize(("one", "other"), list(combinations(ALIKE, 2)))
+def test_values_that_look_alike_are_not_equal(one, other):
+    (values,) = unequal(run("a", **{"data.size": one}), run("b", **{"data.size": other})).values()
+    assert sorted(values.values()) == [["a"], ["b"]]
+    assert unequal(run("a", hashes={"data": one}), run("b", hashes={"data": other}))
+
+
+@pytest.mark.parametrize("value", [*(value for value in ALIKE if value is not ...), float("nan"), float("inf")])
+def test_equal_values_are_equal_whatever_they_are(value):
+    again = json.loads(json.dumps(value))
+    assert unequal(run("a", **{"data.size": value}), run("b", **{"data.size": again})) == {}
+
+
+def test_a_hash_that_is_called_like_a_setting_hides_nothing():
+    one, other = run("a", device="cpu"), run("b", device="cuda")
+    for each in (one, other):
+        each.hashes["device"] = "the same"
+    assert unequal(one, other) == {"device": {"cpu": ["a"], "cuda": ["b"]}}
+    other.hashes["device"] = "other"
+    assert list(unequal(one, other)) == ["device", "hashes.device"]
+
+
+def test_no_arm_is_lost_where_two_would_have_one_name():
+    same = [
+        run("a", arm="x (train.lr=1)"),
+        run("b", arm="x", **{"train.lr": 1}),
+        run("c", arm="x", **{"train.lr": "1"}),
+    ]
+    same += [run("d", arm="x", **{"train.lr": 1.0}), run("e", arm="x", **{"train.lr": ...})]
+    groups = arms(same)
+    assert sorted(member.name for members in groups.values() for member in members) == ["a", "b", "c", "d", "e"]
+    assert len(groups) == 5
 
 
 def test_runs_of_one_recipe_are_an_arm_and_equal_names_are_told_apart():
@@ -123,7 +155,7 @@ def test_code_that_is_allowed_to_differ_does_not():
     ],
 )
 def test_a_difference_is_allowed_by_its_name_or_its_group_s(allow, fair, allowed):
-    found = proof({"x": [run("a"), WARM], "y": [NEWER]}, allow)
+    found = proof([run("a"), WARM, NEWER], {"x": [run("a"), WARM], "y": [NEWER]}, allow)
     assert found["fair"] is fair
     assert {one["field"] for one in found["differing"] if one["allowed"]} == allowed
     assert {one["field"]: one["values"] for one in found["differing"]} == {
@@ -136,7 +168,7 @@ def test_a_difference_is_allowed_by_its_name_or_its_group_s(allow, fair, allowed
 def test_the_proof_lists_each_arm_s_recipe_budget_and_cost():
     dear = [run("a", spent={"tokens": 100, "flops": 2.0}), run("b", seed=1, spent={"tokens": 200})]
     cheap = [run("c", algo="dpo", spent={"tokens": 30}, **{"train.steps": 5, "algo.clip": float("inf")})]
-    found = proof({"dear": dear, "cheap": cheap}, [])
+    found = proof([*dear, *cheap], {"dear": dear, "cheap": cheap}, [])
     assert found["fair"] and found["differing"] == []
     assert found["recipes"] == [{"field": "algo.clip", "values": {"dear": "not applicable", "cheap": "inf"}}]
     assert found["budgets"] == [{"field": "train.steps", "values": {"dear": 60, "cheap": 5}}]
@@ -146,4 +178,4 @@ def test_the_proof_lists_each_arm_s_recipe_budget_and_cost():
 
 
 def test_nothing_is_fair_where_there_is_nothing():
-    assert proof({}, [])["fair"] is False
+    assert proof([], {}, [])["fair"] is False

@@ -263,4 +263,4 @@ def test_a_seed_that_is_there_already_is_left_out(tmp_path):
     trl_state(tmp_path / "a" / "grpo-s1", [0.1])
     trl_state(tmp_path / "b" / "grpo-s1", [0.2])
     found = read("trl", tmp_path)
-    assert len(found.runs) == 1 and "there already" in found.left_out[0].why
+    assert len(found.runs) == 1 and f"{found.runs[0].name} is used" in found.left_out[0].why

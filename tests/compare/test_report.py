@@ -111,7 +111,7 @@ def test_markdown_keeps_what_was_written_as_text():
 
 
 def test_a_table_row_keeps_its_cells():
-    text = markdown.table(page.results.pairs(renamed(EXAMPLE, MARKED)))
+    text = markdown.table(page.result_tables.pairs(renamed(EXAMPLE, MARKED)))
     rows = [token for token in _tokens(text) if token.type in ("tr_open", "td_open", "th_open")]
     assert len(rows) == (1 + len(EXAMPLE["verdict"]["pairs"])) * 8
 

@@ -54,6 +54,12 @@ def test_what_is_missing_or_left_out_is_named(study):
     assert "left out: dpo-tiny-s3-" in shown and "it hung" in shown
 
 
+def test_a_run_that_repeats_a_seed_is_named_with_the_run_that_is_used(study):
+    write_run(study, "dpo", 0, (0.0, 9.0), name="twice")
+    shown = " ".join(text(analyse([study])).split())
+    assert "left out: twice: seed 0 of dpo was run more than once: dpo-tiny-s0-00000000 is used" in shown
+
+
 def test_intervals_and_numbers_that_do_not_exist_are_blank_not_nan(study):
     one = analyse([study])
     one["arms"][0]["metrics"]["eval/gold_score"] |= {"mean": None, "low": None, "high": None, "values": [None]}

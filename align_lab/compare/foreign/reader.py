@@ -131,7 +131,7 @@ def _sort(run: ForeignRun, found: Foreign) -> None:
         why = f"its {run.columns[bad]} ends with {run.last(bad)}"
         found.left_out.append(Unfinished(run.name, why, "diverged", run.label, run.seed))
     elif twice:
-        why = f"seed {run.seed} of {run.label} is there already: {twice.name}. Tell them apart with arm=NAME or seed=N"
-        found.left_out.append(Unfinished(run.name, why, "duplicate", run.label, run.seed))
+        why = f"seed {run.seed} of {run.label} was run more than once: {twice.name} is used. Or type arm=NAME or seed=N"
+        found.left_out.append(Unfinished(run.name, why, "duplicate", run.label, run.seed, twice.name))
     else:
         found.runs.append(run)
