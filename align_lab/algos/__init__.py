@@ -1,1 +1,4 @@
-"""One paper a file: a frozen dataclass of hyper-parameters, `advantages` and `loss`. A new file and a yaml add one."""
+"""One algorithm per file: a frozen dataclass of hyper-parameters with `advantages` and `loss`.
+
+A new algorithm is one new file here and one yaml under `conf/algo/`.
+"""

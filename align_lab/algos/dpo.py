@@ -1,15 +1,15 @@
-"""DPO: the policy as its own reward model, on pairs made before training.
+"""DPO: maximum likelihood of a fixed set of preference pairs, with the policy as its own reward model.
 
 Rafailov et al., Direct Preference Optimization: Your Language Model is Secretly a Reward Model, arXiv 2305.18290.
 
-    z = log π(y_w)/π_ref(y_w) - log π(y_l)/π_ref(y_l)                       sums over tokens
+    z = log π(y_w)/π_ref(y_w) - log π(y_l)/π_ref(y_l)                       (log-probabilities summed over tokens)
     L = mean over pairs of -log σ(β z)                                       (eq. 7)
 
-A pair is a group of two, chosen first. The label, +1 for the chosen and -1 for the rejected completion, stands where
-other algorithms have an advantage, so that z = Σ label · (log π - log π_ref).
+The pairs are generated and labelled before training. A pair is a group of two samples, the chosen one first. The label
+(+1 chosen, -1 rejected) takes the place of the advantage, so that z = Σ label · (log π - log π_ref).
 
-Choices: β 0.1 is the paper's (0.5 for its summaries). label_smoothing > 0 is conservative DPO (Mitchell 2023), not in
-the paper.
+Choices: β = 0.1 is the paper's default (0.5 in its summarisation experiment). label_smoothing > 0 is conservative DPO
+(Mitchell 2023), which the paper does not have.
 """
 
 from __future__ import annotations
@@ -26,18 +26,21 @@ from align_lab.base.types import Advantage, Algorithm, Batch, LossOutput, Needs,
 class DPO(Algorithm):
     """Direct preference optimisation on a fixed set of pairs."""
 
-    beta: float = param(0.1, "β, how strongly the policy is held to the reference", above=0)
-    label_smoothing: float = param(0.0, "share of labels taken to be wrong", low=0, high=0.5)
+    beta: float = param(0.1, "β, strength of the implicit KL constraint towards the reference", above=0)
+    label_smoothing: float = param(0.0, "ε, assumed fraction of flipped labels", low=0, high=0.5)
 
     @property
     def needs(self) -> Needs:
+        """Preference pairs in place of rollouts, and the reference."""
         return Needs(experience="pairs", reference=True, min_group_size=2)
 
     def advantages(self, x: Rollout, state: State) -> tuple[Advantage, State]:
+        """Labels +1 (chosen) and -1 (rejected) at every token."""
         label = x.score.new_tensor([1.0, -1.0]).expand(x.score.shape)
         return Advantage(advantage=eq.spread(label, x.mask)), state
 
     def loss(self, now: PolicyOutput, x: Batch) -> LossOutput:
+        """-log σ(β z), averaged over pairs."""
         pairs = x.sequences / 2
         z = eq.log_ratio_gap(now.logp, x.logp_ref, x.advantage, x.mask)
         loss = eq.dpo(z, beta=self.beta, label_smoothing=self.label_smoothing).sum() / pairs

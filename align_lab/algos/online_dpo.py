@@ -1,17 +1,17 @@
-"""Online DPO: pairs from the policy as it is, labelled during training.
+"""Online DPO: the DPO loss on pairs that the current policy samples and the reward labels during training.
 
-Guo et al., Direct Language Model Alignment from Online AI Feedback, arXiv 2402.04792; the annotator is the reward.
+Guo et al., Direct Language Model Alignment from Online AI Feedback, arXiv 2402.04792, with the reward as annotator.
 
-    y₁ … y_G ~ π(· | x);   y_w = the sample with the highest score, y_l = the lowest
+    y₁ … y_G ~ π(· | x);   y_w = the sample with the highest score, y_l = the one with the lowest
     L = mean over prompts of -log σ(β z),   z as in DPO (arXiv 2305.18290, eq. 7)
 
-There is no gradient through sampling, and the reference stays the start policy. β 0.1 is the paper's and TRL's. The
-loss prefers within pairs wherever they come from: it is no expectation under the policy that sampled, so where another
-engine samples, importance weights (sampling.importance_cap) have nothing to correct and are not applied.
+No gradient flows through sampling, and the reference is the start policy throughout. β = 0.1 is the default of paper
+and TRL. The loss does not depend on the distribution that the pairs came from: it is not an expectation under the
+sampling policy. Importance weights (sampling.importance_cap) for another engine's samples are therefore not applied.
 
-Departures: the paper draws two samples, here a group of any size gives its best and its worst. A prompt whose scores
-are all equal prefers nothing: its z is 0, it adds log 2 to the loss and no gradient, and counts as a pair that is not
-predicted right (TRL calls the first sample the chosen one, and pushes).
+Departures: the paper draws two samples per prompt; here the best and the worst of a group of any size form the pair. A
+prompt whose scores are all equal expresses no preference: its z is 0, so it adds log 2 to the loss but no gradient, and
+it counts as an incorrectly predicted pair (TRL takes the first sample as the chosen one and has a gradient).
 """
 
 from __future__ import annotations
@@ -28,16 +28,19 @@ from align_lab.base.types import Advantage, Algorithm, Batch, LossOutput, Needs,
 class OnlineDPO(Algorithm):
     """DPO on the best and the worst of the policy's own samples."""
 
-    beta: float = param(0.1, "β, how strongly the policy is held to the reference", above=0)
+    beta: float = param(0.1, "β, strength of the implicit KL constraint towards the reference", above=0)
 
     @property
     def needs(self) -> Needs:
+        """The reference, and at least two samples per prompt."""
         return Needs(reference=True, min_group_size=2, on_policy=False)
 
     def advantages(self, x: Rollout, state: State) -> tuple[Advantage, State]:
+        """Labels +1 (best of the group), -1 (worst) and 0 (others) at every token."""
         return Advantage(advantage=eq.spread(eq.best_and_worst(x.score), x.mask)), state
 
     def loss(self, now: PolicyOutput, x: Batch) -> LossOutput:
+        """-log σ(β z), averaged over prompts."""
         pairs = x.sequences / x.mask.shape[-2]
         z = eq.log_ratio_gap(now.logp, x.logp_ref, x.advantage, x.mask)
         loss = eq.dpo(z, beta=self.beta).sum() / pairs

@@ -1,19 +1,20 @@
-"""PPO for language models: a Markov decision process over tokens, with a critic.
+"""PPO for language models: a token is an action, and a learned critic estimates the value of each prefix.
 
-Schulman et al., Proximal Policy Optimization Algorithms, arXiv 1707.06347; over tokens with the KL inside the reward:
+Schulman et al., Proximal Policy Optimization Algorithms, arXiv 1707.06347; over tokens, with the KL inside the reward:
 Ziegler et al., arXiv 1909.08593, and Ouyang et al. (InstructGPT), arXiv 2203.02155.
 
-    Rₜ = -β log π(yₜ)/π_ref(yₜ),  and + r(x, y) at the last token
+    Rₜ = -β log π(yₜ)/π_ref(yₜ),  plus r(x, y) at the last token
     δₜ = Rₜ + γ V(sₜ₊₁) - V(sₜ),  Aₜ = δₜ + γλ Aₜ₊₁                        (GAE, arXiv 1506.02438, eq. 16)
-    Gₜ = Aₜ + V(sₜ), the critic's target, taken before A is whitened
+    Gₜ = Aₜ + V(sₜ), the critic's target, computed before A is whitened
     L  = mean over tokens of max(-A ρ, -A clip(ρ, 1-ε, 1+ε)) + c · ½ max((V-G)², (V clipped around V_old - G)²)
 
-Choices where code bases differ, and whose they are:
-    γ 1, λ 0.95, ε 0.2, value clip 0.2, c 0.1, β 0.05        TRL's PPO (γ, λ and both clips also MOSS-RLHF's)
-    A whitened over all counted tokens of the rollout, by the unbiased variance + 1e-8       TRL, verl
-    losses averaged over all tokens of the minibatch         TRL, OpenRLHF, MOSS-RLHF
-    the score on the last token, not on padding after it     OpenRLHF, MOSS-RLHF
-    the critic starts from the policy, which every task has; from a reward model the end is the same (arXiv 2307.04964)
+Choices where implementations differ, and the implementations that make them:
+    γ 1, λ 0.95, ε 0.2, value clip 0.2, c 0.1, β 0.05        TRL's PPO (γ, λ and both clips: MOSS-RLHF as well)
+    A is whitened over all counted tokens of the rollout, with the unbiased variance + 1e-8  TRL, verl
+    losses are averaged over all tokens of the minibatch     TRL, OpenRLHF, MOSS-RLHF
+    the score is added at the last token, not at padding     OpenRLHF, MOSS-RLHF
+    the critic is initialised from the policy, which every task has; arXiv 2307.04964 reports the same final reward as
+    from a reward model
 """
 
 from __future__ import annotations
@@ -41,24 +42,27 @@ class PPO(Algorithm):
     """Token-level PPO with generalised advantage estimation and a learned critic."""
 
     kl_coef: float = param(0.05, "β, weight of the per-token KL penalty inside the reward", low=0)
-    gamma: float = param(1.0, "γ, discount a token", low=0, high=1)
+    gamma: float = param(1.0, "γ, discount per token", low=0, high=1)
     lam: float = param(0.95, "λ of generalised advantage estimation", low=0, high=1)
-    clip: float = param(0.2, "ε, clip range of the ratio; .inf is none", above=0)
-    value_clip: float = param(0.2, "clip range of the value around its old one; .inf is none", above=0)
+    clip: float = param(0.2, "ε, clip range of the ratio; .inf: no clip", above=0)
+    value_clip: float = param(0.2, "clip range of the value around its value at rollout; .inf: no clip", above=0)
     vf_coef: float = param(0.1, "c, weight of the value loss", low=0)
 
     @property
     def needs(self) -> Needs:
+        """A critic initialised from the policy, and the reference if there is a KL penalty."""
         return Needs(reference=self.kl_coef > 0, critic=CriticNeeds(init="policy"))
 
     def advantages(self, x: Rollout, state: State) -> tuple[Advantage, State]:
+        """Whitened GAE, and the critic's targets G."""
         R = eq.token_reward(x, x.score, self.kl_coef)
         A = eq.gae(R, x.value, x.mask, gamma=self.gamma, lam=self.lam)
         G = eq.masked(A + x.value, x.mask)
-        A = eq.whiten(A, x.mask, correction=1, eps=1e-8)
-        return Advantage(advantage=A, returns=G, metrics=eq.reward_metrics(x, self.kl_coef)), state
+        advantage = eq.whiten(A, x.mask, correction=1, eps=1e-8)
+        return Advantage(advantage=advantage, returns=G, metrics=eq.reward_metrics(x, self.kl_coef)), state
 
     def loss(self, now: PolicyOutput, x: Batch) -> LossOutput:
+        """The clipped surrogate plus c times the clipped value loss, averaged over tokens."""
         policy = eq.clipped_surrogate(now.logp, x.logp_old, x.advantage, x.mask, clip=self.clip)
         value = eq.clipped_value_loss(now.value, x.value, x.returns, x.mask, clip=self.value_clip)
         L_policy = eq.masked_mean(policy.loss, x.mask, over=x.tokens)

@@ -1,32 +1,35 @@
-"""PPO-max: the set of tricks that the authors recommend after ablating twelve of them.
+"""PPO-max: PPO with the combination of tricks that its authors recommend after ablating twelve of them.
 
 Zheng et al., Secrets of RLHF in Large Language Models Part I: PPO, arXiv 2307.04964, section 5.4.
 
-    r̃  = clip((r - mean_hist) / std_hist, ±δ)                              score, by its running moments
-    Rₜ = -β log π(yₜ)/π_ref(yₜ),  and + r̃ at the last token                token-level KL, the trick that matters most
-    A  = GAE(R, V; γ, λ),  G = A + V                                        not normalised beside the score
+    r̃  = clip((r - mean_hist) / std_hist, ±δ)                              score, normalised by its running moments
+    Rₜ = -β log π(yₜ)/π_ref(yₜ),  plus r̃ at the last token                 token-level KL, the most important trick
+    A  = GAE(R, V; γ, λ),  G = A + V                                        not normalised in addition to the score
     L  = mean over tokens of max(-A ρ, -A clip(ρ, 1±ε)) + c · ½ max((V-G)², (V clipped - G)²)
          - c_ptx · mean over human tokens of log π                          (PPO-ptx, InstructGPT eq. 2)
 
-The critic starts from the reward model and is trained alone before the policy moves. The global gradient clip and the
-small buffer that belong to the set are fields of the loop: train.max_grad_norm=1, train.minibatches=1.
+The critic is initialised from the reward model and pre-trained alone while the policy is frozen. The global gradient
+clip and the small buffer of the recommendation are fields of the training loop: train.max_grad_norm=1,
+train.minibatches=1.
 
-The twelve tricks of figure 5, and the value that switches each off:
+The twelve tricks of figure 5, and the value that disables each:
      1 token-level KL         kl_coef=0                    7 value-loss clip         value_clip=.inf
-     2 importance sampling    always: the ratio ρ          8 critic's start          critic_init, critic_pretrain_steps
-     3 entropy                entropy_coef=0 (default)     9 policy's start          the SFT stage
+     2 importance sampling    always on: the ratio ρ       8 critic initialisation   critic_init, critic_pretrain_steps
+     3 entropy bonus          entropy_coef=0 (default)     9 policy initialisation   the SFT stage
      4 reward scaling         score_norm=none             10 GAE                     lam=1
      5 reward norm and clip   score_norm, score_clip      11 clipped surrogate       clip=.inf
      6 advantage norm, clip   advantage_* (default off)   12 gradient clip           train.max_grad_norm=.inf
 
-Choices: δ 0.8, the more relaxed of the two that were tried, as recommended; β 0.05, the main setting; λ 0.9, the
-paper's (its code: 0.95); γ, ε, c and the value clip are the code's. The paper states no weight for the pre-training
-loss: 0.1 is ours, small beside a policy loss of order one; nor how long the critic is pre-trained: 5 steps are ours.
-Departures: advantages are whitened over the whole rollout (the code: over each minibatch); a first score, which has no
-spread yet, is left as it is (the code divides by 0).
-The entropy loss |mean entropy - target| is taken over each micro-batch, weighed by its tokens. That equals the whole
-where all lie on one side of the target; the code's 35 nats is above ln V of any vocabulary, so it is a plain bonus.
-What the authors' shipped script really does is something else: algo=ppo_max_moss_script.
+Choices: δ = 0.8 is the larger of the two values tried, as recommended; β = 0.05 is the main setting; λ = 0.9 is the
+paper's (0.95 in its code); γ, ε, c and the value clip are the code's. The paper states neither the weight of the
+pre-training loss nor the number of critic pre-training steps: 0.1, small relative to a policy loss of order one, and 5
+steps are choices made here.
+Departures: advantages are whitened over the whole rollout (in the code over each minibatch); the first score, whose
+standard deviation is not defined yet, is not rescaled (the code divides by 0).
+The entropy loss |mean entropy - target| is computed per micro-batch and weighted by its tokens. It equals the loss of
+the whole minibatch if all micro-batches lie on the same side of the target; the code's target of 35 nats exceeds ln V
+of any vocabulary, so the term is a plain entropy bonus.
+The authors' released training script behaves differently: see algo=ppo_max_moss_script.
 """
 
 from __future__ import annotations
@@ -55,62 +58,66 @@ if TYPE_CHECKING:
 @register("algo", "ppo_max")
 @dataclass(frozen=True, kw_only=True)
 class PPOMax(Algorithm):
-    """PPO with score normalisation and clip, token-level KL, a critic that is pre-trained, and a pre-training loss."""
+    """PPO with score normalisation and clip, token-level KL, a pre-trained critic and a language-model (PTX) loss."""
 
-    kl_coef: float = param(0.05, "β, weight of the per-token KL penalty inside the reward; 0 is none", low=0)
+    kl_coef: float = param(0.05, "β, weight of the per-token KL penalty inside the reward; 0: none", low=0)
     score_norm: Literal["standardise", "scale", "none"] = param(
         "standardise",
-        "score by its running moments: standardise (mean and std), scale (std only), none",
+        "normalisation of the score by its running moments: standardise (mean and std), scale (std only), none",
         choices=("standardise", "scale", "none"),
     )
-    score_clip: float = param(0.8, "δ, clip of the normalised score; .inf is none", above=0)
-    gamma: float = param(1.0, "γ, discount a token", low=0, high=1)
+    score_clip: float = param(0.8, "δ, clip of the normalised score; .inf: no clip", above=0)
+    gamma: float = param(1.0, "γ, discount per token", low=0, high=1)
     lam: float = param(0.9, "λ of generalised advantage estimation", low=0, high=1)
     advantage_norm: Literal["batch", "none"] = param(
-        "none", "whiten advantages over the batch's tokens: batch, none", choices=("batch", "none")
+        "none", "batch: whiten advantages over the tokens of the rollout; none", choices=("batch", "none")
     )
-    advantage_clip: float = param(float("inf"), "clip of the advantages; .inf is none", above=0)
-    clip: float = param(0.2, "ε, clip range of the ratio; .inf is none", above=0)
-    value_clip: float = param(0.2, "clip range of the value around its old one; .inf is none", above=0)
+    advantage_clip: float = param(float("inf"), "clip of the advantages; .inf: no clip", above=0)
+    clip: float = param(0.2, "ε, clip range of the ratio; .inf: no clip", above=0)
+    value_clip: float = param(0.2, "clip range of the value around its value at rollout; .inf: no clip", above=0)
     vf_coef: float = param(1.0, "c, weight of the value loss", low=0)
-    entropy_coef: float = param(0.0, "weight of |mean entropy - entropy_target|; 0 is none", low=0)
-    entropy_target: float = param(35.0, "the entropy that the loss pulls towards, nats a token", low=0)
-    ptx_coef: float = param(0.1, "c_ptx, weight of the language-model loss on human text; 0 is none", low=0)
+    entropy_coef: float = param(0.0, "weight of |mean entropy - entropy_target|; 0: none", low=0)
+    entropy_target: float = param(35.0, "target of the entropy loss, nats per token", low=0)
+    ptx_coef: float = param(0.1, "c_ptx, weight of the language-model loss on human text; 0: none", low=0)
     critic_init: Literal["reward", "policy"] = param(
-        "reward", "weights that the critic starts from", choices=("reward", "policy")
+        "reward", "model that the critic is initialised from", choices=("reward", "policy")
     )
-    critic_pretrain_steps: int = param(5, "steps that train the critic alone before the policy moves; 0 is none", low=0)
+    critic_pretrain_steps: int = param(5, "steps that train only the critic, before the first policy update", low=0)
 
     @property
     def needs(self) -> Needs:
+        """A critic; the reference, entropy and human text if their weights are not 0."""
         critic = CriticNeeds(init=self.critic_init, pretrain_steps=self.critic_pretrain_steps)
         return Needs(
             reference=self.kl_coef > 0, critic=critic, entropy=self.entropy_coef > 0, pretrain_batch=self.ptx_coef > 0
         )
 
     def init_state(self) -> State:
-        return eq.no_moments()
+        """Running moments of the score."""
+        return eq.initial_moments()
 
     def advantages(self, x: Rollout, state: State) -> tuple[Advantage, State]:
-        state = eq.add_moments(state, x.score)
+        """GAE on the normalised score, and the critic's targets G."""
+        state = eq.update_moments(state, x.score)
         R = eq.token_reward(x, self.shape_score(x.score, state), self.kl_coef)
         A = eq.gae(R, x.value, x.mask, gamma=self.gamma, lam=self.lam)
         G = eq.masked(A + x.value, x.mask)
-        A = self.shape_advantage(A, x.mask)
-        return Advantage(advantage=A, returns=G, metrics=eq.reward_metrics(x, self.kl_coef)), state
+        advantage = self.shape_advantage(A, x.mask)
+        return Advantage(advantage=advantage, returns=G, metrics=eq.reward_metrics(x, self.kl_coef)), state
 
     def shape_score(self, r: Tensor, state: State) -> Tensor:
-        """Tricks 4 and 5: r [P G] and the running moments that already hold it -> r̃ [P G]."""
+        """Tricks 4 and 5: r [P G] and the running moments, which include r -> r̃ [P G]."""
         mean, std = state["mean"].to(r), eq.running_std(state).to(r)
         shaped = {"standardise": (r - mean) / std, "scale": r / std, "none": r}[self.score_norm]
         return shaped.clamp(-self.score_clip, self.score_clip)
 
     def shape_advantage(self, A: Tensor, mask: Tensor) -> Tensor:
-        """Trick 6, [P G T]. The variance is biased, with 1e-6 inside the root, as in the authors' code."""
+        """Trick 6: [P G T] -> [P G T]. The variance is biased, plus 1e-6 inside the root, as in the authors' code."""
         shaped = {"batch": eq.whiten(A, mask, correction=0, eps=1e-6), "none": A}[self.advantage_norm]
         return shaped.clamp(-self.advantage_clip, self.advantage_clip)
 
     def loss(self, now: PolicyOutput, x: Batch) -> LossOutput:
+        """Policy and value losses as in PPO, plus the entropy and pre-training terms that are enabled."""
         policy = eq.clipped_surrogate(now.logp, x.logp_old, x.advantage, x.mask, clip=self.clip)
         value = eq.clipped_value_loss(now.value, x.value, x.returns, x.mask, clip=self.value_clip)
         L_policy = eq.masked_mean(policy.loss, x.mask, over=x.tokens)
@@ -120,7 +127,7 @@ class PPOMax(Algorithm):
         if now.entropy is not None:
             gap = eq.masked_mean(now.entropy - self.entropy_target, x.mask, over=x.tokens)
             loss = loss + self.entropy_coef * gap.abs()
-        if now.logp_pretrain is not None:  # one micro-batch of a minibatch carries the human text
+        if now.logp_pretrain is not None:  # only one micro-batch of each minibatch has the human text
             L_human = -eq.masked_mean(now.logp_pretrain, now.mask_pretrain, over=now.tokens_pretrain)
             loss = loss + self.ptx_coef * L_human
             metrics["loss/pretrain_avg"] = L_human.detach()

@@ -1,14 +1,14 @@
-"""REINFORCE with a moving-average baseline, the simplest of all.
+"""REINFORCE with a moving-average baseline, the simplest policy gradient here.
 
 Williams 1992; for language models: Ahmadian et al., arXiv 2402.14740, eqs. 6 to 8.
 
     R(x, y) = r(x, y) - β Σₜ log π(yₜ)/π_ref(yₜ)
-    b_MA    = mean of R over all completions of all *previous* steps            (0 before the first)
+    b_MA    = mean of R over all completions of all *previous* steps            (0 in the first step)
     ∇J      = mean over samples of (R - b_MA) ∇ Σₜ log π(yₜ)
 
-The mean is over the whole training, not an exponential one, and leaves the present step out, so that the baseline does
-not depend on the samples that it is subtracted from. No ratio, no clip, no division by length.
-β: the paper uses 0.03 (TL;DR) and 0.10 (HH) at 6.9 B parameters; 0.05 lies between, and is RLOO's here.
+The baseline is the plain (not exponential) mean over the whole run. It excludes the current step, so it does not depend
+on the samples that it is subtracted from. There is no ratio, no clip and no division by length.
+Choices: the paper uses β = 0.03 (TL;DR) and 0.10 (HH) at 6.9 B parameters; 0.05 lies between them.
 """
 
 from __future__ import annotations
@@ -29,17 +29,21 @@ class Reinforce(Algorithm):
 
     @property
     def needs(self) -> Needs:
+        """The reference, if there is a KL penalty."""
         return Needs(reference=self.kl_coef > 0)
 
     def init_state(self) -> State:
-        return eq.no_moments()
+        """Running moments of the reward; the baseline is their mean."""
+        return eq.initial_moments()
 
     def advantages(self, x: Rollout, state: State) -> tuple[Advantage, State]:
+        """A = R - b_MA at every token; the baseline then includes this step's rewards."""
         R = x.score + eq.kl_penalty(x, self.kl_coef)
         A = R - state["mean"].to(R)
-        found = Advantage(advantage=eq.spread(A, x.mask), metrics=eq.reward_metrics(x, self.kl_coef))
-        return found, eq.add_moments(state, R)
+        advantage = Advantage(advantage=eq.spread(A, x.mask), metrics=eq.reward_metrics(x, self.kl_coef))
+        return advantage, eq.update_moments(state, R)
 
     def loss(self, now: PolicyOutput, x: Batch) -> LossOutput:
+        """-A Σₜ log π(yₜ), averaged over sequences."""
         loss = eq.masked_mean(-x.advantage * now.logp, x.mask, over=x.sequences)
         return LossOutput(loss=loss, metrics=eq.policy_metrics(loss, now, x))

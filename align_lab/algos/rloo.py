@@ -7,9 +7,9 @@ arXiv 2402.14740.
     Aᵢ       = Rᵢ - 1/(G-1) Σ_{j≠i} Rⱼ                                     (section 3.2)
     ∇J       = mean over samples of Aᵢ ∇ Σₜ log π(yᵢₜ)                     (a completion is one action)
 
-No ratio, no clip, no division by length or by a standard deviation. Other code under this name differs: TRL clips the
-ratio of whole sequences; OpenRLHF clips token by token and leaves the KL out of the baseline.
-β: the paper uses 0.03 (TL;DR) and 0.10 (HH) at 6.9 B parameters; 0.05 is TRL's default.
+There is no ratio, no clip, and no division by length or by a standard deviation. Other implementations under this name
+differ: TRL clips the ratio of whole sequences; OpenRLHF clips per token and excludes the KL from the baseline.
+Choices: the paper uses β = 0.03 (TL;DR) and 0.10 (HH) at 6.9 B parameters; 0.05 is TRL's default.
 """
 
 from __future__ import annotations
@@ -30,13 +30,16 @@ class RLOO(Algorithm):
 
     @property
     def needs(self) -> Needs:
+        """At least two samples per prompt, and the reference if there is a KL penalty."""
         return Needs(reference=self.kl_coef > 0, min_group_size=2)
 
     def advantages(self, x: Rollout, state: State) -> tuple[Advantage, State]:
+        """Aᵢ at every token of completion i."""
         R = x.score + eq.kl_penalty(x, self.kl_coef)
         A = R - eq.leave_one_out(R)
         return Advantage(advantage=eq.spread(A, x.mask), metrics=eq.reward_metrics(x, self.kl_coef)), state
 
     def loss(self, now: PolicyOutput, x: Batch) -> LossOutput:
+        """-A Σₜ log π(yₜ), averaged over sequences."""
         loss = eq.masked_mean(-x.advantage * now.logp, x.mask, over=x.sequences)
         return LossOutput(loss=loss, metrics=eq.policy_metrics(loss, now, x))

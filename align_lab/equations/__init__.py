@@ -1,6 +1,6 @@
-"""The mathematics, as pure functions of tensors.
+"""The mathematics as pure functions of tensors.
 
-A lazy package: torch is loaded at the first use of a function, so an algorithm's schema can be read without it.
+The package is lazy: torch is imported at the first use of a function, so an algorithm's schema can be read without it.
 
     from align_lab import equations as eq
     eq.leave_one_out(score)
@@ -36,14 +36,15 @@ MODULES = (
 
 
 def __getattr__(name: str) -> Any:
-    if name.startswith("_") or name in MODULES:  # Python's own questions, and the modules themselves
+    """Import every module at the first access of a function, and return that function."""
+    if name.startswith("_") or name in MODULES:  # Python's import machinery asks for dunders and for the modules
         raise AttributeError(name)
-    known = {}
+    functions: dict[str, Any] = {}
     for module_name in MODULES:
         module = importlib.import_module(f"{__name__}.{module_name}")
-        own = (thing for thing in vars(module).values() if getattr(thing, "__module__", "") == module.__name__)
-        known |= {thing.__name__: thing for thing in own}
-    if name not in known:
-        raise AttributeError(f"align_lab.equations has no {name!r}; it has {', '.join(sorted(known))}")
-    globals().update(known)
-    return known[name]
+        defined = (item for item in vars(module).values() if getattr(item, "__module__", "") == module.__name__)
+        functions |= {item.__name__: item for item in defined}
+    if name not in functions:
+        raise AttributeError(f"align_lab.equations has no {name!r}; it has {', '.join(sorted(functions))}")
+    globals().update(functions)
+    return functions[name]

@@ -1,4 +1,4 @@
-"""What is subtracted from a reward so that its gradient varies less and means the same."""
+"""Baselines: subtracted from a reward, they lower the variance of the policy gradient and leave its mean unchanged."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""What is logged beside a loss, under TRL's names. Detached, normalised by the whole minibatch: parts add up."""
+"""Metrics logged with a loss, under TRL's names.
+
+They are detached and divided by the counts of the whole minibatch, so the values of micro-batches add up.
+"""
 
 from __future__ import annotations
 
@@ -15,13 +18,13 @@ Metrics = dict[str, Tensor]
 
 
 def reward_metrics(x: Rollout, kl_coef: float) -> Metrics:
-    """Mean over sequences of the KL penalty, and of score and penalty together."""
+    """The mean over sequences of the KL penalty, and of score plus penalty."""
     penalty = kl_penalty(x, kl_coef)
     return {"objective/non_score_reward": penalty.mean(), "objective/rlhf_reward": (x.score + penalty).mean()}
 
 
 def sampling_metrics(x: Rollout) -> Metrics:
-    """How far the probabilities of the engine that sampled are from those of training, over counted tokens."""
+    """The difference between the sampler's probabilities and the trainer's for the same tokens, over counted tokens."""
     gap = (x.logp_old - x.logp_sampler)[x.mask]
     ratio = gap.exp()
     return {
@@ -36,7 +39,7 @@ def sampling_metrics(x: Rollout) -> Metrics:
 
 @torch.no_grad()
 def policy_metrics(loss: Tensor, now: PolicyOutput, x: Batch, policy: Clipped | None = None) -> Metrics:
-    """The policy's loss, and how far it has moved from the policy that sampled."""
+    """The policy loss, and how far the policy is from the one that sampled: approximate KL, ratio, clip fraction."""
     ratio = masked(now.logp - x.logp_old, x.mask).exp()
     per_token = {"policy/approxkl_avg": k2(now.logp, x.logp_old), "val/ratio": ratio}
     if policy is not None:
@@ -49,15 +52,15 @@ def policy_metrics(loss: Tensor, now: PolicyOutput, x: Batch, policy: Clipped | 
 
 @torch.no_grad()
 def value_metrics(loss: Tensor, x: Batch, value: Clipped) -> Metrics:
-    """The critic's loss, and the share of tokens whose value is clipped."""
+    """The critic's loss, and the fraction of tokens whose value is clipped."""
     active = value.active.to(loss)
     return {"loss/value_avg": loss.detach(), "val/clipfrac_avg": masked_mean(active, x.mask, over=x.tokens)}
 
 
 @torch.no_grad()
 def preference_metrics(loss: Tensor, now: PolicyOutput, x: Batch, *, beta: float) -> Metrics:
-    """Implicit rewards β log π/π_ref of the chosen and the rejected completions (arXiv 2305.18290, section 4)."""
-    label = masked_sum(x.advantage, x.mask).sign()  # [P G]: every counted token holds its label
+    """Implicit rewards β log π/π_ref of chosen and rejected completions, means over pairs (arXiv 2305.18290, s. 4)."""
+    label = masked_sum(x.advantage, x.mask).sign()  # [P G]: the advantage of every counted token is the label
     logp = masked_sum(now.logp, x.mask)
     implicit = beta * masked_sum(now.logp - x.logp_ref, x.mask)
     chosen, rejected = ((implicit * (label == side)).sum(-1) for side in (1, -1))

@@ -1,7 +1,7 @@
 """Estimators of KL(π ‖ ref) from samples of π, per token (Schulman, "Approximating KL divergence", 2020).
 
-As a *reward*, k1 gives the exact gradient of KL(π ‖ ref). As a *loss*, k2 does; k1's expected gradient is 0, and k3's
-is that of KL(ref ‖ π). tests/equations shows each by exact enumeration.
+Inside the *reward*, k1 gives the exact gradient of KL(π ‖ ref). As a *loss*, k2 does; the expected gradient of k1 is 0,
+and that of k3 is the gradient of KL(ref ‖ π). tests/equations verifies each by exact enumeration.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Sums and means over the tokens that count. What lies under the mask never matters, not even NaN."""
+"""Sums and means over counted tokens, those whose mask is True. Values at other tokens have no effect, not even NaN."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from torch import Tensor
 
 
 def masked(x: Tensor, mask: Tensor) -> Tensor:
-    """x where the mask is True, else 0, with no gradient there. [... T]"""
+    """x where the mask is True, elsewhere 0 without gradient: [... T] -> [... T]."""
     return torch.where(mask, x, torch.zeros_like(x))
 
 
@@ -17,19 +17,19 @@ def masked_sum(x: Tensor, mask: Tensor) -> Tensor:
 
 
 def masked_mean(x: Tensor, mask: Tensor, *, over: float) -> Tensor:
-    """Σᵢ Σₜ xᵢₜ / N over counted tokens, a scalar. N is a count of the whole minibatch, so that parts add up.
+    """Σᵢ Σₜ xᵢₜ / N over counted tokens, a scalar. N is a count over the whole minibatch, so micro-batches add up.
 
-    N = tokens: every token weighs the same. N = sequences: a sequence is one action, whose tokens are summed.
+    N = tokens weighs all tokens equally. N = sequences treats a sequence as one action and sums over its tokens.
     """
     return masked(x, mask).sum() / over
 
 
 def spread(per_sequence: Tensor, mask: Tensor) -> Tensor:
-    """Give every counted token its sequence's number: [P G] and mask [P G T] -> [P G T]."""
+    """Broadcast one number per sequence to its counted tokens: [P G] and mask [P G T] -> [P G T]."""
     return per_sequence.unsqueeze(-1) * mask
 
 
 def at_end(per_sequence: Tensor, mask: Tensor) -> Tensor:
-    """Give the last counted token of each sequence its number: [P G] and mask [P G T] -> [P G T]."""
-    later = mask.flip(-1).cumsum(-1).flip(-1)  # counted tokens from here on
-    return per_sequence.unsqueeze(-1) * (mask & (later == 1))
+    """Place one number per sequence at its last counted token: [P G] and mask [P G T] -> [P G T]."""
+    remaining = mask.flip(-1).cumsum(-1).flip(-1)  # counted tokens from this one to the end
+    return per_sequence.unsqueeze(-1) * (mask & (remaining == 1))

@@ -1,4 +1,4 @@
-"""Means and variances: over the counted tokens of a batch, and running over a training."""
+"""Means and variances: of the counted tokens of a batch, and running over all steps of a training run."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ Moments = dict[str, Tensor]  # count, mean, and m2, the sum of squared deviation
 
 
 def whiten(x: Tensor, mask: Tensor, *, correction: int, floor: float = 0.0, eps: float = 0.0) -> Tensor:
-    """(x - mean) / √(max(var, floor) + eps) over all counted tokens, 0 elsewhere; long sequences weigh more. [... T]
+    """(x - mean) / √(max(var, floor) + eps) over all counted tokens, 0 elsewhere: [... T] -> [... T].
 
-    `correction` 1 divides the variance by n-1, 0 by n. Code bases differ: TRL and verl take correction 1 and eps 1e-8,
-    OpenRLHF correction 0 and floor 1e-8, MOSS-RLHF correction 0 and eps 1e-6.
+    Every token weighs the same, so long sequences weigh more. `correction` 1 divides the variance by n-1, 0 by n.
+    Implementations differ: TRL and verl use correction 1 and eps 1e-8, OpenRLHF correction 0 and floor 1e-8, MOSS-RLHF
+    correction 0 and eps 1e-6.
     """
     n = int(mask.sum())
     centred = masked(x - masked_mean(x, mask, over=max(n, 1)), mask)
@@ -22,28 +23,28 @@ def whiten(x: Tensor, mask: Tensor, *, correction: int, floor: float = 0.0, eps:
     return centred / (variance.clamp(min=floor) + eps).sqrt()
 
 
-def no_moments() -> Moments:
-    """The moments of nothing yet."""
+def initial_moments() -> Moments:
+    """The moments of an empty sample: all zero."""
     return {name: torch.tensor(0.0, dtype=torch.float64) for name in ("count", "mean", "m2")}
 
 
-def add_moments(seen: Moments, x: Tensor) -> Moments:
-    """The moments of all numbers seen, those of x included (Chan, Golub, LeVeque 1979).
+def update_moments(moments: Moments, x: Tensor) -> Moments:
+    """Combine the moments of earlier values with those of x (Chan, Golub, LeVeque 1979).
 
     n = n_a + n_b;  δ = mean_b - mean_a;  mean = mean_a + δ n_b/n;  m2 = m2_a + m2_b + δ² n_a n_b/n
     """
-    x = x.to(seen["mean"])
-    n = seen["count"] + x.numel()
-    gap = x.mean() - seen["mean"]
-    within = (x - x.mean()).square().sum()
+    x = x.to(moments["mean"])
+    n = moments["count"] + x.numel()
+    delta = x.mean() - moments["mean"]
+    m2_x = (x - x.mean()).square().sum()
     return {
         "count": n,
-        "mean": seen["mean"] + gap * x.numel() / n,
-        "m2": seen["m2"] + within + gap.square() * seen["count"] * x.numel() / n,
+        "mean": moments["mean"] + delta * x.numel() / n,
+        "m2": moments["m2"] + m2_x + delta.square() * moments["count"] * x.numel() / n,
     }
 
 
-def running_std(seen: Moments) -> Tensor:
-    """√(m2 / (n-1)); 1 while fewer than two different numbers were seen, so that dividing by it is harmless."""
-    variance = seen["m2"] / (seen["count"] - 1).clamp(min=1)
+def running_std(moments: Moments) -> Tensor:
+    """√(m2 / (n-1)), the unbiased standard deviation; 1 where the variance is 0, so that dividing by it is safe."""
+    variance = moments["m2"] / (moments["count"] - 1).clamp(min=1)
     return torch.where(variance > 0, variance.sqrt(), torch.ones_like(variance))

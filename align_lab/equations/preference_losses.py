@@ -1,4 +1,4 @@
-"""Losses on pairs: which of two is better."""
+"""Losses on preference pairs."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from align_lab.equations.masks import masked_sum
 
 
 def bradley_terry(chosen: Tensor, rejected: Tensor, *, margin: Tensor | float = 0.0) -> Tensor:
-    """-log σ(r_w - r_l - m), what a human choice costs a reward model (Bradley and Terry 1952): [...] -> [...].
+    """-log σ(r_w - r_l - m), the loss of a reward model on one comparison (Bradley and Terry 1952): [...] -> [...].
 
-    The margin m is 0 in arXiv 2307.04964; Llama 2 (arXiv 2307.09288, eq. 2) rates how clear the choice was.
+    The margin m is 0 in arXiv 2307.04964; in Llama 2 (arXiv 2307.09288, eq. 2) it grows with the strength of the
+    annotator's preference.
     """
     return -F.logsigmoid(chosen - rejected - margin)
 
@@ -19,7 +20,7 @@ def bradley_terry(chosen: Tensor, rejected: Tensor, *, margin: Tensor | float = 
 def dpo(z: Tensor, *, beta: float, label_smoothing: float = 0.0) -> Tensor:
     """-(1-ε) log σ(βz) - ε log σ(-βz), z = log-ratio of the chosen minus that of the rejected: [P] -> [P].
 
-    DPO (arXiv 2305.18290, eq. 7). ε > 0 takes a share ε of the labels to be wrong (conservative DPO, Mitchell 2023).
+    DPO (arXiv 2305.18290, eq. 7). ε > 0 assumes that a fraction ε of labels is wrong (conservative DPO, Mitchell 2023).
     """
     return -(1 - label_smoothing) * F.logsigmoid(beta * z) - label_smoothing * F.logsigmoid(-beta * z)
 
@@ -30,6 +31,6 @@ def log_ratio_gap(logp: Tensor, logp_ref: Tensor, label: Tensor, mask: Tensor) -
 
 
 def best_and_worst(score: Tensor) -> Tensor:
-    """+1 for the (first) highest score of a group, -1 for the lowest, 0 for the others and if all are equal: [P G]."""
+    """+1 for the (first) highest score of a group, -1 for the lowest, 0 for all others and for a tie of all: [P G]."""
     G = score.shape[-1]
     return (F.one_hot(score.argmax(-1), G) - F.one_hot(score.argmin(-1), G)).to(score)

@@ -1,4 +1,4 @@
-"""Random experience for any algorithm, and what the algorithm makes of it."""
+"""Random experience for any algorithm, and the advantages, losses and gradients that the algorithm computes from it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from align_lab.base.types import Batch, PolicyOutput, Rollout
 
 registry.scan()
 NAMES = registry.names("algo")
-VARIANTS = {  # beside every algorithm's defaults: what they leave switched off
+VARIANTS = {  # in addition to every algorithm's defaults: features that the defaults disable
     "rloo_without_kl": {"name": "rloo", "kl_coef": 0.0},
     "ppo_without_clips": {"name": "ppo", "clip": float("inf"), "value_clip": float("inf"), "gamma": 0.9, "lam": 0.7},
     "ppo_max_with_every_trick": {
@@ -30,15 +30,15 @@ VARIANTS = {  # beside every algorithm's defaults: what they leave switched off
 }
 ALGORITHMS = {**{name: {"name": name} for name in NAMES}, **VARIANTS}
 TOKENWISE = ("logp_old", "logp_ref", "value", "logp", "new_value", "entropy")
-World = dict[str, Tensor]
+Experience = dict[str, Tensor]
 
 
 def build(name: str, **fields: Any) -> Any:
     return registry.build("algo", {**ALGORITHMS[name], **fields})
 
 
-def world(seed: int, *, P: int = 3, G: int = 2, T: int = 5, holes: bool = False) -> World:
-    """Masks right-padded, or with holes; every completion has a token."""
+def experience(seed: int, *, P: int = 3, G: int = 2, T: int = 5, holes: bool = False) -> Experience:
+    """Random tensors [P G T] and scores [P G]; masks are right-padded or have holes, every completion has a token."""
     random = torch.Generator().manual_seed(seed)
     length = torch.randint(1, T + 1, (P, G, 1), generator=random)
     mask = torch.arange(T) < length
@@ -55,7 +55,9 @@ def world(seed: int, *, P: int = 3, G: int = 2, T: int = 5, holes: bool = False)
 
 
 @dataclass(frozen=True)
-class Found:
+class Result:
+    """What an algorithm computes from one experience."""
+
     advantage: Tensor
     returns: Tensor | None
     loss: Tensor
@@ -63,25 +65,25 @@ class Found:
     metrics: dict[str, Tensor]
 
 
-def rollout(w: World) -> Rollout:
+def rollout(w: Experience) -> Rollout:
     return Rollout(**{name: w[name] for name in ("mask", "score", "logp_old", "logp_ref", "value")})
 
 
-def batch(w: World, found: Any, rows: slice = slice(None)) -> Batch:
-    """Some prompts of the minibatch, with the denominators of the whole."""
+def batch(w: Experience, advantages: Any, rows: slice = slice(None)) -> Batch:
+    """Some prompts of the minibatch, with the denominators of the whole minibatch."""
     part = {name: w[name][rows] for name in ("mask", "logp_old", "logp_ref", "value")}
-    returns = None if found.returns is None else found.returns[rows]
+    returns = None if advantages.returns is None else advantages.returns[rows]
     return Batch(
         **part,
-        advantage=found.advantage[rows],
+        advantage=advantages.advantage[rows],
         returns=returns,
         tokens=float(w["mask"].sum()),
         sequences=float(w["score"].numel()),
     )
 
 
-def policy_output(algorithm: Any, w: World, rows: slice = slice(None)) -> PolicyOutput:
-    """What the algorithm needs, and nothing else; human text is row by row as long as there are prompts."""
+def policy_output(algorithm: Any, w: Experience, rows: slice = slice(None)) -> PolicyOutput:
+    """The outputs that the algorithm needs and no others; human text has one row per prompt."""
     needs, logp = algorithm.needs, w["logp"][rows].clone().requires_grad_()
     value = w["new_value"][rows].clone().requires_grad_() if needs.critic else None
     human = (
@@ -96,7 +98,7 @@ def policy_output(algorithm: Any, w: World, rows: slice = slice(None)) -> Policy
     return PolicyOutput(logp=logp, value=value, entropy=w["entropy"][rows] if needs.entropy else None, **human)
 
 
-def evaluate(algorithm: Any, w: World, *, parts: int = 1) -> Found:
+def evaluate(algorithm: Any, w: Experience, *, parts: int = 1) -> Result:
     """Advantages, then loss, gradients and metrics summed over micro-batches of prompts."""
     advantage, _ = algorithm.advantages(rollout(w), algorithm.init_state())
     P = w["mask"].shape[0]
@@ -109,20 +111,22 @@ def evaluate(algorithm: Any, w: World, *, parts: int = 1) -> Found:
         loss = loss + out.loss.detach()
         metrics = {name: metrics.get(name, 0) + value for name, value in out.metrics.items()}
         grads.append((now.logp.grad, torch.zeros_like(now.logp) if now.value is None else now.value.grad))
-    return Found(advantage.advantage, advantage.returns, loss, tuple(map(torch.cat, zip(*grads, strict=True))), metrics)
+    return Result(
+        advantage.advantage, advantage.returns, loss, tuple(map(torch.cat, zip(*grads, strict=True))), metrics
+    )
 
 
-def same(a: Found, b: Found, change: Callable[[Tensor], Tensor] = lambda x: x) -> None:
-    """Assert that b is a, after a change of its tokenwise tensors."""
+def same(a: Result, b: Result, change: Callable[[Tensor], Tensor] = lambda x: x) -> None:
+    """Assert that b equals a after `change` of its tokenwise tensors."""
     torch.testing.assert_close(b.advantage, change(a.advantage))
     assert (a.returns is None) == (b.returns is None)
     if a.returns is not None:
         torch.testing.assert_close(b.returns, change(a.returns))
     torch.testing.assert_close(b.loss, a.loss)
-    for mine, other in zip(a.grads, b.grads, strict=True):
-        torch.testing.assert_close(other, change(mine))
+    for grad_a, grad_b in zip(a.grads, b.grads, strict=True):
+        torch.testing.assert_close(grad_b, change(grad_a))
     torch.testing.assert_close(b.metrics, a.metrics)
 
 
-def tokenwise(w: World, change: Callable[[Tensor], Tensor], *, mask: Tensor) -> World:
+def tokenwise(w: Experience, change: Callable[[Tensor], Tensor], *, mask: Tensor) -> Experience:
     return {**w, **{name: change(w[name]) for name in TOKENWISE}, "mask": mask}

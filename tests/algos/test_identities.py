@@ -1,4 +1,4 @@
-"""Algorithms that must agree with one another, and expectations by exact enumeration."""
+"""Identities between algorithms, and expected gradients by exact enumeration."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from align_lab.base.types import Advantage, Batch, PolicyOutput, Rollout
-from tests.algos.examples import batch, build, evaluate, rollout, same, world
+from tests.algos.examples import batch, build, evaluate, experience, rollout, same
 
 THETA = torch.tensor([0.3, -0.2, 0.5, 0.0, -0.9], dtype=torch.float64)  # a policy over five tokens
 SCORE = torch.tensor([1.0, 0.2, -0.5, 2.0, 0.7], dtype=torch.float64)
@@ -24,17 +24,17 @@ def grad_of(algorithm: object, logp: Tensor, x: Batch) -> Tensor:
 @pytest.mark.parametrize("G", [2, 3, 5])
 def test_rloo_is_the_group_mean_form_times_g_over_g_minus_1(G: int) -> None:
     """A = G/(G-1) (R - mean of the group)."""
-    w = world(0, G=G)
+    w = experience(0, G=G)
     R = w["score"] - 0.05 * ((w["logp_old"] - w["logp_ref"]) * w["mask"]).sum(-1)
     expected = (R - R.mean(-1, keepdim=True)) * G / (G - 1)
-    found = evaluate(build("rloo", kl_coef=0.05), w).advantage
-    torch.testing.assert_close(found, expected[..., None] * w["mask"])
+    advantage = evaluate(build("rloo", kl_coef=0.05), w).advantage
+    torch.testing.assert_close(advantage, expected[..., None] * w["mask"])
 
 
 @pytest.mark.parametrize("clip", [0.01, 0.2, float("inf")])
 def test_clipped_ppo_starts_with_the_gradient_of_reinforce(clip: float) -> None:
-    """At π = π_old the clip is not active, and ∇ρ = ∇ log π; with the same advantages and the same denominator."""
-    w = world(1)
+    """At π = π_old the clip is not active and ∇ρ = ∇ log π, given the same advantages and the same denominator."""
+    w = experience(1)
     x = batch(w, Advantage(advantage=torch.randn(w["mask"].shape, dtype=torch.float64) * w["mask"]))
     x = dataclasses.replace(x, tokens=x.sequences)
     ppo, reinforce = build("reinforce_pp", clip=clip), build("reinforce")
@@ -42,67 +42,67 @@ def test_clipped_ppo_starts_with_the_gradient_of_reinforce(clip: float) -> None:
 
 
 def test_online_dpo_on_two_samples_in_order_is_dpo() -> None:
-    """When the first sample has the higher score, the pair is labelled as a preference set labels it."""
-    w = world(2)
+    """If the first sample has the higher score, the pair has the labels of a preference set."""
+    w = experience(2)
     w["score"] = w["score"].sort(-1, descending=True).values
     same(evaluate(build("dpo"), w), evaluate(build("online_dpo"), w))
 
 
-def test_online_dpo_moves_nothing_where_all_scores_are_equal() -> None:
-    """A tie prefers neither sample."""
-    w = world(3, G=4)
+def test_online_dpo_has_no_gradient_where_all_scores_are_equal() -> None:
+    """A tie expresses no preference."""
+    w = experience(3, G=4)
     w["score"] = torch.ones_like(w["score"])
     assert evaluate(build("online_dpo"), w).grads[0].eq(0).all()
 
 
-def test_a_preference_gradient_pushes_the_chosen_up_and_the_rejected_down() -> None:
-    """Every counted token of a completion gets the same push."""
-    w = world(4)
+def test_a_preference_gradient_raises_the_chosen_and_lowers_the_rejected_completion() -> None:
+    """This holds at every counted token."""
+    w = experience(4)
     grad = evaluate(build("dpo"), w).grads[0]
     assert (grad[:, 0][w["mask"][:, 0]] < 0).all()
     assert (grad[:, 1][w["mask"][:, 1]] > 0).all()
 
 
 def test_preference_metrics_are_the_implicit_rewards() -> None:
-    """By plain loops over pairs, whether a completion fills its row or not."""
-    w, beta = world(8), 0.1
+    """Checked by plain loops over pairs, for completions that fill their row and shorter ones."""
+    w, beta = experience(8), 0.1
     sums = {name: (w[name] * w["mask"]).sum(-1).tolist() for name in ("logp", "logp_ref")}
     reward = [[beta * (a - b) for a, b in zip(*rows, strict=True)] for rows in zip(*sums.values(), strict=True)]
-    P, found = len(reward), evaluate(build("dpo", beta=beta), w).metrics
-    assert found["rewards/chosen"].item() == pytest.approx(sum(r[0] for r in reward) / P)
-    assert found["rewards/rejected"].item() == pytest.approx(sum(r[1] for r in reward) / P)
-    assert found["rewards/margins"].item() == pytest.approx(sum(r[0] - r[1] for r in reward) / P)
-    assert found["rewards/accuracies"].item() == pytest.approx(sum(r[0] > r[1] for r in reward) / P)
-    assert found["logps/chosen"].item() == pytest.approx(sum(row[0] for row in sums["logp"]) / P)
-    assert found["logps/rejected"].item() == pytest.approx(sum(row[1] for row in sums["logp"]) / P)
+    P, metrics = len(reward), evaluate(build("dpo", beta=beta), w).metrics
+    assert metrics["rewards/chosen"].item() == pytest.approx(sum(r[0] for r in reward) / P)
+    assert metrics["rewards/rejected"].item() == pytest.approx(sum(r[1] for r in reward) / P)
+    assert metrics["rewards/margins"].item() == pytest.approx(sum(r[0] - r[1] for r in reward) / P)
+    assert metrics["rewards/accuracies"].item() == pytest.approx(sum(r[0] > r[1] for r in reward) / P)
+    assert metrics["logps/chosen"].item() == pytest.approx(sum(row[0] for row in sums["logp"]) / P)
+    assert metrics["logps/rejected"].item() == pytest.approx(sum(row[1] for row in sums["logp"]) / P)
 
 
 def test_ppo_max_with_its_tricks_off_is_ppo_but_for_whitening() -> None:
-    """Returns and value loss agree, and the advantages whitened by hand do."""
-    w = world(5)
+    """Returns and value loss agree, and so do the advantages after whitening."""
+    w = experience(5)
     ppo = build("ppo", lam=0.95, kl_coef=0.05)
     bare = build("ppo_max", lam=0.95, kl_coef=0.05, score_norm="none", score_clip=float("inf"))
     a, b = evaluate(ppo, w), evaluate(bare, w)
     torch.testing.assert_close(a.returns, b.returns)
     torch.testing.assert_close(a.metrics["loss/value_avg"], b.metrics["loss/value_avg"])
-    kept = b.advantage[w["mask"]]
-    torch.testing.assert_close(a.advantage[w["mask"]], (kept - kept.mean()) / (kept.var() + 1e-8).sqrt())
+    counted = b.advantage[w["mask"]]
+    torch.testing.assert_close(a.advantage[w["mask"]], (counted - counted.mean()) / (counted.var() + 1e-8).sqrt())
 
 
 def test_reinforces_baseline_is_the_mean_reward_of_earlier_steps() -> None:
-    """The first step has none, and a step never sees its own rewards."""
-    algorithm, steps = build("reinforce", kl_coef=0.0), [world(seed) for seed in range(4)]
-    state, seen = algorithm.init_state(), torch.zeros(0, dtype=torch.float64)
+    """The first step has no baseline, and a step's own rewards are not part of it."""
+    algorithm, steps = build("reinforce", kl_coef=0.0), [experience(seed) for seed in range(4)]
+    state, earlier = algorithm.init_state(), torch.zeros(0, dtype=torch.float64)
     for w in steps:
-        found, state = algorithm.advantages(rollout(w), state)
-        expected = w["score"] - (seen.mean() if len(seen) else 0)
-        torch.testing.assert_close(found.advantage, expected[..., None] * w["mask"])
-        seen = torch.cat([seen, w["score"].flatten()])
+        advantages, state = algorithm.advantages(rollout(w), state)
+        expected = w["score"] - (earlier.mean() if len(earlier) else 0)
+        torch.testing.assert_close(advantages.advantage, expected[..., None] * w["mask"])
+        earlier = torch.cat([earlier, w["score"].flatten()])
 
 
 @pytest.mark.parametrize("name, G", [("reinforce", 1), ("reinforce", 2), ("rloo", 2), ("rloo", 3)])
 def test_the_expected_gradient_is_the_gradient_of_the_expected_score(name: str, G: int) -> None:
-    """Unbiased, by enumeration of every group that can be sampled."""
+    """The estimator is unbiased, by enumeration of every group that can be sampled."""
     algorithm, theta = build(name, kl_coef=0.0), THETA.clone().requires_grad_()
     expected = torch.autograd.grad(theta.softmax(-1) @ SCORE, theta)[0]
     arms = torch.tensor(list(itertools.product(range(len(SCORE)), repeat=G)))  # [N G]: every group is a prompt
@@ -110,7 +110,8 @@ def test_the_expected_gradient_is_the_gradient_of_the_expected_score(name: str, 
     mask = torch.ones(*arms.shape, 1, dtype=torch.bool)
     x = Rollout(mask=mask, score=SCORE[arms], logp_old=logp.detach()[..., None])
     A = algorithm.advantages(x, algorithm.init_state())[0].advantage
-    chance = logp.sum(-1).exp().detach()
-    x = Batch(mask=mask, logp_old=x.logp_old, advantage=A * chance[:, None, None], tokens=float(G), sequences=float(G))
+    probability = logp.sum(-1).exp().detach()
+    weighted = A * probability[:, None, None]
+    x = Batch(mask=mask, logp_old=x.logp_old, advantage=weighted, tokens=float(G), sequences=float(G))
     loss = algorithm.loss(PolicyOutput(logp=logp[..., None]), x).loss
     torch.testing.assert_close(-torch.autograd.grad(loss, theta)[0], expected)

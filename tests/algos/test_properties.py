@@ -1,4 +1,4 @@
-"""What must hold for every algorithm, whatever the experience is."""
+"""Properties that hold for every algorithm on any experience."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from tests.algos.examples import ALGORITHMS, World, build, evaluate, rollout, same, tokenwise, world
+from tests.algos.examples import ALGORITHMS, Experience, build, evaluate, experience, rollout, same, tokenwise
 
 quick = settings(max_examples=8, deadline=None, derandomize=True)
 seeds = st.integers(0, 10**6)
-pairs = st.builds(world, seeds, P=st.integers(1, 4), G=st.just(2), T=st.integers(1, 6), holes=st.booleans())
+pairs = st.builds(experience, seeds, P=st.integers(1, 4), G=st.just(2), T=st.integers(1, 6), holes=st.booleans())
 every_algorithm = pytest.mark.parametrize("name", ALGORITHMS)
 
 
 @every_algorithm
 @quick
 @given(w=pairs, junk=st.sampled_from([float("nan"), float("inf"), 1e30]))
-def test_what_lies_under_the_mask_does_not_matter(name: str, w: World, junk: float) -> None:
-    """Not even NaN reaches an advantage, a loss, a gradient or a metric."""
+def test_values_at_masked_tokens_do_not_matter(name: str, w: Experience, junk: float) -> None:
+    """Not even NaN propagates to an advantage, a loss, a gradient or a metric."""
     dirty = tokenwise(w, lambda x: torch.where(w["mask"], x, junk), mask=w["mask"])
     same(evaluate(build(name), w), evaluate(build(name), dirty))
 
@@ -29,8 +29,8 @@ def test_what_lies_under_the_mask_does_not_matter(name: str, w: World, junk: flo
 @every_algorithm
 @quick
 @given(w=pairs)
-def test_a_hole_in_the_mask_is_as_if_its_token_were_cut_out(name: str, w: World) -> None:
-    """Counted tokens move together to the left, and so do their advantages and gradients."""
+def test_a_hole_in_the_mask_is_as_if_its_token_were_removed(name: str, w: Experience) -> None:
+    """If counted tokens are packed to the left, so are their advantages and gradients."""
     order = (~w["mask"]).to(torch.int8).argsort(stable=True, dim=-1)
 
     def cut(x: Tensor) -> Tensor:
@@ -42,7 +42,7 @@ def test_a_hole_in_the_mask_is_as_if_its_token_were_cut_out(name: str, w: World)
 @every_algorithm
 @quick
 @given(w=pairs, columns=st.integers(1, 3), left=st.booleans())
-def test_extra_padding_columns_change_nothing(name: str, w: World, columns: int, left: bool) -> None:
+def test_extra_padding_columns_change_nothing(name: str, w: Experience, columns: int, left: bool) -> None:
     """Padding on either side receives advantage 0 and gradient 0."""
 
     def pad(x: Tensor) -> Tensor:
@@ -55,8 +55,8 @@ def test_extra_padding_columns_change_nothing(name: str, w: World, columns: int,
 @quick
 @given(seed=seeds, parts=st.integers(2, 4))
 def test_micro_batches_add_up_to_the_whole(name: str, seed: int, parts: int) -> None:
-    """Losses, gradients and metrics of the parts of a minibatch sum to those of the minibatch."""
-    w = world(seed, P=4)
+    """Losses, gradients and metrics of micro-batches sum to those of the minibatch."""
+    w = experience(seed, P=4)
     same(evaluate(build(name), w), evaluate(build(name), w, parts=parts))
 
 
@@ -64,8 +64,8 @@ def test_micro_batches_add_up_to_the_whole(name: str, seed: int, parts: int) -> 
 @quick
 @given(seed=seeds, G=st.integers(2, 5), data=st.data())
 def test_the_order_of_samples_in_a_group_does_not_matter(name: str, seed: int, G: int, data: st.DataObject) -> None:
-    """Permuting a group permutes its advantages; dpo is left out, as the order of a pair is its label."""
-    w, order = world(seed, G=G), data.draw(st.permutations(range(G)))
+    """Permuting a group permutes its advantages; dpo is excluded, because the order of a pair is its label."""
+    w, order = experience(seed, G=G), data.draw(st.permutations(range(G)))
     before = evaluate(build(name), w)
     after = evaluate(build(name), {key: x[:, order] for key, x in w.items()})
     torch.testing.assert_close(after.advantage, before.advantage[:, order])
@@ -75,26 +75,26 @@ def test_the_order_of_samples_in_a_group_does_not_matter(name: str, seed: int, G
 @every_algorithm
 @quick
 @given(w=pairs)
-def test_the_start_of_an_update_has_finite_gradients(name: str, w: World) -> None:
+def test_the_start_of_an_update_has_finite_gradients(name: str, w: Experience) -> None:
     """At π = π_old, with scores all equal and a policy that is certain, nothing is infinite."""
     certain = {**w, "score": torch.ones_like(w["score"]), "logp_old": 0 * w["logp"], "logp": 0 * w["logp"]}
-    found = evaluate(build(name), certain)
-    assert all(x.isfinite().all() for x in (found.advantage, found.loss, *found.grads, *found.metrics.values()))
+    result = evaluate(build(name), certain)
+    assert all(x.isfinite().all() for x in (result.advantage, result.loss, *result.grads, *result.metrics.values()))
 
 
 @every_algorithm
 @pytest.mark.parametrize("gap", [-60.0, 60.0])
 def test_a_policy_far_from_the_old_one_has_finite_gradients(name: str, gap: float) -> None:
-    """A ratio of e⁶⁰ is large, and still a number."""
-    w = world(3)
-    found = evaluate(build(name), {**w, "logp": w["logp_old"] + gap})
-    assert all(x.isfinite().all() for x in (found.loss, *found.grads, *found.metrics.values()))
+    """A ratio of e⁶⁰ is large but finite."""
+    w = experience(3)
+    result = evaluate(build(name), {**w, "logp": w["logp_old"] + gap})
+    assert all(x.isfinite().all() for x in (result.loss, *result.grads, *result.metrics.values()))
 
 
 @quick
 @given(w=pairs, constant=st.floats(-5, 5))
-def test_a_constant_added_to_all_scores_changes_nothing_for_rloo(w: World, constant: float) -> None:
-    """What all samples of a prompt share is subtracted."""
+def test_a_constant_added_to_all_scores_changes_nothing_for_rloo(w: Experience, constant: float) -> None:
+    """The leave-one-out baseline subtracts what all samples of a prompt share."""
     a, _ = build("rloo").advantages(rollout(w), ())
     b, _ = build("rloo").advantages(rollout({**w, "score": w["score"] + constant}), ())
     torch.testing.assert_close(a.advantage, b.advantage, rtol=0, atol=1e-12)

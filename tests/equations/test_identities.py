@@ -21,20 +21,20 @@ def random(seed: int, *shape: int) -> Tensor:
 def test_gae_with_lambda_1_and_no_critic_is_the_return(gamma: float) -> None:
     """Holes in the mask included."""
     reward = random(0, 3, 5)
-    found = eq.gae(reward, torch.zeros_like(reward), MASK, gamma=gamma, lam=1.0)
-    torch.testing.assert_close(found, eq.reward_to_go(reward, MASK, gamma=gamma))
+    advantage = eq.gae(reward, torch.zeros_like(reward), MASK, gamma=gamma, lam=1.0)
+    torch.testing.assert_close(advantage, eq.reward_to_go(reward, MASK, gamma=gamma))
 
 
 def test_gae_with_lambda_1_is_the_return_minus_the_value() -> None:
     """The sum of temporal differences telescopes."""
     reward, value = random(1, 3, 5), random(2, 3, 5)
-    found = eq.gae(reward, value, MASK, gamma=0.9, lam=1.0)
-    torch.testing.assert_close(found, (eq.reward_to_go(reward, MASK, gamma=0.9) - value) * MASK)
+    advantage = eq.gae(reward, value, MASK, gamma=0.9, lam=1.0)
+    torch.testing.assert_close(advantage, (eq.reward_to_go(reward, MASK, gamma=0.9) - value) * MASK)
 
 
 @pytest.mark.parametrize("gamma, lam", [(1.0, 0.95), (0.9, 0.7), (0.99, 0.0)])
 def test_gae_is_the_discounted_sum_of_temporal_differences(gamma: float, lam: float) -> None:
-    """By plain loops over the counted tokens."""
+    """Checked by plain loops over the counted tokens."""
     reward, value, expected = random(3, 3, 5), random(4, 3, 5), torch.zeros(3, 5, dtype=torch.float64)
     for i in range(3):
         at = MASK[i].nonzero().flatten().tolist()
@@ -46,7 +46,7 @@ def test_gae_is_the_discounted_sum_of_temporal_differences(gamma: float, lam: fl
 
 
 def test_leave_one_out_is_the_mean_of_the_others() -> None:
-    """By plain loops."""
+    """Checked by plain loops."""
     reward = random(5, 2, 4)
     expected = [[sum(x for j, x in enumerate(row) if j != i) / 3 for i in range(4)] for row in reward.tolist()]
     torch.testing.assert_close(eq.leave_one_out(reward), torch.tensor(expected, dtype=torch.float64))
@@ -54,7 +54,7 @@ def test_leave_one_out_is_the_mean_of_the_others() -> None:
 
 @pytest.mark.parametrize("correction", [0, 1])
 def test_whitened_tokens_have_mean_0_and_variance_1(correction: int) -> None:
-    """Over the counted tokens alone; a constant is whitened to 0, not to NaN."""
+    """The moments are those of counted tokens; a constant is whitened to 0, not to NaN."""
     x = eq.whiten(3 + 2 * random(6, 3, 5), MASK, correction=correction)
     assert x[MASK].mean().abs() < 1e-12
     torch.testing.assert_close(x[MASK].var(correction=correction), torch.ones((), dtype=torch.float64))
@@ -63,32 +63,32 @@ def test_whitened_tokens_have_mean_0_and_variance_1(correction: int) -> None:
 
 
 def test_running_moments_are_those_of_all_numbers_at_once() -> None:
-    """However they arrive, also far from 0."""
+    """For batches of any size, and for values far from 0."""
     batches = [1000 + random(seed, n) for seed, n in ((7, 1), (8, 5), (9, 2))]
-    state = eq.no_moments()
+    state = eq.initial_moments()
     for x in batches:
-        state = eq.add_moments(state, x)
+        state = eq.update_moments(state, x)
     whole = torch.cat(batches)
     torch.testing.assert_close(state["mean"], whole.mean())
     torch.testing.assert_close(eq.running_std(state), whole.std())
 
 
 def test_the_running_deviation_of_fewer_than_two_different_numbers_is_1() -> None:
-    """So that dividing by it is harmless."""
-    assert eq.running_std(eq.no_moments()) == 1
-    assert eq.running_std(eq.add_moments(eq.no_moments(), torch.tensor([2.0]))) == 1
-    assert eq.running_std(eq.add_moments(eq.no_moments(), torch.tensor([2.0, 2.0]))) == 1
+    """Dividing by it is then safe."""
+    assert eq.running_std(eq.initial_moments()) == 1
+    assert eq.running_std(eq.update_moments(eq.initial_moments(), torch.tensor([2.0]))) == 1
+    assert eq.running_std(eq.update_moments(eq.initial_moments(), torch.tensor([2.0, 2.0]))) == 1
 
 
 def test_the_last_counted_token_gets_the_score() -> None:
-    """Neither padding nor a hole does."""
+    """Padding and holes in the mask get none of it."""
     expected = torch.zeros(3, 5, dtype=torch.float64)
     expected[0, 3], expected[1, 4], expected[2, 1] = 1.0, 2.0, 3.0
     assert torch.equal(eq.at_end(torch.tensor([1.0, 2.0, 3.0], dtype=torch.float64), MASK), expected)
 
 
-def test_sums_and_means_ignore_what_lies_under_the_mask() -> None:
-    """Value and gradient, with NaN there."""
+def test_sums_and_means_ignore_masked_tokens() -> None:
+    """Neither value nor gradient depends on them, even if they are NaN."""
     x = torch.where(MASK, 2.0, math.nan).requires_grad_()
     assert eq.masked_sum(x, MASK).tolist() == [8, 8, 2]
     eq.masked_mean(x, MASK, over=9.0).backward()
@@ -99,7 +99,7 @@ def test_sums_and_means_ignore_what_lies_under_the_mask() -> None:
     "advantage, logp, active", [(1.0, 0.5, True), (1.0, -0.5, False), (-1.0, 0.5, False), (-1.0, -0.5, True)]
 )
 def test_the_clip_acts_only_where_the_policy_has_moved_too_far(advantage: float, logp: float, active: bool) -> None:
-    """No gradient for a good token that became likelier by more than ε, nor for a bad one that became less likely."""
+    """The gradient is 0 for a good token whose ratio is above 1+ε, and for a bad one whose ratio is below 1-ε."""
     new, one = torch.tensor([logp], requires_grad=True), torch.ones(1, dtype=torch.bool)
     loss = eq.clipped_surrogate(new, torch.zeros(1), torch.tensor([advantage]), one, clip=0.2).loss.sum()
     expected = 0.0 if active else -advantage * math.exp(logp)
@@ -114,7 +114,7 @@ def test_an_infinite_clip_does_not_clip() -> None:
 
 
 def test_a_value_inside_its_clip_is_not_counted_as_clipped() -> None:
-    """Not by rounding either, in float32."""
+    """Rounding in float32 does not count as clipping either."""
     value, returns, on = random(15, 1000).float(), random(16, 1000).float(), torch.ones(1000, dtype=torch.bool)
     old = value + random(17, 1000).float().clamp(-0.19, 0.19)
     assert not eq.clipped_value_loss(value, old, returns, on, clip=0.2).active.any()
@@ -122,7 +122,7 @@ def test_a_value_inside_its_clip_is_not_counted_as_clipped() -> None:
 
 
 def test_a_preference_of_even_odds_costs_log_2() -> None:
-    """Bradley-Terry and DPO alike, and label noise does not change it."""
+    """This holds for Bradley-Terry and for DPO, with label smoothing as well."""
     zero = torch.zeros(3, dtype=torch.float64)
     expected = torch.full_like(zero, math.log(2))
     torch.testing.assert_close(eq.bradley_terry(zero, zero), expected)

@@ -1,6 +1,6 @@
-"""The golden values as this project computes them, through an algorithm where one does it, else through its equation.
+"""The golden values as this package computes them, by an algorithm where one covers the case, else by its equation.
 
-Each function takes the folder, and what the case's key states; it returns the fields of the case, or the case itself.
+Each function takes the folder and the numbers in the case's key; it returns the fields of the case, or its value.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def advantages(algo: Algorithm, x: Rollout) -> Advantage:
 
 
 def per_sequence(x: Tensor, mask: Tensor) -> Tensor:
-    """What every counted token of a sequence holds, [P G T] -> [P G]."""
+    """The value that all counted tokens of a sequence share: [P G T] -> [P G]."""
     return eq.masked_sum(x, mask) / mask.sum(-1).clamp(min=1)
 
 
@@ -55,24 +55,24 @@ def clipped_rewards(g: Folder) -> Fields:
 def gae(g: Folder, gamma: float, lam: float) -> Fields:
     inputs = g.file("gae")["inputs"]
     value = g.refer(inputs["values"])
-    found = eq.gae(g.refer(inputs["token_reward"]), value, g.mask, gamma=gamma, lam=lam)
-    return {"advantages": found, "returns": found + value}
+    advantage = eq.gae(g.refer(inputs["token_reward"]), value, g.mask, gamma=gamma, lam=lam)
+    return {"advantages": advantage, "returns": advantage + value}
 
 
 def ppo_max_gae(g: Folder, gamma: float, lam: float) -> Fields:
-    """PPO-max with its tricks on score and advantage switched off leaves plain GAE."""
+    """PPO-max without normalisation of score and advantage is plain GAE."""
     kl_coef = g.file("token_rewards")["inputs"]["kl_coef"]
     algo = PPOMax(kl_coef=kl_coef, gamma=gamma, lam=lam, score_norm="none", score_clip=inf)
-    found = advantages(algo, g.rollout())
-    return {"advantages": found.advantage, "returns": found.returns}
+    result = advantages(algo, g.rollout())
+    return {"advantages": result.advantage, "returns": result.returns}
 
 
 def ppo_gae(g: Folder, lam: float, gamma: float = 1.0, eps: float | None = None) -> Fields:
     """Returns before whitening, advantages after; the whitened case states no gamma, which is 1."""
     assert eps in (None, 1e-8), "PPO whitens with 1e-8"
     kl_coef = g.file("token_rewards")["inputs"]["kl_coef"]
-    found = advantages(PPO(kl_coef=kl_coef, gamma=gamma, lam=lam), g.rollout())
-    return {"advantages": found.advantage, "returns": found.returns}
+    result = advantages(PPO(kl_coef=kl_coef, gamma=gamma, lam=lam), g.rollout())
+    return {"advantages": result.advantage, "returns": result.returns}
 
 
 def _to_whiten(g: Folder) -> Tensor:
@@ -80,8 +80,8 @@ def _to_whiten(g: Folder) -> Tensor:
 
 
 def moments(g: Folder) -> Fields:
-    seen = eq.add_moments(eq.no_moments(), _to_whiten(g)[g.mask])
-    return {"mean": seen["mean"], "biased_var": seen["m2"] / seen["count"]}
+    whole = eq.update_moments(eq.initial_moments(), _to_whiten(g)[g.mask])
+    return {"mean": whole["mean"], "biased_var": whole["m2"] / whole["count"]}
 
 
 def whiten_moss(g: Folder, eps: float) -> Fields:
@@ -161,7 +161,7 @@ def _moss_loss(g: Folder, entropy: Tensor | None = None, **flags: Any) -> Tensor
 
 def moss_loss(g: Folder) -> Fields:
     inputs = g.file("moss_ppo_total_loss")["inputs"]
-    others = int(re.match(r"(\d+)-token", inputs["vocab"]).group(1)) - 1  # share what the sampled token leaves
+    others = int(re.match(r"(\d+)-token", inputs["vocab"]).group(1)) - 1  # tokens that share the remaining probability
     p = g.new_logp.exp()
     entropy = -p * p.log() - torch.special.xlogy(1 - p, (1 - p) / others)
     weight, target = inputs.get("entropy_weight", 0.01), inputs.get("entropy_clip", 0.5)  # the file states neither
@@ -187,7 +187,7 @@ def _batches(g: Folder, step: float) -> list[Tensor]:
 
 
 def _one_token(score: Tensor) -> Rollout:
-    """[P G] -> completions of one token, no KL, and a critic that knows nothing."""
+    """[P G] -> completions of one token, with a KL of 0 and a critic whose values are 0."""
     zeros = torch.zeros_like(score).unsqueeze(-1)
     return Rollout(mask=zeros == 0, score=score, logp_old=zeros, logp_ref=zeros, value=zeros)
 
@@ -195,10 +195,10 @@ def _one_token(score: Tensor) -> Rollout:
 def _shaped_score(g: Folder, step: float, **fields: Any) -> Tensor:
     """The advantage of a completion of one token, without critic or KL, is its shaped score."""
     algo = PPOMax(**fields)
-    state, found = algo.init_state(), None
+    state, result = algo.init_state(), None
     for score in _batches(g, step):
-        found, state = algo.advantages(_one_token(score), state)
-    return found.advantage
+        result, state = algo.advantages(_one_token(score), state)
+    return result.advantage
 
 
 def shaped_scores(g: Folder, step: float) -> Fields:
@@ -213,26 +213,26 @@ def clipped_scores(g: Folder, step: float, clip: float) -> Tensor:
 
 
 def running_moments(g: Folder, step: float) -> Fields:
-    seen = eq.no_moments()
+    running = eq.initial_moments()
     for batch in _batches(g, step):
-        seen, alone = eq.add_moments(seen, batch), eq.add_moments(eq.no_moments(), batch)
+        running, own = eq.update_moments(running, batch), eq.update_moments(eq.initial_moments(), batch)
     return {
-        "batch_mean": alone["mean"],
-        "batch_std": eq.running_std(alone),
-        "running_mean": seen["mean"],
-        "running_var_biased": seen["m2"] / seen["count"],
-        "running_std_unbiased": eq.running_std(seen),
-        "count": seen["count"],
+        "batch_mean": own["mean"],
+        "batch_std": eq.running_std(own),
+        "running_mean": running["mean"],
+        "running_var_biased": running["m2"] / running["count"],
+        "running_std_unbiased": eq.running_std(running),
+        "count": running["count"],
     }
 
 
 def reinforce(g: Folder, step: float) -> Fields:
     algo = Reinforce(kl_coef=0)
-    before, state, found = None, algo.init_state(), None
-    for given in g.file("reinforce")["steps"][: int(step) + 1]:
-        before = state["mean"]
-        found, state = algo.advantages(_one_token(g.grouped(1).rows(given["R"])), state)
-    return {"baseline_before": before, "advantage": found.advantage, "baseline_after": state["mean"]}
+    baseline, state, result = None, algo.init_state(), None
+    for inputs in g.file("reinforce")["steps"][: int(step) + 1]:
+        baseline = state["mean"]
+        result, state = algo.advantages(_one_token(g.grouped(1).rows(inputs["R"])), state)
+    return {"baseline_before": baseline, "advantage": result.advantage, "baseline_after": state["mean"]}
 
 
 def reinforce_third(g: Folder) -> Fields:
@@ -248,11 +248,11 @@ def reinforce_third(g: Folder) -> Fields:
 def rloo(g: Folder) -> Fields:
     inputs = g.file("rloo")["inputs"]
     g = g.grouped(inputs["k"])
-    found = advantages(RLOO(kl_coef=inputs["beta"]), g.rollout())
+    result = advantages(RLOO(kl_coef=inputs["beta"]), g.rollout())
     return {
         "seq_kl_k1": eq.masked_sum(eq.k1(g.old_logp, g.ref_logp), g.mask),
         "R": g.score + eq.kl_penalty(g.rollout(), inputs["beta"]),
-        "paper_advantage_seq": per_sequence(found.advantage, g.mask),
+        "paper_advantage_seq": per_sequence(result.advantage, g.mask),
     }
 
 
@@ -296,7 +296,7 @@ def reinforce_pp_return(g: Folder, gamma: float) -> Tensor:
 
 
 def reinforce_pp_verl(g: Folder) -> Tensor:
-    """verl's variance is unbiased, + 1e-8."""
+    """verl whitens with the unbiased variance + 1e-8."""
     return eq.whiten(reinforce_pp_return(g, 1.0), g.mask, correction=1, eps=1e-8)
 
 
@@ -304,7 +304,7 @@ def reinforce_pp_verl(g: Folder) -> Tensor:
 
 
 def _pairs(g: Folder) -> tuple[Tensor, Batch, float]:
-    """Sums of log-probabilities spread evenly over the tokens of each completion: (logp [P 2 T], batch, beta)."""
+    """Each completion's total log-probability, divided evenly over its tokens: (logp [P 2 T], batch, beta)."""
     inputs = g.file("preference_losses")["inputs"]
     length, policy, ref = (
         torch.tensor([inputs[f"{name}_chosen"], inputs[f"{name}_rejected"]], dtype=torch.float64).T
@@ -326,25 +326,25 @@ def _pairs(g: Folder) -> tuple[Tensor, Batch, float]:
 def _preference_loss(algo: DPO | OnlineDPO, logp: Tensor, batch: Batch) -> tuple[Fields, Fields]:
     score = torch.tensor([[1.0, 0.0]], dtype=torch.float64).expand(len(logp), 2)
     x = Rollout(mask=batch.mask, score=score, logp_old=logp, logp_ref=batch.logp_ref)
-    seen = Batch(**(vars(batch) | {"advantage": advantages(algo, x).advantage}))
+    labelled = Batch(**(vars(batch) | {"advantage": advantages(algo, x).advantage}))
     logp = logp.clone().requires_grad_()
-    out = algo.loss(PolicyOutput(logp=logp), seen)
-    chosen, rejected = per_sequence(torch.autograd.grad(out.loss, logp)[0], seen.mask).unbind(-1)
+    out = algo.loss(PolicyOutput(logp=logp), labelled)
+    chosen, rejected = per_sequence(torch.autograd.grad(out.loss, logp)[0], labelled.mask).unbind(-1)
     return {"loss": out.loss, "grad_chosen": chosen, "grad_rejected": rejected}, out.metrics
 
 
 def dpo(g: Folder) -> Fields:
     logp, batch, beta = _pairs(g)
-    found, _ = _preference_loss(DPO(beta=beta), logp, batch)
-    alone = []
+    result, _ = _preference_loss(DPO(beta=beta), logp, batch)
+    single = []
     for row in range(len(logp)):  # a minibatch of one pair
         one = {key: value[row : row + 1] if isinstance(value, Tensor) else value for key, value in vars(batch).items()}
-        alone.append(_preference_loss(DPO(beta=beta), logp[row : row + 1], Batch(**(one | {"sequences": 2.0}))))
+        single.append(_preference_loss(DPO(beta=beta), logp[row : row + 1], Batch(**(one | {"sequences": 2.0}))))
     return {
-        **found,
-        "per_pair": torch.stack([loss["loss"] for loss, _ in alone]),
-        "implicit_reward_chosen": torch.stack([metrics["rewards/chosen"] for _, metrics in alone]),
-        "implicit_reward_rejected": torch.stack([metrics["rewards/rejected"] for _, metrics in alone]),
+        **result,
+        "per_pair": torch.stack([loss["loss"] for loss, _ in single]),
+        "implicit_reward_chosen": torch.stack([metrics["rewards/chosen"] for _, metrics in single]),
+        "implicit_reward_rejected": torch.stack([metrics["rewards/rejected"] for _, metrics in single]),
     }
 
 
@@ -407,19 +407,19 @@ def expected_kl(g: Folder, n: float) -> Tensor:
 
 
 def kl_as_loss(g: Folder, n: float) -> Tensor:
-    """E[∇ k]: the samples do not move with theta."""
+    """E[∇ k], with the sampling distribution fixed."""
     theta, logp, ref = _demo(g)
     return torch.autograd.grad((logp.detach().exp() * _k(n)(logp, ref)).sum(), theta)[0]
 
 
 def kl_in_reward(g: Folder, n: float) -> Tensor:
-    """E[k ∇ log π]: k is a number."""
+    """E[k ∇ log π], with k detached."""
     theta, logp, ref = _demo(g)
     return torch.autograd.grad((logp.detach().exp() * _k(n)(logp, ref).detach() * logp).sum(), theta)[0]
 
 
 def _group_gradients(g: Folder, algo: Algorithm) -> tuple[Tensor, Tensor]:
-    """Over all V^k groups of one-token completions: their probability [N], the step that they give theta [N V]."""
+    """Over all V^k groups of one-token completions: their probability [N] and the gradient in theta [N V]."""
     file = g.file("estimator_bias")
     policy = torch.tensor(file["theta"], dtype=torch.float64).softmax(-1)
     arms = torch.tensor(list(itertools.product(range(len(policy)), repeat=file["k"])))  # [N k]
@@ -442,14 +442,14 @@ BIAS = {"reinforce": Reinforce(kl_coef=0), "loo": RLOO(kl_coef=0)}
 
 
 def expected_gradient(g: Folder) -> Fields:
-    found = {name: _group_gradients(g, algo) for name, algo in BIAS.items()}
-    return {name: weight @ gradient for name, (weight, gradient) in found.items()}
+    gradients = {name: _group_gradients(g, algo) for name, algo in BIAS.items()}
+    return {name: weight @ gradient for name, (weight, gradient) in gradients.items()}
 
 
 def gradient_variance(g: Folder) -> Fields:
-    found = {name: _group_gradients(g, algo) for name, algo in BIAS.items()}
+    gradients = {name: _group_gradients(g, algo) for name, algo in BIAS.items()}
     return {
-        name: weight @ (gradient - weight @ gradient).square().sum(-1) for name, (weight, gradient) in found.items()
+        name: weight @ (gradient - weight @ gradient).square().sum(-1) for name, (weight, gradient) in gradients.items()
     }
 
 

@@ -1,4 +1,4 @@
-"""Says at the end what was not compared, and why."""
+"""Lists at the end of the test run the golden values that were not compared, with the reason."""
 
 from __future__ import annotations
 

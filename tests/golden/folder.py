@@ -1,6 +1,6 @@
-"""A folder of golden values: JSON files whose inputs stand beside the results. Every number is read from the files.
+"""A folder of golden values: JSON files that contain the inputs and the results. Every number is read from the files.
 
-Sequences are rows [B T], prompt-major; here they become [P G T] with the group size that the file states.
+Sequences are rows [B T], prompt-major; they are reshaped to [P G T] with the group size that the file states.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Folder:
         self.path, self._k = path, k
 
     def file(self, name: str) -> Any:
-        """Its content, by its name with or without .json."""
+        """The content of a file, by its name with or without .json."""
         return read(self.path / f"{name.removesuffix('.json')}.json")
 
     @property
@@ -49,8 +49,8 @@ class Folder:
 
     def rows(self, values: list[Any]) -> Tensor:
         """[B ...] -> [P G ...]."""
-        found = torch.tensor(values, dtype=torch.float64)
-        return found.view(-1, self._k or self.common["k"], *found.shape[1:])
+        rows = torch.tensor(values, dtype=torch.float64)
+        return rows.view(-1, self._k or self.common["k"], *rows.shape[1:])
 
     def __getattr__(self, name: str) -> Tensor:
         """`folder.old_logp`: a per-token or per-sequence input of common_inputs.json."""
@@ -66,10 +66,9 @@ class Folder:
         """Rows that an `inputs` block holds, or names: 'token_rewards.json token_reward', 'common_inputs.values'."""
         if isinstance(reference, str):
             name, *keys = re.sub(r"^common_inputs\.(?!json)", "common_inputs.json ", reference).split()
-            found = self.file(name)
+            reference = self.file(name)
             for key in keys:
-                found = found[key] if key in found else found["results"][key]
-            reference = found
+                reference = reference[key] if key in reference else reference["results"][key]
         return self.rows(reference)
 
     # ---- the records that algorithms take ----
@@ -101,8 +100,8 @@ class Folder:
     def update(self, algo: Algorithm, batch: Batch, entropy: Tensor | None = None) -> tuple[LossOutput, Tensor]:
         """The loss of the new policy and critic, and its gradient with respect to the new log-probabilities."""
         logp = self.new_logp.requires_grad_()
-        found = algo.loss(PolicyOutput(logp=logp, value=self.new_values, entropy=entropy), batch)
-        return found, torch.autograd.grad(found.loss, logp)[0]
+        out = algo.loss(PolicyOutput(logp=logp, value=self.new_values, entropy=entropy), batch)
+        return out, torch.autograd.grad(out.loss, logp)[0]
 
 
 def leaves(node: Any, path: str = "") -> Iterator[tuple[str, Any]]:

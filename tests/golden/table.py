@@ -1,7 +1,7 @@
-"""Which function computes which golden value: one table for the repository's values and for any other folder.
+"""The function that computes each golden value: one table for the repository's values and for any other folder.
 
-A row names a file, a case in it (`{gamma}` stands for a number in the case's key, handed to the function), the function
-of `computed.py` that computes it, and the fields of the case that are compared (none: the case itself).
+A row names a file, a case in it (`{gamma}` matches a number in the case's key, which is passed to the function), the
+function of `computed.py` that computes it, and the fields of the case that are compared (none: the case itself).
 """
 
 from __future__ import annotations

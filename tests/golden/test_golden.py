@@ -1,9 +1,9 @@
-"""Our numbers are those of the reference implementations: to 1e-6, in float64.
+"""The package's results equal those of the reference implementations, to 1e-6 in float64.
 
-    pytest tests/golden                     the repository's values (their origin: values/index.json and each `source`)
+    pytest tests/golden                     the repository's values (provenance: values/index.json and each `source`)
     pytest tests/golden --goldens=DIR       the same table on other inputs, in a folder of the same layout
 
-A row whose file or case the folder lacks is skipped; a value that the table does not name is reported.
+A row whose file or case is not in the folder is skipped; a value that the table does not name is reported.
 """
 
 from __future__ import annotations
@@ -34,11 +34,11 @@ def pattern(row: Row) -> re.Pattern[str]:
 
 def cases(row: Row, folder: Folder) -> Iterator[tuple[str, dict[str, float]]]:
     """Each case of the folder that a row covers, once, with the numbers in its key."""
-    seen = set()
+    covered = set()
     for path, _ in leaves(folder.file(row.file)):
         match = pattern(row).fullmatch(path)
-        if match and match["case_"] not in seen:
-            seen.add(match["case_"])
+        if match and match["case_"] not in covered:
+            covered.add(match["case_"])
             yield match["case_"], {name: number(text) for name, text in match.groupdict().items() if name != "case_"}
 
 
@@ -46,14 +46,14 @@ def compare_params(folder: Folder) -> Iterator[Any]:
     for row in TABLE:
         name = f"{row.file}:{row.case or row.fields.split()[0]}"
         try:
-            found = list(cases(row, folder))
+            matches = list(cases(row, folder))
         except MissingError as missing:
             yield pytest.param(row, "", {}, id=name, marks=pytest.mark.skip(reason=str(missing)))
             continue
-        if not found:
+        if not matches:
             reason = f"{row.file}.json has no case {row.case or row.fields}"
             yield pytest.param(row, "", {}, id=name, marks=pytest.mark.skip(reason=reason))
-        for case, numbers in found:
+        for case, numbers in matches:
             identity = f"{row.file}:{case}->{row.compute.__name__}"
             yield pytest.param(row, case, numbers, id=identity)
 
@@ -64,7 +64,7 @@ def unknown(folder: Folder) -> Iterator[str]:
         rows = [pattern(row) for row in TABLE if row.file == file.stem]
         for path, _ in leaves(folder.file(file.stem)):
             name = f"{file.stem}:{path}"
-            listed = any(fnmatch.fnmatchcase(name, known) for known in (*NOT_A_RESULT, *NO_COMPONENT_YET))
+            listed = any(fnmatch.fnmatchcase(name, glob) for glob in (*NOT_A_RESULT, *NO_COMPONENT_YET))
             if not listed and not any(row.fullmatch(path) for row in rows):
                 yield name
 
@@ -96,15 +96,15 @@ def test_value(row: Row, case: str, numbers: dict[str, float], folder: Folder) -
     for field, value in computed.items():
         path = ".".join(filter(None, (case, field)))
         if field in (row.fields.split() or [""]) and path in expected:
-            wanted = torch.tensor(expected[path], dtype=torch.float64)
-            torch.testing.assert_close(value.detach().reshape(wanted.shape), wanted, rtol=0, atol=1e-6)
+            golden = torch.tensor(expected[path], dtype=torch.float64)
+            torch.testing.assert_close(value.detach().reshape(golden.shape), golden, rtol=0, atol=1e-6)
 
 
 def test_every_value_is_named_by_the_table(folder: Folder, record_property: Any) -> None:
-    found = list(unknown(folder))
-    if found and folder.path != OWN:
-        pytest.skip(f"not in the table of tests/golden, so not compared: {', '.join(found)}")
-    assert found == []
+    unnamed = list(unknown(folder))
+    if unnamed and folder.path != OWN:
+        pytest.skip(f"not in the table of tests/golden, so not compared: {', '.join(unnamed)}")
+    assert unnamed == []
 
 
 def test_keys_state_numbers() -> None:
