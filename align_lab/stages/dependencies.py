@@ -18,7 +18,7 @@ from align_lab.stages.store import Recipe
 
 VERSION = {
     "data": 1,
-    "sft": 2,
+    "sft": 3,
     "reward_model": 1,
     "gold": 1,
     "preferences": 1,

@@ -20,6 +20,7 @@ from align_lab.models.policy import Policy, Text, save_policy
 from align_lab.models.sft_settings import Sft
 from align_lab.models.tiny import Tiny
 from align_lab.models.tokenizer import encode, end_token, train_tokenizer
+from align_lab.train.muon import Muon
 
 POOL = 512  # sequences that are sorted by length together, so that a batch holds little padding
 
@@ -69,7 +70,7 @@ def make_optimisers(model: Llama, plan: Sft) -> list[torch.optim.Optimizer]:
     matrices = [weight for weight, matrix in inner if matrix]
     vectors = [weight for weight, matrix in inner if not matrix]
     vectors += [weight for name, weight in model.named_parameters() if not name.startswith("blocks.")]
-    muon = torch.optim.Muon([{"params": matrices, "peak": plan.matrix_lr}], weight_decay=plan.weight_decay)
+    muon = Muon([{"params": matrices, "peak": plan.matrix_lr}], weight_decay=plan.weight_decay)
     adam = torch.optim.AdamW(
         [{"params": vectors, "peak": plan.vector_lr}], betas=(0.9, 0.95), weight_decay=0, fused=True
     )
