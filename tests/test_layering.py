@@ -66,7 +66,17 @@ def test_it_answers_without_torch(module):
 @pytest.mark.parametrize(
     ("library", "owners"),
     [
-        ("hydra", {"config/schema", "config/composition", "config/study", "cli/hydra_app", "dispatch/hydra_launcher"}),
+        (
+            "hydra",
+            {
+                "config/schema",
+                "config/overrides",
+                "config/composition",
+                "config/study",
+                "cli/hydra_app",
+                "dispatch/hydra_launcher",
+            },
+        ),
         ("submitit", {"dispatch/submit"}),
         ("wandb", {"dashboards/server", "boards/wandb_key"}),
         (

@@ -16,7 +16,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from align_lab.base.errors import ConfigError
 from align_lab.base.paths import conf_folder
-from align_lab.config import composition, study
+from align_lab.config import composition, overrides, study
 
 
 def run(args: list[str]) -> int:
@@ -26,13 +26,13 @@ def run(args: list[str]) -> int:
             known = get_args_parser().parse_intermixed_args(args)
     except SystemExit:
         raise ConfigError(f"{' '.join(args)}: not understood. See python -m align_lab --help") from None
-    parsed = composition.parse(known.overrides)
-    composition.prepare(parsed)
+    parsed = overrides.parse(known.overrides)
+    composition.load_components(parsed)
     flags = [arg for arg in args if arg not in known.overrides and arg not in ("-m", "--multirun")]
     if flags:  # --cfg, --info, ...: Hydra answers and runs nothing
         composition.compose(known.overrides)
         return _hydra(flags, parsed)
-    if composition.has_other_sweeper(parsed):
+    if composition.uses_other_sweeper(parsed):
         return _other_sweeper(parsed)
     from align_lab.dispatch import launch
 

@@ -35,7 +35,7 @@ def replay(args: Sequence[str]) -> int:
     runs = [config_of(known, options.study) for known in locked["runs"]]
     _warn_of_other_code(locked, console)
     settings = StudySettings(question=locked["question"], parallel=options.parallel, dry_run=options.dry_run, wait=None)
-    status = launch.launch(study.of(runs, settings=settings), console=console)
+    status = launch.launch(study.from_runs(runs, settings=settings), console=console)
     return status if options.dry_run else max(status, _verify(locked, runs, console))
 
 

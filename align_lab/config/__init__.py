@@ -1,1 +1,1 @@
-"""From overrides to checked runs: schema, composition, validation, signature, and the runs that one command asks for."""
+"""Config: its schema, its composition and validation, and the runs that one command asks for."""

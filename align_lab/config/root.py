@@ -1,4 +1,4 @@
-"""The root of the config: the fields of a run that belong to no group, and those of a study."""
+"""The root of the config: the fields of a run that belong to no group, and the fields of a study."""
 
 from __future__ import annotations
 
@@ -11,30 +11,30 @@ from align_lab.base.settings import Evaluation, Preferences, Sampling
 
 @dataclass(frozen=True, kw_only=True)
 class RunSettings:
-    """The root: what is not a group."""
+    """The fields of a run outside the groups."""
 
-    study: str = param("quickstart", "folder under runs/ that holds this run and those it is compared with")
+    study: str = param("quickstart", "folder under runs/ for this run and those it is compared with")
     seed: int = param(0, "seed of the policy's training; stages have their own", low=0)
     arm: str = param("", "the arm's name, where a sweep file gives it one")
-    hang_minutes: float = param(30.0, "a run that does no step for so long prints its stacks and ends", above=0)
+    hang_minutes: float = param(30.0, "a run that makes no progress for so long dumps stack traces and exits", above=0)
     plugins: list[str] = param([], "modules outside the package whose components join the registry")
     sampling: Sampling = section(Sampling, "how completions are drawn")
-    evaluation: Evaluation = section(Evaluation, "what every arm is judged on")
+    evaluation: Evaluation = section(Evaluation, "how every arm is evaluated")
     preferences: Preferences = section(Preferences, "the preference set, where an algorithm needs one")
 
 
 @dataclass(frozen=True, kw_only=True)
 class StudySettings:
-    """What a command does with its runs. A run does not know of these."""
+    """What a command does with its runs: these fields are not part of a run's config."""
 
     question: str = param("", "what the study is to answer")
     arms: dict[str, list[str]] = param({}, "name of an arm -> its overrides, for example rloo: [algo=rloo]")
     seeds: list[int] = param([], "seeds of every arm")
     budget: Budget = section(Budget, "the same for every arm: episodes, tokens or seconds (train.budget)")
-    parallel: int = param(1, "processes of a sweep on this machine at the same time", low=1)
-    wait: bool | None = param(None, "stay until all runs have ended; null: on this machine yes, on a cluster no")
-    dry_run: bool = param(False, "print what would be done, and do nothing")
-    objective: str = param("eval/score", "metric of a run's last step that other sweepers (Optuna) are told")
+    parallel: int = param(1, "runs of a sweep at the same time on this machine", low=1)
+    wait: bool | None = param(None, "wait until all runs have ended; null: true on this machine, false on a cluster")
+    dry_run: bool = param(False, "print the plan and submit nothing")
+    objective: str = param("eval/score", "metric of a run's last step that another sweeper (Optuna) optimizes")
 
 
 STUDY_KEYS = tuple(StudySettings.__dataclass_fields__)

@@ -1,6 +1,6 @@
-"""The run's schema: groups of registered components and a few fixed sections; and its signature.
+"""The schema of a run, for Hydra: one group for each kind of component, and the fixed sections.
 
-Schemas are generated from the components' frozen dataclasses, so code and config cannot part.
+It is generated from the components' frozen dataclasses, so code and config cannot diverge.
 """
 
 from __future__ import annotations
@@ -10,54 +10,54 @@ import functools
 from typing import Any, get_type_hints
 
 from align_lab.base import registry
-from align_lab.config.groups import GROUPS, bare_components
+from align_lab.config.groups import GROUPS, components_without_yaml
 from align_lab.config.root import RunSettings, StudySettings
 
 
 def publish() -> None:
-    """Hand Hydra the schema of every registered component (group `schema/KIND`) and of the run itself."""
-    from hydra.core.config_store import ConfigStore  # here: a dispatched job has its config and needs no Hydra
+    """Put the schema of every registered component (group `schema/KIND`) and of the run into Hydra's ConfigStore."""
+    from hydra.core.config_store import ConfigStore  # imported late: a dispatched job carries its config, without Hydra
     from omegaconf import MISSING
 
     store = ConfigStore.instance()
     for kind in registry.kinds():
         for name in registry.names(kind):
             store.store(group=f"schema/{kind}", name=name, node=schema(registry.lookup(kind, name), name))
-            if name in bare_components(kind):
+            if name in components_without_yaml(kind):
                 store.store(group=kind, name=name, node=schema(registry.lookup(kind, name), name))
-    root = [(g, Any, dataclasses.field(default=MISSING)) for g in GROUPS]
-    run = dataclasses.make_dataclass("Run", root, bases=(schema(RunSettings), schema(StudySettings)))
+    groups = [(group, Any, dataclasses.field(default=MISSING)) for group in GROUPS]
+    run = dataclasses.make_dataclass("Run", groups, bases=(schema(RunSettings), schema(StudySettings)))
     store.store(group="schema", name="run", node=run)
     store.store(group="hydra/launcher", name="align_lab", node={"_target_": "hydra_plugins.align_lab.Launcher"})
 
 
 @functools.cache
 def schema(component: type, name: str | None = None) -> type:
-    """A writable twin of a frozen dataclass, in the types that OmegaConf knows, with the component's `name` first."""
+    """A writable copy of a frozen dataclass, in types that OmegaConf supports, with the component's `name` first."""
     hints = get_type_hints(component)
     fields: list[Any] = [("name", str, dataclasses.field(default=name))] if name else []
     for spec in dataclasses.fields(component):
         hint = hints[spec.name]
         if dataclasses.is_dataclass(hint):
-            inner = schema(hint)
+            inner = schema(hint)  # type: ignore[arg-type]
             fields.append((spec.name, inner, dataclasses.field(default_factory=inner)))
             continue
         value = spec.default_factory() if spec.default is dataclasses.MISSING else spec.default  # type: ignore[misc]
-        fields.append((spec.name, _plain(hint), _default(value)))
+        fields.append((spec.name, _supported_type(hint), _field(value)))
     return dataclasses.make_dataclass(component.__name__, fields)
 
 
-def _plain(hint: Any) -> Any:
-    """OmegaConf knows no Literal and no tuple: those become str and list."""
+def _supported_type(hint: Any) -> Any:
+    """OmegaConf supports neither Literal nor tuple: they become str and list."""
     text = str(hint)
     if "Literal" in text:
         return str | None if "None" in text else str
     return list[Any] if text.startswith("tuple") else hint
 
 
-def _default(value: Any) -> Any:
-    if isinstance(value, list | tuple):
-        return dataclasses.field(default_factory=lambda: list(value))
-    if isinstance(value, dict):
-        return dataclasses.field(default_factory=lambda: dict(value))
-    return dataclasses.field(default=value)
+def _field(default: Any) -> Any:
+    if isinstance(default, list | tuple):
+        return dataclasses.field(default_factory=lambda: list[Any](default))  # type: ignore[arg-type]
+    if isinstance(default, dict):
+        return dataclasses.field(default_factory=lambda: dict[Any, Any](default))  # type: ignore[arg-type]
+    return dataclasses.field(default=default)

@@ -1,78 +1,86 @@
-"""A study: which runs one command asks for. From swept values (`-m algo=a,b seed=1,2`), or from a file under sweeps/."""
+"""A study: the runs that one command asks for, by swept values (`-m algo=a,b seed=1,2`) or a file under sweeps/."""
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from hydra.core.override_parser.types import Override
 
 from align_lab.base.errors import ConfigError
+from align_lab.base.hyperparameters import Budget
 from align_lab.base.run_config import RunConfig
-from align_lab.config import composition
+from align_lab.config import composition, overrides
 from align_lab.config.composition import Composer
-from align_lab.config.root import StudySettings
+from align_lab.config.root import STUDY_KEYS, StudySettings
 
 
 @dataclass(frozen=True, kw_only=True)
 class Study:
-    """Checked runs under one name. Equal runs are in it once; `merged` names those that were asked for again."""
+    """Checked runs under one name. Each run is in it once; `duplicates` names those that the command repeats."""
 
     name: str
-    sweep: str | None  # the file that declares it
+    sweep: str | None  # the sweep file that declares it
     settings: StudySettings
     runs: tuple[RunConfig, ...]
-    whole: bool = True  # the command asks for all arms and seeds that the file declares
-    merged: tuple[str, ...] = ()
+    complete: bool = True  # all arms and seeds of the sweep file, not a selection of them
+    duplicates: tuple[str, ...] = ()
 
 
-def read(overrides: Sequence[str], *, multirun: bool = True) -> Study:
-    """Every run that the overrides ask for, composed and checked. Raises ConfigError with all that is wrong.
+def read(texts: Sequence[str], *, multirun: bool = True) -> Study:
+    """Every run that the overrides ask for, composed and checked. Raises ConfigError with every mistake.
 
     Without `multirun` it is one run, and several values of a key are an error.
     """
-    parsed = composition.parse(overrides)
-    composition.prepare(parsed)
+    parsed = overrides.parse(texts)
+    composition.load_components(parsed)
     composer = Composer()
     sweep = next((str(o.value()) for o in parsed if o.key_or_group == "sweeps"), None)
     fixed = [str(o.input_line) for o in parsed if not o.is_sweep_override()]
     settings = composer.study([text for text in fixed if _concerns_study(text)])
     if not multirun:
-        return of([composer.run(overrides)], settings=settings)
+        return from_runs([composer.run(texts)], settings=settings)
     jobs = list(expand(parsed, settings, composition.sweeper_params(fixed) if sweep else {}))
-    whole = not any(o.is_sweep_override() or o.key_or_group in ("seed", "algo") for o in parsed)
-    return of(composer.runs(jobs), settings=settings, sweep=sweep, whole=whole)
+    complete = not any(o.is_sweep_override() or o.key_or_group in ("seed", "algo") for o in parsed)
+    return from_runs(composer.runs(jobs), settings=settings, sweep=sweep, complete=complete)
 
 
-def of(runs: Iterable[RunConfig], *, settings: StudySettings, sweep: str | None = None, whole: bool = True) -> Study:
-    """Raises ConfigError when the runs are of several studies."""
+def from_runs(
+    runs: Iterable[RunConfig], *, settings: StudySettings, sweep: str | None = None, complete: bool = True
+) -> Study:
+    """Raises ConfigError when the runs belong to several studies."""
     unique: dict[str, RunConfig] = {}
-    merged = []
+    duplicates: list[str] = []
     for run in runs:
-        merged += [run.name] if run.name in unique else []
+        duplicates += [run.name] if run.name in unique else []
         unique.setdefault(run.name, run)
-    names = sorted({run["study"] for run in unique.values()})
+    names = sorted({str(run["study"]) for run in unique.values()})
     if len(names) != 1:
         raise ConfigError(f"one command, one study: study= gives {', '.join(names) or 'none'}. Set study=NAME once")
     return Study(
-        name=names[0], sweep=sweep, settings=settings, runs=tuple(unique.values()), merged=tuple(merged), whole=whole
+        name=names[0],
+        sweep=sweep,
+        settings=settings,
+        runs=tuple(unique.values()),
+        complete=complete,
+        duplicates=tuple(duplicates),
     )
 
 
-def expand(parsed: Sequence[Override], settings: StudySettings, params: dict[str, str]) -> Iterator[list[str]]:
-    """The jobs, each as its overrides: every combination of arms, swept values and seeds. The command line has the last word."""
-    given = {o.key_or_group: o for o in parsed}
-    _refuse_contradictions(given, settings)
-    swept = [*parsed, *composition.parse([f"{key}={value}" for key, value in params.items() if key not in given])]
-    arms = [_arm(name, overrides, given) for name, overrides in settings.arms.items()] or [[]]
-    limits = {f"train.budget.{name}": value for name, value in vars(settings.budget).items() if value is not None}
-    budget = [f"{key}={value}" for key, value in limits.items() if key not in given]
-    seeds = [[f"seed={seed}"] for seed in settings.seeds if "seed" not in given] or [[]]
-    for arm in arms:
-        for job in combinations(swept):
-            for seed in seeds:
-                yield [*job, *budget, *arm, *seed]
+def expand(parsed: Sequence[Override], settings: StudySettings, params: Mapping[str, str]) -> Iterator[list[str]]:
+    """The overrides of each job: every combination of arms, swept values and seeds. The command line wins.
+
+    `params` are the values that a sweep file sweeps by `hydra.sweeper.params`.
+    """
+    command_line = {o.key_or_group: o for o in parsed}
+    _refuse_contradictions(command_line, settings)
+    from_file = [f"{key}={value}" for key, value in params.items() if key not in command_line]
+    arms = [_arm(name, texts, command_line) for name, texts in settings.arms.items()] or [[]]
+    seeds = [[f"seed={seed}"] for seed in settings.seeds if "seed" not in command_line] or [[]]
+    budget = _budget(settings.budget, command_line)
+    for arm, job, seed in itertools.product(arms, combinations([*parsed, *overrides.parse(from_file)]), seeds):
+        yield [*job, *budget, *arm, *seed]
 
 
 def combinations(parsed: Sequence[Override]) -> Iterator[list[str]]:
@@ -86,27 +94,34 @@ def combinations(parsed: Sequence[Override]) -> Iterator[list[str]]:
     return (list(job) for job in itertools.product(*choices))
 
 
-def _arm(name: str, overrides: Sequence[str], given: dict[str, Override]) -> list[str]:
-    kept = [str(o.input_line) for o in composition.parse(list(overrides)) if o.key_or_group not in given]
-    return [*kept, f"arm={name}"]
+def _arm(name: str, texts: Sequence[str], command_line: Mapping[str, Override]) -> list[str]:
+    """The arm's overrides without those that the command line replaces."""
+    remaining = [str(o.input_line) for o in overrides.parse(texts) if o.key_or_group not in command_line]
+    return [*remaining, f"arm={name}"]
 
 
-def _refuse_contradictions(given: dict[str, Override], settings: StudySettings) -> None:
-    for name, overrides in settings.arms.items():
-        for override in composition.parse(list(overrides)):
+def _budget(budget: Budget, command_line: Mapping[str, Override]) -> list[str]:
+    limits = {f"train.budget.{name}": value for name, value in vars(budget).items() if value is not None}
+    return [f"{key}={value}" for key, value in limits.items() if key not in command_line]
+
+
+def _refuse_contradictions(command_line: Mapping[str, Override], settings: StudySettings) -> None:
+    for name, texts in settings.arms.items():
+        for override in overrides.parse(texts):
+            group = override.key_or_group
             if override.is_sweep_override():
                 raise ConfigError(
-                    f"arms.{name}: {override.input_line} holds several values. An arm is one recipe: write an arm for each"
+                    f"arms.{name}: {override.input_line} holds several values, and an arm has one of each. "
+                    "Write an arm for each value"
                 )
-            if composition.is_group(override) and override.key_or_group in given:
+            if overrides.selects_option(override) and group in command_line:
                 raise ConfigError(
-                    f"{given[override.key_or_group].input_line}: the sweep file sets {override.key_or_group} in its arms "
-                    f"({', '.join(settings.arms)}). Add an arm there, or sweep without the file: -m "
-                    f"{override.key_or_group}=..."
+                    f"{command_line[group].input_line}: the sweep file sets {group} in its arms "
+                    f"({', '.join(settings.arms)}). Add an arm there, or sweep without the file: -m {group}=..."
                 )
 
 
 def _concerns_study(text: str) -> bool:
-    """Everything but a run's own values: those may only be right for the arm that they are meant for."""
+    """All overrides but those of a run's own fields, which may be valid only for the arm that they belong to."""
     key = text.lstrip("+~").split("=")[0].split(".")[0]
-    return key in (*composition.STUDY_KEYS, "sweeps", "hydra") or key.startswith("hydra/")
+    return key in (*STUDY_KEYS, "sweeps", "hydra") or key.startswith("hydra/")

@@ -1,4 +1,4 @@
-"""What a composed config must fulfil before anything starts: bounds of every field, and what only holds between groups."""
+"""Validation of a composed config before anything starts: the bounds of every field, and the rules between groups."""
 
 from __future__ import annotations
 
@@ -17,34 +17,35 @@ from align_lab.rollout import vllm_install
 
 
 def problems(cfg: Mapping[str, Any]) -> list[str]:
-    """Everything that is wrong with the values, a sentence each: what was found, what is allowed, what to type."""
-    found = registry.problems(RunSettings, cfg)
+    """Every mistake in the values, one sentence each: the value, what is allowed, what to type."""
+    messages = registry.problems(RunSettings, cfg)
     for group in GROUPS:
-        found += registry.problems(registry.lookup(group, cfg[group]["name"]), cfg[group], f"{group}.")
+        messages += registry.problems(registry.lookup(group, cfg[group]["name"]), cfg[group], f"{group}.")
     model = registry.lookup("model", cfg["model"]["name"])
-    if hasattr(model, "problems") and not any(text.startswith("model.") for text in found):
-        found += registry.build("model", cfg["model"]).problems()
+    if hasattr(model, "problems") and not any(text.startswith("model.") for text in messages):
+        messages += registry.build("model", cfg["model"]).problems()
     needs = None
-    if not any(text.startswith("algo.") for text in found):
+    if not any(text.startswith("algo.") for text in messages):
         needs = registry.build("algo", cfg["algo"]).needs
-        found += _against_needs(cfg, needs)
-    if not any(text.startswith(("hardware.", "train.")) for text in found):
-        found += hardware_validation.problems(cfg, needs) + vllm_install.problems(cfg["hardware"])
-    found += _within_train(cfg["train"]) + _within_data(cfg) + _placement(cfg) + _study(str(cfg["study"]))
-    found += _packages(cfg)
-    return found or preflight.problems(cfg)  # what is wrong in itself has no size
+        messages += _against_needs(cfg, needs)
+    if not any(text.startswith(("hardware.", "train.")) for text in messages):
+        messages += hardware_validation.problems(cfg, needs) + vllm_install.problems(cfg["hardware"])
+    messages += _within_train(cfg["train"]) + _within_data(cfg) + _placement(cfg) + _study(str(cfg["study"]))
+    messages += _packages(cfg)
+    return messages or preflight.problems(cfg)  # the memory of an invalid config cannot be estimated
 
 
 def _against_needs(cfg: Mapping[str, Any], needs: Needs) -> list[str]:
-    """What the algorithm needs of the other groups."""
-    found, name, train = [], cfg["algo"]["name"], cfg["train"]
+    """What the algorithm requires of the other groups."""
+    messages: list[str] = []
+    name, train = cfg["algo"]["name"], cfg["train"]
     if needs.experience == "rollouts" and train["group_size"] < needs.min_group_size:
-        found.append(
-            f"algo={name} needs train.group_size >= {needs.min_group_size} (got {train['group_size']}): with one sample "
-            "there is nothing to compare it with. Set train.group_size=4 or algo=reinforce_pp"
+        messages.append(
+            f"algo={name} needs train.group_size >= {needs.min_group_size} (got {train['group_size']}): "
+            "with one sample there is nothing to compare it with. Set train.group_size=4 or algo=reinforce_pp"
         )
     if needs.experience == "pairs" and train["prompts_per_step"] * train["group_size"] % 2:
-        found.append(
+        messages.append(
             f"algo={name} uses pairs: train.prompts_per_step x train.group_size must be even (got "
             f"{train['prompts_per_step']} x {train['group_size']}). Set train.group_size=4"
         )
@@ -53,63 +54,68 @@ def _against_needs(cfg: Mapping[str, Any], needs: Needs) -> list[str]:
         and needs.critic.init == "reward"
         and not hasattr(registry.lookup("reward", cfg["reward"]["name"]), "build")
     ):
-        found.append(
+        messages.append(
             f"algo={name} starts its critic from the reward model, and reward={cfg['reward']['name']} is none. "
             "Set algo.critic_init=policy or reward=human_ratings"
         )
     elif needs.critic and needs.critic.init == "reward" and cfg["model"]["name"] != "tiny":
-        found.append(
-            f"algo={name} starts its critic from the reward model, which has the tokens and the shape of model=tiny and not those of "
-            f"model={cfg['model']['name']}. Set algo.critic_init=policy"
+        messages.append(
+            f"algo={name} starts its critic from the reward model, whose tokenizer and shape are model=tiny's, "
+            f"not those of model={cfg['model']['name']}. Set algo.critic_init=policy"
         )
-    return found
+    return messages
 
 
 def _within_train(train: Mapping[str, Any]) -> list[str]:
-    found, micro, group = [], train["micro_batch"], train["group_size"]
+    messages: list[str] = []
+    micro, group = train["micro_batch"], train["group_size"]
     if train["minibatches"] > 0 and train["prompts_per_step"] % train["minibatches"]:
-        found.append(
+        messages.append(
             f"train.prompts_per_step={train['prompts_per_step']} does not split into train.minibatches="
             f"{train['minibatches']} equal parts. Set train.minibatches to a divisor"
         )
     if micro is not None and 0 < micro < group:
-        found.append(
-            f"train.micro_batch={micro} is smaller than a group, which stays whole. Set train.micro_batch={group} or more"
+        messages.append(
+            f"train.micro_batch={micro} is smaller than a group, which is never split. "
+            f"Set train.micro_batch={group} or more"
         )
-    return found
+    return messages
 
 
 def _within_data(cfg: Mapping[str, Any]) -> list[str]:
-    found, new, prompts = [], cfg["sampling"]["max_new_tokens"], cfg["evaluation"]["prompts"]
+    messages: list[str] = []
+    new, prompts = cfg["sampling"]["max_new_tokens"], cfg["evaluation"]["prompts"]
     context, held_out = cfg["model"].get("context", math.inf), cfg["data"].get("evaluation", math.inf)
     if new >= context:
-        found.append(
+        messages.append(
             f"sampling.max_new_tokens={new} leaves no room for a prompt in model.context={context}. "
             f"Set sampling.max_new_tokens={context // 2} or a larger model.context"
         )
     if prompts > held_out:
-        found.append(
+        messages.append(
             f"evaluation.prompts={prompts} is more than data.evaluation={held_out} held-out reviews. Set one of the two"
         )
-    return found
+    return messages
 
 
 def _placement(cfg: Mapping[str, Any]) -> list[str]:
     place = cfg["hardware"].get("placement", {})
     if place.get("executor") == "slurm" and 60 * place["minutes"] <= place["signal_seconds"]:
         return [
-            f"hardware.placement.minutes={place['minutes']} leaves no time before the signal to save, which comes "
-            f"{place['signal_seconds']} s before its end. Set hardware.placement.signal_seconds=30 or more minutes"
+            f"hardware.placement.minutes={place['minutes']} is the time limit, and the signal to save comes "
+            f"{place['signal_seconds']} s before it: no time to train. Set hardware.placement.signal_seconds=30, or "
+            "more minutes"
         ]
     return []
 
 
 def _packages(cfg: Mapping[str, Any]) -> list[str]:
-    """Components that need a package which is not always installed name it."""
-    wanted = {group: getattr(registry.lookup(group, cfg[group]["name"]), "package", "") for group in GROUPS}
+    """Components that need an optional package name it in `package`."""
+    packages = {group: getattr(registry.lookup(group, cfg[group]["name"]), "package", "") for group in GROUPS}
     return [
-        f"{group}={cfg[group]['name']} needs the package {package}, which is not installed: pip install 'align_lab[{package}]'"
-        for group, package in wanted.items()
+        f"{group}={cfg[group]['name']} needs the package {package}, which is not installed: "
+        f"pip install 'align_lab[{package}]'"
+        for group, package in packages.items()
         if package and not registry.installed(package)
     ]
 

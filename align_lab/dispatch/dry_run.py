@@ -27,7 +27,7 @@ from align_lab.dispatch.submit import script
 def describe(study: Study, todo: Plan, now: Existing, console: Console) -> None:
     """Print the plan; nothing is written or submitted."""
     console.print(f"[bold]{escape(study.name)}[/] {escape(study.settings.question)}")
-    console.print(f"{count(study.runs, 'run')}, {len(todo.runs)} to do, {len(study.merged)} asked for twice")
+    console.print(f"{count(study.runs, 'run')}, {len(todo.runs)} to do, {len(study.duplicates)} asked for twice")
     for line in status_table.summary(todo.kept):
         console.print(f"  left alone: {escape(line)}")
     planned = batches([task for task in todo.tasks if task.name not in now.queued], max_array=_limit(todo))

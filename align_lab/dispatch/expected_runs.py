@@ -19,7 +19,7 @@ def update(folder: Path, study: Study) -> dict[str, Any]:
     before = read(folder)
     now = {run.name: _facts(study, run) for run in study.runs}
     earlier = before["runs"] | before["left"]
-    if study.sweep is None or not study.whole:
+    if study.sweep is None or not study.complete:
         runs, left = before["runs"] | now, {name: run for name, run in before["left"].items() if name not in now}
     else:
         runs, left = now, {name: run for name, run in earlier.items() if name not in now and not is_done(folder / name)}

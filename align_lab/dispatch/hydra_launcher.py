@@ -37,7 +37,7 @@ class Launcher(HydraLauncher):
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> list[JobReturn]:
         """Run the jobs and wait for them. Raises ConfigError where a cluster's jobs would not be waited for."""
         runs = Composer().runs([list(overrides) for overrides in job_overrides])
-        batch = study.of(runs, settings=self.settings)
+        batch = study.from_runs(runs, settings=self.settings)
         if self.settings.wait is not True and any(placement_of(run).executor == "slurm" for run in runs):
             raise ConfigError("this sweeper decides by results, so it must wait for them: set wait=true")
         self.statuses.append(launch.launch(batch))

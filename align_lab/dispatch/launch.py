@@ -126,7 +126,7 @@ def _say(study: Study, todo: Plan, now: Existing, meant: Mapping[str, Any], cons
     console.print(
         f"[bold]{escape(study.name)}[/]: {count(study.runs, 'run')}, {len(todo.runs)} to do"
         + (f", {count(stages, 'stage')} first" if stages else "")
-        + (f"; {len(study.merged)} asked for twice" if study.merged else "")
+        + (f"; {len(study.duplicates)} asked for twice" if study.duplicates else "")
     )
     for line in status_table.summary(todo.kept):
         console.print(f"  left alone: {escape(line)}")

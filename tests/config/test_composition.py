@@ -1,11 +1,11 @@
-"""What is wrong in a command is found before anything starts, all of it at once, with what to type instead."""
+"""Every mistake in a command is reported before anything starts, with what to type instead."""
 
 import pytest
 
 from align_lab.base.errors import ConfigError
 from align_lab.config.composition import compose
 
-WRONG = [  # overrides, what the message must hold
+WRONG = [  # overrides, what the message must contain
     (["algo=reinforce_p"], ["algo=reinforce_p is not known", "did you mean 'reinforce_pp'?", "rloo"]),
     (["algo.kl_cof=0.1"], ["there is no algo.kl_cof", "did you mean 'algo.kl_coef'?"]),
     (["+algo.kl_cof=0.1"], ["there is no algo.kl_cof", "algo.kl_coef"]),
@@ -14,7 +14,7 @@ WRONG = [  # overrides, what the message must hold
     (["~algo"], ["a run needs its algo"]),
     (["algo.clip=-1"], ["algo.clip must be > 0 (got -1"]),
     (["algo.clip=abc"], ["algo.clip must be a number (default 0.2)"]),
-    (["+algo.clip=0.1"], ["algo.clip is there already", "algo.clip=0.1"]),
+    (["+algo.clip=0.1"], ["algo.clip exists already", "algo.clip=0.1"]),
     (["algo=rloo", "train.group_size=1"], ["train.group_size >= 2 (got 1)", "train.group_size=4 or algo=reinforce_pp"]),
     (["algo=dpo", "algo.clip=0.1"], ["there is no algo.clip", "algo.beta"]),
     (["kl_coef=0.1"], ["did you mean algo.kl_coef?"]),
@@ -47,14 +47,14 @@ WRONG = [  # overrides, what the message must hold
     WRONG,
     ids=lambda value: " ".join(value) if isinstance(value, list) and len(value) < 3 else None,
 )
-def test_a_wrong_command_is_named_with_what_to_type(overrides, parts):
+def test_a_mistake_is_reported_with_what_to_type(overrides, parts):
     with pytest.raises(ConfigError) as error:
         compose(overrides)
     for part in parts:
         assert part in str(error.value)
 
 
-def test_everything_that_is_wrong_is_named_at_once():
+def test_all_mistakes_are_reported_at_once():
     with pytest.raises(ConfigError) as error:
         compose(
             [
@@ -94,15 +94,15 @@ def test_the_defaults_are_those_of_the_readme():
     assert cfg.name.startswith("reinforce_pp-tiny-s0-")
 
 
-def test_forced_overrides_of_fields_that_exist_are_fine():
+def test_forced_overrides_of_existing_fields_are_accepted():
     assert compose(["++algo.kl_coef=0.3", "algo=rloo"])["algo"]["kl_coef"] == 0.3
 
 
 def test_the_signature_follows_what_changes_results_and_nothing_else():
     base = compose([]).signature
-    for same in (["study=other"], ["record.samples=1"], ["algo=reinforce_pp"], ["train.micro_batch=8"]):
-        assert compose(same).signature == base, same
-    for other in (
+    for unchanged in (["study=other"], ["record.samples=1"], ["algo=reinforce_pp"], ["train.micro_batch=8"]):
+        assert compose(unchanged).signature == base, unchanged
+    for changed in (
         ["seed=1"],
         ["algo.kl_coef=0.2"],
         ["train.lr=1e-3"],
@@ -111,7 +111,7 @@ def test_the_signature_follows_what_changes_results_and_nothing_else():
         ["model.sft.seed=1"],
         ["data.split_seed=1"],
     ):
-        assert compose(other).signature != base, other
+        assert compose(changed).signature != base, changed
 
 
 def test_a_preset_keeps_its_own_name():

@@ -19,7 +19,7 @@ SAMPLE = [
 
 @pytest.mark.parametrize("overrides", SAMPLE, ids=lambda o: o[0])
 def test_the_merged_config_is_hydras(overrides):
-    composition.prepare()
+    composition.load_components()
     merged = composition.Composer().run(overrides)
     with hydra.initialize_config_dir(str(conf_folder()), version_base="1.3"):
         theirs = hydra.compose(

@@ -50,7 +50,7 @@ def test_what_is_built_or_finished_is_not_planned(five):
 
 def test_equal_runs_are_planned_once():
     twice = study.read(["algo=rloo,rloo", "seed=1,1,2", "study=five"])
-    assert len(twice.runs) == 2 and len(twice.merged) == 4
+    assert len(twice.runs) == 2 and len(twice.duplicates) == 4
 
 
 def test_one_array_for_each_resource_shape_taken_from_each_runs_own_hardware(five):
