@@ -15,7 +15,7 @@ test: $(STAMP)
 
 lint: $(STAMP)
 	$(VENV)/bin/python -m pip install --quiet "ruff>=0.14" "pyright>=1.1.400"
-	$(VENV)/bin/ruff check . && $(VENV)/bin/pyright
+	$(VENV)/bin/ruff check . && $(VENV)/bin/ruff format --check . && $(VENV)/bin/lint-imports --no-cache && $(VENV)/bin/pyright
 
 $(STAMP): pyproject.toml constraints.txt
 	@command -v $(PYTHON) >/dev/null || { echo "this needs Python 3.11 or newer as $(PYTHON): make PYTHON=python3.12 ..."; exit 2; }

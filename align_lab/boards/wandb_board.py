@@ -69,6 +69,13 @@ def has_key() -> bool:
     return False
 
 
+def silence() -> None:
+    """Keep wandb's own messages off the terminal, for commands that print their own."""
+    import wandb
+
+    wandb.setup(settings=wandb.Settings(silent=True))
+
+
 def history(path: str) -> list[dict[str, Any]]:
     """Every row of ours that the server has of ENTITY/PROJECT/RUN, in its order."""
     import wandb

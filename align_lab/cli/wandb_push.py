@@ -27,14 +27,14 @@ def push(args: list[str]) -> int:
         raise ConfigError("this needs the package wandb, which is not installed: pip install 'align_lab[wandb]'")
     from align_lab.boards.push import push as push_run
     from align_lab.boards.push import push_stages
-    from align_lab.boards.wandb_board import has_key
+    from align_lab.boards.wandb_board import has_key, silence
     from align_lab.compare.runs import study_folder
 
     folder, console = study_folder(options.study), Console(highlight=False, soft_wrap=True)
     runs = sorted(path.parent for path in folder.glob("[!.]*/manifest.json"))
     if not runs:
         raise ConfigError(f"{folder} holds no run that has begun to train")
-    _quiet()
+    silence()
     if not has_key():
         raise ConfigError("wandb finds no key: wandb login, or set WANDB_API_KEY")
     worst, where = 0, {"project": options.project, "entity": options.entity}
@@ -61,9 +61,3 @@ def _server_needed() -> Iterator[None]:
         raise AlignLabError(
             f"{type(error).__name__}: {error}\nWhat has arrived stays there: the same command sends the rest"
         ) from error
-
-
-def _quiet() -> None:
-    import wandb as library
-
-    library.setup(settings=library.Settings(silent=True))

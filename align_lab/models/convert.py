@@ -7,96 +7,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from align_lab.base.errors import DataError
 from align_lab.models.language_model import LanguageModel
 from align_lab.models.llama import Llama, LlamaConfig
-from align_lab.models.lora import merged
-
-_PLAIN = {
-    "attention_norm.weight": "input_layernorm.weight",
-    "attention.out.weight": "self_attn.o_proj.weight",
-    "mlp_norm.weight": "post_attention_layernorm.weight",
-    "down.weight": "mlp.down_proj.weight",
-}
-
-
-def _fused(config: LlamaConfig) -> dict[str, dict[str, int]]:
-    """Our fused matrices -> the names of their parts and the rows of each."""
-    size = config.width // config.heads
-    return {
-        "attention.qkv.weight": {
-            "self_attn.q_proj.weight": config.heads * size,
-            "self_attn.k_proj.weight": config.kv_heads * size,
-            "self_attn.v_proj.weight": config.kv_heads * size,
-        },
-        "gate_up.weight": {"mlp.gate_proj.weight": config.mlp, "mlp.up_proj.weight": config.mlp},
-    }
-
-
-def hf_config(config: LlamaConfig, *, eos: int | None = None) -> dict[str, Any]:
-    """The content of `config.json`."""
-    return {
-        "architectures": ["LlamaForCausalLM"],
-        "model_type": "llama",
-        "vocab_size": config.vocab,
-        "hidden_size": config.width,
-        "num_hidden_layers": config.layers,
-        "num_attention_heads": config.heads,
-        "num_key_value_heads": config.kv_heads,
-        "head_dim": config.width // config.heads,
-        "intermediate_size": config.mlp,
-        "max_position_embeddings": config.context,
-        "rope_theta": config.rope_theta,
-        "rope_parameters": {"rope_type": "default", "rope_theta": config.rope_theta},
-        "rms_norm_eps": config.norm_eps,
-        "tie_word_embeddings": config.tied,
-        "hidden_act": "silu",
-        "attention_bias": False,
-        "mlp_bias": False,
-        "bos_token_id": None,
-        "eos_token_id": eos,
-        "pad_token_id": eos,
-    }
-
-
-def hf_state(model: Llama) -> dict[str, Tensor]:
-    """Weights under the names of transformers' LlamaForCausalLM."""
-    state = merged(model)
-    named = {"model.embed_tokens.weight": state["embed.weight"], "model.norm.weight": state["norm.weight"]}
-    if not model.config.tied:
-        named["lm_head.weight"] = state["unembed"]
-    for layer in range(model.config.layers):
-        ours, theirs = f"blocks.{layer}.", f"model.layers.{layer}."
-        named |= {theirs + there: state[ours + here] for here, there in _PLAIN.items()}
-        for here, parts in _fused(model.config).items():
-            pieces = state[ours + here].split(list(parts.values()))
-            named |= {theirs + there: piece for there, piece in zip(parts, pieces, strict=True)}
-    return named
-
-
-def our_state(state: dict[str, Tensor], config: LlamaConfig) -> dict[str, Tensor]:
-    """The inverse of `hf_state`. Raises DataError for a missing tensor."""
-    try:
-        named = {"embed.weight": state["model.embed_tokens.weight"], "norm.weight": state["model.norm.weight"]}
-        if not config.tied:
-            named["unembed"] = state["lm_head.weight"]
-        for layer in range(config.layers):
-            ours, theirs = f"blocks.{layer}.", f"model.layers.{layer}."
-            named |= {ours + here: state[theirs + there] for here, there in _PLAIN.items()}
-            named |= {
-                ours + here: torch.cat([state[theirs + part] for part in parts])
-                for here, parts in _fused(config).items()
-            }
-    except KeyError as missing:
-        raise DataError(
-            f"the weights hold no tensor {missing}: they are not those of a Llama with {config.layers} "
-            f"layers and a {'tied' if config.tied else 'separate'} head."
-        ) from None
-    return named
+from align_lab.models.llama_weights import our_state
 
 
 def to_hf(model: LanguageModel, folder: Path, *, eos: int | None = None) -> None:

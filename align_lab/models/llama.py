@@ -1,40 +1,22 @@
 """A small Llama (arXiv 2302.13971): RMS normalisation, rotary positions, gated SiLU, grouped-query attention.
 
-Queries, keys and values come from one matrix, and so do gate and up: half as many products; `convert.py` splits them.
+Queries, keys and values come from one matrix, and so do gate and up: half as many products. `llama_weights.py` splits
+them for transformers.
 Rows of unequal length are padded on the left; without padding there is no mask, which is the fast path.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from align_lab.models import llama_weights
 from align_lab.models.language_model import LanguageModel
-
-
-@dataclass(frozen=True, kw_only=True)
-class LlamaConfig:
-    vocab: int
-    width: int
-    layers: int
-    heads: int
-    kv_heads: int
-    mlp: int
-    context: int  # longest sequence, prompt and response together
-    rope_theta: float = 10000.0
-    norm_eps: float = 1e-5
-    tied: bool = True  # the head is the embedding
-
-    def __post_init__(self) -> None:
-        if self.width % self.heads or self.heads % self.kv_heads or (self.width // self.heads) % 2:
-            raise ValueError(
-                f"width={self.width} heads={self.heads} kv_heads={self.kv_heads}: width must be an even "
-                "multiple of heads, and heads a multiple of kv_heads"
-            )
+from align_lab.models.llama_config import LlamaConfig
+from align_lab.models.lora import merged
 
 
 class KVCache:
@@ -161,14 +143,10 @@ class Llama(LanguageModel):
         return self._run(ids, pad, cache)[:, -1]
 
     def hf_state(self) -> dict[str, Tensor]:
-        from align_lab.models.convert import hf_state
-
-        return hf_state(self)
+        return llama_weights.hf_state(merged(self), self.config)
 
     def hf_config(self, *, eos: int | None = None) -> dict[str, Any]:
-        from align_lab.models.convert import hf_config
-
-        return hf_config(self.config, eos=eos)
+        return llama_weights.hf_config(self.config, eos=eos)
 
     def _run(self, ids: Tensor, pad: Tensor | None, cache: KVCache | None) -> Tensor:
         used, L = (cache.used if cache else 0), ids.shape[1]

@@ -6,6 +6,7 @@ import time
 import traceback
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +45,7 @@ def run(cfg: RunConfig, *, wait_for_others: bool = False) -> int:
     """
     path = runs_folder() / cfg["study"] / cfg.name
     if (count := processes.to_start(cfg["hardware"]["placement"])) > 1:
-        return processes.run(cfg, path, count=count, wait_for_others=wait_for_others)
+        return processes.run(partial(run, wait_for_others=wait_for_others), cfg, path, count=count)
     computing = device.use(cfg["hardware"]["numerics"], tiny=assembly.is_tiny(cfg))
     record: Record = registry.build("record", cfg["record"])
     with stop_requests() as stop, joined() as world:

@@ -10,7 +10,7 @@ import os
 import signal
 import sys
 import traceback
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import wait
@@ -26,6 +26,7 @@ from torch.multiprocessing.spawn import (
     start_processes,
 )
 
+from align_lab.base import registry
 from align_lab.base.errors import AlignLabError, Stopped
 from align_lab.base.files import read_json, write_json
 from align_lab.base.run_config import RunConfig
@@ -36,6 +37,8 @@ from align_lab.record.folder import ERRORS, RunFolder
 GRACE_SECONDS = 3.0  # for the others to end by themselves once one has failed; as long again after SIGTERM
 TICK_SECONDS = 0.2
 
+Work = Callable[[RunConfig], int]  # returns an exit status
+
 
 def to_start(placement: Mapping[str, Any]) -> int:
     """How many processes a run has to start on this machine; 1 where it is one, or was started with the others."""
@@ -43,15 +46,16 @@ def to_start(placement: Mapping[str, Any]) -> int:
     return 1 if together or placement["executor"] == "slurm" else placement["tasks_per_node"]
 
 
-def run(cfg: RunConfig, folder: Path, *, count: int, wait_for_others: bool) -> int:
-    """The run in `folder` as `count` processes. Returns 0; raises what the first one raised, or what killed another.
+def run(work: Work, cfg: RunConfig, folder: Path, *, count: int) -> int:
+    """The run in `folder` as `count` processes, each of which calls `work(cfg)`.
 
+    Returns 0; raises what the first process raised, or what killed another. `work` is pickled by its name.
     SIGTERM, SIGUSR2 and Ctrl-C are handed on once; then saving gets all the time it takes.
     """
     store = dist.TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)  # pyright: ignore[reportPrivateImportUsage]
     with TemporaryDirectory(prefix="align_lab-") as notes, stop_requests() as stop:
         stop.patient = True
-        member = Member(count, store.port, Path(notes), wait_for_others)
+        member = Member(count, store.port, Path(notes), work)
         with deaf_to_interrupts():
             group = start_processes(_live, (member, cfg), nprocs=count, join=False, start_method="spawn")
         assert isinstance(group, ProcessContext)
@@ -118,7 +122,7 @@ class Member:
     count: int
     port: int  # of the store by which they find each other, held by the process that started them
     notes: Path  # how each of them ended
-    wait_for_others: bool
+    work: Work
 
     def note(self, rank: int) -> Path:
         return self.notes / f"{rank}.json"
@@ -147,12 +151,9 @@ def _live(rank: int, member: Member, cfg: RunConfig) -> None:
         with member.output(rank).open("w") as output:
             os.dup2(output.fileno(), 1)
             os.dup2(output.fileno(), 2)
-    from align_lab.base import registry
-    from align_lab.run import experiment
-
     try:
         registry.scan(tuple(cfg["plugins"]))
-        sys.exit(experiment.run(cfg, wait_for_others=member.wait_for_others))
+        sys.exit(member.work(cfg))
     except Exception as error:
         status = error.status if isinstance(error, AlignLabError) else 1
         if not isinstance(error, AlignLabError):

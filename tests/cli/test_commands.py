@@ -89,8 +89,8 @@ def test_a_users_own_conf_and_component_join_without_a_list_to_edit(tmp_path):
     (tmp_path / "bare.py").write_text('''
 from dataclasses import dataclass
 from align_lab import equations as eq
-from align_lab.registry import param, register
-from align_lab.types import Advantage, Algorithm, LossOutput, Needs
+from align_lab.base.registry import param, register
+from align_lab.base.types import Advantage, Algorithm, LossOutput, Needs
 
 @register("algo", "bare")
 @dataclass(frozen=True, kw_only=True)
@@ -123,7 +123,7 @@ def test_an_installed_package_brings_components_through_its_entry_point(tmp_path
     (site / "other_lab-1.0.dist-info" / "entry_points.txt").write_text("[align_lab.components]\nshouting = other_lab\n")
     (site / "other_lab.py").write_text('''
 from dataclasses import dataclass
-from align_lab.registry import param, register
+from align_lab.base.registry import param, register
 from align_lab.rewards.base import Score
 
 @register("reward", "shouting")

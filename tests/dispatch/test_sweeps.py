@@ -97,7 +97,7 @@ def test_a_run_that_hangs_leaves_its_stacks_and_ends(place, tmp_path):
     (tmp_path / "asleep.py").write_text("""
 import time
 from dataclasses import dataclass
-from align_lab.registry import register
+from align_lab.base.registry import register
 from align_lab.rewards.base import Score
 
 @register("reward", "asleep")

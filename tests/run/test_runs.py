@@ -316,7 +316,7 @@ def test_a_reward_that_is_no_number_is_named_and_the_run_fails(place, tmp_path):
     """From a plug-in, through the command line."""
     (tmp_path / "broken.py").write_text("""
 from dataclasses import dataclass
-from align_lab.registry import register
+from align_lab.base.registry import register
 from align_lab.rewards.base import Score
 
 @register("reward", "broken")

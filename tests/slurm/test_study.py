@@ -79,7 +79,7 @@ def test_a_failed_stage_fails_what_needs_it_and_nothing_else_and_says_why(lab):
 
 BROKEN = '''
 from dataclasses import dataclass
-from align_lab.registry import register
+from align_lab.base.registry import register
 from align_lab.rewards.base import Score
 
 @register("reward", "broken")

@@ -19,7 +19,7 @@ import os
 from dataclasses import dataclass
 import torch
 from align_lab.algos.rloo import RLOO
-from align_lab.registry import param, register
+from align_lab.base.registry import param, register
 
 CALLS = []
 
