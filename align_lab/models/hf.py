@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from align_lab.base.errors import ConfigError, DataError
 from align_lab.base.files import sha256
+from align_lab.base.progress import notice
 from align_lab.base.registry import param, register, section
 from align_lab.models.lora_settings import Lora
 from align_lab.models.shape import Shape, read_shape
@@ -97,6 +98,7 @@ class HuggingFace:
             from huggingface_hub import snapshot_download
         except ModuleNotFoundError as missing:
             raise ConfigError(f'fetching {self.path} needs huggingface_hub: pip install "align_lab[hf]"') from missing
+        notice(f"fetching {self.path} from the Hugging Face hub")
         try:
             return Path(snapshot_download(self.path, revision=self.revision, allow_patterns=list(KEPT)))
         except Exception as error:  # a dozen kinds: not found, gated, no network, ...

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import Any
 
@@ -12,6 +12,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
+
+from align_lab.record.stage_progress import StageBar, StageLines, StageProgress
 
 LINES = 10  # plain progress lines of a run without a terminal
 
@@ -63,9 +65,11 @@ class Screen(AbstractContextManager["Screen"]):
             left = (self.steps - step) * row.get("time/step", 0.0)
             self.notice(f"step {step}/{self.steps}  {now}" + (f"  about {left:.0f} s left" if left else ""))
 
-    def working(self, text: str) -> AbstractContextManager[object]:
-        """A spinner while something takes its time; nothing without a terminal."""
-        return self.console.status(text) if self.live else nullcontext()
+    def stage(self, title: str) -> StageProgress:
+        """The progress of building one stage, a context: a bar on a terminal, else a line about every tenth of it."""
+        if self.live:
+            return StageBar(title, self.notice, console=self.console)
+        return StageLines(title, self.notice)
 
     def stop(self) -> None:
         """End the live display."""

@@ -211,9 +211,8 @@ def _restore(
 
 def build(needed: Stages, screen: Screen) -> dict[str, Artefact]:
     """Every stage's artefact, built where it is missing."""
-    store = shared(screen.notice)
-    with screen.working("preparing data, start policy and reward; the first time takes a few minutes"):
-        return {name: store.get(recipe) for name, recipe in needed.named().items()}
+    store = shared(screen)
+    return {name: store.get(recipe) for name, recipe in needed.named().items()}
 
 
 def describe(

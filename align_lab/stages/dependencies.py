@@ -23,6 +23,13 @@ VERSION = {
     "gold": 1,
     "preferences": 1,
 }  # raise one when its stage computes something else
+TITLE = {
+    "data": "data set",
+    "sft": "start policy",
+    "reward_model": "reward model",
+    "gold": "gold judge",
+    "preferences": "preference pairs",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,9 +63,10 @@ def data_stage(values: Mapping[str, Any]) -> Recipe:
 
 def policy_stage(values: Mapping[str, Any], data: Recipe) -> Recipe:
     model = registry.build("model", values)
-    return _recipe(
+    recipe = _recipe(
         "sft", _built_from(model, values), lambda folder, inputs: model.build(folder, _load(data, inputs[0])), data
     )
+    return dataclasses.replace(recipe, title=f"{recipe.title} (supervised fine-tuning)") if "sft" in values else recipe
 
 
 def reward_stage(values: Mapping[str, Any], data: Recipe, model: Mapping[str, Any]) -> Recipe | None:
@@ -128,7 +136,9 @@ def _built_from(component: Any, values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _recipe(kind: str, settings: Mapping[str, Any], build: Any, *inputs: Recipe) -> Recipe:
-    return Recipe(kind=kind, settings={**settings, "version": VERSION[kind]}, build=build, inputs=inputs)
+    return Recipe(
+        kind=kind, settings={**settings, "version": VERSION[kind]}, build=build, inputs=inputs, title=TITLE[kind]
+    )
 
 
 def _load(data: Recipe, folder: Path) -> Any:

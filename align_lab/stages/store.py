@@ -12,18 +12,44 @@ import shutil
 import time
 import uuid
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from align_lab.base.errors import DataError
 from align_lab.base.files import sha256
 from align_lab.base.lease import lease
 from align_lab.base.paths import cache_folder
+from align_lab.base.progress import Listener, listening
 
 CARD = "artefact.json"
 
-Notice = Callable[[str], None]
+
+class Display(Protocol):
+    """Where a person sees what the store does (`align_lab.record.console.Screen` is one)."""
+
+    def notice(self, text: str) -> None:
+        """One line."""
+        ...
+
+    def stage(self, title: str) -> AbstractContextManager[Listener]:
+        """The progress of one stage, shown as long as the context is open."""
+        ...
+
+
+class Quiet:
+    """Shows nothing."""
+
+    def notice(self, text: str) -> None:
+        """Not shown."""
+
+    def progress(self, done: int, total: int) -> None:
+        """Not shown."""
+
+    def stage(self, title: str) -> AbstractContextManager[Listener]:
+        """Itself."""
+        return nullcontext(self)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +60,7 @@ class Recipe:
     settings: Mapping[str, Any]
     build: Callable[[Path, list[Path]], None] = field(compare=False, repr=False)  # (empty folder, inputs' folders)
     inputs: tuple[Recipe, ...] = ()
+    title: str = field(default="", compare=False)  # of its label; "": the kind
 
     @property
     def key(self) -> str:
@@ -43,6 +70,11 @@ class Recipe:
     @property
     def name(self) -> str:
         return f"{self.kind}-{self.key}"
+
+    @property
+    def label(self) -> str:
+        """What a person reads in notices and beside progress bars."""
+        return self.title or self.kind
 
     def closure(self) -> list[Recipe]:
         """This recipe and all that it is made of, inputs first, each once."""
@@ -63,10 +95,10 @@ class Artefact:
 
 @dataclass(frozen=True)
 class Store:
-    """Artefacts under one folder. `notice` is told what is built and what is waited for."""
+    """Artefacts under one folder. `display` shows what is built, how far it is, and what is waited for."""
 
     root: Path
-    notice: Notice = field(default=lambda text: None, compare=False)
+    display: Display = field(default_factory=Quiet, compare=False)
 
     def has(self, name: str) -> bool:
         """Is the artefact of this name built?"""
@@ -84,22 +116,24 @@ class Store:
                     self._build(recipe, inputs, final)
 
     def _waiting(self, recipe: Recipe) -> Callable[[str], None]:
-        return lambda owner: self.notice(f"waiting for {recipe.kind}: another process builds it ({owner})")
+        return lambda owner: self.display.notice(f"waiting for {recipe.label}: another process builds it ({owner})")
 
     def _build(self, recipe: Recipe, inputs: list[Path], final: Path) -> None:
         folder = self.root / f"building-{recipe.name}-{uuid.uuid4().hex[:8]}"
         folder.mkdir(parents=True)
         try:
-            self.notice(f"building {recipe.kind}")
-            began = time.perf_counter()
-            recipe.build(folder, inputs)
-            seconds = time.perf_counter() - began
+            self.display.notice(f"building {recipe.label}")
+            began, processor = time.perf_counter(), time.process_time()
+            with self.display.stage(recipe.label) as listener, listening(listener):
+                recipe.build(folder, inputs)
+            seconds, processor = time.perf_counter() - began, time.process_time() - processor
             files = {str(f.relative_to(folder)): sha256(f) for f in sorted(folder.rglob("*")) if f.is_file()}
             card = {
                 "kind": recipe.kind,
                 "key": recipe.key,
                 "settings": dict(recipe.settings),
                 "seconds": round(seconds, 3),
+                "processor_seconds": round(processor, 3),
                 "inputs": [needed.name for needed in recipe.inputs],
                 "content": _content(files),
                 "files": files,
@@ -110,7 +144,7 @@ class Store:
             except OSError:  # a second builder came first: its bytes serve as well
                 if not final.is_dir():
                     raise
-            self.notice(f"built {recipe.kind} in {seconds:.0f} s")
+            self.display.notice(f"built {recipe.label} in {seconds:.0f} s")
         finally:
             shutil.rmtree(folder, ignore_errors=True)
 
@@ -135,9 +169,9 @@ class Store:
         )
 
 
-def shared(notice: Notice = lambda text: None) -> Store:
+def shared(display: Display | None = None) -> Store:
     """The store of this user's cache."""
-    return Store(cache_folder() / "artefacts", notice)
+    return Store(cache_folder() / "artefacts", display or Quiet())
 
 
 def _content(files: Mapping[str, str]) -> str:

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from align_lab.base.errors import DataError
 from align_lab.base.hyperparameters import Train
+from align_lab.base.progress import report
 from align_lab.base.settings import Preferences, Sampling
 from align_lab.base.types import Needs, Rollout
 from align_lab.models.policy import Policy
@@ -38,16 +39,18 @@ def build_pairs(
     source = Rollouts(learner=learner, prompts=prompts, reward=reward, sampling=sampling, needs=Needs(), seed=plan.seed)
     parts: list[Experience] = []
     cost = {"episodes": 0, "tokens": 0}
-    while sum(len(part.ids) for part in parts) < plan.pairs:
+    report(0, plan.pairs)
+    while (pairs := sum(len(part.ids) for part in parts)) < plan.pairs:
         if cost["episodes"] > 20 * plan.samples * max(plan.pairs, PROMPTS):
             raise DataError(
-                f"only {sum(len(part.ids) for part in parts)} of {plan.pairs} pairs after {cost['episodes']} completions: "
+                f"only {pairs} of {plan.pairs} pairs after {cost['episodes']} completions: "
                 "the scores of a prompt are nearly all equal. Set sampling.temperature higher, or preferences.pairs lower"
             )
         step = cost["episodes"] // (PROMPTS * plan.samples)
         collected = source.collect(step)
         cost = {"episodes": cost["episodes"] + collected.episodes, "tokens": cost["tokens"] + collected.tokens}
         parts.append(best_and_worst(collected.experience))
+        report(min(plan.pairs, pairs + len(parts[-1].ids)), plan.pairs)
     whole = join(parts, fill=prompts.eos).take(torch.arange(plan.pairs))
     save_file(
         {

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from align_lab.base.errors import DivergedError
+from align_lab.base.progress import track
 from align_lab.models.llama import Llama, LlamaConfig
 from align_lab.models.logp import token_logps
 from align_lab.models.policy import Policy, Text, save_policy
@@ -52,7 +53,7 @@ def train(model: Llama, sequences: Sequence[Sequence[int]], plan: Sft) -> None:
     """Take the steps of the plan. Raises DivergedError when the loss is not finite."""
     steps = schedule_batches(sequences, plan)
     optimisers = make_optimisers(model, plan)
-    for step, rows in enumerate(steps):
+    for step, rows in enumerate(track(steps)):
         ids, mask = collate([sequences[row] for row in rows])
         loss = -logps(model, ids, mask).mean()
         if not math.isfinite(loss.item()):

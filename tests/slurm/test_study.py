@@ -37,7 +37,13 @@ def test_ten_runs_with_their_stages_and_gpus_go_to_the_end(fresh):
     runs = fresh.wait("ten")
     assert {(task["arm"], task["seed"]) for task in runs} == {(a, s) for a in TEN[1][5:].split(",") for s in (1, 2)}
     logs = fresh.logs("ten")
-    assert sorted(re.findall(r"building (\w+)", logs)) == ["data", "gold", "preferences", "reward_model", "sft"]
+    assert sorted(re.findall("building (.+)", logs)) == [
+        "data set",
+        "gold judge",
+        "preference pairs",
+        "reward model",
+        "start policy (supervised fine-tuning)",
+    ]
     until(lambda: [state for _, state in fresh.jobs("ten")] == ["COMPLETED"] * 15, 20, lambda: fresh.jobs("ten"))
     gpus = fresh.cluster("sacct", "-nXP", "--format=JobName,AllocTRES")
     assert (
@@ -108,7 +114,12 @@ def test_two_studies_that_share_stages_build_each_once(fresh):
     for study in ("rloo", "reinforce"):
         fresh.wait(study)
     logs = fresh.logs("rloo") + fresh.logs("reinforce")
-    assert sorted(re.findall(r"building (\w+)", logs)) == ["data", "gold", "reward_model", "sft"]
+    assert sorted(re.findall("building (.+)", logs)) == [
+        "data set",
+        "gold judge",
+        "reward model",
+        "start policy (supervised fine-tuning)",
+    ]
     third = fresh.train("-m", "algo=reinforce_pp", "seed=1,2", "study=third", hardware="slurm_cpu").stdout
     assert "stages first" not in third
 

@@ -3,12 +3,15 @@
 import multiprocessing
 import os
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from align_lab.base.errors import DataError
 from align_lab.base.lease import lease, stale
+from align_lab.base.progress import notice, track
 from align_lab.stages.store import Recipe, Store
 
 
@@ -82,3 +85,50 @@ def test_inputs_are_built_first_and_handed_over(tmp_path):
 
     artefact = Store(tmp_path).get(Recipe(kind="sum", settings={}, build=combine, inputs=(recipe(size=3),)))
     assert (artefact.path / "out.txt").read_text() == "the same bytes!"
+
+
+class Shown:
+    """A display that keeps every line, those of a stage's progress with the stage's name."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+        self.title = ""
+
+    def notice(self, text: str) -> None:
+        self.lines.append(text)
+
+    def progress(self, done: int, total: int) -> None:
+        self.lines.append(f"{self.title}: {done}/{total}")
+
+    @contextmanager
+    def stage(self, title: str) -> Iterator["Shown"]:
+        self.title = title
+        yield self
+        self.title = "nothing"
+
+
+def test_a_person_sees_what_is_built_and_how_far_it_is(tmp_path):
+    def build(folder: Path, inputs: list[Path]) -> None:
+        notice("fetching the corpus")
+        for number in track(range(2)):
+            (folder / str(number)).touch()
+
+    display = Shown()
+    thing = Recipe(kind="sft", title="start policy", settings={}, build=build)
+    Store(tmp_path, display).get(thing)
+    assert display.lines == [
+        "building start policy",
+        "fetching the corpus",
+        "start policy: 0/2",
+        "start policy: 1/2",
+        "start policy: 2/2",
+        "built start policy in 0 s",
+    ]
+    Store(tmp_path, display).get(thing)
+    assert len(display.lines) == 6  # the second time there is nothing to see
+
+
+def test_the_title_is_for_people_and_changes_no_key():
+    plain = Recipe(kind="sft", settings={}, build=slow_build)
+    titled = Recipe(kind="sft", title="start policy", settings={}, build=slow_build)
+    assert (plain.key, plain.label, titled.label) == (titled.key, "sft", "start policy")

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from align_lab.base.errors import DataError, DivergedError
+from align_lab.base.progress import listening
 from align_lab.models.llama import Llama, LlamaConfig
 from align_lab.models.lora_settings import Lora
 from align_lab.models.policy import load_built, load_policy
@@ -18,6 +19,7 @@ from tests.tasks.movie_reviews.corpus import made_up
 SMALL = Tiny(
     vocab=300, width=32, layers=1, heads=2, kv_heads=1, mlp=64, context=64, sft=Sft(epochs=2.0, batch_tokens=256)
 )
+PLAN = Sft(epochs=2.0, batch_tokens=32)
 TEXTS = [review.text for review in made_up(300)]
 
 
@@ -33,6 +35,26 @@ def test_it_learns_and_the_folder_gives_the_policy_back(folder):
     nats, count = sft.total_loss(policy.model, sft.encode(policy.tokenizer, TEXTS[:50], longest=64))
     assert nats / count == pytest.approx(json.loads((folder / "metrics.json").read_text())["loss_per_token"], rel=1e-5)
     assert nats / count < 0.6 * torch.tensor(300.0).log()
+
+
+def test_every_step_is_reported():
+    reports = []
+
+    class Listener:
+        def notice(self, text):
+            raise AssertionError(text)
+
+        def progress(self, done, total):
+            reports.append((done, total))
+
+    with listening(Listener()):
+        sft.train(
+            Llama(LlamaConfig(vocab=9, width=8, layers=1, heads=2, kv_heads=2, mlp=8, context=8)),
+            [[1, 2, 3]] * 40,
+            PLAN,
+        )
+    total = len(sft.schedule_batches([[1, 2, 3]] * 40, PLAN))
+    assert total > 2 and reports == [(done, total) for done in range(total + 1)]
 
 
 def test_the_same_seed_gives_the_same_weights(folder, tmp_path):

@@ -22,6 +22,7 @@ from torch import Tensor
 
 from align_lab import equations as eq
 from align_lab.base.errors import DivergedError
+from align_lab.base.progress import track
 from align_lab.models.llama import Llama
 from align_lab.models.policy import Policy
 from align_lab.models.tokenizer import encode
@@ -75,7 +76,7 @@ def fit(policy: Policy, reviews: Sequence[Review], plan: HumanRatings) -> Reward
     order = torch.cat([torch.randperm(len(reviews)) for _ in range(math.ceil(plan.epochs))])
     steps = order[: round(plan.epochs * len(reviews))].split(plan.batch)
     averaged = torch.optim.swa_utils.AveragedModel(model)
-    for step, rows in enumerate(steps):
+    for step, rows in enumerate(track(steps)):
         experts = model.experts(*collate([tokens[row] for row in rows]), [grams[row] for row in rows])
         loss = torch.stack([all_pairs(score, ratings[rows]) for score in experts]).sum()
         if not math.isfinite(loss.item()):
