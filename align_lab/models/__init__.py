@@ -1,1 +1,1 @@
-"""Policies, critics, the reference and reward heads."""
+"""Language models: architectures, log-probabilities, tokenizers, chat templates, LoRA, conversion to Hugging Face."""

@@ -1,6 +1,6 @@
-"""How the blocks of a model compute while it learns: again in the backward pass, or compiled. Sampling is left alone.
+"""Gradient checkpointing and compilation of a model's blocks, in training only; sampling is unaffected.
 
-A block is any member of the model's longest ModuleList: that is where the layers of a transformer are, ours or another's.
+A block is any member of the model's longest ModuleList, which holds the layers of a transformer in every code base.
 """
 
 from __future__ import annotations
@@ -14,33 +14,35 @@ from torch import nn
 from torch.utils.checkpoint import checkpoint
 
 
-def prepare(model: nn.Module, *, recompute: bool, compiled: bool) -> None:
-    """Change, in place, how blocks compute where there is a gradient; what they compute stays, up to rounding.
+def configure_blocks(model: nn.Module, *, gradient_checkpointing: bool, compiled: bool) -> None:
+    """Replace, in place, the forward of every block where gradients are enabled; results are equal up to rounding.
 
-    `recompute`: activations inside a block are thrown away and computed again (arXiv 1604.06174). `compiled`: torch.compile.
+    `gradient_checkpointing` recomputes activations inside a block in the backward pass (arXiv 1604.06174); `compiled`
+    applies torch.compile.
     """
-    if not (recompute or compiled):
+    if not (gradient_checkpointing or compiled):
         return
-    kinds: dict[type, Callable[..., Any]] = {}  # one compilation serves all blocks of a kind
+    forwards: dict[type, Callable[..., Any]] = {}  # one compilation for all blocks of a class
     for block in blocks(model):
         kind = type(block)
-        if kind not in kinds:
-            kinds[kind] = _learning(kind.forward, recompute=recompute, compiled=compiled)
-        block.forward = MethodType(kinds[kind], block)  # a method, so that a copy of the model calls its own blocks
+        if kind not in forwards:
+            forwards[kind] = _training_forward(kind.forward, gradient_checkpointing, compiled)
+        block.forward = MethodType(forwards[kind], block)  # a method, so that a copy of the model calls its own blocks
 
 
 def blocks(model: nn.Module) -> list[nn.Module]:
+    """The blocks of a model; empty for a model without a ModuleList."""
     lists = [module for module in model.modules() if isinstance(module, nn.ModuleList)]
     return list(max(lists, key=len)) if lists else []
 
 
-def _learning(forward: Callable[..., Any], *, recompute: bool, compiled: bool) -> Callable[..., Any]:
+def _training_forward(forward: Callable[..., Any], gradient_checkpointing: bool, compiled: bool) -> Callable[..., Any]:
     inner = torch.compile(forward, dynamic=True) if compiled else forward
 
     def call(self: nn.Module, *inputs: Any, **options: Any) -> Any:
         if not torch.is_grad_enabled():
             return forward(self, *inputs, **options)
-        if not recompute:
+        if not gradient_checkpointing:
             return inner(self, *inputs, **options)
         return checkpoint(inner, self, *inputs, use_reentrant=False, preserve_rng_state=False, **options)
 

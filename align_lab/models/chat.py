@@ -1,4 +1,4 @@
-"""From an instruction to the text that a chat model was trained on, by the template that comes with its tokenizer."""
+"""Rendering of messages with the chat template of a model's tokenizer."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from align_lab.base.errors import DataError
 
 
 def render(template: str, messages: Sequence[Mapping[str, str]], tokens: Mapping[str, str]) -> str:
-    """The conversation up to the place where the assistant begins to write.
+    """The conversation as one text that ends with the generation prompt, where the assistant's answer begins.
 
-    `tokens` are those that a template may name (bos_token, eos_token). It runs in a sandbox: it comes with somebody's
-    weights. Raises DataError when the template refuses the messages.
+    `tokens` are the special tokens that a template may use (bos_token, eos_token). The template runs in a sandbox,
+    because it is downloaded with the weights. Raises DataError if the template rejects the messages.
     """
     try:
         return _compiled(template).render(messages=messages, add_generation_prompt=True, **tokens)
     except TemplateError as error:
         raise DataError(
-            f"the tokenizer's chat template cannot be used ({error}). Set model.chat=false to give prompts as they are"
+            f"the tokenizer's chat template failed ({error}). Set model.chat=false to use prompts without a template"
         ) from error
 
 
@@ -34,9 +34,12 @@ def _compiled(template: str) -> Template:
         trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols"]
     )
     environment.filters["tojson"] = lambda value, indent=None: json.dumps(value, ensure_ascii=False, indent=indent)
-    environment.globals |= {"raise_exception": _refuse, "strftime_now": lambda form: datetime.now().strftime(form)}
+    environment.globals |= {
+        "raise_exception": _raise_exception,
+        "strftime_now": lambda form: datetime.now().strftime(form),
+    }
     return environment.from_string(template)
 
 
-def _refuse(message: Any) -> NoReturn:
+def _raise_exception(message: Any) -> NoReturn:
     raise TemplateError(str(message))

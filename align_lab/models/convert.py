@@ -1,4 +1,4 @@
-"""A language model as a Hugging Face folder, and a plain Llama back from one."""
+"""Conversion: a language model to a Hugging Face folder, and a Hugging Face folder to a plain Llama."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from torch import Tensor
 from align_lab.base.errors import DataError
 from align_lab.models.language_model import LanguageModel
 from align_lab.models.llama import Llama, LlamaConfig
-from align_lab.models.llama_weights import our_state
+from align_lab.models.llama_weights import llama_state
 
 
 def to_hf(model: LanguageModel, folder: Path, *, eos: int | None = None) -> None:
@@ -26,11 +26,11 @@ def to_hf(model: LanguageModel, folder: Path, *, eos: int | None = None) -> None
 
 
 def from_hf(folder: Path) -> Llama:
-    """Read a folder that holds a plain Llama. Raises DataError for anything else."""
+    """Load a plain Llama from a Hugging Face folder. Raises DataError for any other model."""
     content = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     if not is_plain_llama(content):
         raise DataError(
-            f"{folder}/config.json has model_type={content.get('model_type')!r}; only a plain 'llama' can be read."
+            f"{folder}/config.json has model_type={content.get('model_type')!r}; only a plain 'llama' can be loaded."
         )
     rope = content.get("rope_parameters") or content
     config = LlamaConfig(
@@ -45,14 +45,14 @@ def from_hf(folder: Path) -> Llama:
         norm_eps=content["rms_norm_eps"],
         tied=content.get("tie_word_embeddings", False),
     )
-    weights = our_state(read_weights(folder), config)
+    weights = llama_state(read_weights(folder), config)
     model = Llama(config).to(weights["embed.weight"].dtype)
     model.load_state_dict(weights)
     return model
 
 
 def is_plain_llama(content: Mapping[str, Any]) -> bool:
-    """Is a `config.json` that of a Llama without scaled positions, biases or heads of another size?"""
+    """True if a `config.json` describes a Llama without RoPE scaling, biases, quantization or a custom head size."""
     rope = content.get("rope_parameters") or content.get("rope_scaling") or {}
     size = content.get("hidden_size", 0) // max(1, content.get("num_attention_heads", 1))
     return (
@@ -66,7 +66,7 @@ def is_plain_llama(content: Mapping[str, Any]) -> bool:
 
 
 def weight_files(folder: Path) -> list[Path]:
-    """The safetensors files that hold a folder's weights."""
+    """The safetensors files of a Hugging Face folder, one or several shards."""
     index = folder / "model.safetensors.index.json"
     if not index.exists():
         return [folder / "model.safetensors"]
@@ -75,4 +75,5 @@ def weight_files(folder: Path) -> list[Path]:
 
 
 def read_weights(folder: Path) -> dict[str, Tensor]:
+    """All tensors of a Hugging Face folder by name."""
     return {name: value for file in weight_files(folder) for name, value in load_file(file).items()}

@@ -1,7 +1,7 @@
-"""Any causal language model that transformers knows, from a local folder or from the Hugging Face hub.
+"""Any causal language model that transformers supports, from a local folder or the Hugging Face hub.
 
-Weights as safetensors only, and no code that comes with them: `trust_remote_code` is off. What is kept of it in the cache
-is a note of where it lies and the hash of every file, so that two runs can be proven to start from the same weights.
+Weights are loaded from safetensors only, and `trust_remote_code` is off. The artefact store records the folder and the
+hash of every file instead of a copy, so that two runs can be proven to start from the same weights.
 """
 
 from __future__ import annotations
@@ -21,72 +21,73 @@ from align_lab.models.shape import Shape, read_shape
 if TYPE_CHECKING:
     from align_lab.models.policy import Policy
 
-KEPT = ("*.safetensors", "*.safetensors.index.json", "config.json", "generation_config.json", "tokenizer*", "*.jinja")
+FILES = ("*.safetensors", "*.safetensors.index.json", "config.json", "generation_config.json", "tokenizer*", "*.jinja")
 SOURCE = "source.json"
 
 
 @register("model", "hf")
 @dataclass(frozen=True, kw_only=True)
 class HuggingFace:
-    """A causal language model: model.path=FOLDER, or model.path=OWNER/NAME of the hub."""
+    """A causal language model: model.path=FOLDER, or model.path=OWNER/NAME on the hub."""
 
     path: str = param("", "a local folder, or OWNER/NAME on the hub")
     revision: str | None = param(None, "commit or tag of a model on the hub; null: the newest")
-    chat: bool = param(True, "prompts go through the tokenizer's chat template; false: as they are, for a base model")
+    chat: bool = param(True, "apply the tokenizer's chat template to prompts; false: plain prompts, for a base model")
     lora: Lora = section(Lora, "low-rank adapters")
 
-    used_later: ClassVar = ("lora",)  # what `build` does not look at
+    used_later: ClassVar = ("lora",)  # fields that `build` does not depend on
 
     def problems(self) -> list[str]:
-        """What can be said before anything is fetched."""
+        """Errors that validation finds before anything is downloaded."""
         if not self.path:
             return ["model=hf needs a model: set model.path=FOLDER, or model.path=OWNER/NAME of the Hugging Face hub"]
         folder = Path(self.path).expanduser()
         if folder.is_dir():
-            return [str(error)] if (error := refusal(folder)) else []
+            return [str(error)] if (error := folder_error(folder)) else []
         if folder.is_absolute() or self.path.startswith((".", "~")) or self.path.count("/") != 1:
-            return [f"model.path={self.path}: there is no such folder, and OWNER/NAME on the hub it is not"]
+            return [f"model.path={self.path} is neither an existing folder nor OWNER/NAME on the Hugging Face hub"]
         return []
 
     def shape(self) -> Shape | None:
-        """What its memory follows from; None for a model of the hub that was not fetched yet."""
+        """The dimensions that determine its memory; None for a model of the hub that is not downloaded yet."""
         folder = Path(self.path).expanduser()
         if not folder.is_dir():
             try:
                 from huggingface_hub import try_to_load_from_cache
             except ModuleNotFoundError:
                 return None
-            found = try_to_load_from_cache(self.path, "config.json", revision=self.revision)
-            if not isinstance(found, str):
+            config = try_to_load_from_cache(self.path, "config.json", revision=self.revision)
+            if not isinstance(config, str):
                 return None
-            folder = Path(found).parent
+            folder = Path(config).parent
         return read_shape(folder, lora_rank=self.lora.rank)
 
     def build(self, folder: Path, data: object) -> None:
-        """Find it, or fetch it into the hub's own cache; write where it lies, and the hash of each file."""
+        """Download the model into the hub's own cache if needed; write its folder and the hash of each file."""
         source = self._locate()
-        if error := refusal(source):
+        if error := folder_error(source):
             raise error
         from align_lab.models.policy import read_text
 
         if self.chat and read_text(source).template is None:
             raise ConfigError(
-                f"{self.path} has no chat template, so it is a base model: set model.chat=false to give it prompts as they are, "
-                "or choose its instruct version"
+                f"{self.path} has no chat template, so it is a base model: set model.chat=false to use prompts without "
+                "a template, or choose its instruct version"
             )
-        files = {file.name: sha256(file) for pattern in KEPT for file in sorted(source.glob(pattern))}
+        files = {file.name: sha256(file) for pattern in FILES for file in sorted(source.glob(pattern))}
         (folder / SOURCE).write_text(json.dumps({"folder": str(source.resolve()), "files": files}, indent=1))
 
     def load(self, folder: Path) -> Policy:
-        """Raises DataError when the files are gone, or are others than they were."""
+        """Load the policy. Raises DataError if a file is missing or has another hash than at `build`."""
         from align_lab.models.policy import load_policy
 
-        note = json.loads((folder / SOURCE).read_text())
-        source = Path(note["folder"])
-        changed = [name for name, known in note["files"].items() if not _is(source / name, known)]
+        record = json.loads((folder / SOURCE).read_text())
+        source = Path(record["folder"])
+        changed = [name for name, digest in record["files"].items() if not _has_hash(source / name, digest)]
         if changed:
             raise DataError(
-                f"{source / changed[0]} is gone, or is not the file that this study began with. Put it back, or forget it: rm -r {folder}"
+                f"{source / changed[0]} is missing, or is not the file that this study started from. Restore it, or "
+                f"start over with the new file: rm -r {folder}"
             )
         return load_policy(source, lora=self.lora, chat=self.chat)
 
@@ -100,35 +101,38 @@ class HuggingFace:
             raise ConfigError(f'fetching {self.path} needs huggingface_hub: pip install "align_lab[hf]"') from missing
         notice(f"fetching {self.path} from the Hugging Face hub")
         try:
-            return Path(snapshot_download(self.path, revision=self.revision, allow_patterns=list(KEPT)))
-        except Exception as error:  # a dozen kinds: not found, gated, no network, ...
+            return Path(snapshot_download(self.path, revision=self.revision, allow_patterns=list(FILES)))
+        except Exception as error:  # the hub raises a dozen classes: not found, gated, no network, ...
             raise DataError(
-                f"{self.path} could not be fetched from the Hugging Face hub: {str(error).strip().splitlines()[0]}. "
-                f"Check the name and your login (hf auth login), or name a local folder: model.path=FOLDER"
+                f"{self.path} could not be downloaded from the Hugging Face hub: "
+                f"{str(error).strip().splitlines()[0]}. "
+                f"Check the name and your login (hf auth login), or set a local folder: model.path=FOLDER"
             ) from error
 
 
-def refusal(folder: Path) -> DataError | None:
-    """Why a folder is not loaded, if so."""
+def folder_error(folder: Path) -> DataError | None:
+    """The reason why a folder cannot be loaded, or None."""
     if not (folder / "config.json").exists():
-        return DataError(f"{folder} holds no config.json: it is no Hugging Face model")
+        return DataError(f"{folder} has no config.json, so it is not a Hugging Face model")
     if not any(folder.glob("*.safetensors")):
         other = next(iter(sorted(folder.glob("*.bin"))), None)
-        found = f"only {other.name}, which can run code when it is read" if other else "no weights"
+        contents = f"only {other.name}, a pickle, which can run code when it is loaded" if other else "no weights"
         return DataError(
-            f"{folder} holds {found}; only safetensors are loaded. Write them with "
+            f"{folder} contains {contents}; only safetensors are loaded. Convert them with "
             "AutoModelForCausalLM.from_pretrained(...).save_pretrained(FOLDER), on a machine where you trust the file"
         )
     if not (folder / "tokenizer.json").exists():
+        path = repr(str(folder))
         return DataError(
-            f"{folder} holds no tokenizer.json. Write it: AutoTokenizer.from_pretrained({str(folder)!r}).save_pretrained({str(folder)!r})"
+            f"{folder} has no tokenizer.json. Write it: AutoTokenizer.from_pretrained({path}).save_pretrained({path})"
         )
     if "auto_map" in json.loads((folder / "config.json").read_text(encoding="utf-8")):
         return DataError(
-            f"{folder} brings code of its own (auto_map in config.json), which is not run: use a model that transformers knows"
+            f"{folder} has custom model code (auto_map in config.json), which is never run: use a model that "
+            "transformers supports"
         )
     return None
 
 
-def _is(file: Path, known: str) -> bool:
-    return file.exists() and sha256(file) == known
+def _has_hash(file: Path, digest: str) -> bool:
+    return file.exists() and sha256(file) == digest

@@ -1,4 +1,4 @@
-"""What a causal language model offers to the rest of the house, whoever wrote it."""
+"""The interface of a causal language model, implemented by `Llama` and by any model of transformers."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from align_lab.models.logp import response_logps
 
 
 class Cache(Protocol):
-    """Keys and values of the columns seen so far."""
+    """A KV cache: keys and values of all columns processed so far."""
 
     def keep(self, rows: Tensor) -> None:
-        """Drop all rows but these: indices [B'], or a mask [B]."""
+        """Keep only these rows: indices [B'], or a mask [B]."""
         ...
 
 
 class LanguageModel(nn.Module, ABC):
-    """Token ids -> hidden states; a head [V D] turns these into logits where they are wanted.
+    """Token ids -> hidden states; the output head [V D] is applied separately, only at the positions that need logits.
 
-    Rows of unequal length are padded on the left by `pad` [B] columns; None where no row is padded.
+    Rows of unequal length are left-padded by `pad` [B] columns; None if no row is padded.
     """
 
     context: int  # longest sequence, prompt and response together
@@ -37,22 +37,24 @@ class LanguageModel(nn.Module, ABC):
         """ids [B L] -> hidden states [B L D] after the final norm."""
 
     @abstractmethod
-    def new_cache(self, rows: int, length: int) -> Cache: ...
+    def new_cache(self, rows: int, length: int) -> Cache:
+        """An empty KV cache for `rows` sequences of at most `length` tokens."""
 
     @abstractmethod
     def step(self, ids: Tensor, cache: Any, pad: Tensor | None = None) -> Tensor:
-        """The next columns [B S] after those in the cache -> hidden state [B D] of the last one."""
+        """Process the next columns [B S], add them to the cache, and return the hidden state [B D] of the last one."""
 
     @abstractmethod
     def hf_state(self) -> dict[str, Tensor]:
-        """Weights under the names of transformers, adapters merged: what other engines and an export are given."""
+        """Weights under the names of transformers, with adapters merged, for vLLM and for export."""
 
     @abstractmethod
     def hf_config(self, *, eos: int | None = None) -> dict[str, Any]:
-        """The content of transformers' `config.json`; `eos` ends a text."""
+        """The content of transformers' `config.json`; `eos` is the end-of-sequence token."""
 
     def forward(
         self, ids: Tensor, pad: Tensor | None, mask: Tensor, *, temperature: float = 1.0, entropy: bool = False
     ) -> Tensor | tuple[Tensor, Tensor]:
-        """`response_logps`, as a call of the module: engines that shard or wrap it listen to calls."""
-        return response_logps(self, ids, pad, mask, temperature=temperature, entropy=entropy)  # type: ignore[call-overload]
+        """`response_logps`, as a call of the module: engines that shard or wrap it hook into `forward`."""
+        options: Any = {"temperature": temperature, "entropy": entropy}  # `entropy` selects the overload at run time
+        return response_logps(self, ids, pad, mask, **options)

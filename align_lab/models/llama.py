@@ -1,8 +1,8 @@
 """A small Llama (arXiv 2302.13971): RMS normalisation, rotary positions, gated SiLU, grouped-query attention.
 
-Queries, keys and values come from one matrix, and so do gate and up: half as many products. `llama_weights.py` splits
-them for transformers.
-Rows of unequal length are padded on the left; without padding there is no mask, which is the fast path.
+One fused matrix computes queries, keys and values, and another gate and up, which halves the number of matrix products;
+`llama_weights.py` splits them for transformers. Rows of unequal length are left-padded; without padding no mask is
+needed, which is faster.
 """
 
 from __future__ import annotations
@@ -16,29 +16,29 @@ from torch import Tensor, nn
 from align_lab.models import llama_weights
 from align_lab.models.language_model import LanguageModel
 from align_lab.models.llama_config import LlamaConfig
-from align_lab.models.lora import merged
+from align_lab.models.lora import merged_state
 
 
 class KVCache:
-    """Keys and values [layers B K L E] of the columns seen so far, allocated once."""
+    """Keys and values [layers B K L E], allocated once; the first `used` of L columns are filled."""
 
     def __init__(self, keys: Tensor, values: Tensor) -> None:
         self.keys, self.values, self.used = keys, values, 0
 
     def extend(self, layer: int, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
-        """Write new columns [B K S E] after the used ones and return all of them [B K used+S E]."""
+        """Append new columns [B K S E] to a layer and return all its columns [B K used+S E]."""
         end = self.used + key.shape[2]
         self.keys[layer, :, :, self.used : end] = key
         self.values[layer, :, :, self.used : end] = value
         return self.keys[layer, :, :, :end], self.values[layer, :, :, :end]
 
     def keep(self, rows: Tensor) -> None:
-        """Drop all rows but these: indices [B'], or a mask [B]."""
+        """Keep only these rows: indices [B'], or a mask [B]."""
         self.keys, self.values = self.keys[:, rows], self.values[:, rows]
 
 
 def rotary_table(length: int, size: int, theta: float) -> Tensor:
-    """cos and signed sin of position x frequency, [length 2 size]: x becomes x·cos + swap(x)·sin (arXiv 2104.09864)."""
+    """cos and signed sin of position · frequency, [length 2 size]: x -> x·cos + swap(x)·sin (arXiv 2104.09864)."""
     frequency = theta ** -(torch.arange(0, size, 2, dtype=torch.float64) / size)
     angle = torch.arange(length, dtype=torch.float64)[:, None] * frequency
     sin = angle.sin()
@@ -46,15 +46,16 @@ def rotary_table(length: int, size: int, theta: float) -> Tensor:
 
 
 def rotate(x: Tensor, table: Tensor) -> Tensor:
-    """Rotate heads [B L H E] by their positions' angles [.. L 2 E]."""
+    """Rotate the heads [B L H E] by the angles of their positions, [.. L 2 E]."""
     cos, sin = table.unsqueeze(-2).unbind(-3)
     return x * cos + x.roll(x.shape[-1] // 2, dims=-1) * sin
 
 
-def visible(length: int, total: int, pad: Tensor | None, device: torch.device) -> Tensor | None:
-    """Which of `total` columns each of the last `length` sees, [B 1 length total]; None where all, or plain causal.
+def attention_mask(length: int, total: int, pad: Tensor | None, device: torch.device) -> Tensor | None:
+    """True where one of the last `length` columns attends to one of `total` columns, [B 1 length total].
 
-    A padding column sees itself, so that no softmax is over nothing.
+    None if the mask is plain causal, or if a single column attends to all. A padding column attends to itself, because
+    a softmax over no column is NaN.
     """
     if pad is None and length in (1, total):
         return None
@@ -67,6 +68,8 @@ def visible(length: int, total: int, pad: Tensor | None, device: torch.device) -
 
 
 class Attention(nn.Module):
+    """Causal grouped-query attention with rotary positions and an optional KV cache."""
+
     def __init__(self, config: LlamaConfig) -> None:
         super().__init__()
         self.heads, self.kv_heads = config.heads, config.kv_heads
@@ -75,6 +78,7 @@ class Attention(nn.Module):
         self.out = nn.Linear(config.width, config.width, bias=False)
 
     def forward(self, x: Tensor, table: Tensor, mask: Tensor | None, cache: KVCache | None, layer: int) -> Tensor:
+        """x [B L D] and the rotary table of its positions -> [B L D]; with a cache, x are its next columns."""
         B, L, _ = x.shape
         qkv = self.qkv(x).view(B, L, -1, self.size)
         qk, v = qkv.split([self.heads + self.kv_heads, self.kv_heads], dim=2)
@@ -89,6 +93,8 @@ class Attention(nn.Module):
 
 
 class Block(nn.Module):
+    """A transformer layer: attention and gated MLP, each after an RMS norm and added to the residual stream."""
+
     def __init__(self, config: LlamaConfig) -> None:
         super().__init__()
         self.attention_norm = nn.RMSNorm(config.width, eps=config.norm_eps)
@@ -98,13 +104,14 @@ class Block(nn.Module):
         self.down = nn.Linear(config.mlp, config.width, bias=False)
 
     def forward(self, x: Tensor, table: Tensor, mask: Tensor | None, cache: KVCache | None, layer: int) -> Tensor:
+        """[B L D] -> [B L D]."""
         x = x + self.attention(self.attention_norm(x), table, mask, cache, layer)
         gate, up = self.gate_up(self.mlp_norm(x)).chunk(2, dim=-1)
         return x + self.down(F.silu(gate) * up)
 
 
 class Llama(LanguageModel):
-    """Token ids -> hidden states. The head is applied by `logp.py` and the sampler, at the positions that count."""
+    """Token ids -> hidden states. `logp.py` and the sampler apply the head, only at the positions that need logits."""
 
     rotary: Tensor
 
@@ -117,14 +124,14 @@ class Llama(LanguageModel):
         self.unembed = None if config.tied else nn.Parameter(torch.empty(config.vocab, config.width))
         table = rotary_table(config.context, config.width // config.heads, config.rope_theta)
         self.register_buffer("rotary", table.to(self.embed.weight.dtype), persistent=False)
-        self.reset()
+        self.reset_parameters()
 
-    def reset(self) -> None:
-        """Normal weights of standard deviation 0.02, where they write to the residual stream √(2·layers) smaller."""
+    def reset_parameters(self) -> None:
+        """Draw matrices from N(0, 0.02²); the std of those that write to the residual stream is √(2·layers) smaller."""
         for name, weight in self.named_parameters():
             if weight.dim() == 2:
-                shrink = (2 * self.config.layers) ** -0.5 if name.endswith(("out.weight", "down.weight")) else 1.0
-                nn.init.normal_(weight, std=0.02 * shrink)
+                scale = (2 * self.config.layers) ** -0.5 if name.endswith(("out.weight", "down.weight")) else 1.0
+                nn.init.normal_(weight, std=0.02 * scale)
 
     @property
     def head(self) -> Tensor:
@@ -132,31 +139,36 @@ class Llama(LanguageModel):
         return self.embed.weight if self.unembed is None else self.unembed
 
     def hidden(self, ids: Tensor, pad: Tensor | None = None) -> Tensor:
+        """ids [B L] -> hidden states [B L D] after the final norm."""
         return self._run(ids, pad, None)
 
     def new_cache(self, rows: int, length: int) -> KVCache:
+        """An uninitialised KV cache in the dtype and on the device of the weights."""
         c, like = self.config, self.embed.weight
         shape = (c.layers, rows, c.kv_heads, length, c.width // c.heads)
         return KVCache(like.new_empty(shape), like.new_empty(shape))
 
     def step(self, ids: Tensor, cache: KVCache, pad: Tensor | None = None) -> Tensor:
+        """The next columns [B S] after those in the cache -> hidden state [B D] of the last one."""
         return self._run(ids, pad, cache)[:, -1]
 
     def hf_state(self) -> dict[str, Tensor]:
-        return llama_weights.hf_state(merged(self), self.config)
+        """Weights under the names of transformers' LlamaForCausalLM, with adapters merged."""
+        return llama_weights.hf_state(merged_state(self), self.config)
 
     def hf_config(self, *, eos: int | None = None) -> dict[str, Any]:
+        """The content of `config.json` of a LlamaForCausalLM."""
         return llama_weights.hf_config(self.config, eos=eos)
 
     def _run(self, ids: Tensor, pad: Tensor | None, cache: KVCache | None) -> Tensor:
         used, L = (cache.used if cache else 0), ids.shape[1]
         if used + L > self.config.context:
-            raise ValueError(f"{used + L} tokens are longer than the model's context of {self.config.context}")
+            raise ValueError(f"{used + L} tokens exceed the model's context of {self.config.context}")
         table = self.rotary[used : used + L]
         if pad is not None:  # the first real token of every row is at position 0
             columns = torch.arange(used, used + L, device=ids.device)
             table = self.rotary[(columns - pad[:, None]).clamp_(min=0)]
-        mask = visible(L, used + L, pad, ids.device)
+        mask = attention_mask(L, used + L, pad, ids.device)
         x = self.embed(ids)
         for layer, block in enumerate(self.blocks):
             x = block(x, table, mask, cache, layer)

@@ -1,4 +1,4 @@
-"""The sizes of a Llama, apart from its modules so that reading and writing weights does not need them."""
+"""The dimensions of a Llama, in a module of their own so that reading and writing weights does not need the layers."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, kw_only=True)
 class LlamaConfig:
-    """Sizes of a Llama; raises ValueError where they do not fit each other."""
+    """The dimensions of a Llama. Raises ValueError if they are inconsistent."""
 
     vocab: int
     width: int
@@ -18,7 +18,7 @@ class LlamaConfig:
     context: int  # longest sequence, prompt and response together
     rope_theta: float = 10000.0
     norm_eps: float = 1e-5
-    tied: bool = True  # the head is the embedding
+    tied: bool = True  # the output head shares the weights of the embedding
 
     def __post_init__(self) -> None:
         if self.width % self.heads or self.heads % self.kv_heads or (self.width // self.heads) % 2:

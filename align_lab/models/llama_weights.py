@@ -20,7 +20,7 @@ _PLAIN = {
 
 
 def _fused(config: LlamaConfig) -> dict[str, dict[str, int]]:
-    """Our fused matrices -> the names of their parts and the rows of each."""
+    """The fused matrices of `Llama`, each with the names and row counts of its parts in transformers."""
     size = config.width // config.heads
     return {
         "attention.qkv.weight": {
@@ -33,7 +33,7 @@ def _fused(config: LlamaConfig) -> dict[str, dict[str, int]]:
 
 
 def hf_config(config: LlamaConfig, *, eos: int | None = None) -> dict[str, Any]:
-    """The content of `config.json`."""
+    """The content of `config.json` for a Llama whose end-of-sequence token is `eos`."""
     return {
         "architectures": ["LlamaForCausalLM"],
         "model_type": "llama",
@@ -65,14 +65,14 @@ def hf_state(state: Mapping[str, Tensor], config: LlamaConfig) -> dict[str, Tens
         named["lm_head.weight"] = state["unembed"]
     for layer in range(config.layers):
         ours, theirs = f"blocks.{layer}.", f"model.layers.{layer}."
-        named |= {theirs + there: state[ours + here] for here, there in _PLAIN.items()}
-        for here, parts in _fused(config).items():
-            pieces = state[ours + here].split(list(parts.values()))
-            named |= {theirs + there: piece for there, piece in zip(parts, pieces, strict=True)}
+        named |= {theirs + hf_name: state[ours + name] for name, hf_name in _PLAIN.items()}
+        for name, parts in _fused(config).items():
+            pieces = state[ours + name].split(list(parts.values()))
+            named |= {theirs + hf_name: piece for hf_name, piece in zip(parts, pieces, strict=True)}
     return named
 
 
-def our_state(state: Mapping[str, Tensor], config: LlamaConfig) -> dict[str, Tensor]:
+def llama_state(state: Mapping[str, Tensor], config: LlamaConfig) -> dict[str, Tensor]:
     """The inverse of `hf_state`. Raises DataError for a missing tensor."""
     try:
         named = {"embed.weight": state["model.embed_tokens.weight"], "norm.weight": state["model.norm.weight"]}
@@ -80,14 +80,14 @@ def our_state(state: Mapping[str, Tensor], config: LlamaConfig) -> dict[str, Ten
             named["unembed"] = state["lm_head.weight"]
         for layer in range(config.layers):
             ours, theirs = f"blocks.{layer}.", f"model.layers.{layer}."
-            named |= {ours + here: state[theirs + there] for here, there in _PLAIN.items()}
+            named |= {ours + name: state[theirs + hf_name] for name, hf_name in _PLAIN.items()}
             named |= {
-                ours + here: torch.cat([state[theirs + part] for part in parts])
-                for here, parts in _fused(config).items()
+                ours + name: torch.cat([state[theirs + part] for part in parts])
+                for name, parts in _fused(config).items()
             }
     except KeyError as missing:
         raise DataError(
-            f"the weights hold no tensor {missing}: they are not those of a Llama with {config.layers} "
+            f"the weights have no tensor {missing}: they do not belong to a Llama with {config.layers} "
             f"layers and a {'tied' if config.tied else 'separate'} head."
         ) from None
     return named

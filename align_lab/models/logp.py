@@ -1,10 +1,11 @@
-"""Log-probabilities of given tokens, and their gradient, with one pass through the head and at most one [N V] tensor.
+"""Log-probabilities of given tokens and their gradient, with one pass through the head and at most one [N V] tensor.
 
     log p_t = z_t - log Σ exp z,   z = h Wᵀ / τ
     ∂ log p_t / ∂z = 1_t - p,      ∂H/∂z = -p (log p + H),   H = log Σ exp z - Σ p z
 
-The vocabulary is cut into tiles that fit into the cache: a tile of logits is exponentiated while it is there. For the
-gradient the exponentials are kept, and turned into it in place; where they would be too large they are computed again.
+The vocabulary is split into tiles whose logits fit into the processor's cache and are exponentiated there. The
+exponentials are saved for the backward pass, which overwrites them with the gradient; above a size limit they are
+recomputed instead.
 """
 
 from __future__ import annotations
@@ -15,43 +16,48 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-TILE = 1 << 21  # logits computed at a time
-KEEP = 1 << 28  # most exponentials kept for the gradient
+TILE = 1 << 21  # logits of one tile
+MAX_SAVED = 1 << 28  # largest number of exponentials saved for the backward pass
 
 
 class HasHead(Protocol):
-    """Hidden states, and the weights [V D] that turn them into logits."""
+    """A model that computes hidden states, and the output weights that map them to logits."""
 
     @property
-    def head(self) -> Tensor: ...
-    def hidden(self, ids: Tensor, pad: Tensor | None = None) -> Tensor: ...
+    def head(self) -> Tensor:
+        """Output weights [V D]."""
+        ...
+
+    def hidden(self, ids: Tensor, pad: Tensor | None = None) -> Tensor:
+        """ids [B L] -> hidden states [B L D]."""
+        ...
 
 
 class _TokenLogps(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, hidden: Tensor, weight: Tensor, targets: Tensor, temperature: float, entropy: bool, learns: bool
+        ctx: Any, hidden: Tensor, weight: Tensor, targets: Tensor, temperature: float, entropy: bool, grad: bool
     ) -> Any:
         scaled = hidden / temperature
-        keep = learns and any(ctx.needs_input_grad) and len(hidden) * len(weight) <= KEEP
-        kept, tops, sums, means = [], [], [], []
-        for part in _tiles(weight, len(hidden)):
-            z, top = _below_top(scaled, part)
-            gaps = z.clone() if entropy else None
+        save = grad and any(ctx.needs_input_grad) and len(hidden) * len(weight) <= MAX_SAVED
+        saved, maxima, sums, means = [], [], [], []
+        for tile in _tiles(weight, len(hidden)):
+            z, maximum = _minus_maximum(scaled, tile)
+            shifted = z.clone() if entropy else None
             e = z.exp_()
-            tops.append(top)
+            maxima.append(maximum)
             sums.append(e.sum(-1, keepdim=True))
-            if gaps is not None:
-                means.append(gaps.mul_(e).sum(-1, keepdim=True))
-            if keep:
-                kept.append(e)
-        tops, sums = torch.cat(tops, -1), torch.cat(sums, -1)
-        lse = (tops + sums.log()).logsumexp(-1)
+            if shifted is not None:
+                means.append(shifted.mul_(e).sum(-1, keepdim=True))
+            if save:
+                saved.append(e)
+        maxima, sums = torch.cat(maxima, -1), torch.cat(sums, -1)
+        lse = (maxima + sums.log()).logsumexp(-1)
         logp = torch.linalg.vecdot(scaled, weight[targets]) - lse
-        shares = (tops - lse[:, None]).exp()  # exponentials of a tile -> probabilities
-        entropies = lse - (shares * (torch.cat(means, -1) + tops * sums)).sum(-1) if entropy else lse.new_empty(0)
+        scales = (maxima - lse[:, None]).exp()  # the exponentials of a tile times its scale are probabilities
+        entropies = lse - (scales * (torch.cat(means, -1) + maxima * sums)).sum(-1) if entropy else lse.new_empty(0)
         ctx.save_for_backward(scaled, weight, targets, lse, entropies)
-        ctx.kept, ctx.shares, ctx.temperature = kept, shares, temperature
+        ctx.saved, ctx.scales, ctx.temperature = saved, scales, temperature
         ctx.set_materialize_grads(False)
         return logp, entropies
 
@@ -60,43 +66,43 @@ class _TokenLogps(torch.autograd.Function):
     def backward(ctx: Any, *grads: Tensor | None) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
         grad_logp, grad_entropy = grads
         scaled, weight, targets, lse, entropies = ctx.saved_tensors
-        kept, ctx.kept = ctx.kept, []  # used up: a second backward computes them again
+        saved, ctx.saved = ctx.saved, []  # they are overwritten below, so a second backward recomputes them
         grad_logp = torch.zeros_like(lse) if grad_logp is None else grad_logp
         to_hidden, to_weight = ctx.needs_input_grad[:2]
         grad_hidden = torch.index_select(weight, 0, targets).mul_(grad_logp[:, None]) if to_hidden else None
         grad_weight = torch.empty_like(weight) if to_weight else None
         start = 0
-        for number, part in enumerate(_tiles(weight, len(scaled))):
-            e = kept[number] if kept else _below_top(scaled, part)[0].exp_()
-            grad = _grad_logits(e, ctx.shares[:, number, None], grad_logp, grad_entropy, entropies)
+        for number, tile in enumerate(_tiles(weight, len(scaled))):
+            e = saved[number] if saved else _minus_maximum(scaled, tile)[0].exp_()
+            grad = _grad_logits(e, ctx.scales[:, number, None], grad_logp, grad_entropy, entropies)
             if grad_hidden is not None:
-                grad_hidden.addmm_(grad, part)
+                grad_hidden.addmm_(grad, tile)
             if grad_weight is not None:
-                torch.mm(grad.t(), scaled, out=grad_weight[start : start + len(part)])
-            start += len(part)
+                torch.mm(grad.t(), scaled, out=grad_weight[start : start + len(tile)])
+            start += len(tile)
         if grad_weight is not None:
             grad_weight.index_add_(0, targets, scaled * grad_logp[:, None])
         return None if grad_hidden is None else grad_hidden.div_(ctx.temperature), grad_weight, None, None, None, None
 
 
 def _tiles(weight: Tensor, rows: int) -> tuple[Tensor, ...]:
-    """Parts of the head [v D] such that [rows v] logits fit into the cache, of nearly equal size."""
+    """Tiles [v D] of the head of nearly equal size, such that a tile of [rows v] logits fits into the cache."""
     count = max(1, -(-rows * len(weight) // TILE))
     return weight.split(min(len(weight), max(64, -(-len(weight) // count))))
 
 
-def _below_top(scaled: Tensor, part: Tensor) -> tuple[Tensor, Tensor]:
-    """Logits [N v] of a tile minus the largest of each row, which is [N 1]."""
-    z = scaled @ part.t()
-    top = z.amax(-1, keepdim=True)
-    return z.sub_(top), top
+def _minus_maximum(scaled: Tensor, tile: Tensor) -> tuple[Tensor, Tensor]:
+    """The logits [N v] of a tile minus the maximum of each row, and that maximum [N 1]."""
+    z = scaled @ tile.t()
+    maximum = z.amax(-1, keepdim=True)
+    return z.sub_(maximum), maximum
 
 
-def _grad_logits(e: Tensor, share: Tensor, grad_logp: Tensor, grad_entropy: Tensor | None, entropies: Tensor) -> Tensor:
-    """The gradient of a tile's logits but for the 1_t, in place of its exponentials: -p (g + g_H (log p + H))."""
+def _grad_logits(e: Tensor, scale: Tensor, grad_logp: Tensor, grad_entropy: Tensor | None, entropies: Tensor) -> Tensor:
+    """The gradient of a tile's logits without the 1_t term, written over e: -p (g + g_H (log p + H))."""
     if grad_entropy is None:
-        return e.mul_(share * -grad_logp[:, None])
-    p = e.mul_(share)
+        return e.mul_(scale * -grad_logp[:, None])
+    p = e.mul_(scale)
     log_p = p.clamp(min=torch.finfo(p.dtype).tiny).log_()
     return log_p.add_(entropies[:, None]).mul_(grad_entropy[:, None]).add_(grad_logp[:, None]).mul_(p).neg_()
 
@@ -113,8 +119,8 @@ def token_logps(
     hidden: Tensor, weight: Tensor, targets: Tensor, *, temperature: float = 1.0, entropy: bool = False
 ) -> Tensor | tuple[Tensor, Tensor]:
     """log p of targets [N] under softmax(hidden [N D] · weightᵀ / temperature), [N]; with `entropy`, also H [N]."""
-    learns = torch.is_grad_enabled()  # in there it never is, and weights ask for gradients either way
-    logp, entropies = _TokenLogps.apply(hidden, weight, targets, temperature, entropy, learns)
+    grad = torch.is_grad_enabled()  # always False inside `forward`, and needs_input_grad does not reflect it
+    logp, entropies = _TokenLogps.apply(hidden, weight, targets, temperature, entropy, grad)
     return (logp, entropies) if entropy else logp
 
 
@@ -137,14 +143,14 @@ def response_logps(
 ) -> Tensor | tuple[Tensor, Tensor]:
     """Log-probabilities [B T] of the last T tokens of ids [B S+T], 0 where mask [B T] is False; with `entropy`, also H.
 
-    The head is computed where the mask is True and nowhere else.
+    The head is applied only where the mask is True.
     """
     T = mask.shape[1]
-    hidden = model.hidden(ids[:, :-1], pad)[:, -T:][mask]  # the state before a token predicts it
-    found = (
+    hidden = model.hidden(ids[:, :-1], pad)[:, -T:][mask]  # the hidden state before a token predicts it
+    per_token = (
         token_logps(hidden, model.head, ids[:, -T:][mask], temperature=temperature, entropy=True)
         if entropy
         else (token_logps(hidden, model.head, ids[:, -T:][mask], temperature=temperature),)
     )
-    spread = tuple(x.new_zeros(mask.shape).masked_scatter(mask, x) for x in found)
-    return (spread[0], spread[1]) if entropy else spread[0]
+    scattered = tuple(x.new_zeros(mask.shape).masked_scatter(mask, x) for x in per_token)
+    return (scattered[0], scattered[1]) if entropy else scattered[0]

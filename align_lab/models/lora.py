@@ -1,4 +1,7 @@
-"""Low-rank adapters (arXiv 2106.09685): W + (α / r) B A, only A and B learn; without them the policy is its own reference."""
+"""Low-rank adapters (arXiv 2106.09685): W + (α / r) B A, where only A and B are trained.
+
+The policy with its adapters disabled is its own reference, so no second copy of the weights is needed.
+"""
 
 from __future__ import annotations
 
@@ -13,11 +16,14 @@ from align_lab.base.errors import ConfigError
 from align_lab.models.language_model import Cache, LanguageModel
 from align_lab.models.lora_settings import Lora
 
-NAME = "default"  # peft's name of an adapter
+NAME = "default"  # the name that peft gives to an adapter
 
 
 def adapt(model: LanguageModel, lora: Lora) -> LanguageModel:
-    """Give every matrix of the blocks an adapter, in place; the rest no longer learns. B is 0: nothing changes yet."""
+    """Add an adapter to every matrix of the blocks, in place, and freeze all other weights; rank 0 does nothing.
+
+    B is initialised to 0, so the outputs do not change. Raises ConfigError without peft or without linear layers.
+    """
     if lora.rank == 0:
         return model
     try:
@@ -38,16 +44,17 @@ def adapt(model: LanguageModel, lora: Lora) -> LanguageModel:
 
 
 def is_adapted(model: nn.Module) -> bool:
+    """True if the model has adapters."""
     return any(True for _ in layers(model))
 
 
 def layers(model: nn.Module) -> Iterator[tuple[str, Any]]:
-    """(name, layer) of every adapter."""
+    """(name, layer) of every layer with an adapter."""
     return ((name, module) for name, module in model.named_modules() if hasattr(module, "get_delta_weight"))
 
 
-def merged(model: nn.Module) -> dict[str, Tensor]:
-    """The weights as if they had never been split: W + (α / r) B A under W's own name."""
+def merged_state(model: nn.Module) -> dict[str, Tensor]:
+    """The state dict with adapters merged: W + (α / r) B A under the name of W."""
     deltas = {f"{name}.base_layer.weight": layer for name, layer in layers(model)}
     return {
         name.replace(".base_layer.", "."): value + deltas[name].get_delta_weight(NAME) if name in deltas else value
@@ -57,7 +64,8 @@ def merged(model: nn.Module) -> dict[str, Tensor]:
 
 
 @contextmanager
-def switched_off(model: nn.Module) -> Iterator[None]:
+def adapters_disabled(model: nn.Module) -> Iterator[None]:
+    """Compute without the adapters inside the `with` block."""
     for _, layer in layers(model):
         layer.enable_adapters(enabled=False)
     try:
@@ -67,31 +75,37 @@ def switched_off(model: nn.Module) -> Iterator[None]:
             layer.enable_adapters(enabled=True)
 
 
-class Base(LanguageModel):
-    """The model as it was before its adapters, in the same memory: the reference. Only for use without gradient."""
+class BaseModel(LanguageModel):
+    """An adapted model with its adapters disabled, sharing its memory: the reference. It computes no gradients."""
 
     def __init__(self, adapted: LanguageModel) -> None:
         super().__init__()
         self.context, self.width = adapted.context, adapted.width
-        self._of = (adapted,)  # not a submodule: its weights are the policy's
+        self._adapted = (adapted,)  # in a tuple, so that it is not a submodule: the weights belong to the policy
 
     @property
     def head(self) -> Tensor:
-        return self._of[0].head
+        """Output weights [V D], which have no adapter."""
+        return self._adapted[0].head
 
     def hidden(self, ids: Tensor, pad: Tensor | None = None) -> Tensor:
-        with torch.no_grad(), switched_off(self._of[0]):
-            return self._of[0].hidden(ids, pad)
+        """ids [B L] -> hidden states [B L D] of the base model."""
+        with torch.no_grad(), adapters_disabled(self._adapted[0]):
+            return self._adapted[0].hidden(ids, pad)
 
     def new_cache(self, rows: int, length: int) -> Cache:
-        return self._of[0].new_cache(rows, length)
+        """A KV cache of the same shape as the policy's."""
+        return self._adapted[0].new_cache(rows, length)
 
     def step(self, ids: Tensor, cache: Any, pad: Tensor | None = None) -> Tensor:
-        with torch.no_grad(), switched_off(self._of[0]):
-            return self._of[0].step(ids, cache, pad)
+        """The next columns [B S] -> hidden state [B D] of the base model."""
+        with torch.no_grad(), adapters_disabled(self._adapted[0]):
+            return self._adapted[0].step(ids, cache, pad)
 
     def hf_state(self) -> dict[str, Tensor]:
-        raise NotImplementedError("the reference is not written anywhere: its folder is the start policy's")
+        """Not supported: the base model is never saved."""
+        raise NotImplementedError("the reference is not saved: its weights are in the start policy's folder")
 
     def hf_config(self, *, eos: int | None = None) -> dict[str, Any]:
-        return self._of[0].hf_config(eos=eos)
+        """The content of `config.json`."""
+        return self._adapted[0].hf_config(eos=eos)

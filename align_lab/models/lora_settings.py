@@ -1,4 +1,4 @@
-"""What several models may be set to. Read without torch."""
+"""Settings of LoRA, shared by all models. This module is imported without torch."""
 
 from __future__ import annotations
 
@@ -12,6 +12,6 @@ from align_lab.base.registry import checked, param
 class Lora:
     """Low-rank adapters (arXiv 2106.09685) on every matrix of the blocks."""
 
-    rank: int = param(0, "rank r of the adapters; 0: none, all weights learn", low=0)
-    alpha: int = param(32, "α, their output counts α / r", above=0)
-    seed: int = param(0, "of the start of the matrices A; B starts at 0", low=0)
+    rank: int = param(0, "rank r of the adapters; 0: no adapters, all weights are trained", low=0)
+    alpha: int = param(32, "α, the output of an adapter is scaled by α / r", above=0)
+    seed: int = param(0, "seed of the initialisation of the matrices A; B is initialised to 0", low=0)

@@ -1,4 +1,4 @@
-"""A language model with its tokenizer, as a folder that transformers reads as well."""
+"""A language model with its tokenizer and chat template, stored as a Hugging Face folder."""
 
 from __future__ import annotations
 
@@ -29,22 +29,25 @@ NO_LORA = Lora()
 
 @dataclass(frozen=True, kw_only=True)
 class Text:
-    """How a policy reads and writes: tokens, the one that ends a completion, and a chat model's template."""
+    """The tokenizer of a policy, its end-of-sequence token, and the chat template of a chat model."""
 
     tokenizer: Tokenizer
     eos: int
     template: str | None = None
-    names: dict[str, str] = field(default_factory=dict)  # special tokens that a template may name
+    names: dict[str, str] = field(default_factory=dict)  # special tokens that a template may use
 
     def prompts(self, openings: Sequence[str], instruction: str) -> list[list[int]]:
-        """Tokens of each opening, which the policy goes on from.
+        """Token ids of a prompt for each opening, which the policy continues.
 
-        A chat model is given the instruction ("{prompt}" stands for the opening) and begins its answer with the opening.
+        For a chat model the user message is the instruction, with the opening in place of "{prompt}", and the
+        assistant's answer starts with the opening.
         """
         if self.template is None:
             return [encoding.ids for encoding in self.tokenizer.encode_batch(list(openings))]
-        asked = [[{"role": "user", "content": instruction.replace("{prompt}", text)}] for text in openings]
-        texts = [chat.render(self.template, one, self.names) + text for one, text in zip(asked, openings, strict=True)]
+        texts = []
+        for opening in openings:
+            message = {"role": "user", "content": instruction.replace("{prompt}", opening)}
+            texts.append(chat.render(self.template, [message], self.names) + opening)
         return [encoding.ids for encoding in self.tokenizer.encode_batch(texts, add_special_tokens=False)]
 
     def save(self, folder: Path) -> None:
@@ -59,20 +62,23 @@ class Text:
 
 @dataclass(frozen=True)
 class Policy:
-    """What learns, and how it reads and writes."""
+    """A language model with its tokenizer and chat template."""
 
     model: LanguageModel
     text: Text
 
     @property
     def tokenizer(self) -> Tokenizer:
+        """The tokenizer, without the chat template."""
         return self.text.tokenizer
 
     @property
     def eos(self) -> int:
+        """The id of the end-of-sequence token."""
         return self.text.eos
 
     def to(self, dtype: torch.dtype) -> Policy:
+        """The policy with its weights converted, in place, to `dtype`."""
         return replace(self, model=self.model.to(dtype))
 
 
@@ -83,7 +89,7 @@ def save_policy(policy: Policy, folder: Path) -> None:
 
 
 def load_policy(folder: Path, *, lora: Lora = NO_LORA, chat: bool = True) -> Policy:
-    """Read a folder, ours or one of Hugging Face. Raises DataError when it is not whole."""
+    """Load a policy from a Hugging Face folder. Raises DataError if a file is missing or damaged."""
     try:
         content = json.loads((folder / "config.json").read_text(encoding="utf-8"))
         model = from_hf(folder) if is_plain_llama(content) else open_transformer(folder)
@@ -96,34 +102,35 @@ def load_policy(folder: Path, *, lora: Lora = NO_LORA, chat: bool = True) -> Pol
 
 
 def load_built(folder: Path, lora: Lora) -> Policy:
-    """What a stage has built, and would build again. Raises DataError when it is not whole."""
+    """Load a policy that a stage has built. Raises DataError, which says how to rebuild it, if it is damaged."""
     try:
         return load_policy(folder, lora=lora)
     except DataError as error:
-        raise DataError(f"{error}. Remove it, it will be built again: rm -r {folder}") from error
+        raise DataError(f"{error}. Remove the folder, and it will be built again: rm -r {folder}") from error
 
 
 def read_text(folder: Path, *, chat: bool = True) -> Text:
-    """Tokenizer, end token and template of a Hugging Face folder. Raises ValueError where there is no end token."""
+    """Tokenizer, end token and chat template of a Hugging Face folder. Raises ValueError if it names no end token."""
     tokenizer = read_tokenizer(folder / "tokenizer.json")
-    about = _json(folder / "tokenizer_config.json")
+    settings = _json(folder / "tokenizer_config.json")
     template = (folder / TEMPLATE).read_text(encoding="utf-8") if (folder / TEMPLATE).exists() else None
     return Text(
         tokenizer=tokenizer,
-        eos=_end(tokenizer, about, _json(folder / "config.json")),
-        template=(template or about.get("chat_template")) if chat else None,
-        names={name: _content(about[name]) for name in TOKENS if about.get(name)},
+        eos=_eos(tokenizer, settings, _json(folder / "config.json")),
+        template=(template or settings.get("chat_template")) if chat else None,
+        names={name: _content(settings[name]) for name in TOKENS if settings.get(name)},
     )
 
 
-def _end(tokenizer: Tokenizer, about: dict[str, Any], config: dict[str, Any]) -> int:
-    """The tokenizer's own end token (a chat model's end of turn), else the model's."""
-    named = tokenizer.token_to_id(_content(about.get("eos_token") or EOS))
-    found = config.get("eos_token_id") if named is None else named
-    found = found[0] if isinstance(found, list) else found
-    if found is None:
-        raise ValueError("neither tokenizer_config.json nor config.json names a token that ends a text")
-    return int(found)
+def _eos(tokenizer: Tokenizer, settings: dict[str, Any], config: dict[str, Any]) -> int:
+    """The tokenizer's end-of-sequence token (a chat model's end of turn), else the model's."""
+    eos = tokenizer.token_to_id(_content(settings.get("eos_token") or EOS))
+    if eos is None:
+        eos = config.get("eos_token_id")
+    eos = eos[0] if isinstance(eos, list) else eos
+    if eos is None:
+        raise ValueError("neither tokenizer_config.json nor config.json names an end-of-sequence token")
+    return int(eos)
 
 
 def _content(token: Any) -> str:

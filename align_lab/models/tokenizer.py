@@ -1,4 +1,4 @@
-"""Byte-level byte-pair encoding: every text has tokens, and tokens give the text back."""
+"""Byte-level byte-pair encoding, which is lossless: decoding the tokens of any text returns the text."""
 
 from __future__ import annotations
 
@@ -11,7 +11,10 @@ EOS = "<eos>"
 
 
 def train_tokenizer(texts: Sequence[str], *, vocab: int) -> Tokenizer:
-    """A tokenizer of `vocab` tokens at most, the end token first. The first word is like any other, after a blank."""
+    """Train a tokenizer with at most `vocab` tokens; the end-of-sequence token is token 0.
+
+    A space is prepended to every text, so that its first word has the same tokens as anywhere else.
+    """
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)
     tokenizer.decoder = decoders.ByteLevel()
@@ -26,21 +29,21 @@ def train_tokenizer(texts: Sequence[str], *, vocab: int) -> Tokenizer:
 
 
 def encode(tokenizer: Tokenizer, texts: Sequence[str], *, longest: int, end: int | None = None) -> list[list[int]]:
-    """Tokens of each text and the end token; a text that is longer is cut, and then has no end."""
+    """Token ids of each text with the end token appended; a longer text is truncated and has no end token."""
     end = end_token(tokenizer) if end is None else end
     return [[*encoding.ids, end][:longest] for encoding in tokenizer.encode_batch(list(texts))]
 
 
 def end_token(tokenizer: Tokenizer) -> int:
-    """The token that ends a text. Raises ValueError when there is none."""
-    found = tokenizer.token_to_id(EOS)
-    if found is None:
+    """The id of the end-of-sequence token. Raises ValueError if the tokenizer has none."""
+    end = tokenizer.token_to_id(EOS)
+    if end is None:
         raise ValueError(f"the tokenizer has no {EOS} token")
-    return found
+    return end
 
 
 def read_tokenizer(path: Path) -> Tokenizer:
-    """The tokenizer in a file. Raises ValueError when it is damaged: the library itself raises a bare Exception."""
+    """Load a tokenizer. Raises ValueError if the file is damaged; the library itself raises a bare Exception."""
     text = path.read_text(encoding="utf-8")
     try:
         return Tokenizer.from_str(text)

@@ -1,4 +1,4 @@
-"""Any causal language model of transformers, behind the protocol of `base.py`."""
+"""Any causal language model of transformers, behind the interface of `language_model.py`."""
 
 from __future__ import annotations
 
@@ -10,22 +10,24 @@ from torch import Tensor
 
 from align_lab.base.errors import ConfigError, DataError
 from align_lab.models.language_model import LanguageModel
-from align_lab.models.lora import merged
+from align_lab.models.lora import merged_state
 
-AGREE = 1e-3  # most that hidden states times head may differ from the model's own logits, in logits
+MAX_DIFFERENCE = 1e-3  # between hidden states times head and the model's own logits
 
 
 class HfCache:
-    """Keys and values in transformers' own cache."""
+    """The KV cache of transformers, behind the `Cache` protocol."""
 
     def __init__(self, cache: Any) -> None:
         self.cache = cache
 
     @property
     def used(self) -> int:
+        """The number of columns in the cache."""
         return int(self.cache.get_seq_length())
 
     def keep(self, rows: Tensor) -> None:
+        """Keep only these rows: indices [B'], or a mask [B]."""
         self.cache.batch_select_indices(rows.nonzero().squeeze(1) if rows.dtype == torch.bool else rows)
 
 
@@ -40,17 +42,21 @@ class Transformer(LanguageModel):
 
     @property
     def head(self) -> Tensor:
+        """Output weights [V D]."""
         return self.model.get_output_embeddings().weight
 
     def hidden(self, ids: Tensor, pad: Tensor | None = None) -> Tensor:
+        """ids [B L] -> hidden states [B L D] after the final norm."""
         return self._run(ids, pad, None)
 
     def new_cache(self, rows: int, length: int) -> HfCache:
+        """An empty cache, which grows as columns are added."""
         from transformers import DynamicCache
 
         return HfCache(DynamicCache(config=self.model.config))
 
     def step(self, ids: Tensor, cache: HfCache, pad: Tensor | None = None) -> Tensor:
+        """The next columns [B S] after those in the cache -> hidden state [B D] of the last one."""
         return self._run(ids, pad, cache)[:, -1]
 
     def _run(self, ids: Tensor, pad: Tensor | None, cache: HfCache | None) -> Tensor:
@@ -67,16 +73,18 @@ class Transformer(LanguageModel):
         ).last_hidden_state
 
     def hf_state(self) -> dict[str, Tensor]:
-        state = {name.removeprefix("model."): value for name, value in merged(self).items()}
+        """The model's own state dict, with adapters merged and without a tied head."""
+        state = {name.removeprefix("model."): value for name, value in merged_state(self).items()}
         tied = self.model.config.get_text_config().tie_word_embeddings
         return {name: value for name, value in state.items() if not (tied and name == "lm_head.weight")}
 
     def hf_config(self, *, eos: int | None = None) -> dict[str, Any]:
+        """The model's own config."""
         return self.model.config.to_dict() | ({} if eos is None else {"eos_token_id": eos})
 
 
 def open_transformer(folder: Path) -> Transformer:
-    """Read a Hugging Face folder. Raises DataError for code of its own, and for a head that is more than a matrix."""
+    """Load a Hugging Face folder. Raises DataError if it needs custom code, or if its head is more than a matrix."""
     try:
         from transformers import AutoModelForCausalLM
         from transformers.utils import logging
@@ -94,12 +102,13 @@ def open_transformer(folder: Path) -> Transformer:
 
 @torch.no_grad()
 def _checked(model: Transformer, folder: Path) -> Transformer:
-    """Logits must be hidden states times the head: some models scale or cap them, or have a bias."""
+    """The model, if its logits equal hidden states times head; some models scale or cap logits, or add a bias."""
     ids = torch.arange(1, 9)[None]
-    gap = (model.model(input_ids=ids).logits - model.hidden(ids) @ model.head.t()).abs().max()
-    if not gap < AGREE:
+    difference = (model.model(input_ids=ids).logits - model.hidden(ids) @ model.head.t()).abs().max()
+    if not difference < MAX_DIFFERENCE:
         raise DataError(
-            f"the logits of {folder} ({type(model.model).__name__}) are not its hidden states times its head (they differ by "
-            f"up to {gap:.3g}): it scales or caps them, which is not supported. Use another model"
+            f"the logits of {folder} ({type(model.model).__name__}) are not its hidden states times its head (they "
+            f"differ by up to {difference:.3g}): the model scales or caps them, which is not supported. Use another "
+            "model"
         )
     return model

@@ -15,9 +15,9 @@ from align_lab.base.run_config import RunConfig
 from align_lab.base.settings import Evaluation, Sampling
 from align_lab.base.types import Algorithm
 from align_lab.base.world import World
-from align_lab.models.blocks import prepare
+from align_lab.models.blocks import configure_blocks
 from align_lab.models.language_model import LanguageModel
-from align_lab.models.lora import Base, is_adapted
+from align_lab.models.lora import BaseModel, is_adapted
 from align_lab.models.policy import DTYPES, Policy
 from align_lab.models.tokenizer import encode
 from align_lab.rewards.scores import Reward
@@ -103,7 +103,9 @@ def _start(cfg: RunConfig, built: Mapping[str, Artefact]) -> Policy:
     """The start policy, read anew."""
     numerics = cfg["hardware"]["numerics"]
     policy: Policy = registry.build("model", cfg["model"]).load(built["policy"].path)
-    prepare(policy.model, recompute=numerics["gradient_checkpointing"], compiled=numerics["compile"])
+    configure_blocks(
+        policy.model, gradient_checkpointing=numerics["gradient_checkpointing"], compiled=numerics["compile"]
+    )
     return policy.to(DTYPES[numerics["dtype"]])
 
 
@@ -193,7 +195,7 @@ def is_tiny(cfg: RunConfig) -> bool:
 def _reference(policy: Policy, start: Callable[[], Policy]) -> Callable[[], LanguageModel]:
     """The frozen start policy: with adapters the policy itself without them, else a copy of its own."""
     if is_adapted(policy.model):
-        return lambda: Base(policy.model)
+        return lambda: BaseModel(policy.model)
     return lambda: start().model.requires_grad_(False)
 
 

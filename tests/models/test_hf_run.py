@@ -1,4 +1,4 @@
-"""Whole runs of other people's models through the command line: with adapters and without, exported, refused."""
+"""Complete runs of `model=hf` through the command line: with and without LoRA, export, and models that are rejected."""
 
 import json
 import os
@@ -25,31 +25,32 @@ SMALL = [
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory):
-    here = tmp_path_factory.mktemp("hf_runs")
-    if (known := cache_folder() / "downloads").is_dir():
-        (here / "cache").mkdir()
-        (here / "cache" / "downloads").symlink_to(known)
+def workspace(tmp_path_factory):
+    """A folder with two small models, and with the downloads of this machine's cache."""
+    path = tmp_path_factory.mktemp("hf_runs")
+    if (downloads := cache_folder() / "downloads").is_dir():
+        (path / "cache").mkdir()
+        (path / "cache" / "downloads").symlink_to(downloads)
     for kind in ("llama", "qwen2"):
-        folder(here / kind, kind)
-    return here
+        folder(path / kind, kind)
+    return path
 
 
-def align_lab(place, *args):
+def align_lab(workspace, *args):
     return subprocess.run(
         [sys.executable, "-m", "align_lab", *args],
-        cwd=place,
-        env={**os.environ, "ALIGN_LAB_CACHE": str(place / "cache")},
+        cwd=workspace,
+        env={**os.environ, "ALIGN_LAB_CACHE": str(workspace / "cache")},
         capture_output=True,
         text=True,
         timeout=300,
     )
 
 
-def run(place, study, *overrides):
-    done = align_lab(place, f"study={study}", "model=hf", *SMALL, *overrides)
+def run(workspace, study, *overrides):
+    done = align_lab(workspace, f"study={study}", "model=hf", *SMALL, *overrides)
     assert done.returncode == 0, done.stderr
-    (path,) = [path for path in (place / "runs" / study).iterdir() if path.is_dir()]
+    (path,) = [path for path in (workspace / "runs" / study).iterdir() if path.is_dir()]
     return path
 
 
@@ -66,37 +67,43 @@ def weights(path):
         ("qwen2", ["algo=dpo", "model.lora.rank=4", "model.chat=false"]),
     ],
 )
-def test_it_trains_and_its_export_loads_in_transformers(place, tmp_path, kind, overrides):
-    path = run(place, f"{kind}{len(overrides)}{overrides[0][5:]}", f"model.path={place / kind}", *overrides)
+def test_a_run_trains_the_model_and_its_export_loads_in_transformers(workspace, tmp_path, kind, overrides):
+    path = run(workspace, f"{kind}{len(overrides)}{overrides[0][5:]}", f"model.path={workspace / kind}", *overrides)
     rows = [json.loads(line) for line in (path / "metrics.jsonl").read_text().splitlines()]
     assert [row["step"] for row in rows] == [0, 1, 2] and rows[-1]["eval/kl"] > 0
     out = tmp_path / "out"
-    done = align_lab(place, "export", str(path), str(out))
+    done = align_lab(workspace, "export", str(path), str(out))
     assert done.returncode == 0, done.stderr
-    before, after = weights(place / kind), weights(out)
+    before, after = weights(workspace / kind), weights(out)
     assert before.keys() == after.keys()
     changed = {name for name in before if not torch.equal(before[name], after[name])}
     assert changed and (("model.norm.weight" in changed) == ("model.lora.rank=4" not in overrides))
     assert transformers.AutoTokenizer.from_pretrained(out).eos_token == "</s>"
 
 
-def test_a_chat_model_is_given_the_instruction_in_its_own_template(place):
-    """Another instruction is another setting: other samples, and a comparison that says so."""
-    asked = [f"model.path={place / 'llama'}", "algo=rloo", "train.steps=1"]
-    run(place, "asked", *asked)
-    done = align_lab(place, "study=asked", "model=hf", *SMALL, *asked, "seed=1", "data.instruction='Say: {prompt}'")
+def test_runs_with_different_instructions_are_not_comparable(workspace):
+    """The instruction is a setting: a chat model gets it in its template, so it changes every prompt."""
+    overrides = [f"model.path={workspace / 'llama'}", "algo=rloo", "train.steps=1"]
+    run(workspace, "instructed", *overrides)
+    other = ["seed=1", "data.instruction='Say: {prompt}'"]
+    done = align_lab(workspace, "study=instructed", "model=hf", *SMALL, *overrides, *other)
     assert done.returncode == 0, done.stderr
-    refused = align_lab(place, "compare", "asked")
-    assert refused.returncode == 3 and "data.instruction" in refused.stderr
+    comparison = align_lab(workspace, "compare", "instructed")
+    assert comparison.returncode == 3 and "data.instruction" in comparison.stderr
 
 
-def test_what_cannot_be_loaded_stops_before_anything_starts(place, tmp_path):
+def test_validation_rejects_a_model_that_cannot_be_loaded(workspace, tmp_path):
     path = folder(tmp_path / "bin", "llama")
     (path / "model.safetensors").rename(path / "pytorch_model.bin")
-    done = align_lab(place, "model=hf", f"model.path={path}", "study=none")
+    done = align_lab(workspace, "model=hf", f"model.path={path}", "study=none")
     assert done.returncode == 2 and "only safetensors are loaded" in done.stderr and "Traceback" not in done.stderr
     done = align_lab(
-        place, "model=hf", f"model.path={place / 'llama'}", "algo=ppo_max", "study=none", "algo.critic_init=reward"
+        workspace,
+        "model=hf",
+        f"model.path={workspace / 'llama'}",
+        "algo=ppo_max",
+        "study=none",
+        "algo.critic_init=reward",
     )
     assert done.returncode == 2 and "algo.critic_init=policy" in done.stderr
-    assert not (place / "runs" / "none").exists()
+    assert not (workspace / "runs" / "none").exists()

@@ -1,3 +1,5 @@
+"""The Llama: KV cache, left padding, limits, and conversion to and from Hugging Face."""
+
 from __future__ import annotations
 
 import pytest
@@ -32,22 +34,22 @@ def test_left_padding_does_not_matter():
     model, ids = tiny(), torch.randint(40, (3, 12))
     padded = model.hidden(ids, PAD)
     for row, pad in enumerate(PAD):
-        alone = model.hidden(ids[row : row + 1, pad:])
-        torch.testing.assert_close(padded[row, pad:], alone[0], rtol=1e-10, atol=1e-10)
+        unpadded = model.hidden(ids[row : row + 1, pad:])
+        torch.testing.assert_close(padded[row, pad:], unpadded[0], rtol=1e-10, atol=1e-10)
     filled = ids.clone()
     filled[1, :3] = 0
     torch.testing.assert_close(model.hidden(filled, PAD)[1, 3:], padded[1, 3:], rtol=0, atol=0)
 
 
-def test_padding_leaves_no_nan_in_the_gradient():
+def test_padding_causes_no_nan_in_the_gradient():
     model, ids = tiny(), torch.randint(40, (3, 12))
     mask = torch.ones(3, 5, dtype=torch.bool)
     response_logps(model, ids, torch.tensor([0, 6, 2]), mask).sum().backward()
     assert all(weight.grad.isfinite().all() for weight in model.parameters())
 
 
-def test_dropping_rows_from_the_cache():
-    model, ids, cache = tiny(), torch.randint(40, (3, 6)), None
+def test_decoding_continues_after_rows_are_dropped_from_the_cache():
+    model, ids = tiny(), torch.randint(40, (3, 6))
     cache = model.new_cache(3, 6)
     model.step(ids[:, :4], cache)
     cache.keep(torch.tensor([2, 0]))
@@ -55,37 +57,37 @@ def test_dropping_rows_from_the_cache():
     torch.testing.assert_close(last, model.hidden(ids[[2, 0], :5])[:, -1], rtol=1e-10, atol=1e-10)
 
 
-def test_longer_than_the_context():
-    with pytest.raises(ValueError, match="33 tokens are longer than the model's context of 32"):
+def test_a_sequence_longer_than_the_context_is_an_error():
+    with pytest.raises(ValueError, match="33 tokens exceed the model's context of 32"):
         tiny().hidden(torch.zeros(1, 33, dtype=torch.int64))
 
 
-def test_a_shape_that_cannot_be():
+def test_a_width_that_is_not_a_multiple_of_heads_is_an_error():
     with pytest.raises(ValueError, match="width must be an even multiple of heads"):
         tiny(heads=3, kv_heads=3)
 
 
 @pytest.mark.parametrize("tied", [True, False])
 @pytest.mark.parametrize("kv_heads", [2, 4])
-def test_transformers_reads_our_folder_and_computes_the_same_logits(tmp_path, tied, kv_heads):
+def test_transformers_loads_the_saved_folder_and_computes_the_same_logits(tmp_path, tied, kv_heads):
     transformers = pytest.importorskip("transformers")
     model = tiny(tied=tied, kv_heads=kv_heads, rope_theta=500.0).float()
     to_hf(model, tmp_path, eos=3)
-    theirs = transformers.LlamaForCausalLM.from_pretrained(tmp_path).eval()
+    reference = transformers.LlamaForCausalLM.from_pretrained(tmp_path).eval()
     ids = torch.randint(40, (3, 12))
-    torch.testing.assert_close(model.hidden(ids) @ model.head.t(), theirs(ids).logits, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(model.hidden(ids) @ model.head.t(), reference(ids).logits, rtol=1e-5, atol=1e-5)
     attention = (torch.arange(12) >= PAD[:, None]).long()
     positions = (attention.cumsum(-1) - 1).clamp(min=0)
-    logits = theirs(ids, attention_mask=attention, position_ids=positions).logits
-    ours = model.hidden(ids, PAD) @ model.head.t()
-    torch.testing.assert_close(ours[attention.bool()], logits[attention.bool()], rtol=1e-5, atol=1e-5)
-    assert theirs.config.eos_token_id == 3
+    expected = reference(ids, attention_mask=attention, position_ids=positions).logits
+    actual = model.hidden(ids, PAD) @ model.head.t()
+    torch.testing.assert_close(actual[attention.bool()], expected[attention.bool()], rtol=1e-5, atol=1e-5)
+    assert reference.config.eos_token_id == 3
 
 
 @pytest.mark.parametrize("tied", [True, False])
-def test_weights_survive_the_way_there_and_back(tmp_path, tied):
+def test_weights_are_unchanged_after_saving_and_loading(tmp_path, tied):
     model = tiny(tied=tied)
     to_hf(model, tmp_path)
-    again = from_hf(tmp_path)
-    assert again.config == model.config
-    torch.testing.assert_close(again.state_dict(), model.state_dict(), rtol=0, atol=0)
+    loaded = from_hf(tmp_path)
+    assert loaded.config == model.config
+    torch.testing.assert_close(loaded.state_dict(), model.state_dict(), rtol=0, atol=0)

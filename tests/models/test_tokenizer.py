@@ -1,4 +1,4 @@
-"""Every text comes back from its tokens, and a review's opening has the same tokens as in the whole review."""
+"""Tokenization is lossless, and a review's opening has the same tokens as in the whole review."""
 
 import pytest
 from hypothesis import given, settings
@@ -15,17 +15,17 @@ def tokenizer():
 
 @settings(deadline=None)
 @given(st.text(st.characters(exclude_categories=["Cs"])))
-def test_any_text_comes_back(tokenizer, text):
+def test_decoding_the_tokens_of_any_text_returns_the_text(tokenizer, text):
     assert tokenizer.decode(tokenizer.encode(text).ids).removeprefix(" ") == text.removeprefix(" ")
 
 
-def test_every_text_ends_once_and_a_cut_one_does_not(tokenizer):
+def test_a_whole_text_has_one_end_token_and_a_truncated_text_has_none(tokenizer):
     short, long = encode(tokenizer, ["fine", "fine film " * 40], longest=20)
     assert short.count(tokenizer.token_to_id(EOS)) == 1 and short[-1] == tokenizer.token_to_id(EOS)
     assert len(long) == 20 and tokenizer.token_to_id(EOS) not in long
 
 
-def test_an_opening_has_the_tokens_that_it_has_in_the_whole(tokenizer):
+def test_an_opening_has_the_same_tokens_as_in_the_whole_text(tokenizer):
     for review in made_up(50, seed=1):
         whole, opening = (tokenizer.encode(text).ids for text in (review.text, " ".join(review.text.split()[:3])))
         assert whole[: len(opening)] == opening

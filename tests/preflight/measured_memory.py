@@ -19,9 +19,9 @@ from align_lab import preflight
 from align_lab.base import registry
 from align_lab.base.hyperparameters import Train
 from align_lab.base.types import Rollout
-from align_lab.models.blocks import prepare
+from align_lab.models.blocks import configure_blocks
 from align_lab.models.llama import Llama, LlamaConfig
-from align_lab.models.lora import Base, adapt
+from align_lab.models.lora import BaseModel, adapt
 from align_lab.models.lora_settings import Lora
 from align_lab.models.shape import Shape
 from align_lab.preflight.workload import Load
@@ -47,12 +47,12 @@ def step(shape: Shape, x: Load, algo: Any, folder: Path) -> None:
     def build() -> Llama:
         fields = {name: getattr(shape, name) for name in LlamaConfig.__dataclass_fields__ if hasattr(shape, name)}
         model = adapt(Llama(LlamaConfig(**fields)).to(DTYPES[x.dtype]), Lora(rank=shape.lora_rank))
-        prepare(model, recompute=x.checkpointing, compiled=False)
+        configure_blocks(model, gradient_checkpointing=x.checkpointing, compiled=False)
         return model
 
     plan = Train(prompts_per_step=x.groups, group_size=GROUP, micro_batch=x.micro_rows)
     policy = build()
-    reference = (Base(policy) if shape.lora_rank else build()) if x.reference else None
+    reference = (BaseModel(policy) if shape.lora_rank else build()) if x.reference else None
     learner = Learner(plan, policy, critic=Critic(build()) if x.critic else None)
     ids = torch.randint(1, shape.vocab, (x.rows, x.prompt))
     pad = torch.arange(x.rows) % 3

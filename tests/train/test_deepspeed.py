@@ -17,7 +17,7 @@ import torch.multiprocessing as mp
 from align_lab.base import registry
 from align_lab.base.errors import DataError
 from align_lab.base.world import World, joined
-from align_lab.models.blocks import prepare
+from align_lab.models.blocks import configure_blocks
 from align_lab.train.engines.torch_engine import TorchEngine
 from tests.train.small import FIELDS, algorithm, loop
 
@@ -51,7 +51,7 @@ def again_and(engine):
     """The engine, of a model whose blocks compute again in the backward pass."""
 
     def build(model, **options):
-        prepare(model, recompute=True, compiled=False)
+        configure_blocks(model, gradient_checkpointing=True, compiled=False)
         return engine(model, **options)
 
     return build
