@@ -1,1 +1,1 @@
-"""Language models: architectures, log-probabilities, tokenizers, chat templates, LoRA, conversion to Hugging Face."""
+"""Language models, their tokenizers, chat templates and LoRA adapters; conversion to and from Hugging Face."""

@@ -1,1 +1,1 @@
-"""Samplers behind one Protocol."""
+"""Samplers: generation in plain torch or with vLLM, behind one Protocol."""
