@@ -20,7 +20,7 @@ VERSION = {
     "data": 1,
     "sft": 3,
     "reward_model": 1,
-    "gold": 1,
+    "gold": 2,
     "preferences": 1,
 }  # raise one when its stage computes something else
 TITLE = {
