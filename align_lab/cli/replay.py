@@ -20,7 +20,7 @@ from align_lab.config import study
 from align_lab.config.root import StudySettings
 from align_lab.config.validation import problems
 from align_lab.dispatch import launch
-from align_lab.record import manifest
+from align_lab.record.differences import differing
 
 
 def replay(args: Sequence[str]) -> int:
@@ -33,7 +33,7 @@ def replay(args: Sequence[str]) -> int:
     options = parser.parse_args(args)
     locked, console = lock.read(options.lock), Console(highlight=False, soft_wrap=True)
     runs = [config_of(known, options.study) for known in locked["runs"]]
-    _warn_of_other_code(locked, console)
+    _warn_of_other_code(locked, runs, console)
     settings = StudySettings(question=locked["question"], parallel=options.parallel, dry_run=options.dry_run, wait=None)
     status = launch.launch(study.from_runs(runs, settings=settings), console=console)
     return status if options.dry_run else max(status, _verify(locked, runs, console))
@@ -58,16 +58,14 @@ def config_of(known: Mapping[str, Any], new_study: str | None) -> RunConfig:
     return cfg
 
 
-def _warn_of_other_code(locked: Mapping[str, Any], console: Console) -> None:
-    now = manifest.source_hash()
-    other = {run["hashes"].get("source") for run in locked["runs"]} - {now}
-    if other:
-        commits = {run["code"].get("commit") for run in locked["runs"]} - {None}
-        console.print(
-            f"[yellow]locked with other code (source {', '.join(map(str, other))}, now {now})"
-            + (f": for equal numbers check out {', '.join(sorted(commits))}" if commits else "")
-            + "[/]"
-        )
+def _warn_of_other_code(locked: Mapping[str, Any], runs: Sequence[RunConfig], console: Console) -> None:
+    """Name once each of this package's code, the plug-ins' code and the files that differs from what was locked."""
+    pairs = zip(locked["runs"], runs, strict=True)
+    differ = dict.fromkeys(text for known, cfg in pairs for text in differing(known["hashes"], cfg.values))
+    commits = sorted({run["code"].get("commit") for run in locked["runs"]} - {None})
+    for text in differ:
+        advice = f": for equal numbers check out {', '.join(commits)}" if commits and "source" in text else ""
+        console.print(f"[yellow]locked with {escape(text)}{advice}[/]")
 
 
 def _verify(locked: Mapping[str, Any], runs: Sequence[RunConfig], console: Console) -> int:

@@ -17,7 +17,7 @@ from align_lab.compare.runs import Run
 from align_lab.compare.values import exact, plain
 
 PAIRED = {"seed"}  # differs between the runs of one arm, by design
-CODE = ("source", "torch")  # allowed to differ, they make no other arms: whoever allows it says that it does not matter
+CODE = ("source", "plugins", "torch")  # allowed to differ, they make no other arms: they are then said not to matter
 CHARGED = ("episodes", "tokens", "labels", "device_seconds", "flops", "peak_memory_gib")
 NOT_RECORDED = "not recorded"
 NOT_APPLICABLE = "not applicable"
@@ -37,7 +37,7 @@ def settings(runs: Sequence[Run]) -> dict[str, Names]:
     fields = _values(
         [(run.name, run.fields) for run in runs], lambda key: role_of(key) == "setting" and key not in PAIRED
     )
-    hashes = _values([(run.name, run.hashes) for run in runs], lambda key: True)
+    hashes = _values([(run.name, run.hashes) for run in runs], lambda key: role_of(key) != "recipe")
     return fields | {f"{HASHES}{key}" if key in fields else key: names for key, names in hashes.items()}
 
 
@@ -100,7 +100,7 @@ def proof(runs: Sequence[Run], groups: Mapping[str, Sequence[Run]], allow: Seque
 
 def _by_arm(groups: Mapping[str, Sequence[Run]], of_role: str) -> list[dict[str, Any]]:
     """Fields that differ between arms. The runs of an arm have one recipe, so that its first run speaks for all."""
-    fields = {arm: members[0].fields for arm, members in groups.items()}
+    fields = {arm: {**members[0].fields, **members[0].hashes} for arm, members in groups.items()}
     keys = dict.fromkeys(key for one in fields.values() for key in one if role_of(key) == of_role)
     rows = {key: {arm: one.get(key, MISSING) for arm, one in fields.items()} for key in keys}
     return [
@@ -123,15 +123,17 @@ def _charged(members: Sequence[Run]) -> dict[str, float | None]:
 def arms(runs: Sequence[Run], allow: Sequence[str] = ()) -> dict[str, list[Run]]:
     """Runs of one recipe and budget, under the arm's or the algorithm's name and whatever else tells equal names apart.
 
-    Settings that are allowed to differ make arms of their own, except for code. No run is lost: every run is in one arm.
+    Settings that are allowed to differ make arms of their own, except for code. The code of a plug-in that belongs to the
+    recipe makes them where it is not allowed to differ. No run is lost: every run is in one arm.
     """
     apart = [field for field in _differing(runs) if is_allowed(field, allow) and field not in CODE]
-    recipes: dict[int, str] = {}
+    recipes: dict[tuple[int, int], str] = {}
     by_name: dict[str, dict[str, list[Run]]] = defaultdict(lambda: defaultdict(list))
     for run in runs:
-        if id(run.fields) not in recipes:
-            recipes[id(run.fields)] = exact({key: value for key, value in run.fields.items() if _is_recipe(key)})
-        key = f"{recipes[id(run.fields)]} {[_exact(_value(run, field)) for field in apart]}"
+        shared = (id(run.fields), id(run.hashes))
+        if shared not in recipes:
+            recipes[shared] = exact(_recipe(run, allow))
+        key = f"{recipes[shared]} {[_exact(_value(run, field)) for field in apart]}"
         by_name[run.base][key].append(run)
     result: dict[str, list[Run]] = {}
     for base, groups in sorted(by_name.items()):
@@ -144,8 +146,10 @@ def _differing(runs: Sequence[Run]) -> list[str]:
     return [field for field, names in settings(runs).items() if len(names) > 1]
 
 
-def _is_recipe(key: str) -> bool:
-    return role_of(key) in ("recipe", "budget")
+def _recipe(run: Run, allow: Sequence[str] = ()) -> dict[str, Any]:
+    """Fields and hashes that belong to a run's recipe and budget; of these hashes, those that are not allowed to differ."""
+    hashes = {key: value for key, value in run.hashes.items() if not is_allowed(key, allow)}
+    return {key: value for key, value in {**run.fields, **hashes}.items() if role_of(key) in ("recipe", "budget")}
 
 
 def _value(run: Run, field: str) -> Any:
@@ -157,7 +161,7 @@ def _labelled(base: str, groups: Sequence[list[Run]], apart: Sequence[str]) -> I
     if len(groups) == 1:
         return [(base, groups[0])]
     firsts = [members[0] for members in groups]
-    fields = [*dict.fromkeys(key for run in firsts for key in run.fields if _is_recipe(key)), *apart]
+    fields = [*dict.fromkeys(key for run in firsts for key in _recipe(run)), *apart]
     texts = {field: _texts([_value(run, field) for run in firsts]) for field in fields}
     telling = {field: values for field, values in texts.items() if len(set(values)) > 1}
     labels = (", ".join(f"{field}={values[i]}" for field, values in telling.items()) for i in range(len(firsts)))

@@ -15,7 +15,7 @@ from align_lab.dispatch import slurm
 from align_lab.dispatch.ledger import Card, Ledger
 from align_lab.dispatch.plan import Kept, recipes
 from align_lab.dispatch.states import ACTIVE, TaskState, is_done, states
-from align_lab.record import manifest
+from align_lab.record.differences import differences
 from align_lab.stages.store import Store
 
 
@@ -55,25 +55,14 @@ def _unlink_dead(folder: Path, runs: Iterable[RunConfig]) -> None:
 
 def _keep(run: RunConfig, folder: Path, now: TaskState, elsewhere: Mapping[str, Path]) -> Kept | None:
     if now.state == "done":
-        return Kept(name=run.name, state="done", why="finished" + _other_code(folder / run.name))
+        return Kept(name=run.name, state="done", why="finished" + differences(folder / run.name, run.values))
     if now.state in ACTIVE:
         root = now.job.partition("_")[0]
         return Kept(name=run.name, state=now.state, why=f"{now.state}{f' in job {root}' if root else ''}")
     other = elsewhere.get(run.signature)
-    if other is None or (folder / run.name).exists() or _other_code(other):
-        return None  # begun here, it goes on here; and what other code computed may count there, not here
+    if other is None or (folder / run.name).exists() or differences(other, run.values):
+        return None  # begun here, it goes on here; and what was made of other code or files may count there, not here
     return Kept(name=run.name, state="elsewhere", why=f"finished in {other.parent.name}", where=other)
-
-
-def _other_code(run: Path) -> str:
-    """Says so when a run was computed by other code than today's."""
-    with suppress(OSError, ValueError, KeyError):
-        theirs = json.loads((run / "manifest.json").read_text())["hashes"]["source"]
-        if theirs != manifest.source_hash():
-            return (
-                f", with other code (source {theirs}, now {manifest.source_hash()}); remove its folder to run it again"
-            )
-    return ""
 
 
 def _finished_elsewhere(folder: Path, runs: Sequence[RunConfig]) -> dict[str, Path]:

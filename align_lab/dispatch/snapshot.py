@@ -5,13 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-import sys
-import sysconfig
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
-from align_lab.base import registry
+from align_lab.base import plugin_code, registry
 from align_lab.base.errors import DataError
 from align_lab.base.files import write_json, write_text
 from align_lab.base.paths import PACKAGE, cache_folder, conf_folder, runs_folder
@@ -99,19 +97,10 @@ def _files(plugins: Iterable[str]) -> Iterator[tuple[str, Path]]:
 
 
 def plugin_places(plugins: Iterable[str]) -> set[Path]:
-    """Packages (folders) and modules (files) of components from outside this package that were not installed into this environment."""
+    """Packages (folders) and modules (files) of components from outside this package, and of what these import beside them,
+    that were not installed into this environment."""
     owners = {registry.lookup(kind, name).__module__ for kind in registry.kinds() for name in registry.names(kind)}
-    tops = {name.partition(".")[0] for name in (*owners, *plugins)} - {"align_lab", "__main__"}
-    found = {Path(place).resolve() for top in tops for place in _places(top)}
-    installed = [Path(sysconfig.get_path(kind)).resolve() for kind in ("purelib", "platlib", "stdlib")]
-    return {place for place in found if not any(place.is_relative_to(folder) for folder in installed)}
-
-
-def _places(top: str) -> list[str]:
-    spec = sys.modules[top].__spec__ if top in sys.modules else None
-    if spec is None:
-        return []
-    return list(spec.submodule_search_locations or ([spec.origin] if spec.origin else []))
+    return plugin_code.places(filter(plugin_code.is_plugin, (*owners, *plugins)))
 
 
 def _tree(root: Path, name: Path) -> Iterator[tuple[str, Path]]:

@@ -9,14 +9,14 @@ import traceback
 from pathlib import Path
 from typing import Any
 
-from align_lab.base.errors import AlignLabError, Stopped
+from align_lab.base.errors import AlignLabError, DataError, Stopped
 from align_lab.base.files import write_json
 from align_lab.base.paths import runs_folder
 from align_lab.base.run_config import RunConfig
 from align_lab.dispatch.plan import recipes
 from align_lab.record.console import Screen
 from align_lab.run.watchdog import watched
-from align_lab.stages.store import shared
+from align_lab.stages.store import Recipe, shared
 
 
 def record_of(study: Path, name: str) -> Path:
@@ -43,7 +43,7 @@ def build(name: str, cfg: RunConfig) -> int:
     try:
         with watched(stacks_of(record), minutes=cfg["hang_minutes"]) as watch:
             watch.beat("stages")
-            artefact = shared(Screen(live=False)).get(recipes(cfg)[name])
+            artefact = shared(Screen(live=False)).get(_recipe(name, cfg))
     except BaseException as error:
         note("stopped" if isinstance(error, Stopped) else "failed", error=f"{type(error).__name__}: {error}")
         if isinstance(error, Exception) and not isinstance(error, AlignLabError):
@@ -52,3 +52,14 @@ def build(name: str, cfg: RunConfig) -> int:
         raise
     note("done", seconds=artefact.seconds)
     return 0
+
+
+def _recipe(name: str, cfg: RunConfig) -> Recipe:
+    """Raises DataError where the files that the artefact is made of are others than when the job was submitted."""
+    known = recipes(cfg)
+    if name not in known:
+        raise DataError(
+            f"files that {name} is made of changed after the job was submitted: it would be {', '.join(known)} now. "
+            "Give the command that submitted it again"
+        )
+    return known[name]

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
+from align_lab.base.content import file_hash
 from align_lab.base.errors import ConfigError, DataError
-from align_lab.base.files import sha256
 from align_lab.base.progress import notice
 from align_lab.base.registry import param, register, section
 from align_lab.models.lora_settings import Lora
@@ -48,6 +48,11 @@ class HuggingFace:
             return [f"model.path={self.path} is neither an existing folder nor OWNER/NAME on the Hugging Face hub"]
         return []
 
+    def files(self) -> list[Path]:
+        """The weights, settings and tokenizer of a local folder. What the hub's cache holds is hashed when it is fetched."""
+        folder = Path(self.path).expanduser()
+        return _read_from(folder) if folder.is_dir() else []
+
     def shape(self) -> Shape | None:
         """The dimensions that determine its memory; None for a model of the hub that is not downloaded yet."""
         folder = Path(self.path).expanduser()
@@ -74,7 +79,7 @@ class HuggingFace:
                 f"{self.path} has no chat template, so it is a base model: set model.chat=false to use prompts without "
                 "a template, or choose its instruct version"
             )
-        files = {file.name: sha256(file) for pattern in FILES for file in sorted(source.glob(pattern))}
+        files = {file.name: file_hash(file) for file in _read_from(source)}
         (folder / SOURCE).write_text(json.dumps({"folder": str(source.resolve()), "files": files}, indent=1))
 
     def load(self, folder: Path) -> Policy:
@@ -134,5 +139,9 @@ def folder_error(folder: Path) -> DataError | None:
     return None
 
 
+def _read_from(folder: Path) -> list[Path]:
+    return [file for pattern in FILES for file in sorted(folder.glob(pattern))]
+
+
 def _has_hash(file: Path, digest: str) -> bool:
-    return file.exists() and sha256(file) == digest
+    return file.exists() and file_hash(file) == digest

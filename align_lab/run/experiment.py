@@ -24,7 +24,7 @@ from align_lab.base.signals import StopRequest, stop_requests
 from align_lab.base.world import World, joined, lost
 from align_lab.boards.sinks import show_finished
 from align_lab.preflight import Memory
-from align_lab.record import manifest
+from align_lab.record import differences, manifest
 from align_lab.record.console import Screen
 from align_lab.record.folder import ERRORS, RunFolder
 from align_lab.record.local import Record
@@ -63,7 +63,8 @@ def run(cfg: RunConfig, *, wait_for_others: bool = False) -> int:
             if world.broadcast(folder.status()["state"] != "done"):
                 _guarded(cfg, folder, record, screen, stop, world)
             else:
-                screen.notice("this run is finished. To run it again, remove its folder")
+                since = differences.differences(path, cfg.values)
+                screen.notice(f"this run is finished{since or '. To run it again, remove its folder'}")
                 show_finished(record, path, screen.notice)
             _conclude(folder, record, screen)
     return 0
@@ -163,7 +164,7 @@ def _train(
     loop = assembly.assemble(
         memory.used_by(cfg), built, journal=journal, should_stop=lambda: bool(world.max(int(stop.asked))), world=world
     )
-    _restore(loop, cfg, journal, screen, world, hashes=made_of(built, loop))
+    _restore(loop, cfg, journal, screen, world, hashes=made_of(cfg, built, loop))
     journal.manifest(lambda: describe(cfg, built, loop, memory, journal.checkpoints.best()))
     stop.patient = True
     if world.max(int(stop.asked)):
@@ -227,7 +228,7 @@ def describe(
         "seed": cfg["seed"],
         "choices": dict(cfg.choices),
         "config": dict(run_config.leaves(cfg.values)),
-        "hashes": made_of(built, loop),
+        "hashes": made_of(cfg, built, loop),
         "artefacts": {name: f"{a.kind}-{a.key}" for name, a in built.items()},
         "code": manifest.code(),
         "versions": manifest.versions(),
@@ -246,11 +247,11 @@ def describe(
     }
 
 
-def made_of(built: Mapping[str, Artefact], loop: Loop) -> dict[str, str]:
+def made_of(cfg: RunConfig, built: Mapping[str, Artefact], loop: Loop) -> dict[str, str]:
     """Hashes of what a run really used, which its config cannot know."""
     return {name: artefact.content for name, artefact in built.items() if name != "pairs"} | {
         "evaluation_prompts": manifest.texts_hash(loop.evaluate.prompts.texts[: loop.evaluate.plan.prompts]),
-        "source": manifest.source_hash(),
+        **differences.now(cfg.values),
         "device": str(torch.get_default_device().type),
         "torch": torch.__version__,
         "sampler": loop.evaluate.sampler.name,

@@ -6,12 +6,12 @@ Each is an artefact, built once and shared by every run whose recipe is the same
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from align_lab.base import registry
+from align_lab.base import made_of, registry
 from align_lab.base.run_config import RunConfig
 from align_lab.base.settings import Preferences, Sampling
 from align_lab.stages.store import Recipe
@@ -58,13 +58,17 @@ def stages(cfg: RunConfig) -> Stages:
 
 def data_stage(values: Mapping[str, Any]) -> Recipe:
     data = registry.build("data", values)
-    return _recipe("data", _built_from(data, values), lambda folder, inputs: data.build(folder))
+    return _recipe("data", _built_from(data, values), lambda folder, inputs: data.build(folder), made_by=[data])
 
 
 def policy_stage(values: Mapping[str, Any], data: Recipe) -> Recipe:
     model = registry.build("model", values)
     recipe = _recipe(
-        "sft", _built_from(model, values), lambda folder, inputs: model.build(folder, _load(data, inputs[0])), data
+        "sft",
+        _built_from(model, values),
+        lambda folder, inputs: model.build(folder, _load(data, inputs[0])),
+        data,
+        made_by=[model],
     )
     return dataclasses.replace(recipe, title=f"{recipe.title} (supervised fine-tuning)") if "sft" in values else recipe
 
@@ -83,6 +87,7 @@ def reward_stage(values: Mapping[str, Any], data: Recipe, model: Mapping[str, An
         lambda folder, inputs: reward.build(folder, _load(data, inputs[0]), inputs[1]),
         data,
         policy_stage(tiny, data),
+        made_by=[reward],
     )
 
 
@@ -122,7 +127,8 @@ def preference_stage(cfg: RunConfig, data: Recipe, policy: Recipe, reward: Recip
         "instruction": instruction_of(cfg["data"]),
         **{name: cfg[name] for name in ("preferences", "sampling", "reward")},
     }
-    return _recipe("preferences", settings, build, data, policy, *([reward] if reward else []))
+    scores = registry.build("reward", cfg["reward"])
+    return _recipe("preferences", settings, build, data, policy, *([reward] if reward else []), made_by=[scores])
 
 
 def instruction_of(values: Mapping[str, Any]) -> str:
@@ -135,9 +141,16 @@ def _built_from(component: Any, values: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in values.items() if key not in getattr(component, "used_later", ())}
 
 
-def _recipe(kind: str, settings: Mapping[str, Any], build: Any, *inputs: Recipe) -> Recipe:
+def _recipe(kind: str, settings: Mapping[str, Any], build: Any, *inputs: Recipe, made_by: Sequence[Any] = ()) -> Recipe:
+    """`made_by`: the components whose code, and whose files, decide what is built."""
     return Recipe(
-        kind=kind, settings={**settings, "version": VERSION[kind]}, build=build, inputs=inputs, title=TITLE[kind]
+        kind=kind,
+        settings={**settings, "version": VERSION[kind]},
+        build=build,
+        inputs=inputs,
+        title=TITLE[kind],
+        made_of=made_of.of_components(made_by),
+        files=made_of.files_of(made_by),
     )
 
 

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
+from align_lab.base.content import content_hash
 from align_lab.base.errors import DataError
 from align_lab.base.files import sha256
 from align_lab.base.lease import lease
@@ -54,17 +55,21 @@ class Quiet:
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """How an artefact is made. Its key is a hash of `kind`, `settings` and the inputs' keys, known before it is built."""
+    """How an artefact is made. Its key is a hash of `kind`, `settings`, the inputs' keys and, where it is made of more than
+    this package and its config, of that (`made_of`: see `align_lab.base.made_of`); it is known before the artefact is built."""
 
     kind: str
     settings: Mapping[str, Any]
     build: Callable[[Path, list[Path]], None] = field(compare=False, repr=False)  # (empty folder, inputs' folders)
     inputs: tuple[Recipe, ...] = ()
     title: str = field(default="", compare=False)  # of its label; "": the kind
+    made_of: Mapping[str, str] = field(default_factory=dict)
+    files: tuple[Path, ...] = field(default=(), compare=False)  # whose content `made_of` holds the hash of
 
     @property
     def key(self) -> str:
         content = [self.kind, dict(self.settings), [recipe.key for recipe in self.inputs]]
+        content += [dict(self.made_of)] if self.made_of else []
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
     @property
@@ -127,11 +132,13 @@ class Store:
             with self.display.stage(recipe.label) as listener, listening(listener):
                 recipe.build(folder, inputs)
             seconds, processor = time.perf_counter() - began, time.process_time() - processor
+            _refuse_changed(recipe)
             files = {str(f.relative_to(folder)): sha256(f) for f in sorted(folder.rglob("*")) if f.is_file()}
             card = {
                 "kind": recipe.kind,
                 "key": recipe.key,
                 "settings": dict(recipe.settings),
+                "made_of": dict(recipe.made_of),
                 "seconds": round(seconds, 3),
                 "processor_seconds": round(processor, 3),
                 "inputs": [needed.name for needed in recipe.inputs],
@@ -172,6 +179,16 @@ class Store:
 def shared(display: Display | None = None) -> Store:
     """The store of this user's cache."""
     return Store(cache_folder() / "artefacts", display or Quiet())
+
+
+def _refuse_changed(recipe: Recipe) -> None:
+    """Raises DataError where a file that the artefact was built from is not what its key says any more."""
+    if recipe.files and content_hash(recipe.files) != recipe.made_of["files"]:
+        names = ", ".join(map(str, recipe.files[:3])) + (", ..." if recipe.files[3:] else "")
+        raise DataError(
+            f"{names} changed while the {recipe.label} was built from it. Nothing was stored; when the file is complete, run the "
+            "same command again"
+        )
 
 
 def _content(files: Mapping[str, str]) -> str:

@@ -179,3 +179,27 @@ def test_the_proof_lists_each_arm_s_recipe_budget_and_cost():
 
 def test_nothing_is_fair_where_there_is_nothing():
     assert proof([], {}, [])["fair"] is False
+
+
+def test_the_code_of_a_plug_ins_algorithm_is_part_of_the_recipe():
+    """It may differ between arms, is listed, and makes two arms of one name unless it is said not to matter."""
+    own = [run(name, algo="own", seed=i, hashes={"algo.plugins": code}) for i, (name, code) in enumerate(["px", "qy"])]
+    assert settings([run("a"), *own]).keys() == settings([run("a")]).keys()
+    assert names(arms([run("a"), *own])) == {
+        "own (algo.plugins=x)": ["p"],
+        "own (algo.plugins=y)": ["q"],
+        "rloo": ["a"],
+    }
+    assert names(arms([run("a"), *own], ["algo.plugins"])) == {"own": ["p", "q"], "rloo": ["a"]}
+    document = proof([run("a"), own[0]], {"rloo": [run("a")], "own": own[:1]}, [])
+    assert (
+        document["fair"]
+        and {"field": "algo.plugins", "values": {"rloo": "not applicable", "own": "x"}} in document["recipes"]
+    )
+
+
+def test_the_code_of_any_other_plug_in_is_a_setting():
+    values = settings([run("a"), run("b", hashes={"plugins": "x"})])
+    assert values["plugins"] == {"not recorded": ["a"], "x": ["b"]}
+    mixed = [run("a", hashes={"plugins": "x"}), run("b", seed=1, hashes={"plugins": "y"})]
+    assert names(arms(mixed, ["plugins"])) == {"rloo": ["a", "b"]}

@@ -1,0 +1,87 @@
+"""The content of local files, as hashes: large files are hashed again only when they look changed.
+
+What was hashed is noted under the user's cache folder: a note a file, replaced whole, so that any number of processes may
+write it. A note holds as long as size, modification time, change time and inode are what they were. The change time is
+set by the system at every change of content, also when a program restores the modification time (`os.utime`, `cp -p`).
+What cannot be noticed: a change on a file system that keeps no change time (some network mounts, FUSE), below the file
+system or by direct writes to its device, or while the clock was set back to the same nanosecond.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from pathlib import Path
+
+from align_lab.base.errors import DataError
+from align_lab.base.files import read_json, sha256, write_json
+from align_lab.base.paths import cache_folder
+
+SETTLED_SECONDS = 2.0  # a file that changed later than so long ago may change again within one tick of its clock
+SMALL = 1 << 20  # bytes; hashing fewer takes no longer than reading a note
+
+
+def content_hash(paths: Iterable[Path]) -> str:
+    """Hash of files and whole folders, of names inside these and contents, wherever they lie. Hidden files are left out.
+
+    Raises DataError for a path that is not there or cannot be read.
+    """
+    content = [(number, name, file_hash(file)) for number, path in enumerate(paths) for name, file in _inside(path)]
+    return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16]
+
+
+def file_hash(path: Path) -> str:
+    """SHA-256 of a file, read only where no valid note has it. Raises DataError where it cannot be read."""
+    try:
+        before = _look(path)
+        if before["size"] <= SMALL:
+            return sha256(path)
+        note, began = _note(path), time.time()
+        known = read_json(note)
+        if known.get("look") == before:
+            return known["sha256"]
+        digest = sha256(path)
+        settled = max(before["modified_ns"], before["changed_ns"]) / 1e9 < began - SETTLED_SECONDS
+        if settled and _look(path) == before:
+            with suppress(OSError):  # no place for a note: it is hashed again next time
+                note.parent.mkdir(parents=True, exist_ok=True)
+                write_json(note, {"path": str(path), "look": before, "sha256": digest})
+        return digest
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror}. Check the path and its permissions") from error
+
+
+def _look(path: Path) -> dict[str, int]:
+    stat = path.stat()
+    return {
+        "size": stat.st_size,
+        "modified_ns": stat.st_mtime_ns,
+        "changed_ns": stat.st_ctime_ns,
+        "inode": stat.st_ino,
+    }
+
+
+def _note(path: Path) -> Path:
+    name = hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:32]
+    return cache_folder() / "file_hashes" / f"{name}.json"
+
+
+def _inside(path: Path) -> Iterator[tuple[str, Path]]:
+    """(name, file) of a file, or of every file in a folder, links followed, in an order that does not depend on the disk."""
+    if not path.is_dir():
+        yield path.name, path
+        return
+    entered = set[str]()
+    for folder, inner, files in os.walk(path, followlinks=True):
+        entered.add(os.path.realpath(folder))
+        inner[:] = sorted(
+            name
+            for name in inner
+            if not name.startswith(".") and os.path.realpath(os.path.join(folder, name)) not in entered
+        )
+        for file in sorted(name for name in files if not name.startswith(".")):
+            yield (Path(folder) / file).relative_to(path).as_posix(), Path(folder) / file

@@ -1,0 +1,107 @@
+"""What a component, or a run, is made of beyond its config: the code of plug-ins, the content of local files.
+
+A run's hashes are named like fields of its config, so that each has the role of what it belongs to: `plugins` and
+`files` are settings, as the data is; `algo.plugins` belongs to the recipe, as the algorithm does, and may differ between arms.
+A name is absent where there is nothing to hash.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib.metadata
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+from align_lab.base import registry
+from align_lab.base.content import content_hash
+from align_lab.base.plugin_code import is_plugin, source_hash
+from align_lab.base.roles import role
+from align_lab.base.run_config import leaves
+
+
+@runtime_checkable
+class ReadsFiles(Protocol):
+    """A component that names the local files and folders whose content it reads."""
+
+    def files(self) -> Sequence[Path]: ...
+
+
+def files_of(components: Iterable[Any]) -> tuple[Path, ...]:
+    return tuple(path for one in components if isinstance(one, ReadsFiles) for path in one.files())
+
+
+def of_components(components: Sequence[Any]) -> dict[str, str]:
+    """What enters the key of an artefact that these components build. Raises DataError for a file that is not there."""
+    modules = frozenset(filter(is_plugin, (type(one).__module__ for one in components)))
+    files = files_of(components)
+    return ({"plugins": source_hash(modules)} if modules else {}) | ({"files": content_hash(files)} if files else {})
+
+
+def of_run(values: Mapping[str, Any]) -> dict[str, str]:
+    """Name -> hash, for a whole config; after `registry.scan`. Raises DataError for a file that is not there."""
+    hashes = {name: source_hash(frozenset(modules)) for name, modules in _plugins(values).items()}
+    files: dict[str, list[Any]] = defaultdict(list)
+    for kind in registry.kinds():
+        if isinstance(values.get(kind), Mapping) and (name := _hash_name(kind, "files")):
+            files[name].append(registry.build(kind, values[kind]))
+    return hashes | {name: content_hash(paths) for name, group in files.items() if (paths := files_of(group))}
+
+
+def _plugins(values: Mapping[str, Any]) -> dict[str, set[str]]:
+    """Name of a hash -> the plug-in modules of the components that the config names.
+
+    A plug-in that is loaded and registers nothing may do anything, and counts as a setting.
+    """
+    owners = _owners()
+    used: dict[str, set[str]] = defaultdict(set)
+    for key, value in leaves(values):
+        modules = {module for text in _texts(value) for module in owners.get(text, ())}
+        if modules and (name := _hash_name(key, "plugins")):
+            used[name] |= modules
+    registering = {_top(module) for modules in owners.values() for module in modules}
+    if silent := {module for module in loaded(values.get("plugins", ())) if _top(module) not in registering}:
+        used["plugins"] |= silent
+    return used
+
+
+def loaded(plugins: Iterable[str]) -> set[str]:
+    """Plug-in modules that a scan imports: installed ones, and these."""
+    return set(filter(is_plugin, _installed().union(plugins)))
+
+
+@functools.cache
+def _installed() -> frozenset[str]:
+    return frozenset(entry.module for entry in importlib.metadata.entry_points(group=registry.ENTRY_POINT))
+
+
+def _owners() -> dict[str, set[str]]:
+    """Name of a component -> the plug-in modules that registered one so."""
+    owners: dict[str, set[str]] = defaultdict(set)
+    for kind in registry.kinds():
+        for name in registry.names(kind):
+            module = registry.lookup(kind, name).__module__
+            if is_plugin(module):
+                owners[name].add(module)
+    return owners
+
+
+def _hash_name(key: str, what: str) -> str:
+    """Where what belongs to a field of the config is noted; "" for a field that cannot change a result."""
+    group = key.partition(".")[0]
+    return {"none": "", "setting": what}.get(role(key), f"{group}.{what}")
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """Every text in a value, whatever it lies in."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping):
+        yield from (text for inner in value.values() for text in _texts(inner))
+    elif isinstance(value, Sequence):
+        yield from (text for inner in value for text in _texts(inner))
+
+
+def _top(module: str) -> str:
+    return module.partition(".")[0]
