@@ -35,7 +35,7 @@ class Changing:
         self.model, self.version = model, 0
 
     @contextmanager
-    def whole(self) -> Iterator[LanguageModel]:
+    def full_model(self) -> Iterator[LanguageModel]:
         yield self.model
 
 

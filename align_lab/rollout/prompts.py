@@ -1,4 +1,4 @@
-"""Prompts as text and as tokens, and the way back from tokens to completions."""
+"""Prompts as text and as padded batches of tokens, and decoding of completions."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Prompts:
 
     @classmethod
     def of(cls, policy: Policy, texts: Sequence[str], sampling: Sampling, *, instruction: str = "{prompt}") -> Prompts:
-        """Prompts for one policy and one way of sampling; a chat model is told the instruction."""
+        """Prompts for a policy and its sampling settings; a chat model gets the instruction in its template."""
         return cls.encode(
             texts, policy.text, context=policy.model.context, new=sampling.max_new_tokens, instruction=instruction
         )
@@ -35,16 +35,19 @@ class Prompts:
     def encode(
         cls, texts: Sequence[str], text: Text, *, context: int, new: int, instruction: str = "{prompt}"
     ) -> Prompts:
-        """Raises DataError when a prompt and `new` tokens do not fit into the model's context, or a prompt is empty."""
+        """Tokenize prompts for a model with this context.
+
+        Raises DataError if a prompt is empty, or if a prompt and `new` tokens exceed the context.
+        """
         ids = text.prompts(texts, instruction)
-        for asked, tokens in zip(texts, ids, strict=True):
+        for prompt, tokens in zip(texts, ids, strict=True):
             if not tokens:
-                raise DataError("there is an empty prompt: a completion needs at least one token before it")
+                raise DataError("a prompt is empty: a completion needs at least one token before it")
             if len(tokens) + new > context:
                 raise DataError(
-                    f"the prompt {asked[:60]!r} has {len(tokens)} tokens; with sampling.max_new_tokens={new} that is more "
-                    f"than the model's context of {context}. Set sampling.max_new_tokens={max(1, context - len(tokens))} "
-                    "or less, or use shorter prompts"
+                    f"the prompt {prompt[:60]!r} has {len(tokens)} tokens; with sampling.max_new_tokens={new} that is "
+                    f"more than the model's context of {context}. Set "
+                    f"sampling.max_new_tokens={max(1, context - len(tokens))} or less, or use shorter prompts"
                 )
         return cls(texts, ids, text.tokenizer, text.eos)
 
@@ -52,16 +55,17 @@ class Prompts:
         return len(self.texts)
 
     def width(self, rows: Sequence[int]) -> int:
+        """The number of tokens of the longest of these prompts."""
         return max(len(self.ids[row]) for row in rows)
 
     def batch(self, rows: Sequence[int], *, repeat: int = 1, least: int = 0) -> tuple[Tensor, Tensor]:
-        """Left-padded tokens [B S] of these prompts, each `repeat` times, S >= `least`; and the padding of each row [B]."""
+        """Left-padded tokens [B S] of these prompts, each repeated, S >= `least`; and the padding of each row, [B]."""
         width = max(least, self.width(rows))
         tokens = [self.ids[row] for row in rows for _ in range(repeat)]
         pad = [width - len(ids) for ids in tokens]
         return torch.tensor([[self.eos] * p + list(ids) for p, ids in zip(pad, tokens, strict=True)]), torch.tensor(pad)
 
     def completions(self, samples: Samples) -> list[str]:
-        """What the policy wrote, without the end token."""
+        """The completions as text, without special tokens."""
         rows = [tokens[mask].tolist() for tokens, mask in zip(samples.tokens, samples.mask, strict=True)]
         return self.tokenizer.decode_batch(rows, skip_special_tokens=True)

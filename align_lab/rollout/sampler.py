@@ -1,4 +1,4 @@
-"""What every sampler takes and gives, and the random numbers it uses."""
+"""The interface of samplers, and the random numbers that they use."""
 
 from __future__ import annotations
 
@@ -16,33 +16,33 @@ from align_lab.models.language_model import LanguageModel
 
 @dataclass(frozen=True, kw_only=True)
 class Samples:
-    """Completions of B rows. After its end a row holds the end token, mask False and log-probability 0."""
+    """Completions of B rows. After its end token, a row is filled with end tokens, mask False, log-probability 0."""
 
     tokens: Tensor  # [B T] int64
-    mask: Tensor  # [B T] bool; the end token counts
-    logp: Tensor  # [B T] at the sampling temperature, under the whole (untruncated) distribution
-    ended: Tensor  # [B] bool: the row wrote the end token
-    sync_seconds: float = 0.0  # of the call, spent on bringing the weights to where they sample
+    mask: Tensor  # [B T] bool; True at the end token, False after it
+    logp: Tensor  # [B T] at the sampling temperature, under the full distribution (not truncated by top_p)
+    ended: Tensor  # [B] bool: the completion has an end token
+    sync_seconds: float = 0.0  # seconds of this call in which weights were copied to the engine that samples
 
 
 class Weights(Protocol):
-    """A policy that may be learning, and may be spread over processes."""
+    """A policy whose weights change in training and may be sharded over processes."""
 
     @property
     def version(self) -> int:
-        """Another number after every change."""
+        """A number that changes with every update of the weights."""
         ...
 
-    def whole(self) -> AbstractContextManager[LanguageModel]:
-        """The model with every weight at hand. All processes enter together."""
+    def full_model(self) -> AbstractContextManager[LanguageModel]:
+        """The model with all weights gathered in this process. A collective operation: all processes call it."""
         ...
 
 
 class Sampler(Protocol):
-    """Completes left-padded prompts [B S] with T tokens, from one uniform number [B T] a token."""
+    """Completes left-padded prompts [B S] with at most T tokens, from one uniform random number per token [B T]."""
 
-    name: str  # with its version where that is not torch's
-    exact: bool  # its log-probabilities are those of training; where they are not, the trainer computes its own
+    name: str  # with the version of the engine, if that is not torch
+    exact: bool  # log-probabilities equal those of training; otherwise the trainer recomputes them
 
     def __call__(
         self,
@@ -54,21 +54,23 @@ class Sampler(Protocol):
         temperature: float = 1.0,
         top_p: float = 1.0,
         eos: int | None = None,
-    ) -> Samples: ...
+    ) -> Samples:
+        """Sample completions with the current weights. A collective operation: all processes call it."""
+        ...
 
-    def rest(self) -> None:
-        """Leave the device to the update until the next call. All processes rest together."""
+    def release_device(self) -> None:
+        """Free the device's memory for the update, until the next call. All processes call it."""
         ...
 
     def close(self) -> None:
-        """Let processes and memory go."""
+        """End the processes and free the memory of the sampler."""
         ...
 
 
 def uniforms(seed: int, step: int, prompts: Sequence[int], samples: int, tokens: int) -> Tensor:
-    """Numbers in [0, 1) for `samples` completions of each prompt, [P·G T], rows prompt by prompt.
+    """Uniform numbers in [0, 1) for `samples` completions of each prompt, [P·G T], prompt-major.
 
-    A row is a function of (seed, step, prompt, sample) alone: neither batch layout nor the number of processes matters.
+    A row depends only on (seed, step, prompt, sample), not on the batch layout or the number of processes.
     """
     rows = [
         np.random.default_rng([seed, step, int(prompt), sample]).random(tokens, dtype=np.float32)

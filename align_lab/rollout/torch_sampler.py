@@ -1,4 +1,4 @@
-"""Sampling in plain torch with a KV cache, by inverting the cumulative distribution at one uniform number a token."""
+"""Sampling in plain torch with a KV cache, by inverse transform sampling with one uniform number per token."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from torch import Tensor
 from align_lab.models.language_model import LanguageModel
 from align_lab.rollout.sampler import Samples, Weights
 
-WORTH = 0.75  # rows that have ended leave the batch when at most this share is left: leaving copies the cache
+COMPACT_BELOW = 0.75  # finished rows are removed, which copies the cache, once at most this fraction is unfinished
 
 
 class TorchSampler:
-    """Samples from the very model that learns."""
+    """Samples from the model that is trained, in this process."""
 
     name = "torch"
     exact = True
@@ -29,14 +29,15 @@ class TorchSampler:
         top_p: float = 1.0,
         eos: int | None = None,
     ) -> Samples:
-        with weights.whole() as model:
+        """Sample completions with the current weights."""
+        with weights.full_model() as model:
             return sample(model, prompts, pad, uniforms=uniforms, temperature=temperature, top_p=top_p, eos=eos)
 
-    def rest(self) -> None:
-        pass
+    def release_device(self) -> None:
+        """Nothing is kept between calls."""
 
     def close(self) -> None:
-        pass
+        """Nothing is kept between calls."""
 
 
 def sample(
@@ -49,15 +50,15 @@ def sample(
     top_p: float = 1.0,
     eos: int | None = None,
 ) -> Samples:
-    """Complete prompts [B S], padded on the left by pad [B] columns, with uniforms [B T] -> T tokens a row.
+    """Complete prompts [B S], left-padded by pad [B] columns, with uniforms [B T] -> at most T tokens per row.
 
-    `temperature` 0 takes the likeliest token, with its log-probability at temperature 1. `top_p` keeps the likeliest
-    tokens that together reach this mass (arXiv 1904.09751). A row ends after `eos`, and leaves the batch.
+    `temperature` 0 is greedy decoding, with log-probabilities at temperature 1. `top_p` samples from the smallest set
+    of most likely tokens that reaches this mass (arXiv 1904.09751). A row ends after `eos`.
     """
     end = -1 if eos is None else eos
     with torch.inference_mode():
-        found = _sample(model, prompts, pad, uniforms, temperature, top_p, end)
-    tokens, mask, logp = (x.clone() for x in found)  # plain tensors, which autograd may keep
+        outputs = _sample(model, prompts, pad, uniforms, temperature, top_p, end)
+    tokens, mask, logp = (x.clone() for x in outputs)  # autograd cannot save inference tensors
     ended = (mask & (tokens == end)).any(-1)
     return Samples(tokens=tokens, mask=mask, logp=logp, ended=ended)
 
@@ -76,47 +77,47 @@ def _sample(
     logp, uniforms = model.head.new_zeros(B, T), uniforms.to(model.head)
     mask = torch.zeros(B, T, dtype=torch.bool, device=prompts.device)
     cache, column = model.new_cache(B, S + T), prompts
-    rows = torch.arange(B, device=prompts.device)  # of the batch, those still computed
-    alive = torch.ones_like(rows, dtype=torch.bool)  # of these, the ones still being written
+    rows = torch.arange(B, device=prompts.device)  # rows of the batch that are still computed
+    alive = torch.ones_like(rows, dtype=torch.bool)  # those of them that have no end token yet
     for t in range(T):
         hidden = model.step(column, cache, pad)
-        token, logp_t = pick(hidden @ model.head.t(), uniforms[rows, t], temperature=temperature, top_p=top_p)
+        token, logp_t = draw_token(hidden @ model.head.t(), uniforms[rows, t], temperature=temperature, top_p=top_p)
         token = token.where(alive, end)
         tokens[rows, t], logp[rows, t], mask[rows, t] = token, logp_t.where(alive, 0), alive
         alive = alive & (token != end)
-        left = int(alive.sum())
-        if not left:
+        unfinished = int(alive.sum())
+        if not unfinished:
             break
-        if left <= WORTH * len(rows):
+        if unfinished <= COMPACT_BELOW * len(rows):
             cache.keep(alive)
             rows, token, pad, alive = rows[alive], token[alive], None if pad is None else pad[alive], alive[alive]
         column = token[:, None]
     return tokens, mask, logp
 
 
-def pick(logits: Tensor, uniform: Tensor, *, temperature: float, top_p: float) -> tuple[Tensor, Tensor]:
-    """logits [B V], which are overwritten, and uniform [B] -> token [B] and its log-probability [B]."""
+def draw_token(logits: Tensor, uniform: Tensor, *, temperature: float, top_p: float) -> tuple[Tensor, Tensor]:
+    """logits [B V], which are overwritten, and uniform [B] -> the sampled token [B] and its log-probability [B]."""
     if temperature == 0:
         best = logits.max(-1)
         return best.indices, best.values - logits.logsumexp(-1)
     z = logits if temperature == 1 else logits.div_(temperature)
     weight = z.sub_(z.amax(-1, keepdim=True)).exp_()
-    token = invert(weight if top_p >= 1 else nucleus(weight, top_p), uniform)
+    token = inverse_cdf(weight if top_p >= 1 else nucleus(weight, top_p), uniform)
     return token, (weight.gather(-1, token[:, None]).squeeze(-1) / weight.sum(-1)).log_()
 
 
 def nucleus(weight: Tensor, top_p: float) -> Tensor:
-    """Unnormalised probabilities [B V], 0 outside the smallest set of the likeliest whose share reaches top_p."""
+    """Unnormalised probabilities [B V], set to 0 outside the smallest set of most likely tokens with mass top_p."""
     ordered, order = weight.sort(dim=-1, descending=True, stable=True)
     before = ordered.cumsum(-1) - ordered
-    kept = ordered.where(before < top_p * weight.sum(-1, keepdim=True), 0)
-    return torch.zeros_like(weight).scatter_(-1, order, kept)
+    truncated = ordered.where(before < top_p * weight.sum(-1, keepdim=True), 0)
+    return torch.zeros_like(weight).scatter_(-1, order, truncated)
 
 
-def invert(weight: Tensor, uniform: Tensor) -> Tensor:
-    """The first token whose cumulative weight exceeds uniform·Σ weight, [B]: never one of weight 0.
+def inverse_cdf(weight: Tensor, uniform: Tensor) -> Tensor:
+    """The first token whose cumulative weight exceeds uniform · Σ weight, [B]; it never has weight 0.
 
-    First the block of about √V tokens, then the token in it: only sums of blocks are accumulated.
+    The search finds first a block of about √V tokens, then the token in it, so no cumulative sum over V is needed.
     """
     B, V = weight.shape
     size = 1 << (V.bit_length() // 2)
@@ -130,7 +131,7 @@ def invert(weight: Tensor, uniform: Tensor) -> Tensor:
 
 
 def _first_above(ends: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-    """The first of the increasing ends [B n] above the target [B], and what the target exceeds the one before by."""
+    """The index of the first of the increasing ends [B n] above the target [B], and the target minus the end before."""
     last = ends[:, -1]
     target = torch.minimum(target, torch.nextafter(last, torch.zeros_like(last)))[:, None]
     index = torch.searchsorted(ends, target, right=True).clamp_(max=ends.shape[1] - 1)  # the clamp is for NaN

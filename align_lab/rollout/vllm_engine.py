@@ -1,4 +1,4 @@
-"""vLLM in this process: started with random weights from a model's config, fed with weights, asked for completions."""
+"""A vLLM engine in this process, started with random weights from a model's config; weights are loaded afterwards."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from torch import Tensor
 
 from align_lab.base.errors import SamplerError
 
-PRIVATE = "align_lab-"  # how the name of a run's folder for its engines begins
-QUIET = {  # only what nobody has set
-    "VLLM_ENABLE_V1_MULTIPROCESSING": "0",  # the engine lives where it was started
+FOLDER_PREFIX = "align_lab-"  # of the temporary folder that a run shares with its engines
+ENVIRONMENT = {  # defaults, for variables that are not set
+    "VLLM_ENABLE_V1_MULTIPROCESSING": "0",  # the engine runs in the process that starts it
     "VLLM_CPU_NUM_OF_RESERVED_CPU": "0",
     "VLLM_LOGGING_LEVEL": "ERROR",
     "VLLM_NO_USAGE_STATS": "1",
@@ -30,22 +30,22 @@ QUIET = {  # only what nobody has set
 
 @dataclass(frozen=True, kw_only=True)
 class VllmSettings:
-    """How one engine is started. Plain values: it crosses a process boundary as JSON."""
+    """The settings of one engine, as plain values: they are sent to its process as JSON."""
 
-    folder: str  # holds config.json
+    folder: str  # contains config.json
     dtype: str
-    longest: int  # prompt and completion together, tokens
+    longest: int  # maximum number of tokens, prompt and completion together
     cuda: bool
     tensor_parallel: int = 1
-    memory: float = 0.4  # share of a GPU
+    memory: float = 0.4  # fraction of a GPU's memory
     cpu_cache_gib: float = 1.0
     eager: bool = False
-    sleeps: bool = False  # shares its device with the trainer
+    sleeps: bool = False  # the engine shares its device with the trainer and sleeps during updates
 
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """Rows to complete. `seeds` [B] make each row's randomness its own."""
+    """B prompts to complete, each with its own seed."""
 
     prompts: list[list[int]]
     seeds: list[int]
@@ -57,7 +57,7 @@ class Request:
 
 @dataclass(frozen=True, kw_only=True)
 class Completions:
-    """Rows as vLLM ended them, padded with zeros."""
+    """Completions as returned by vLLM, padded with zeros."""
 
     tokens: Tensor  # [B T] int64
     logp: Tensor  # [B T] float32
@@ -66,64 +66,77 @@ class Completions:
 
 
 class VllmEngine(Protocol):
-    """vLLM, here or in a process of its own."""
-
-    def load(self, weights: Mapping[str, Tensor] | Path) -> None: ...
-    def complete(self, request: Request) -> Completions: ...
-    def sleep(self) -> None: ...
-    def close(self) -> None: ...
-
-
-class Inside:
-    """An engine in this process."""
-
-    def __init__(self, plan: VllmSettings) -> None:
-        for name, value in QUIET.items():
-            os.environ.setdefault(name, value)
-        self.plan, self.asleep, self.temperature = plan, False, 1.0
-        with self._guarded("start with this model"):
-            self.llm = start(plan)
+    """A vLLM engine, in this process or in another one."""
 
     def load(self, weights: Mapping[str, Tensor] | Path) -> None:
-        """Replace all weights: tensors of this process, or a folder that holds them."""
-        told = {"folder": str(weights)} if isinstance(weights, Path) else {"weights": iter(weights.items())}
-        with self._guarded("take the weights"):
-            self._wake("weights")
-            self.llm.collective_rpc("align_lab_load", kwargs=told)
+        """Replace all weights."""
+        ...
 
     def complete(self, request: Request) -> Completions:
+        """Generate one completion per prompt."""
+        ...
+
+    def sleep(self) -> None:
+        """Free the device's memory until the next `load`."""
+        ...
+
+    def close(self) -> None:
+        """Shut the engine down."""
+        ...
+
+
+class InProcessEngine:
+    """An engine in this process."""
+
+    def __init__(self, settings: VllmSettings) -> None:
+        for name, value in ENVIRONMENT.items():
+            os.environ.setdefault(name, value)
+        self.settings, self.asleep, self.temperature = settings, False, 1.0
+        with self._guarded("start with this model"):
+            self.llm = start(settings)
+
+    def load(self, weights: Mapping[str, Tensor] | Path) -> None:
+        """Replace all weights, from tensors of this process or from a folder with a safetensors file."""
+        source = {"folder": str(weights)} if isinstance(weights, Path) else {"weights": iter(weights.items())}
+        with self._guarded("load the weights"):
+            self._wake("weights")
+            self.llm.collective_rpc("align_lab_load", kwargs=source)
+
+    def complete(self, request: Request) -> Completions:
+        """Generate one completion per prompt. Raises SamplerError if vLLM fails."""
         from vllm import SamplingParams  # pyright: ignore[reportMissingImports]
 
         greedy = request.temperature == 0
         common: dict[str, Any] = {
             "max_tokens": request.new,
-            "temperature": 0.0 if greedy else 1.0,  # logits are divided by the temperature where they are made
+            "temperature": 0.0 if greedy else 1.0,  # a hook divides the logits by the temperature
             "top_p": request.top_p,
-            "logprobs": 0,  # of the token that was sampled, and no other
+            "logprobs": 0,  # only of the sampled token
             "stop_token_ids": [] if request.eos is None else [request.eos],
-            "ignore_eos": True,  # the one end is ours, not one that a config may name
+            "ignore_eos": True,  # the run's end token ends a row, not one that a generation config names
             "detokenize": False,
         }
         with self._guarded("generate"):
             self._wake("kv_cache")
-            self._set(1.0 if greedy else request.temperature)
-            self.llm.reset_prefix_cache()  # a call is a function of its weights and its rows alone
-            found = self.llm.generate(
+            self._set_temperature(1.0 if greedy else request.temperature)
+            self.llm.reset_prefix_cache()  # results must depend only on the weights and the request
+            outputs = self.llm.generate(
                 [{"prompt_token_ids": ids} for ids in request.prompts],
                 [SamplingParams(seed=seed, **common) for seed in request.seeds],
                 use_tqdm=False,
             )
-        return gathered([out.outputs[0] for out in found], request.new)
+        return to_completions([output.outputs[0] for output in outputs], request.new)
 
     def sleep(self) -> None:
-        """Leave the device to the trainer. Weights are forgotten: `load` wakes."""
-        if self.plan.sleeps and not self.asleep:
+        """Free the device's memory for the trainer. The weights are discarded; `load` wakes the engine."""
+        if self.settings.sleeps and not self.asleep:
             with self._guarded("sleep"):
                 self.llm.sleep(level=2)
             self.asleep = True
 
     def close(self) -> None:
-        with self._guarded("end"):
+        """Shut vLLM down and free its memory."""
+        with self._guarded("shut down"):
             from vllm.distributed import cleanup_dist_env_and_memory  # pyright: ignore[reportMissingImports]
 
             self.llm.llm_engine.engine_core.shutdown()
@@ -131,54 +144,55 @@ class Inside:
             cleanup_dist_env_and_memory()
 
     @contextmanager
-    def _guarded(self, what: str) -> Iterator[None]:
-        """Raises SamplerError for whatever vLLM, or a library below it, raises."""
+    def _guarded(self, action: str) -> Iterator[None]:
+        """Raise SamplerError for any exception of vLLM or of a library that it uses."""
         try:
-            with undisturbed(cuda=self.plan.cuda):
+            with isolated(cuda=self.settings.cuda):
                 yield
         except Exception as error:
             raise SamplerError(
-                f"vLLM cannot {what} ({type(error).__name__}: {str(error).strip()}). Choose a model and a shape that it "
-                "supports, change hardware.vllm.*, or set hardware.numerics.sampler=torch"
+                f"vLLM cannot {action} ({type(error).__name__}: {str(error).strip()}). Choose a model and a shape that "
+                "it supports, change hardware.vllm.*, or set hardware.numerics.sampler=torch"
             ) from error
 
     def _wake(self, tag: str) -> None:
         if self.asleep:
             self.llm.wake_up(tags=[tag])
-            self.asleep = tag == "weights"  # the cache comes last
+            self.asleep = tag == "weights"  # the KV cache is woken after the weights
 
-    def _set(self, temperature: float) -> None:
+    def _set_temperature(self, temperature: float) -> None:
         if temperature != self.temperature:
             self.llm.collective_rpc("align_lab_temperature", args=(temperature,))
             self.temperature = temperature
 
 
-def start(plan: VllmSettings) -> Any:
-    """The engine, with random weights."""
+def start(settings: VllmSettings) -> Any:
+    """A vLLM `LLM` with random weights and without a tokenizer."""
     from vllm import LLM  # pyright: ignore[reportMissingImports]
 
-    where: dict[str, Any] = (
-        {"gpu_memory_utilization": plan.memory, "enable_sleep_mode": plan.sleeps}
-        if plan.cuda
-        else {"kv_cache_memory_bytes": int(plan.cpu_cache_gib * 2**30)}
+    memory: dict[str, Any] = (
+        {"gpu_memory_utilization": settings.memory, "enable_sleep_mode": settings.sleeps}
+        if settings.cuda
+        else {"kv_cache_memory_bytes": int(settings.cpu_cache_gib * 2**30)}
     )
     return LLM(
-        model=plan.folder,
+        model=settings.folder,
         skip_tokenizer_init=True,
         load_format="dummy",
         generation_config="vllm",
-        dtype=plan.dtype,
-        max_model_len=plan.longest,
-        tensor_parallel_size=plan.tensor_parallel,
-        enforce_eager=plan.eager or not plan.cuda,
+        dtype=settings.dtype,
+        max_model_len=settings.longest,
+        tensor_parallel_size=settings.tensor_parallel,
+        enforce_eager=settings.eager or not settings.cuda,
         worker_extension_cls="align_lab.rollout.vllm_extension.Extension",
         disable_log_stats=True,
         seed=0,
-        **where,
+        **memory,
     )
 
 
-def gathered(outputs: list[Any], new: int) -> Completions:
+def to_completions(outputs: list[Any], new: int) -> Completions:
+    """vLLM's `CompletionOutput`s as tensors with `new` columns."""
     rows = len(outputs)
     tokens, logp = torch.zeros(rows, new, dtype=torch.int64), torch.zeros(rows, new)
     for row, out in enumerate(outputs):
@@ -194,21 +208,22 @@ def gathered(outputs: list[Any], new: int) -> Completions:
 
 
 @contextmanager
-def undisturbed(*, cuda: bool) -> Iterator[None]:
-    """Let vLLM work in the trainer's process and give back what it changes for everyone.
+def isolated(*, cuda: bool) -> Iterator[None]:
+    """Restore the global state of the trainer's process that vLLM changes.
 
-    It warns, seeds every generator, forbids `torch.set_num_threads`, expects tensors without a device to be born on the
-    processor, and where it runs there, compiles small functions for half a minute that are as fast without.
+    vLLM emits warnings, seeds every random generator, replaces `torch.set_num_threads`, expects the CPU as the default
+    device, and on the CPU compiles small functions for half a minute without a gain in speed.
     """
-    numbers, generator, threads = random.getstate(), np.random.get_state(), torch.set_num_threads
-    compiled = nullcontext() if cuda else torch.compiler.set_stance("force_eager")
-    born = torch.device("cpu") if torch.get_default_device().type != "cpu" else nullcontext()  # it costs every call
+    python_state, numpy_state, set_num_threads = random.getstate(), np.random.get_state(), torch.set_num_threads
+    stance = nullcontext() if cuda else torch.compiler.set_stance("force_eager")
+    # the device context slows every call down, so it is entered only where it is needed
+    device = torch.device("cpu") if torch.get_default_device().type != "cpu" else nullcontext()
     try:
-        with warnings.catch_warnings(), torch.random.fork_rng(devices=[]), born, compiled:
-            warnings.simplefilter("ignore")  # of its own code and its libraries
+        with warnings.catch_warnings(), torch.random.fork_rng(devices=[]), device, stance:
+            warnings.simplefilter("ignore")  # warnings of vLLM and of its libraries
             logging.getLogger("torch._library.triton").setLevel(logging.ERROR)
             yield
     finally:
-        random.setstate(numbers)
-        np.random.set_state(generator)
-        torch.set_num_threads = threads
+        random.setstate(python_state)
+        np.random.set_state(numpy_state)
+        torch.set_num_threads = set_num_threads

@@ -1,8 +1,8 @@
-"""vLLM behind the Protocol of samplers: beside the model that learns, with its weights after every change.
+"""Sampling with vLLM, whose engines get the policy's weights after every update.
 
-In this process where the run is a single one on its device; else in processes of its own (`hardware.vllm`). It is not
-exact: kernels and precision differ from training, so the trainer computes its own log-probabilities, and how far the
-two are apart is compared after the first syncs and logged at every step.
+The engine runs in this process if the run has a single process and shares its device; otherwise in processes of its own
+(`hardware.vllm`). The sampler is not exact: kernels and precision differ from training, so the trainer recomputes the
+log-probabilities. The difference is checked after the first two weight transfers and logged at every step.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from torch import Tensor
 from align_lab.base.errors import ConfigError, SamplerError, SamplerMismatch
 from align_lab.models.language_model import LanguageModel
 from align_lab.rollout.sampler import Samples, Weights
-from align_lab.rollout.vllm_engine import Completions, Inside, Request, VllmEngine, VllmSettings
-from align_lab.rollout.vllm_install import problem, version
-from align_lab.rollout.vllm_place import VllmProcesses
-from align_lab.rollout.vllm_remote import Remote
+from align_lab.rollout.vllm_engine import Completions, InProcessEngine, Request, VllmEngine, VllmSettings
+from align_lab.rollout.vllm_install import unavailable_reason, version
+from align_lab.rollout.vllm_processes import VllmProcesses
+from align_lab.rollout.vllm_remote import RemoteEngine
 
 if TYPE_CHECKING:
     from align_lab.base.hardware import Vllm
@@ -32,25 +32,25 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 Item = TypeVar("Item")
-TOLERANCE = {"float32": 1e-3, "bfloat16": 0.1}  # nats a token, on average
-COMPARED = 2  # syncs whose log-probabilities are compared: of the start weights, and the first after an update
+TOLERANCE = {"float32": 1e-3, "bfloat16": 0.1}  # mean absolute difference, nats per token
+CHECKED_SYNCS = 2  # weight transfers after which log-probabilities are compared: the start weights, the first update
 
 
 class VllmSampler:
-    """`longest`: tokens of the longest prompt and completion together. The engine starts at the first call."""
+    """A sampler for at most `longest` tokens, prompt and completion together. Engines start at the first call."""
 
     exact = False
 
     def __init__(self, settings: Vllm, *, dtype: str, longest: int, world: World, processes_per_node: int = 1) -> None:
-        if text := problem():
+        if text := unavailable_reason():
             raise ConfigError(text)
         self.name = f"vllm {version()}"
         self.settings, self.dtype, self.longest, self.world = settings, dtype, longest, world
         self.tolerance = settings.tolerance or TOLERANCE[dtype]
-        self.place = VllmProcesses.here(world, settings.gpus // settings.tensor_parallel, processes_per_node)
+        self.processes = VllmProcesses.create(world, settings.gpus // settings.tensor_parallel, processes_per_node)
         self.engines: list[VllmEngine] = []
-        self.version: int | None = None  # of the weights that the engines hold
-        self.compared = 0
+        self.version: int | None = None  # of the weights in the engines
+        self.checked = 0  # weight transfers whose log-probabilities were compared
 
     def __call__(
         self,
@@ -63,50 +63,52 @@ class VllmSampler:
         top_p: float = 1.0,
         eos: int | None = None,
     ) -> Samples:
-        began = time.perf_counter()
-        fresh = self._sync(weights)
-        synced = time.perf_counter() - began
+        """Transfer the weights if they have changed, then sample. Raises SamplerError or SamplerMismatch."""
+        started = time.perf_counter()
+        transferred = self._sync(weights)
+        sync_seconds = time.perf_counter() - started
         starts = [0] * len(prompts) if pad is None else pad.tolist()
         request = Request(
             prompts=[ids[start:] for ids, start in zip(prompts.tolist(), starts, strict=True)],
-            seeds=seeds(uniforms),
+            seeds=row_seeds(uniforms),
             new=uniforms.shape[1],
             temperature=temperature,
             top_p=top_p,
             eos=eos,
         )
-        found = samples(self._together(lambda: self._complete(request)), prompts, eos, synced)
-        if fresh and self.compared < COMPARED:
-            self._compare(weights, prompts, pad, found, temperature)
-        return found
+        samples = to_samples(self._collectively(lambda: self._complete(request)), prompts, eos, sync_seconds)
+        if transferred and self.checked < CHECKED_SYNCS:
+            self._check(weights, prompts, pad, samples, temperature)
+        return samples
 
-    def rest(self) -> None:
-        """Sleep, where the device is shared. Sleeping forgets the weights."""
-        if self.engines and self.place.shared and torch.get_default_device().type == "cuda":
-            self._together(lambda: at_once(lambda engine: engine.sleep(), self.engines))
+    def release_device(self) -> None:
+        """Put the engines to sleep if they share the trainer's device. They lose their weights."""
+        if self.engines and self.processes.shared and torch.get_default_device().type == "cuda":
+            self._collectively(lambda: in_parallel(lambda engine: engine.sleep(), self.engines))
             self.version = None
 
     def close(self) -> None:
+        """Shut the engines down and remove their folder."""
         for engine in self.engines:
             engine.close()
         self.engines, self.version = [], None
-        self.place.close()
+        self.processes.close()
 
     def _sync(self, weights: Weights) -> bool:
-        """Bring the weights to the engines where they have changed. Returns whether they had."""
+        """Transfer the weights to the engines if they have changed. Returns True if they had."""
         if self.version == weights.version:
             return False
-        with weights.whole() as model:
+        with weights.full_model() as model:
             if not self.engines:
-                self.engines = self._together(lambda: self._start(model))
-            self._together(lambda: self._load(model))
+                self.engines = self._collectively(lambda: self._start(model))
+            self._collectively(lambda: self._load(model))
         self.version = weights.version
         return True
 
     def _start(self, model: LanguageModel) -> list[VllmEngine]:
         cuda = torch.get_default_device().type == "cuda"
-        plan = VllmSettings(
-            folder=str(self.place.describe(model)),
+        settings = VllmSettings(
+            folder=str(self.processes.write_config(model)),
             dtype=self.dtype,
             longest=min(self.longest, model.context),
             cuda=cuda,
@@ -114,93 +116,94 @@ class VllmSampler:
             memory=self.settings.memory,
             cpu_cache_gib=self.settings.cpu_cache_gib,
             eager=self.settings.eager,
-            sleeps=cuda and self.place.shared,
+            sleeps=cuda and self.processes.shared,
         )
-        if self.place.shared and not self.settings.own_process and not dist.is_initialized():
-            return [Inside(plan)]  # vLLM makes a group of its own there, which must be the only one
-        return at_once(lambda seat: Remote(plan, **vars(seat)), self.place.seats(plan))
+        if self.processes.shared and not self.settings.own_process and not dist.is_initialized():
+            return [InProcessEngine(settings)]  # vLLM initialises torch.distributed, of which a process has only one
+        return in_parallel(lambda process: RemoteEngine(settings, **vars(process)), self.processes.engines(settings))
 
     def _load(self, model: LanguageModel) -> None:
-        if isinstance(self.engines[0], Inside):
+        if isinstance(self.engines[0], InProcessEngine):
             self.engines[0].load(model.hf_state())
             return
-        folder = self.place.deliver(model)
-        at_once(lambda engine: engine.load(folder), self.engines)
+        folder = self.processes.write_weights(model)
+        in_parallel(lambda engine: engine.load(folder), self.engines)
 
     def _complete(self, request: Request) -> Completions:
-        """Rows are dealt out where this process has several engines."""
-        asked = zip(self.engines, dealt(request, len(self.engines)), strict=True)
-        parts = at_once(lambda pair: pair[0].complete(pair[1]), [pair for pair in asked if pair[1].seeds])
-        whole = {f.name: torch.cat([getattr(part, f.name) for part in parts]) for f in fields(Completions)}
-        return Completions(**whole)
+        """The completions of all rows, which are divided over the engines of this process."""
+        pairs = zip(self.engines, split_request(request, len(self.engines)), strict=True)
+        parts = in_parallel(lambda pair: pair[0].complete(pair[1]), [pair for pair in pairs if pair[1].seeds])
+        return Completions(**{f.name: torch.cat([getattr(p, f.name) for p in parts]) for f in fields(Completions)})
 
-    def _together(self, work: Callable[[], T]) -> T:
-        """Where one process fails, all do: none may wait for the others in vain."""
-        failed: SamplerError | None = None
+    def _collectively(self, work: Callable[[], T]) -> T:
+        """Run `work` in all processes; if one fails, all raise, so that none dead-locks in a collective operation."""
+        failure: SamplerError | None = None
         results: list[T] = []
         try:
             results.append(work())
         except SamplerError as error:
-            failed = error
-        if self.world.max(int(failed is not None)):
-            raise failed or SamplerError("another process of this run has lost its sampler")
+            failure = error
+        if self.world.max(int(failure is not None)):
+            raise failure or SamplerError("the sampler of another process of this run failed")
         return results[0]
 
     @torch.no_grad()
-    def _compare(
-        self, weights: Weights, prompts: Tensor, pad: Tensor | None, found: Samples, temperature: float
+    def _check(
+        self, weights: Weights, prompts: Tensor, pad: Tensor | None, samples: Samples, temperature: float
     ) -> None:
-        """Raise SamplerMismatch where the trainer gives the same tokens other log-probabilities."""
-        with weights.whole() as model:
-            want = model(torch.cat([prompts, found.tokens], 1), pad, found.mask, temperature=temperature or 1.0)
-        assert isinstance(want, Tensor)
-        gap = (found.logp - want.to(found.logp)).abs()[found.mask]
-        mean, most = self.world.max(float(gap.mean())), self.world.max(float(gap.max()))
-        self.compared += 1
+        """Raise SamplerMismatch if the trainer's log-probabilities of the same tokens differ beyond the tolerance."""
+        with weights.full_model() as model:
+            logp = model(torch.cat([prompts, samples.tokens], 1), pad, samples.mask, temperature=temperature or 1.0)
+        assert isinstance(logp, Tensor)
+        difference = (samples.logp - logp.to(samples.logp)).abs()[samples.mask]
+        mean, largest = self.world.max(float(difference.mean())), self.world.max(float(difference.max()))
+        self.checked += 1
         if not mean <= self.tolerance:  # NaN is a mismatch too
-            raise SamplerMismatch(mismatch(mean, most, self.tolerance, self.compared))
+            raise SamplerMismatch(mismatch_message(mean, largest, self.tolerance, self.checked))
 
 
-def at_once(work: Callable[[Item], T], items: Sequence[Item]) -> list[T]:
-    """Work on each item, in threads where there are several: they wait for other processes. One stays in this thread."""
+def in_parallel(work: Callable[[Item], T], items: Sequence[Item]) -> list[T]:
+    """The results of `work` on each item, in one thread per item: they wait for other processes."""
     if len(items) == 1:
         return [work(items[0])]
     with ThreadPoolExecutor(len(items)) as pool:
         return list(pool.map(work, items))
 
 
-def mismatch(mean: float, most: float, tolerance: float, sync: int) -> str:
-    when = "the start weights were brought to vLLM" if sync == 1 else "the first update was brought to vLLM"
+def mismatch_message(mean: float, largest: float, tolerance: float, sync: int) -> str:
+    """The message for log-probabilities that differ after weight transfer number `sync`."""
+    weights = "start weights" if sync == 1 else "weights of the first update"
     return (
-        f"vLLM and the trainer disagree on the log-probabilities of the same tokens after {when}: by {mean:.2g} on "
-        f"average and {most:.2g} at most, where hardware.vllm.tolerance allows {tolerance:g} on average. Its weights are not "
-        "the policy's, or it computes this model otherwise. Set hardware.numerics.sampler=torch; or "
-        "hardware.numerics.dtype=float32 if it is rounding; or, knowing why, a larger hardware.vllm.tolerance with "
-        "sampling.importance_cap=2, which corrects for it"
+        f"vLLM and the trainer disagree on the log-probabilities of the same tokens after the {weights} were "
+        f"transferred to vLLM: by {mean:.2g} on average and {largest:.2g} at most, where hardware.vllm.tolerance "
+        f"allows {tolerance:g} on average. Either vLLM does not have the policy's weights, or it computes this model "
+        "differently. Set hardware.numerics.sampler=torch; or hardware.numerics.dtype=float32 if the cause is "
+        "rounding; or, if you know the cause, a larger hardware.vllm.tolerance with sampling.importance_cap=2, which "
+        "corrects for the difference"
     )
 
 
-def seeds(uniforms: Tensor) -> list[int]:
-    """A seed a row [B] from its numbers [B T]: 24 bits of each of the first two."""
+def row_seeds(uniforms: Tensor) -> list[int]:
+    """One seed per row [B] from its uniform numbers [B T]: 24 bits from each of the first two."""
     first, second = (uniforms[:, min(column, uniforms.shape[1] - 1)].double() for column in (0, 1))
     return ((first * 2**24).long() * 2**24 + (second * 2**24).long()).tolist()
 
 
-def dealt(request: Request, count: int) -> list[Request]:
-    """Consecutive rows for each of `count` engines."""
+def split_request(request: Request, count: int) -> list[Request]:
+    """Divide a request into `count` requests of consecutive rows, one for each engine."""
     rows = len(request.seeds)
     ends = [rows * number // count for number in range(count + 1)]
-    rest = {name: value for name, value in vars(request).items() if name not in ("prompts", "seeds")}
+    common = {name: value for name, value in vars(request).items() if name not in ("prompts", "seeds")}
     return [
-        Request(prompts=request.prompts[start:end], seeds=request.seeds[start:end], **rest)
+        Request(prompts=request.prompts[start:end], seeds=request.seeds[start:end], **common)
         for start, end in pairwise(ends)
     ]
 
 
-def samples(found: Completions, prompts: Tensor, eos: int | None, sync_seconds: float) -> Samples:
-    """On the trainer's device; after its end a row holds the end token."""
-    new = found.tokens.shape[1]
-    mask = torch.arange(new, device="cpu") < found.lengths[:, None]
-    tokens = found.tokens.where(mask, -1 if eos is None else eos)
-    tokens, mask, logp, ended = (x.to(prompts.device) for x in (tokens, mask, found.logp, found.ended))
+def to_samples(completions: Completions, prompts: Tensor, eos: int | None, sync_seconds: float) -> Samples:
+    """vLLM's completions as samples on the trainer's device, filled with `eos` after their end."""
+    new = completions.tokens.shape[1]
+    mask = torch.arange(new, device="cpu") < completions.lengths[:, None]
+    tokens = completions.tokens.where(mask, -1 if eos is None else eos)
+    tokens, mask, logp, ended = (x.to(prompts.device) for x in (tokens, mask, completions.logp, completions.ended))
     return Samples(tokens=tokens, mask=mask, logp=logp, ended=ended, sync_seconds=sync_seconds)

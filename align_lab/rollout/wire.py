@@ -1,4 +1,4 @@
-"""Messages between a run and vLLM's process, over a local socket: a line of JSON, then tensors as safetensors. Nothing is unpickled."""
+"""Messages between a run and vLLM's process over a Unix socket: a line of JSON, then safetensors, never pickles."""
 
 from __future__ import annotations
 
@@ -13,31 +13,31 @@ from torch import Tensor
 Message = tuple[dict[str, Any], dict[str, Tensor]]
 
 
-def send(to: socket.socket, fields: Mapping[str, Any], tensors: Mapping[str, Tensor] | None = None) -> None:
-    """Plain values and tensors, as one message."""
+def send(connection: socket.socket, fields: Mapping[str, Any], tensors: Mapping[str, Tensor] | None = None) -> None:
+    """Send plain values and tensors as one message."""
     body = save({name: tensor.cpu().contiguous() for name, tensor in tensors.items()}) if tensors else b""
-    to.sendall(json.dumps({**fields, "bytes": len(body)}).encode() + b"\n" + body)
+    connection.sendall(json.dumps({**fields, "bytes": len(body)}).encode() + b"\n" + body)
 
 
-def receive(of: socket.socket) -> Message:
-    """The next message. Raises EOFError when the other side is gone."""
+def receive(connection: socket.socket) -> Message:
+    """The next message. Raises EOFError if the other side has closed the connection."""
     head = b""
-    while not head.endswith(b"\n"):  # one byte at a time: what follows the line is not ours to read yet
-        head += _read(of, 1)
+    while not head.endswith(b"\n"):  # byte by byte, because the tensors that follow the line are read separately
+        head += _read(connection, 1)
     fields = json.loads(head)
-    body = _read(of, fields.pop("bytes"))
+    body = _read(connection, fields.pop("bytes"))
     return fields, load(body) if body else {}
 
 
-def _read(of: socket.socket, count: int) -> bytes:
+def _read(connection: socket.socket, count: int) -> bytes:
     buffer = bytearray(count)
-    view, done = memoryview(buffer), 0
-    while done < count:
+    view, filled = memoryview(buffer), 0
+    while filled < count:
         try:
-            got = of.recv_into(view[done:])
+            received = connection.recv_into(view[filled:])
         except ConnectionError as error:
             raise EOFError(str(error)) from error
-        if not got:
+        if not received:
             raise EOFError("the connection was closed")
-        done += got
+        filled += received
     return bytes(buffer)

@@ -51,7 +51,7 @@ class Evaluator:
         """
         reference = self.reference()
         mine = [self._complete(policy, reference, part, step) for part in shares(self.plan.prompts, self.world)]
-        self.sampler.rest()
+        self.sampler.release_device()
         self._judge([row for part in mine for row in part])
         rows = self._in_order(mine)
         for row, before in zip(rows, start or rows, strict=True):

@@ -71,7 +71,7 @@ class Rollouts:
             top_p=self.sampling.top_p,
             eos=self.prompts.eos,
         )
-        self.sampler.rest()
+        self.sampler.release_device()
         sampled = time.perf_counter()
         score = self._score(mine.tolist(), samples)
         part = self._experience(torch.cat([ids, samples.tokens], 1), pad, samples, score, len(mine))

@@ -98,9 +98,9 @@ class Learner:
         return self.plan.lr * schedule(self.plan, number - policy_from)
 
     @contextmanager
-    def whole(self) -> Iterator[LanguageModel]:
+    def full_model(self) -> Iterator[LanguageModel]:
         """The policy with every weight at hand. All processes enter together."""
-        with self.engines["policy"].whole() as model:
+        with self.engines["policy"].full_model() as model:
             assert isinstance(model, LanguageModel)
             yield model
 

@@ -1,3 +1,5 @@
+"""The torch sampler: log-probabilities, end tokens, greedy decoding, top-p, and independence of the batch."""
+
 from __future__ import annotations
 
 import numpy as np
@@ -6,7 +8,7 @@ import torch
 
 from align_lab.models.logp import response_logps
 from align_lab.rollout.sampler import uniforms
-from align_lab.rollout.torch_sampler import invert, nucleus, pick, sample
+from align_lab.rollout.torch_sampler import draw_token, inverse_cdf, nucleus, sample
 from tests.models.test_llama import tiny
 
 PROMPTS = torch.randint(40, (4, 6), generator=torch.Generator().manual_seed(5))
@@ -19,78 +21,81 @@ def numbers(rows=4, tokens=10):
 
 @pytest.mark.parametrize("temperature", [1.0, 0.7])
 @pytest.mark.parametrize("top_p", [1.0, 0.8])
-def test_logp_is_the_models(temperature, top_p):
+def test_log_probabilities_are_those_of_a_forward_pass(temperature, top_p):
     model = tiny()
-    got = sample(model, PROMPTS, PAD, uniforms=numbers(), temperature=temperature, top_p=top_p, eos=3)
-    want = response_logps(model, torch.cat([PROMPTS, got.tokens], 1), PAD, got.mask, temperature=temperature)
-    torch.testing.assert_close(got.logp, want, rtol=1e-10, atol=1e-10)
+    samples = sample(model, PROMPTS, PAD, uniforms=numbers(), temperature=temperature, top_p=top_p, eos=3)
+    sequences = torch.cat([PROMPTS, samples.tokens], 1)
+    expected = response_logps(model, sequences, PAD, samples.mask, temperature=temperature)
+    torch.testing.assert_close(samples.logp, expected, rtol=1e-10, atol=1e-10)
 
 
 def test_a_row_does_not_depend_on_the_batch_around_it():
     model, u = tiny(), numbers()
     whole = sample(model, PROMPTS, PAD, uniforms=u, eos=3)
     for row, pad in enumerate(PAD):
-        alone = sample(model, PROMPTS[row : row + 1, pad:], None, uniforms=u[row : row + 1], eos=3)
-        assert alone.tokens.tolist() == whole.tokens[row : row + 1].tolist()
-        torch.testing.assert_close(alone.logp, whole.logp[row : row + 1], rtol=1e-10, atol=1e-10)
+        single = sample(model, PROMPTS[row : row + 1, pad:], None, uniforms=u[row : row + 1], eos=3)
+        assert single.tokens.tolist() == whole.tokens[row : row + 1].tolist()
+        torch.testing.assert_close(single.logp, whole.logp[row : row + 1], rtol=1e-10, atol=1e-10)
 
 
-def test_eos_ends_a_row_and_counts():
-    model, seen = tiny(), 0
+def test_eos_ends_a_row_and_is_counted():
+    model, ended_rows = tiny(), 0
     for step in range(20):
-        got = sample(model, PROMPTS, PAD, uniforms=uniforms(1, step, range(4), 1, 10), eos=3)
-        for tokens, mask, logp, ended in zip(got.tokens, got.mask, got.logp, got.ended, strict=True):
+        samples = sample(model, PROMPTS, PAD, uniforms=uniforms(1, step, range(4), 1, 10), eos=3)
+        rows = zip(samples.tokens, samples.mask, samples.logp, samples.ended, strict=True)
+        for tokens, mask, logp, ended in rows:
             length = tokens.tolist().index(3) + 1 if 3 in tokens else 10
             assert mask.tolist() == [t < length for t in range(10)]
             assert (tokens[length:] == 3).all() and not logp[length:].any()
             assert bool(ended) == (3 in tokens)
-            seen += bool(ended)
-    assert 0 < seen < 80
+            ended_rows += bool(ended)
+    assert 0 < ended_rows < 80
     assert not sample(model, PROMPTS, PAD, uniforms=numbers()).ended.any()
 
 
-def test_samples_may_enter_a_graph():
+def test_samples_can_be_part_of_an_autograd_graph():
     model = tiny()
-    got = sample(model, PROMPTS, None, uniforms=numbers(), eos=3)
-    now = response_logps(model, torch.cat([PROMPTS, got.tokens], 1), None, got.mask)
-    ((now - got.logp).exp() * got.logp * got.mask).sum().backward()
+    samples = sample(model, PROMPTS, None, uniforms=numbers(), eos=3)
+    logp = response_logps(model, torch.cat([PROMPTS, samples.tokens], 1), None, samples.mask)
+    ((logp - samples.logp).exp() * samples.logp * samples.mask).sum().backward()
 
 
-def test_temperature_zero_takes_the_likeliest():
+def test_temperature_zero_is_greedy_decoding():
     model = tiny()
-    got = sample(model, PROMPTS, PAD, uniforms=numbers(), temperature=0.0)
-    logits = (model.hidden(torch.cat([PROMPTS, got.tokens], 1), PAD) @ model.head.t())[:, 5:-1]
-    assert (got.tokens == logits.argmax(-1)).all()
-    torch.testing.assert_close(got.logp, logits.log_softmax(-1).amax(-1), rtol=1e-10, atol=1e-10)
+    samples = sample(model, PROMPTS, PAD, uniforms=numbers(), temperature=0.0)
+    logits = (model.hidden(torch.cat([PROMPTS, samples.tokens], 1), PAD) @ model.head.t())[:, 5:-1]
+    assert (samples.tokens == logits.argmax(-1)).all()
+    torch.testing.assert_close(samples.logp, logits.log_softmax(-1).amax(-1), rtol=1e-10, atol=1e-10)
 
 
 @pytest.mark.parametrize("top_p", [1.0, 0.7])
 def test_frequencies_are_the_probabilities(top_p):
     logits = torch.tensor([1.0, -0.5, 0.3, 2.0, -8.0], dtype=torch.float64).expand(100_000, -1)
     u = torch.from_numpy(np.random.default_rng(0).random(100_000))
-    token, logp = pick(logits.clone(), u, temperature=0.8, top_p=top_p)
+    token, logp = draw_token(logits.clone(), u, temperature=0.8, top_p=top_p)
     full = torch.softmax(logits[0] / 0.8, -1)
-    kept = full if top_p == 1 else full * torch.tensor([1, 0, 0, 1, 0])  # 0.70 < top_p needs both of the likeliest
-    kept = kept / kept.sum()
-    found = torch.bincount(token, minlength=5) / len(u)
-    assert (found - kept).abs().max() < 4 * 0.5 / len(u) ** 0.5
+    # the most likely token alone has a mass below 0.7, the two most likely together have more
+    expected = full if top_p == 1 else full * torch.tensor([1, 0, 0, 1, 0])
+    expected = expected / expected.sum()
+    frequency = torch.bincount(token, minlength=5) / len(u)
+    assert (frequency - expected).abs().max() < 4 * 0.5 / len(u) ** 0.5
     torch.testing.assert_close(logp, full.log()[token])
 
 
 @pytest.mark.parametrize("size", [1, 3, 5, 700, 5000])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_inverse_is_that_of_the_cumulative_sum_and_never_an_impossible_token(size, dtype):
+def test_the_inverse_is_that_of_the_cumulative_sum_and_never_a_token_of_probability_0(size, dtype):
     rng = np.random.default_rng(size)
     p = torch.from_numpy(rng.random((50, size)) * (rng.random((50, size)) < 0.3)).to(dtype)
     p[:, rng.integers(size)] = 0.1
     for u in (0.0, 0.25, 0.5, 1 - 2**-24):
-        token = invert(p, torch.full((50,), u, dtype=dtype))
+        token = inverse_cdf(p, torch.full((50,), u, dtype=dtype))
         assert (p[torch.arange(50), token] > 0).all()
         if dtype == torch.float64:
             cumulative = p.numpy().cumsum(-1)
-            want = (cumulative > u * cumulative[:, -1:] * (1 + 1e-12)).argmax(-1)
-            inside = np.abs(cumulative - u * cumulative[:, -1:]).min(-1) > 1e-9
-            assert (token.numpy() == want)[inside].all()
+            expected = (cumulative > u * cumulative[:, -1:] * (1 + 1e-12)).argmax(-1)
+            clear = np.abs(cumulative - u * cumulative[:, -1:]).min(-1) > 1e-9  # not on the boundary of two tokens
+            assert (token.numpy() == expected)[clear].all()
 
 
 def test_nucleus_is_the_smallest_set_that_reaches_the_mass():
@@ -100,7 +105,7 @@ def test_nucleus_is_the_smallest_set_that_reaches_the_mass():
     assert nucleus(p, 1e-9).bool().sum(-1).tolist() == [1, 1]
 
 
-def test_uniforms_depend_on_prompt_and_sample_alone():
+def test_uniforms_depend_only_on_seed_step_prompt_and_sample():
     whole = uniforms(0, 3, [4, 9, 2], 2, 5)
     assert whole.shape == (6, 5) and whole.dtype == torch.float32
     torch.testing.assert_close(uniforms(0, 3, [9], 2, 5), whole[2:4], rtol=0, atol=0)

@@ -1,4 +1,4 @@
-"""Real vLLM on this machine's processor, beside the model that learns."""
+"""vLLM on the CPU in the trainer's process: its samples have the log-probabilities and statistics of the trainer."""
 
 from __future__ import annotations
 
@@ -6,92 +6,109 @@ import pytest
 import torch
 
 from align_lab.rollout.torch_sampler import nucleus
-from tests.rollout.vllm_here import CLOSE, EOS, NEW, PAD, PROMPTS, Learning, gap, needs_vllm, numbers, sampler
+from tests.rollout.vllm_support import (
+    CLOSE,
+    EOS,
+    NEW,
+    PAD,
+    PROMPTS,
+    ChangingWeights,
+    difference,
+    needs_vllm,
+    numbers,
+    sampler,
+)
 
 pytestmark = needs_vllm
 
 
 @pytest.fixture(scope="module", params=[True, False], ids=["tied", "untied"])
 def pair(request):
-    """A model that learns and a sampler in this process."""
-    made = sampler()
-    yield Learning(tied=request.param), made
-    made.close()
+    """Weights that change and a sampler in this process."""
+    vllm = sampler()
+    yield ChangingWeights(tied=request.param), vllm
+    vllm.close()
 
 
-def ask(pair, *, temperature=1.0, top_p=1.0, eos: int | None = EOS, step=0):
-    learning, made = pair
-    return made(learning, PROMPTS, PAD, uniforms=numbers(step=step), temperature=temperature, top_p=top_p, eos=eos)
+def complete(pair, *, temperature=1.0, top_p=1.0, eos: int | None = EOS, step=0):
+    weights, vllm = pair
+    return vllm(weights, PROMPTS, PAD, uniforms=numbers(step=step), temperature=temperature, top_p=top_p, eos=eos)
+
+
+def logits_of(model, samples):
+    """The logits of every counted token of the samples."""
+    with torch.no_grad():
+        hidden = model.hidden(torch.cat([PROMPTS, samples.tokens], 1), PAD)[:, -NEW - 1 : -1][samples.mask]
+    return hidden @ model.head.t()
 
 
 @pytest.mark.parametrize("temperature", [0.7, 1.0])
 @pytest.mark.parametrize("top_p", [0.9, 1.0])
 def test_its_log_probabilities_are_the_trainers(pair, temperature, top_p):
-    """At the sampling temperature, of the whole distribution, whatever top_p cuts off."""
-    found = ask(pair, temperature=temperature, top_p=top_p)
-    assert gap(pair[0], found, temperature=temperature).max() < CLOSE
-    assert not found.logp[~found.mask].any()
+    """They are taken at the sampling temperature under the full distribution, for any top_p."""
+    samples = complete(pair, temperature=temperature, top_p=top_p)
+    assert difference(pair[0], samples, temperature=temperature).max() < CLOSE
+    assert not samples.logp[~samples.mask].any()
 
 
-def test_new_weights_are_sampled_from_all_of_them(pair):
-    learning, _ = pair
-    before = ask(pair)
+def test_all_new_weights_are_transferred(pair):
+    weights, _ = pair
+    before = complete(pair)
     for seed in (7, 8):
-        learning.change(seed)
-        assert gap(learning, before, temperature=1.0).mean() > 0.5
-        assert gap(learning, ask(pair), temperature=1.0).max() < CLOSE
+        weights.change(seed)
+        assert difference(weights, before, temperature=1.0).mean() > 0.5
+        assert difference(weights, complete(pair), temperature=1.0).max() < CLOSE
 
 
-def test_a_row_is_a_function_of_its_own_numbers(pair):
-    learning, made = pair
-    whole = ask(pair, temperature=0.7)
-    assert torch.equal(ask(pair, temperature=0.7).tokens, whole.tokens)
+def test_a_row_depends_only_on_its_own_uniform_numbers(pair):
+    weights, vllm = pair
+    whole = complete(pair, temperature=0.7)
+    assert torch.equal(complete(pair, temperature=0.7).tokens, whole.tokens)
     rows = torch.tensor([20, 3, 11])
-    part = made(learning, PROMPTS[rows], PAD[rows], uniforms=numbers()[rows], temperature=0.7, eos=EOS)
+    part = vllm(weights, PROMPTS[rows], PAD[rows], uniforms=numbers()[rows], temperature=0.7, eos=EOS)
     assert torch.equal(part.tokens, whole.tokens[rows])
-    assert not torch.equal(ask(pair, temperature=0.7, step=1).tokens, whole.tokens)
+    assert not torch.equal(complete(pair, temperature=0.7, step=1).tokens, whole.tokens)
 
 
-def test_only_the_nucleus_is_sampled_and_cold_means_likely(pair):
-    learning, _ = pair
-    found = ask(pair, temperature=0.7, top_p=0.5)
-    with torch.no_grad():
-        hidden = learning.model.hidden(torch.cat([PROMPTS, found.tokens], 1), PAD)[:, -NEW - 1 : -1][found.mask]
-    weight = (hidden @ learning.model.head.t() / 0.7).softmax(-1)
-    kept = nucleus(weight, 0.5 + 1e-4).gather(1, found.tokens[found.mask][:, None])
-    assert (kept > 0).all()
-    greedy = ask(pair, temperature=0.0)
-    with torch.no_grad():
-        hidden = learning.model.hidden(torch.cat([PROMPTS, greedy.tokens], 1), PAD)[:, -NEW - 1 : -1][greedy.mask]
-    assert torch.equal((hidden @ learning.model.head.t()).argmax(-1), greedy.tokens[greedy.mask])
-    assert gap(learning, greedy, temperature=1.0).max() < CLOSE
+def test_top_p_samples_only_from_the_nucleus(pair):
+    weights, _ = pair
+    samples = complete(pair, temperature=0.7, top_p=0.5)
+    probability = (logits_of(weights.model, samples) / 0.7).softmax(-1)
+    assert (nucleus(probability, 0.5 + 1e-4).gather(1, samples.tokens[samples.mask][:, None]) > 0).all()
 
 
-def test_a_row_ends_with_the_end_token_as_the_torch_sampler_lets_it(pair):
-    learning, _ = pair
-    learning.model.head.data[EOS] += 0.6 * learning.model.hidden(PROMPTS)[0, -1].detach() / 8
-    learning.version += 1
-    found, seen = ask(pair), 0
-    for tokens, mask, ended in zip(found.tokens, found.mask, found.ended, strict=True):
+def test_temperature_zero_is_greedy_decoding(pair):
+    weights, _ = pair
+    greedy = complete(pair, temperature=0.0)
+    assert torch.equal(logits_of(weights.model, greedy).argmax(-1), greedy.tokens[greedy.mask])
+    assert difference(weights, greedy, temperature=1.0).max() < CLOSE
+
+
+def test_the_end_token_ends_a_row_as_in_the_torch_sampler(pair):
+    weights, _ = pair
+    weights.model.head.data[EOS] += 0.6 * weights.model.hidden(PROMPTS)[0, -1].detach() / 8
+    weights.version += 1
+    samples, ended_rows = complete(pair), 0
+    for tokens, mask, ended in zip(samples.tokens, samples.mask, samples.ended, strict=True):
         length = tokens.tolist().index(EOS) + 1 if EOS in tokens else NEW
         assert mask.tolist() == [t < length for t in range(NEW)] and (tokens[length:] == EOS).all()
         assert bool(ended) == (EOS in tokens)
-        seen += bool(ended)
-    assert 0 < seen < len(PROMPTS)
-    assert not ask(pair, eos=None).ended.any()
+        ended_rows += bool(ended)
+    assert 0 < ended_rows < len(PROMPTS)
+    assert not complete(pair, eos=None).ended.any()
 
 
 def test_its_samples_have_the_statistics_of_the_torch_samplers(pair):
     from align_lab.rollout.torch_sampler import TorchSampler
 
-    learning, made = pair
+    weights, vllm = pair
     prompts, pad, count = PROMPTS[:2].repeat(400, 1), PAD[:2].repeat(400), 800
     logp, length, low = [], [], []
-    for way, step in ((made, 5), (TorchSampler(), 6)):
-        found = way(learning, prompts, pad, uniforms=numbers(count, step), temperature=0.7, top_p=0.9, eos=EOS)
-        logp.append((found.logp * found.mask).sum(1))
-        length.append(found.mask.sum(1).float())
-        low.append((found.tokens[:, 0] < 100).float())
-    for theirs, ours in (logp, length, low):
-        error = ((theirs.var() + ours.var()) / count).sqrt()
-        assert (theirs.mean() - ours.mean()).abs() < 4 * error
+    for sample, step in ((vllm, 5), (TorchSampler(), 6)):
+        samples = sample(weights, prompts, pad, uniforms=numbers(count, step), temperature=0.7, top_p=0.9, eos=EOS)
+        logp.append((samples.logp * samples.mask).sum(1))
+        length.append(samples.mask.sum(1).float())
+        low.append((samples.tokens[:, 0] < 100).float())
+    for of_vllm, of_torch in (logp, length, low):
+        error = ((of_vllm.var() + of_torch.var()) / count).sqrt()
+        assert (of_vllm.mean() - of_torch.mean()).abs() < 4 * error

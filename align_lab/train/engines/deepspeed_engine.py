@@ -109,7 +109,7 @@ class DeepSpeedEngine(Engine):
             self.check(float(self.engine.optimizer._global_grad_norm))
 
     @contextmanager
-    def whole(self) -> Iterator[nn.Module]:
+    def full_model(self) -> Iterator[nn.Module]:
         """At stage 3 a copy that is filled while it is wanted: DeepSpeed's hooks would take weights away between two tokens."""
         if self.spare is None:
             yield self.model

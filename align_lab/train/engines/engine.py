@@ -50,7 +50,7 @@ class Engine(ABC):
     def step(self, factor: float) -> None:
         """Update the weights at `factor` times the learning rate. All processes together."""
 
-    def whole(self) -> AbstractContextManager[nn.Module]:
+    def full_model(self) -> AbstractContextManager[nn.Module]:
         """The model with every weight at hand. All processes enter together."""
         return nullcontext(self.model)
 

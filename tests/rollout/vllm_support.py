@@ -1,4 +1,4 @@
-"""vLLM as the tests meet it: skipped where it is not installed, unless the environment says that it must be."""
+"""Helpers of the vLLM tests, which are skipped without vLLM unless ALIGN_LAB_REQUIRE_VLLM is set."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from align_lab.models.logp import response_logps
 from align_lab.rollout import vllm_install
 from align_lab.rollout.sampler import uniforms
 
-MISSING = vllm_install.problem()
+MISSING = vllm_install.unavailable_reason()
 if os.environ.get("ALIGN_LAB_REQUIRE_VLLM"):
     assert MISSING is None, MISSING
 needs_vllm = pytest.mark.skipif(MISSING is not None, reason=f"{MISSING}")
@@ -29,8 +29,8 @@ PROMPTS = torch.randint(4, VOCAB, (24, 9), generator=torch.Generator().manual_se
 PAD = torch.arange(24) % 7
 
 
-class Learning:
-    """Weights that change when they are told to."""
+class ChangingWeights:
+    """A model whose weights change at every call of `change`."""
 
     def __init__(self, *, tied: bool, dtype: torch.dtype = torch.float32) -> None:
         shape = {"vocab": VOCAB, "width": 64, "layers": 2, "heads": 2, "kv_heads": 1, "mlp": 96, "context": 64}
@@ -40,12 +40,12 @@ class Learning:
     def change(self, seed: int) -> None:
         numbers = torch.Generator().manual_seed(seed)
         for weight in self.model.parameters():
-            drawn = torch.randn(weight.shape, generator=numbers)
-            weight.data = (1 + 0.2 * drawn if weight.dim() == 1 else 0.15 * drawn).to(weight)
+            noise = torch.randn(weight.shape, generator=numbers)
+            weight.data = (1 + 0.2 * noise if weight.dim() == 1 else 0.15 * noise).to(weight)
         self.version += 1
 
     @contextmanager
-    def whole(self):
+    def full_model(self):
         yield self.model
 
     def step(self, *args):
@@ -53,9 +53,9 @@ class Learning:
 
 
 def smollm2() -> Path | None:
-    """Its folder, where a run or a benchmark has converted it on this machine."""
-    found = (path for place in ("artefacts", "benchmarks") for path in (cache_folder() / place).glob("*/config.json"))
-    return next((p.parent for p in found if json.loads(p.read_text()).get("hidden_size") == 576), None)
+    """The folder of SmolLM2 in the cache, if a run or a benchmark has converted it."""
+    configs = (path for name in ("artefacts", "benchmarks") for path in (cache_folder() / name).glob("*/config.json"))
+    return next((p.parent for p in configs if json.loads(p.read_text()).get("hidden_size") == 576), None)
 
 
 def sampler(*, dtype="float32", world=World(), **fields):
@@ -69,8 +69,8 @@ def numbers(rows=24, step=0, tokens=NEW):
 
 
 @torch.no_grad()
-def gap(learning, found, *, temperature, prompts=PROMPTS, pad=PAD):
+def difference(weights, samples, *, temperature, prompts=PROMPTS, pad=PAD):
     """|log p of the sampler - log p of the trainer| of every counted token."""
-    ids = torch.cat([prompts, found.tokens], 1)
-    want = response_logps(learning.model, ids, pad, found.mask, temperature=temperature)
-    return (found.logp - want).abs()[found.mask]
+    ids = torch.cat([prompts, samples.tokens], 1)
+    logp = response_logps(weights.model, ids, pad, samples.mask, temperature=temperature)
+    return (samples.logp - logp).abs()[samples.mask]
