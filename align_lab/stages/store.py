@@ -136,6 +136,7 @@ class Store:
             files = {str(f.relative_to(folder)): sha256(f) for f in sorted(folder.rglob("*")) if f.is_file()}
             card = {
                 "kind": recipe.kind,
+                "label": recipe.label,
                 "key": recipe.key,
                 "settings": dict(recipe.settings),
                 "made_of": dict(recipe.made_of),
