@@ -1,1 +1,1 @@
-"""Views of a run on W&B and Trackio, fed from its folder by a process of their own."""
+"""Experiment trackers (W&B and Trackio) as views of a run, updated from its folder by a separate process."""

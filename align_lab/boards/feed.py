@@ -1,9 +1,9 @@
-"""The process that feeds a board: it follows a run's folder and hands on each row once.
+"""The process that uploads a run to its experiment tracker: it follows the run folder and logs each row once.
 
     python -P -m align_lab.boards.feed RUN
 
-Which rows a board has, it says itself; the folder remembers what was handed on. So a run that was killed and goes on
-continues the same entry of the board: a row is never sent again, and what did not arrive is.
+The tracker itself reports which rows it has, and the folder stores what was sent. A run that was killed and resumed
+therefore continues the same run of the tracker: no row is sent twice, and rows that did not arrive are sent again.
 """
 
 from __future__ import annotations
@@ -26,27 +26,27 @@ from align_lab.base.lease import lease
 from align_lab.base.paths import cache_folder
 from align_lab.base.signals import SIGNALS
 from align_lab.boards import run_view
-from align_lab.boards.sinks import Board, Boarded
+from align_lab.boards.sinks import TrackedRecord, Tracker
 
 POLL_SECONDS = 0.5
 
 
 def main(argv: Sequence[str]) -> int:
-    """Feed the board of one run until standard input ends and its last row is handed on."""
+    """Upload one run until standard input has ended and the last row is logged. Returns an exit status."""
     folder = Path(argv[0])
-    signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)  # signals are for the run; the board's own processes inherit this
+    signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)  # signals are for the run; child processes inherit the mask
     os.nice(10)
     from align_lab.base import registry
     from align_lab.record.folder import read_config
 
     values = read_config(folder)
     registry.scan(tuple(values["plugins"]))
-    record: Boarded = registry.build("record", values["record"])
-    ended = threading.Event()
-    threading.Thread(target=_end_in_time, args=(record, folder, ended), daemon=True).start()
+    record: TrackedRecord = registry.build("record", values["record"])
+    run_ended = threading.Event()
+    threading.Thread(target=_exit_in_time, args=(record, folder, run_ended), daemon=True).start()
     try:
-        with held(folder, record.board_name):
-            feed(folder, record.board(folder), record.table_rows, running=lambda: not ended.wait(POLL_SECONDS))
+        with exclusive(folder, record.tracker_name):
+            upload(folder, record.tracker(folder), record.table_rows, running=lambda: not run_ended.wait(POLL_SECONDS))
     except Exception as error:
         traceback.print_exc()
         _warn(record, folder, f"{type(error).__name__}: {error}".split("\n")[0])
@@ -54,57 +54,59 @@ def main(argv: Sequence[str]) -> int:
     return 0
 
 
-def feed(folder: Path, board: Board, table_rows: int, *, running: Callable[[], bool]) -> None:
-    """Show the run in `folder` from the first row that the board lacks, for as long as the run goes on.
+def upload(folder: Path, tracker: Tracker, table_rows: int, *, running: Callable[[], bool]) -> None:
+    """Log the run in `folder` from the first row that the tracker is missing, for as long as the run goes on.
 
-    Raises whatever the board raises, and ConnectionError when rows have not arrived.
+    Raises whatever the tracker raises, and ConnectionError when rows have not arrived.
     """
-    run, sent = run_view.run(folder), Sent(folder, board.name)
-    if sent.whole(board.identity(run), board.mode):
+    run, state = run_view.run(folder), UploadState(folder, tracker.name)
+    if state.is_complete(tracker.run_id(run), tracker.mode):
         return
-    there = board.open(run)
-    sent.save(**board.about(), arrived=len(there))
-    _say(f"{board.name}: {board.place()}" + (f" has {len(there)} rows" if there else ""))
-    beside = threading.Thread(target=_show_stages, args=(folder, board), daemon=True)
-    beside.start()
+    steps = tracker.open(run)
+    state.save(**tracker.description(), arrived=len(steps))
+    _notify(f"{tracker.name}: {tracker.location()}" + (f" has {len(steps)} rows" if steps else ""))
+    stages = threading.Thread(target=_try_stages, args=(folder, tracker), daemon=True)
+    stages.start()
     rows = Rows(folder, run.steps, table_rows)
-    hand_on(rows, board, sent, there, running)
-    state = read_json(folder / "status.json").get("state", "new")
+    log_new_rows(rows, tracker, state, steps, running)
+    status = read_json(folder / "status.json").get("state", "new")
     best = read_json(folder / "manifest.json").get("best_step")
-    board.close(run_view.summary(rows.seen, best, state), state)
-    arrived = board.arrived()
-    sent.save(arrived=arrived, state=state)
+    tracker.close(run_view.summary(rows.seen, best, status), status)
+    arrived = tracker.count_rows()
+    state.save(arrived=arrived, state=status)
     if arrived < len(rows.seen):
         raise ConnectionError(f"{arrived} of {len(rows.seen)} rows have arrived")
-    beside.join()
+    stages.join()
 
 
-def hand_on(rows: Rows, board: Board, sent: Sent, there: Set[int], running: Callable[[], bool]) -> None:
-    """Every row that is not there; returns when the run has ended and its last row is handed on."""
-    go_on = True
-    while go_on:
-        go_on = running()  # asked before reading: what was written before the end is read after it
+def log_new_rows(
+    rows: Rows, tracker: Tracker, state: UploadState, steps: Set[int], running: Callable[[], bool]
+) -> None:
+    """Log every row whose step is not among `steps`. Returns when the run has ended and its last row is logged."""
+    more = True
+    while more:
+        more = running()  # asked before reading: what was written before the end is then read after it
         last = None
         for row, table in rows.new():
-            if row["step"] not in there:
-                board.log(row, table)
+            if row["step"] not in steps:
+                tracker.log(row, table)
                 last = row
         if last is not None:
-            sent.save(sent={key: last[key] for key in ("step", "episode")})
+            state.save(sent={key: last[key] for key in ("step", "episode")})
 
 
-def _show_stages(folder: Path, board: Board) -> None:
-    """Beside the rows, which must not wait for them. What fails is in the log, and `wandb push` shows it later."""
+def _try_stages(folder: Path, tracker: Tracker) -> None:
+    """Log the stages beside the rows, which must not wait for them. An error is in the log; `wandb push` retries."""
     try:
-        show_stages(folder, board)
+        log_stages(folder, tracker)
     except Exception:
         traceback.print_exc()
 
 
-def show_stages(folder: Path, board: Board) -> None:
-    """The stages that the run started from, each once in a project: other runs share them."""
-    marks = cache_folder() / "boards" / hashlib.sha256(board.project_place().encode()).hexdigest()[:12]
-    for stage in run_view.stages(folder) if board.shows_stages else []:
+def log_stages(folder: Path, tracker: Tracker) -> None:
+    """The stages that the run started from, each once per project, because other runs share them."""
+    marks = cache_folder() / "boards" / hashlib.sha256(tracker.project_location().encode()).hexdigest()[:12]
+    for stage in run_view.stages(folder) if tracker.logs_stages else []:
         mark = marks / stage.id
         try:
             marks.mkdir(parents=True, exist_ok=True)
@@ -112,77 +114,87 @@ def show_stages(folder: Path, board: Board) -> None:
         except FileExistsError:
             continue
         try:
-            board.stage(stage)
+            tracker.log_stage(stage)
         except BaseException:
             mark.unlink(missing_ok=True)
             raise
 
 
 class Rows:
-    """The rows of a run as they are written, each with its table where it was judged."""
+    """The rows of a run as they are written, those with an evaluation with their table of completions."""
 
     def __init__(self, folder: Path, steps: int, limit: int) -> None:
         self._metrics, self._samples = Tail(folder / "metrics.jsonl"), Tail(folder / "samples.jsonl")
         self._steps, self._limit = steps, limit
-        self._judged: int | None = None
-        self._waiting: dict[int, list[dict[str, Any]]] = {}  # samples whose row has not come yet
+        self._evaluated_step: int | None = None
+        self._samples_by_step: dict[int, list[dict[str, Any]]] = {}  # of evaluations whose row has not been read
         self.seen: list[dict[str, Any]] = []
 
     def new(self) -> Iterator[tuple[dict[str, Any], list[list[Any]] | None]]:
+        """Rows that were written since the last call."""
         for row in self._metrics.new():
             self.seen.append(row)
             yield row, self._table(row["step"]) if "eval/score" in row else None
 
     def _table(self, step: int) -> list[list[Any]] | None:
-        for sample in self._samples.new():  # written before the row
-            kept = self._waiting.setdefault(sample["step"], [])
-            kept += [sample] if len(kept) < self._limit else []
-        before, self._judged = self._judged, step
-        samples = self._waiting.pop(step, [])
+        for sample in self._samples.new():  # samples are written before the row of their evaluation
+            samples = self._samples_by_step.setdefault(sample["step"], [])
+            if len(samples) < self._limit:
+                samples.append(sample)
+        before, self._evaluated_step = self._evaluated_step, step
+        samples = self._samples_by_step.pop(step, [])
         return run_view.table(samples, self._limit) if samples and run_view.tabled(step, before, self._steps) else None
 
 
 class Tail:
-    """New whole lines of a file that grows. It stays with the file that it opened: a continued run replaces it by another."""
+    """New complete lines of a growing file.
+
+    It stays with the file that it opened: a resumed run replaces the file instead of truncating it.
+    """
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._file: TextIO | None = None
 
     def new(self) -> Iterator[dict[str, Any]]:
+        """Lines that were completed since the last call, parsed."""
         if self._file is None and self._path.exists():
             self._file = self._path.open(encoding="utf-8")
         while self._file is not None:
-            place, line = self._file.tell(), self._file.readline()
+            offset, line = self._file.tell(), self._file.readline()
             if not line.endswith("\n"):
-                self._file.seek(place)
+                self._file.seek(offset)
                 return
             yield json.loads(line)
 
 
-class Sent:
-    """What the run's folder remembers of its board, `wandb.json` for example: the last episode handed on, what has arrived."""
+class UploadState:
+    """What the run folder stores about its tracker, in `wandb.json` for example.
+
+    `sent` is the last step and episode that were logged, `arrived` the number of rows that the tracker has confirmed.
+    """
 
     def __init__(self, folder: Path, name: str) -> None:
         self._folder, self._path = folder, folder / f"{name}.json"
-        self.known = read_json(self._path)
+        self.values = read_json(self._path)
 
-    def save(self, **news: Any) -> None:
-        self.known |= news
-        write_json(self._path, self.known)
+    def save(self, **changes: Any) -> None:
+        """Update the stored values."""
+        self.values |= changes
+        write_json(self._path, self.values)
 
-    def whole(self, identity: str, mode: str) -> bool:
-        """Is the run finished, and all of it there?"""
-        state = read_json(self._folder / "status.json").get("state")
-        known = tuple(self.known.get(key) for key in ("id", "mode", "state"))
-        if (*known, state) != (identity, mode, "done", "done"):
+    def is_complete(self, run_id: str, mode: str) -> bool:
+        """Is the run finished, and has every row arrived?"""
+        status = read_json(self._folder / "status.json").get("state")
+        stored = tuple(self.values.get(key) for key in ("id", "mode", "state"))
+        if (*stored, status) != (run_id, mode, "done", "done"):
             return False
-        return self.known.get("arrived") == len(read_lines(self._folder / "metrics.jsonl"))
+        return self.values.get("arrived") == len(read_lines(self._folder / "metrics.jsonl"))
 
 
 @contextmanager
-def held(folder: Path, name: str, on_wait: Callable[[str], None] = lambda owner: None) -> Iterator[None]:
-    """One feeder of a run's board at a time: one of an earlier attempt may still be at its last rows."""
+def exclusive(folder: Path, name: str, on_wait: Callable[[str], None] = lambda owner: None) -> Iterator[None]:
+    """Hold the lease on the uploads of a run: the process of an earlier attempt may still be sending its last rows."""
     while True:
         with lease(folder / f".{name}.lease", on_wait=on_wait) as mine:
             if mine:
@@ -190,25 +202,25 @@ def held(folder: Path, name: str, on_wait: Callable[[str], None] = lambda owner:
                 return
 
 
-def _end_in_time(record: Boarded, folder: Path, ended: threading.Event) -> None:
-    """Wait for the end of the run, then for the last rows, but not longer than a run may be kept waiting."""
+def _exit_in_time(record: TrackedRecord, folder: Path, run_ended: threading.Event) -> None:
+    """Wait for the end of the run, then for its last rows, but at most `finish_seconds`."""
     while sys.stdin.buffer.read(1):
         continue
-    ended.set()
+    run_ended.set()
     time.sleep(record.finish_seconds)
-    _warn(record, folder, f"the last rows were not taken within {record.finish_seconds:g} s")
-    os._exit(1)  # its own processes end with it
+    _warn(record, folder, f"the last rows were not accepted within {record.finish_seconds:g} s")
+    os._exit(1)  # the tracker's own processes exit with this one
 
 
-def _warn(record: Boarded, folder: Path, problem: str) -> None:
-    later = record.later.format(study=folder.resolve().parent.name)
-    _say(f"warning: {record.board_name}: {problem}. The run goes on, its folder has every row. {later}".rstrip())
+def _warn(record: TrackedRecord, folder: Path, problem: str) -> None:
+    hint = record.retry_hint.format(study=folder.resolve().parent.name)
+    _notify(f"warning: {record.tracker_name}: {problem}. The run continues, and its folder has every row. {hint}")
 
 
-def _say(text: str) -> None:
-    """To the run, which shows it. It may be gone."""
+def _notify(text: str) -> None:
+    """Send a message to the run, which may have exited."""
     with suppress(OSError):
-        print(text, flush=True)
+        print(text.rstrip(), flush=True)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Runs to Weights & Biases from their own folders: one at a time, only what is missing, checked by reading it back."""
+"""Uploading runs to Weights & Biases from their folders: one at a time, only missing rows, verified by download."""
 
 from __future__ import annotations
 
@@ -12,16 +12,17 @@ from typing import Any
 from align_lab.base.errors import AlignLabError
 from align_lab.base.files import read_json
 from align_lab.boards import feed, run_view
-from align_lab.boards.wandb_board import API_SECONDS, NAME, PATIENCE, WandbBoard, history
+from align_lab.boards.wandb_history import API_SECONDS, logged_rows
+from align_lab.boards.wandb_tracker import NAME, RETRY_SECONDS, WandbTracker
 from align_lab.record.folder import read_config
 
-TABLE_ROWS = 64  # of a run whose record says nothing of it
+TABLE_ROWS = 64  # of a run whose record does not define it
 Row = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
-class Pushed:
-    """What became of one run. `problem` is empty when every row is there, once."""
+class PushResult:
+    """What happened to one run. `problem` is empty if the server has every row exactly once."""
 
     rows: int
     sent: int = 0
@@ -29,102 +30,116 @@ class Pushed:
     note: str = ""
 
     def __str__(self) -> str:
-        told = f"{self.sent} rows sent, {self.rows - self.sent} were there"
-        return "; ".join(part for part in (told, self.note, self.problem) if part)
+        counts = f"{self.sent} rows sent, {self.rows - self.sent} were there"
+        return "; ".join(part for part in (counts, self.note, self.problem) if part)
 
 
-def push(folder: Path, *, project: str | None = None, entity: str | None = None) -> Pushed:
-    """Send what the server lacks of one run. Raises AlignLabError when the run feeds its board itself at this moment."""
-    with feed.held(folder, NAME, on_wait=_refuse):
-        sent, run = feed.Sent(folder, NAME), run_view.run(folder)
-        board = _board(folder, sent.known, project, entity)
-        rows = list(feed.Rows(folder, run.steps, read_config(folder)["record"].get("table_rows", TABLE_ROWS)).new())
-        written, state = [row for row, _ in rows], read_json(folder / "status.json").get("state", "new")
-        if _claims_all(sent.known, board, len(rows), state):
-            found = difference(written, history(f"{sent.known['entity']}/{board.project}/{sent.known['id']}"))
-            if not found.problem:
-                return found
-        there = board.open(run)
-        sent.save(**board.about(), arrived=len(there))
-        missing = [(row, table) for row, table in rows if row["step"] not in there]
+def push(folder: Path, *, project: str | None = None, entity: str | None = None) -> PushResult:
+    """Send the rows of one run that the server is missing.
+
+    Raises AlignLabError if the run is uploading its rows itself at this moment.
+    """
+    with feed.exclusive(folder, NAME, on_wait=_refuse):
+        uploads, run = feed.UploadState(folder, NAME), run_view.run(folder)
+        tracker = _tracker(folder, uploads.values, project, entity)
+        table_rows = read_config(folder)["record"].get("table_rows", TABLE_ROWS)
+        rows = list(feed.Rows(folder, run.steps, table_rows).new())
+        written, status = [row for row, _ in rows], read_json(folder / "status.json").get("state", "new")
+        if _marked_complete(uploads.values, tracker, len(rows), status):
+            path = f"{uploads.values['entity']}/{tracker.project}/{uploads.values['id']}"
+            result = difference(written, logged_rows(path))
+            if not result.problem:
+                return result
+        steps = tracker.open(run)
+        uploads.save(**tracker.description(), arrived=len(steps))
+        missing = [(row, table) for row, table in rows if row["step"] not in steps]
         for row, table in missing:
-            board.log(row, table)
-        board.close(run_view.summary(written, read_json(folder / "manifest.json").get("best_step"), state), state)
-        found = _read_back(board, written)
-        if not found.problem:
-            sent.save(arrived=len(rows), state=state, sent={key: written[-1][key] for key in ("step", "episode")})
-        return replace(found, sent=len(missing))
+            tracker.log(row, table)
+        tracker.close(run_view.summary(written, read_json(folder / "manifest.json").get("best_step"), status), status)
+        result = _verify(tracker, written)
+        if not result.problem:
+            last = {key: written[-1][key] for key in ("step", "episode")}
+            uploads.save(arrived=len(rows), state=status, sent=last)
+        return replace(result, sent=len(missing))
 
 
 def push_stages(runs: Sequence[Path], *, project: str | None = None, entity: str | None = None) -> int:
-    """The stages of these runs that the server does not know. Returns how many were sent."""
-    asked, sent = set[str](), 0
+    """Send the stages of these runs that the server is missing. Returns their number."""
+    checked, sent = set[str](), 0
     for folder in runs:
-        board = _board(folder, feed.Sent(folder, NAME).known, project, entity)
+        tracker = _tracker(folder, feed.UploadState(folder, NAME).values, project, entity)
         for stage in run_view.stages(folder):
-            if stage.id not in asked and not _knows(board, stage.id):
-                board.stage(stage)
+            if stage.id not in checked and not _has_run(tracker, stage.id):
+                tracker.log_stage(stage)
                 sent += 1
-            asked.add(stage.id)
+            checked.add(stage.id)
     return sent
 
 
-def _knows(board: WandbBoard, identity: str) -> bool:
+def _has_run(tracker: WandbTracker, run_id: str) -> bool:
+    """Does the server have a run of this id?"""
     import wandb
     from wandb.errors import CommError
 
-    path = "/".join(part for part in (board.entity, board.project, identity) if part)
+    path = "/".join(part for part in (tracker.entity, tracker.project, run_id) if part)
     try:
         wandb.Api(timeout=API_SECONDS).run(path)
-    except (ValueError, CommError):  # not there; a server that is dead says so at the next step
+    except (ValueError, CommError):  # no such run; a server that is dead fails at the next request
         return False
     return True
 
 
-def _board(folder: Path, known: Row, project: str | None, entity: str | None) -> WandbBoard:
-    """Where the run is, or is to be: as the command says, as it was shown before, or as its record says."""
+def _tracker(folder: Path, stored: Row, project: str | None, entity: str | None) -> WandbTracker:
+    """The project of the run: from the command, else where it was logged before, else from its record."""
     record = read_config(folder)["record"]
-    before = known if known.get("mode") == "online" else {}
-    return WandbBoard(
+    earlier = stored if stored.get("mode") == "online" else {}
+    return WandbTracker(
         folder,
-        project or before.get("project") or record.get("project") or "align_lab",
-        entity or before.get("entity") or record.get("entity"),
+        project or earlier.get("project") or record.get("project") or "align_lab",
+        entity or earlier.get("entity") or record.get("entity"),
         online=True,
     )
 
 
-def _claims_all(known: Row, board: WandbBoard, rows: int, state: str) -> bool:
-    """Does the folder say that all of it has arrived, there and in this state? Then a look will do."""
-    now = ("online", board.project, rows, state)
-    return tuple(known.get(key) for key in ("mode", "project", "arrived", "state")) == now
+def _marked_complete(stored: Row, tracker: WandbTracker, rows: int, status: str) -> bool:
+    """Does the run folder say that every row has arrived in this project? Then verification alone is enough."""
+    expected = ("online", tracker.project, rows, status)
+    return tuple(stored.get(key) for key in ("mode", "project", "arrived", "state")) == expected
 
 
-def _read_back(board: WandbBoard, written: Sequence[Row]) -> Pushed:
-    found = Pushed(0, problem="nothing was read back")
-    for seconds in PATIENCE:
+def _verify(tracker: WandbTracker, written: Sequence[Row]) -> PushResult:
+    """Compare the server's rows with those of the folder; rows may arrive with a delay."""
+    result = PushResult(0, problem="nothing was read back")
+    for seconds in RETRY_SECONDS:
         time.sleep(seconds)
-        there = board.history()
-        found = difference(written, there)
-        if not found.problem or len(there) > len(written):
+        rows = tracker.history()
+        result = difference(written, rows)
+        if not result.problem or len(rows) > len(written):
             break
-    return found
+    return result
 
 
-def difference(written: Sequence[Row], there: Sequence[Row]) -> Pushed:
-    """Is each row there, once? Values may differ where an interrupted attempt had sent steps that were repeated."""
-    there = sorted(there, key=lambda row: row["step"])
-    ours, theirs = ([(row["step"], row["episode"]) for row in rows] for rows in (written, there))
-    if ours != theirs:
-        missing, known = len(set(ours) - set(theirs)), len(set(ours) & set(theirs))
-        problem = f"{missing} of {len(ours)} rows are missing there, {len(theirs) - known} are there that should not be"
-        return Pushed(len(ours), problem=problem)
-    other = sum(not _equal(row, found) for row, found in zip(written, there, strict=True))
-    note = f"{other} rows have the values of an interrupted attempt, whose steps were repeated" if other else ""
-    return Pushed(len(ours), note=note)
+def difference(ours: Sequence[Row], theirs: Sequence[Row]) -> PushResult:
+    """Does the server have each row exactly once?
+
+    Values may differ for steps that an interrupted attempt had sent before they were repeated.
+    """
+    theirs = sorted(theirs, key=lambda row: row["step"])
+    our_keys, their_keys = ([(row["step"], row["episode"]) for row in rows] for rows in (ours, theirs))
+    if our_keys != their_keys:
+        missing, common = len(set(our_keys) - set(their_keys)), len(set(our_keys) & set(their_keys))
+        problem = (
+            f"{missing} of {len(our_keys)} rows are missing there, {len(their_keys) - common} are there that should "
+            "not be"
+        )
+        return PushResult(len(our_keys), problem=problem)
+    changed = sum(not _equal(our_row, their_row) for our_row, their_row in zip(ours, theirs, strict=True))
+    note = f"{changed} rows have the values of an interrupted attempt, whose steps were repeated" if changed else ""
+    return PushResult(len(our_keys), note=note)
 
 
 def _equal(ours: Row, theirs: Row) -> bool:
-    """All but the clock's columns, which differ when a step is repeated."""
+    """Are all values equal, except time measurements, which differ when a step is repeated?"""
     return all(
         key in theirs and math.isclose(value, theirs[key], rel_tol=1e-12)
         for key, value in ours.items()
@@ -133,4 +148,4 @@ def _equal(ours: Row, theirs: Row) -> bool:
 
 
 def _refuse(owner: str) -> None:
-    raise AlignLabError(f"it is sending its rows itself ({owner})")
+    raise AlignLabError(f"the run is uploading its rows itself ({owner}). Wait until it has ended")

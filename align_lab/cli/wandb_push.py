@@ -27,7 +27,8 @@ def push(args: list[str]) -> int:
         raise ConfigError("this needs the package wandb, which is not installed: pip install 'align_lab[wandb]'")
     from align_lab.boards.push import push as push_run
     from align_lab.boards.push import push_stages
-    from align_lab.boards.wandb_board import has_key, silence
+    from align_lab.boards.wandb_key import silence
+    from align_lab.boards.wandb_tracker import has_key
     from align_lab.compare.runs import study_folder
 
     folder, console = study_folder(options.study), Console(highlight=False, soft_wrap=True)

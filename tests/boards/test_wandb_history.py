@@ -1,4 +1,4 @@
-"""A W&B project through its API. The real server is not asked here: what stands in for it refuses every sampled look."""
+"""Reading a W&B project through its API, whose replacement here rejects every request for a subsample."""
 
 import sys
 import types
@@ -18,7 +18,7 @@ class Run:
         yield from self._rows
 
     def history(self, *args, **kwargs):
-        raise AssertionError("history() gives a sample")
+        raise AssertionError("history() returns a subsample")
 
 
 def rows(end):
@@ -45,15 +45,15 @@ class Api:
 
 @pytest.fixture
 def server(monkeypatch):
-    stand_in = types.SimpleNamespace(Api=Api, Error=type("Error", (Exception,), {}))
-    monkeypatch.setitem(sys.modules, "wandb", stand_in)
+    replacement = types.SimpleNamespace(Api=Api, Error=type("Error", (Exception,), {}))
+    monkeypatch.setitem(sys.modules, "wandb", replacement)
 
 
 def test_every_row_of_every_finished_run_is_read_with_arm_and_seed_of_its_config(server):
-    found = reader.read([["wandb", "team/project"]])
-    assert [(run.label, run.seed) for run in found.runs] == [("grpo (W&B)", 1), ("grpo (W&B)", 2)]
-    assert len(found.runs[0].series["objective/scores"][0]) == 2001  # W&B's own charts hold 500
-    assert [(run.name, run.state) for run in found.left_out] == [("slow-cat-3", "crashed")]
+    project = reader.read([["wandb", "team/project"]])
+    assert [(run.label, run.seed) for run in project.runs] == [("grpo (W&B)", 1), ("grpo (W&B)", 2)]
+    assert len(project.runs[0].series["objective/scores"][0]) == 2001  # W&B's own charts hold 500
+    assert [(run.name, run.state) for run in project.left_out] == [("slow-cat-3", "crashed")]
 
 
 def test_one_run_by_its_path(server):
@@ -61,7 +61,7 @@ def test_one_run_by_its_path(server):
 
 
 def test_a_project_that_is_not_there_says_what_to_check(server):
-    with pytest.raises(ConfigError, match=r"there is no team/other on disk, and W&B does not give it.*WANDB_API_KEY"):
+    with pytest.raises(ConfigError, match=r"there is no team/other on disk, and W&B did not return it.*WANDB_API_KEY"):
         reader.read([["wandb", "team/other"]])
 
 
@@ -71,7 +71,7 @@ def test_without_wandb_it_says_what_to_install(monkeypatch):
         reader.read([["wandb", "team/project"]])
 
 
-def test_the_real_api_has_what_is_called():
+def test_the_real_api_has_the_methods_that_are_called():
     api = pytest.importorskip("wandb.apis.public")
     assert callable(api.Api.runs) and callable(api.Api.run) and callable(api.Run.scan_history)
     assert isinstance(api.Run.config, property)

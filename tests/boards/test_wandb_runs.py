@@ -1,4 +1,4 @@
-"""Whole runs through the command line that are shown on Weights & Biases, against a server of the loopback."""
+"""Whole runs through the command line that are logged to Weights & Biases, against a local server."""
 
 import os
 import shutil
@@ -14,8 +14,8 @@ import align_lab
 pytest.importorskip("wandb", reason="pip install 'align_lab[wandb]'")
 
 from align_lab.dispatch import snapshot
-from tests.boards.board_folder import KEY
-from tests.boards.test_wandb_sink import until
+from tests.boards.run_folder import KEY
+from tests.boards.test_wandb_tracker import until
 from tests.boards.wandb_server import WandbServer
 from tests.run.test_runs import command, environment, folder_of, place, rows, run
 
@@ -27,7 +27,7 @@ SWEEP = DOCS.read_text(encoding="utf-8").split("```yaml\n")[1].split("```")[0]
 
 @pytest.fixture
 def online(monkeypatch, tmp_path):
-    """(server, environment that leads to it)"""
+    """A local server, and the environment variables with which wandb uses it."""
     for name in [name for name in os.environ if name.startswith("WANDB_")]:
         monkeypatch.delenv(name)
     home = tmp_path / "home"
@@ -50,26 +50,26 @@ def online(monkeypatch, tmp_path):
 
 def holds_key(folder):
     """Files under the folder, symbolic links followed, that hold the planted key."""
-    found = []
+    files = []
     for path, _, names in os.walk(folder, followlinks=True):
         for name in names:
             file = os.path.join(path, name)
             if os.path.isfile(file):
                 with open(file, "rb") as content:
-                    found += [file] if KEY.encode() in content.read() else []
-    return found
+                    files += [file] if KEY.encode() in content.read() else []
+    return files
 
 
-def as_shown(server, name):
-    """The rows of a run on the server, as a run's own rows are read: without the clock's columns, and without theirs."""
-    theirs = ("_step", "_timestamp", "_runtime", "_wandb", "completions")
+def logged_rows(server, name):
+    """The rows of a run on the server, without time measurements and without W&B's own columns."""
+    wandb_columns = ("_step", "_timestamp", "_runtime", "_wandb", "completions")
     return [
-        {key: value for key, value in row.items() if not key.startswith("time/") and key not in theirs}
+        {key: value for key, value in row.items() if not key.startswith("time/") and key not in wandb_columns}
         for row in server.rows(name)
     ]
 
 
-def test_the_default_imports_nothing_of_a_board(place):
+def test_the_default_record_imports_no_tracker(place):
     args = [sys.executable, "-X", "importtime", *command("algo=rloo", "study=plain")[1:]]
     done = run(place, args=args, WANDB_API_KEY=KEY)
     assert done.returncode == 0, done.stderr
@@ -78,35 +78,35 @@ def test_the_default_imports_nothing_of_a_board(place):
     assert not list(folder_of(place, "plain").glob("*wandb*"))
 
 
-def test_a_run_that_was_killed_goes_on_where_it_was(place, online):
+def test_a_killed_run_continues_the_same_wandb_run(place, online):
     server, where = online
     many = ["train.steps=200", "evaluation.every=50", "record.checkpoint_every=20"]
-    args = command("algo=rloo", "study=shown", "record=wandb", *many)
+    args = command("algo=rloo", "study=logged", "record=wandb", *many)
     process = subprocess.Popen(args, cwd=place, env=environment(place, **where), stdout=subprocess.DEVNULL)
     until(
-        lambda: sum(len(file.read_bytes().splitlines()) for file in place.glob("runs/shown/*/metrics.jsonl")) > 5, 120
+        lambda: sum(len(file.read_bytes().splitlines()) for file in place.glob("runs/logged/*/metrics.jsonl")) > 5, 120
     )
-    process.send_signal(signal.SIGSTOP)  # it may be faster than what feeds W&B, which goes on
+    process.send_signal(signal.SIGSTOP)  # training may be faster than the upload, which goes on
     until(lambda: any(run["files"].get("wandb-history.jsonl") for run in server.runs.values()), 60)
     process.send_signal(signal.SIGKILL)
     process.wait()
-    assert 0 < len(rows(folder_of(place, "shown"))) < 201
+    assert 0 < len(rows(folder_of(place, "logged"))) < 201
     done = run(place, args=args, **where)
     assert done.returncode == 0, done.stderr
     assert "warning" not in done.stdout
     (name,) = server.of_type("train")
-    assert as_shown(server, name) == rows(folder_of(place, "shown"))
-    pushed = run(place, args=[sys.executable, "-m", "align_lab", "wandb", "push", "shown"], **where)
+    assert logged_rows(server, name) == rows(folder_of(place, "logged"))
+    pushed = run(place, args=[sys.executable, "-m", "align_lab", "wandb", "push", "logged"], **where)
     assert pushed.returncode == 0 and "0 rows sent, 201 were there" in pushed.stdout
     assert f"Basic {_basic()}" in server.auth and holds_key(place) == []
 
 
-def test_a_study_is_shown_run_by_run_and_the_key_stands_nowhere(place, online, monkeypatch, tmp_path):
+def test_every_run_of_a_study_is_logged_and_no_file_contains_the_key(place, online, monkeypatch, tmp_path):
     server, where = online
     done = run(place, "-m", "algo=rloo,reinforce", "seed=7", "study=many", "record=wandb", "parallel=2", **where)
     assert done.returncode == 0, done.stderr + done.stdout
     runs = server.of_type("train")
-    assert {there["groupName"] for there in runs.values()} == {"many/rloo", "many/reinforce"}
+    assert {run_there["groupName"] for run_there in runs.values()} == {"many/rloo", "many/reinforce"}
     assert all(len(server.rows(name)) == 5 for name in runs)
     stages = server.of_type("stage")
     assert {stage for name in runs for stage in server.config(name)["stages"].values()} == set(stages)
@@ -119,7 +119,7 @@ def test_a_study_is_shown_run_by_run_and_the_key_stands_nowhere(place, online, m
     assert holds_key(place) == [] and holds_key(tmp_path) == []
 
 
-def test_an_agent_of_their_sweeps_runs_our_command(place, online):
+def test_an_agent_of_a_wandb_sweep_runs_the_command(place, online):
     server, where = online
     server.sweep = SWEEP
     values = {"algo.kl_coef": {"value": 0.2}, "study": {"value": "swept"}}
@@ -133,7 +133,7 @@ def test_an_agent_of_their_sweeps_runs_our_command(place, online):
     )
     assert done.returncode == 0, done.stderr
     assert list(server.of_type("train")) == ["agents-own"] and not server.of_type("stage")
-    assert as_shown(server, "agents-own") == rows(folder_of(place, "swept"))
+    assert logged_rows(server, "agents-own") == rows(folder_of(place, "swept"))
     assert server.runs["agents-own"]["sweep"] == "sweep1" and server.summary("agents-own")["final/step"] == 4
     assert folder_of(place, "swept").joinpath("config.yaml").read_text().count("kl_coef: 0.2") == 1
 

@@ -1,6 +1,6 @@
-"""A W&B server of the loopback: keeps what is sent, answers what the SDK asks, and fails in the ways that tests want.
+"""A local W&B server: it stores what is sent, answers the requests of the SDK, and fails where a test needs it.
 
-It is a reading of the protocol (GraphQL by operation name, file stream, uploads), not the real server.
+It implements the protocol independently (GraphQL by operation name, file stream, uploads); it is not the real server.
 """
 
 from __future__ import annotations
@@ -20,37 +20,37 @@ Answer = dict[str, Any]
 
 
 class WandbServer:
-    """`runs`: name -> what arrived. `fail`: statuses given to the next requests that send rows. `hang`: nobody is answered."""
+    """`runs`: name -> what arrived. `fail`: statuses of the next requests that send rows. `hang`: no answer."""
 
     def __init__(self) -> None:
         self.runs: dict[str, dict[str, Any]] = {}
         self.uploads: dict[str, bytes] = {}
-        self.asked: list[str] = []
+        self.requests: list[str] = []
         self.auth: set[str] = set()
         self.fail: list[int] = []
-        self.refuse = False  # every key is unknown, as after it was revoked
+        self.reject = False  # every key is unknown, as after it was revoked
         self.hang = threading.Event()
         self.sweep = ""  # a sweep's config, as YAML
-        self.commands: list[dict[str, Any]] = []  # for its agents
+        self.commands: list[dict[str, Any]] = []  # for the agents of the sweep
         self.lock = threading.Lock()
 
     def rows(self, name: str) -> list[dict[str, Any]]:
-        """The history of a run, line by line as the file stream left it."""
+        """The history of a run, as the file stream wrote it."""
         return [json.loads(line) for line in self.runs[name]["files"].get("wandb-history.jsonl", [])]
 
     def of_type(self, job_type: str) -> dict[str, dict[str, Any]]:
         return {name: run for name, run in self.runs.items() if run["jobType"] == job_type}
 
     def config(self, name: str) -> dict[str, Any]:
-        known = json.loads(self.runs[name]["config"])
-        return {key: value["value"] for key, value in known.items() if key != "_wandb"}
+        config = json.loads(self.runs[name]["config"])
+        return {key: value["value"] for key, value in config.items() if key != "_wandb"}
 
     def summary(self, name: str) -> dict[str, Any]:
         return json.loads(self.runs[name]["files"].get("wandb-summary.json", ["{}"])[-1])
 
     @contextmanager
     def serving(self, port: int = 0) -> Iterator[str]:
-        """Serve on a free port of the loopback, or on a given one; the context's value is the address."""
+        """Serve on a free local port, or on a given one. Yields the address."""
         handler = type("Handler", (_Handler,), {"server_state": self})
         server = _Server(("127.0.0.1", port), handler)
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
@@ -62,13 +62,13 @@ class WandbServer:
             server.server_close()
             thread.join()
 
-    # what the SDK asks, by the name of its operation
+    # answers to the SDK, by the name of the GraphQL operation
 
     def graphql(self, operation: str, v: dict[str, Any]) -> Answer:
         words = re.sub(r"(?<!^)(?=[A-Z])", "_", operation).lower()
         answer = getattr(self, f"on_{words}", None)
         if answer is None:
-            return {"data": None, "errors": [{"message": f"not answered here: {operation}"}]}
+            return {"data": None, "errors": [{"message": f"not implemented: {operation}"}]}
         return {"data": answer(v)}
 
     def on_viewer(self, v: Answer) -> Answer:
@@ -100,7 +100,7 @@ class WandbServer:
         return {"upsertBucket": {"bucket": bucket, "inserted": inserted}}
 
     def _bucket(self, name: str) -> Answer | None:
-        """What the server tells of a run that is to be resumed: how many lines it has, and the last of them."""
+        """The state of a run that is to be resumed: the number of its lines, and the last of them."""
         if name not in self.runs:
             return None
         run = self.runs[name]
@@ -115,8 +115,8 @@ class WandbServer:
             "summaryMetrics": json.dumps(self.summary(name)),
             "wandbConfig": '{"t": 1}',
             "logLineCount": 0,
-            **{f"{kind}LineCount": len(found) for kind, found in lines.items()},
-            **{f"{kind}Tail": json.dumps(found[-1:]) for kind, found in lines.items()},
+            **{f"{kind}LineCount": len(rows) for kind, rows in lines.items()},
+            **{f"{kind}Tail": json.dumps(rows[-1:]) for kind, rows in lines.items()},
         }
 
     def on_run(self, v: Answer) -> Answer:
@@ -125,7 +125,7 @@ class WandbServer:
             return {"project": {"internalId": "1", "run": None}}
         run, rows = self.runs[name], self.rows(name)
         keys = {"lastStep": max((row["_step"] for row in rows), default=-1), "keys": {}}
-        about = {
+        fields = {
             "group": run["groupName"],
             "jobType": run["jobType"],
             "state": "finished",
@@ -137,7 +137,7 @@ class WandbServer:
             "historyKeys": keys,
             "projectId": "1",
         }
-        return {"project": {"internalId": "1", "run": {**self._bucket(name), "sweepName": None, **about}}}
+        return {"project": {"internalId": "1", "run": {**self._bucket(name), "sweepName": None, **fields}}}
 
     def on_run_history_keys(self, v: Answer) -> Answer:
         return {"project": {"run": {"historyKeys": self.on_run(v)["project"]["run"]["historyKeys"]}}}
@@ -163,7 +163,7 @@ class WandbServer:
         return {"project": {"sweep": {"id": "s", "name": v["sweep"], "config": self.sweep, "runs": {"edges": []}}}}
 
     def on_heartbeat(self, v: Answer) -> Answer:
-        """The next run for an agent that has none; when there is no other, it may go."""
+        """The next run for an idle agent; without one, the agent exits."""
         busy = v.get("runState", "{}") != "{}"
         command = [] if busy else [self.commands.pop(0) if self.commands else {"type": "exit"}]
         return {"agentHeartbeat": {"agent": {"id": "agent"}, "commands": json.dumps(command)}}
@@ -171,7 +171,7 @@ class WandbServer:
     # rows
 
     def stream(self, name: str, body: dict[str, Any]) -> None:
-        """Lines at an offset; a later line of the same place takes it, as on the real server."""
+        """Write lines at an offset, over earlier ones, as the real server does."""
         with self.lock:
             files = self.runs[name]["files"]
             for kind, part in (body.get("files") or {}).items():
@@ -203,14 +203,14 @@ class _Server(ThreadingHTTPServer):
         super().shutdown_request(request)
 
     def server_close(self) -> None:
-        """Dead to those as well who are connected."""
+        """Close open connections too."""
         super().server_close()
         for request in list(self.open):
             with suppress(OSError):
                 request.shutdown(socket.SHUT_RDWR)
 
     def handle_error(self, request: object, client_address: object) -> None:
-        """A client that was killed has nothing to say."""
+        """A killed client is no error."""
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -231,18 +231,18 @@ class _Handler(BaseHTTPRequestHandler):
         state.auth.add(self.headers.get("Authorization", ""))
         while state.hang.is_set():
             time.sleep(0.05)
-        if state.refuse:
+        if state.reject:
             return self._answer({"errors": [{"message": "invalid API key"}]}, 401)
         if self.path.endswith("/graphql"):
-            asked = json.loads(body)
-            operation = re.search(r"(?:query|mutation)\s+(\w+)", asked["query"])
+            request = json.loads(body)
+            operation = re.search(r"(?:query|mutation)\s+(\w+)", request["query"])
             name = operation.group(1) if operation else "?"
-            state.asked.append(name)
+            state.requests.append(name)
             state.address = f"http://{self.headers['Host']}"
-            return self._answer(state.graphql(name, asked.get("variables") or {}))
+            return self._answer(state.graphql(name, request.get("variables") or {}))
         if not self.path.endswith("/file_stream"):
             return self._answer({})
-        state.asked.append("file_stream")
+        state.requests.append("file_stream")
         if state.fail:
             return self._answer({"error": "not now"}, state.fail.pop(0))
         state.stream(self.path.split("/")[-2], json.loads(body or b"{}"))
@@ -267,7 +267,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
             self.wfile.write(body)
-        except (BrokenPipeError, ConnectionResetError):  # it did not wait
+        except (BrokenPipeError, ConnectionResetError):  # the client did not wait
             self.close_connection = True
 
 

@@ -1,7 +1,4 @@
-"""Trackio: a dashboard on this machine, from a database under $TRACKIO_DIR. See it: trackio show --project align_lab
-
-It needs no account. A run that goes on continues its run there, each row once; the x axis can be set to `episode`.
-"""
+"""Trackio: runs, stages and completions in a local dashboard, without an account."""
 
 from __future__ import annotations
 
@@ -12,67 +9,75 @@ from typing import Any, ClassVar
 
 from align_lab.base.registry import register
 from align_lab.boards.run_view import COLUMNS, Shown
-from align_lab.boards.sinks import Boarded
+from align_lab.boards.sinks import TrackedRecord
 
 NAME = "trackio"
 
 
 @register("record", NAME)
 @dataclass(frozen=True, kw_only=True)
-class Trackio(Boarded):
-    """Nothing here changes a result, and nothing there can fail or slow a run."""
+class Trackio(TrackedRecord):
+    """Logging to Trackio, which never changes a result and can neither fail nor slow a run."""
 
-    board_name: ClassVar[str] = NAME
+    tracker_name: ClassVar[str] = NAME
     package: ClassVar[str] = "trackio"
 
-    def board(self, folder: Path) -> TrackioBoard:
-        return TrackioBoard(self.project)
+    def tracker(self, folder: Path) -> TrackioTracker:
+        """The tracker of the run in this folder."""
+        return TrackioTracker(self.project)
 
 
-class TrackioBoard:
-    """One run there. Steps are ours, which are its count as well."""
+class TrackioTracker:
+    """One run in Trackio, whose step is ours."""
 
     name = NAME
     mode = "local"
-    shows_stages = True
+    logs_stages = True
 
     def __init__(self, project: str) -> None:
         self.project = project
 
-    def identity(self, run: Shown) -> str:
+    def run_id(self, run: Shown) -> str:
+        """The name of the run in Trackio."""
         return run.id
 
     def open(self, run: Shown) -> Set[int]:
+        """Create or resume the run. Returns the steps that Trackio has."""
         self.run = self._init(run)
         return self._steps()
 
-    def _init(self, shown: Shown) -> Any:
+    def _init(self, run: Shown) -> Any:
         import trackio
 
         return trackio.init(
             project=self.project,
-            name=shown.id,
-            group=shown.group,
-            config={**shown.config, "tags": list(shown.tags), "job_type": shown.job_type},
+            name=run.id,
+            group=run.group,
+            config={**run.config, "tags": list(run.tags), "job_type": run.job_type},
             resume="allow",
             embed=False,
             auto_log_gpu=False,
             auto_log_cpu=False,
         )
 
-    def about(self) -> dict[str, Any]:
+    def description(self) -> dict[str, Any]:
+        """What the run folder stores."""
         return {"id": self.run.name, "mode": self.mode, "project": self.project}
 
-    def place(self) -> str:
+    def location(self) -> str:
+        """The command that opens the dashboard."""
         return f"trackio show --project {self.project}"
 
     def log(self, row: Mapping[str, float], table: Sequence[Sequence[Any]] | None) -> None:
-        self.run.log({**_named(row), **_table(table)}, step=int(row["step"]))
+        """Log one row with its table."""
+        self.run.log({**_without_step(row), **_table(table)}, step=int(row["step"]))
 
     def close(self, summary: Mapping[str, Any], state: str) -> None:
+        """Finish the run. Trackio has no summary."""
         self.run.finish()
 
-    def arrived(self) -> int:
+    def count_rows(self) -> int:
+        """The number of rows in Trackio's database."""
         return len(self._steps())
 
     def _steps(self) -> set[int]:
@@ -80,27 +85,27 @@ class TrackioBoard:
 
         return {row["step"] for row in SQLiteStorage.get_logs(self.project, self.run.name)}
 
-    def project_place(self) -> str:
+    def project_location(self) -> str:
+        """The database and the project in it."""
         from trackio.utils import TRACKIO_DIR
 
         return f"{TRACKIO_DIR} {self.project}"
 
-    def stage(self, stage: Shown) -> None:
+    def log_stage(self, stage: Shown) -> None:
+        """A stage is a run with one row."""
         run = self._init(stage)
         run.log({key: value for key, value in stage.summary.items() if isinstance(value, int | float)}, step=0)
         run.finish()
 
 
-def _named(row: Mapping[str, float]) -> dict[str, float]:
-    """Without the columns whose names are theirs."""
+def _without_step(row: Mapping[str, float]) -> dict[str, float]:
+    """The row without the column that Trackio has a name of its own for."""
     return {key: value for key, value in row.items() if key != "step"}
 
 
 def _table(table: Sequence[Sequence[Any]] | None) -> dict[str, Any]:
     import trackio
 
-    return (
-        {}
-        if table is None
-        else {"completions": trackio.Table(columns=list(COLUMNS), data=[list(row) for row in table])}
-    )
+    if table is None:
+        return {}
+    return {"completions": trackio.Table(columns=list(COLUMNS), data=[list(row) for row in table])}

@@ -1,4 +1,4 @@
-"""The same sink, another board: Trackio, whose database lies on this machine."""
+"""Runs in Trackio, whose database is a file of this machine."""
 
 import json
 import os
@@ -12,25 +12,25 @@ import pytest
 pytest.importorskip("trackio", reason="pip install 'align_lab[trackio]'")
 
 from align_lab.boards.sinks import sink
-from tests.boards import board_folder as made
-from tests.boards.board_folder import PER_STEP, STEPS
+from tests.boards import run_folder
+from tests.boards.run_folder import PER_STEP, STEPS
 
 
 @pytest.fixture(autouse=True)
-def alone(monkeypatch, tmp_path):
+def isolated(monkeypatch, tmp_path):
     monkeypatch.setenv("ALIGN_LAB_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("TRACKIO_DIR", str(tmp_path / "trackio"))
     monkeypatch.chdir(tmp_path)
 
 
 def start(root):
-    folder, record = made.new(root, "record=trackio", "record.project=ours")
-    said = []
-    return folder, sink(record, folder.path, said.append), said
+    folder, record = run_folder.new(root, "record=trackio", "record.project=ours")
+    messages = []
+    return folder, sink(record, folder.path, messages.append), messages
 
 
 def read():
-    """{run: rows} as trackio itself reads them, in a process that has not imported it yet."""
+    """{run: (config, rows)} as trackio itself reads them, in a process that has not imported it yet."""
     code = (
         "import json, trackio\nfrom trackio.sqlite_storage import SQLiteStorage as s\n"
         "print(json.dumps({run.name: [run.config, s.get_logs('ours', run.name)] for run in trackio.Api().runs('ours')}))"
@@ -39,10 +39,10 @@ def read():
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def test_a_killed_run_goes_on_in_the_same_place_and_every_row_is_there_once(tmp_path):
+def test_a_killed_run_continues_the_same_run_and_every_row_is_logged_once(tmp_path):
     folder, first, _ = start(tmp_path)
     first.follow()
-    made.write(folder, 0, 13)
+    run_folder.write(folder, 0, 13)
     deadline = time.monotonic() + 30
     while not (folder.path / "trackio.json").exists() and time.monotonic() < deadline:
         time.sleep(0.05)
@@ -50,17 +50,17 @@ def test_a_killed_run_goes_on_in_the_same_place_and_every_row_is_there_once(tmp_
     os.killpg(first._process.pid, signal.SIGKILL)
     first.close()
     folder.rewind(10)
-    folder, second, said = start(tmp_path)
+    folder, second, messages = start(tmp_path)
     second.follow()
-    made.write(folder, 11, STEPS)
-    made.finish(folder)
+    run_folder.write(folder, 11, STEPS)
+    run_folder.finish(folder)
     second.close()
-    assert not [text for text in said if text.startswith("warning")], (folder.path / "trackio.log").read_text()
-    shown = read()
-    (name,) = shown.keys() - set(made.ARTEFACTS.values())
-    config, rows = shown[name]
+    assert not [text for text in messages if text.startswith("warning")], (folder.path / "trackio.log").read_text()
+    runs = read()
+    (name,) = runs.keys() - set(run_folder.ARTEFACTS.values())
+    config, rows = runs[name]
     assert [(row["step"], row["episode"]) for row in rows] == [(step, PER_STEP * step) for step in range(STEPS + 1)]
-    assert [row["objective/kl"] for row in rows] == [made.row(step)["objective/kl"] for step in range(STEPS + 1)]
+    assert [row["objective/kl"] for row in rows] == [run_folder.row(step)["objective/kl"] for step in range(STEPS + 1)]
     assert config["algo"] == "rloo" and config["stages"]["policy"] == "sft-0c" and "rloo" in config["tags"]
     assert len(rows[0]["completions"]["_value"]) == 64
-    assert shown.keys() >= set(made.ARTEFACTS.values())
+    assert runs.keys() >= set(run_folder.ARTEFACTS.values())

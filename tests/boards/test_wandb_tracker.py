@@ -1,4 +1,4 @@
-"""Runs on Weights & Biases: the real SDK against a server of the loopback that is well, slow, refusing, hanging, dead."""
+"""Runs on Weights & Biases: the real SDK against a local server that works, is slow, rejects, hangs or is dead."""
 
 import fcntl
 import json
@@ -19,16 +19,16 @@ pytest.importorskip("wandb", reason="pip install 'align_lab[wandb]'")
 
 from align_lab.boards.feed import POLL_SECONDS
 from align_lab.boards.sinks import NoSink, sink
-from tests.boards import board_folder as made
-from tests.boards.board_folder import KEY, PER_STEP, STEPS
+from tests.boards import run_folder
+from tests.boards.run_folder import KEY, PER_STEP, STEPS
 from tests.boards.wandb_server import WandbServer, free_port
 
 COUNTS = [(step, PER_STEP * step) for step in range(STEPS + 1)]
 
 
 @pytest.fixture(autouse=True)
-def alone(monkeypatch, tmp_path):
-    """No key, login, setting or cache of the person who runs the tests; and rows are sent at once."""
+def isolated(monkeypatch, tmp_path):
+    """Without the keys, logins, settings and caches of the person who runs the tests. Rows are sent at once."""
     for name in [name for name in os.environ if name.startswith("WANDB_")]:
         monkeypatch.delenv(name)
     home = tmp_path / "home"
@@ -52,40 +52,40 @@ def server(monkeypatch):
 
 
 class Run:
-    """A run in this process: it writes its rows, and its sink shows them."""
+    """A run in this process, which writes its rows while its sink logs them."""
 
     def __init__(self, root, *overrides):
-        self.folder, record = made.new(root, "record=wandb", *overrides)
-        self.said = []
-        self.sink = sink(record, self.folder.path, self.said.append)
+        self.folder, record = run_folder.new(root, "record=wandb", *overrides)
+        self.messages = []
+        self.sink = sink(record, self.folder.path, self.messages.append)
 
     def go(self, first=0, last=STEPS, done=True):
         self.sink.follow()
-        made.write(self.folder, first, last)
+        run_folder.write(self.folder, first, last)
         if done:
-            made.finish(self.folder)
+            run_folder.finish(self.folder)
             self.close()
         return self
 
     def close(self):
         began = time.monotonic()
         self.sink.close()
-        self.waited = time.monotonic() - began
+        self.seconds_to_close = time.monotonic() - began
 
     @property
     def warnings(self):
-        return [text for text in self.said if text.startswith("warning")]
+        return [text for text in self.messages if text.startswith("warning")]
 
     @property
-    def known(self):
+    def stored(self):
         return json.loads((self.folder.path / "wandb.json").read_text())
 
-    def killed(self):
-        """As by a node's end: no process of it has a last word."""
+    def kill(self):
+        """As when a node dies: no process of the run can send anything more."""
         os.killpg(self.sink._process.pid, signal.SIGKILL)
         self.sink.close()
 
-    def pushed(self):
+    def push(self):
         return subprocess.run(
             [sys.executable, "-m", "align_lab", "wandb", "push", "boards"],
             env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
@@ -108,23 +108,27 @@ def only(server):
 def until(condition, seconds=30):
     deadline = time.monotonic() + seconds
     while not condition():
-        assert time.monotonic() < deadline, "it did not happen in time"
+        assert time.monotonic() < deadline, "the condition did not become true in time"
         time.sleep(0.02)
 
 
-def test_a_run_is_shown_with_its_group_its_settings_its_tables_and_its_stages(server, tmp_path):
+def test_a_run_is_logged_with_its_group_its_config_its_tables_and_its_stages(server, tmp_path):
     run = Run(tmp_path, "arm=leave_one_out", "seed=3").go()
-    assert run.warnings == [] and run.known["arrived"] == STEPS + 1 and run.known["sent"]["episode"] == STEPS * PER_STEP
+    assert (
+        run.warnings == [] and run.stored["arrived"] == STEPS + 1 and run.stored["sent"]["episode"] == STEPS * PER_STEP
+    )
     name = only(server)
-    there, config = server.runs[name], server.config(name)
-    assert there["groupName"] == "boards/leave_one_out" and there["jobType"] == "train" and there["exit"] == 0
-    assert {"boards", "rloo", "leave_one_out", "tiny"} <= set(there["tags"])
+    on_server, config = server.runs[name], server.config(name)
+    assert (
+        on_server["groupName"] == "boards/leave_one_out" and on_server["jobType"] == "train" and on_server["exit"] == 0
+    )
+    assert {"boards", "rloo", "leave_one_out", "tiny"} <= set(on_server["tags"])
     assert (config["algo"], config["model"], config["seed"], config["arm"]) == ("rloo", "tiny", 3, "leave_one_out")
     assert config["run"]["algo"]["kl_coef"] == 0.05 and "placement" not in config["run"]["hardware"]
-    assert [{key: found[key] for key in made.row(i)} for i, found in enumerate(server.rows(name))] == [
-        made.row(step) for step in range(STEPS + 1)
+    assert [{key: logged[key] for key in run_folder.row(i)} for i, logged in enumerate(server.rows(name))] == [
+        run_folder.row(step) for step in range(STEPS + 1)
     ]
-    metrics = json.loads(there["config"])["_wandb"]["value"]["m"]
+    metrics = json.loads(on_server["config"])["_wandb"]["value"]["m"]
     assert any(
         metric.get("2") == "*" and metric.get("5") for metric in metrics
     )  # the x axis of every metric: the first, `episode`
@@ -135,24 +139,24 @@ def test_a_run_is_shown_with_its_group_its_settings_its_tables_and_its_stages(se
     tables = [json.loads(body) for path, body in server.uploads.items() if ".table.json" in path]
     assert len(tables) == STEPS // 2 + 1 and {len(table["data"]) for table in tables} == {64}
     stages = server.of_type("stage")
-    assert set(stages) == set(config["stages"].values()) == set(made.ARTEFACTS.values())
+    assert set(stages) == set(config["stages"].values()) == set(run_folder.ARTEFACTS.values())
     assert server.config("sft-0c")["inputs"] == ["data-0b"] and server.summary("gold-0d")["accuracy"] == 0.75
 
 
-def test_a_killed_run_goes_on_in_the_same_place_and_every_row_arrives_once(server, tmp_path):
+def test_a_killed_run_continues_the_same_run_and_every_row_arrives_once(server, tmp_path):
     """Rows after the checkpoint are written again, those that were sent are not sent again, those that were lost are."""
     first = Run(tmp_path).go(last=13, done=False)
     until(lambda: server.of_type("train") and len(server.rows(only(server))) >= 8)
-    first.killed()
-    came = len(server.rows(only(server)))
+    first.kill()
+    arrived = len(server.rows(only(server)))
     first.folder.rewind(10)
     second = Run(tmp_path).go(first=11)
     assert counts(server, only(server)) == COUNTS
-    assert second.warnings == [] and f"has {came} rows" in second.said[0]
+    assert second.warnings == [] and f"has {arrived} rows" in second.messages[0]
     assert server.runs[only(server)]["exit"] == 0 and len(server.of_type("stage")) == 4
 
 
-def test_a_run_that_was_stopped_says_that_more_is_to_come(server, tmp_path):
+def test_a_stopped_run_is_continued_by_the_same_command(server, tmp_path):
     run = Run(tmp_path).go(last=6, done=False)
     run.folder.set_status("stopped", step=6)
     run.close()
@@ -161,22 +165,22 @@ def test_a_run_that_was_stopped_says_that_more_is_to_come(server, tmp_path):
     assert counts(server, only(server)) == COUNTS
 
 
-def test_signals_that_a_cluster_sends_to_every_process_do_not_end_the_feeding(server, tmp_path):
+def test_signals_that_a_cluster_sends_to_every_process_do_not_end_the_upload(server, tmp_path):
     run = Run(tmp_path).go(last=6, done=False)
     until(lambda: server.of_type("train") and counts(server, only(server)) == COUNTS[:7])
-    feeder = run.sink._process.pid
-    children = Path(f"/proc/{feeder}/task/{feeder}/children").read_text().split()
+    uploader = run.sink._process.pid
+    children = Path(f"/proc/{uploader}/task/{uploader}/children").read_text().split()
     assert children
-    for pid in (feeder, *map(int, children)):
+    for pid in (uploader, *map(int, children)):
         os.kill(pid, signal.SIGUSR2)
-    os.kill(feeder, signal.SIGTERM)
-    made.write(run.folder, 7, STEPS)
-    made.finish(run.folder)
+    os.kill(uploader, signal.SIGTERM)
+    run_folder.write(run.folder, 7, STEPS)
+    run_folder.finish(run.folder)
     run.close()
     assert counts(server, only(server)) == COUNTS and run.warnings == []
 
 
-def test_a_server_that_says_not_now_gets_every_row_once(server, tmp_path, monkeypatch):
+def test_a_server_that_answers_429_and_500_gets_every_row_once(server, tmp_path, monkeypatch):
     monkeypatch.setenv("WANDB__FILE_STREAM_RETRY_WAIT_MIN_SECONDS", "1")
     Run(tmp_path).go(last=2, done=False).close()
     server.fail = [429, 500]
@@ -187,60 +191,56 @@ def test_a_server_that_says_not_now_gets_every_row_once(server, tmp_path, monkey
 def test_a_server_that_hangs_costs_a_bounded_wait_and_one_warning_and_push_sends_all(server, tmp_path):
     server.hang.set()
     run = Run(tmp_path, "record.finish_seconds=2").go()
-    assert run.waited < 6 and len(run.warnings) == 1
-    assert "not taken within 2 s" in run.warnings[0] and "python -m align_lab wandb push boards" in run.warnings[0]
+    assert run.seconds_to_close < 6 and len(run.warnings) == 1
+    assert "not accepted within 2 s" in run.warnings[0] and "python -m align_lab wandb push boards" in run.warnings[0]
     server.hang.clear()
-    pushed = run.pushed()
-    assert pushed.returncode == 0, pushed.stderr
-    assert f"{STEPS + 1} rows sent, 0 were there" in pushed.stdout and counts(server, only(server)) == COUNTS
-    again = run.pushed()
+    done = run.push()
+    assert done.returncode == 0, done.stderr
+    assert f"{STEPS + 1} rows sent, 0 were there" in done.stdout and counts(server, only(server)) == COUNTS
+    again = run.push()
     assert again.returncode == 0 and f"0 rows sent, {STEPS + 1} were there" in again.stdout
     assert counts(server, only(server)) == COUNTS and len(server.of_type("stage")) == 4
 
 
-def test_a_server_that_dies_midway_costs_one_warning_and_push_sends_the_rest(tmp_path, monkeypatch):
+def test_a_server_that_dies_costs_one_warning_and_push_sends_the_rest(tmp_path, monkeypatch):
     server, port = WandbServer(), free_port()
     monkeypatch.setenv("WANDB_BASE_URL", f"http://127.0.0.1:{port}")
     monkeypatch.setenv("WANDB_API_KEY", KEY)
     with server.serving(port):
         run = Run(tmp_path, "record.finish_seconds=2").go(last=9, done=False)
         until(lambda: server.of_type("train") and counts(server, only(server)) == COUNTS[:10])
-    made.write(run.folder, 10, STEPS)
-    made.finish(run.folder)
+    run_folder.write(run.folder, 10, STEPS)
+    run_folder.finish(run.folder)
     run.close()
-    assert run.waited < 6 and len(run.warnings) == 1 and run.known["arrived"] == 0
+    assert run.seconds_to_close < 6 and len(run.warnings) == 1 and run.stored["arrived"] == 0
     with server.serving(port):
-        pushed = run.pushed()
-        assert pushed.returncode == 0, pushed.stderr
-        assert f"{STEPS - 9} rows sent, 10 were there" in pushed.stdout
+        done = run.push()
+        assert done.returncode == 0, done.stderr
+        assert f"{STEPS - 9} rows sent, 10 were there" in done.stdout
     assert counts(server, only(server)) == COUNTS
 
 
-def test_a_key_that_is_refused_costs_one_warning(server, tmp_path):
-    server.refuse = True
+def test_a_rejected_key_costs_one_warning(server, tmp_path):
+    server.reject = True
     run = Run(tmp_path).go()
-    assert len(run.warnings) == 1 and KEY not in run.warnings[0] and "The run goes on" in run.warnings[0]
-    pushed = run.pushed()
-    assert (
-        pushed.returncode == 1
-        and "the same command sends the rest" in pushed.stderr
-        and "Traceback" not in pushed.stderr
-    )
+    assert len(run.warnings) == 1 and KEY not in run.warnings[0] and "The run continues" in run.warnings[0]
+    done = run.push()
+    assert done.returncode == 1 and "the same command sends the rest" in done.stderr and "Traceback" not in done.stderr
 
 
-def test_a_key_that_may_write_and_not_read_continues_by_the_servers_count(server, tmp_path):
+def test_with_a_key_that_may_only_write_a_run_continues_from_the_servers_count(server, tmp_path):
     server.on_run_history_keys = server.on_history_page = server.on_run = None
     Run(tmp_path).go(last=6, done=False).close()
     second = Run(tmp_path).go(first=7)
     assert counts(server, only(server)) == COUNTS and second.warnings == []
-    pushed = second.pushed()
-    assert pushed.returncode == 1 and "Traceback" not in pushed.stderr
+    done = second.push()
+    assert done.returncode == 1 and "Traceback" not in done.stderr
 
 
-def test_a_feeding_process_that_is_killed_costs_one_warning(server, tmp_path):
+def test_an_uploading_process_that_is_killed_costs_one_warning(server, tmp_path):
     run = Run(tmp_path).go(last=6, done=False)
     os.kill(run.sink._process.pid, signal.SIGKILL)
-    made.write(run.folder, 7, STEPS)
+    run_folder.write(run.folder, 7, STEPS)
     run.close()
     assert len(run.warnings) == 1 and "see" in run.warnings[0] and len(run.folder.metrics()) == STEPS + 1
 
@@ -264,20 +264,24 @@ def test_a_folder_that_cannot_be_written_costs_one_warning(server, tmp_path):
     run = Run(tmp_path)
     (run.folder.path / "wandb.log").mkdir()
     run.go()
-    assert len(run.warnings) == 1 and "is not fed" in run.warnings[0] and len(run.folder.metrics()) == STEPS + 1
+    assert (
+        len(run.warnings) == 1
+        and "uploading cannot start" in run.warnings[0]
+        and len(run.folder.metrics()) == STEPS + 1
+    )
 
 
-def test_without_a_key_a_run_is_kept_offline_whole_also_after_it_was_killed(tmp_path):
+def test_without_a_key_every_row_is_stored_offline_also_after_a_kill(tmp_path):
     first = Run(tmp_path).go(last=13, done=False)
-    until(lambda: "sent" in first.known if (first.folder.path / "wandb.json").exists() else False)
-    first.killed()
+    until(lambda: "sent" in first.stored if (first.folder.path / "wandb.json").exists() else False)
+    first.kill()
     first.folder.rewind(10)
     second = Run(tmp_path).go(first=11)
-    assert second.warnings == [] and "offline in" in second.said[0]
-    (kept,) = (second.folder.path / "wandb").glob(f"offline-run-*-{second.known['id']}")
+    assert second.warnings == [] and "offline in" in second.messages[0]
+    (offline_run,) = (second.folder.path / "wandb").glob(f"offline-run-*-{second.stored['id']}")
     server = WandbServer()
     with server.serving() as address:
-        sync = [sys.executable, "-m", "wandb", "sync", str(kept)]
+        sync = [sys.executable, "-m", "wandb", "sync", str(offline_run)]
         subprocess.run(
             sync, env={**os.environ, "WANDB_BASE_URL": address, "WANDB_API_KEY": KEY}, check=True, timeout=60
         )
@@ -290,60 +294,63 @@ def test_without_a_key_a_run_is_kept_offline_whole_also_after_it_was_killed(tmp_
 
 
 def test_wandb_leet_opens_an_offline_run(tmp_path, monkeypatch):
-    """Their dashboard in a terminal: on a pseudo terminal it draws the run's metrics over `episode`."""
+    """W&B's dashboard for terminals draws the metrics of the run over `episode` on a pseudo terminal."""
     run = Run(tmp_path, "record.mode=offline").go()
     monkeypatch.setenv("TERM", "xterm-256color")
-    (kept,) = (run.folder.path / "wandb").glob(f"offline-run-*-{run.known['id']}")
+    (offline_run,) = (run.folder.path / "wandb").glob(f"offline-run-*-{run.stored['id']}")
     child, terminal = pty.fork()
     if child == 0:
-        os.execv(sys.executable, [sys.executable, "-m", "wandb", "leet", str(kept)])
+        os.execv(sys.executable, [sys.executable, "-m", "wandb", "leet", str(offline_run)])
     fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 120, 0, 0))
-    shown, deadline = b"", time.monotonic() + 60
+    screen, deadline = b"", time.monotonic() + 60
     try:
-        while b"[x: episode]" not in shown and time.monotonic() < deadline:
+        while b"[x: episode]" not in screen and time.monotonic() < deadline:
             if select.select([terminal], [], [], 0.2)[0]:
                 new = os.read(terminal, 1 << 16)
-                shown += new
+                screen += new
                 os.write(terminal, b"\x1b[1;1R" if b"\x1b[6n" in new else b"")
     finally:
         os.killpg(child, signal.SIGKILL)  # wandb starts a program of its own
         os.waitpid(child, 0)
         os.close(terminal)
-    assert b"[x: episode]" in shown and b"Run Overview" in shown and b"rloo" in shown
+    assert b"[x: episode]" in screen and b"Run Overview" in screen and b"rloo" in screen
 
 
-def test_an_offline_run_is_pushed_from_its_own_metrics(tmp_path, monkeypatch):
+def test_an_offline_run_is_pushed_from_its_folder(tmp_path, monkeypatch):
     run = Run(tmp_path, "record.mode=offline").go()
-    nothing = run.pushed()
-    assert nothing.returncode == 2 and "wandb login" in nothing.stderr
+    without_key = run.push()
+    assert without_key.returncode == 2 and "wandb login" in without_key.stderr
     server = WandbServer()
     with server.serving() as address:
         monkeypatch.setenv("WANDB_BASE_URL", address)
         monkeypatch.setenv("WANDB_API_KEY", KEY)
-        assert run.pushed().returncode == 0 and counts(server, only(server)) == COUNTS
-        assert set(server.of_type("stage")) == set(made.ARTEFACTS.values())
+        assert run.push().returncode == 0 and counts(server, only(server)) == COUNTS
+        assert set(server.of_type("stage")) == set(run_folder.ARTEFACTS.values())
         del server.runs["sft-0c"]
         files = server.runs[only(server)]["files"]
-        files["wandb-history.jsonl"] = files["wandb-history.jsonl"][:-3]  # as if they had never come
-        assert run.pushed().returncode == 0 and counts(server, only(server)) == COUNTS
+        files["wandb-history.jsonl"] = files["wandb-history.jsonl"][:-3]  # as if they had been lost
+        assert run.push().returncode == 0 and counts(server, only(server)) == COUNTS
         assert "sft-0c" in server.runs
-        files["wandb-history.jsonl"] += files["wandb-history.jsonl"][4:5]  # as a user of the server might
-        wrong = run.pushed()
-        assert wrong.returncode == 1 and "0 of 21 rows are missing there, 1 are there that should not" in wrong.stdout
+        files["wandb-history.jsonl"] += files["wandb-history.jsonl"][4:5]  # a duplicate
+        duplicated = run.push()
+        assert (
+            duplicated.returncode == 1
+            and "0 of 21 rows are missing there, 1 are there that should not" in duplicated.stdout
+        )
 
 
-def test_a_finished_run_is_shown_by_the_same_command_and_only_once(server, tmp_path):
+def test_a_finished_run_is_uploaded_by_the_same_command_once(server, tmp_path):
     run = Run(tmp_path)
-    made.write(run.folder, 0, STEPS)
-    made.finish(run.folder)
+    run_folder.write(run.folder, 0, STEPS)
+    run_folder.finish(run.folder)
     run.sink.follow()
     run.close()
     assert counts(server, only(server)) == COUNTS
-    asked = len(server.asked)
+    requests = len(server.requests)
     again = Run(tmp_path)
     again.sink.follow()
     again.close()
-    assert len(server.asked) == asked and again.said == []
+    assert len(server.requests) == requests and again.messages == []
 
 
 def test_disabled_starts_nothing(tmp_path, monkeypatch):

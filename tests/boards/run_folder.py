@@ -1,4 +1,4 @@
-"""A run's folder as a training writes it, row by row, with the stages that it started from; nothing is trained."""
+"""A run folder as training writes it, row by row, with the stages that the run started from. Nothing is trained."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from align_lab.base import registry
 from align_lab.config.composition import compose
 from align_lab.record.folder import RunFolder
 
-KEY = "0123456789abcdef0123456789abcdef01234567"  # planted: it may stand nowhere
+KEY = "0123456789abcdef0123456789abcdef01234567"  # planted: no file may contain it
 ARTEFACTS = {"data": "data-0b", "policy": "sft-0c", "gold": "gold-0d", "reward": "reward_model-0e"}
 STEPS = 20
 PER_STEP = 64
 
 
 def new(root: Path, *overrides: str, study: str = "boards") -> tuple[RunFolder, object]:
-    """(an empty run folder that is about to train, its record)"""
+    """Returns an empty run folder whose training is about to start, and its record."""
     cfg = compose(["algo=rloo", f"study={study}", f"train.steps={STEPS}", *overrides])
     folder = RunFolder.create(root / "runs" / study / cfg.name, cfg.values)
     folder.write_manifest(
@@ -48,13 +48,13 @@ def _artefact(path: Path) -> None:
 
 
 def row(step: int) -> dict[str, float]:
-    judged = {"eval/score": 0.1 * step, "eval/gold_score": 0.3 - 0.01 * step} if step % 2 == 0 else {}
+    evaluation = {"eval/score": 0.1 * step, "eval/gold_score": 0.3 - 0.01 * step} if step % 2 == 0 else {}
     counts = {"step": step, "episode": PER_STEP * step, "lr": 1e-4, "time/step": 0.25}
-    return {**counts, "objective/kl": step / 3, "completions/mean_length": 20.5, **judged}
+    return {**counts, "objective/kl": step / 3, "completions/mean_length": 20.5, **evaluation}
 
 
 def write(folder: RunFolder, first: int, last: int) -> None:
-    """Rows `first` to `last`, with 100 completions at each evaluation."""
+    """Write rows `first` to `last`, with 100 completions at each evaluation."""
     for step in range(first, last + 1):
         if step % 2 == 0:
             folder.log_samples(
