@@ -1,6 +1,6 @@
-"""The bare hand-written loop: what a researcher writes in an afternoon with transformers and nothing else.
+"""A bare training loop, as a researcher would write it in an afternoon with nothing but PyTorch and transformers.
 
-`python bare_loop.py FOLDER rloo|grpo|dpo` works for `trainers.py`.
+`trainers.py` starts it as `python bare_loop.py FOLDER rloo|grpo|dpo`.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def update(model, optimizer, loss):
 
 
 def rl_step(model, reference, optimizer, tokenizer, texts, kl):
-    """REINFORCE with a leave-one-out baseline; with a reference, its KL is in the reward."""
+    """REINFORCE with a leave-one-out baseline. With a reference, the KL is part of the reward."""
     prompt = torch.tensor(tokenizer([text for text in texts for _ in range(GROUP)])["input_ids"])
     with torch.no_grad():
         ids = model.generate(
@@ -52,7 +52,7 @@ def rl_step(model, reference, optimizer, tokenizer, texts, kl):
 
 
 def dpo_step(model, reference, optimizer, tokenizer, batch):
-    """The chosen completions first, then the rejected."""
+    """The first half of the batch are chosen completions, the second half rejected ones."""
     texts = [f"{pair['prompt']} {pair[side]} </s>" for side in ("chosen", "rejected") for pair in batch]
     ids = torch.tensor(tokenizer(texts)["input_ids"])
     with torch.no_grad():

@@ -1,11 +1,12 @@
-"""How long a comparison takes: of a study of 25 runs, and of a large one from run folders and from its index.
+"""How long a comparison takes: of a study of 25 runs, and of a large study from its run folders and from its index.
 
     python benchmarks/compare.py --runs 1000
     python benchmarks/compare.py --runs 10000 --rounds 2     # 2 GB in the temporary folder, two minutes
 
-Each figure is the median of fresh processes, start-up and imports included; beside it the time inside and the largest memory.
-The large study lies in run folders as training leaves them: metrics.parquet (500 rows x 30 metrics; metrics.jsonl alone in one run
-of a hundred), manifest, status, and completions of the last evaluation. It is compared with bare polars scans of the same files.
+Each figure is the median over fresh processes, including start-up and imports; beside it are the time without them and
+the peak memory. The large study consists of run folders as training writes them: metrics.parquet (500 rows x 30
+metrics; in one run of a hundred only metrics.jsonl), manifest, status, and the completions of the last evaluation. The
+baselines are bare polars scans of the same files.
 """
 
 from __future__ import annotations
@@ -54,23 +55,23 @@ WORK = {
     ),
     "scan of all rows in one file": ("import polars as pl", "pl.scan_parquet(folder / '.all.parquet').collect()"),
 }
-YARDSTICKS = {
+BASELINES = {
     FRESH: ["scan of all columns", "scan of the columns needed"],
     INDEXED: ["scan of the index", "scan of all rows in one file"],
 }
 EVALS = [name for name in METRICS if name.startswith("eval/")]
 COUNTS = {"step": 1, "episode": 64, "budget/labels": 64}  # the same in every run
-SPENT = {"budget/tokens": 1100, "budget/flops": 4.5e10, "time/elapsed": 1.1}  # a little different in each
-TRAINED = [name for name in METRICS if name.startswith(("objective/", "policy/", "loss/", "val/", "completions/"))]
+COSTS = {"budget/tokens": 1100, "budget/flops": 4.5e10, "time/elapsed": 1.1}  # differ a little between runs
+TRAINING = [name for name in METRICS if name.startswith(("objective/", "policy/", "loss/", "val/", "completions/"))]
 PROMPTS = 384
 
 
 def rows(rng: np.random.Generator, steps: int, every: int, metrics: int) -> dict[str, np.ndarray]:
-    """Columns of a metrics table [steps + 1], nan where nothing is recorded; scores that rise, each run to its own end."""
+    """Columns of a metrics table [steps + 1], nan where nothing is recorded. Scores rise to a value of each run's own."""
     step = np.arange(steps + 1)
     table: dict[str, np.ndarray] = {name: step * float(size) for name, size in COUNTS.items()}
-    table |= {name: step * size * rng.normal(1, 0.03) for name, size in SPENT.items()}
-    for name in TRAINED[: metrics - len(table) - len(EVALS)]:
+    table |= {name: step * size * rng.normal(1, 0.03) for name, size in COSTS.items()}
+    for name in TRAINING[: metrics - len(table) - len(EVALS)]:
         table[name] = rng.random(steps + 1)
     for name in EVALS:
         values = step / steps * rng.normal(1, 0.1) + 0.02 * rng.normal(size=steps + 1)
@@ -123,20 +124,20 @@ def samples(rng: np.random.Generator, steps: list[int]) -> str:
 
 
 def large(folder: Path, runs: int, arms: int) -> None:
-    """Run folders of `runs` runs in `arms` arms. Samples are links to a few files: what they hold does not matter here."""
+    """Run folders of `runs` runs in `arms` arms. Samples are links to a few files: their content does not matter."""
     rng = np.random.default_rng(0)
-    kept = [folder.parent / f"samples-{i}.jsonl" for i in range(20)]
-    for file in kept:
+    files = [folder.parent / f"samples-{i}.jsonl" for i in range(20)]
+    for file in files:
         file.write_text(samples(rng, [500]))
     for i in range(runs):
         algo, seed = f"algo_{i % arms}", i // arms
         path = folder / f"{algo}-tiny-s{seed}-{i:08x}"
         write_run(path, algo, seed, rows(rng, 500, 20, 30), compacted=i % 100 != 99)
-        os.link(kept[i % len(kept)], path / "samples.jsonl")
+        os.link(files[i % len(files)], path / "samples.jsonl")
 
 
 def small(folder: Path) -> None:
-    """25 runs of five arms as training leaves them: 60 steps, evaluations and completions at 0, 20, 40 and 60."""
+    """25 runs of five arms as training writes them: 60 steps, evaluations and completions at 0, 20, 40 and 60."""
     rng = np.random.default_rng(0)
     for i in range(25):
         path = folder / f"algo_{i % 5}-tiny-s{i // 5}-{i:08x}"
@@ -144,8 +145,8 @@ def small(folder: Path) -> None:
         (path / "samples.jsonl").write_text(samples(rng, [0, 20, 40, 60]))
 
 
-def measured(work: str, folder: Path) -> tuple[float, float, float]:
-    """Seconds of a fresh process, seconds inside, GiB."""
+def measure(work: str, folder: Path) -> tuple[float, float, float]:
+    """Seconds of a fresh process, seconds without start-up and imports, peak memory in GiB."""
     imports, code = WORK[work]
     began = time.perf_counter()
     command = [sys.executable, "-c", MEASURE.format(imports=imports, work=code), str(folder)]
@@ -155,24 +156,25 @@ def measured(work: str, folder: Path) -> tuple[float, float, float]:
 
 
 def medians(works: list[str], folder: Path, rounds: int) -> dict[str, tuple[float, float, float]]:
-    """Medians of interleaved rounds; a first round is not counted. FRESH removes the index before it compares."""
-    found: dict[str, list[tuple[float, float, float]]] = {work: [] for work in works}
+    """Medians of interleaved rounds after one for warm-up. FRESH removes the index before it compares."""
+    results: dict[str, list[tuple[float, float, float]]] = {work: [] for work in works}
     for _ in range(rounds + 1):
         for work in works:
             if work == FRESH:
                 shutil.rmtree(folder / ".compare", ignore_errors=True)
-            found[work].append(measured(work, folder))
-    return {work: tuple(map(statistics.median, zip(*values[1:], strict=True))) for work, values in found.items()}  # type: ignore[misc]
+            results[work].append(measure(work, folder))
+    return {work: tuple(map(statistics.median, zip(*values[1:], strict=True))) for work, values in results.items()}  # type: ignore[misc]
 
 
-def show(name: str, found: tuple[float, float, float], against: tuple[float, float, float] | None = None) -> None:
-    whole, inside, memory = found
-    ratio = f"  {whole / against[0]:4.2f} x (inside {inside / against[1]:4.2f} x)" if against else ""
-    print(f"{name:<68}{whole:7.2f} s{inside:8.2f} s inside{memory:6.2f} GiB{ratio}", flush=True)
+def show(name: str, result: tuple[float, float, float], baseline: tuple[float, float, float] | None = None) -> None:
+    """Print one line, with the ratio to a baseline."""
+    total, inside, memory = result
+    ratio = f"  {total / baseline[0]:4.2f} x (inside {inside / baseline[1]:4.2f} x)" if baseline else ""
+    print(f"{name:<68}{total:7.2f} s{inside:8.2f} s inside{memory:6.2f} GiB{ratio}", flush=True)
 
 
-def compacted(folder: Path) -> None:
-    """All rows of all runs in one file, as another yardstick for the index."""
+def write_all_rows(folder: Path) -> None:
+    """All rows of all runs in one file, another baseline for the index."""
     import polars as pl
 
     pl.scan_parquet(sorted(folder.glob("*/metrics.parquet"))).sink_parquet(folder / ".all.parquet")
@@ -189,14 +191,14 @@ def main() -> None:
         small(few)
         show("25 runs, from metrics.jsonl", medians([INDEXED], few, options.rounds)[INDEXED])
         large(many, options.runs, options.arms)
-        compacted(many)
+        write_all_rows(many)
         print(f"\n{options.runs:,} runs of {options.arms} arms")
-        for compare, scans in YARDSTICKS.items():
-            found = medians([*scans, compare], many, options.rounds)
+        for compare, scans in BASELINES.items():
+            results = medians([*scans, compare], many, options.rounds)
             for scan in scans:
-                show(scan, found[scan])
+                show(scan, results[scan])
             for scan in scans:
-                show(f"{compare} / {scan}", found[compare], found[scan])
+                show(f"{compare} / {scan}", results[compare], results[scan])
 
 
 if __name__ == "__main__":

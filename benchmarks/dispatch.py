@@ -1,10 +1,11 @@
-"""Trivial jobs on a Slurm cluster: through this project, through hydra-submitit-launcher, and as a bare sbatch array.
+"""Trivial jobs on a Slurm cluster: with this project, with hydra-submitit-launcher, and as a bare sbatch array.
 
     python benchmarks/dispatch.py --jobs 20 200
 
-Side by side in one run, on the cluster of this machine (or the tests' own, started for the occasion). A trivial job does
-all that a job of ours does (start, check of its snapshot, registry) except to train; the bare array makes the same
-imports. Reported: when the command is back at the prompt, when the last job has ended, and planning 1,000 jobs.
+All three run side by side, on the cluster of this machine or on that of the tests, which is then started for the
+benchmark. A trivial job does everything that a job of this project does (start-up, verification of its snapshot,
+registry) except train; the jobs of the bare array import the same packages. Measured: the time until the command
+returns, the time until the last job has ended, and the time to plan 1,000 jobs.
 """
 
 from __future__ import annotations
@@ -20,10 +21,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-PARALLEL = 6  # jobs at the same time, for every contender: the fake nodes share the cores of one machine
+PARALLEL = 6  # jobs at the same time, for every contender: the simulated nodes share the cores of one machine
 IMPORTS = "import align_lab.dispatch.job, align_lab.dispatch.snapshot, align_lab.base.registry as r; r.scan()"
 TRIVIAL = '''
-"""A plug-in that replaces training by nothing, so that what remains is dispatch."""
+"""A plug-in that replaces training, so that only the overhead of dispatch remains."""
 import sys, types
 from align_lab.files import write_json
 from align_lab.paths import runs_folder
@@ -61,19 +62,19 @@ def main() -> None:
         for count in counts:
             bare, ours, stock = (measure(run, place, env, count) for run in (sbatch, align_lab, submitit_launcher))
             limit = 1.5 * bare[0] + 2 + 0.01 * count
-            print(f"{count} jobs{'':14}back after   all done   (seconds)")
+            print(f"{count} jobs{'':14}returns after   all done   (seconds)")
             for name, (back, done) in {"bare sbatch array": bare, "align_lab": ours, "stock launcher": stock}.items():
-                print(f"  {name:<20}{back:8.2f}   {done:8.2f}   {done / bare[1]:5.2f} x bare")
+                print(f"  {name:<20}{back:11.2f}   {done:8.2f}   {done / bare[1]:5.2f} x bare")
             print(f"  align_lab may take {limit:.2f} to return, and 1.3 x bare to the last job\n", flush=True)
-        planned = seconds(
+        planning = seconds(
             align_lab_command("dry_run=true", "seed=range(0,200)", "algo=ppo,ppo_max,rloo,reinforce_pp,dpo"), place, env
         )
-        print(f"plan of 1,000 jobs, composed and checked, with its scripts: {planned:.1f} s (target 30)")
+        print(f"planning 1,000 jobs (composed, validated, with scripts): {planning:.1f} s (target 30)")
 
 
 @contextmanager
 def cluster() -> Iterator[dict[str, str]]:
-    """The environment of a cluster: the one that is configured, or one of the tests' kind."""
+    """The environment variables of the configured cluster, or of one like that of the tests."""
     if "SLURM_CONF" in os.environ or subprocess.run(["sinfo"], capture_output=True).returncode == 0:
         yield dict(os.environ)
         return
@@ -93,7 +94,7 @@ def cluster() -> Iterator[dict[str, str]]:
 
 
 def stages(place: Path, env: dict[str, str]) -> Path:
-    """A cache in which every stage counts as built: how long they take is not the question."""
+    """A cache in which every stage counts as built, because building them is not measured."""
     code = (
         "import sys, pathlib; from align_lab import study; from align_lab.dispatch.plan import recipes\n"
         "for run in study.read(['algo=ppo,ppo_max,rloo,reinforce_pp,dpo']).runs:\n"
@@ -109,7 +110,7 @@ Contender = Callable[[Path, dict[str, str], int], None]
 
 
 def measure(run: Contender, place: Path, env: dict[str, str], count: int) -> tuple[float, float]:
-    """(seconds until the command is back, seconds until the queue is empty)"""
+    """Seconds until the command returns, and until the queue is empty."""
     shutil.rmtree(place / "runs", ignore_errors=True)
     began = time.perf_counter()
     run(place, env, count)

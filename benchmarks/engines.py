@@ -1,10 +1,11 @@
-"""Ways to generate, in one interleaved run: the torch sampler, vLLM, transformers.generate; and what bringing the weights costs.
+"""Generation with the torch sampler, with vLLM and with transformers.generate; and the cost of transferring weights.
 
     .venv-vllm/bin/python benchmarks/engines.py [--rounds 5] [--threads 2] [--only tiny] [--json FILE]
 
-It runs in the environment of vLLM (make vllm-env). Prompts of 32 tokens, 32 new ones, float32, no end token; each contender
-is a process that is kept alive, and every round asks each for one batch, in turn. vLLM gets new weights before every batch.
-With one thread tokens a second go by CPU time, which is the time on a free machine: use it where others compute as well.
+It runs in the environment of vLLM (make vllm-env): prompts of 32 tokens, 32 new tokens, float32, no end-of-sequence
+token. Each contender is a process that stays alive; every round takes one batch from each in turn. vLLM gets new
+weights before every batch. With one thread, tokens per second are computed from CPU time, which other work on the
+machine distorts less.
 """
 
 from __future__ import annotations
@@ -27,19 +28,19 @@ from align_lab.models.smollm2 import SmolLM2
 from align_lab.models.tiny import Tiny
 
 ROWS = {"tiny": 64, "15m": 32, "smollm2_135m": 16}
-THREADS = {"tiny": 1}  # as a run of it computes
-WANTED = {  # least times transformers.generate
-    "tiny": {"torch": 1.5},  # one token of it takes less than what vLLM spends on planning the next
+THREADS = {"tiny": 1}  # as in a run of this model
+TARGETS = {  # least speed relative to transformers.generate
+    "tiny": {"torch": 1.5},  # a token takes less time than vLLM needs to schedule the next
     "15m": {"torch": 1.0, "vllm": 1.9},
     "smollm2_135m": {"torch": 1.0, "vllm": 1.9},
 }
-SYNC = 0.05  # most of a step
-WAYS = ("torch", "vllm", "generate", "step")
+SYNC = 0.05  # target: the largest share of a step for transferring weights
+METHODS = ("torch", "vllm", "generate", "step")
 Numbers = dict[str, dict[str, float]]
 
 
 def folder_of(model: str, work: Path) -> Path:
-    """A Hugging Face folder: random weights in the shape of the tiny model or of `shape.py`, or SmolLM2, converted once."""
+    """A Hugging Face folder: random weights with the sizes of `tiny` or of `shape.py`; or SmolLM2, converted once."""
     if model == "15m":
         shape.write(work / model)
         return work / model
@@ -55,12 +56,12 @@ def folder_of(model: str, work: Path) -> Path:
 
 
 def measure(model: str, rounds: int, threads: int) -> Numbers:
-    """way -> medians, and tokens a second and the share of the sync by the clock that can be trusted."""
+    """method -> medians, tokens per second, and the share of the weight transfer, by wall time or CPU time."""
     with tempfile.TemporaryDirectory() as work:
         folder, rows = folder_of(model, Path(work)), ROWS[model]
         contenders = [
-            Contender(way, model, [sys.executable, "sampler_worker.py", way, str(folder), str(rows)], threads)
-            for way in WAYS
+            Contender(method, model, [sys.executable, "sampler_worker.py", method, str(folder), str(rows)], threads)
+            for method in METHODS
         ]
         for number in range(rounds + 1):  # the first round warms up
             for contender in contenders:
@@ -73,38 +74,38 @@ def measure(model: str, rounds: int, threads: int) -> Numbers:
 
 
 def medians(rows: list[dict[str, float]], count: int, clock: str) -> dict[str, float]:
-    def middle(key: str) -> float:
+    def median(key: str) -> float:
         return statistics.median(row.get(key, 0.0) for row in rows)
 
     shares = [row.get(f"sync_{clock}", 0.0) / row[clock] for row in rows]
     return {
-        **{key: middle(key) for key in ("seconds", "cpu_seconds", f"sync_{clock}")},
-        "tokens_per_second": count * NEW / (middle(clock) - middle(f"sync_{clock}")),
+        **{key: median(key) for key in ("seconds", "cpu_seconds", f"sync_{clock}")},
+        "tokens_per_second": count * NEW / (median(clock) - median(f"sync_{clock}")),
         "sync_share": statistics.median(shares),
     }
 
 
 def claims(model: str, by: Numbers) -> dict[str, bool]:
-    """What is hoped for, and whether this run bears it out."""
-    found = {}
-    for way, least in WANTED[model].items():
-        ratio = by[way]["tokens_per_second"] / by["generate"]["tokens_per_second"]
-        found[f"{model}: {way} generates {ratio:.2f} x as fast as transformers.generate, at least {least}"] = (
+    """Each target, and whether this run reaches it."""
+    results = {}
+    for method, least in TARGETS[model].items():
+        ratio = by[method]["tokens_per_second"] / by["generate"]["tokens_per_second"]
+        results[f"{model}: {method} generates {ratio:.2f} x as fast as transformers.generate, at least {least}"] = (
             ratio >= least
         )
     share = by["step"]["sync_share"]
-    found[f"{model}: bringing the weights takes {share:.1%} of a step, at most {SYNC:.0%}"] = share <= SYNC
-    return found
+    results[f"{model}: transferring the weights takes {share:.1%} of a step, at most {SYNC:.0%}"] = share <= SYNC
+    return results
 
 
 def table(results: dict[str, Numbers]) -> str:
-    lines = [f"{'model':14s}{'way':10s}{'s':>8s}{'CPU s':>8s}{'sync %':>8s}{'tok/s':>9s}{'x gen.':>8s}"]
+    lines = [f"{'model':14s}{'method':10s}{'s':>8s}{'CPU s':>8s}{'sync %':>8s}{'tok/s':>9s}{'x gen.':>8s}"]
     for model, by in results.items():
         base = by["generate"]["tokens_per_second"]
-        for way, x in by.items():
-            rate = f"{x['tokens_per_second']:9.0f}{x['tokens_per_second'] / base:8.2f}" if way != "step" else ""
+        for method, x in by.items():
+            rate = f"{x['tokens_per_second']:9.0f}{x['tokens_per_second'] / base:8.2f}" if method != "step" else ""
             lines.append(
-                f"{model:14s}{way:10s}{x['seconds']:8.3f}{x['cpu_seconds']:8.3f}{100 * x['sync_share']:8.1f}{rate}"
+                f"{model:14s}{method:10s}{x['seconds']:8.3f}{x['cpu_seconds']:8.3f}{100 * x['sync_share']:8.1f}{rate}"
             )
     return "\n".join(lines)
 
@@ -112,18 +113,18 @@ def table(results: dict[str, Numbers]) -> str:
 def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--threads", type=int, default=2, help="of the large model; a tiny one has one")
+    parser.add_argument("--threads", type=int, default=2, help="of the larger models; the tiny one has one thread")
     parser.add_argument("--only", choices=list(ROWS), action="append")
     parser.add_argument("--json", type=Path, help="also write the numbers to this file")
-    asked = parser.parse_args()
-    models = asked.only or list(ROWS)
-    results = {model: measure(model, asked.rounds, THREADS.get(model, asked.threads)) for model in models}
+    options = parser.parse_args()
+    models = options.only or list(ROWS)
+    results = {model: measure(model, options.rounds, THREADS.get(model, options.threads)) for model in models}
     print(table(results))
     for model, by in results.items():
         print(*(f"{'yes' if holds else 'NO':4s}{claim}" for claim, holds in claims(model, by).items()), sep="\n")
-    if asked.json:
-        asked.json.write_text(
-            json.dumps({"rounds": asked.rounds, "threads": asked.threads, "results": results}, indent=1)
+    if options.json:
+        options.json.write_text(
+            json.dumps({"rounds": options.rounds, "threads": options.threads, "results": results}, indent=1)
         )
     return 0
 

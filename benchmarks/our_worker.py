@@ -40,18 +40,21 @@ class Trivial:
 
 @dataclass
 class PairsAndReference:
-    """Pairs whose reference is computed in the step, as the others do; in a run of ours it is computed once."""
+    """Pairs whose reference log-probabilities are computed in every step, as the other trainers do.
+
+    A run of this project computes them once.
+    """
 
     pairs: Pairs
     reference: Llama
 
     @torch.no_grad()
     def collect(self, step: int) -> Collected:
-        got = self.pairs.collect(step)
-        x = got.experience
+        collected = self.pairs.collect(step)
+        x = collected.experience
         logp = response_logps(self.reference, x.ids.flatten(0, 1), None, x.rollout.mask.flatten(0, 1))
         rollout = replace(x.rollout, logp_ref=logp.view_as(x.rollout.logp_old))
-        return replace(got, experience=replace(x, rollout=rollout))
+        return replace(collected, experience=replace(x, rollout=rollout))
 
 
 def preference_set(tokenizer: Tokenizer) -> Pairs:
@@ -79,10 +82,10 @@ def loop(folder: Path, kind: str, *, make_engine: MakeEngine = TorchEngine, worl
     if kind == "dpo":
         source: Any = PairsAndReference(preference_set(tokenizer), cast(Llama, reference))
     else:
-        asked = Prompts.encode(prompts(), Text(tokenizer=tokenizer, eos=EOS), context=PROMPT + NEW, new=NEW)
+        prompt_set = Prompts.encode(prompts(), Text(tokenizer=tokenizer, eos=EOS), context=PROMPT + NEW, new=NEW)
         source = Rollouts(
             learner=learner,
-            prompts=asked,
+            prompts=prompt_set,
             reward=Trivial(),
             needs=algo.needs,
             seed=0,
@@ -90,7 +93,7 @@ def loop(folder: Path, kind: str, *, make_engine: MakeEngine = TorchEngine, worl
             sampling=Sampling(max_new_tokens=NEW, missing_eos_penalty=0.0),
             world=world,
         )
-    unused = cast(Any, None)  # evaluation and the record are no part of a step
+    unused = cast(Any, None)  # evaluation and the record are not part of a step
     return Loop(
         algo=algo,
         learner=learner,
@@ -106,7 +109,7 @@ def loop(folder: Path, kind: str, *, make_engine: MakeEngine = TorchEngine, worl
 
 if __name__ == "__main__":
     gate = Gate()
-    if "system" not in sys.argv[3:]:  # the system's own way with memory, for `allocator.py`
+    if "system" not in sys.argv[3:]:  # for `allocator.py`, which compares with the system's defaults
         suit_tensors()
     ours = loop(Path(sys.argv[1]), sys.argv[2])
 

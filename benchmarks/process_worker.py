@@ -1,4 +1,4 @@
-"""Two processes that take the update of one, for `processes.py`: ours, plain or under DeepSpeed; PyTorch's DDP; or one alone.
+"""Two processes that compute the update of one, for `processes.py`: with our engines, with PyTorch's DDP, or one alone.
 
 python process_worker.py alone|torch|ddp|zero0|zero1|zero2|zero3 FOLDER
 """
@@ -26,7 +26,7 @@ Step = Callable[[], dict[str, float]]
 
 
 class Ddp(TorchEngine):
-    """Gradients averaged by PyTorch's wrapper while they are computed."""
+    """Gradients are averaged by PyTorch's DistributedDataParallel while the backward pass runs."""
 
     def __init__(self, model: nn.Module, **options: Any) -> None:
         super().__init__(model, **options)
@@ -38,45 +38,45 @@ class Ddp(TorchEngine):
     def reduce(self, world: World) -> None:
         for parameter in self.parameters:
             if parameter.grad is not None:
-                parameter.grad.mul_(world.size)  # a loss is a process' part of the sum
+                parameter.grad.mul_(world.size)  # the loss is this process' part of a sum, and DDP averages
         super().reduce(World())
 
 
-def stepping(way: str, folder: Path, world: World) -> Step:
-    engine: Any = Ddp if way == "ddp" else TorchEngine
-    if way.startswith("zero"):
+def make_step(method: str, folder: Path, world: World) -> Step:
+    engine: Any = Ddp if method == "ddp" else TorchEngine
+    if method.startswith("zero"):
         from align_lab.train.engines.deepspeed_engine import deepspeed_engine
 
-        engine = deepspeed_engine(stage=int(way[-1]), offload=False)
-    it = loop(folder, "grpo", make_engine=engine, world=world)
-    return lambda: {"update": it.advance()["time/update"]}
+        engine = deepspeed_engine(stage=int(method[-1]), offload=False)
+    training = loop(folder, "grpo", make_engine=engine, world=world)
+    return lambda: {"update": training.advance()["time/update"]}
 
 
-def serve(rank: int, way: str, folder: Path, port: int, count: int) -> None:
-    """The first process answers; the others step when it does."""
+def serve(rank: int, method: str, folder: Path, port: int, count: int) -> None:
+    """The first process talks to the benchmark; the others take a step when it does."""
     os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": str(count)}
     os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "GLOO_SOCKET_IFNAME": "lo"}
     gate = None if rank else Gate()
     with joined() as world:
-        step = stepping(way, folder, world)
+        step = make_step(method, folder, world)
         if gate:
             gate.ready()
         while world.broadcast(gate.wait() if gate else None):
-            found = step()
+            seconds = step()
             if gate:
-                gate.done(found)
+                gate.done(seconds)
 
 
-def main(way: str, folder: Path) -> None:
-    count = 1 if way == "alone" else 2
+def main(method: str, folder: Path) -> None:
+    count = 1 if method == "alone" else 2
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     spawned = mp.get_context("spawn")
-    others = [spawned.Process(target=serve, args=(rank, way, folder, port, count)) for rank in range(1, count)]
+    others = [spawned.Process(target=serve, args=(rank, method, folder, port, count)) for rank in range(1, count)]
     for process in others:
         process.start()
-    serve(0, way, folder, port, count)
+    serve(0, method, folder, port, count)
     for process in others:
         process.join()
 

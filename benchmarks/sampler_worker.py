@@ -1,4 +1,4 @@
-"""One way to generate, for `engines.py`: the torch sampler, vLLM, transformers.generate, or a whole step of this project with vLLM.
+"""One method of generation, for `engines.py`, or a whole step of this project that samples with vLLM.
 
 python sampler_worker.py torch|vllm|generate|step FOLDER ROWS
 """
@@ -29,7 +29,7 @@ Numbers = dict[str, float]
 
 
 class Changing:
-    """Weights that are other ones at every call."""
+    """Weights that count as new at every call."""
 
     def __init__(self, model: LanguageModel) -> None:
         self.model, self.version = model, 0
@@ -49,8 +49,8 @@ def with_vllm() -> Sampler:
     return VllmSampler(Vllm(), dtype="float32", longest=PROMPT + NEW, world=World())
 
 
-def bring(sampler: Any, weights: Any) -> Numbers:
-    """What bringing the weights takes, by the clock and on the processor; nothing where the model itself samples."""
+def sync(sampler: Any, weights: Any) -> Numbers:
+    """Wall time and CPU time of transferring the weights, which the torch sampler does not need."""
     began = time.perf_counter(), time.process_time()
     if not sampler.exact:
         sampler._sync(weights)
@@ -59,14 +59,14 @@ def bring(sampler: Any, weights: Any) -> Numbers:
 
 def ours(folder: Path, rows: int, sampler: Sampler) -> Callable[[], Numbers]:
     learning = Changing(from_hf(folder))
-    asked, numbers = prompts(rows, len(learning.model.head)), uniforms(0, 0, range(rows), 1, NEW)
+    ids, numbers = prompts(rows, len(learning.model.head)), uniforms(0, 0, range(rows), 1, NEW)
 
     def step() -> Numbers:
         learning.version += 1
-        taken = bring(sampler, learning)
-        found = sampler(learning, asked, None, uniforms=numbers, temperature=TEMPERATURE)
-        assert found.mask.all()
-        return taken
+        times = sync(sampler, learning)
+        samples = sampler(learning, ids, None, uniforms=numbers, temperature=TEMPERATURE)
+        assert samples.mask.all()
+        return times
 
     return step
 
@@ -76,13 +76,13 @@ def generate(folder: Path, rows: int) -> Callable[[], None]:
 
     model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
     model.generation_config.eos_token_id = None
-    asked = prompts(rows, model.config.vocab_size)
+    ids = prompts(rows, model.config.vocab_size)
 
     def step() -> None:
         with torch.inference_mode():
             out = model.generate(
-                asked,
-                attention_mask=torch.ones_like(asked),
+                ids,
+                attention_mask=torch.ones_like(ids),
                 do_sample=True,
                 temperature=TEMPERATURE,
                 top_k=0,
@@ -95,7 +95,7 @@ def generate(folder: Path, rows: int) -> Callable[[], None]:
 
 
 def whole_step(folder: Path, rows: int) -> Callable[[], Numbers]:
-    """Sampling, log-probabilities, advantages, update and the next sync, RLOO with groups of four."""
+    """Weight transfer, sampling, log-probabilities, advantages and update of RLOO with groups of four."""
     from align_lab.algos.rloo import RLOO
     from align_lab.base.hyperparameters import Train
     from align_lab.base.types import Rollout
@@ -108,35 +108,35 @@ def whole_step(folder: Path, rows: int) -> Callable[[], Numbers]:
         from_hf(folder),
         temperature=TEMPERATURE,
     )
-    asked = prompts(rows, len(learner.policy.head))
+    prompt = prompts(rows, len(learner.policy.head))
 
     def step() -> Numbers:
         nonlocal number
-        taken = bring(sampler, learner)
-        found = sampler(
-            learner, asked, None, uniforms=uniforms(0, number, range(rows), 1, NEW), temperature=TEMPERATURE
+        times = sync(sampler, learner)
+        samples = sampler(
+            learner, prompt, None, uniforms=uniforms(0, number, range(rows), 1, NEW), temperature=TEMPERATURE
         )
-        ids = torch.cat([asked, found.tokens], 1)
+        ids = torch.cat([prompt, samples.tokens], 1)
         with torch.no_grad():
-            logp, _ = learner.logps(ids, None, found.mask)
-        score = (found.tokens % 7).float().mean(1)
+            logp, _ = learner.logps(ids, None, samples.mask)
+        score = (samples.tokens % 7).float().mean(1)
         shape = (rows // 4, 4)
-        rollout = Rollout(mask=found.mask.view(*shape, -1), score=score.view(shape), logp_old=logp.view(*shape, -1))
+        rollout = Rollout(mask=samples.mask.view(*shape, -1), score=score.view(shape), logp_old=logp.view(*shape, -1))
         experience = Experience(ids=ids.view(*shape, -1), pad=torch.zeros(shape, dtype=torch.int64), rollout=rollout)
         advantage, _ = algo.advantages(rollout, algo.init_state())
         update(learner, algo, experience, advantage, step=number, seed=0)
         number += 1
-        return taken
+        return times
 
     return step
 
 
 if __name__ == "__main__":
     gate, folder, rows = Gate(), Path(sys.argv[2]), int(sys.argv[3])
-    made: dict[str, Callable[[], Callable[[], object]]] = {
+    methods: dict[str, Callable[[], Callable[[], object]]] = {
         "torch": lambda: ours(folder, rows, TorchSampler()),
         "vllm": lambda: ours(folder, rows, with_vllm()),
         "generate": lambda: generate(folder, rows),
         "step": lambda: whole_step(folder, rows),
     }
-    gate.serve(made[sys.argv[1]]())
+    gate.serve(methods[sys.argv[1]]())

@@ -1,6 +1,6 @@
-"""What every contender works on: one model, one tokenizer, the same prompts, the same pairs, the same trivial reward.
+"""The model, tokenizer, prompts, pairs and trivial reward that all contenders share.
 
-`write` needs align_lab; the rest is plain Python, because the contenders live in different environments.
+Only `write` imports align_lab: the contenders run in different Python environments.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def prompts() -> list[str]:
 
 
 def pairs() -> list[dict[str, str]]:
-    """Preference pairs; with the end token a completion has NEW tokens."""
+    """Preference pairs whose completions have NEW tokens, including the end-of-sequence token."""
     return [
         {"prompt": words(PROMPT, n), "chosen": words(NEW - 1, 1000 + n), "rejected": words(NEW - 1, 2000 + n)}
         for n in range(256)
@@ -36,7 +36,7 @@ def pairs() -> list[dict[str, str]]:
 
 
 def reward(texts: Sequence[str]) -> list[float]:
-    """Digits a word: trivial, and different for different completions."""
+    """Characters per token: trivial to compute, and different for different completions."""
     return [len(text) / NEW for text in texts]
 
 

@@ -1,10 +1,11 @@
-"""What a board costs the training thread: steps with the folder alone, and shown on W&B (offline; a server that hangs) and Trackio.
+"""Overhead of W&B and Trackio logging for the training thread, relative to the run folder alone.
 
     python benchmarks/sinks.py [--steps 200] [--rounds 3] [--work 0.02]
 
-One process; the kinds take turns. A step is arithmetic of `--work` seconds on one thread, then one row (with an evaluation and its
-completions at every tenth) into the journal of a run. Printed for each kind, over all rounds: the journal's time a step, the
-arithmetic's (a feeding process takes turns with it where cores are few), and what the end of the run waited.
+The kinds of record take turns in one process; W&B is measured offline and with a server that hangs. A step is `--work`
+seconds of arithmetic on one thread, then one row (with an evaluation and its completions at every tenth step) into the
+journal of a run. Printed for each kind, over all rounds: the time of the journal per step, that of the arithmetic
+(which shares the cores with the uploading process), and the wait at the end of the run.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ from align_lab.run.journal import Journal
 KINDS = {
     "local": (["record=local"], {}),
     "wandb offline": (["record=wandb", "record.mode=offline"], {}),
-    "wandb, server hangs": (
+    "wandb, hanging server": (
         ["record=wandb", "record.mode=online", "record.finish_seconds=5"],
         {"WANDB_API_KEY": "0" * 40},
     ),
@@ -45,7 +46,7 @@ METRICS = (
     "loss/policy_avg",
     "lr",
 )
-JUDGED = (
+EVALUATED = (
     "eval/score",
     "eval/gold_score",
     "eval/vader",
@@ -63,39 +64,39 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--work", type=float, default=0.02)
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as place, socket.socket() as silent, chdir(place):
-        silent.bind(("127.0.0.1", 0))
-        silent.listen()  # takes calls, says nothing
+    with tempfile.TemporaryDirectory() as place, socket.socket() as server, chdir(place):
+        server.bind(("127.0.0.1", 0))
+        server.listen()  # accepts connections and never answers
         os.environ |= {
-            "WANDB_BASE_URL": f"http://127.0.0.1:{silent.getsockname()[1]}",
+            "WANDB_BASE_URL": f"http://127.0.0.1:{server.getsockname()[1]}",
             "TRACKIO_DIR": f"{place}/trackio",
         }
         os.environ |= {"ALIGN_LAB_CACHE": f"{place}/cache", "WANDB_ERROR_REPORTING": "false"}
         kinds = {
-            kind: how
-            for kind, how in KINDS.items()
+            kind: setup
+            for kind, setup in KINDS.items()
             if kind == "local" or registry.installed(kind.split()[0].strip(","))
         }
-        size = calibrated(options.work)
-        found = {kind: [] for kind in kinds}
+        size = calibrate(options.work)
+        results = {kind: [] for kind in kinds}
         for turn in range(options.rounds):
             for kind, (overrides, extra) in kinds.items():
                 os.environ |= extra
-                found[kind].append(one(overrides, turn, options.steps, size))
+                results[kind].append(measure(overrides, turn, options.steps, size))
                 for name in extra:
                     del os.environ[name]
-    report(found)
+    report(results)
 
 
-def one(overrides: list[str], turn: int, steps: int, size: int) -> tuple[list[float], list[float], float]:
-    """(journal's seconds of each step, arithmetic's seconds of each step, seconds of the end)"""
+def measure(overrides: list[str], turn: int, steps: int, size: int) -> tuple[list[float], list[float], float]:
+    """Seconds of the journal for each step, of the arithmetic for each step, and of the end of the run."""
     cfg = compose([*overrides, f"seed={turn}", f"train.steps={steps}", f"study={overrides[-1].replace('=', '-')}"])
     folder = RunFolder.create(Path("runs") / cfg["study"] / cfg.name, cfg.values)
     journal = Journal(folder, registry.build("record", cfg["record"]), Screen(console=Console(quiet=True)), steps=steps)
     journal.screen.start(step=0, steps=steps)
-    about = {"signature": cfg.signature, "seed": turn, "choices": dict(cfg.choices), "hashes": {}, "artefacts": {}}
-    journal.manifest(lambda: {**about, "code": {}, "versions": {}, "machine": {}, "best_step": 0})
-    told, worked = [], []
+    manifest = {"signature": cfg.signature, "seed": turn, "choices": dict(cfg.choices), "hashes": {}, "artefacts": {}}
+    journal.manifest(lambda: {**manifest, "code": {}, "versions": {}, "machine": {}, "best_step": 0})
+    logging, working = [], []
     for step in range(steps + 1):
         began = time.perf_counter()
         arithmetic(size)
@@ -112,15 +113,15 @@ def one(overrides: list[str], turn: int, steps: int, size: int) -> tuple[list[fl
                 "step": step,
                 "episode": 64 * step,
                 **dict.fromkeys(METRICS, 0.5),
-                **(dict.fromkeys(JUDGED, 0.5) if step % 10 == 0 else {}),
+                **(dict.fromkeys(EVALUATED, 0.5) if step % 10 == 0 else {}),
             }
         )
-        told.append(time.perf_counter() - done)
-        worked.append(done - began)
+        logging.append(time.perf_counter() - done)
+        working.append(done - began)
     journal.done()
     began = time.perf_counter()
     journal.sink.close()
-    return told, worked, time.perf_counter() - began
+    return logging, working, time.perf_counter() - began
 
 
 def arithmetic(size: int) -> None:
@@ -129,7 +130,8 @@ def arithmetic(size: int) -> None:
         matrix = matrix @ matrix / 200
 
 
-def calibrated(seconds: float) -> int:
+def calibrate(seconds: float) -> int:
+    """The number of products that take this long."""
     size = 1
     while True:
         began = time.perf_counter()
@@ -139,14 +141,17 @@ def calibrated(seconds: float) -> int:
         size *= 2
 
 
-def report(found: dict[str, list[tuple[list[float], list[float], float]]]) -> None:
-    base = statistics.median(seconds for told, _, _ in found["local"] for seconds in told)
-    print(f"{'':<22}{'journal a step':>16}{'more than local':>17}{'arithmetic':>13}{'end':>9}")
-    for kind, rounds in found.items():
-        told = statistics.median(seconds for told, _, _ in rounds for seconds in told)
-        worked = statistics.median(seconds for _, worked, _ in rounds for seconds in worked)
+def report(results: dict[str, list[tuple[list[float], list[float], float]]]) -> None:
+    base = statistics.median(seconds for logging, _, _ in results["local"] for seconds in logging)
+    print(f"{'':<22}{'journal per step':>18}{'over local':>15}{'arithmetic':>13}{'end':>9}")
+    for kind, rounds in results.items():
+        logging = statistics.median(seconds for logging, _, _ in rounds for seconds in logging)
+        working = statistics.median(seconds for _, working, _ in rounds for seconds in working)
         end = statistics.mean(end for _, _, end in rounds)
-        print(f"{kind:<22}{1e3 * told:>13.3f} ms{1e3 * (told - base):>+14.3f} ms{1e3 * worked:>10.2f} ms{end:>7.2f} s")
+        print(
+            f"{kind:<22}{1e3 * logging:>15.3f} ms{1e3 * (logging - base):>+12.3f} ms"
+            f"{1e3 * working:>10.2f} ms{end:>7.2f} s"
+        )
 
 
 if __name__ == "__main__":

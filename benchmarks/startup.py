@@ -1,8 +1,8 @@
-"""How long a command takes before it does anything, beside the bare imports of hydra, omegaconf and submitit.
+"""Start-up time of commands, relative to importing hydra, omegaconf and submitit.
 
     python benchmarks/startup.py --rounds 9
 
-One interleaved run; medians of whole processes, and their ratio to the imports.
+Medians of whole processes in one interleaved run, and their ratio to the imports.
 """
 
 from __future__ import annotations

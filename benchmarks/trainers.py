@@ -1,10 +1,10 @@
-"""One RL step and one DPO step: this project, TRL 1.16 and a bare loop, side by side in one interleaved run.
+"""One RL step and one DPO step of this project, of TRL 1.16 and of a bare loop, in one interleaved run.
 
     python benchmarks/trainers.py [--rounds 5] [--threads 2] [--quick] [--json FILE]
 
-Each contender is a process that is kept alive; every round asks each of them for one step, in turn, so that all see the
-same machine. Ratios are of medians. With one thread the verdicts go by CPU time, which is the time on a free machine:
-use it where others compute as well. TRL lives in an environment of its own, made here at the first run.
+Each contender is a process that stays alive; every round takes one step from each in turn, so that all run under the
+same conditions. Ratios are of medians. With one thread the verdicts use CPU time, which other work on the machine
+distorts less. TRL is installed in an environment of its own at the first run.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ from align_lab.base.paths import cache_folder
 
 HERE = Path(__file__).parent
 TRL = "trl==1.16.*"
-TRUSTED = {"grpo": 1.6, "dpo": 3.0}  # the bare loop is a fair yardstick if TRL needs this many times its time
-MOST = 1.1  # times the bare loop, in time and in memory
+TRUSTED = {"grpo": 1.6, "dpo": 3.0}  # the bare loop is a fair baseline if TRL takes this many times as long
+MOST = 1.1  # target, relative to the bare loop, in time and in memory
 
 
 def trl_python() -> Path:
@@ -37,7 +37,7 @@ def trl_python() -> Path:
     probe = [str(python), "-c", "import trl, datasets"]
     if python.exists() and subprocess.run(probe, capture_output=True, cwd=folder).returncode == 0:
         return python
-    print(f"making {folder} (minutes, once)", file=sys.stderr)
+    print(f"installing TRL in {folder}: this takes minutes, once", file=sys.stderr)
     venv.create(folder, with_pip=True, clear=True)
     for package in (f"torch=={torch.__version__.split('+')[0]}", TRL):
         subprocess.run([str(python), "-m", "pip", "install", "--quiet", package], check=True)
@@ -45,7 +45,7 @@ def trl_python() -> Path:
 
 
 class Contender:
-    """A worker process and what it measured."""
+    """A worker process and its measurements."""
 
     def __init__(self, name: str, kind: str, command: list[str], threads: int) -> None:
         self.name, self.kind, self.rows = name, kind, []
@@ -81,7 +81,7 @@ class Contender:
         line = self.process.stdout.readline()
         if not line:
             self.log.seek(0)
-            sys.exit(f"{self.name} {self.kind} ended:\n{self.log.read().decode()[-4000:]}")
+            sys.exit(f"{self.name} {self.kind} exited:\n{self.log.read().decode()[-4000:]}")
         return json.loads(line)
 
     def close(self) -> None:
@@ -89,9 +89,9 @@ class Contender:
         self.process.wait(timeout=60)
 
     def summary(self) -> dict[str, float]:
-        middle = {key: statistics.median(row[key] for row in self.rows) for key in ("seconds", "cpu_seconds")}
+        median = {key: statistics.median(row[key] for row in self.rows) for key in ("seconds", "cpu_seconds")}
         peak = {key: max(row[key] for row in self.rows) for key in ("peak_mb", "work_mb")}
-        return middle | peak | {"samples_per_second": shape.ROWS / middle["seconds"]}
+        return median | peak | {"samples_per_second": shape.ROWS / median["seconds"]}
 
 
 def measure(kinds: list[str], rounds: int, threads: int) -> dict[str, dict[str, dict[str, float]]]:
@@ -119,13 +119,13 @@ def measure(kinds: list[str], rounds: int, threads: int) -> dict[str, dict[str, 
 
 
 def verdicts(results: dict[str, dict[str, dict[str, float]]], clock: str) -> dict[str, bool]:
-    """Each claim about the time under `clock` and the memory, and whether this run bears it out."""
+    """Each claim about time (`clock`) and memory, and whether this run confirms it."""
     claims = {}
     for kind, by in results.items():
         ours, trl, bare = by["align_lab"], by["trl"], by["bare"]
         if kind in TRUSTED:
             ratio, least = trl[clock] / bare[clock], TRUSTED[kind]
-            text = f"{kind}: the bare loop can be trusted (TRL needs {ratio:.2f} x its time, at least {least})"
+            text = f"{kind}: the bare loop is a fair baseline (TRL takes {ratio:.2f} x its time, at least {least})"
             claims[text] = ratio >= least
         claims[f"{kind}: faster than TRL"] = ours[clock] < trl[clock]
         claims[f"{kind}: at most {MOST} x the bare loop's time"] = ours[clock] <= MOST * bare[clock]
@@ -142,7 +142,7 @@ COLUMNS = {
 
 
 def table(results: dict[str, dict[str, dict[str, float]]]) -> str:
-    """Every column is followed by its ratio to this project's. net MB: the peak less what imports took."""
+    """Every column is followed by its ratio to that of this project. net MB: the peak without the memory of imports."""
     names = [text for title, _ in COLUMNS.values() for text in (title, "x ours")]
     lines = [_line("step", "contender", [*names, "samples/s"])]
     for kind, by in results.items():
@@ -166,18 +166,24 @@ def main() -> int:
     parser.add_argument("--quick", action="store_true", help="two rounds")
     parser.add_argument("--only", choices=list(shape.CONTENDERS), action="append")
     parser.add_argument("--json", type=Path, help="also write the numbers to this file")
-    asked = parser.parse_args()
-    rounds = 2 if asked.quick else asked.rounds
-    results = measure(asked.only or list(shape.CONTENDERS), rounds, asked.threads)
-    claims = verdicts(results, "cpu_seconds" if asked.threads == 1 else "seconds")
+    options = parser.parse_args()
+    rounds = 2 if options.quick else options.rounds
+    results = measure(options.only or list(shape.CONTENDERS), rounds, options.threads)
+    claims = verdicts(results, "cpu_seconds" if options.threads == 1 else "seconds")
     print(table(results), *(f"{'yes' if holds else 'NO':4s}{claim}" for claim, holds in claims.items()), sep="\n")
     report = json.dumps(
-        {"rounds": rounds, "threads": asked.threads, "torch": torch.__version__, "results": results, "claims": claims},
+        {
+            "rounds": rounds,
+            "threads": options.threads,
+            "torch": torch.__version__,
+            "results": results,
+            "claims": claims,
+        },
         indent=2,
     )
     print(report)
-    if asked.json:
-        asked.json.write_text(report + "\n")
+    if options.json:
+        options.json.write_text(report + "\n")
     return 0
 
 

@@ -1,4 +1,4 @@
-"""TRL's trainers, one step at a time. Runs in TRL's own environment, for `trainers.py`."""
+"""TRL's trainers, one step at a time, in TRL's own environment, for `trainers.py`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from transformers import AutoTokenizer, LlamaForCausalLM, TrainerCallback
 from trl import DPOConfig, DPOTrainer, GRPOConfig, GRPOTrainer, RLOOConfig, RLOOTrainer
 from worker import Gate
 
-# Gradient checkpointing, TRL's default, is off: it would trade time for memory. What else costs time is the default.
+# Gradient checkpointing, which TRL enables by default, is off: it trades time for memory. All else is the default.
 COMMON = {
     "use_cpu": True,
     "bf16": False,
@@ -29,7 +29,7 @@ SAMPLING = {"num_generations": GROUP, "max_completion_length": NEW, "generation_
 
 
 class OneStep(TrainerCallback):
-    """Holds the trainer before each step until the benchmark says go."""
+    """Blocks the trainer before each step until the benchmark requests it."""
 
     def __init__(self, gate: Gate) -> None:
         self.gate = gate
@@ -50,9 +50,9 @@ def trainer(folder: Path, kind: str):
     shared = {"model": model, "processing_class": AutoTokenizer.from_pretrained(folder)}
     out = str(folder / kind)
     if kind == "dpo":
-        plan = COMMON | {"per_device_train_batch_size": ROWS // 2}
+        options = COMMON | {"per_device_train_batch_size": ROWS // 2}
         return DPOTrainer(
-            args=DPOConfig(out, beta=BETA, max_length=PROMPT + NEW, **plan),
+            args=DPOConfig(out, beta=BETA, max_length=PROMPT + NEW, **options),
             train_dataset=Dataset.from_list(pairs()),
             **shared,
         )
@@ -67,6 +67,6 @@ def trainer(folder: Path, kind: str):
 
 if __name__ == "__main__":
     gate = Gate()
-    work = trainer(Path(sys.argv[1]), sys.argv[2])
-    work.add_callback(OneStep(gate))
-    work.train()
+    training = trainer(Path(sys.argv[1]), sys.argv[2])
+    training.add_callback(OneStep(gate))
+    training.train()

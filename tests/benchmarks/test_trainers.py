@@ -1,3 +1,5 @@
+"""Workers of the benchmarks take a step when it is requested, and report what they measured."""
+
 from __future__ import annotations
 
 import json
@@ -14,7 +16,7 @@ BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["rloo", "dpo"])
-def test_our_worker_takes_a_step_when_asked(tmp_path, kind):
+def test_our_worker_takes_a_step_when_it_is_requested(tmp_path, kind):
     runpy.run_path(str(BENCHMARKS / "shape.py"))["write"](tmp_path)
     environment = os.environ | {"PYTHONPATH": str(BENCHMARKS.parent)}
     done = subprocess.run(
