@@ -27,7 +27,10 @@ POOL = 512  # sequences that are sorted by length together, so that a batch hold
 
 
 def build_sft(folder: Path, settings: Tiny, *, texts: Sequence[str], held_out: Sequence[str]) -> None:
-    """Train a tokenizer and a policy on `texts`; write both, and the loss on `held_out`, into `folder`."""
+    """Train a tokenizer and a policy on `texts`; write both, and the loss on `held_out`, into `folder`.
+
+    Raises DivergedError when the loss is not finite.
+    """
     tokenizer = train_tokenizer(texts, vocab=settings.vocab)
     config = LlamaConfig(
         vocab=tokenizer.get_vocab_size(),
@@ -45,14 +48,14 @@ def build_sft(folder: Path, settings: Tiny, *, texts: Sequence[str], held_out: S
     save_policy(Policy(model, Text(tokenizer=tokenizer, eos=end_token(tokenizer))), folder)
     nats = total_loss(model, encode(tokenizer, held_out, longest=settings.context))
     words = sum(len(text.split()) for text in held_out)
-    found = {"loss_per_token": nats[0] / nats[1], "loss_per_word": nats[0] / words}
-    (folder / "metrics.json").write_text(json.dumps(found))
+    losses = {"loss_per_token": nats[0] / nats[1], "loss_per_word": nats[0] / words}
+    (folder / "metrics.json").write_text(json.dumps(losses))
 
 
 def train(model: Llama, sequences: Sequence[Sequence[int]], plan: Sft) -> None:
     """Take the steps of the plan. Raises DivergedError when the loss is not finite."""
     steps = schedule_batches(sequences, plan)
-    optimisers = make_optimisers(model, plan)
+    optimizers = make_optimizers(model, plan)
     for step, rows in enumerate(track(steps)):
         ids, mask = collate([sequences[row] for row in rows])
         loss = -logps(model, ids, mask).mean()
@@ -62,10 +65,10 @@ def train(model: Llama, sequences: Sequence[Sequence[int]], plan: Sft) -> None:
                 "set model.sft.matrix_lr and model.sft.vector_lr lower"
             )
         loss.backward()
-        follow(optimisers, trapezoid(step, len(steps), warmup=plan.warmup, decay=plan.decay))
+        follow(optimizers, trapezoid(step, len(steps), warmup=plan.warmup, decay=plan.decay))
 
 
-def make_optimisers(model: Llama, plan: Sft) -> list[torch.optim.Optimizer]:
+def make_optimizers(model: Llama, plan: Sft) -> list[torch.optim.Optimizer]:
     """Muon for the matrices inside the blocks, AdamW for the embedding and the norms."""
     inner = [(weight, weight.dim() == 2) for weight in model.blocks.parameters()]
     matrices = [weight for weight, matrix in inner if matrix]
@@ -78,22 +81,22 @@ def make_optimisers(model: Llama, plan: Sft) -> list[torch.optim.Optimizer]:
     return [muon, adam]
 
 
-def follow(optimisers: Sequence[torch.optim.Optimizer], factor: float) -> None:
-    """One step of each at `factor` times its peak learning rate, and no gradient is left."""
-    for optimiser in optimisers:
-        for group in optimiser.param_groups:
+def follow(optimizers: Sequence[torch.optim.Optimizer], factor: float) -> None:
+    """Take one step of each optimizer at `factor` times its peak learning rate, and clear the gradients."""
+    for optimizer in optimizers:
+        for group in optimizer.param_groups:
             group["lr"] = group["peak"] * factor
-        optimiser.step()
-        optimiser.zero_grad()
+        optimizer.step()
+        optimizer.zero_grad()
 
 
 def trapezoid(step: int, steps: int, *, warmup: float, decay: float) -> float:
-    """Learning rate over its peak: up, level, down to 0."""
+    """Learning rate over its peak: it rises, stays and falls to 0 in linear pieces."""
     return min(1.0, (step + 1) / max(1.0, warmup * steps), (steps - step) / (decay * steps))
 
 
 def schedule_batches(sequences: Sequence[Sequence[int]], plan: Sft) -> list[list[int]]:
-    """Rows of each step: every epoch a new order, batches of similar lengths, the last epoch cut."""
+    """The rows of each step: a new order in every epoch, batches of similar lengths, a part of the last epoch."""
     chooser = torch.Generator("cpu").manual_seed(plan.seed)
     steps: list[list[int]] = []
     for epoch in range(math.ceil(plan.epochs)):
@@ -109,7 +112,7 @@ def schedule_batches(sequences: Sequence[Sequence[int]], plan: Sft) -> list[list
 
 
 def by_length(sequences: Sequence[Sequence[int]], rows: Sequence[int], tokens: int) -> list[list[int]]:
-    """Rows sorted by length, in batches of at most `tokens`, padding included (and one row at least)."""
+    """Rows sorted by length, in batches of at most `tokens` tokens with their padding, and of one row at least."""
     batches: list[list[int]] = [[]]
     for row in sorted(rows, key=lambda row: len(sequences[row])):
         if batches[-1] and len(sequences[row]) * (len(batches[-1]) + 1) > tokens:
@@ -128,14 +131,14 @@ def collate(sequences: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
 
 
 def logps(model: Llama, ids: Tensor, mask: Tensor) -> Tensor:
-    """Log-probability of every token after the first that mask [B L] keeps, [N]."""
+    """Log-probability of every token after the first where mask [B L] is True, [N]."""
     keep = mask[:, 1:]
     return token_logps(model.hidden(ids[:, :-1])[keep], model.head, ids[:, 1:][keep])
 
 
 @torch.no_grad()
 def total_loss(model: Llama, sequences: Sequence[Sequence[int]]) -> tuple[float, int]:
-    """(-Σ log p, number of predicted tokens)."""
+    """-Σ log p in nats over the predicted tokens of all sequences, and the number of these tokens."""
     batches = by_length(sequences, range(len(sequences)), 4096)
-    found = [logps(model, *collate([sequences[row] for row in rows])) for rows in batches]
-    return -sum(float(part.double().sum()) for part in found), sum(map(len, found))
+    parts = [logps(model, *collate([sequences[row] for row in rows])) for rows in batches]
+    return -sum(float(part.double().sum()) for part in parts), sum(map(len, parts))

@@ -78,10 +78,10 @@ def test_the_loss_is_that_of_log_softmax_and_padding_does_not_matter():
     model = Llama(LlamaConfig(vocab=50, width=16, layers=1, heads=2, kv_heads=2, mlp=32, context=16)).double()
     model.rotary = model.rotary.double()
     rows = [[3, 4, 5, 6, 7], [8, 9, 10]]
-    found = sft.logps(model, *sft.collate(rows))
+    logps = sft.logps(model, *sft.collate(rows))
     alone = [(model.hidden(torch.tensor([row[:-1]]))[0] @ model.head.t()).log_softmax(-1) for row in rows]
     expected = [logp[range(len(row) - 1), row[1:]] for logp, row in zip(alone, rows, strict=True)]
-    torch.testing.assert_close(found, torch.cat(expected))
+    torch.testing.assert_close(logps, torch.cat(expected))
 
 
 def test_the_learning_rate_rises_stays_and_falls_to_nothing():

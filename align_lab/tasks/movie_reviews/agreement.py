@@ -6,8 +6,11 @@ import numpy as np
 
 
 def pair_accuracy(scores: np.ndarray, means: np.ndarray, *, gap: float = 0.0) -> float:
-    """Share of the pairs of different mean ratings, at least `gap` apart, that the scores order as people do; equal scores are half."""
+    """Share of pairs that scores [N] order as mean ratings [N] do, of those whose means differ, by at least `gap`.
+
+    A pair of equal scores counts half.
+    """
     first, second = np.triu_indices(len(means), 1)
     rated = means[first] - means[second]
-    told = np.sign(scores[first] - scores[second]) * np.sign(rated)
-    return float(((told[(rated != 0) & (np.abs(rated) >= gap)] + 1) / 2).mean())
+    agreement = np.sign(scores[first] - scores[second]) * np.sign(rated)
+    return float(((agreement[(rated != 0) & (np.abs(rated) >= gap)] + 1) / 2).mean())

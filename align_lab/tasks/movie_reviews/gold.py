@@ -1,11 +1,12 @@
-"""The gold judge: another kind of model than the reward, trained on other people's ratings of other reviews, never optimised.
+"""The gold judge: another kind of model than the reward, trained on other reviews and their ratings, never optimised.
 
     gold(text) = sentiment(text) - softplus(-naturalness(text)),  standardised on its own reviews
 
-Sentiment is ridge regression on the mean of all ratings, over the *set* of words, word pairs and character n-grams: saying a word
-twice adds nothing. Naturalness is the log-odds of a logistic regression that tells reviews from corrupted ones (shuffled, one
-word or phrase again and again), by repetition and by how well neighbouring words go together. A policy that collapses to
-"best best best" pleases a sentiment model; it does not please this one. Proxy and gold: Gao et al., arXiv 2210.10760.
+Sentiment is ridge regression on the mean of all ratings, over the *set* of words, word pairs and character n-grams: a
+word that occurs twice counts once. Naturalness is the log-odds of a logistic regression that separates reviews from
+corrupted ones (shuffled, or one word or phrase repeated), by repetition and by how often neighbouring words occur
+together. A policy that collapses to "best best best" has a high score from a sentiment model, and a low one from this
+judge. Proxy and gold: Gao et al., arXiv 2210.10760.
 """
 
 from __future__ import annotations
@@ -34,14 +35,14 @@ SIZE = 1 << 17  # hashed features of each kind
 
 
 def build_gold(folder: Path, reviews: Sequence[Review], held_out: Sequence[Review]) -> None:
-    """Train on `reviews`; write `gold.safetensors`, `words.json` and `metrics.json` (accuracy on held-out human pairs)."""
+    """Train on `reviews`; write `gold.safetensors`, `words.json` and `metrics.json` (accuracy on held-out pairs)."""
     arrays, words = train(reviews)
     save_file(arrays, folder / "gold.safetensors")
     (folder / "words.json").write_text(json.dumps(words), encoding="utf-8")
     scores = np.array(load_gold(folder).score([""] * len(held_out), [review.text for review in held_out]).total)
     means = np.array([review.mean for review in held_out])
-    found = {"accuracy": pair_accuracy(scores, means), "accuracy_1_apart": pair_accuracy(scores, means, gap=1.0)}
-    (folder / "metrics.json").write_text(json.dumps(found))
+    accuracy = {"accuracy": pair_accuracy(scores, means), "accuracy_1_apart": pair_accuracy(scores, means, gap=1.0)}
+    (folder / "metrics.json").write_text(json.dumps(accuracy))
 
 
 def load_gold(folder: Path) -> GoldJudge:
@@ -81,8 +82,8 @@ class GoldJudge:
 
     def naturalness(self, texts: Sequence[str]) -> np.ndarray:
         """Log-odds that a text is a review and not a corrupted one, [N]."""
-        found = np.array([texture(split(text), self.neighbours) for text in texts])
-        return (found - self.arrays["texture_mean"]) / self.arrays["texture_sd"] @ self.arrays[
+        textures = np.array([texture(split(text), self.neighbours) for text in texts])
+        return (textures - self.arrays["texture_mean"]) / self.arrays["texture_sd"] @ self.arrays[
             "texture_weight"
         ] + self.arrays["texture_bias"][0]
 
@@ -110,15 +111,15 @@ class Neighbours:
     def affinity(self, words: Sequence[str]) -> float:
         """Mean over neighbours of log P(b | a) / P(b), smoothed towards 0."""
         total, kinds = self.single.total(), len(self.single)
-        found = 0.0
+        sum_of_logs = 0.0
         for a, b in pairwise(words):
             alone = (self.single[b] + 0.5) / (total + 0.5 * kinds)
-            found += math.log((self.pairs[a, b] + 4 * alone) / (self.single[a] + 4) / alone)
-        return found / max(1, len(words) - 1)
+            sum_of_logs += math.log((self.pairs[a, b] + 4 * alone) / (self.single[a] + 4) / alone)
+        return sum_of_logs / max(1, len(words) - 1)
 
 
 def texture(words: Sequence[str], neighbours: Neighbours) -> list[float]:
-    """What repetition and word order look like, whatever is said."""
+    """Eight features of repetition and word order, which do not depend on the sentiment of the words."""
     count, pairs = len(words), list(pairwise(words))
     near = sum(word in words[max(0, i - 4) : i] for i, word in enumerate(words)) / count
     new, new_pairs = len(set(words)) / count, len(set(pairs)) / max(1, len(pairs))
@@ -176,7 +177,7 @@ def train(reviews: Sequence[Review]) -> tuple[dict[str, np.ndarray], dict[str, d
 
 
 def train_naturalness(texts: Sequence[Sequence[str]], rng: random.Random) -> dict[str, np.ndarray]:
-    """Logistic regression of reviews (1) against corrupted ones (0); a text never meets word counts that it is part of."""
+    """Logistic regression of reviews (1) against corrupted ones (0); each half is scored with the other's counts."""
     half = len(texts) // 2
     counts = (Neighbours.count(texts[half:]), Neighbours.count(texts[:half]))
     rows, labels = [], []
@@ -219,7 +220,7 @@ def grams(text: str) -> tuple[set[str], set[str]]:
 def hashed(text: str) -> list[int]:
     """Columns of a text's grams: words in the first half of the table, characters in the second."""
     return sorted(
-        {zlib.crc32(gram.encode()) % SIZE + kind * SIZE for kind, found in enumerate(grams(text)) for gram in found}
+        {zlib.crc32(gram.encode()) % SIZE + kind * SIZE for kind, part in enumerate(grams(text)) for gram in part}
     )
 
 

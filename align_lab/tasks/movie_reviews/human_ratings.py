@@ -19,7 +19,7 @@ class HumanRatings:
     """A reward model on the start policy's body, trained on pairs of human ratings."""
 
     epochs: float = param(2.5, "passes over the reviews of the proxy half", above=0)
-    batch: int = param(48, "reviews of one optimiser step; every pair of them is compared", low=2)
+    batch: int = param(48, "reviews of one optimizer step; every pair of them is compared", low=2)
     body_lr: float = param(6e-4, "peak learning rate of AdamW, for the body that starts as the policy's", above=0)
     body_decay: float = param(0.1, "weight decay of the body", low=0)
     words_lr: float = param(10.0, "peak learning rate of SGD with momentum, for the words' weights", above=0)

@@ -188,9 +188,9 @@ def related(texts: Sequence[str]) -> list[list[int]]:
         return i
 
     for i, text in enumerate(texts):
-        found = words(text)
-        for start in range(max(1, len(found) - RUN + 1)):
-            first = seen.setdefault(tuple(found[start : start + RUN]), i)
+        parts = words(text)
+        for start in range(max(1, len(parts) - RUN + 1)):
+            first = seen.setdefault(tuple(parts[start : start + RUN]), i)
             group[root(i)] = root(first)
     together: dict[int, list[int]] = {}
     for i in range(len(texts)):

@@ -69,7 +69,7 @@ def fit(policy: Policy, reviews: Sequence[Review], plan: HumanRatings) -> Reward
     model.idf.copy_(inverse_frequency(grams))
     ratings = histograms(reviews)
     body = [*model.body.parameters(), *model.head.parameters()]
-    optimisers = [
+    optimizers = [
         torch.optim.AdamW([{"params": body, "peak": plan.body_lr}], weight_decay=plan.body_decay, fused=True),
         torch.optim.SGD([{"params": [model.words], "peak": plan.words_lr}], momentum=0.9),
     ]
@@ -86,7 +86,7 @@ def fit(policy: Policy, reviews: Sequence[Review], plan: HumanRatings) -> Reward
             )
         loss.backward()
         torch.nn.utils.clip_grad_norm_(body, 1.0)
-        follow(optimisers, trapezoid(step, len(steps), warmup=0.05, decay=0.8))
+        follow(optimizers, trapezoid(step, len(steps), warmup=0.05, decay=0.8))
         if step >= (1 - plan.average) * len(steps):
             averaged.update_parameters(model)
     assert isinstance(averaged.module, RewardModel)
@@ -95,7 +95,7 @@ def fit(policy: Policy, reviews: Sequence[Review], plan: HumanRatings) -> Reward
 
 def inverse_frequency(grams: Sequence[Sequence[int]]) -> Tensor:
     """log((1+N)/(1+df)) + 1 of every gram of N texts, 0 for those in none, [GRAMS]."""
-    df = torch.bincount(torch.tensor([gram for found in grams for gram in found]), minlength=GRAMS)
+    df = torch.bincount(torch.tensor([gram for text in grams for gram in text]), minlength=GRAMS)
     return torch.where(df > 0, torch.log((1 + len(grams)) / (1 + df)) + 1, 0)
 
 

@@ -58,8 +58,8 @@ class RewardModel(nn.Module):
 
     def bag(self, grams: Sequence[Sequence[int]]) -> Tensor:
         """Σ_g v_g a_g of each text, [B]; grams that no training review holds have no say."""
-        text = torch.arange(len(grams)).repeat_interleave(torch.tensor([len(found) for found in grams]))
-        flat = torch.tensor([gram for found in grams for gram in found])
+        text = torch.arange(len(grams)).repeat_interleave(torch.tensor([len(rows) for rows in grams]))
+        flat = torch.tensor([gram for rows in grams for gram in rows])
         weight, zero = self.idf[flat], torch.zeros(len(grams))
         norm = zero.index_add(0, text, weight.square()).clamp(min=1e-9).sqrt()
         return zero.index_add(0, text, self.words[flat] * weight / norm[text])
@@ -96,12 +96,12 @@ class LearnedReward:
 
         tokens = encode(self.tokenizer, texts, longest=self.model.body.config.context)
         order = sorted(range(len(texts)), key=lambda row: len(tokens[row]))
-        found = torch.zeros(len(texts))
+        scores = torch.zeros(len(texts))
         for start in range(0, len(order), ROWS):
             rows = order[start : start + ROWS]
             grams = [hashed_grams(texts[row]) for row in rows]
-            found[rows] = self.model(*collate([tokens[row] for row in rows]), grams)
-        return found
+            scores[rows] = self.model(*collate([tokens[row] for row in rows]), grams)
+        return scores
 
 
 def save_reward(reward: LearnedReward, folder: Path) -> None:

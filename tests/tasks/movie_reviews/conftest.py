@@ -1,4 +1,4 @@
-"""The stages of the default run, in the store that runs use: built by the first test that needs one, then kept."""
+"""The stages of the default run, in the store that runs use: built by the first test that needs one."""
 
 from __future__ import annotations
 
