@@ -27,6 +27,7 @@ import numpy as np
 
 from align_lab.base.metrics import METRICS
 from align_lab.base.roles import role
+from align_lab.record.layout import COMPACTED, RunLayout
 
 MEASURE = """
 import json, resource, sys, time
@@ -99,15 +100,15 @@ def write_run(path: Path, algo: str, seed: int, table: dict[str, np.ndarray], *,
     import polars as pl
 
     path.mkdir(parents=True)
-    (path / "config.yaml").write_text("study: large\n")
-    (path / "manifest.json").write_text(json.dumps(manifest(algo, seed), indent=1))
-    (path / "status.json").write_text(json.dumps({"state": "done", "step": int(table["step"][-1])}))
+    RunLayout(path).config.write_text("study: large\n")
+    RunLayout(path).manifest.write_text(json.dumps(manifest(algo, seed), indent=1))
+    RunLayout(path).status.write_text(json.dumps({"state": "done", "step": int(table["step"][-1])}))
     if compacted:
-        pl.DataFrame(table, nan_to_null=True).write_parquet(path / "metrics.parquet")
+        pl.DataFrame(table, nan_to_null=True).write_parquet(RunLayout(path).compacted)
         return
     lines = (zip(table, row, strict=True) for row in np.stack(list(table.values()), axis=1).tolist())
     text = "".join(json.dumps({name: value for name, value in line if value == value}) + "\n" for line in lines)
-    (path / "metrics.jsonl").write_text(text)
+    RunLayout(path).metrics.write_text(text)
 
 
 def samples(rng: np.random.Generator, steps: list[int]) -> str:
@@ -133,7 +134,7 @@ def large(folder: Path, runs: int, arms: int) -> None:
         algo, seed = f"algo_{i % arms}", i // arms
         path = folder / f"{algo}-tiny-s{seed}-{i:08x}"
         write_run(path, algo, seed, rows(rng, 500, 20, 30), compacted=i % 100 != 99)
-        os.link(files[i % len(files)], path / "samples.jsonl")
+        os.link(files[i % len(files)], RunLayout(path).samples)
 
 
 def small(folder: Path) -> None:
@@ -142,7 +143,7 @@ def small(folder: Path) -> None:
     for i in range(25):
         path = folder / f"algo_{i % 5}-tiny-s{i // 5}-{i:08x}"
         write_run(path, f"algo_{i % 5}", i // 5, rows(rng, 60, 20, 33), compacted=False)
-        (path / "samples.jsonl").write_text(samples(rng, [0, 20, 40, 60]))
+        RunLayout(path).samples.write_text(samples(rng, [0, 20, 40, 60]))
 
 
 def measure(work: str, folder: Path) -> tuple[float, float, float]:
@@ -177,7 +178,7 @@ def write_all_rows(folder: Path) -> None:
     """All rows of all runs in one file, another baseline for the index."""
     import polars as pl
 
-    pl.scan_parquet(sorted(folder.glob("*/metrics.parquet"))).sink_parquet(folder / ".all.parquet")
+    pl.scan_parquet(sorted(folder.glob(f"*/{COMPACTED}"))).sink_parquet(folder / ".all.parquet")
 
 
 def main() -> None:

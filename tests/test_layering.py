@@ -1,5 +1,6 @@
 """The import contracts of pyproject.toml hold, and commands that must answer at once do not import torch."""
 
+import ast
 import subprocess
 import sys
 from pathlib import Path
@@ -87,3 +88,40 @@ def test_a_dispatched_job_imports_neither_hydra_nor_submitit_before_its_work():
 
 def _output(code: str) -> str:
     return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip()
+
+
+RUN_FILES = (
+    "status.json",
+    "manifest.json",
+    "metrics.jsonl",
+    "metrics.parquet",
+    "samples.jsonl",
+    "config.yaml",
+    "best.json",
+)
+RUN_FILES += ("error.log", "stacks.txt", "wanted.json", "checkpoints", ".dispatch")
+NAME_THEM = {
+    "record/layout",
+    "train/checkpoint",  # below `record`: it owns what lies in a folder of checkpoints
+    "compare/foreign/naming",  # files of other trainers
+    *(f"compare/{name}" for name in ("evaluations", "index", "pool", "reading")),
+}
+
+
+def test_one_module_names_the_files_of_a_run():
+    """Sentences for readers and docstrings may name them: those hold spaces."""
+    package = PYPROJECT.parent / "align_lab"
+    naming = {
+        f"{module}: {text}"
+        for file in package.rglob("*.py")
+        if (module := str(file.relative_to(package).with_suffix(""))) not in NAME_THEM
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Constant) and isinstance(text := node.value, str) and " " not in text
+        if any(part in RUN_FILES for part in text.strip().split("/"))
+    }
+    assert naming == set()
+
+
+def test_the_layout_of_a_run_costs_nothing_to_import():
+    loaded = imported("record.layout")
+    assert not {"torch", "omegaconf", "rich", "polars", "json"} & (loaded - imported("base.paths"))

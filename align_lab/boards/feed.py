@@ -27,6 +27,7 @@ from align_lab.base.paths import cache_folder
 from align_lab.base.signals import SIGNALS
 from align_lab.boards import run_view
 from align_lab.boards.sinks import TrackedRecord, Tracker
+from align_lab.record.layout import RunLayout
 
 POLL_SECONDS = 0.5
 
@@ -69,8 +70,8 @@ def upload(folder: Path, tracker: Tracker, table_rows: int, *, running: Callable
     stages.start()
     rows = Rows(folder, run.steps, table_rows)
     log_new_rows(rows, tracker, state, steps, running)
-    status = read_json(folder / "status.json").get("state", "new")
-    best = read_json(folder / "manifest.json").get("best_step")
+    status = read_json(RunLayout(folder).status).get("state", "new")
+    best = read_json(RunLayout(folder).manifest).get("best_step")
     tracker.close(run_view.summary(rows.seen, best, status), status)
     arrived = tracker.count_rows()
     state.save(arrived=arrived, state=status)
@@ -124,7 +125,7 @@ class Rows:
     """The rows of a run as they are written, those with an evaluation with their table of completions."""
 
     def __init__(self, folder: Path, steps: int, limit: int) -> None:
-        self._metrics, self._samples = Tail(folder / "metrics.jsonl"), Tail(folder / "samples.jsonl")
+        self._metrics, self._samples = Tail(RunLayout(folder).metrics), Tail(RunLayout(folder).samples)
         self._steps, self._limit = steps, limit
         self._evaluated_step: int | None = None
         self._samples_by_step: dict[int, list[dict[str, Any]]] = {}  # of evaluations whose row has not been read
@@ -185,11 +186,11 @@ class UploadState:
 
     def is_complete(self, run_id: str, mode: str) -> bool:
         """Is the run finished, and has every row arrived?"""
-        status = read_json(self._folder / "status.json").get("state")
+        status = read_json(RunLayout(self._folder).status).get("state")
         stored = tuple(self.values.get(key) for key in ("id", "mode", "state"))
         if (*stored, status) != (run_id, mode, "done", "done"):
             return False
-        return self.values.get("arrived") == len(read_lines(self._folder / "metrics.jsonl"))
+        return self.values.get("arrived") == len(read_lines(RunLayout(self._folder).metrics))
 
 
 @contextmanager

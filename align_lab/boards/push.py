@@ -15,6 +15,7 @@ from align_lab.boards import feed, run_view
 from align_lab.boards.wandb_history import API_SECONDS, logged_rows
 from align_lab.boards.wandb_tracker import NAME, RETRY_SECONDS, WandbTracker
 from align_lab.record.folder import read_config
+from align_lab.record.layout import RunLayout
 
 TABLE_ROWS = 64  # of a run whose record does not define it
 Row = Mapping[str, Any]
@@ -44,7 +45,7 @@ def push(folder: Path, *, project: str | None = None, entity: str | None = None)
         tracker = _tracker(folder, uploads.values, project, entity)
         table_rows = read_config(folder)["record"].get("table_rows", TABLE_ROWS)
         rows = list(feed.Rows(folder, run.steps, table_rows).new())
-        written, status = [row for row, _ in rows], read_json(folder / "status.json").get("state", "new")
+        written, status = [row for row, _ in rows], read_json(RunLayout(folder).status).get("state", "new")
         if _marked_complete(uploads.values, tracker, len(rows), status):
             path = f"{uploads.values['entity']}/{tracker.project}/{uploads.values['id']}"
             result = difference(written, logged_rows(path))
@@ -55,7 +56,7 @@ def push(folder: Path, *, project: str | None = None, entity: str | None = None)
         missing = [(row, table) for row, table in rows if row["step"] not in steps]
         for row, table in missing:
             tracker.log(row, table)
-        tracker.close(run_view.summary(written, read_json(folder / "manifest.json").get("best_step"), status), status)
+        tracker.close(run_view.summary(written, read_json(RunLayout(folder).manifest).get("best_step"), status), status)
         result = _verify(tracker, written)
         if not result.problem:
             last = {key: written[-1][key] for key in ("step", "episode")}

@@ -12,6 +12,7 @@ from typing import Any
 from align_lab.base.errors import DataError
 from align_lab.base.files import read_json
 from align_lab.base.paths import cache_folder
+from align_lab.record.layout import RunLayout
 
 COLUMNS = ("index", "prompt", "completion", "score", "gold_score", "vader", "kl", "length", "ended")
 TABLES = 40  # of completions in one run, at most about so many
@@ -37,7 +38,7 @@ def run(folder: Path) -> Shown:
     """Raises DataError for a folder whose training has not begun: its manifest says what it is made of."""
     from align_lab.record.folder import read_config  # here: who only scans for components needs no OmegaConf
 
-    manifest = read_json(folder / "manifest.json")
+    manifest = read_json(RunLayout(folder).manifest)
     if not manifest:
         raise DataError(f"{folder} has not begun to train: it has no manifest.json")
     values, choices = read_config(folder), manifest["choices"]
@@ -66,7 +67,7 @@ def run(folder: Path) -> Shown:
 
 def stages(folder: Path) -> list[Shown]:
     """What a run started from, as entries of their own; those that were removed from the cache are left out."""
-    names = read_json(folder / "manifest.json").get("artefacts", {}).values()
+    names = read_json(RunLayout(folder).manifest).get("artefacts", {}).values()
     return [stage(path) for name in names if (path := cache_folder() / "artefacts" / name).is_dir()]
 
 

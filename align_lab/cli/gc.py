@@ -24,9 +24,10 @@ from align_lab.base.paths import cache_folder, runs_folder
 from align_lab.dispatch import snapshot
 from align_lab.dispatch.ledger import Ledger
 from align_lab.dispatch.states import is_done
+from align_lab.record.layout import CHECKPOINTS, DISPATCH, RunLayout
 from align_lab.stages.store import shared
 
-KINDS = ("checkpoints", "snapshots", "artefacts")
+KINDS = (CHECKPOINTS, "snapshots", "artefacts")
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 SIZES = {"K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 
@@ -75,16 +76,16 @@ def items(*, everything: bool) -> list[Item]:
 
 
 def _checkpoints(everything: bool) -> Iterator[Item]:
-    for folder in sorted(runs_folder().glob("*/*/checkpoints")):
+    for folder in sorted(runs_folder().glob(f"*/*/{CHECKPOINTS}")):
         if folder.parent.is_symlink():
             continue
         steps = sorted(folder.glob("step-*"))
         done = is_done(folder.parent)
-        best = read_json(folder / "best.json").get("step")
+        best = read_json(RunLayout(folder.parent).best).get("step")
         for step in steps:
             kept = step == steps[-1] or step.name == f"step-{best or 0:06d}"
             held = "the run is not finished" if not done else "best or last" if kept and not everything else ""
-            yield _item("checkpoints", step, held)
+            yield _item(CHECKPOINTS, step, held)
 
 
 def _snapshots() -> Iterator[Item]:
@@ -92,7 +93,7 @@ def _snapshots() -> Iterator[Item]:
     used = {
         card.snapshot
         for home in {runs_folder().resolve(), *homes}
-        for study in home.glob("*/.dispatch")
+        for study in home.glob(f"*/{DISPATCH}")
         for card in Ledger(study).cards()
         if _open(study, card.names)
     }

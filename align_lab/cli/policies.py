@@ -12,6 +12,7 @@ from align_lab.base.errors import ConfigError, near
 from align_lab.base.files import publishing
 from align_lab.base.paths import runs_folder
 from align_lab.record.console import printable
+from align_lab.record.layout import CONFIG, RunLayout
 
 if TYPE_CHECKING:
     from align_lab.run.trained import Trained
@@ -20,9 +21,9 @@ if TYPE_CHECKING:
 def run_folder(name: str) -> Path:
     """A run by path, or by its folder's name under runs/. Raises ConfigError with the near match."""
     for folder in (Path(name), runs_folder() / name, *runs_folder().glob(f"*/{name}")):
-        if (folder / "config.yaml").exists():
+        if RunLayout(folder).config.exists():
             return folder
-    known = [f"{path.parent.parent.name}/{path.parent.name}" for path in runs_folder().glob("*/*/config.yaml")]
+    known = [f"{path.parent.parent.name}/{path.parent.name}" for path in runs_folder().glob(f"*/*/{CONFIG}")]
     raise ConfigError(f"there is no run {name!r}: {near(name, known, show_all=5)}")
 
 

@@ -21,6 +21,7 @@ from align_lab.config.root import StudySettings
 from align_lab.config.validation import problems
 from align_lab.dispatch import launch
 from align_lab.record.differences import differing
+from align_lab.record.layout import RunLayout
 
 
 def replay(args: Sequence[str]) -> int:
@@ -73,7 +74,7 @@ def _verify(locked: Mapping[str, Any], runs: Sequence[RunConfig], console: Conso
     worst = 0
     for known, cfg in zip(locked["runs"], runs, strict=True):
         folder = runs_folder() / cfg["study"] / cfg.name
-        if json.loads((folder / "status.json").read_text())["state"] != "done":
+        if json.loads(RunLayout(folder).status.read_text())["state"] != "done":
             console.print(f"[red]not finished[/] {escape(cfg.name)}")
             worst = 1
             continue

@@ -23,6 +23,7 @@ from align_lab.dispatch.launch import look_at
 from align_lab.dispatch.ledger import Card, Ledger
 from align_lab.dispatch.slurm import SlurmError
 from align_lab.dispatch.states import ACTIVE, TaskState
+from align_lab.record.layout import RunLayout, StudyLayout
 
 
 def status(args: Sequence[str]) -> int:
@@ -109,9 +110,9 @@ def _look(folder: Path) -> list[TaskState]:
 
 def _stop_here(folder: Path, tasks: Sequence[TaskState], console: Console) -> list[TaskState]:
     """Ask this machine's processes to save and stop: the command that runs the sweep, which asks all of its runs; else each run."""
-    if tasks and _terminate(folder / ".dispatch" / "lease"):
+    if tasks and _terminate(StudyLayout(folder).lease):
         return list(tasks)
-    found = [task for task in tasks if _terminate(folder / f".{task.name}.lease")]
+    found = [task for task in tasks if _terminate(RunLayout(folder / task.name).lease)]
     for task in tasks:
         if task not in found:
             console.print(f"[yellow]{escape(task.name)} runs on {escape(task.node)}: cancel it there[/]")

@@ -11,6 +11,7 @@ from rich.markup import escape
 
 from align_lab.base import registry
 from align_lab.base.errors import AlignLabError, ConfigError
+from align_lab.record.layout import MANIFEST
 
 
 def push(args: list[str]) -> int:
@@ -32,7 +33,7 @@ def push(args: list[str]) -> int:
     from align_lab.compare.runs import study_folder
 
     folder, console = study_folder(options.study), Console(highlight=False, soft_wrap=True)
-    runs = sorted(path.parent for path in folder.glob("[!.]*/manifest.json"))
+    runs = sorted(path.parent for path in folder.glob(f"[!.]*/{MANIFEST}"))
     if not runs:
         raise ConfigError(f"{folder} holds no run that has begun to train")
     silence()

@@ -15,6 +15,7 @@ import numpy as np
 
 from align_lab.compare.evaluations import COLUMN, Floats
 from align_lab.compare.runs import Run
+from align_lab.record.layout import RunLayout
 
 BLOCK = 1 << 16
 
@@ -56,7 +57,7 @@ class Answers(Mapping[Prompt, Row]):
 def last(run: Run) -> Answers:
     """Empty where the run has kept none of the step of its last evaluation."""
     try:
-        rows = of_step(run.path / "samples.jsonl", int(run.rows[-1, COLUMN["step"]]))
+        rows = of_step(RunLayout(run.path).samples, int(run.rows[-1, COLUMN["step"]]))
         return Answers.of({(int(row["index"]), str(row["prompt"])): row for row in rows if _is_scored(row)})
     except (OSError, ValueError, KeyError, TypeError):
         return Answers.of({})

@@ -18,6 +18,7 @@ from align_lab.compare import index
 from align_lab.compare.answers import Answers, last
 from align_lab.compare.evaluations import COLUMN
 from align_lab.compare.runs import Run
+from align_lab.record.layout import SAMPLES
 
 FROM = 60  # runs of a study: reading fewer files takes no longer than importing polars
 KEPT = ("completion", "gold_score", "score", "ended")
@@ -42,7 +43,7 @@ def of_runs(folder: Path, runs: Sequence[Run]) -> dict[str, Answers]:
 
 def _stamp(run: Run) -> str:
     """Of the file, and of the step that it was read for."""
-    return f"{index.stamp(run.place, ('samples.jsonl',))} {run.rows[-1, COLUMN['step']]:g} {VERSION}"
+    return f"{index.stamp(run.place, (SAMPLES,))} {run.rows[-1, COLUMN['step']]:g} {VERSION}"
 
 
 def _save(folder: Path, found: dict[str, Answers], stamps: dict[str, str]) -> None:

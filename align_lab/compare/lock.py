@@ -12,6 +12,7 @@ from typing import Any
 
 from align_lab.base.errors import ConfigError
 from align_lab.base.files import write_json
+from align_lab.record.layout import RunLayout
 
 NAME = "comparison.lock"
 VERSION = 1
@@ -34,7 +35,7 @@ def write(document: Mapping[str, Any], folders: Sequence[Path]) -> Path:
 
 def run(folder: Path) -> dict[str, Any]:
     """One run: how to make it, what it was made of, what came of it."""
-    manifest = json.loads((folder / "manifest.json").read_text())
+    manifest = json.loads(RunLayout(folder).manifest.read_text())
     return {
         "name": folder.name,
         "signature": manifest["signature"],
@@ -49,7 +50,7 @@ def run(folder: Path) -> dict[str, Any]:
 
 def scores(folder: Path) -> dict[str, float]:
     """Those of the last row."""
-    *_, last = (folder / "metrics.jsonl").read_text().splitlines()
+    *_, last = RunLayout(folder).metrics.read_text().splitlines()
     row = json.loads(last)
     return {key: row[key] for key in SCORES if key in row}
 

@@ -11,6 +11,7 @@ import numpy as np
 from align_lab.compare.evaluations import COLUMN, GOLD, PROXY, Floats
 from align_lab.compare.runs import Run
 from align_lab.compare.values import count, number
+from align_lab.record.layout import CHECKPOINTS
 
 NOISE = 2.0  # standard errors that gold must fall by
 GROWN, NARROWED = 0.25, 1 / 3  # shares of the start that are worth a word: length, and entropy or diversity lost
@@ -52,7 +53,7 @@ def _run(arm: str, run: Run, found: dict[str, Any]) -> dict[str, Any]:
     found |= {name: count(found[name]) for name in ("peak_step", "keep")}
     found |= {name: number(found[name]) for name in ("peak_distance", "last_distance")}
     keep = found["keep"]
-    kept = None if keep is None else os.path.isdir(f"{run.place}/checkpoints/step-{keep:06d}")
+    kept = None if keep is None else os.path.isdir(f"{run.place}/{CHECKPOINTS}/step-{keep:06d}")
     words = _words(found["peak_gold"], found["last_gold"], found["marked"], keep)
     lost = ", of which no checkpoint is left" if keep and not kept else ""
     return {"arm": arm, "seed": run.seed, "run": run.name, **found, "kept": kept, "words": words + lost}

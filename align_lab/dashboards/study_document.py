@@ -15,6 +15,7 @@ from align_lab.base.files import read_json, read_lines
 from align_lab.compare.analysis import analyse
 from align_lab.compare.report import MOST_ARMS, clean
 from align_lab.compare.report.palette import COLOURS, LIGHT
+from align_lab.record.layout import MANIFEST, RunLayout
 
 FEWEST_SHOWN = 10  # runs of a panel, as W&B has it; a study with more shows them all
 LONGEST_TITLE = 128  # W&B's limit
@@ -74,7 +75,7 @@ def read(folder: Path, *, allow: Sequence[str] = (), paired: bool = False) -> St
         name=document["study"],
         document=presentable(document),
         arms={arm["name"]: _logged(firsts[arm["name"]]) or arm["algo"] for arm in document["arms"]},
-        logged=frozenset(name for run in firsts.values() for row in read_lines(run / "metrics.jsonl") for name in row),
+        logged=frozenset(name for run in firsts.values() for row in read_lines(RunLayout(run).metrics) for name in row),
         linked=sorted(path.name for path in folder.iterdir() if path.is_symlink()),
         runs=_size(document),
     )
@@ -88,7 +89,7 @@ def presentable(document: Document) -> Document:
 
 def recorded(folder: Path, field: str) -> str | None:
     """Where the study's runs were logged, `project` or `entity`: as W&B's record of a run says, else as its config does."""
-    for run in sorted(path.parent for path in folder.glob("*/manifest.json")):
+    for run in sorted(path.parent for path in folder.glob(f"*/{MANIFEST}")):
         if value := read_json(run / "wandb.json").get(field) or _config(run).get(f"record.{field}"):
             return str(value)
     return None
@@ -101,7 +102,7 @@ def _logged(run: Path) -> str:
 
 def _config(run: Path) -> Mapping[str, Any]:
     """Leaves of a run's config."""
-    found = read_json(run / "manifest.json").get("config")
+    found = read_json(RunLayout(run).manifest).get("config")
     return found if isinstance(found, dict) else {}
 
 

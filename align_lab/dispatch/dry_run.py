@@ -22,6 +22,7 @@ from align_lab.dispatch.ledger import Ledger
 from align_lab.dispatch.plan import JobArray, Plan, Task, batches
 from align_lab.dispatch.reconcile import Existing
 from align_lab.dispatch.submit import script
+from align_lab.record.layout import MANIFEST, RunLayout
 
 
 def describe(study: Study, todo: Plan, now: Existing, console: Console) -> None:
@@ -123,6 +124,6 @@ def _recorded() -> dict[tuple[str, str], list[float]]:
 
 
 def _records() -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
-    for path in runs_folder().glob("*/*/manifest.json"):
+    for path in runs_folder().glob(f"*/*/{MANIFEST}"):
         with suppress(OSError, ValueError):
-            yield json.loads(path.read_text()), json.loads((path.parent / "status.json").read_text())
+            yield json.loads(path.read_text()), json.loads(RunLayout(path.parent).status.read_text())

@@ -8,6 +8,7 @@ from typing import Any
 from align_lab.base.files import read_json, write_json
 from align_lab.config.study import Study
 from align_lab.dispatch.states import is_done
+from align_lab.record.layout import StudyLayout
 
 
 def read(folder: Path) -> dict[str, Any]:
@@ -39,4 +40,4 @@ def _facts(study: Study, run: Any) -> dict[str, Any]:
 
 
 def _file(folder: Path) -> Path:
-    return folder / ".dispatch" / "wanted.json"
+    return StudyLayout(folder).expected_runs

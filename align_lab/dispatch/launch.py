@@ -25,6 +25,7 @@ from align_lab.dispatch.reconcile import Existing, announce, known, link, unlike
 from align_lab.dispatch.snapshot import take
 from align_lab.dispatch.states import ACTIVE, TaskState, is_done, states
 from align_lab.dispatch.submit import Refused, run_here, submit_slurm
+from align_lab.record.layout import RunLayout, StudyLayout
 from align_lab.stages.store import Store, shared
 
 
@@ -82,7 +83,7 @@ def _alone(folder: Path) -> Iterator[None]:
             f"{folder.name} --watch"
         )
 
-    with lease(folder / ".dispatch" / "lease", on_wait=busy) as mine:
+    with lease(StudyLayout(folder).lease, on_wait=busy) as mine:
         if not mine:
             busy("another process")
         yield
@@ -203,6 +204,6 @@ def results(study: Study) -> dict[str, float | None]:
     found: dict[str, float | None] = {}
     for run in study.runs:
         folder = runs_folder() / study.name / run.name
-        rows = read_lines(folder / "metrics.jsonl") if is_done(folder) else []
+        rows = read_lines(RunLayout(folder).metrics) if is_done(folder) else []
         found[run.name] = rows[-1].get(study.settings.objective) if rows else None
     return found

@@ -15,6 +15,7 @@ from typing import Any
 
 from align_lab.base.files import write_json, write_text
 from align_lab.dispatch.plan import JobArray, payload
+from align_lab.record.layout import StudyLayout
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,7 +57,7 @@ class Ledger:
 
     @classmethod
     def of(cls, study: Path) -> Ledger:
-        return cls(study / ".dispatch")
+        return cls(StudyLayout(study).dispatch)
 
     @property
     def logs(self) -> Path:

@@ -15,12 +15,13 @@ from align_lab.base.paths import runs_folder
 from align_lab.base.run_config import RunConfig
 from align_lab.dispatch.plan import recipes
 from align_lab.record.console import Screen
+from align_lab.record.layout import StudyLayout
 from align_lab.run.watchdog import watched
 from align_lab.stages.store import Recipe, shared
 
 
 def record_of(study: Path, name: str) -> Path:
-    return study / ".dispatch" / "stages" / f"{name}.json"
+    return StudyLayout(study).stage(name)
 
 
 def stacks_of(record: Path) -> Path:

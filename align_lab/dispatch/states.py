@@ -13,7 +13,8 @@ from align_lab.base.files import read_json
 from align_lab.dispatch.ledger import Card, Ledger, newest
 from align_lab.dispatch.slurm import Fact
 from align_lab.dispatch.stage_job import record_of, stacks_of
-from align_lab.run.watchdog import STACKS, hung
+from align_lab.record.layout import CONFIG, RunLayout, StudyLayout
+from align_lab.run.watchdog import hung
 from align_lab.stages.store import shared
 
 State = Literal["done", "running", "queued", "waiting", "stopped", "failed", "cancelled", "missing"]
@@ -63,7 +64,7 @@ def states(
     stages = {
         name: stage_state(study, name, card, facts, ledger) for name, card in last.items() if card.kind == "stage"
     }
-    folders = {path.parent.name for path in study.glob("*/config.yaml")}
+    folders = {path.parent.name for path in study.glob(f"*/{CONFIG}")}
     submitted = {name for name, card in last.items() if card.kind == "run"}
     names = dict.fromkeys([*wanted, *sorted(submitted | folders)])
     runs = [run_state(study, name, wanted.get(name, {}), last.get(name), facts, ledger, stages) for name in names]
@@ -99,7 +100,7 @@ def run_state(
     stages: Mapping[str, TaskState],
 ) -> TaskState:
     folder = study / name
-    status = read_json(folder / "status.json")
+    status = read_json(RunLayout(folder).status)
     fresh = _since(status, "heartbeat", card)  # what an earlier attempt left says nothing of this one
     job, fact = _job(card, name, facts)
     common = {"name": name, "kind": "run", "arm": wanted.get("arm", ""), "seed": wanted.get("seed")}
@@ -107,7 +108,7 @@ def run_state(
     common |= {"node": (fact.node if fact else "") or status.get("node", "") or status.get("host", "")}
     if status.get("state") == "done":
         return TaskState(state="done", **common)
-    held = lease.live(study / f".{name}.lease")
+    held = lease.live(RunLayout(folder).lease)
     if fact and fact.live:
         return TaskState(state=_live(fact), why=_waits(fact), **common)
     if held or (card and _alive(card)):
@@ -120,13 +121,13 @@ def run_state(
         gone = stages.get(lost[0])
         state, verb = ("cancelled", "cancelled") if gone and gone.state == "cancelled" else ("failed", "not built")
         return TaskState(state=state, why=f"its stage {lost[0]} was {verb}", **common)
-    if hung(folder / STACKS) and fresh:
-        why = f"hung: no progress in the phase {status.get('phase')} for its time; stacks in {folder / STACKS}"
+    if hung(RunLayout(folder).stacks) and fresh:
+        why = f"hung: no progress in the phase {status.get('phase')} for its time; stacks in {RunLayout(folder).stacks}"
         return TaskState(state="failed", why=why, **common)
     if job and fact is None and job in ledger.cancelled():
         return TaskState(state="cancelled", why="cancelled", **common)
     if not status and not fact:
-        coming = card is None and bool(wanted) and lease.live(study / ".dispatch" / "lease")
+        coming = card is None and bool(wanted) and lease.live(StudyLayout(study).lease)
         return TaskState(state="queued" if coming else "missing", why="its turn comes" if coming else "", **common)
     return TaskState(**_ended(fresh.get("state"), fresh.get("error", ""), fact, common, ledger))
 
@@ -215,4 +216,4 @@ def last_line(log: Path) -> str:
 
 
 def is_done(run: Path) -> bool:
-    return read_json(run / "status.json").get("state") == "done"
+    return read_json(RunLayout(run).status).get("state") == "done"

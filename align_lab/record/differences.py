@@ -9,6 +9,7 @@ from typing import Any
 from align_lab.base import made_of
 from align_lab.base.files import read_json
 from align_lab.record import manifest
+from align_lab.record.layout import RunLayout
 
 WORDS = {"source": "other code", "plugins": "other plug-in code", "files": "other files"}
 
@@ -23,7 +24,7 @@ def differences(run: Path, values: Mapping[str, Any]) -> str:
 
     `values`: the run's config. Raises DataError where a file that it reads is gone.
     """
-    hashes = read_json(run / "manifest.json").get("hashes", {})
+    hashes = read_json(RunLayout(run).manifest).get("hashes", {})
     parts = differing(hashes, values) if "source" in hashes else []
     return f", with {' and '.join(parts)}; remove its folder to run it again" if parts else ""
 

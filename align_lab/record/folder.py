@@ -23,18 +23,22 @@ from align_lab.base import metrics, run_config
 from align_lab.base.errors import ConfigError
 from align_lab.base.files import read_lines, replacing, write_json, write_text
 from align_lab.base.roles import role
-
-ERRORS = "error.log"  # traceback of what the newest attempt failed with
+from align_lab.record.layout import METRICS, SAMPLES, RunLayout
 
 
 @dataclass(frozen=True)
 class RunFolder:
     path: Path
 
+    @property
+    def at(self) -> RunLayout:
+        """Where each of its files lies."""
+        return RunLayout(self.path)
+
     @classmethod
     def create(cls, path: Path, values: Mapping[str, Any]) -> RunFolder:
         """Open the folder of this config, new or to be continued. Raises ConfigError when it holds another config."""
-        known = path / "config.yaml"
+        known = RunLayout(path).config
         if known.exists():
             _refuse_other(path, read_config(path), values)
         path.mkdir(parents=True, exist_ok=True)
@@ -42,17 +46,17 @@ class RunFolder:
         return cls(path)
 
     def metrics(self) -> list[dict[str, Any]]:
-        return read_lines(self.path / "metrics.jsonl")
+        return read_lines(self.at.metrics)
 
     def samples(self) -> list[dict[str, Any]]:
-        return read_lines(self.path / "samples.jsonl")
+        return read_lines(self.at.samples)
 
     def log(self, row: Mapping[str, float]) -> None:
         metrics.check(row)
-        self._append("metrics.jsonl", [row])
+        self._append(METRICS, [row])
 
     def log_samples(self, rows: Iterable[Mapping[str, Any]]) -> None:
-        self._append("samples.jsonl", rows)
+        self._append(SAMPLES, rows)
 
     def _append(self, name: str, rows: Iterable[Mapping[str, Any]]) -> None:
         with (self.path / name).open("a", encoding="utf-8") as file:
@@ -60,20 +64,19 @@ class RunFolder:
 
     def rewind(self, step: int) -> None:
         """Forget the rows after `step`: the steps that come will write them again."""
-        for name in ("metrics.jsonl", "samples.jsonl"):
-            path = self.path / name
+        for path in (self.at.metrics, self.at.samples):
             if path.exists():
                 kept = [row for row in read_lines(path) if row["step"] <= step]
                 write_text(path, "".join(json.dumps(row) + "\n" for row in kept))
 
     def status(self) -> dict[str, Any]:
-        path = self.path / "status.json"
+        path = self.at.status
         return json.loads(path.read_text()) if path.exists() else {"state": "new"}
 
     def set_status(self, state: str, **fields: Any) -> None:
         """`state`: running, done, stopped or failed. Other fields: phase, step, steps, episode, error, ..."""
         write_json(
-            self.path / "status.json",
+            self.at.status,
             {"state": state, "heartbeat": time.time(), "pid": os.getpid(), "host": socket.gethostname(), **fields},
         )
 
@@ -82,39 +85,39 @@ class RunFolder:
         if not self.status().get("step"):
             return None
         with suppress(OSError, ValueError, KeyError):
-            return json.loads((self.path / "manifest.json").read_text())["memory"]["micro_batch"]
+            return json.loads((self.at.manifest).read_text())["memory"]["micro_batch"]
         return None
 
     def write_manifest(self, manifest: Mapping[str, Any]) -> None:
-        write_json(self.path / "manifest.json", dict(manifest))
+        write_json(self.at.manifest, dict(manifest))
 
     def finish(self) -> None:
         """Compact the rows into metrics.parquet, which a comparison of many runs reads faster."""
         import polars
 
-        with replacing(self.path / "metrics.parquet") as partial:
+        with replacing(self.at.compacted) as partial:
             polars.DataFrame(self.metrics(), infer_schema_length=None).write_parquet(partial)
 
     def blame(self, cause: str, trace: str) -> None:
         """Write down why the run fails. Of several processes the first to do so is right: the others fail because of it."""
-        with suppress(OSError), (self.path / ERRORS).open("x", encoding="utf-8") as log:
+        with suppress(OSError), (self.at.errors).open("x", encoding="utf-8") as log:
             log.write(f"{cause}\n{trace}")
 
     def cause(self) -> str:
         """The first line of what was written down; empty where nothing was."""
         with suppress(OSError):
-            return (self.path / ERRORS).read_text(encoding="utf-8").partition("\n")[0]
+            return (self.at.errors).read_text(encoding="utf-8").partition("\n")[0]
         return ""
 
     def forget(self) -> None:
         """Remove what a start from nothing would write again."""
-        for name in ("metrics.jsonl", "samples.jsonl", "metrics.parquet"):
-            (self.path / name).unlink(missing_ok=True)
-        shutil.rmtree(self.path / "checkpoints", ignore_errors=True)
+        for path in (self.at.metrics, self.at.samples, self.at.compacted):
+            path.unlink(missing_ok=True)
+        shutil.rmtree(self.at.checkpoints, ignore_errors=True)
 
 
 def read_config(path: Path) -> dict[str, Any]:
-    return run_config.plain(OmegaConf.load(path / "config.yaml"))
+    return run_config.plain(OmegaConf.load(RunLayout(path).config))
 
 
 def _refuse_other(path: Path, known: Mapping[str, Any], values: Mapping[str, Any]) -> None:

@@ -26,12 +26,13 @@ from align_lab.boards.sinks import show_finished
 from align_lab.preflight import Memory
 from align_lab.record import differences, manifest
 from align_lab.record.console import Screen
-from align_lab.record.folder import ERRORS, RunFolder
+from align_lab.record.folder import RunFolder
+from align_lab.record.layout import RunLayout
 from align_lab.record.local import Record
 from align_lab.run import allocator, assembly, device, processes
 from align_lab.run.inherit import inherit
 from align_lab.run.journal import Follower, Journal
-from align_lab.run.watchdog import STACKS, watched
+from align_lab.run.watchdog import watched
 from align_lab.stages.dependencies import Stages, stages
 from align_lab.stages.store import Artefact, shared
 from align_lab.train.loop import Loop
@@ -59,7 +60,7 @@ def run(cfg: RunConfig, *, wait_for_others: bool = False) -> int:
             screen.notice(
                 f"{cfg.choices['algo']} on {cfg.choices['model']}, seed {cfg['seed']}, {computing}{of}: {path}"
             )
-            (path / ERRORS).unlink(missing_ok=True)
+            RunLayout(path).errors.unlink(missing_ok=True)
             if world.broadcast(folder.status()["state"] != "done"):
                 _guarded(cfg, folder, record, screen, stop, world)
             else:
@@ -80,7 +81,7 @@ def _owned(path: Path, screen: Screen, *, wait: bool) -> Iterator[None]:
         screen.notice(f"waiting: {path} is being run by {owner}")
 
     while True:
-        with lease(path.with_name(f".{path.name}.lease"), on_wait=busy) as mine:
+        with lease(RunLayout(path).lease, on_wait=busy) as mine:
             if mine:
                 yield
                 return
@@ -106,7 +107,7 @@ def _guarded(
     """Train; whatever happens, the run's status says so."""
     journal = Journal(folder, record, screen, steps=cfg["train"]["steps"])
     try:
-        with watched(folder.path / STACKS, minutes=cfg["hang_minutes"]) as watch:
+        with watched(folder.at.stacks, minutes=cfg["hang_minutes"]) as watch:
             journal.watch = watch
             _train(cfg, folder, journal, screen, stop, world)
     except BaseException as error:
@@ -124,7 +125,7 @@ def _guarded(
             raise
         if not away:
             folder.blame(cause, traceback.format_exc())
-        log = folder.path / ERRORS
+        log = folder.at.errors
         raise AlignLabError(
             f"the run failed: {cause}" + (f". Its traceback is in {log}" if log.exists() else "")
         ) from error
@@ -262,7 +263,7 @@ def _conclude(folder: RunFolder, record: Record, screen: Screen) -> None:
     """Start against end, three completions before and after, and what to type next."""
     rows = [row for row in folder.metrics() if "eval/gold_score" in row]
     if not rows:
-        raise DataError(f"{folder.path}/metrics.jsonl holds no evaluation any more. Remove the folder to run again")
+        raise DataError(f"{folder.at.metrics} holds no evaluation any more. Remove the folder to run again")
     screen.result(rows[0], rows[-1])
     samples = folder.samples()
     before = [row for row in samples if row["step"] == rows[0]["step"]][: record.samples]

@@ -16,6 +16,7 @@ from align_lab.base.files import publishing, read_lines
 from align_lab.base.roles import role
 from align_lab.base.run_config import RunConfig, leaves
 from align_lab.record.folder import RunFolder
+from align_lab.record.layout import RunLayout
 from align_lab.train.checkpoint import Checkpoints
 
 
@@ -47,12 +48,13 @@ def inherit(folder: RunFolder, cfg: RunConfig, hashes: Mapping[str, Any]) -> Sta
 
 def _copy(start: Start, folder: RunFolder) -> None:
     """Rows first: a checkpoint without its rows would be a record that is not whole."""
-    for rows in ("metrics.jsonl", "samples.jsonl"):
-        shutil.copyfile(start.path / rows, folder.path / rows)
-    theirs, ours = (Checkpoints(path / "checkpoints") for path in (start.path, folder.path))
+    source, target = RunLayout(start.path), folder.at
+    shutil.copyfile(source.metrics, target.metrics)
+    shutil.copyfile(source.samples, target.samples)
+    theirs, ours = (Checkpoints(run.checkpoints) for run in (source, target))
     score = theirs.best()
     ours.root.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(theirs.root / "best.json", ours.root / "best.json")
+    shutil.copyfile(theirs.best_file, ours.best_file)
     for step in {score, start.step} - {None}:
         with publishing(ours.folder(step)) as partial:
             shutil.copytree(theirs.folder(step), partial, dirs_exist_ok=True)
@@ -61,14 +63,14 @@ def _copy(start: Start, folder: RunFolder) -> None:
 def _usable(path: Path, cfg: RunConfig, hashes: Mapping[str, Any]) -> Start | None:
     """The newest checkpoint of the run at `path` whose state this config would reach as well, before its end."""
     try:
-        known = json.loads((path / "manifest.json").read_text())
-        status = json.loads((path / "status.json").read_text())
-        rows = {row["step"]: row for row in read_lines(path / "metrics.jsonl")}
+        known = json.loads((RunLayout(path).manifest).read_text())
+        status = json.loads((RunLayout(path).status).read_text())
+        rows = {row["step"]: row for row in read_lines(RunLayout(path).metrics)}
     except (OSError, ValueError):
         return None
     if _path(known["config"]) != _path(dict(leaves(cfg.values))) or known["hashes"] != dict(hashes):
         return None
-    kept = Checkpoints(path / "checkpoints")
+    kept = Checkpoints(RunLayout(path).checkpoints)
     last = status["step"] if status["state"] == "done" else None  # the last step is judged, whatever its number
     usual = (
         step

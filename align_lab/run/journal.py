@@ -28,7 +28,7 @@ class Journal:
     def __init__(self, folder: RunFolder, record: Record, screen: Screen, *, steps: int) -> None:
         self.folder, self.record, self.screen = folder, record, screen
         self.sink = sink(record, folder.path, screen.notice)
-        self.checkpoints = Checkpoints(folder.path / "checkpoints")
+        self.checkpoints = Checkpoints(folder.at.checkpoints)
         self.where: dict[str, Any] = {"phase": "start", "step": 0, "steps": steps, **manifest.job()}
         self.watch: Watch | None = None
 
@@ -68,7 +68,7 @@ class Follower(Journal):
     """The journal of a process that keeps no record: the first process of the run does."""
 
     def __init__(self, folder: RunFolder) -> None:
-        self.folder, self.checkpoints = folder, Checkpoints(folder.path / "checkpoints")
+        self.folder, self.checkpoints = folder, Checkpoints(folder.at.checkpoints)
 
     def phase(self, name: str) -> None: ...
     def log(self, row: Mapping[str, float]) -> None: ...

@@ -32,7 +32,8 @@ from align_lab.base.files import read_json, write_json
 from align_lab.base.run_config import RunConfig
 from align_lab.base.signals import StopRequest, deaf_to_interrupts, stop_requests
 from align_lab.base.world import lost
-from align_lab.record.folder import ERRORS, RunFolder
+from align_lab.record.folder import RunFolder
+from align_lab.record.layout import RunLayout
 
 GRACE_SECONDS = 3.0  # for the others to end by themselves once one has failed; as long again after SIGTERM
 TICK_SECONDS = 0.2
@@ -111,7 +112,7 @@ def _killed(member: Member, rank: int, number: int, folder: Path) -> str:
     if folder.is_dir():
         record = RunFolder(folder)
         record.set_status(**{**record.status(), "state": "failed", "error": cause})
-        (folder / ERRORS).write_text(f"{cause}\n{last}")
+        RunLayout(folder).errors.write_text(f"{cause}\n{last}")
     return f"the run failed: {cause}. Run the same command again to go on from the last checkpoint"
 
 

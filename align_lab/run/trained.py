@@ -12,6 +12,7 @@ from align_lab.base.paths import cache_folder
 from align_lab.base.settings import Sampling
 from align_lab.models.policy import Policy
 from align_lab.record.folder import read_config
+from align_lab.record.layout import RunLayout
 from align_lab.rollout.prompts import Prompts
 from align_lab.rollout.sampler import uniforms
 from align_lab.rollout.torch_sampler import sample
@@ -38,12 +39,12 @@ class Trained:
 
 def load_trained(path: Path, checkpoint: str) -> Trained:
     """The policy of a run folder at its last, its best, or a given step. Raises ConfigError for a step that was not kept."""
-    if not (path / "manifest.json").exists():
+    if not RunLayout(path).manifest.exists():
         raise ConfigError(f"{path} has not begun to train, so there is no policy to load. Run its command again")
-    described = json.loads((path / "manifest.json").read_text())
+    described = json.loads(RunLayout(path).manifest.read_text())
     values = read_config(path)
     registry.scan(tuple(values["plugins"]))
-    checkpoints = Checkpoints(path / "checkpoints")
+    checkpoints = Checkpoints(RunLayout(path).checkpoints)
     kept = checkpoints.steps()
     wanted = {"last": kept[-1] if kept else None, "best": checkpoints.best()}.get(
         checkpoint, int(checkpoint) if checkpoint.isdecimal() else None

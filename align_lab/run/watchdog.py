@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
 
-STACKS = "stacks.txt"
 PATIENCE = {"training": 1.0}  # of `hang_minutes`; other phases report nothing on their way and get longer
 OTHERWISE = 8.0
 

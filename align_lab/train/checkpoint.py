@@ -24,6 +24,10 @@ class Checkpoints:
 
     root: Path
 
+    @property
+    def best_file(self) -> Path:
+        return self.root / "best.json"
+
     def save(self, step: int, state: dict[str, Any], *, keep: int) -> None:
         """Save the state after `step`, then prune all but the newest `keep` and the best."""
         with publishing(self.folder(step)) as folder:
@@ -42,12 +46,11 @@ class Checkpoints:
         return sorted(int(match[1]) for match in found if match)
 
     def best(self) -> int | None:
-        path = self.root / "best.json"
-        return json.loads(path.read_text())["step"] if path.exists() else None
+        return json.loads(self.best_file.read_text())["step"] if self.best_file.exists() else None
 
     def mark_best(self, step: int, score: float) -> None:
         self.root.mkdir(parents=True, exist_ok=True)
-        write_json(self.root / "best.json", {"step": step, "eval/score": score})
+        write_json(self.best_file, {"step": step, "eval/score": score})
 
     def load(self, step: int) -> dict[str, Any]:
         """The state after `step`. Raises DataError when it is missing, cut short or changed."""

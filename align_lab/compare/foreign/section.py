@@ -18,6 +18,7 @@ from align_lab.compare.foreign.sources import SCORES
 from align_lab.compare.runs import Run
 from align_lab.compare.summary import Arm
 from align_lab.compare.values import listed, number
+from align_lab.record.layout import RunLayout
 
 MARK = "not proven comparable"
 OURS = "align_lab"
@@ -96,7 +97,7 @@ def _own(arm: Arm, metric: str) -> dict[str, Any]:
 def _own_values(run: Run, metric: str) -> list[float]:
     if metric in COLUMN:
         return [value for value in run.rows[:, COLUMN[metric]].tolist() if math.isfinite(value)]
-    return [row[metric] for row in read_lines(run.path / "metrics.jsonl") if row.get(metric) is not None]
+    return [row[metric] for row in read_lines(RunLayout(run.path).metrics) if row.get(metric) is not None]
 
 
 def _arm(name: str, group: Mapping[str, Any], metric: str, rng_seed: int) -> dict[str, Any]:

@@ -1,0 +1,102 @@
+"""Where the files of a run and of a study lie. The one module that names them; importing it costs nothing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+CONFIG = "config.yaml"
+MANIFEST = "manifest.json"
+STATUS = "status.json"
+METRICS = "metrics.jsonl"
+SAMPLES = "samples.jsonl"
+COMPACTED = "metrics.parquet"
+CHECKPOINTS = "checkpoints"
+DISPATCH = ".dispatch"  # of a study
+
+
+@dataclass(frozen=True)
+class RunLayout:
+    """The files of a run, `runs/STUDY/RUN/`. `record.folder` writes them."""
+
+    path: Path
+
+    @property
+    def config(self) -> Path:
+        """The whole resolved config."""
+        return self.path / CONFIG
+
+    @property
+    def manifest(self) -> Path:
+        """Hashes of all that the run is made of, code, versions, machine, what it has spent."""
+        return self.path / MANIFEST
+
+    @property
+    def status(self) -> Path:
+        """State, phase, heartbeat, error."""
+        return self.path / STATUS
+
+    @property
+    def metrics(self) -> Path:
+        """A row a step."""
+        return self.path / METRICS
+
+    @property
+    def samples(self) -> Path:
+        """A row for every completion of an evaluation."""
+        return self.path / SAMPLES
+
+    @property
+    def compacted(self) -> Path:
+        """The rows of `metrics` as one table, once the run is finished."""
+        return self.path / COMPACTED
+
+    @property
+    def errors(self) -> Path:
+        """Cause and traceback of what the newest attempt failed with."""
+        return self.path / "error.log"
+
+    @property
+    def stacks(self) -> Path:
+        """Where every thread was when a run that hung was ended."""
+        return self.path / "stacks.txt"
+
+    @property
+    def checkpoints(self) -> Path:
+        return self.path / CHECKPOINTS
+
+    @property
+    def best(self) -> Path:
+        """Which checkpoint is the best; `train.checkpoint` writes it."""
+        return self.checkpoints / "best.json"
+
+    @property
+    def lease(self) -> Path:
+        """Beside the folder: who runs it now."""
+        return self.path.with_name(f".{self.path.name}.lease")
+
+
+@dataclass(frozen=True)
+class StudyLayout:
+    """The files of a study, `runs/STUDY/`, beside its runs' folders."""
+
+    path: Path
+
+    @property
+    def dispatch(self) -> Path:
+        """The ledger of submissions: cards, tasks, logs."""
+        return self.path / DISPATCH
+
+    @property
+    def expected_runs(self) -> Path:
+        """Which runs the study is meant to hold."""
+        return self.dispatch / "wanted.json"
+
+    @property
+    def lease(self) -> Path:
+        """Who submits the study now, or runs it on this machine."""
+        return self.dispatch / "lease"
+
+    def stage(self, name: str) -> Path:
+        """How the job that builds this artefact went."""
+        return self.dispatch / "stages" / f"{name}.json"
