@@ -26,8 +26,8 @@ IMPORTS = "import align_lab.dispatch.job, align_lab.dispatch.snapshot, align_lab
 TRIVIAL = '''
 """A plug-in that replaces training, so that only the overhead of dispatch remains."""
 import sys, types
-from align_lab.files import write_json
-from align_lab.paths import runs_folder
+from align_lab.base.files import write_json
+from align_lab.base.paths import runs_folder
 
 def run(cfg, **_):
     folder = runs_folder() / cfg["study"] / cfg.name
@@ -96,9 +96,9 @@ def cluster() -> Iterator[dict[str, str]]:
 def stages(place: Path, env: dict[str, str]) -> Path:
     """A cache in which every stage counts as built, because building them is not measured."""
     code = (
-        "import sys, pathlib; from align_lab import study; from align_lab.dispatch.plan import recipes\n"
+        "import sys, pathlib; from align_lab.config import study; from align_lab.dispatch.plan import artefacts\n"
         "for run in study.read(['algo=ppo,ppo_max,rloo,reinforce_pp,dpo']).runs:\n"
-        "    for name in recipes(run):\n"
+        "    for name in artefacts(run):\n"
         "        folder = pathlib.Path(sys.argv[1], 'artefacts', name); folder.mkdir(parents=True, exist_ok=True)\n"
         "        (folder / 'artefact.json').write_text('{}')"
     )

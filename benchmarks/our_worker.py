@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
@@ -16,13 +17,13 @@ from align_lab.algos.dpo import DPO
 from align_lab.algos.rloo import RLOO
 from align_lab.base.hyperparameters import Train
 from align_lab.base.settings import Sampling
+from align_lab.base.task import Example, Score
 from align_lab.base.types import Rollout
 from align_lab.base.world import World
 from align_lab.models.convert import from_hf
 from align_lab.models.llama import Llama
 from align_lab.models.logp import response_logps
 from align_lab.models.policy import Text
-from align_lab.rewards.scores import Score
 from align_lab.rollout.prompts import Prompts
 from align_lab.run.allocator import suit_tensors
 from align_lab.train.engines.engine import MakeEngine
@@ -34,8 +35,8 @@ from align_lab.train.update import Experience
 
 
 class Trivial:
-    def score(self, prompts: list[str], responses: list[str]) -> Score:
-        return Score(total=reward(responses))
+    def score(self, examples: Sequence[Example], completions: Sequence[str]) -> Score:
+        return Score(total=reward(list(completions)))
 
 
 @dataclass
@@ -82,7 +83,12 @@ def loop(folder: Path, kind: str, *, make_engine: MakeEngine = TorchEngine, worl
     if kind == "dpo":
         source: Any = PairsAndReference(preference_set(tokenizer), cast(Llama, reference))
     else:
-        prompt_set = Prompts.encode(prompts(), Text(tokenizer=tokenizer, eos=EOS), context=PROMPT + NEW, new=NEW)
+        prompt_set = Prompts.encode(
+            [Example.of_text(text) for text in prompts()],
+            Text(tokenizer=tokenizer, eos=EOS),
+            context=PROMPT + NEW,
+            new=NEW,
+        )
         source = Rollouts(
             learner=learner,
             prompts=prompt_set,

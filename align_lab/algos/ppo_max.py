@@ -38,10 +38,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from align_lab import equations as eq
+from align_lab.base.contracts import Algorithm
 from align_lab.base.registry import param, register
 from align_lab.base.types import (
     Advantage,
-    Algorithm,
     Batch,
     CriticNeeds,
     LossOutput,

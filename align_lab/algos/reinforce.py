@@ -16,8 +16,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from align_lab import equations as eq
+from align_lab.base.contracts import Algorithm
 from align_lab.base.registry import param, register
-from align_lab.base.types import Advantage, Algorithm, Batch, LossOutput, Needs, PolicyOutput, Rollout, State
+from align_lab.base.types import Advantage, Batch, LossOutput, Needs, PolicyOutput, Rollout, State
 
 
 @register("algo", "reinforce")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 
+from align_lab.base.component import Component
 from align_lab.base.registry import checked, param, register, section
 
 SHARED = "ALIGN_LAB_SHARED_BY"  # runs that compute side by side: on the cores of this machine, or on one of its GPUs
@@ -107,7 +108,7 @@ class Placement:
 
 @register("hardware", "machine")
 @dataclass(frozen=True, kw_only=True)
-class Hardware:
+class Hardware(Component):
     """Processes on this machine, or jobs on a cluster."""
 
     numerics: Numerics = section(Numerics, "device, precision, threads, engine, sampler")

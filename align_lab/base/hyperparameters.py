@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from align_lab.base.component import Component
 from align_lab.base.registry import checked, param, register, section
 
 
@@ -22,7 +23,7 @@ class Budget:
 
 @register("train", "default")
 @dataclass(frozen=True, kw_only=True)
-class Train:
+class Train(Component):
     """One step: sample `prompts_per_step` x `group_size` completions, then `epochs` passes in `minibatches` updates."""
 
     steps: int = param(60, "rollouts (for preference pairs: batches of pairs)", low=1)

@@ -12,27 +12,22 @@ import importlib.metadata
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 from align_lab.base import registry
+from align_lab.base.component import Component
 from align_lab.base.content import content_hash
 from align_lab.base.plugin_code import is_plugin, source_hash
 from align_lab.base.roles import role
 from align_lab.base.run_config import leaves
 
 
-@runtime_checkable
-class ReadsFiles(Protocol):
-    """A component that names the local files and folders whose content it reads."""
-
-    def files(self) -> Sequence[Path]: ...
+def files_of(components: Iterable[Component]) -> tuple[Path, ...]:
+    """The local files and folders whose content these components read."""
+    return tuple(path for component in components for path in component.files())
 
 
-def files_of(components: Iterable[Any]) -> tuple[Path, ...]:
-    return tuple(path for one in components if isinstance(one, ReadsFiles) for path in one.files())
-
-
-def of_components(components: Sequence[Any]) -> dict[str, str]:
+def of_components(components: Sequence[Component]) -> dict[str, str]:
     """What enters the key of an artefact that these components build. Raises DataError for a file that is not there."""
     modules = frozenset(filter(is_plugin, (type(one).__module__ for one in components)))
     files = files_of(components)
@@ -46,6 +41,8 @@ def of_run(values: Mapping[str, Any]) -> dict[str, str]:
     for kind in registry.kinds():
         if isinstance(values.get(kind), Mapping) and (name := _hash_name(kind, "files")):
             files[name].append(registry.build(kind, values[kind]))
+    for judge in values.get("evaluation", {}).get("judges", {}).values():
+        files["files"].append(registry.build("reward", judge))
     return hashes | {name: content_hash(paths) for name, group in files.items() if (paths := files_of(group))}
 
 

@@ -8,19 +8,23 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
+from align_lab.base import registry
 from align_lab.base.errors import AlignLabError, DivergedError, near
 
 
 @dataclass(frozen=True)
 class Metric:
+    """What a number means. `label`: what tables call it; empty: the last part of its name, with blanks."""
+
     meaning: str
     unit: str = ""
     better: Literal["higher", "lower", "neither"] = "neither"
+    label: str = ""
 
 
-METRICS: dict[str, Metric] = {
+METRICS: dict[str, Metric] = {  # those of every task; `of_run` adds those that follow from the task
     "step": Metric("rollouts, or batches of preference pairs, so far", "steps"),
     "episode": Metric(
         "completions charged so far: sampled and scored, or bought with a preference pair", "completions"
@@ -30,11 +34,11 @@ METRICS: dict[str, Metric] = {
     "budget/flops": Metric(
         "estimated arithmetic so far: generation charged, scoring models, updates; reward and evaluation apart", "FLOP"
     ),
-    "objective/scores": Metric("mean score of the step's completions", "sd of human reviews", "higher"),
+    "objective/scores": Metric("mean score of the step's completions", "", "higher"),
     "objective/kl": Metric("mean over sequences of Σₜ (logp_old - logp_ref)", "nats a sequence"),
     "objective/entropy": Metric("mean over sequences of Σₜ -logp_old", "nats a sequence"),
-    "objective/non_score_reward": Metric("mean reward apart from the score: the KL penalty", "sd of human reviews"),
-    "objective/rlhf_reward": Metric("mean of score plus non-score reward", "sd of human reviews", "higher"),
+    "objective/non_score_reward": Metric("mean reward apart from the score: the KL penalty"),
+    "objective/rlhf_reward": Metric("mean of score plus non-score reward", "", "higher"),
     "policy/approxkl_avg": Metric("mean over tokens of ½(logp - logp_old)², before the update", "nats² a token"),
     "policy/clipfrac_avg": Metric("share of tokens whose ratio is clipped", "share"),
     "policy/entropy_avg": Metric("mean over tokens of the policy's entropy", "nats a token"),
@@ -62,23 +66,19 @@ METRICS: dict[str, Metric] = {
     "optim/policy_grad_norm": Metric("norm of the policy's gradient before clipping"),
     "optim/critic_grad_norm": Metric("norm of the critic's gradient before clipping"),
     "lr": Metric("learning rate of the policy"),
-    "eval/score": Metric(
-        "proxy score on held-out prompts: what the policy is trained on", "sd of human reviews", "higher"
-    ),
-    "eval/gold_score": Metric(
-        "gold score: another model, other ratings, never optimised", "sd of human reviews", "higher"
-    ),
-    "eval/vader": Metric("VADER lexicon, an independent check", "-1 to 1", "higher"),
-    "eval/kl": Metric("mean over sequences of Σₜ (logp - logp_ref)", "nats a sequence", "lower"),
+    "eval/score": Metric("mean score of held-out completions: what the policy is trained on", "", "higher"),
+    "eval/gold_score": Metric("gold score", "sd of human reviews", "higher"),
+    "eval/gold_score_se": Metric("standard error of the gold score over prompts", "sd of human reviews"),
+    "eval/vader": Metric("VADER", "-1 to 1", "higher"),
     "eval/win_rate": Metric(
-        "share of prompts whose completion has a higher gold score than the start policy's", "share", "higher"
+        "share of prompts whose completion scores higher than the start policy's", "share", "higher"
     ),
+    "eval/kl": Metric("mean over sequences of Σₜ (logp - logp_ref)", "nats a sequence", "lower"),
     "eval/length": Metric("mean length", "tokens"),
     "eval/entropy": Metric("mean over tokens of the policy's entropy on its own completions", "nats a token"),
     "eval/distinct_2": Metric("distinct word pairs over all word pairs of the completions", "share", "higher"),
     "eval/repetition": Metric("share of words that repeat one of the four words before", "share", "lower"),
     "eval/ended": Metric("share of completions that ended by themselves", "share"),
-    "eval/gold_score_se": Metric("standard error of the gold score over prompts", "sd of human reviews"),
     "time/rollout": Metric("sampling", "s"),
     "time/sync": Metric("bringing the policy's weights to the sampler, where it has its own", "s"),
     "time/score": Metric("reward, reference and critic", "s"),
@@ -90,12 +90,57 @@ METRICS: dict[str, Metric] = {
 }
 
 
-def check(row: Mapping[str, float]) -> None:
+def of_run(values: Mapping[str, Any]) -> dict[str, Metric]:
+    """Every metric that a run with this config may log: METRICS, and those that follow from its task."""
+    return METRICS | of_task(values)
+
+
+def of_task(values: Mapping[str, Any]) -> dict[str, Metric]:
+    """The metrics whose meaning follows from the reward, the judges and the evaluation sets of a config."""
+    reward, evaluation = registry.lookup("reward", values["reward"]["name"]), values["evaluation"]
+    scored = {"eval/score": _score(reward, "what the policy was trained on")}
+    for name, judge in evaluation["judges"].items():
+        component = registry.lookup("reward", judge["name"])
+        scored[f"eval/{name}"] = _score(component, component.meaning or "a judge that is never optimised", name)
+    decides = scored.get(evaluation["metric"], scored["eval/score"])
+    label = decides.label or label_of(evaluation["metric"])
+    metrics = {
+        "objective/scores": Metric("mean score of the step's completions", reward.unit, "higher"),
+        "objective/non_score_reward": Metric("mean reward apart from the score: the KL penalty", reward.unit),
+        "objective/rlhf_reward": Metric("mean of score plus non-score reward", reward.unit, "higher"),
+        **scored,
+        f"{evaluation['metric']}_se": Metric(f"standard error of the {label} over prompts", decides.unit),
+        "eval/win_rate": Metric(
+            f"share of prompts whose completion has a higher {label} than the start policy's", "share", "higher"
+        ),
+    }
+    return metrics | _of_further_sets(values, metrics)
+
+
+def _score(component: Any, meaning: str, name: str = "score") -> Metric:
+    return Metric(meaning, component.unit, "higher", component.label or name.replace("_", " "))
+
+
+def _of_further_sets(values: Mapping[str, Any], metrics: Mapping[str, Metric]) -> dict[str, Metric]:
+    """The evaluation metrics again, as `eval/SET/NAME`, for every evaluation set after the first."""
+    sets = values["evaluation"]["sets"] or registry.build("data", values["data"]).splits()[1:]
+    known = {name: metric for name, metric in (METRICS | dict(metrics)).items() if name.startswith("eval/")}
+    return {
+        f"eval/{further}/{name.removeprefix('eval/')}": metric for further in sets[1:] for name, metric in known.items()
+    }
+
+
+def label_of(name: str) -> str:
+    """What a metric without a label of its own is called: `eval/gold_score` -> `gold score`."""
+    return name.rpartition("/")[2].replace("_", " ")
+
+
+def check(row: Mapping[str, float], declared: Mapping[str, Metric] = METRICS) -> None:
     """Refuse a key that nobody declared, and a number that is not one."""
     for name, value in row.items():
-        if name not in METRICS:
+        if name not in declared:
             raise AlignLabError(
-                f"{name!r} is not a declared metric: {near(name, METRICS)}. Declare it in align_lab/record/metrics.py"
+                f"{name!r} is not a declared metric: {near(name, declared)}. Declare it in align_lab/base/metrics.py"
             )
         if not math.isfinite(value):
             raise DivergedError(

@@ -23,6 +23,7 @@ from align_lab.base.paths import PACKAGE
 ENTRY_POINT = "align_lab.components"  # a package outside names its modules under this entry point
 
 _components: dict[tuple[str, str], type] = {}
+_contracts: dict[str, type] = {}  # kind -> the class that its components inherit
 T = TypeVar("T", bound=type)
 
 
@@ -47,13 +48,38 @@ def section(cls: type, help: str) -> Any:
     return dataclasses.field(default_factory=cls, metadata={"help": help})
 
 
-def register(kind: str, name: str) -> Callable[[T], T]:
-    """Class decorator: `lookup(kind, name)` finds the frozen dataclass from now on, and building it checks its bounds.
+def contract(kind: str) -> Callable[[T], T]:
+    """Class decorator: components of this kind inherit the class (`align_lab.base.contracts` holds them all)."""
 
-    Raises ConfigError when another class owns the name, naming the module that does.
+    def declare(cls: T) -> T:
+        _contracts[kind] = cls
+        return cls
+
+    return declare
+
+
+def contract_of(kind: str) -> type:
+    """The class that components of this kind inherit. Raises ConfigError for an unknown kind."""
+    try:
+        return _contracts[kind]
+    except KeyError:
+        raise ConfigError(f"there is no kind of component named {kind!r}: {near(kind, _contracts)}") from None
+
+
+def register(kind: str, name: str) -> Callable[[T], T]:
+    """Class decorator: `lookup(kind, name)` returns the frozen dataclass from now on, and building it checks its bounds.
+
+    Raises ConfigError when another class owns the name, naming its module, or when the class does not inherit the
+    contract of its kind.
     """
 
     def keep(cls: T) -> T:
+        base = _contracts.get(kind)
+        if base is not None and not issubclass(cls, base):
+            raise ConfigError(
+                f"{kind}={name}: the class {cls.__module__}.{cls.__qualname__} does not inherit the contract of its kind. "
+                f"Write: from align_lab.base.contracts import {base.__name__}, then class {cls.__name__}({base.__name__})"
+            )
         owner = _components.get((kind, name))
         if owner is not None and (owner.__module__, owner.__qualname__) != (cls.__module__, cls.__qualname__):
             raise ConfigError(
@@ -173,6 +199,27 @@ def build(kind: str, config: Mapping[str, Any]) -> Any:
     """Plain config (with its `name`) -> the component."""
     values = dict(config)
     return construct(lookup(kind, values.pop("name")), values)
+
+
+def expand(kind: str, given: str | Mapping[str, Any], where: str) -> dict[str, Any]:
+    """A component that another field names (by its name, or a mapping with `name`) -> all its fields, with `name` first.
+
+    Raises ConfigError that begins with `where` for an unknown component or field, or a value outside its bounds.
+    """
+    values: dict[str, Any] = {"name": given} if isinstance(given, str) else dict(given)
+    try:
+        cls = lookup(kind, str(values.pop("name", "")))
+        known = [spec.name for spec in dataclasses.fields(cls)]
+        for key in values:
+            if key not in known:
+                raise ConfigError(f"there is no field {key}: {near(key, known)}")
+        component = construct(cls, values)
+    except ConfigError as error:
+        raise ConfigError(f"{where}: {error}") from None
+    except TypeError as error:
+        raise ConfigError(f"{where}: {error}") from None
+    name = given if isinstance(given, str) else given["name"]
+    return {"name": name, **dataclasses.asdict(component)}
 
 
 def construct(cls: type, values: Mapping[str, Any]) -> Any:

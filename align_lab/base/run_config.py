@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from align_lab.base import registry
+from align_lab.base.contracts import Algorithm, Data, Hardware, Model, Record, Reward, Train
 from align_lab.base.roles import role
+from align_lab.base.settings import Evaluation, Preferences, Sampling
 
 
 @dataclasses.dataclass(frozen=True)
@@ -20,6 +24,71 @@ class RunConfig:
 
     def __getitem__(self, key: str) -> Any:
         return self.values[key]
+
+    @property
+    def study(self) -> str:
+        """The folder under runs/ that holds this run and those it is compared with."""
+        return str(self.values["study"])
+
+    @property
+    def seed(self) -> int:
+        """Of the policy's training."""
+        return int(self.values["seed"])
+
+    @functools.cached_property
+    def train(self) -> Train:
+        """How much experience a step holds, and how it is used."""
+        return registry.build("train", self.values["train"])
+
+    @functools.cached_property
+    def hardware(self) -> Hardware:
+        """Where processes run, and in which precision."""
+        return registry.build("hardware", self.values["hardware"])
+
+    @functools.cached_property
+    def record(self) -> Record:
+        """What is kept of the run."""
+        return registry.build("record", self.values["record"])
+
+    @functools.cached_property
+    def sampling(self) -> Sampling:
+        """How completions are sampled."""
+        return registry.construct(Sampling, self.values["sampling"])
+
+    @functools.cached_property
+    def evaluation(self) -> Evaluation:
+        """On what, and by whom, every arm is judged."""
+        return registry.construct(Evaluation, self.values["evaluation"])
+
+    @functools.cached_property
+    def preferences(self) -> Preferences:
+        """How preference pairs are made."""
+        return registry.construct(Preferences, self.values["preferences"])
+
+    @functools.cached_property
+    def algo(self) -> Algorithm:
+        """The algorithm's component."""
+        return registry.build("algo", self.values["algo"])
+
+    @functools.cached_property
+    def data(self) -> Data:
+        """The data's component."""
+        return registry.build("data", self.values["data"])
+
+    @functools.cached_property
+    def model(self) -> Model:
+        """The model's component."""
+        return registry.build("model", self.values["model"])
+
+    @functools.cached_property
+    def reward(self) -> Reward:
+        """The reward's component."""
+        return registry.build("reward", self.values["reward"])
+
+    @functools.cached_property
+    def judges(self) -> dict[str, Reward]:
+        """The judges' components by name."""
+        return {name: registry.build("reward", values) for name, values in self.evaluation.judges.items()}
 
     @property
     def signature(self) -> str:

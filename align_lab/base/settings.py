@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from align_lab.base.registry import checked, param
 
@@ -26,11 +27,20 @@ class Sampling:
 @checked
 @dataclass(frozen=True, kw_only=True)
 class Evaluation:
-    """The held-out prompts and the seed that every arm is judged on."""
+    """The instrument: on which held-out prompts every arm is judged, by whom, and which metric decides."""
 
-    prompts: int = param(384, "fixed held-out prompts", low=1)
+    prompts: int = param(384, "fixed held-out prompts of each set, at most", low=1)
+    samples: int = param(1, "completions a prompt", low=1)
     every: int = param(20, "steps between evaluations; the start and the end are always evaluated", low=1)
     seed: int = param(20_000, "sampling seed of every evaluation", low=0)
+    sets: list[str] = param([], "evaluation sets of the data, the first one decides; empty: all that the data has")
+    judges: dict[str, Any] = param({}, "name -> reward component that is never optimised, for example {length: vader}")
+    metric: str = param("eval/score", "the metric that decides: eval/score, or eval/NAME of a judge")
+
+    @property
+    def decides(self) -> str:
+        """The deciding column of an evaluation's rows: `score`, or a judge's name."""
+        return self.metric.removeprefix("eval/")
 
 
 @checked

@@ -1,4 +1,4 @@
-"""The records that flow through a run, and the protocol that an algorithm fulfils. Nothing is computed here.
+"""The records that flow through a run. Nothing is computed here.
 
 Axes: ``P`` prompts, ``G`` samples a prompt (the group), ``T`` response tokens, ``S`` prompt tokens, ``B`` rows,
 ``V`` vocabulary.
@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -102,20 +102,3 @@ class LossOutput:
 
     loss: Tensor
     metrics: Mapping[str, Tensor] = field(default_factory=dict)
-
-
-class Algorithm(Protocol):
-    """Hyper-parameters and pure mathematics. A member is a frozen dataclass in `align_lab.algos`, one paper a file."""
-
-    @property
-    def needs(self) -> Needs: ...
-
-    def init_state(self) -> State:
-        """What is carried from step to step (running moments, a running baseline). Nothing, for most."""
-        return ()
-
-    def advantages(self, x: Rollout, state: State) -> tuple[Advantage, State]:
-        """Rollout of the whole step, over all processes -> advantages [P G T], and the state for the next step."""
-        ...
-
-    def loss(self, now: PolicyOutput, x: Batch) -> LossOutput: ...

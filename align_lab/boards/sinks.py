@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
 from align_lab.base.paths import PACKAGE
+from align_lab.base.record import Record
 from align_lab.base.registry import param
 from align_lab.boards.run_view import Shown
-from align_lab.record.local import Record
 
 Notice = Callable[[str], None]
 

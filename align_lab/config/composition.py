@@ -23,7 +23,7 @@ from align_lab.base.errors import ConfigError
 from align_lab.base.paths import conf_folder, search_folders
 from align_lab.base.run_config import RunConfig
 from align_lab.config import overrides as checks
-from align_lab.config import schema, validation
+from align_lab.config import schema, task_validation, validation
 from align_lab.config.groups import GROUPS
 from align_lab.config.overrides import parse
 from align_lab.config.root import STUDY_KEYS, StudySettings
@@ -71,6 +71,7 @@ class Composer:
         """Compose and check one job. Raises ConfigError."""
         messages, config, choices = self._merge(overrides)
         values = run_config.plain(config)
+        messages += task_validation.expand_judges(values["evaluation"])
         cfg = RunConfig({key: value for key, value in values.items() if key not in STUDY_KEYS}, choices)
         _raise_all(messages + validation.problems(cfg.values))
         return cfg

@@ -10,7 +10,7 @@ from typing import Any
 from align_lab import preflight
 from align_lab.base import registry
 from align_lab.base.types import Needs
-from align_lab.config import hardware_validation
+from align_lab.config import hardware_validation, task_validation
 from align_lab.config.groups import GROUPS
 from align_lab.config.root import RunSettings
 from align_lab.rollout import vllm_install
@@ -21,13 +21,15 @@ def problems(cfg: Mapping[str, Any]) -> list[str]:
     messages = registry.problems(RunSettings, cfg)
     for group in GROUPS:
         messages += registry.problems(registry.lookup(group, cfg[group]["name"]), cfg[group], f"{group}.")
-    model = registry.lookup("model", cfg["model"]["name"])
-    if hasattr(model, "problems") and not any(text.startswith("model.") for text in messages):
-        messages += registry.build("model", cfg["model"]).problems()
+    sound = {group for group in GROUPS if not any(text.startswith(f"{group}.") for text in messages)}
+    for group in sorted(sound):
+        messages += registry.build(group, cfg[group]).problems()
     needs = None
-    if not any(text.startswith("algo.") for text in messages):
+    if "algo" in sound:
         needs = registry.build("algo", cfg["algo"]).needs
         messages += _against_needs(cfg, needs)
+    if {"data", "model"} <= sound:
+        messages += task_validation.problems(cfg, needs)
     if not any(text.startswith(("hardware.", "train.")) for text in messages):
         messages += hardware_validation.problems(cfg, needs) + vllm_install.problems(cfg["hardware"])
     messages += _within_train(cfg["train"]) + _within_data(cfg) + _placement(cfg) + _study(str(cfg["study"]))
@@ -49,18 +51,15 @@ def _against_needs(cfg: Mapping[str, Any], needs: Needs) -> list[str]:
             f"algo={name} uses pairs: train.prompts_per_step x train.group_size must be even (got "
             f"{train['prompts_per_step']} x {train['group_size']}). Set train.group_size=4"
         )
-    if (
-        needs.critic
-        and needs.critic.init == "reward"
-        and not hasattr(registry.lookup("reward", cfg["reward"]["name"]), "build")
-    ):
+    backbone = registry.lookup("reward", cfg["reward"]["name"]).backbone
+    if needs.critic and needs.critic.init == "reward" and not backbone:
         messages.append(
             f"algo={name} starts its critic from the reward model, and reward={cfg['reward']['name']} is none. "
             "Set algo.critic_init=policy or reward=human_ratings"
         )
-    elif needs.critic and needs.critic.init == "reward" and cfg["model"]["name"] != "tiny":
+    elif needs.critic and needs.critic.init == "reward" and cfg["model"]["name"] != backbone:
         messages.append(
-            f"algo={name} starts its critic from the reward model, whose tokenizer and shape are model=tiny's, "
+            f"algo={name} starts its critic from the reward model, whose tokenizer and shape are model={backbone}'s, "
             f"not those of model={cfg['model']['name']}. Set algo.critic_init=policy"
         )
     return messages
@@ -84,16 +83,11 @@ def _within_train(train: Mapping[str, Any]) -> list[str]:
 
 def _within_data(cfg: Mapping[str, Any]) -> list[str]:
     messages: list[str] = []
-    new, prompts = cfg["sampling"]["max_new_tokens"], cfg["evaluation"]["prompts"]
-    context, held_out = cfg["model"].get("context", math.inf), cfg["data"].get("evaluation", math.inf)
+    new, context = cfg["sampling"]["max_new_tokens"], cfg["model"].get("context", math.inf)
     if new >= context:
         messages.append(
             f"sampling.max_new_tokens={new} leaves no room for a prompt in model.context={context}. "
             f"Set sampling.max_new_tokens={context // 2} or a larger model.context"
-        )
-    if prompts > held_out:
-        messages.append(
-            f"evaluation.prompts={prompts} is more than data.evaluation={held_out} held-out reviews. Set one of the two"
         )
     return messages
 

@@ -20,7 +20,7 @@ from align_lab.dispatch import expected_runs, slurm, status_table
 from align_lab.dispatch.dry_run import count, describe
 from align_lab.dispatch.ledger import Card, Ledger
 from align_lab.dispatch.local_pool import LocalPool
-from align_lab.dispatch.plan import JobArray, Plan, batches, placement_of, plan, recipes
+from align_lab.dispatch.plan import JobArray, Plan, artefacts, batches, placement_of, plan
 from align_lab.dispatch.reconcile import Existing, announce, known, link, unlike
 from align_lab.dispatch.snapshot import take
 from align_lab.dispatch.states import ACTIVE, TaskState, is_done, states
@@ -167,7 +167,7 @@ def _await(study: Study, todo: Plan, submitted: list[Card], stop: StopRequest, c
 
 def _names(study: Study) -> set[str]:
     """The study's runs and the stages that they need."""
-    return {run.name for run in study.runs} | {name for run in unlike(study.runs) for name in recipes(run)}
+    return {run.name for run in study.runs} | {name for run in unlike(study.runs) for name in artefacts(run)}
 
 
 def _conclude(study: Study, folder: Path, stop: StopRequest, console: Console, *, waited: bool) -> int:

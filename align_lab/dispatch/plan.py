@@ -14,10 +14,9 @@ from align_lab.base.hardware import Placement
 from align_lab.base.registry import construct
 from align_lab.base.run_config import RunConfig
 from align_lab.stages.dependencies import stages
-from align_lab.stages.store import Recipe
+from align_lab.stages.store import Stage
 
 Kind = Literal["stage", "run"]
-WITHOUT_GPU = {"data", "gold"}  # stages that compute on the processor wherever they are
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,17 +92,17 @@ def plan(study: str, runs: Iterable[RunConfig], *, kept: Mapping[str, Kept], bui
 def stage_tasks(cfg: RunConfig, placement: Placement) -> Iterator[Task]:
     """A job for every artefact of a run, inputs before what is made of them. It needs one process, wherever the run goes."""
     alone = dataclasses.replace(placement, nodes=1, tasks_per_node=1, max_parallel=None)
-    for name, recipe in recipes(cfg).items():
-        needs = tuple(other.name for other in recipe.closure() if other.name != name)
-        gpus = 0 if recipe.kind in WITHOUT_GPU else min(1, placement.gpus_per_node)
+    for name, stage in artefacts(cfg).items():
+        needs = tuple(other.name for other in stage.closure() if other.name != name)
+        gpus = min(1, placement.gpus_per_node) if stage.gpu else 0
         yield Task(
             name=name, kind="stage", cfg=cfg, placement=dataclasses.replace(alone, gpus_per_node=gpus), needs=needs
         )
 
 
-def recipes(cfg: RunConfig) -> dict[str, Recipe]:
-    """Name of an artefact -> its recipe, for all that a run starts from, inputs first."""
-    return {recipe.name: recipe for part in stages(cfg).named().values() for recipe in part.closure()}
+def artefacts(cfg: RunConfig) -> dict[str, Stage]:
+    """Name of an artefact -> the stage that builds it, for all that a run starts from, inputs first."""
+    return {stage.name: stage for part in stages(cfg).values() for stage in part.closure()}
 
 
 def batches(tasks: Iterable[Task], *, max_array: int) -> list[JobArray]:

@@ -13,7 +13,7 @@ from align_lab.base.paths import runs_folder
 from align_lab.base.run_config import RunConfig
 from align_lab.dispatch import slurm
 from align_lab.dispatch.ledger import Card, Ledger
-from align_lab.dispatch.plan import Kept, recipes
+from align_lab.dispatch.plan import Kept, artefacts
 from align_lab.dispatch.states import ACTIVE, TaskState, is_done, states
 from align_lab.record.differences import differences
 from align_lab.stages.store import Store
@@ -41,7 +41,7 @@ def known(folder: Path, runs: Sequence[RunConfig], store: Store, *, cluster: boo
     now = {task.name: task for task in states(folder, {run.name: {} for run in runs}, facts, cards)}
     found = _finished_elsewhere(folder, runs)
     kept = {run.name: why for run in runs if (why := _keep(run, folder, now[run.name], found))}
-    needed = {name for run in unlike(runs) for name in recipes(run)}
+    needed = {name for run in unlike(runs) for name in artefacts(run)}
     built = frozenset(name for name in needed if store.has(name))
     return Existing(kept=kept, built=built, queued=_queued(needed - built, store, cluster))
 

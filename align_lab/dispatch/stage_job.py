@@ -13,11 +13,11 @@ from align_lab.base.errors import AlignLabError, DataError, Stopped
 from align_lab.base.files import write_json
 from align_lab.base.paths import runs_folder
 from align_lab.base.run_config import RunConfig
-from align_lab.dispatch.plan import recipes
+from align_lab.dispatch.plan import artefacts
 from align_lab.record.console import Screen
 from align_lab.record.layout import StudyLayout
 from align_lab.run.watchdog import watched
-from align_lab.stages.store import Recipe, shared
+from align_lab.stages.store import Stage, shared
 
 
 def record_of(study: Path, name: str) -> Path:
@@ -44,7 +44,7 @@ def build(name: str, cfg: RunConfig) -> int:
     try:
         with watched(stacks_of(record), minutes=cfg["hang_minutes"]) as watch:
             watch.beat("stages")
-            artefact = shared(Screen(live=False)).get(_recipe(name, cfg))
+            artefact = shared(Screen(live=False)).get(_stage(name, cfg))
     except BaseException as error:
         note("stopped" if isinstance(error, Stopped) else "failed", error=f"{type(error).__name__}: {error}")
         if isinstance(error, Exception) and not isinstance(error, AlignLabError):
@@ -55,9 +55,9 @@ def build(name: str, cfg: RunConfig) -> int:
     return 0
 
 
-def _recipe(name: str, cfg: RunConfig) -> Recipe:
+def _stage(name: str, cfg: RunConfig) -> Stage:
     """Raises DataError where the files that the artefact is made of are others than when the job was submitted."""
-    known = recipes(cfg)
+    known = artefacts(cfg)
     if name not in known:
         raise DataError(
             f"files that {name} is made of changed after the job was submitted: it would be {', '.join(known)} now. "

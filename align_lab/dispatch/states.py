@@ -42,7 +42,8 @@ class TaskState:
     step: int = 0
     steps: int = 0
     score: float | None = None
-    gold_score: float | None = None
+    decides: float | None = None  # the deciding metric of the newest evaluation
+    metric: str = ""  # what it is called
     seconds_per_step: float | None = None
     seconds_left: float | None = None
     node: str = ""
@@ -183,7 +184,7 @@ def _progress(status: Mapping[str, Any], wanted: Mapping[str, Any]) -> dict[str,
     step, steps = status.get("step", 0), status.get("steps") or wanted.get("steps", 0)
     pace = status.get("seconds_per_step")
     left = (steps - step) * pace if pace is not None and status.get("state") != "done" else None
-    shown = {key: status.get(key) for key in ("score", "gold_score")}
+    shown = {key: status.get(key) for key in ("score", "decides", "metric")}
     return {"step": step, "steps": steps, "seconds_per_step": pace, "seconds_left": left, **shown} | {
         "requeued": status.get("requeued", 0)
     }

@@ -89,7 +89,8 @@ def table(tasks: Sequence[TaskState], *, height: int | None = None) -> Group:
         (task for task in tasks if task.kind == "run"), key=lambda task: (task.arm, task.seed or 0, task.name)
     )
     grid = Table(box=None, pad_edge=False, header_style="bold")
-    for name in ("arm", "seed", "state", "step", "score", "gold", "s/step", "left", "job", "node"):
+    decides = next((task.metric for task in runs if task.metric), "decides").removesuffix(" score")
+    for name in ("arm", "seed", "state", "step", "score", decides, "s/step", "left", "job", "node"):
         grid.add_column(name, justify="left" if name in ("arm", "state", "job", "node") else "right", no_wrap=True)
     fits = len(runs) if height is None else max(5, height - 8 - len(stages))
     for task in runs[:fits]:
@@ -108,9 +109,7 @@ def row(task: TaskState) -> Iterator[str]:
     yield "" if task.seed is None else str(task.seed)
     yield _state(task) + (f" x{task.requeued + 1}" if task.requeued else "")
     yield f"{task.step}/{task.steps}" if task.steps else ""
-    yield from (
-        "" if value is None else f"{value:.2f}" for value in (task.score, task.gold_score, task.seconds_per_step)
-    )
+    yield from ("" if value is None else f"{value:.2f}" for value in (task.score, task.decides, task.seconds_per_step))
     yield duration(task.seconds_left) if task.state == "running" else ""
     yield task.job
     yield task.node if task.state in ("running", "failed") else ""

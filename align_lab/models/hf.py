@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from align_lab.base.content import file_hash
+from align_lab.base.contracts import Model
 from align_lab.base.errors import ConfigError, DataError
 from align_lab.base.progress import notice
 from align_lab.base.registry import param, register, section
@@ -27,7 +28,7 @@ SOURCE = "source.json"
 
 @register("model", "hf")
 @dataclass(frozen=True, kw_only=True)
-class HuggingFace:
+class HuggingFace(Model):
     """A causal language model: model.path=FOLDER, or model.path=OWNER/NAME on the hub."""
 
     path: str = param("", "a local folder, or OWNER/NAME on the hub")
@@ -35,7 +36,7 @@ class HuggingFace:
     chat: bool = param(True, "apply the tokenizer's chat template to prompts; false: plain prompts, for a base model")
     lora: Lora = section(Lora, "low-rank adapters")
 
-    used_later: ClassVar = ("lora",)  # fields that `build` does not depend on
+    used_later: ClassVar = ("lora",)
 
     def problems(self) -> list[str]:
         """Errors that validation finds before anything is downloaded."""
@@ -67,7 +68,7 @@ class HuggingFace:
             folder = Path(config).parent
         return read_shape(folder, lora_rank=self.lora.rank)
 
-    def build(self, folder: Path, data: object) -> None:
+    def build(self, folder: Path) -> None:
         """Download the model into the hub's own cache if needed; write its folder and the hash of each file."""
         source = self._locate()
         if error := folder_error(source):

@@ -13,6 +13,7 @@ from safetensors import SafetensorError
 from tokenizers import Tokenizer
 
 from align_lab.base.errors import AlignLabError, DataError
+from align_lab.base.task import Example
 from align_lab.models import chat
 from align_lab.models.convert import from_hf, is_plain_llama, to_hf
 from align_lab.models.language_model import LanguageModel
@@ -36,19 +37,23 @@ class Text:
     template: str | None = None
     names: dict[str, str] = field(default_factory=dict)  # special tokens that a template may use
 
-    def prompts(self, openings: Sequence[str], instruction: str) -> list[list[int]]:
-        """Token ids of a prompt for each opening, which the policy continues.
+    def prompts(self, examples: Sequence[Example], instruction: str) -> list[list[int]]:
+        """Tokens of each example's prompt, after which the completion begins.
 
-        For a chat model the user message is the instruction, with the opening in place of "{prompt}", and the
-        assistant's answer starts with the opening.
+        A text is continued. A chat model is given the instruction ("{prompt}" stands for the text) and begins its answer
+        with the text; a prompt that is a conversation is rendered by the template as it is.
         """
         if self.template is None:
-            return [encoding.ids for encoding in self.tokenizer.encode_batch(list(openings))]
-        texts = []
-        for opening in openings:
-            message = {"role": "user", "content": instruction.replace("{prompt}", opening)}
-            texts.append(chat.render(self.template, [message], self.names) + opening)
-        return [encoding.ids for encoding in self.tokenizer.encode_batch(texts, add_special_tokens=False)]
+            return [encoding.ids for encoding in self.tokenizer.encode_batch([example.text for example in examples])]
+        rendered = [self._rendered(self.template, example, instruction) for example in examples]
+        return [encoding.ids for encoding in self.tokenizer.encode_batch(rendered, add_special_tokens=False)]
+
+    def _rendered(self, template: str, example: Example, instruction: str) -> str:
+        if not isinstance(example.prompt, str):
+            turns = [{"role": turn.role, "content": turn.content} for turn in example.prompt]
+            return chat.render(template, turns, self.names)
+        question = [{"role": "user", "content": instruction.replace("{prompt}", example.prompt)}]
+        return chat.render(template, question, self.names) + example.prompt
 
     def save(self, folder: Path) -> None:
         """Write `tokenizer.json`, `tokenizer_config.json` and, for a chat model, `chat_template.jinja`."""

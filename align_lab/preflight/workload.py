@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from align_lab.base import registry
+from align_lab.base.contracts import Data
 from align_lab.base.run_config import RunConfig
 from align_lab.models.shape import Shape
 
@@ -102,21 +103,23 @@ def load(cfg: RunConfig | Mapping[str, Any], *, processes: int | None = None, gp
 
 def prompt_tokens(cfg: RunConfig | Mapping[str, Any]) -> int:
     """Tokens of the longest prompt, about; with what a chat model is asked around it."""
-    opening = OPENING * cfg["data"].get("prompt_words", PROMPT_WORDS)
+    data: Data = registry.build("data", cfg["data"])
+    longest = data.longest_prompt()
+    opening = OPENING * (PROMPT_WORDS if longest is None else longest)
     if cfg["model"]["name"] == "tiny" or not cfg["model"].get("chat", True):
         return opening
-    return opening + TEMPLATE + round(1.5 * len(cfg["data"].get("instruction", "").split()))
+    return opening + TEMPLATE + round(1.5 * len(data.instruction.split()))
 
 
 def human_tokens(data: Mapping[str, Any]) -> int:
     """Tokens of the longest human text, about; more than a context holds where the data does not tell."""
-    return TEXT * getattr(registry.lookup("data", data["name"]), "longest", 1 << 20)
+    longest = registry.build("data", data).longest_text()
+    return TEXT * (1 << 20 if longest is None else longest)
 
 
 def shape_of(model: Mapping[str, Any]) -> Shape | None:
     """The shape that a model's component tells, with the adapters that its config asks for."""
-    told = getattr(registry.build("model", model), "shape", None)
-    return told() if callable(told) else None  # type: ignore[return-value]
+    return registry.build("model", model).shape()
 
 
 def on_gpu(cfg: RunConfig | Mapping[str, Any]) -> bool:

@@ -14,19 +14,11 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeRe
 from rich.table import Table
 
 from align_lab.record.stage_progress import StageBar, StageLines, StageProgress
+from align_lab.record.summary import Summary
 
 LINES = 10  # plain progress lines of a run without a terminal
 
-SHOWN = {  # row of the last table: label, digits, what it means
-    "eval/gold_score": ("gold score", 2, "what the unseen judge thinks, in sd of human reviews"),
-    "eval/score": ("proxy score", 2, "what the policy was trained on"),
-    "eval/vader": ("VADER", 2, "sentiment lexicon, -1 to 1"),
-    "eval/win_rate": ("win rate", 2, "against the start policy, by gold score"),
-    "eval/kl": ("KL", 1, "distance from the start policy, nats a completion"),
-    "eval/length": ("length", 1, "tokens"),
-    "eval/entropy": ("entropy", 2, "nats a token; near 0 is a collapse"),
-    "eval/distinct_2": ("distinct-2", 2, "variety of word pairs; a fall is a collapse"),
-}
+LINES = 10  # plain progress lines of a run without a terminal
 
 
 class Screen(AbstractContextManager["Screen"]):
@@ -82,25 +74,30 @@ class Screen(AbstractContextManager["Screen"]):
     ) -> None:
         self.stop()
 
-    def result(self, start: Mapping[str, float], final: Mapping[str, float]) -> None:
+    def result(self, start: Mapping[str, float], final: Mapping[str, float], summary: Summary) -> None:
         """The last table: start against end, with what it means."""
         table = Table(box=None, pad_edge=False, header_style="bold")
         for name in ("held-out prompts", "start", "end"):
             table.add_column(name, justify="left" if name == "held-out prompts" else "right")
         table.add_column("what it is", style="dim")
-        for key, (label, digits, meaning) in SHOWN.items():
-            table.add_row(label, f"{start[key]:.{digits}f}", f"{final[key]:.{digits}f}", meaning)
+        for row in summary.rows():
+            values = (f"{metrics[row.key]:.{row.digits}f}" for metrics in (start, final))
+            table.add_row(row.label, *values, row.meaning)
         self.console.print()
         self.console.print(table)
-        self.console.print(f"\n{escape(meaning_of(start, final))}")
+        self.console.print(f"\n{escape(summary.sentence(start, final))}")
 
-    def samples(self, before: Sequence[Mapping[str, Any]], after: Sequence[Mapping[str, Any]]) -> None:
-        """The same prompts completed by the policy at the start and at the end."""
+    def samples(
+        self, before: Sequence[Mapping[str, Any]], after: Sequence[Mapping[str, Any]], summary: Summary
+    ) -> None:
+        """The same prompts completed by the policy at the start and at the end, with the deciding score."""
+        name = summary.label.removesuffix(" score")
         for old, new in zip(before, after, strict=True):
             self.console.print(f"\n[bold]{escape(printable(old['prompt']))}[/] ...")
             for label, row in (("before", old), ("after", new)):
                 self.console.print(
-                    f"  {label:<7}gold {row['gold_score']:5.2f}  {escape(printable(row['completion']) or '(nothing)')}"
+                    f"  {label:<7}{name} {row[summary.column]:5.2f}  "
+                    f"{escape(printable(row['completion']) or '(nothing)')}"
                 )
 
 
@@ -120,25 +117,3 @@ def describe(row: Mapping[str, float]) -> str:
         ("{:.0f} samples/s", "time/samples_per_second"),
     ]
     return "  ".join(text.format(row[key]) for text, key in parts if key in row)
-
-
-def meaning_of(start: Mapping[str, float], final: Mapping[str, float]) -> str:
-    """One sentence: better or not by more than two standard errors over prompts, and whether the policy collapsed."""
-    gain = final["eval/gold_score"] - start["eval/gold_score"]
-    error = (start["eval/gold_score_se"] ** 2 + final["eval/gold_score_se"] ** 2) ** 0.5
-    proxy = final["eval/score"] - start["eval/score"]
-    if final["eval/distinct_2"] < start["eval/distinct_2"] / 2:
-        return (
-            f"The policy collapsed: it repeats itself (distinct-2 {final['eval/distinct_2']:.2f}). The proxy score moved by {proxy:+.2f}, "
-            f"the gold score by {gain:+.2f}. Try a larger algo.kl_coef or a lower train.lr."
-        )
-    if gain > 2 * error:
-        return f"The policy learned: the gold score rose by {gain:.2f}, more than two standard errors over prompts ({2 * error:.2f})."
-    if gain < -2 * error and proxy <= 0:
-        return (
-            f"The policy got worse: the gold score fell by {-gain:.2f}, more than two standard errors over prompts "
-            f"({2 * error:.2f}). Try a lower train.lr."
-        )
-    if gain < -2 * error:
-        return f"Over-optimised: the proxy score rose by {proxy:.2f} while the gold score fell by {-gain:.2f}. Keep an earlier checkpoint."
-    return f"No improvement shown: the gold score moved by {gain:+.2f}, within two standard errors over prompts ({2 * error:.2f})."

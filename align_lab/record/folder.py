@@ -13,22 +13,27 @@ import socket
 import time
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from omegaconf import OmegaConf
 
-from align_lab.base import metrics, run_config
+from align_lab.base import run_config
 from align_lab.base.errors import ConfigError
 from align_lab.base.files import read_lines, replacing, write_json, write_text
+from align_lab.base.metrics import METRICS, Metric, check, of_run
 from align_lab.base.roles import role
-from align_lab.record.layout import METRICS, SAMPLES, RunLayout
+from align_lab.record import layout
+from align_lab.record.layout import RunLayout
 
 
 @dataclass(frozen=True)
 class RunFolder:
+    """A run's folder on disk. `declared`: the metrics that its rows may hold."""
+
     path: Path
+    declared: Mapping[str, Metric] = field(default_factory=lambda: METRICS, compare=False)
 
     @property
     def at(self) -> RunLayout:
@@ -43,7 +48,7 @@ class RunFolder:
             _refuse_other(path, read_config(path), values)
         path.mkdir(parents=True, exist_ok=True)
         write_text(known, OmegaConf.to_yaml(OmegaConf.create(dict(values))))
-        return cls(path)
+        return cls(path, of_run(values))
 
     def metrics(self) -> list[dict[str, Any]]:
         return read_lines(self.at.metrics)
@@ -52,11 +57,11 @@ class RunFolder:
         return read_lines(self.at.samples)
 
     def log(self, row: Mapping[str, float]) -> None:
-        metrics.check(row)
-        self._append(METRICS, [row])
+        check(row, self.declared)
+        self._append(layout.METRICS, [row])
 
     def log_samples(self, rows: Iterable[Mapping[str, Any]]) -> None:
-        self._append(SAMPLES, rows)
+        self._append(layout.SAMPLES, rows)
 
     def _append(self, name: str, rows: Iterable[Mapping[str, Any]]) -> None:
         with (self.path / name).open("a", encoding="utf-8") as file:

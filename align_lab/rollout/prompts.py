@@ -11,48 +11,51 @@ from torch import Tensor
 
 from align_lab.base.errors import DataError
 from align_lab.base.settings import Sampling
+from align_lab.base.task import Example
 from align_lab.models.policy import Policy, Text
 from align_lab.rollout.sampler import Samples
 
 
 @dataclass(frozen=True)
 class Prompts:
-    """`texts` and their tokens, for one tokenizer whose end-of-sequence token is `eos`."""
+    """Examples and the tokens of their prompts, for one tokenizer whose end-of-sequence token is `eos`."""
 
-    texts: Sequence[str]
+    examples: Sequence[Example]
     ids: Sequence[Sequence[int]]
     tokenizer: Tokenizer
     eos: int
 
     @classmethod
-    def of(cls, policy: Policy, texts: Sequence[str], sampling: Sampling, *, instruction: str = "{prompt}") -> Prompts:
+    def of(
+        cls, policy: Policy, examples: Sequence[Example], sampling: Sampling, *, instruction: str = "{prompt}"
+    ) -> Prompts:
         """Prompts for a policy and its sampling settings; a chat model gets the instruction in its template."""
         return cls.encode(
-            texts, policy.text, context=policy.model.context, new=sampling.max_new_tokens, instruction=instruction
+            examples, policy.text, context=policy.model.context, new=sampling.max_new_tokens, instruction=instruction
         )
 
     @classmethod
     def encode(
-        cls, texts: Sequence[str], text: Text, *, context: int, new: int, instruction: str = "{prompt}"
+        cls, examples: Sequence[Example], text: Text, *, context: int, new: int, instruction: str = "{prompt}"
     ) -> Prompts:
-        """Tokenize prompts for a model with this context.
+        """Tokenize the examples' prompts for a model with this context.
 
         Raises DataError if a prompt is empty, or if a prompt and `new` tokens exceed the context.
         """
-        ids = text.prompts(texts, instruction)
-        for prompt, tokens in zip(texts, ids, strict=True):
+        ids = text.prompts(examples, instruction)
+        for example, tokens in zip(examples, ids, strict=True):
             if not tokens:
                 raise DataError("a prompt is empty: a completion needs at least one token before it")
             if len(tokens) + new > context:
                 raise DataError(
-                    f"the prompt {prompt[:60]!r} has {len(tokens)} tokens; with sampling.max_new_tokens={new} that is "
-                    f"more than the model's context of {context}. Set "
+                    f"the prompt {example.text[:60]!r} has {len(tokens)} tokens; with sampling.max_new_tokens={new} "
+                    f"that is more than the model's context of {context}. Set "
                     f"sampling.max_new_tokens={max(1, context - len(tokens))} or less, or use shorter prompts"
                 )
-        return cls(texts, ids, text.tokenizer, text.eos)
+        return cls(examples, ids, text.tokenizer, text.eos)
 
     def __len__(self) -> int:
-        return len(self.texts)
+        return len(self.examples)
 
     def width(self, rows: Sequence[int]) -> int:
         """The number of tokens of the longest of these prompts."""

@@ -6,6 +6,7 @@ import time
 import traceback
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,11 +15,12 @@ import torch
 from rich.console import Console
 
 from align_lab import preflight
-from align_lab.base import registry
 from align_lab.base.errors import AlignLabError, ConfigError, DataError, Stopped
 from align_lab.base.files import is_full
 from align_lab.base.lease import lease
+from align_lab.base.metrics import of_task
 from align_lab.base.paths import cache_folder, runs_folder
+from align_lab.base.record import Record
 from align_lab.base.run_config import RunConfig
 from align_lab.base.signals import StopRequest, stop_requests
 from align_lab.base.world import World, joined, lost
@@ -28,13 +30,14 @@ from align_lab.record import differences, manifest
 from align_lab.record.console import Screen
 from align_lab.record.folder import RunFolder
 from align_lab.record.layout import RunLayout
-from align_lab.record.local import Record
+from align_lab.record.summary import Summary
 from align_lab.run import allocator, assembly, device, processes
 from align_lab.run.inherit import inherit
 from align_lab.run.journal import Follower, Journal
 from align_lab.run.watchdog import watched
-from align_lab.stages.dependencies import Stages, stages
-from align_lab.stages.store import Artefact, shared
+from align_lab.stages.dependencies import stages
+from align_lab.stages.store import Artefact, Stage, shared
+from align_lab.train.evaluate import Evaluator
 from align_lab.train.loop import Loop
 
 
@@ -47,8 +50,8 @@ def run(cfg: RunConfig, *, wait_for_others: bool = False) -> int:
     path = runs_folder() / cfg["study"] / cfg.name
     if (count := processes.to_start(cfg["hardware"]["placement"])) > 1:
         return processes.run(partial(run, wait_for_others=wait_for_others), cfg, path, count=count)
-    computing = device.use(cfg["hardware"]["numerics"], tiny=assembly.is_tiny(cfg))
-    record: Record = registry.build("record", cfg["record"])
+    computing = device.use(cfg["hardware"]["numerics"], tiny=cfg.model.tiny)
+    record = cfg.record
     with stop_requests() as stop, joined() as world:
         stop.patient = world.size > 1  # alone no process may leave: they stop together, in the loop
         if world.rank:
@@ -67,7 +70,7 @@ def run(cfg: RunConfig, *, wait_for_others: bool = False) -> int:
                 since = differences.differences(path, cfg.values)
                 screen.notice(f"this run is finished{since or '. To run it again, remove its folder'}")
                 show_finished(record, path, screen.notice)
-            _conclude(folder, record, screen)
+            _conclude(folder, cfg, screen)
     return 0
 
 
@@ -105,7 +108,7 @@ def _guarded(
     cfg: RunConfig, folder: RunFolder, record: Record, screen: Screen, stop: StopRequest, world: World
 ) -> None:
     """Train; whatever happens, the run's status says so."""
-    journal = Journal(folder, record, screen, steps=cfg["train"]["steps"])
+    journal = Journal(folder, record, screen, steps=cfg.train.steps, metric=cfg.evaluation.metric)
     try:
         with watched(folder.at.stacks, minutes=cfg["hang_minutes"]) as watch:
             journal.watch = watch
@@ -211,10 +214,10 @@ def _restore(
         screen.notice(f"continuing after step {step}")
 
 
-def build(needed: Stages, screen: Screen) -> dict[str, Artefact]:
+def build(needed: Mapping[str, Stage], screen: Screen) -> dict[str, Artefact]:
     """Every stage's artefact, built where it is missing."""
     store = shared(screen)
-    return {name: store.get(recipe) for name, recipe in needed.named().items()}
+    return {name: store.get(stage) for name, stage in needed.items()}
 
 
 def describe(
@@ -229,6 +232,7 @@ def describe(
         "seed": cfg["seed"],
         "choices": dict(cfg.choices),
         "config": dict(run_config.leaves(cfg.values)),
+        "metrics": {name: asdict(metric) for name, metric in of_task(cfg.values).items()},
         "hashes": made_of(cfg, built, loop),
         "artefacts": {name: f"{a.kind}-{a.key}" for name, a in built.items()},
         "code": manifest.code(),
@@ -251,7 +255,7 @@ def describe(
 def made_of(cfg: RunConfig, built: Mapping[str, Artefact], loop: Loop) -> dict[str, str]:
     """Hashes of what a run really used, which its config cannot know."""
     return {name: artefact.content for name, artefact in built.items() if name != "pairs"} | {
-        "evaluation_prompts": manifest.texts_hash(loop.evaluate.prompts.texts[: loop.evaluate.plan.prompts]),
+        "evaluation_prompts": manifest.texts_hash(_judged_prompts(loop.evaluate)),
         **differences.now(cfg.values),
         "device": str(torch.get_default_device().type),
         "torch": torch.__version__,
@@ -259,16 +263,23 @@ def made_of(cfg: RunConfig, built: Mapping[str, Artefact], loop: Loop) -> dict[s
     }
 
 
-def _conclude(folder: RunFolder, record: Record, screen: Screen) -> None:
-    """Start against end, three completions before and after, and what to type next."""
-    rows = [row for row in folder.metrics() if "eval/gold_score" in row]
+def _judged_prompts(evaluate: Evaluator) -> Iterator[str]:
+    """The texts of the prompts that are judged, set by set."""
+    for name, prompts in evaluate.sets.items():
+        yield from (example.text for example in prompts.examples[: evaluate.used(name)])
+
+
+def _conclude(folder: RunFolder, cfg: RunConfig, screen: Screen) -> None:
+    """Start against end, a few completions before and after, and what to type next."""
+    record, verdict = cfg.record, Summary(folder.declared, decides=cfg.evaluation.metric, judges=list(cfg.judges))
+    rows = [row for row in folder.metrics() if "eval/score" in row]
     if not rows:
         raise DataError(f"{folder.at.metrics} holds no evaluation any more. Remove the folder to run again")
-    screen.result(rows[0], rows[-1])
+    screen.result(rows[0], rows[-1], verdict)
     samples = folder.samples()
     before = [row for row in samples if row["step"] == rows[0]["step"]][: record.samples]
     after = [row for row in samples if row["step"] == rows[-1]["step"]][: record.samples]
-    screen.samples(before[: len(after)], after[: len(before)])
+    screen.samples(before[: len(after)], after[: len(before)], verdict)
     study = folder.path.parent
     screen.console.print(f"\nEverything about this run: {folder.path}")
     screen.console.print(

@@ -5,19 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from align_lab.base.metrics import label_of
+from align_lab.base.record import Record
 from align_lab.boards.sinks import sink
 from align_lab.record import manifest
 from align_lab.record.console import Screen
 from align_lab.record.folder import RunFolder
-from align_lab.record.local import Record
 from align_lab.run.watchdog import Watch
 from align_lab.train.checkpoint import Checkpoints
 
-STATUS = {  # what a run's status holds of its newest metrics
+STATUS = {  # what a run's status holds of its newest metrics, beside the deciding one
     "step": "step",
     "episode": "episode",
     "score": "eval/score",
-    "gold_score": "eval/gold_score",
     "seconds_per_step": "time/step",
 }
 
@@ -25,11 +25,14 @@ STATUS = {  # what a run's status holds of its newest metrics
 class Journal:
     """Writes what the loop reports, and has a sink show what is written."""
 
-    def __init__(self, folder: RunFolder, record: Record, screen: Screen, *, steps: int) -> None:
+    def __init__(self, folder: RunFolder, record: Record, screen: Screen, *, steps: int, metric: str) -> None:
+        """`metric` is the one that decides (`evaluation.metric`)."""
         self.folder, self.record, self.screen = folder, record, screen
         self.sink = sink(record, folder.path, screen.notice)
         self.checkpoints = Checkpoints(folder.at.checkpoints)
-        self.where: dict[str, Any] = {"phase": "start", "step": 0, "steps": steps, **manifest.job()}
+        label = folder.declared[metric].label or label_of(metric)
+        self.where: dict[str, Any] = {"phase": "start", "step": 0, "steps": steps, "metric": label, **manifest.job()}
+        self.reported = STATUS | {"decides": metric}
         self.watch: Watch | None = None
 
     def phase(self, name: str) -> None:
@@ -38,7 +41,7 @@ class Journal:
 
     def log(self, row: Mapping[str, float]) -> None:
         self.folder.log(row)
-        self.where |= {name: row[key] for name, key in STATUS.items() if key in row}
+        self.where |= {name: row[key] for name, key in self.reported.items() if key in row}
         self._beat()
         self.screen.update(row)
 

@@ -10,6 +10,7 @@ from align_lab.base import registry
 from align_lab.base.errors import ConfigError
 from align_lab.base.paths import cache_folder
 from align_lab.base.settings import Sampling
+from align_lab.base.task import Example
 from align_lab.models.policy import Policy
 from align_lab.record.folder import read_config
 from align_lab.record.layout import RunLayout
@@ -61,7 +62,7 @@ def load_trained(path: Path, checkpoint: str) -> Trained:
 
 def complete(policy: Policy, prompt: str, sampling: Sampling, *, temperature: float | None, seed: int) -> str:
     """One completion of one prompt, at the run's temperature unless another one is given (0: the likeliest token)."""
-    prompts = Prompts.of(policy, [prompt], sampling)
+    prompts = Prompts.of(policy, [Example.of_text(prompt)], sampling)
     ids, _ = prompts.batch([0])
     numbers = uniforms(seed, 0, [0], 1, sampling.max_new_tokens)
     return prompts.completions(

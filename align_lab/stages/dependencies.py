@@ -1,159 +1,157 @@
-"""What a run starts from, as recipes: data, start policy, reward, gold judge, preference pairs. Nothing is built here.
+"""What a run starts from, as stages: data, start policy, reward, judges, preference pairs. Nothing is built here.
 
-Each is an artefact, built once and shared by every run whose recipe is the same. A build imports what it needs when it is called.
+Each stage gives one artefact, built once and shared by every run whose stage is the same. A stage exists where a
+component asks for it: a rule needs no training, and an algorithm that samples needs no pairs. A build imports what it
+needs when it is called.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from align_lab.base import made_of, registry
+from align_lab.base.component import Component
+from align_lab.base.contracts import Data, Model, Reward, texts
 from align_lab.base.run_config import RunConfig
-from align_lab.base.settings import Preferences, Sampling
-from align_lab.stages.store import Recipe
+from align_lab.base.task import TRAIN, DataSet
+from align_lab.stages.store import Stage
 
-VERSION = {
-    "data": 1,
-    "sft": 3,
-    "reward_model": 1,
-    "gold": 2,
-    "preferences": 1,
-}  # raise one when its stage computes something else
-TITLE = {
-    "data": "data set",
-    "sft": "start policy",
-    "reward_model": "reward model",
-    "gold": "gold judge",
-    "preferences": "preference pairs",
-}
+VERSION = {"sft": 3, "preferences": 1}  # raise one when our own part of a stage computes something else
+JUDGE = "judges."  # in the name of a judge's stage: judges.gold_score
 
 
-@dataclass(frozen=True, kw_only=True)
-class Stages:
-    """`reward` is None for a reward that needs no training, `pairs` for an algorithm that samples its own experience."""
-
-    data: Recipe
-    policy: Recipe
-    gold: Recipe
-    reward: Recipe | None
-    pairs: Recipe | None
-
-    def named(self) -> dict[str, Recipe]:
-        return {f.name: recipe for f in dataclasses.fields(self) if (recipe := getattr(self, f.name)) is not None}
-
-
-def stages(cfg: RunConfig) -> Stages:
-    """The stages of one run, from its config alone."""
+def stages(cfg: RunConfig) -> dict[str, Stage]:
+    """The stages of one run by name, from its config alone: `data`, `policy`, `reward`, `judges.NAME`, `pairs`."""
     data = data_stage(cfg["data"])
     policy = policy_stage(cfg["model"], data)
+    found = {"data": data, "policy": policy}
     reward = reward_stage(cfg["reward"], data, cfg["model"])
-    needs = registry.build("algo", cfg["algo"]).needs
-    pairs = preference_stage(cfg, data, policy, reward) if needs.experience == "pairs" else None
-    return Stages(data=data, policy=policy, gold=gold_stage(data), reward=reward, pairs=pairs)
+    if reward is not None:
+        found["reward"] = reward
+    for name, values in cfg["evaluation"]["judges"].items():
+        if (judge := reward_stage(values, data, cfg["model"])) is not None:
+            found[f"{JUDGE}{name}"] = judge
+    if cfg.algo.needs.experience == "pairs":
+        found["pairs"] = preference_stage(cfg, data, policy, reward)
+    return found
 
 
-def data_stage(values: Mapping[str, Any]) -> Recipe:
-    data = registry.build("data", values)
-    return _recipe("data", _built_from(data, values), lambda folder, inputs: data.build(folder), made_by=[data])
+def data_stage(values: Mapping[str, Any]) -> Stage:
+    """The data set, fetched or read, and split."""
+    data: Data = registry.build("data", values)
+    stage = _stage("data", "data set", data, _built_from(data, values), lambda folder, inputs: data.build(folder))
+    return dataclasses.replace(stage, gpu=False)
 
 
-def policy_stage(values: Mapping[str, Any], data: Recipe) -> Recipe:
-    model = registry.build("model", values)
-    recipe = _recipe(
-        "sft",
-        _built_from(model, values),
-        lambda folder, inputs: model.build(folder, _load(data, inputs[0])),
-        data,
-        made_by=[model],
-    )
-    return dataclasses.replace(recipe, title=f"{recipe.title} (supervised fine-tuning)") if "sft" in values else recipe
+def policy_stage(values: Mapping[str, Any], data: Stage) -> Stage:
+    """The start policy: fetched or converted, or fine-tuned on the data's demonstrations where the model asks for that."""
+    model: Model = registry.build("model", values)
+    plan = model.fine_tuning()
+    if plan is None:
+        return _stage(
+            "policy", "start policy", model, _built_from(model, values), lambda folder, inputs: model.build(folder)
+        )
 
-
-def reward_stage(values: Mapping[str, Any], data: Recipe, model: Mapping[str, Any]) -> Recipe | None:
-    """A reward model grows from a tiny language model, whatever policy is trained: it reads text. A tiny policy shares its start."""
-    reward = registry.build("reward", values)
-    if not hasattr(reward, "build"):
-        return None
-    tiny = (
-        model if model["name"] == "tiny" else {"name": "tiny", **dataclasses.asdict(registry.lookup("model", "tiny")())}
-    )
-    return _recipe(
-        "reward_model",
-        values,
-        lambda folder, inputs: reward.build(folder, _load(data, inputs[0]), inputs[1]),
-        data,
-        policy_stage(tiny, data),
-        made_by=[reward],
-    )
-
-
-def gold_stage(data: Recipe) -> Recipe:
     def build(folder: Path, inputs: list[Path]) -> None:
-        from align_lab.tasks.movie_reviews.gold import build_gold
+        from align_lab.train.sft import build_sft
 
-        reviews = _load(data, inputs[0])
-        build_gold(folder, reviews.gold, reviews.evaluation)
+        data_set = load_data(data, inputs[0])
+        imitated, held_out = (texts(data_set.demonstrations(split)) for split in (TRAIN, "evaluation"))
+        build_sft(folder, model.initial(imitated), plan, texts=imitated, held_out=held_out)
 
-    return _recipe("gold", {}, build, data)
+    settings = {**_built_from(model, values), "sft_version": VERSION["sft"]}
+    return _stage("sft", "start policy (supervised fine-tuning)", model, settings, build, data)
 
 
-def preference_stage(cfg: RunConfig, data: Recipe, policy: Recipe, reward: Recipe | None) -> Recipe:
-    dtype = cfg["hardware"]["numerics"]["dtype"]
+def reward_stage(values: Mapping[str, Any], data: Stage, model: Mapping[str, Any]) -> Stage | None:
+    """A reward or a judge that is trained; None for one that scores as it is.
+
+    Where it grows from a backbone, that is the start policy of the component it names: the run's own when they agree.
+    """
+    reward: Reward = registry.build("reward", values)
+    if not reward.trained:
+        return None
+    inputs = [data]
+    if reward.backbone:
+        inputs.append(policy_stage(_backbone(reward.backbone, model), data))
+
+    def build(folder: Path, folders: list[Path]) -> None:
+        reward.build(folder, load_data(data, folders[0]), folders[1] if folders[1:] else None)
+
+    name = str(values["name"])
+    stage = _stage(name, reward.title or name, reward, _built_from(reward, values), build, *inputs)
+    return dataclasses.replace(stage, gpu=reward.on_gpu)
+
+
+def _backbone(name: str, model: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The run's own model, where it is the one that the reward names; else that model with its defaults."""
+    if model["name"] == name:
+        return model
+    return {"name": name, **dataclasses.asdict(registry.lookup("model", name)())}
+
+
+def preference_stage(cfg: RunConfig, data: Stage, policy: Stage, reward: Stage | None) -> Stage:
+    """Pairs of the start policy's completions, labelled by the reward."""
+    dtype = cfg.hardware.numerics.dtype
+    instruction = cfg.data.instruction
 
     def build(folder: Path, inputs: list[Path]) -> None:
         from align_lab.models.policy import DTYPES
         from align_lab.rollout.prompts import Prompts
         from align_lab.train.preference_pairs import build_pairs
 
-        start = registry.build("model", cfg["model"]).load(inputs[1]).to(DTYPES[dtype])
-        sampling = registry.construct(Sampling, cfg["sampling"])
+        start = cfg.model.load(inputs[1]).to(DTYPES[dtype])
+        examples = load_data(data, inputs[0]).examples(TRAIN)
         build_pairs(
             folder,
-            registry.construct(Preferences, cfg["preferences"]),
+            cfg.preferences,
             policy=start,
-            sampling=sampling,
-            prompts=Prompts.of(
-                start, _load(data, inputs[0]).training_prompts(), sampling, instruction=instruction_of(cfg["data"])
-            ),
-            reward=registry.build("reward", cfg["reward"]).load(inputs[2] if reward else None),
+            sampling=cfg.sampling,
+            prompts=Prompts.of(start, examples, cfg.sampling, instruction=instruction),
+            reward=cfg.reward.load(inputs[2] if reward else None),
         )
 
     settings = {
         "dtype": dtype,
-        "instruction": instruction_of(cfg["data"]),
+        "instruction": instruction,
         **{name: cfg[name] for name in ("preferences", "sampling", "reward")},
+        "version": VERSION["preferences"],
     }
-    scores = registry.build("reward", cfg["reward"])
-    return _recipe("preferences", settings, build, data, policy, *([reward] if reward else []), made_by=[scores])
-
-
-def instruction_of(values: Mapping[str, Any]) -> str:
-    """What a chat model is asked on this data; "{prompt}" stands for the opening that it goes on from."""
-    return values.get("instruction", "{prompt}")
-
-
-def _built_from(component: Any, values: Mapping[str, Any]) -> dict[str, Any]:
-    """The fields that a component's `build` looks at: a change of the others builds nothing anew."""
-    return {key: value for key, value in values.items() if key not in getattr(component, "used_later", ())}
-
-
-def _recipe(kind: str, settings: Mapping[str, Any], build: Any, *inputs: Recipe, made_by: Sequence[Any] = ()) -> Recipe:
-    """`made_by`: the components whose code, and whose files, decide what is built."""
-    return Recipe(
-        kind=kind,
-        settings={**settings, "version": VERSION[kind]},
+    return Stage(
+        kind="preferences",
+        title="preference pairs",
+        settings=settings,
         build=build,
-        inputs=inputs,
-        title=TITLE[kind],
-        made_of=made_of.of_components(made_by),
-        files=made_of.files_of(made_by),
+        inputs=(data, policy, *([reward] if reward else [])),
+        made_of=made_of.of_components([cfg.reward]),
+        files=made_of.files_of([cfg.reward]),
     )
 
 
-def _load(data: Recipe, folder: Path) -> Any:
+def load_data(data: Stage, folder: Path) -> DataSet:
+    """The data set that `data` built into `folder`."""
     values = {key: value for key, value in data.settings.items() if key != "version"}
     return registry.build("data", values).load(folder)
+
+
+def _built_from(component: Component, values: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields that a component's `build` reads: a change of the others builds nothing anew."""
+    return {key: value for key, value in values.items() if key not in component.used_later}
+
+
+def _stage(
+    kind: str, title: str, component: Component, settings: Mapping[str, Any], build: Any, *inputs: Stage
+) -> Stage:
+    versioned = {**settings, "version": component.version}
+    return Stage(
+        kind=kind,
+        title=title,
+        settings=versioned,
+        build=build,
+        inputs=inputs,
+        made_of=made_of.of_components([component]),
+        files=made_of.files_of([component]),
+    )

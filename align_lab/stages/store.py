@@ -1,4 +1,4 @@
-"""What stages build, once: a folder named by the recipe's key, checked by its content, shared by every run.
+"""What stages build, once: a folder named by the key of its stage, checked by its content, shared by every run.
 
 Two processes that need the same artefact build it once: the first takes a lease, builds in a temporary folder and
 publishes it by an atomic rename.
@@ -54,21 +54,22 @@ class Quiet:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Recipe:
+class Stage:
     """How an artefact is made. Its key is a hash of `kind`, `settings`, the inputs' keys and, where it is made of more than
     this package and its config, of that (`made_of`: see `align_lab.base.made_of`); it is known before the artefact is built."""
 
     kind: str
     settings: Mapping[str, Any]
     build: Callable[[Path, list[Path]], None] = field(compare=False, repr=False)  # (empty folder, inputs' folders)
-    inputs: tuple[Recipe, ...] = ()
+    inputs: tuple[Stage, ...] = ()
+    gpu: bool = field(default=True, compare=False)  # it computes on a GPU where there is one
     title: str = field(default="", compare=False)  # of its label; "": the kind
     made_of: Mapping[str, str] = field(default_factory=dict)
     files: tuple[Path, ...] = field(default=(), compare=False)  # whose content `made_of` holds the hash of
 
     @property
     def key(self) -> str:
-        content = [self.kind, dict(self.settings), [recipe.key for recipe in self.inputs]]
+        content = [self.kind, dict(self.settings), [stage.key for stage in self.inputs]]
         content += [dict(self.made_of)] if self.made_of else []
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
@@ -81,9 +82,9 @@ class Recipe:
         """What a person reads in notices and beside progress bars."""
         return self.title or self.kind
 
-    def closure(self) -> list[Recipe]:
-        """This recipe and all that it is made of, inputs first, each once."""
-        found = {recipe.name: recipe for needed in self.inputs for recipe in needed.closure()}
+    def closure(self) -> list[Stage]:
+        """This stage and all stages that it is made of, inputs first, each once."""
+        found = {stage.name: stage for needed in self.inputs for stage in needed.closure()}
         return [*found.values(), self]
 
 
@@ -109,40 +110,40 @@ class Store:
         """Is the artefact of this name built?"""
         return (self.root / name / CARD).is_file()
 
-    def get(self, recipe: Recipe) -> Artefact:
+    def get(self, stage: Stage) -> Artefact:
         """The artefact, built now (its inputs first) if it is not there. Raises DataError when its files were changed."""
-        final = self.root / recipe.name
+        final = self.root / stage.name
         while True:
             if final.is_dir():
                 return self._open(final)
-            inputs = [self.get(needed).path for needed in recipe.inputs]
-            with lease(self.root / f"{recipe.name}.lease", on_wait=self._waiting(recipe)) as mine:
+            inputs = [self.get(needed).path for needed in stage.inputs]
+            with lease(self.root / f"{stage.name}.lease", on_wait=self._waiting(stage)) as mine:
                 if mine and not final.is_dir():
-                    self._build(recipe, inputs, final)
+                    self._build(stage, inputs, final)
 
-    def _waiting(self, recipe: Recipe) -> Callable[[str], None]:
-        return lambda owner: self.display.notice(f"waiting for {recipe.label}: another process builds it ({owner})")
+    def _waiting(self, stage: Stage) -> Callable[[str], None]:
+        return lambda owner: self.display.notice(f"waiting for {stage.label}: another process builds it ({owner})")
 
-    def _build(self, recipe: Recipe, inputs: list[Path], final: Path) -> None:
-        folder = self.root / f"building-{recipe.name}-{uuid.uuid4().hex[:8]}"
+    def _build(self, stage: Stage, inputs: list[Path], final: Path) -> None:
+        folder = self.root / f"building-{stage.name}-{uuid.uuid4().hex[:8]}"
         folder.mkdir(parents=True)
         try:
-            self.display.notice(f"building {recipe.label}")
+            self.display.notice(f"building {stage.label}")
             began, processor = time.perf_counter(), time.process_time()
-            with self.display.stage(recipe.label) as listener, listening(listener):
-                recipe.build(folder, inputs)
+            with self.display.stage(stage.label) as listener, listening(listener):
+                stage.build(folder, inputs)
             seconds, processor = time.perf_counter() - began, time.process_time() - processor
-            _refuse_changed(recipe)
+            _refuse_changed(stage)
             files = {str(f.relative_to(folder)): sha256(f) for f in sorted(folder.rglob("*")) if f.is_file()}
             card = {
-                "kind": recipe.kind,
-                "label": recipe.label,
-                "key": recipe.key,
-                "settings": dict(recipe.settings),
-                "made_of": dict(recipe.made_of),
+                "kind": stage.kind,
+                "label": stage.label,
+                "key": stage.key,
+                "settings": dict(stage.settings),
+                "made_of": dict(stage.made_of),
                 "seconds": round(seconds, 3),
                 "processor_seconds": round(processor, 3),
-                "inputs": [needed.name for needed in recipe.inputs],
+                "inputs": [needed.name for needed in stage.inputs],
                 "content": _content(files),
                 "files": files,
             }
@@ -152,7 +153,7 @@ class Store:
             except OSError:  # a second builder came first: its bytes serve as well
                 if not final.is_dir():
                     raise
-            self.display.notice(f"built {recipe.label} in {seconds:.0f} s")
+            self.display.notice(f"built {stage.label} in {seconds:.0f} s")
         finally:
             shutil.rmtree(folder, ignore_errors=True)
 
@@ -182,12 +183,12 @@ def shared(display: Display | None = None) -> Store:
     return Store(cache_folder() / "artefacts", display or Quiet())
 
 
-def _refuse_changed(recipe: Recipe) -> None:
+def _refuse_changed(stage: Stage) -> None:
     """Raises DataError where a file that the artefact was built from is not what its key says any more."""
-    if recipe.files and content_hash(recipe.files) != recipe.made_of["files"]:
-        names = ", ".join(map(str, recipe.files[:3])) + (", ..." if recipe.files[3:] else "")
+    if stage.files and content_hash(stage.files) != stage.made_of["files"]:
+        names = ", ".join(map(str, stage.files[:3])) + (", ..." if stage.files[3:] else "")
         raise DataError(
-            f"{names} changed while the {recipe.label} was built from it. Nothing was stored; when the file is complete, run the "
+            f"{names} changed while the {stage.label} was built from it. Nothing was stored; when the file is complete, run the "
             "same command again"
         )
 

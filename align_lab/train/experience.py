@@ -14,10 +14,11 @@ import torch
 from torch import Tensor
 
 from align_lab.base.settings import Sampling
+from align_lab.base.task import Scorer
 from align_lab.base.types import Needs, Rollout
 from align_lab.base.world import World
 from align_lab.models.language_model import LanguageModel
-from align_lab.rewards.scores import Reward, check
+from align_lab.rewards.scores import scores
 from align_lab.rollout.prompts import Prompts
 from align_lab.rollout.sampler import Sampler, Samples, uniforms
 from align_lab.rollout.torch_sampler import TorchSampler
@@ -46,7 +47,7 @@ class Rollouts:
 
     learner: Learner
     prompts: Prompts
-    reward: Reward
+    reward: Scorer
     sampling: Sampling
     needs: Needs
     seed: int
@@ -92,9 +93,9 @@ class Rollouts:
 
     def _score(self, prompts: Sequence[int], samples: Samples) -> Tensor:
         """Scores [B], by the one rule for all algorithms: a completion that was cut off loses `missing_eos_penalty`."""
-        texts = self.prompts.completions(samples)
-        asked = [self.prompts.texts[i] for i in prompts for _ in range(self.learner.plan.group_size)]
-        score = torch.as_tensor(check(self.reward.score(asked, texts), texts)).to(samples.logp)
+        completions = self.prompts.completions(samples)
+        examples = [self.prompts.examples[i] for i in prompts for _ in range(self.learner.plan.group_size)]
+        score = torch.as_tensor(scores(self.reward, examples, completions)).to(samples.logp)
         return score - self.sampling.missing_eos_penalty * ~samples.ended
 
     @torch.no_grad()

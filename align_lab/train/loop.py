@@ -13,9 +13,10 @@ from typing import Any, Protocol
 import torch
 
 from align_lab import equations as eq
+from align_lab.base.contracts import Algorithm
 from align_lab.base.errors import SamplerError, Stopped
 from align_lab.base.hyperparameters import Train
-from align_lab.base.types import Advantage, Algorithm, Rollout, State
+from align_lab.base.types import Advantage, Rollout, State
 from align_lab.base.world import World
 from align_lab.train.engines.engine import shape
 from align_lab.train.evaluate import Evaluator, summary
@@ -193,7 +194,7 @@ class Loop:
         rows = self.evaluate(self.learner, step=self.progress.step, start=self.start_rows)
         self.start_rows = self.start_rows or rows
         self.journal.log_samples(rows)
-        return summary(rows)
+        return summary(rows, judges=self.evaluate.judges, decides=self.evaluate.plan.decides)
 
     def _best_now(self, row: Mapping[str, float]) -> float | None:
         """The score, if this row holds an evaluation that is better than all before."""

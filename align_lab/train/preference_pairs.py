@@ -18,9 +18,9 @@ from align_lab.base.errors import DataError
 from align_lab.base.hyperparameters import Train
 from align_lab.base.progress import report
 from align_lab.base.settings import Preferences, Sampling
+from align_lab.base.task import Scorer
 from align_lab.base.types import Needs, Rollout
 from align_lab.models.policy import Policy
-from align_lab.rewards.scores import Reward
 from align_lab.rollout.prompts import Prompts
 from align_lab.train.experience import Pairs, Rollouts
 from align_lab.train.learner import Learner
@@ -30,7 +30,7 @@ PROMPTS = 64  # sampled at a time
 
 
 def build_pairs(
-    folder: Path, plan: Preferences, *, policy: Policy, prompts: Prompts, reward: Reward, sampling: Sampling
+    folder: Path, plan: Preferences, *, policy: Policy, prompts: Prompts, reward: Scorer, sampling: Sampling
 ) -> None:
     """Write `plan.pairs` pairs [N 2 ...] and what they cost into `folder`."""
     learner = Learner(

@@ -15,38 +15,26 @@ from torch import Tensor
 
 from align_lab.base.errors import DivergedError
 from align_lab.base.progress import track
-from align_lab.models.llama import Llama, LlamaConfig
+from align_lab.models.llama import Llama
 from align_lab.models.logp import token_logps
-from align_lab.models.policy import Policy, Text, save_policy
+from align_lab.models.policy import Policy, save_policy
 from align_lab.models.sft_settings import Sft
-from align_lab.models.tiny import Tiny
-from align_lab.models.tokenizer import encode, end_token, train_tokenizer
+from align_lab.models.tokenizer import encode
 from align_lab.train.muon import Muon
 
 POOL = 512  # sequences that are sorted by length together, so that a batch holds little padding
 
 
-def build_sft(folder: Path, settings: Tiny, *, texts: Sequence[str], held_out: Sequence[str]) -> None:
-    """Train a tokenizer and a policy on `texts`; write both, and the loss on `held_out`, into `folder`.
+def build_sft(folder: Path, policy: Policy, plan: Sft, *, texts: Sequence[str], held_out: Sequence[str]) -> None:
+    """Fine-tune `policy` on `texts`; write it, and its loss on `held_out`, into `folder`.
 
     Raises DivergedError when the loss is not finite.
     """
-    tokenizer = train_tokenizer(texts, vocab=settings.vocab)
-    config = LlamaConfig(
-        vocab=tokenizer.get_vocab_size(),
-        width=settings.width,
-        layers=settings.layers,
-        heads=settings.heads,
-        kv_heads=settings.kv_heads,
-        mlp=settings.mlp,
-        context=settings.context,
-    )
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(settings.sft.seed)
-        model = Llama(config)
-    train(model, encode(tokenizer, texts, longest=settings.context), settings.sft)
-    save_policy(Policy(model, Text(tokenizer=tokenizer, eos=end_token(tokenizer))), folder)
-    nats = total_loss(model, encode(tokenizer, held_out, longest=settings.context))
+    model = policy.model
+    assert isinstance(model, Llama)
+    train(model, encode(policy.tokenizer, texts, longest=model.context), plan)
+    save_policy(policy, folder)
+    nats = total_loss(model, encode(policy.tokenizer, held_out, longest=model.context))
     words = sum(len(text.split()) for text in held_out)
     losses = {"loss_per_token": nats[0] / nats[1], "loss_per_word": nats[0] / words}
     (folder / "metrics.json").write_text(json.dumps(losses))

@@ -15,8 +15,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from align_lab.base.contracts import Algorithm
 from align_lab.base.errors import AlignLabError, DivergedError
-from align_lab.base.types import Advantage, Algorithm, Batch, PolicyOutput, Rollout
+from align_lab.base.types import Advantage, Batch, PolicyOutput, Rollout
 from align_lab.base.world import World
 from align_lab.train.learner import Learner
 from align_lab.train.micro_batch import is_out_of_memory

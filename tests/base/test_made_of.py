@@ -7,15 +7,17 @@ from dataclasses import dataclass
 import pytest
 
 from align_lab.base import made_of, plugin_code, registry
+from align_lab.base.component import Component
 
 PLUGIN = """
 from dataclasses import dataclass
 from pathlib import Path
+from align_lab.base.component import Component
 from align_lab.base.registry import register
 from {module}_words import WORDS
 
 @dataclass(frozen=True, kw_only=True)
-class Thing:
+class Thing(Component):
     path: str = ""
 
     def files(self):
@@ -27,12 +29,12 @@ CONFIG = {
     "algo": {"name": "plain"},
     "reward": {"name": "plain"},
     "record": {"name": "plain"},
-    "evaluation": {"judges": [{"name": "plain"}]},
+    "evaluation": {"judges": {}},
 }
 
 
 @dataclass(frozen=True, kw_only=True)
-class Plain:
+class Plain(Component):
     """A component of this package, that reads nothing."""
 
 
@@ -81,8 +83,7 @@ def test_a_run_without_plug_ins_and_files_has_no_such_hash(plugin):
     ("kind", "groups", "names"),
     [
         ("reward", {"reward": {"name": "used_lab"}}, {"plugins"}),
-        ("reward", {"evaluation": {"judges": [{"name": "used_lab"}]}}, {"plugins"}),
-        ("reward", {"evaluation": {"judges": ["used_lab"]}}, {"plugins"}),
+        ("reward", {"evaluation": {"judges": {"mine": {"name": "used_lab"}}}}, {"plugins"}),
         ("algo", {"algo": {"name": "used_lab"}}, {"algo.plugins"}),
         ("record", {"record": {"name": "used_lab"}}, set()),
     ],

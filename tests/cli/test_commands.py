@@ -90,7 +90,8 @@ def test_a_users_own_conf_and_component_join_without_a_list_to_edit(tmp_path):
 from dataclasses import dataclass
 from align_lab import equations as eq
 from align_lab.base.registry import param, register
-from align_lab.base.types import Advantage, Algorithm, LossOutput, Needs
+from align_lab.base.contracts import Algorithm
+from align_lab.base.types import Advantage, LossOutput, Needs
 
 @register("algo", "bare")
 @dataclass(frozen=True, kw_only=True)
@@ -124,19 +125,20 @@ def test_an_installed_package_brings_components_through_its_entry_point(tmp_path
     (site / "other_lab.py").write_text('''
 from dataclasses import dataclass
 from align_lab.base.registry import param, register
-from align_lab.rewards.base import Score
+from align_lab.base.contracts import Reward
+from align_lab.base.task import Score
 
 @register("reward", "shouting")
 @dataclass(frozen=True, kw_only=True)
-class Shouting:
+class Shouting(Reward):
     """Counts exclamation marks."""
     weight: float = param(1.0, "of a mark", above=0)
 
     def load(self, folder):
         return self
 
-    def score(self, prompts, responses):
-        return Score(total=[self.weight * text.count("!") for text in responses])
+    def score(self, examples, completions):
+        return Score(total=[self.weight * text.count("!") for text in completions])
 ''')
     env = {**os.environ, "PYTHONPATH": str(site)}
     assert "Counts exclamation marks." in run("list", "reward", cwd=tmp_path, env=env).stdout

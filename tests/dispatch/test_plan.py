@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from align_lab.base.errors import ConfigError
 from align_lab.base.hardware import Placement
 from align_lab.config import study
-from align_lab.dispatch.plan import Kept, batches, plan, recipes
+from align_lab.dispatch.plan import Kept, artefacts, batches, plan
 from align_lab.dispatch.submit import parameters
 
 FIVE = ["algo=ppo,rloo,dpo", "seed=1,2", "hardware=slurm_gpu", "study=five"]
@@ -27,7 +27,7 @@ def planned(asked, kept=(), built=()):
 def test_shared_stages_are_jobs_of_their_own_before_the_runs(five):
     tasks = planned(five).tasks
     stages = [task.name.rpartition("-")[0] for task in tasks if task.kind == "stage"]
-    assert sorted(stages) == ["data", "gold", "preferences", "reward_model", "sft"]
+    assert sorted(stages) == ["data", "gold", "human_ratings", "preferences", "sft"]
     seen = set()
     for task in tasks:
         assert set(task.needs) <= seen  # whatever is needed comes first
@@ -36,12 +36,12 @@ def test_shared_stages_are_jobs_of_their_own_before_the_runs(five):
 
 def test_only_runs_that_need_a_stage_wait_for_it(five):
     needs = {task.name.split("-")[0]: {need.rpartition("-")[0] for need in task.needs} for task in planned(five).runs}
-    assert needs["rloo"] == needs["ppo"] == {"data", "sft", "gold", "reward_model"}
+    assert needs["rloo"] == needs["ppo"] == {"data", "sft", "gold", "human_ratings"}
     assert needs["dpo"] == needs["rloo"] | {"preferences"}
 
 
 def test_what_is_built_or_finished_is_not_planned(five):
-    built = set(recipes(five.runs[0]))
+    built = set(artefacts(five.runs[0]))
     todo = planned(five, kept={five.runs[0].name}, built=built)
     assert five.runs[0].name not in {task.name for task in todo.tasks}
     assert [task.name.rpartition("-")[0] for task in todo.tasks if task.kind == "stage"] == ["preferences"]
@@ -55,12 +55,14 @@ def test_equal_runs_are_planned_once():
 
 def test_one_array_for_each_resource_shape_taken_from_each_runs_own_hardware(five):
     asked = study.read([*FIVE[:1], "seed=1,2", "study=five", "hardware=slurm_gpu,slurm_cpu"])
-    built = {name for run in asked.runs for name in recipes(run)}
+    built = {name for run in asked.runs for name in artefacts(run)}
     found = batches(planned(asked, built=built).tasks, max_array=1000)
     assert [(len(batch.tasks), batch.placement.gpus_per_node) for batch in found] == [(6, 1), (6, 0)]
     shapes = study.read(["algo=ppo", "seed=1,2", "study=five", "hardware=slurm_gpu"]).runs
     other = study.read(["algo=dpo", "seed=1,2", "study=five", "hardware=slurm_cpu"]).runs
-    both = plan("five", [*shapes, *other], kept={}, built={name for run in [*shapes, *other] for name in recipes(run)})
+    both = plan(
+        "five", [*shapes, *other], kept={}, built={name for run in [*shapes, *other] for name in artefacts(run)}
+    )
     found = batches(both.tasks, max_array=1000)
     assert [(len(batch.tasks), batch.placement.gpus_per_node) for batch in found] == [(2, 1), (2, 0)]
 
@@ -68,7 +70,7 @@ def test_one_array_for_each_resource_shape_taken_from_each_runs_own_hardware(fiv
 @settings(max_examples=20, deadline=None)
 @given(limit=st.integers(1, 7))
 def test_arrays_are_split_at_the_clusters_limit_and_hold_every_run_once(five, limit):
-    built = {name for run in five.runs for name in recipes(run)}
+    built = {name for run in five.runs for name in artefacts(run)}
     found = batches(planned(five, built=built).tasks, max_array=limit)
     assert all(len(batch.tasks) <= limit for batch in found)
     assert sorted(task.name for batch in found for task in batch.tasks) == sorted(run.name for run in five.runs)

@@ -98,19 +98,21 @@ def test_a_run_that_hangs_leaves_its_stacks_and_ends(place, tmp_path):
 import time
 from dataclasses import dataclass
 from align_lab.base.registry import register
-from align_lab.rewards.base import Score
+from align_lab.base.contracts import Reward
+from align_lab.base.task import Score
 
 @register("reward", "asleep")
 @dataclass(frozen=True, kw_only=True)
-class Asleep:
+class Asleep(Reward):
     def load(self, folder):
         return self
 
-    def score(self, prompts, responses):
-        if prompts != getattr(Asleep, "seen", prompts):  # the first evaluation is done, this is training
+    def score(self, examples, completions):
+        keys = [example.key for example in examples]
+        if keys != getattr(Asleep, "seen", keys):  # the first evaluation is done, this is training
             time.sleep(600)
-        Asleep.seen = prompts
-        return Score(total=[0.0] * len(responses))
+        Asleep.seen = keys
+        return Score(total=[0.0] * len(completions))
 """)
     fields = command("reward=asleep", "plugins=[asleep]", "algo=rloo", "study=hung", "hang_minutes=0.03")
     began = time.monotonic()

@@ -22,7 +22,8 @@ from align_lab.algos.ppo_max import PPOMax
 from align_lab.algos.reinforce import Reinforce
 from align_lab.algos.reinforce_pp import ReinforcePP
 from align_lab.algos.rloo import RLOO
-from align_lab.base.types import Advantage, Algorithm, Batch, PolicyOutput, Rollout
+from align_lab.base.contracts import Algorithm
+from align_lab.base.types import Advantage, Batch, PolicyOutput, Rollout
 
 from .folder import Folder
 

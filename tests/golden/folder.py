@@ -15,7 +15,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from align_lab.base.types import Algorithm, Batch, LossOutput, PolicyOutput, Rollout
+from align_lab.base.contracts import Algorithm
+from align_lab.base.types import Batch, LossOutput, PolicyOutput, Rollout
 
 
 class MissingError(Exception):

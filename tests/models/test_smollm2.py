@@ -8,6 +8,7 @@ import torch
 from align_lab.base import registry
 from align_lab.base.paths import cache_folder
 from align_lab.base.settings import Sampling
+from align_lab.base.task import Example
 from align_lab.models.llama import Llama
 from align_lab.rollout.prompts import Prompts
 from align_lab.rollout.sampler import uniforms
@@ -51,13 +52,15 @@ def test_its_chat_template_renders_as_in_transformers(folder, policy):
     text = tokenizer.apply_chat_template(
         [{"role": "user", "content": "Hi The"}], tokenize=False, add_generation_prompt=True
     )
-    assert policy.text.prompts(["The"], "Hi {prompt}") == [tokenizer(text + "The", add_special_tokens=False).input_ids]
+    assert policy.text.prompts([Example.of_text("The")], "Hi {prompt}") == [
+        tokenizer(text + "The", add_special_tokens=False).input_ids
+    ]
     assert text.startswith("<|im_start|>system\nYou are a helpful AI assistant named SmolLM")
 
 
 def test_it_continues_an_opening_with_words_of_a_review(policy):
     instruction = registry.lookup("data", "movie_reviews")().instruction
-    openings = ["The film is", "Despite its flaws,"]
+    openings = [Example.of_text(text) for text in ("The film is", "Despite its flaws,")]
     prompts = Prompts.of(policy, openings, Sampling(max_new_tokens=16), instruction=instruction)
     ids, pad = prompts.batch([0, 1], repeat=2)
     samples = sample(

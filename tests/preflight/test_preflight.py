@@ -231,7 +231,7 @@ def test_the_estimate_is_the_peak_within_bounds(case):
 
 def test_large_tensors_begin_at_a_page():
     numerics = repr(asdict(Numerics()))
-    code = f"from align_lab import device; device.use({numerics}); import torch; print([torch.empty(1 << 20).data_ptr() % 4096 for _ in range(9)])"
+    code = f"from align_lab.run import device; device.use({numerics}); import torch; print([torch.empty(1 << 20).data_ptr() % 4096 for _ in range(9)])"
     assert json.loads(run("-c", code).stdout) == [0] * 9
 
 

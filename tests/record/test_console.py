@@ -2,45 +2,18 @@
 
 import io
 
-import pytest
 from rich.console import Console
 
-from align_lab.record.console import Screen, meaning_of, printable
-
-
-def row(**changes):
-    return {
-        "eval/gold_score": 0.0,
-        "eval/score": 0.0,
-        "eval/vader": 0.0,
-        "eval/win_rate": 0.5,
-        "eval/kl": 0.0,
-        "eval/length": 20.0,
-        "eval/entropy": 4.0,
-        "eval/distinct_2": 0.9,
-        "eval/gold_score_se": 0.03,
-        **{f"eval/{k}": v for k, v in changes.items()},
-    }
-
-
-@pytest.mark.parametrize(
-    ("final", "words"),
-    [
-        (row(gold_score=0.5, score=0.6), "The policy learned"),
-        (row(gold_score=0.05, score=0.6), "No improvement shown"),
-        (row(gold_score=-0.5, score=0.6), "Over-optimised"),
-        (row(gold_score=-5.0, score=3.0, distinct_2=0.1), "The policy collapsed"),
-    ],
-)
-def test_the_last_sentence_says_what_the_numbers_carry(final, words):
-    assert words in meaning_of(row(), final)
+from align_lab.base.metrics import METRICS
+from align_lab.record.console import Screen, printable
+from align_lab.record.summary import Summary
 
 
 def test_a_completion_cannot_style_or_break_the_terminal():
     out = io.StringIO()
     screen = Screen(console=Console(file=out, width=200))
     sample = {"prompt": "[bold]The", "completion": " film\x1b[31m is [red]bad\n\nend", "gold_score": 0.1}
-    screen.samples([sample], [sample])
+    screen.samples([sample], [sample], Summary(METRICS, "eval/gold_score", ["gold_score"]))
     text = out.getvalue()
     assert "\x1b" not in text and "[red]bad end" in text and "[bold]The" in text
 

@@ -2,14 +2,24 @@
 
 import pytest
 
+from align_lab.base import registry
 from align_lab.base.errors import AlignLabError, ConfigError, DivergedError
 from align_lab.record.folder import RunFolder, read_config
 
-CONFIG = {"study": "s", "seed": 0, "train": {"lr": 0.1}, "record": {"samples": 3}}
+CONFIG = {
+    "study": "s",
+    "seed": 0,
+    "train": {"lr": 0.1},
+    "record": {"samples": 3},
+    "reward": {"name": "vader"},
+    "data": {"name": "movie_reviews"},
+    "evaluation": {"sets": [], "judges": {}, "metric": "eval/score"},
+}
 
 
 @pytest.fixture
 def folder(tmp_path):
+    registry.scan()
     return RunFolder.create(tmp_path / "run", CONFIG)
 
 

@@ -317,16 +317,17 @@ def test_a_reward_that_is_no_number_is_named_and_the_run_fails(place, tmp_path):
     (tmp_path / "broken.py").write_text("""
 from dataclasses import dataclass
 from align_lab.base.registry import register
-from align_lab.rewards.base import Score
+from align_lab.base.contracts import Reward
+from align_lab.base.task import Score
 
 @register("reward", "broken")
 @dataclass(frozen=True, kw_only=True)
-class Broken:
+class Broken(Reward):
     def load(self, folder):
         return self
 
-    def score(self, prompts, responses):
-        return Score(total=[float("nan")] * len(responses))
+    def score(self, examples, completions):
+        return Score(total=[float("nan")] * len(completions))
 """)
     fields = [
         part

@@ -70,10 +70,7 @@ def test_a_failed_stage_fails_what_needs_it_and_nothing_else_and_says_why(lab):
     assert "no film was ever this bad" in done.stdout and "1 of 2 runs are finished" in done.stdout
     by_state = {task["state"]: task for task in lab.runs("broken")}
     assert set(by_state) == {"done", "failed"}
-    assert (
-        "its stage reward_model-" in by_state["failed"]["why"]
-        and "no film was ever this bad" in by_state["failed"]["why"]
-    )
+    assert "its stage broken-" in by_state["failed"]["why"] and "no film was ever this bad" in by_state["failed"]["why"]
     stage = next(
         task for task in lab.states("broken").values() if task["state"] == "failed" and task["kind"] == "stage"
     )
@@ -86,21 +83,24 @@ def test_a_failed_stage_fails_what_needs_it_and_nothing_else_and_says_why(lab):
 BROKEN = '''
 from dataclasses import dataclass
 from align_lab.base.registry import register
-from align_lab.rewards.base import Score
+from align_lab.base.contracts import Reward
+from align_lab.base.task import Score
 
 @register("reward", "broken")
 @dataclass(frozen=True, kw_only=True)
-class Broken:
+class Broken(Reward):
     """A reward whose training fails."""
 
-    def build(self, folder, reviews, start):
+    trained = True
+
+    def build(self, folder, data, backbone):
         raise ValueError("no film was ever this bad")
 
     def load(self, folder):
         return self
 
-    def score(self, prompts, responses):
-        return Score(total=[float(len(text)) for text in responses])
+    def score(self, examples, completions):
+        return Score(total=[float(len(text)) for text in completions])
 '''
 
 

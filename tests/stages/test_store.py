@@ -12,7 +12,7 @@ import pytest
 from align_lab.base.errors import DataError
 from align_lab.base.lease import lease, stale
 from align_lab.base.progress import notice, track
-from align_lab.stages.store import Recipe, Store
+from align_lab.stages.store import Stage, Store
 
 
 def slow_build(folder: Path, inputs: list[Path]) -> None:
@@ -21,8 +21,8 @@ def slow_build(folder: Path, inputs: list[Path]) -> None:
     (folder / "content.txt").write_text("the same bytes")
 
 
-def recipe(**settings: object) -> Recipe:
-    return Recipe(kind="thing", settings=settings, build=slow_build)
+def recipe(**settings: object) -> Stage:
+    return Stage(kind="thing", settings=settings, build=slow_build)
 
 
 def get_in_process(root: Path) -> str:
@@ -59,7 +59,7 @@ def test_a_failing_build_leaves_nothing(tmp_path):
         raise OSError(28, "No space left on device")
 
     with pytest.raises(OSError, match="No space left"):
-        Store(tmp_path).get(Recipe(kind="thing", settings={}, build=fail))
+        Store(tmp_path).get(Stage(kind="thing", settings={}, build=fail))
     assert list(tmp_path.iterdir()) == []
 
 
@@ -75,15 +75,15 @@ def test_the_key_follows_settings_and_inputs_and_nothing_else():
     base = recipe(a=1, b=2)
     assert base.key == recipe(b=2, a=1).key
     assert base.key != recipe(a=1, b=3).key
-    with_input = Recipe(kind="thing", settings={}, build=slow_build, inputs=(base,))
-    assert with_input.key != Recipe(kind="thing", settings={}, build=slow_build, inputs=(recipe(a=2, b=2),)).key
+    with_input = Stage(kind="thing", settings={}, build=slow_build, inputs=(base,))
+    assert with_input.key != Stage(kind="thing", settings={}, build=slow_build, inputs=(recipe(a=2, b=2),)).key
 
 
 def test_inputs_are_built_first_and_handed_over(tmp_path):
     def combine(folder: Path, inputs: list[Path]) -> None:
         (folder / "out.txt").write_text((inputs[0] / "content.txt").read_text() + "!")
 
-    artefact = Store(tmp_path).get(Recipe(kind="sum", settings={}, build=combine, inputs=(recipe(size=3),)))
+    artefact = Store(tmp_path).get(Stage(kind="sum", settings={}, build=combine, inputs=(recipe(size=3),)))
     assert (artefact.path / "out.txt").read_text() == "the same bytes!"
 
 
@@ -114,7 +114,7 @@ def test_a_person_sees_what_is_built_and_how_far_it_is(tmp_path):
             (folder / str(number)).touch()
 
     display = Shown()
-    thing = Recipe(kind="sft", title="start policy", settings={}, build=build)
+    thing = Stage(kind="sft", title="start policy", settings={}, build=build)
     Store(tmp_path, display).get(thing)
     assert display.lines == [
         "building start policy",
@@ -129,6 +129,6 @@ def test_a_person_sees_what_is_built_and_how_far_it_is(tmp_path):
 
 
 def test_the_title_is_for_people_and_changes_no_key():
-    plain = Recipe(kind="sft", settings={}, build=slow_build)
-    titled = Recipe(kind="sft", title="start policy", settings={}, build=slow_build)
+    plain = Stage(kind="sft", settings={}, build=slow_build)
+    titled = Stage(kind="sft", title="start policy", settings={}, build=slow_build)
     assert (plain.key, plain.label, titled.label) == (titled.key, "sft", "start policy")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,9 +13,10 @@ import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
 from align_lab.base import registry
+from align_lab.base.contracts import Algorithm
 from align_lab.base.hyperparameters import Budget, Train
 from align_lab.base.settings import Evaluation, Sampling
-from align_lab.base.types import Algorithm
+from align_lab.base.task import Example, Score
 from align_lab.base.world import World
 from align_lab.models.llama import Llama, LlamaConfig
 from align_lab.models.lora import adapt
@@ -23,7 +25,7 @@ from align_lab.models.policy import NO_LORA, Text
 from align_lab.rollout.prompts import Prompts
 from align_lab.train.engines.engine import MakeEngine
 from align_lab.train.engines.torch_engine import TorchEngine
-from align_lab.train.evaluate import Evaluator, Judges
+from align_lab.train.evaluate import Evaluator
 from align_lab.train.experience import Pairs, Rollouts
 from align_lab.train.learner import Critic, Learner
 from align_lab.train.loop import Loop
@@ -53,10 +55,8 @@ class Likes:
     def __init__(self, word: str) -> None:
         self.word = word
 
-    def score(self, prompts: list[str], responses: list[str]) -> Any:
-        from align_lab.rewards.scores import Score
-
-        return Score(total=[float(text.count(self.word)) - 0.01 * len(text) for text in responses])
+    def score(self, examples: Sequence[Example], completions: Sequence[str]) -> Score:
+        return Score(total=[float(text.count(self.word)) - 0.01 * len(text) for text in completions])
 
 
 class Memory:
@@ -124,7 +124,9 @@ def loop(
     values: dict[str, Any] = {"steps": 4, "prompts_per_step": 4, "group_size": 4, "lr": 3e-3, "warmup_steps": 0, **plan}
     recipe = Train(**{**values, "budget": Budget(**values.get("budget", {}))})
     sampling = Sampling(max_new_tokens=8)
-    prompts = Prompts.encode(TEXTS, Text(tokenizer=tokenizer(), eos=0), context=24, new=8)
+    prompts = Prompts.encode(
+        [Example.of_text(text) for text in TEXTS], Text(tokenizer=tokenizer(), eos=0), context=24, new=8
+    )
     policy, reference = adapt(model(dtype=dtype), lora), model(dtype=dtype)
     critic = Critic(model(seed=1, dtype=dtype)) if algo.needs.critic else None
     learner = Learner(recipe, policy, critic=critic, make_engine=make_engine)
@@ -139,12 +141,12 @@ def loop(
         reference=reference if algo.needs.reference else None,
         world=world,
     )
-    judges = Judges(score=Likes("good"), gold_score=Likes("goo"), vader=Likes("film"))
     evaluate = Evaluator(
-        prompts=prompts,
-        judges=judges,
+        sets={"evaluation": prompts},
+        reward=Likes("good"),
+        judges={"gold_score": Likes("goo"), "vader": Likes("film")},
         sampling=sampling,
-        plan=Evaluation(prompts=8),
+        plan=Evaluation(prompts=8, metric="eval/gold_score"),
         reference=lambda: reference,
         world=world,
     )

@@ -82,7 +82,7 @@ def test_every_item_is_drawn_once_before_any_is_drawn_again():
 )
 def test_a_reward_that_answers_wrongly_is_named(totals, message):
     class Wrong(Likes):
-        def score(self, prompts, responses):
+        def score(self, examples, completions):
             return Score(total=totals)
 
     it = loop(algorithm("rloo"), reward=Wrong(""))

@@ -27,7 +27,7 @@ import scipy.sparse as sparse
 from safetensors.numpy import load_file, save_file
 
 from align_lab.base.errors import DataError
-from align_lab.rewards.scores import Score
+from align_lab.base.task import Example, Score
 from align_lab.tasks.movie_reviews.agreement import pair_accuracy
 from align_lab.tasks.movie_reviews.reviews import Review
 
@@ -39,7 +39,7 @@ def build_gold(folder: Path, reviews: Sequence[Review], held_out: Sequence[Revie
     arrays, words = train(reviews)
     save_file(arrays, folder / "gold.safetensors")
     (folder / "words.json").write_text(json.dumps(words), encoding="utf-8")
-    scores = np.array(load_gold(folder).score([""] * len(held_out), [review.text for review in held_out]).total)
+    scores = load_gold(folder).judge([review.text for review in held_out])
     means = np.array([review.mean for review in held_out])
     accuracy = {"accuracy": pair_accuracy(scores, means), "accuracy_1_apart": pair_accuracy(scores, means, gap=1.0)}
     (folder / "metrics.json").write_text(json.dumps(accuracy))
@@ -68,12 +68,16 @@ class GoldJudge:
     arrays: dict[str, np.ndarray]
     neighbours: Neighbours
 
-    def score(self, prompts: Sequence[str], responses: Sequence[str]) -> Score:
-        """Judge prompt and response as one text; 0 is an average human review, 1 is one standard deviation better."""
-        texts = [prompt + response for prompt, response in zip(prompts, responses, strict=True)]
+    def score(self, examples: Sequence[Example], completions: Sequence[str]) -> Score:
+        """Judge prompt and completion as one text; 0 is an average human review, 1 is one standard deviation better."""
+        texts = [example.text + completion for example, completion in zip(examples, completions, strict=True)]
+        return Score(total=self.judge(texts).tolist())
+
+    def judge(self, texts: Sequence[str]) -> np.ndarray:
+        """Scores of whole texts, [N]."""
         raw = self.sentiment(texts) - np.logaddexp(0, -self.naturalness(texts))
         mean, scale = self.arrays["calibration"]
-        return Score(total=((raw - mean) / scale).tolist())
+        return (raw - mean) / scale
 
     def sentiment(self, texts: Sequence[str]) -> np.ndarray:
         """Predicted mean rating, in its standard deviations over the training reviews, [N]."""
@@ -168,7 +172,7 @@ def train(reviews: Sequence[Review]) -> tuple[dict[str, np.ndarray], dict[str, d
         **train_naturalness([w for w in words if len(w) >= 4], random.Random(0)),
         "calibration": np.array([0.0, 1.0]),
     }
-    raw = np.array(GoldJudge(arrays=arrays, neighbours=neighbours).score([""] * len(texts), texts).total)
+    raw = GoldJudge(arrays=arrays, neighbours=neighbours).judge(texts)
     arrays["calibration"] = np.array([raw.mean(), raw.std()])
     return arrays, {
         "single": dict(neighbours.single),

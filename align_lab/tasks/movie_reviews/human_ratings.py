@@ -4,18 +4,22 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, ClassVar
 
+from align_lab.base.contracts import Reward
 from align_lab.base.registry import param, register
-from align_lab.tasks.movie_reviews.reviews import Reviews
+from align_lab.base.task import DataSet, Scorer
+from align_lab.tasks.movie_reviews.reviews import UNIT, reviews_of
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from align_lab.tasks.movie_reviews.two_experts import LearnedReward
 
 
 @register("reward", "human_ratings")
 @dataclass(frozen=True, kw_only=True)
-class HumanRatings:
+class HumanRatings(Reward):
     """A reward model on the start policy's body, trained on pairs of human ratings."""
 
     epochs: float = param(2.5, "passes over the reviews of the proxy half", above=0)
@@ -27,17 +31,34 @@ class HumanRatings:
     average: float = param(0.3, "share of the last steps whose weights are averaged", above=0, high=1)
     seed: int = param(0, "of the order of the reviews", low=0)
 
-    def build(self, folder: Path, reviews: Reviews, policy: Path) -> None:
-        """Train from the policy in folder `policy`; write the model and `metrics.json` (held-out accuracy)."""
+    label: ClassVar = "proxy score"
+    title: ClassVar = "reward model"
+    unit: ClassVar = UNIT
+    meaning: ClassVar = "what the policy was trained on"
+    trained: ClassVar = True
+    backbone: ClassVar = "tiny"
+
+    def build(self, folder: Path, data: DataSet, backbone: Path | None) -> None:
+        """Train from the start policy in `backbone`; write the model and `metrics.json` (held-out accuracy)."""
         from align_lab.models.policy import load_policy
         from align_lab.tasks.movie_reviews.reward_training import build_reward
 
-        build_reward(folder, self, load_policy(policy), train=reviews.proxy, held_out=reviews.evaluation)
+        assert backbone is not None
+        reviews = reviews_of(data, "reward=human_ratings")
+        build_reward(folder, self, load_policy(backbone), train=reviews.proxy, held_out=reviews.evaluation)
 
     def load(self, folder: Path | None) -> LearnedReward:
+        """Read what `build` wrote. Raises DataError when it is not whole."""
         from align_lab.base.errors import DataError
         from align_lab.tasks.movie_reviews.two_experts import load_reward
 
         if folder is None:
             raise DataError("reward=human_ratings has to be trained before it is used, and no folder was given")
         return load_reward(folder)
+
+    def value_weights(self, scorer: Scorer) -> tuple[Any, Tensor]:
+        """The body, and the head on its mean state: the words' weights have no part in a critic."""
+        from align_lab.tasks.movie_reviews.two_experts import LearnedReward
+
+        assert isinstance(scorer, LearnedReward)
+        return scorer.model.body, scorer.model.head.weight

@@ -9,14 +9,16 @@ import html
 import json
 import random
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
+from align_lab.base.contracts import Data
 from align_lab.base.download import SourceArchive, fetch, members
-from align_lab.base.errors import DataError
+from align_lab.base.errors import ConfigError, DataError
 from align_lab.base.registry import param, register
+from align_lab.base.task import TRAIN, DataSet, Demonstration, Example, content_key
 
 VADER = SourceArchive(
     package="vaderSentiment", version="3.3.2", sha256="5d7c06e027fc8b99238edb0d53d970cf97066ef97654009890b83703849632f9"
@@ -25,6 +27,8 @@ INNER = "vaderSentiment-3.3.2/additional_resources/hutto_ICWSM_2014.tar.gz"
 SNIPPETS = "hutto_ICWSM_2014/movieReviewSnippets"
 PARTS = ("proxy", "gold", "prompts", "evaluation")
 RUN = 8  # texts that share as many words in a row stay in one part
+LONGEST_REVIEW = 51  # words
+UNIT = "sd of human reviews"  # of scores that are standardised on reviews
 
 
 @dataclass(frozen=True)
@@ -40,7 +44,7 @@ class Review:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Reviews:
+class Reviews(DataSet):
     """Disjoint parts. `proxy` and `gold` train a reward model each; `prompts` and `evaluation` are seen by neither."""
 
     proxy: tuple[Review, ...]
@@ -49,20 +53,24 @@ class Reviews:
     evaluation: tuple[Review, ...]
     prompt_words: int
 
-    def training_prompts(self) -> list[str]:
-        return openings(self.prompts, self.prompt_words)
+    def examples(self, split: str) -> list[Example]:
+        """The openings of the reviews of `train` or `evaluation`, which the policy goes on from."""
+        reviews = self.prompts if split == TRAIN else self.evaluation
+        return [
+            Example(key=content_key(review.text), prompt=opening)
+            for review in reviews
+            if (opening := opening_of(review, self.prompt_words))
+        ]
 
-    def evaluation_prompts(self) -> list[str]:
-        return openings(self.evaluation, self.prompt_words)
-
-    def policy_texts(self) -> list[str]:
-        """What the policy may imitate: the texts of both halves, without their ratings."""
-        return [review.text for review in (*self.proxy, *self.gold)]
+    def demonstrations(self, split: str) -> list[Demonstration]:
+        """The texts of both halves, without their ratings; held out: those of the evaluation part."""
+        reviews = (*self.proxy, *self.gold) if split == TRAIN else self.evaluation
+        return [Demonstration(completion=review.text) for review in reviews]
 
 
 @register("data", "movie_reviews")
 @dataclass(frozen=True, kw_only=True)
-class MovieReviews:
+class MovieReviews(Data):
     """Movie reviews with individual human ratings."""
 
     split_seed: int = param(0, "decides which review belongs to which part", low=0)
@@ -74,15 +82,41 @@ class MovieReviews:
         "what a chat model is asked; its answer begins with the prompt",
     )
 
-    used_later: ClassVar = ("instruction",)  # what `build` does not look at
-    longest: ClassVar = 51  # words of a review; what a preflight knows before anything is fetched
+    used_later: ClassVar = ("instruction",)
+
+    def size(self, split: str) -> int:
+        """Reviews of the part: those too short for an opening give no example."""
+        return self.prompts if split == TRAIN else self.evaluation
+
+    def has_demonstrations(self) -> bool:
+        """The reviews themselves."""
+        return True
+
+    def longest_prompt(self) -> int:
+        """Words of an opening."""
+        return self.prompt_words
+
+    def longest_text(self) -> int:
+        """Words of the longest review."""
+        return LONGEST_REVIEW
 
     def build(self, folder: Path) -> None:
         """Fetch, split and write `reviews.jsonl`."""
         build_reviews(folder, self, parse(fetch(VADER)))
 
     def load(self, folder: Path) -> Reviews:
+        """Read what `build` wrote. Raises DataError when it is not whole."""
         return load_reviews(folder)
+
+
+def reviews_of(data: DataSet, component: str) -> Reviews:
+    """The data as movie reviews, for the components of this task. Raises ConfigError for any other data set."""
+    if isinstance(data, Reviews):
+        return data
+    raise ConfigError(
+        f"{component} learns from people's ratings of movie reviews, which this data set does not have. "
+        "Set data=movie_reviews, or choose another component"
+    )
 
 
 def build_reviews(folder: Path, settings: MovieReviews, reviews: Sequence[Review]) -> None:
@@ -150,9 +184,10 @@ def words(text: str) -> list[str]:
     return re.findall(r"\w+", text.casefold())
 
 
-def openings(reviews: Iterable[Review], count: int) -> list[str]:
-    """The first `count` words of each review that goes on after them."""
-    return [" ".join(parts[:count]) for review in reviews if len(parts := review.text.split()) > count]
+def opening_of(review: Review, count: int) -> str:
+    """The first `count` words of a review that goes on after them; empty for a shorter one."""
+    parts = review.text.split()
+    return " ".join(parts[:count]) if len(parts) > count else ""
 
 
 def split(

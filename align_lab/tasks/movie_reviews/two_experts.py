@@ -23,9 +23,9 @@ from tokenizers import Tokenizer
 from torch import Tensor, nn
 
 from align_lab.base.errors import DataError
+from align_lab.base.task import Example, Score
 from align_lab.models.llama import Llama, LlamaConfig
 from align_lab.models.tokenizer import encode, read_tokenizer
-from align_lab.rewards.scores import Score
 
 GRAMS = 1 << 16  # rows of the table of hashed words and word pairs
 ROWS = 16  # texts scored together, sorted by length
@@ -84,9 +84,9 @@ class LearnedReward:
     def __init__(self, model: RewardModel, tokenizer: Tokenizer) -> None:
         self.model, self.tokenizer = model.eval(), tokenizer
 
-    def score(self, prompts: Sequence[str], responses: Sequence[str]) -> Score:
-        """Score prompt and response as one text that has ended."""
-        texts = [prompt + response for prompt, response in zip(prompts, responses, strict=True)]
+    def score(self, examples: Sequence[Example], completions: Sequence[str]) -> Score:
+        """Score prompt and completion as one text that has ended."""
+        texts = [example.text + completion for example, completion in zip(examples, completions, strict=True)]
         return Score(total=self.rate(texts).tolist())
 
     @torch.inference_mode()

@@ -6,26 +6,34 @@ import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
+from align_lab.base.contracts import Reward
 from align_lab.base.registry import register
-from align_lab.rewards.scores import Score
+from align_lab.base.task import Example, Score
 
 
 @register("reward", "vader")
 @dataclass(frozen=True, kw_only=True)
-class Vader:
+class Vader(Reward):
     """VADER's compound sentiment of prompt and response, from -1 to 1."""
 
+    label: ClassVar = "VADER"
+    unit: ClassVar = "-1 to 1"
+    meaning: ClassVar = "sentiment lexicon, -1 to 1"
+    on_gpu: ClassVar = False
+
     def load(self, folder: Path | None = None) -> Vader:
+        """Nothing is trained: the lexicon scores as it is."""
         return self
 
-    def score(self, prompts: Sequence[str], responses: Sequence[str]) -> Score:
+    def score(self, examples: Sequence[Example], completions: Sequence[str]) -> Score:
+        """The compound sentiment of prompt and completion as one text."""
         judge = _analyser()
         return Score(
             total=[
-                judge.polarity_scores(prompt + response)["compound"]
-                for prompt, response in zip(prompts, responses, strict=True)
+                judge.polarity_scores(example.text + completion)["compound"]
+                for example, completion in zip(examples, completions, strict=True)
             ]
         )
 

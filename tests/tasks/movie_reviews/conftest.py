@@ -21,14 +21,14 @@ def defaults(kind: str, name: str) -> dict:
 def real():
     """Name of a stage -> the folder of its artefact."""
     model, data = defaults("model", "tiny"), dependencies.data_stage(defaults("data", "movie_reviews"))
-    recipes = {
+    stages = {
         "data": data,
         "policy": dependencies.policy_stage(model, data),
-        "gold": dependencies.gold_stage(data),
+        "gold": dependencies.reward_stage(defaults("reward", "gold"), data, model),
         "reward": dependencies.reward_stage(defaults("reward", "human_ratings"), data, model),
     }
     store = Store(cache_folder() / "artefacts")
-    return lambda name: store.get(recipes[name]).path
+    return lambda name: store.get(stages[name]).path
 
 
 @pytest.fixture(scope="session")

@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 
 from align_lab.base.errors import DataError, DivergedError
+from align_lab.base.task import Example
 from align_lab.models.llama import Llama, LlamaConfig
 from align_lab.models.policy import Policy, Text
 from align_lab.models.tokenizer import EOS, train_tokenizer
@@ -52,10 +53,10 @@ def test_zero_is_an_average_review_and_one_a_standard_deviation(reward):
 
 
 def test_a_score_depends_on_its_own_text_alone(reward):
-    prompts = ["The film"] * 3
+    examples = [Example.of_text("The film")] * 3
     responses = [" is wonderful.", "", " is awful, and the plot is boring, and the cast is clumsy."]
-    together = reward.score(prompts, responses).total
-    alone = [reward.score([p], [r]).total[0] for p, r in zip(prompts, responses, strict=True)]
+    together = reward.score(examples, responses).total
+    alone = [reward.score([p], [r]).total[0] for p, r in zip(examples, responses, strict=True)]
     assert together == pytest.approx(alone, abs=1e-5)
     assert together[0] > together[2]
 

@@ -78,8 +78,10 @@ def test_what_is_built_is_loaded(tmp_path):
     data.build_reviews(tmp_path, MovieReviews(prompts=10, evaluation=10), reviews)
     found = data.load_reviews(tmp_path)
     assert {review for part in PARTS for review in getattr(found, part)} == set(reviews)
-    assert found.training_prompts()[0] == " ".join(found.prompts[0].text.split()[:3])
-    assert set(found.policy_texts()).isdisjoint(review.text for review in (*found.prompts, *found.evaluation))
+    assert found.examples("train")[0].text == " ".join(found.prompts[0].text.split()[:3])
+    assert {one.completion for one in found.demonstrations("train")}.isdisjoint(
+        review.text for review in (*found.prompts, *found.evaluation)
+    )
 
 
 def test_a_damaged_artefact_says_how_to_rebuild_it(tmp_path):

@@ -6,6 +6,7 @@ import random
 import numpy as np
 import pytest
 
+from align_lab.base.task import Example
 from align_lab.models.policy import load_policy
 from align_lab.rollout.prompts import Prompts
 from align_lab.rollout.sampler import uniforms
@@ -36,7 +37,7 @@ def gold(real):
 
     def scores(texts):
         texts = list(texts)
-        return np.array(judge.score([""] * len(texts), texts).total)
+        return judge.judge(texts)
 
     return scores
 
@@ -51,7 +52,7 @@ def test_the_parts_are_disjoint_and_hold_everything(reviews):
     assert sum(len(getattr(reviews, part)) for part in PARTS) == 10_605
     assert sum(map(len, texts.values())) == len(set.union(*texts.values()))
     assert abs(len(reviews.proxy) - len(reviews.gold)) <= 2
-    assert len(reviews.evaluation_prompts()) >= 384 and len(reviews.training_prompts()) >= 960
+    assert len(reviews.examples("evaluation")) >= 384 and len(reviews.examples("train")) >= 960
     assert all(len(review.ratings) >= 15 and set(review.ratings) <= set(range(-4, 5)) for review in reviews.evaluation)
 
 
@@ -75,7 +76,7 @@ def test_gold_prefers_sentences_to_the_same_words_shuffled(reviews, gold, ordina
 
 
 def test_vader_is_the_lexicon(gold):
-    scores = Vader().score(["The film is"] * 3, [" great.", " terrible.", ""]).total
+    scores = Vader().score([Example.of_text("The film is")] * 3, [" great.", " terrible.", ""]).total
     assert scores[0] > 0.5 and scores[1] < -0.3 and scores[2] == 0
 
 
@@ -88,14 +89,15 @@ def test_the_proxy_orders_human_pairs_at_least_as_well_as_a_bag_of_words(real):
 @pytest.mark.slow
 def test_a_policy_that_collapses_scores_below_the_start_policy(real, reviews, gold):
     policy = load_policy(real("policy"))
-    prompts = Prompts.encode(reviews.evaluation_prompts()[:128], policy.text, context=96, new=32)
+    prompts = Prompts.encode(reviews.examples("evaluation")[:128], policy.text, context=96, new=32)
     ids, pad = prompts.batch(range(128))
     numbers = uniforms(0, 0, range(128), 1, 32)
     samples = sample(policy.model, ids, pad, uniforms=numbers, temperature=0.7, eos=policy.eos)
     texts = prompts.completions(samples)
     assert 0.5 < samples.ended.float().mean() < 1
-    start = gold([prompt + text for prompt, text in zip(prompts.texts, texts, strict=True)])
+    openings = [example.text for example in prompts.examples]
+    start = gold([opening + text for opening, text in zip(openings, texts, strict=True)])
     for collapsed in COLLAPSED[:6]:
-        assert gold(f"{prompt} {collapsed}" for prompt in prompts.texts).max() < np.median(start)
-    proxy = HumanRatings().load(real("reward")).score(list(prompts.texts), texts).total
+        assert gold(f"{prompt} {collapsed}" for prompt in openings).max() < np.median(start)
+    proxy = HumanRatings().load(real("reward")).score(prompts.examples, texts).total
     assert np.std(proxy) > 0.4  # there is something to learn

@@ -1,0 +1,160 @@
+"""The contract of every kind of component, side by side: inherit one, and override what is not as the default says.
+
+    algo      the paper's mathematics: what it needs, advantages, loss
+    data      where examples, demonstrations and preference pairs come from
+    model     the policy that is trained, and how it learned to write before
+    reward    what scores a completion, in training or, as a judge, only in evaluation
+    hardware  where processes run, in which precision            (`base/hardware.py`, fields only)
+    train     how much experience a step holds and how it is used (`base/hyperparameters.py`, fields only)
+    record    what is kept of a run, and where else it is shown   (`base/record.py`, fields only)
+
+No hook is looked for by name: what a contract does not hold, nobody calls. `python -m align_lab doctor` checks every
+registered component against its contract, and `align_lab.testing` holds the same checks for the tests of a plug-in.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from align_lab.base.component import Component
+from align_lab.base.hardware import Hardware
+from align_lab.base.hyperparameters import Train
+from align_lab.base.record import Record
+from align_lab.base.registry import contract
+from align_lab.base.task import DataSet, Demonstration, Scorer
+from align_lab.base.types import Advantage, Batch, LossOutput, Needs, PolicyOutput, Rollout, State
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+__all__ = ["Algorithm", "Component", "Data", "Hardware", "Model", "Record", "Reward", "Train"]
+
+
+@contract("algo")
+class Algorithm(Component, ABC):
+    """Hyper-parameters and pure mathematics, one paper a file (`align_lab.algos`)."""
+
+    @property
+    @abstractmethod
+    def needs(self) -> Needs:
+        """What the loop must provide: a reference, a critic, groups, pairs. The loop never asks for an algorithm's name."""
+
+    def init_state(self) -> State:
+        """What is carried from step to step (running moments, a running baseline), and checkpointed. Nothing, for most."""
+        return ()
+
+    @abstractmethod
+    def advantages(self, x: Rollout, state: State) -> tuple[Advantage, State]:
+        """Rollout of the whole step, over all processes -> advantages [P G T], and the state for the next step."""
+
+    @abstractmethod
+    def loss(self, now: PolicyOutput, x: Batch) -> LossOutput:
+        """A scalar to differentiate, and detached metrics that add up over the parts of a minibatch."""
+
+
+@contract("data")
+class Data(Component, ABC):
+    """Where examples come from. `build` reads or makes them once, into a folder; `load` reads that folder."""
+
+    instruction: str = (
+        "{prompt}"  # what a chat model is asked where prompts are texts to continue; "{prompt}": the text
+    )
+
+    def splits(self) -> tuple[str, ...]:
+        """`train`, then the names of the evaluation sets."""
+        return ("train", "evaluation")
+
+    def size(self, split: str) -> int | None:
+        """How many examples a split has at most, where the settings alone tell it."""
+        return None
+
+    def has_demonstrations(self) -> bool:
+        """Are there texts to imitate? A model that cannot write yet needs them."""
+        return False
+
+    def has_pairs(self) -> bool:
+        """Are there preference pairs?"""
+        return False
+
+    def longest_prompt(self) -> int | None:
+        """Words of the longest prompt, where the settings tell it: the memory estimate asks before anything is read."""
+        return None
+
+    def longest_text(self) -> int | None:
+        """Words of the longest demonstration, likewise."""
+        return None
+
+    @abstractmethod
+    def build(self, folder: Path) -> None:
+        """Write the data set into the empty `folder`. Raises DataError with what is wrong, and where."""
+
+    @abstractmethod
+    def load(self, folder: Path) -> DataSet:
+        """Read what `build` wrote. Raises DataError when it is not whole."""
+
+
+@contract("model")
+class Model(Component, ABC):
+    """The policy. Its start policy is built once: fetched or converted, and fine-tuned on demonstrations where it asks."""
+
+    tiny: ClassVar[bool] = False  # so small that one thread is the fastest
+
+    def shape(self) -> Any | None:
+        """The sizes (`align_lab.models.shape.Shape`) that memory follows from; None where only the weights tell them."""
+        return None
+
+    def fine_tuning(self) -> Any | None:
+        """Settings of supervised fine-tuning on the data's demonstrations (`models.sft_settings.Sft`); None: as it is."""
+        return None
+
+    def initial(self, texts: Sequence[str]) -> Any:
+        """The policy (`align_lab.models.policy.Policy`) that fine-tuning begins with; `texts` may train its tokenizer.
+
+        Only asked where `fine_tuning` is not None."""
+        raise NotImplementedError(f"{type(self).__name__}.initial is needed where fine_tuning is not None")
+
+    def build(self, folder: Path) -> None:
+        """Write the start policy into the empty `folder`, where there is no fine-tuning. Raises DataError."""
+        raise NotImplementedError(f"{type(self).__name__}.build is needed where fine_tuning is None")
+
+    @abstractmethod
+    def load(self, folder: Path) -> Any:
+        """The start policy (`align_lab.models.policy.Policy`), read anew at every call."""
+
+
+@contract("reward")
+class Reward(Component, ABC):
+    """What scores completions. The same component is the reward of a run or, in `evaluation.judges`, a judge."""
+
+    label: ClassVar[str] = ""  # what its score is called; "": the name of its metric
+    unit: ClassVar[str] = ""  # of its score
+    meaning: ClassVar[str] = ""  # one line for tables
+    title: ClassVar[str] = ""  # what `build` makes, for people: "reward model"; "": the component's name
+    trained: ClassVar[bool] = False  # it is trained on the data, once, by `build`
+    backbone: ClassVar[str] = ""  # the model component whose start policy `build` begins with; "": none
+    on_gpu: ClassVar[bool] = True  # `build` and `score` use a GPU where there is one
+
+    def build(self, folder: Path, data: DataSet, backbone: Path | None) -> None:
+        """Train on `data`, from the start policy in `backbone`; write the result. Only called where `trained` is True."""
+        raise NotImplementedError(f"{type(self).__name__}.build is needed where trained is True")
+
+    @abstractmethod
+    def load(self, folder: Path | None) -> Scorer:
+        """What scores. `folder`: what `build` wrote, None where nothing is trained."""
+
+    def value_weights(self, scorer: Scorer) -> tuple[Any, Tensor] | None:
+        """(body, head [1 D]) of a scorer that is a language model on `backbone`, for a critic that starts as it."""
+        return None
+
+
+contract("hardware")(Hardware)
+contract("train")(Train)
+contract("record")(Record)
+
+
+def texts(demonstrations: Sequence[Demonstration]) -> list[str]:
+    """Each demonstration as one text; of a conversation, its completion."""
+    return [(one.prompt if isinstance(one.prompt, str) else "") + one.completion for one in demonstrations]

@@ -1,0 +1,99 @@
+"""What a task brings to a run: examples with their columns, demonstrations, preference pairs; and what a reward returns.
+
+An example is one prompt with everything that is known about it. Its key stays the same whatever else the data set holds.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+TRAIN = "train"  # the split that the policy is trained on; every other split is an evaluation set
+
+
+@dataclass(frozen=True)
+class Message:
+    """One turn of a conversation."""
+
+    role: str  # system, user or assistant
+    content: str
+
+
+Prompt = str | tuple[Message, ...]  # a text that the policy continues, or a conversation that it answers
+
+
+@dataclass(frozen=True, kw_only=True)
+class Example:
+    """One prompt, and every other column of its row by name (the answer, the difficulty, the source)."""
+
+    key: str  # the row's own identifier, else a hash of its content
+    prompt: Prompt
+    columns: Mapping[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def of_text(cls, text: str, **columns: Any) -> Example:
+        """An example whose key is a hash of its prompt."""
+        return cls(key=content_key(text), prompt=text, columns=columns)
+
+    @property
+    def text(self) -> str:
+        """The prompt as one text: a conversation shows its turns, one a line."""
+        if isinstance(self.prompt, str):
+            return self.prompt
+        return "\n".join(f"{message.role}: {message.content}" for message in self.prompt)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Demonstration:
+    """A text that the policy may imitate: the completion, and the prompt that it answers (empty where it stands alone)."""
+
+    completion: str
+    prompt: Prompt = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PreferencePair:
+    """Two completions of one example, the preferred one first."""
+
+    example: Example
+    chosen: str
+    rejected: str
+
+
+def content_key(*parts: str) -> str:
+    """A key for a row that brings none: a hash of its content."""
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
+
+
+class DataSet(ABC):
+    """A data set as it was read. A part that it lacks is empty; nothing stands in for it."""
+
+    @abstractmethod
+    def examples(self, split: str) -> Sequence[Example]:
+        """The examples of `train`, or of one of the evaluation sets that the component names, in a fixed order."""
+
+    def demonstrations(self, split: str) -> Sequence[Demonstration]:
+        """Texts to imitate in supervised fine-tuning (`train`), and held-out ones."""
+        return ()
+
+    def pairs(self, split: str) -> Sequence[PreferencePair]:
+        """Preference pairs that come with the data."""
+        return ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Score:
+    """`total`: one number a completion."""
+
+    total: Sequence[float]
+
+
+class Scorer(Protocol):
+    """Anything that scores completions: a model, a rule, a service. It reads text, so it works with any tokenizer."""
+
+    def score(self, examples: Sequence[Example], completions: Sequence[str]) -> Score:
+        """One number for each completion of its example; both lists have the same length."""
+        ...

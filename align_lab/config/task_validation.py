@@ -1,0 +1,91 @@
+"""What the groups of a config ask of its task: data that serves them, evaluation sets, judges, the metric that decides."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from align_lab.base import registry
+from align_lab.base.contracts import Data, Model
+from align_lab.base.errors import ConfigError, near
+from align_lab.base.types import Needs
+
+COLUMNS = {  # of an evaluation's rows and metrics, which no judge may take
+    *("step", "set", "index", "sample", "prompt", "completion", "ended", "length", "kl", "entropy_sum", "score", "win"),
+    *("win_rate", "entropy", "distinct_2", "repetition"),
+}
+
+
+def expand_judges(evaluation: dict[str, Any]) -> list[str]:
+    """Give every judge all its fields, in place, so that the config names them; the mistakes, one sentence each."""
+    messages: list[str] = []
+    judges: dict[str, Any] = {}
+    for name, given in evaluation["judges"].items():
+        try:
+            judges[name] = registry.expand("reward", given, f"evaluation.judges.{name}")
+        except ConfigError as error:
+            messages.append(str(error))
+    evaluation["judges"] = judges
+    return messages
+
+
+def problems(cfg: Mapping[str, Any], needs: Needs | None) -> list[str]:
+    """One sentence each. `needs`: of the algorithm; None where its own fields are wrong."""
+    data: Data = registry.build("data", cfg["data"])
+    return [*_demonstrations(cfg, data, needs), *_sets(cfg, data), *_judges(cfg["evaluation"])]
+
+
+def _demonstrations(cfg: Mapping[str, Any], data: Data, needs: Needs | None) -> list[str]:
+    """A model that cannot write yet needs texts to imitate, and so does a pre-training term."""
+    if data.has_demonstrations():
+        return []
+    messages: list[str] = []
+    name, model = cfg["data"]["name"], cfg["model"]["name"]
+    component: Model = registry.build("model", cfg["model"])
+    if component.fine_tuning() is not None:
+        messages.append(
+            f"model={model} learns to write from the data's demonstrations, and data={name} has none. Choose a model that "
+            "can write already, for example model=smollm2_135m, or data with demonstrations"
+        )
+    if needs is not None and needs.pretrain_batch:
+        messages.append(
+            f"algo={cfg['algo']['name']} has a pre-training term on human texts, and data={name} has none. "
+            "Set algo.ptx_coef=0"
+        )
+    return messages
+
+
+def _sets(cfg: Mapping[str, Any], data: Data) -> list[str]:
+    """Evaluation sets that exist, the first of them with enough examples."""
+    name, known, named = cfg["data"]["name"], data.splits()[1:], cfg["evaluation"]["sets"]
+    unknown = [each for each in named if each not in known]
+    if unknown:
+        return [
+            f"evaluation.sets={each}: data={name} has no such evaluation set. {near(str(each), known)}"
+            for each in unknown
+        ]
+    if not known:
+        return [f"data={name} names no evaluation set in `splits`: every arm is judged on held-out prompts"]
+    first, prompts = (named or known)[0], cfg["evaluation"]["prompts"]
+    size = data.size(first)
+    if size is not None and prompts > size:
+        return [
+            f"evaluation.prompts={prompts} is more than the {size} held-out examples of data={name} ({first}). "
+            f"Set evaluation.prompts={size} or less"
+        ]
+    return []
+
+
+def _judges(evaluation: Mapping[str, Any]) -> list[str]:
+    """Judges' names that can be columns, and a metric that one of them gives."""
+    judges = list(evaluation["judges"])
+    messages = [
+        f"evaluation.judges.{name}: a judge's name becomes a column of the evaluation, so it has letters, digits and "
+        f"underscores only, and is none of {', '.join(sorted(COLUMNS))}"
+        for name in judges
+        if not str(name).isidentifier() or name in COLUMNS or str(name).endswith("_se")
+    ]
+    allowed = ["eval/score", *(f"eval/{name}" for name in judges)]
+    if evaluation["metric"] not in allowed:
+        messages.append(f"evaluation.metric={evaluation['metric']} is not known: {near(evaluation['metric'], allowed)}")
+    return messages

@@ -1,0 +1,52 @@
+"""What came of a run: the rows of its last table and its sentence, for any reward, judges and metric."""
+
+import pytest
+
+from align_lab.base.metrics import METRICS, Metric
+from align_lab.record.summary import Summary
+
+REVIEWS = METRICS | {
+    "eval/gold_score": Metric("the unseen judge", "sd of human reviews", "higher", "gold score"),
+    "eval/score": Metric("what the policy was trained on", "sd of human reviews", "higher", "proxy score"),
+    "eval/vader": Metric("sentiment lexicon", "-1 to 1", "higher", "VADER"),
+}
+BY_JUDGE = Summary(REVIEWS, "eval/gold_score", ["gold_score", "vader"])
+BY_REWARD = Summary(METRICS, "eval/score")
+
+
+def row(**changes):
+    return {
+        "eval/gold_score": 0.0,
+        "eval/score": 0.0,
+        "eval/distinct_2": 0.9,
+        "eval/gold_score_se": 0.03,
+        "eval/score_se": 0.03,
+        **{f"eval/{name}": value for name, value in changes.items()},
+    }
+
+
+@pytest.mark.parametrize(
+    ("final", "words"),
+    [
+        (row(gold_score=0.5, score=0.6), "The policy learned: the gold score rose by 0.50"),
+        (row(gold_score=0.05, score=0.6), "No improvement shown"),
+        (
+            row(gold_score=-0.5, score=0.6),
+            "Over-optimised: the proxy score rose by 0.60 while the gold score fell by 0.50",
+        ),
+        (row(gold_score=-0.5, score=-0.1), "The policy got worse"),
+        (row(gold_score=-5.0, score=3.0, distinct_2=0.1), "The policy collapsed"),
+    ],
+)
+def test_the_sentence_claims_what_the_numbers_carry(final, words):
+    assert words in BY_JUDGE.sentence(row(), final)
+
+
+def test_a_run_that_is_judged_by_its_own_reward_cannot_be_called_over_optimised():
+    assert BY_REWARD.sentence(row(), row(score=-0.5)).startswith("The policy got worse: the score fell by 0.50")
+    assert "The score moved by +3.00. Try" in BY_REWARD.sentence(row(), row(score=3.0, distinct_2=0.1))
+
+
+def test_the_table_begins_with_the_deciding_metric_and_names_each_score_once():
+    assert [line.label for line in BY_JUDGE.rows()][:4] == ["gold score", "proxy score", "VADER", "win rate"]
+    assert [line.key for line in BY_REWARD.rows()][:2] == ["eval/score", "eval/win_rate"]
