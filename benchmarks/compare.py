@@ -68,7 +68,7 @@ PROMPTS = 384
 
 
 def rows(rng: np.random.Generator, steps: int, every: int, metrics: int) -> dict[str, np.ndarray]:
-    """Columns of a metrics table [steps + 1], nan where nothing is recorded. Scores rise to a value of each run's own."""
+    """Columns of a metrics table [steps + 1], nan where nothing is recorded. Each run has a final score of its own."""
     step = np.arange(steps + 1)
     table: dict[str, np.ndarray] = {name: step * float(size) for name, size in COUNTS.items()}
     table |= {name: step * size * rng.normal(1, 0.03) for name, size in COSTS.items()}
