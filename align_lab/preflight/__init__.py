@@ -1,8 +1,19 @@
-"""Will it fit? Memory by term before anything is loaded, the micro-batch that uses what is left, and what to change if not."""
+"""Memory estimation before anything is loaded: the peak by term, the largest micro-batch that fits, and remedies."""
 
-from align_lab.preflight.available_memory import Room
+from align_lab.preflight.available_memory import AvailableMemory
 from align_lab.preflight.estimate import Estimate, estimate
-from align_lab.preflight.fit import Memory, begin, fit, planned, problems
-from align_lab.preflight.workload import Load, load
+from align_lab.preflight.fit import Memory, check_memory, fit, planned, problems
+from align_lab.preflight.workload import Workload, workload_of
 
-__all__ = ["Estimate", "Load", "Memory", "Room", "begin", "estimate", "fit", "load", "planned", "problems"]
+__all__ = [
+    "AvailableMemory",
+    "Estimate",
+    "Memory",
+    "Workload",
+    "check_memory",
+    "estimate",
+    "fit",
+    "planned",
+    "problems",
+    "workload_of",
+]

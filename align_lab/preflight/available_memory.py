@@ -1,4 +1,4 @@
-"""How much memory one process may fill: of its GPU, or of the machine, the job, the container it runs in."""
+"""Memory available to one process: of its GPU, or the smallest limit of machine, job, container and ulimit."""
 
 from __future__ import annotations
 
@@ -16,73 +16,75 @@ GIB = 2**30
 
 
 @dataclass(frozen=True, kw_only=True)
-class Room:
-    """`gib` is what a process may fill, of `whole` that the device has; `of` names it for a reader."""
+class AvailableMemory:
+    """The memory that one process may use, the size of its device or machine, and the limit that determines it."""
 
     gib: float
-    whole: float
-    of: str
+    device_gib: float
+    source: str  # for messages
 
     def __str__(self) -> str:
-        return f"{self.gib:.1f} GiB ({self.of})"
+        return f"{self.gib:.1f} GiB ({self.source})"
 
 
-def asked(placement: Mapping[str, Any], *, gpu: bool) -> Room | None:
-    """The room that a job asks for, before it has a machine; None where the config does not tell it."""
+def requested(placement: Mapping[str, Any], *, gpu: bool) -> AvailableMemory | None:
+    """The memory per process that a job requests, before it has a node; None if the config does not set it."""
     if gpu:
-        size = placement["gpu_memory_gib"]
-        return None if size is None else Room(gib=0.96 * size, whole=size, of="hardware.placement.gpu_memory_gib")
-    if placement["mem_gb"] is None:
+        name, size, usable = "gpu_memory_gib", placement["gpu_memory_gib"], 0.96
+    else:
+        size = placement["mem_gb"] and placement["mem_gb"] / placement["tasks_per_node"]
+        name, usable = "mem_gb", 1.0
+    if size is None:
         return None
-    size = placement["mem_gb"] / placement["tasks_per_node"]
-    return Room(gib=size, whole=size, of="hardware.placement.mem_gb")
+    return AvailableMemory(gib=usable * size, device_gib=size, source=f"hardware.placement.{name}")
 
 
-def found(placement: Mapping[str, Any], *, gpu: bool) -> Room:
-    """The room of this process, now. On a GPU what is free; in main memory also what the process holds already."""
-    together = int(os.environ.get("LOCAL_WORLD_SIZE", 0)) or placement["tasks_per_node"]
+def measured(placement: Mapping[str, Any], *, gpu: bool) -> AvailableMemory:
+    """The memory available to this process now: what is free, and in main memory also what it uses already."""
+    processes = int(os.environ.get("LOCAL_WORLD_SIZE", 0)) or placement["tasks_per_node"]
     if gpu:
         import torch
 
-        free, whole = torch.cuda.mem_get_info()
-        here = -(-together // torch.cuda.device_count()) * sharing()
-        return Room(gib=free / GIB / here, whole=whole / GIB, of="GPU")
-    together *= sharing()
+        free, total = torch.cuda.mem_get_info()
+        per_device = -(-processes // torch.cuda.device_count()) * sharing()
+        return AvailableMemory(gib=free / GIB / per_device, device_gib=total / GIB, source="GPU")
+    processes *= sharing()
     limits = dict(_limits())
     if placement["mem_gb"] is not None:
         limits["hardware.placement.mem_gb"] = placement["mem_gb"] * GIB
-    of = min(limits, key=lambda name: limits[name])
-    own = _own_limit()
-    share = limits[of] / together
+    source = min(limits, key=lambda name: limits[name])
+    own = _address_space_limit()
+    share = limits[source] / processes
     if own is not None and own < share:
-        return Room(gib=own / GIB, whole=own / GIB, of="ulimit -v")
-    return Room(gib=share / GIB, whole=limits[of] / GIB, of=of if together == 1 else f"{of}, shared by {together}")
+        return AvailableMemory(gib=own / GIB, device_gib=own / GIB, source="ulimit -v")
+    text = source if processes == 1 else f"{source}, shared by {processes}"
+    return AvailableMemory(gib=share / GIB, device_gib=limits[source] / GIB, source=text)
 
 
 def _limits() -> Iterator[tuple[str, float]]:
-    """Bytes that all processes of this run together may hold, by what limits them."""
-    told = _table(Path("/proc/meminfo"))
-    available = told.get("MemAvailable", os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
+    """(name, bytes) of each limit on the memory of all processes of this run together."""
+    meminfo = _table(Path("/proc/meminfo"))
+    available = meminfo.get("MemAvailable", os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
     yield "machine", available + _table(Path("/proc/self/status")).get("VmRSS", 0)
     for limit, used in (
         ("memory.max", "memory.current"),
         ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes"),
     ):
         for folder in _cgroups():
-            with suppress(OSError, ValueError):  # `max`: none
-                yield "container", float((folder / limit).read_text()) - _cached_apart(folder / used)
+            with suppress(OSError, ValueError):  # the file contains `max` if there is no limit
+                yield "container", float((folder / limit).read_text()) - _used_by_others(folder / used)
 
 
-def _cached_apart(used: Path) -> float:
-    """Bytes that others of the group hold: this process' own and the file cache, which gives way, are not counted."""
+def _used_by_others(used: Path) -> float:
+    """Bytes used by other processes of the control group, without the file cache, which the kernel reclaims."""
     cache = 0.0
     with suppress(OSError, StopIteration):
         lines = (used.parent / "memory.stat").read_text().splitlines()
         cache = next(
             float(line.split()[1]) for line in lines if line.startswith(("inactive_file ", "total_inactive_file "))
         )
-    held = _table(Path("/proc/self/status")).get("VmRSS", 0)
-    return max(0.0, float(used.read_text()) - cache - held)
+    resident = _table(Path("/proc/self/status")).get("VmRSS", 0)
+    return max(0.0, float(used.read_text()) - cache - resident)
 
 
 def _cgroups() -> Iterator[Path]:
@@ -99,21 +101,21 @@ def _cgroups() -> Iterator[Path]:
     yield root
 
 
-def _own_limit() -> float | None:
-    """Bytes that `ulimit -v` leaves this process resident, None without one."""
+def _address_space_limit() -> float | None:
+    """Bytes that this process may use under `ulimit -v`; None without such a limit."""
     soft, _ = resource.getrlimit(resource.RLIMIT_AS)
     if soft == resource.RLIM_INFINITY:
         return None
-    told = _table(Path("/proc/self/status"))
-    return soft - told.get("VmSize", 0) + told.get("VmRSS", 0)
+    status = _table(Path("/proc/self/status"))
+    return soft - status.get("VmSize", 0) + status.get("VmRSS", 0)
 
 
 def _table(path: Path) -> dict[str, int]:
-    """`Name: 12 kB` lines -> bytes."""
-    found = {}
+    """A file with lines `Name: 12 kB`, as name -> bytes."""
+    sizes = {}
     with suppress(OSError):
         for line in path.read_text().splitlines():
             name, _, rest = line.partition(":")
             if rest.endswith("kB"):
-                found[name] = 1024 * int(rest.split()[0])
-    return found
+                sizes[name] = 1024 * int(rest.split()[0])
+    return sizes

@@ -1,4 +1,4 @@
-"""Load against room: the largest micro-batch that fits, or a refusal that names the term and what makes it fit."""
+"""The memory estimate against the available memory: the largest micro-batch that fits, or an error with remedies."""
 
 from __future__ import annotations
 
@@ -13,177 +13,206 @@ from typing import Any, Protocol
 
 from align_lab.base.errors import ConfigError
 from align_lab.base.run_config import RunConfig
-from align_lab.preflight import available_memory as rooms
-from align_lab.preflight.available_memory import Room
+from align_lab.preflight import available_memory
+from align_lab.preflight.available_memory import AvailableMemory
 from align_lab.preflight.estimate import Estimate, estimate
-from align_lab.preflight.workload import BYTES, Load, load
+from align_lab.preflight.workload import BYTES, Workload, workload_of
 from align_lab.train.micro_batch import sizes
 
-LORA_RANK = 16  # that is proposed
-FILL = 0.85  # of the room that an automatic micro-batch may fill: an estimate is no measurement
+LORA_RANK = 16  # the rank that a remedy proposes
+FILL = 0.85  # fraction of the available memory that an automatic micro-batch may fill, as a margin of error
+AnyConfig = RunConfig | Mapping[str, Any]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Memory:
-    """What a run was found to need. `micro_batch` None: the model does not tell its shape, so a minibatch is one part."""
+    """The micro-batch of a run and its memory estimate.
+
+    If the model's shape is unknown there is no estimate, and `micro_batch` None means the whole minibatch.
+    """
 
     micro_batch: int | None
     estimate: Estimate | None = None
-    room: Room | None = None
+    available: AvailableMemory | None = None
 
-    def used_by(self, cfg: RunConfig) -> RunConfig:
-        """The config with the micro-batch that was found."""
+    def apply_to(self, cfg: RunConfig) -> RunConfig:
+        """The config with this micro-batch."""
         train = {**cfg["train"], "micro_batch": self.micro_batch}
         return RunConfig({**cfg.values, "train": train}, cfg.choices)
 
-    def before(self) -> str:
+    def start_message(self) -> str:
         """The line at the start of a run."""
-        if self.estimate is None or self.room is None:
-            return "memory: no estimate, the model does not tell its shape"
+        if self.estimate is None or self.available is None:
+            return "memory: no estimate, because the model's shape is unknown"
         return (
-            f"memory: about {self.estimate.sentence()} at its peak, the {self.estimate.phase}, of {self.room} in "
-            f"micro-batches of {self.micro_batch} completions"
+            f"memory: about {self.estimate.sentence()} at the peak, in phase {self.estimate.phase}, of "
+            f"{self.available} in micro-batches of {self.micro_batch} completions"
         )
 
-    def after(self, peak: float) -> str:
-        """The line at its end."""
-        told = f"estimated {self.estimate.sentence()}, " if self.estimate else ""
-        return f"memory: {told}peak {peak:.2f} GiB"
+    def end_message(self, peak: float) -> str:
+        """The line at the end of a run; `peak` is the measured peak in GiB."""
+        estimated = f"estimated {self.estimate.sentence()}, " if self.estimate else ""
+        return f"memory: {estimated}peak {peak:.2f} GiB"
 
     def record(self, peak: float, micro_batch: int | None) -> dict[str, Any]:
-        """What the manifest keeps; `micro_batch` is the one in use, which may have become smaller."""
-        kept: dict[str, Any] = {"micro_batch": micro_batch, "peak_gib": peak}
-        if self.estimate is not None and self.room is not None:
+        """The manifest's entry; `micro_batch` is the one in use, which is smaller after an out-of-memory error."""
+        entry: dict[str, Any] = {"micro_batch": micro_batch, "peak_gib": peak}
+        if self.estimate is not None and self.available is not None:
             terms = {name: round(value, 4) for name, value in self.estimate.terms.items()}
-            kept |= {"estimate_gib": round(self.estimate.total, 3), "terms": terms, "phase": self.estimate.phase}
-            kept |= {"room_gib": round(self.room.gib, 3)}
-        return kept
+            entry |= {"estimate_gib": round(self.estimate.total, 3), "terms": terms, "phase": self.estimate.phase}
+            entry |= {"available_gib": round(self.available.gib, 3)}
+        return entry
 
 
-class Group(Protocol):
-    """Processes that act as one: `train.parallel.World`."""
+class ProcessGroup(Protocol):
+    """The processes of one run: `base.world.World`."""
 
     @property
-    def size(self) -> int: ...
-    def broadcast(self, value: Any) -> Any: ...
-    def max(self, value: float) -> float: ...
+    def size(self) -> int:
+        """The number of processes (world size)."""
+        ...
+
+    def broadcast(self, value: Any) -> Any:
+        """The first process's value, in all processes."""
+        ...
+
+    def max(self, value: float) -> float:
+        """The largest value of all processes."""
+        ...
 
 
-def begin(cfg: RunConfig, world: Group, *, gpu: bool, known: int | None) -> Memory:
-    """The memory of a run that begins here, the same in all its processes: the least room of any counts."""
-    room = rooms.found(cfg["hardware"]["placement"], gpu=gpu)
-    least = replace(room, gib=-world.max(-room.gib))
-    return fit(cfg, gpu=gpu, processes=world.size, room=least, known=world.broadcast(known))
+def check_memory(cfg: RunConfig, world: ProcessGroup, *, gpu: bool, previous: int | None) -> Memory:
+    """The memory of a run that starts on this machine, equal in all its processes.
 
-
-def fit(cfg: RunConfig, *, gpu: bool, processes: int = 1, room: Room, known: int | None = None) -> Memory:
-    """The memory of a run in this room, with its micro-batch: as set, as `known` from before, or the largest that fits.
-
-    Raises ConfigError where nothing does.
+    The process with the least available memory decides. `previous` is the micro-batch of an interrupted run.
     """
-    x = load(cfg, processes=processes, gpu=gpu)
+    own = available_memory.measured(cfg["hardware"]["placement"], gpu=gpu)
+    least = replace(own, gib=-world.max(-own.gib))
+    return fit(cfg, gpu=gpu, processes=world.size, available=least, previous=world.broadcast(previous))
+
+
+def fit(
+    cfg: RunConfig, *, gpu: bool, processes: int = 1, available: AvailableMemory, previous: int | None = None
+) -> Memory:
+    """The memory of a run and its micro-batch: as configured, else the previous one, else the largest that fits.
+
+    Raises ConfigError with remedies if the run does not fit.
+    """
+    x = workload_of(cfg, processes=processes, gpu=gpu)
     if x is None:
-        return Memory(micro_batch=cfg["train"]["micro_batch"] or known, room=room)
-    if known is not None and x.micro_batch is None:
-        x = replace(x, micro_batch=known)
-    x = x if x.micro_batch is not None else largest(x, room)
-    found = estimate(x, device_gib=room.whole)
-    if found.total > room.gib:
-        raise ConfigError(refusal(cfg, x, found, room))
-    return Memory(micro_batch=x.micro_rows, estimate=found, room=room)
+        return Memory(micro_batch=cfg["train"]["micro_batch"] or previous, available=available)
+    if previous is not None and x.micro_batch is None:
+        x = replace(x, micro_batch=previous)
+    x = x if x.micro_batch is not None else largest(x, available)
+    need = estimate(x, device_gib=available.device_gib)
+    if need.total > available.gib:
+        raise ConfigError(out_of_memory_message(cfg, x, need, available))
+    return Memory(micro_batch=x.micro_rows, estimate=need, available=available)
 
 
-def largest(x: Load, room: Room) -> Load:
-    """The load with the largest even micro-batch that fits; with the one of least memory where none does."""
-    tries = [replace(x, micro_batch=groups * x.group) for groups in sizes(x.groups)]
-    needs = [estimate(each, device_gib=room.whole).total for each in tries]
+def largest(x: Workload, available: AvailableMemory) -> Workload:
+    """The workload with the largest even micro-batch that fits; if none does, with the one of least memory."""
+    candidates = [replace(x, micro_batch=groups * x.group) for groups in sizes(x.groups)]
+    needs = [estimate(candidate, device_gib=available.device_gib).total for candidate in candidates]
     return next(
-        (each for each, need in zip(tries, needs, strict=True) if need <= FILL * room.gib),
-        tries[min(range(len(tries)), key=lambda i: needs[i])],
+        (candidate for candidate, need in zip(candidates, needs, strict=True) if need <= FILL * available.gib),
+        candidates[min(range(len(candidates)), key=lambda i: needs[i])],
     )
 
 
-def planned(cfg: RunConfig | Mapping[str, Any]) -> tuple[Load, Estimate, Room | None] | None:
-    """What a run will need as far as its config tells, and the room that it asks for; None where the model does not tell."""
-    x = load(cfg)
+def planned(cfg: AnyConfig) -> tuple[Workload, Estimate, AvailableMemory | None] | None:
+    """Workload, estimate and requested memory by the config alone; None if the model's shape is unknown."""
+    x = workload_of(cfg)
     if x is None:
         return None
-    known = x.gpu or cfg["hardware"]["numerics"]["device"] != "auto"
-    room = rooms.asked(cfg["hardware"]["placement"], gpu=x.gpu) if known else None
-    x = largest(x, room) if x.micro_batch is None and room else x
-    return x, estimate(x, device_gib=room.whole if room else 0.0), room
+    device_is_known = x.gpu or cfg["hardware"]["numerics"]["device"] != "auto"
+    placement = cfg["hardware"]["placement"]
+    available = available_memory.requested(placement, gpu=x.gpu) if device_is_known else None
+    x = largest(x, available) if x.micro_batch is None and available else x
+    return x, estimate(x, device_gib=available.device_gib if available else 0.0), available
 
 
 def problems(cfg: Mapping[str, Any]) -> list[str]:
-    """What cannot fit into the memory that the config itself names, found before a job is queued."""
-    if cfg["hardware"]["placement"]["executor"] != "slurm" or (found := planned(cfg)) is None:
+    """The error of a Slurm job whose estimate exceeds the memory that it requests, before it is queued."""
+    if cfg["hardware"]["placement"]["executor"] != "slurm" or (plan := planned(cfg)) is None:
         return []
-    x, need, room = found
-    return [refusal(cfg, x, need, room)] if room is not None and need.total > room.gib else []
+    x, need, available = plan
+    if available is None or need.total <= available.gib:
+        return []
+    return [out_of_memory_message(cfg, x, need, available)]
 
 
-def refusal(cfg: RunConfig | Mapping[str, Any], x: Load, found: Estimate, room: Room) -> str:
-    """What it needs, which term is the largest, and what to type: changes that make it fit, each tried."""
+def out_of_memory_message(cfg: AnyConfig, x: Workload, need: Estimate, available: AvailableMemory) -> str:
+    """The estimate, its largest term, and changes of the config whose own estimates fit."""
     values = cfg.values if isinstance(cfg, RunConfig) else cfg
-    tried = remedies(values, x, room)
-    fitting = [f"{each.text} ({each.need:.1f} GiB)" for each in tried if each.need <= room.gib]
+    fitting = [remedy for remedy in remedies(values, x, available) if remedy.need <= available.gib]
     if fitting:
-        advice = f"Set one of: {', '.join(fitting)}"
+        advice = f"Set one of: {', '.join(f'{remedy.text} ({remedy.need:.1f} GiB)' for remedy in fitting)}"
     else:
-        texts, need = together(values, x, room)
-        enough = (
-            "Set all of" if need <= room.gib else "A smaller model or a larger machine is needed: not enough even with"
-        )
-        advice = (
-            f"{enough}: {' '.join(texts)} ({need:.1f} GiB)" if texts else "Use a smaller model, or a larger machine"
-        )
-    name, value = next(iter(found.terms.items()))
+        advice = _combined_advice(*combined_remedy(values, x, available), available)
+    name, value = next(iter(need.terms.items()))
     return (
-        f"the run needs about {found.sentence()} a process in its {found.phase}, with micro-batches of {x.micro_rows} "
-        f"completions, and has {room}. The largest term is {name} with {value:.1f} GiB. {advice}"
+        f"the run needs about {need.sentence()} per process in phase {need.phase}, with micro-batches of "
+        f"{x.micro_rows} completions, and {available} is available. The largest term is {name} with {value:.1f} GiB. "
+        f"{advice}"
     )
+
+
+def _combined_advice(texts: list[str], need: float, available: AvailableMemory) -> str:
+    if not texts:
+        return "Use a smaller model, or a larger machine"
+    changes = f"{' '.join(texts)} ({need:.1f} GiB)"
+    if need <= available.gib:
+        return f"Set all of: {changes}"
+    return f"A smaller model or a larger machine is needed: it does not fit even with {changes}"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Remedy:
-    """What to type, the config with it, and the GiB that the run then needs."""
+    """A change of the config: the overrides to type, the changed config, and the GiB that the run then needs."""
 
     text: str
     values: Mapping[str, Any]
     need: float
 
 
-def together(values: Mapping[str, Any], x: Load, room: Room) -> tuple[list[str], float]:
-    """Changes one after the other, each the one that helps most, until the run fits; and the GiB that it then needs."""
+def combined_remedy(values: Mapping[str, Any], x: Workload, available: AvailableMemory) -> tuple[list[str], float]:
+    """The most effective changes, one after the other until the run fits, and the GiB that it then needs."""
     texts, need = list[str](), math.inf
-    while need > room.gib:
-        best = min(remedies(values, x, room), key=lambda each: each.need, default=None)
+    while need > available.gib:
+        best = min(remedies(values, x, available), key=lambda remedy: remedy.need, default=None)
         if best is None or best.need > 0.98 * need:
             break
         texts, need, values = [*texts, best.text], best.need, best.values
     return texts, need
 
 
-def remedies(values: Mapping[str, Any], x: Load, room: Room) -> list[Remedy]:
-    """Every change that applies, tried alone."""
-    found = []
-    now = load(values, processes=x.processes, gpu=x.gpu)
-    for changes in _changes(values, now) if now else ():
-        changed = copy.deepcopy(dict(values))
-        for key, value in changes.items():
-            *path, last = key.split(".")
-            functools.reduce(operator.getitem, path, changed)[last] = value
-        then = load(changed, processes=x.processes, gpu=x.gpu)
-        assert then is not None
-        then = then if then.micro_batch is not None else largest(then, room)
-        text = " ".join(f"{key}={json.dumps(value).strip(chr(34))}" for key, value in changes.items())
-        found.append(Remedy(text=text, values=changed, need=estimate(then, device_gib=room.whole).total))
-    return found
+def remedies(values: Mapping[str, Any], x: Workload, available: AvailableMemory) -> list[Remedy]:
+    """Every applicable change, each evaluated on its own."""
+    current = workload_of(values, processes=x.processes, gpu=x.gpu)
+    return [_remedy(values, changes, x, available) for changes in _changes(values, current)] if current else []
 
 
-def _changes(cfg: Mapping[str, Any], x: Load) -> Iterator[dict[str, Any]]:
-    """Fields whose change takes memory away, those first that change no result."""
-    numerics, train, new = cfg["hardware"]["numerics"], cfg["train"], cfg["sampling"]["max_new_tokens"]
+def _remedy(values: Mapping[str, Any], changes: Mapping[str, Any], x: Workload, available: AvailableMemory) -> Remedy:
+    changed = copy.deepcopy(dict(values))
+    for key, value in changes.items():
+        *path, last = key.split(".")
+        functools.reduce(operator.getitem, path, changed)[last] = value
+    workload = workload_of(changed, processes=x.processes, gpu=x.gpu)
+    assert workload is not None
+    workload = workload if workload.micro_batch is not None else largest(workload, available)
+    text = " ".join(f"{key}={json.dumps(value).strip(chr(34))}" for key, value in changes.items())
+    return Remedy(text=text, values=changed, need=estimate(workload, device_gib=available.device_gib).total)
+
+
+def _changes(cfg: Mapping[str, Any], x: Workload) -> Iterator[dict[str, Any]]:
+    """Overrides that reduce memory, those that change no result first."""
+    yield from _numerics_changes(cfg, x)
+    yield from _experience_changes(cfg, x)
+
+
+def _numerics_changes(cfg: Mapping[str, Any], x: Workload) -> Iterator[dict[str, Any]]:
+    train = cfg["train"]
     if train["micro_batch"] is not None and train["micro_batch"] > x.group:
         yield {"train.micro_batch": None}
     if not x.checkpointing:
@@ -194,8 +223,12 @@ def _changes(cfg: Mapping[str, Any], x: Load) -> Iterator[dict[str, Any]]:
         yield {"hardware.numerics.offload_optimizer": True}
     if "lora" in cfg["model"] and not x.shape.lora_rank:
         yield {"model.lora.rank": LORA_RANK}
-    if BYTES[numerics["dtype"]] > 2:
+    if BYTES[cfg["hardware"]["numerics"]["dtype"]] > 2:
         yield {"hardware.numerics.dtype": "bfloat16"}
+
+
+def _experience_changes(cfg: Mapping[str, Any], x: Workload) -> Iterator[dict[str, Any]]:
+    train, new = cfg["train"], cfg["sampling"]["max_new_tokens"]
     if x.vllm is not None and x.gpu and cfg["hardware"]["vllm"]["memory"] > 0.2:
         yield {"hardware.vllm.memory": 0.2}
     if x.samples and train["group_size"] > 2:

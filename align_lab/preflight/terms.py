@@ -1,61 +1,64 @@
-"""Bytes of everything that a training process holds, one formula a function. Pure: nothing is loaded or asked.
+"""The terms of the memory estimate in bytes, one pure formula per function.
 
-D width, V vocabulary, L = S + T columns, H heads and K heads of keys and values of size E, M the MLP's inner layer,
-b bytes of a number. The formulas count the tensors that autograd keeps for `models/llama.py` and `models/logp.py`.
+D width, V vocabulary, L = S + T columns, H heads and K heads of keys and values of size E, M the MLP's hidden size,
+b bytes per number. The formulas count the tensors that autograd saves in `models/llama.py` and `models/logp.py`.
 """
 
 from __future__ import annotations
 
-from align_lab.preflight.workload import Load
+from align_lab.preflight.workload import Workload
 
-TILE, KEEP = 1 << 21, 1 << 28  # of models/logp.py: logits of a tile, exponentials that are kept
-SHRINK = 1.75  # rows that have ended leave the KV cache by copying the others, at most three quarters of it
-PIECES = 1.15  # held for a byte in use, where what is freed lies between what stays
-PROGRAM = 0.42 * 2**30  # libraries, data, judges and tokenizer in main memory
+TILE, MAX_SAVED = 1 << 21, 1 << 28  # of models/logp.py: logits of a tile, exponentials saved for the backward pass
+COMPACTION = 1.75  # finished rows leave the KV cache by copying the other rows, at most three quarters of it
+FRAGMENTATION = 1.15  # bytes allocated per byte in use, if freed blocks lie between blocks in use
+LIBRARIES = 0.42 * 2**30  # libraries, data, judges and tokenizer in main memory
 JUDGES = 0.05 * 2**30  # reward models on a GPU
 
 
-def learners(x: Load) -> int:
-    """Copies of the policy's shape that learn: the policy, and a critic."""
+def trained_models(x: Workload) -> int:
+    """The number of trained models of the policy's shape: the policy, and the critic if there is one."""
     return 1 + x.critic
 
 
-def share(x: Load, stage: int) -> int:
-    """Over how many processes ZeRO spreads what its stage `stage` and those above it spread."""
+def shards(x: Workload, stage: int) -> int:
+    """The number of shards of what ZeRO shards from `stage` on: 1 below this stage."""
     return x.processes if x.zero_stage >= stage else 1
 
 
-def weights(x: Load) -> float:
-    """N b for policy, critic and reference (with LoRA the reference is the policy, its adapter off): ZeRO-3 spreads what learns."""
+def weights(x: Workload) -> float:
+    """N b for policy, critic and reference; ZeRO-3 shards those of policy and critic.
+
+    With LoRA the reference is the policy with its adapters disabled and needs no memory.
+    """
     n, extra = x.shape.parameters, x.shape.trainable if x.shape.lora_rank else 0
     reference = x.reference and not x.shape.lora_rank
-    return ((n + extra) * learners(x) / share(x, 3) + n * reference) * x.bytes
+    return ((n + extra) * trained_models(x) / shards(x, 3) + n * reference) * x.bytes
 
 
-def gradients(x: Load) -> float:
-    """N_trained b a model; in bfloat16 they are added up in float32, 4 bytes. ZeRO-2 spreads them."""
-    return learners(x) * x.shape.trainable * max(4, x.bytes) / share(x, 2)
+def gradients(x: Workload) -> float:
+    """N_trained b per model; for bfloat16 weights they are accumulated in float32, 4 bytes. ZeRO-2 shards them."""
+    return trained_models(x) * x.shape.trainable * max(4, x.bytes) / shards(x, 2)
 
 
-def optimiser(x: Load) -> float:
-    """AdamW: two moments, 2 N_trained b; in bfloat16 in float32, with float32 weights: 12 bytes. ZeRO-1 spreads them."""
+def optimizer(x: Workload) -> float:
+    """AdamW's two moments, 2 N_trained b; for bfloat16 float32 weights and moments, 12 bytes. ZeRO-1 shards them."""
     if x.offload and x.gpu:
         return 0.0
     each = 12 if x.dtype == "bfloat16" else 2 * x.bytes
-    return learners(x) * x.shape.trainable * each / share(x, 1)
+    return trained_models(x) * x.shape.trainable * each / shards(x, 1)
 
 
-def saved(x: Load) -> float:
-    """A checkpoint of what ZeRO has spread is put together before it is written: what learns and its two moments, 3 N_trained."""
-    return learners(x) * x.shape.trainable * 3 * max(4, x.bytes)
+def checkpoint(x: Workload) -> float:
+    """A checkpoint of sharded state is gathered before it is written: trained weights and two moments, 3 N_trained."""
+    return trained_models(x) * x.shape.trainable * 3 * max(4, x.bytes)
 
 
-def block(x: Load, length: int) -> float:
-    """Bytes that one block keeps of one token.
+def block(x: Workload, length: int) -> float:
+    """Bytes that autograd saves in one block per token.
 
-    Both norms keep input, normalised and scaled state (in bfloat16 the first two in float32); attention the product
-    [H+2K]E, the rotated [H+K]E, its output HE and a log-sum H, with padding a mask of L columns, with `eager` 2HL
-    probabilities; the MLP gate and up 2M, SiLU and product 2M.
+    Both norms save input, normalised and scaled state (in bfloat16 the first two in float32); attention saves the
+    product [H+2K]E, the rotated [H+K]E, its output HE and a log-sum H, with padding a mask of L columns, with `eager`
+    2HL probabilities; the MLP saves gate and up 2M, SiLU and product 2M.
     """
     s, b = x.shape, x.bytes
     norms = 2 * ((3 * s.width + 1) * b if b >= 4 else s.width * (b + 8) + 4)
@@ -63,58 +66,59 @@ def block(x: Load, length: int) -> float:
     return norms + (attention + 4 * s.mlp) * b + 4 * s.heads
 
 
-def activations(x: Load, rows: int, length: int, *, models: int = 1) -> float:
-    """What a forward pass keeps: rows L (layers · block + 3D) b for each of `models`.
+def activations(x: Workload, rows: int, length: int, *, models: int = 1) -> float:
+    """Activations saved in a forward pass: rows L (layers · block + 3D) b for each of `models`.
 
-    With gradient checkpointing every block keeps its input alone.
+    With gradient checkpointing every block saves only its input.
     """
     s = x.shape
-    kept = s.width * x.bytes if x.checkpointing else block(x, length)
-    return rows * length * models * (s.layers * kept + 3 * s.width * max(4, x.bytes))
+    per_block = s.width * x.bytes if x.checkpointing else block(x, length)
+    return rows * length * models * (s.layers * per_block + 3 * s.width * max(4, x.bytes))
 
 
-def working(x: Load, rows: int, length: int) -> float:
-    """The block whose backward pass is at work: gradients rows L (4M + 3D) b.
+def backward(x: Workload, rows: int, length: int) -> float:
+    """The backward pass of one block: gradients rows L (4M + 3D) b.
 
-    With gradient checkpointing it is computed again first, while the allocator still holds half of the last in pieces.
+    With gradient checkpointing its activations are recomputed, while the allocator still holds half of the previous
+    block's memory as fragments.
     """
-    again = 1.5 * block(x, length) if x.checkpointing else 0.0
-    return rows * length * (again + (4 * x.shape.mlp + 3 * x.shape.width) * x.bytes)
+    recomputed = 1.5 * block(x, length) if x.checkpointing else 0.0
+    return rows * length * (recomputed + (4 * x.shape.mlp + 3 * x.shape.width) * x.bytes)
 
 
-def pieces(x: Load) -> float:
-    """What main memory holds of an update for each byte in use: more where it is cut, or an adapter is added to each product."""
-    return PIECES if not x.gpu and (x.shape.lora_rank or x.micro_rows < x.groups * x.group) else 1.0
+def fragmentation(x: Workload) -> float:
+    """Bytes of main memory allocated per byte in use in an update; above 1 with micro-batches or with adapters."""
+    return FRAGMENTATION if not x.gpu and (x.shape.lora_rank or x.micro_rows < x.groups * x.group) else 1.0
 
 
-def logits(x: Load, rows: int, length: int) -> float:
-    """N = rows · length tokens: N V b exponentials where these are kept (N V ≤ KEEP), tiles at work, hidden states 3 N D b.
+def logits(x: Workload, rows: int, length: int) -> float:
+    """N = rows · length tokens: N V b saved exponentials (if N V ≤ MAX_SAVED), temporary tiles, hidden states 3 N D b.
 
-    The head's gradient V D b beside the one that is added up, and the embedding's where the two are one matrix.
+    Also the head's gradient V D b before it is accumulated, and the embedding's if the two share one matrix.
     """
     s, n = x.shape, rows * length
     tile = min(n * s.vocab, max(TILE, 64 * n)) * (3 if x.entropy else 2)
-    kept = n * s.vocab if n * s.vocab <= KEEP else 0
+    exponentials = n * s.vocab if n * s.vocab <= MAX_SAVED else 0
     head = 0 if s.lora_rank else s.vocab * s.width * (2 if s.tied else 1)
-    return (kept + tile + 3 * n * s.width + head) * x.bytes
+    return (exponentials + tile + 3 * n * s.width + head) * x.bytes
 
 
-def cache(x: Load, rows: int) -> float:
-    """Keys and values: rows (S+T) layers · 2KE b, and the copy when rows leave."""
+def kv_cache(x: Workload, rows: int) -> float:
+    """Keys and values: rows (S+T) layers · 2KE b, and the copy when finished rows are removed."""
     s = x.shape
-    return SHRINK * rows * (x.prompt + x.new) * s.layers * 2 * s.kv_heads * s.size * x.bytes
+    return COMPACTION * rows * (x.prompt + x.new) * s.layers * 2 * s.kv_heads * s.size * x.bytes
 
 
-def choosing(x: Load, rows: int) -> float:
-    """Logits [rows V] of one column, their exponentials and sums; with a nucleus also sorted, with their order."""
+def token_sampling(x: Workload, rows: int) -> float:
+    """Logits [rows V] of one column, their exponentials and sums; with top_p also the sorted ones and their order."""
     return rows * x.shape.vocab * (4 * x.bytes + x.nucleus * (3 * x.bytes + 8))
 
 
-def forward(x: Load, rows: int, length: int) -> float:
-    """Without gradient: rows L (9M + 6D) b, one block at work and the pieces of the one before."""
+def forward(x: Workload, rows: int, length: int) -> float:
+    """A forward pass without gradient: rows L (9M + 6D) b, the current block and fragments of the previous one."""
     return rows * length * (9 * x.shape.mlp + 6 * x.shape.width) * x.bytes
 
 
-def scoring(x: Load, rows: int) -> float:
-    """Log-probabilities of completions without gradient: a forward pass, tiles of the head, the states that it reads 2 N D b."""
+def scoring(x: Workload, rows: int) -> float:
+    """Log-probabilities without gradient: a forward pass, tiles of the head, and the hidden states 2 N D b."""
     return forward(x, rows, x.prompt + x.new) + (3 * TILE + 2 * rows * x.new * x.shape.width) * x.bytes

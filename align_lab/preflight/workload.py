@@ -1,4 +1,4 @@
-"""What a run asks of one process' memory, read from its config alone."""
+"""The sizes of a run that determine the memory of one process, derived from its config alone."""
 
 from __future__ import annotations
 
@@ -13,29 +13,29 @@ from align_lab.base.run_config import RunConfig
 from align_lab.models.shape import Shape
 
 BYTES = {"bfloat16": 2, "float32": 4, "float64": 8}
-OPENING, TEXT = 3, 2  # tokens a word of the longest opening, and of the longest text; plain English has 1.4
+OPENING, TEXT = 3, 2  # tokens per word of the longest opening and of the longest text; plain English has 1.4
 TEMPLATE = 36  # tokens that a chat template adds
-PROMPT_WORDS = 100  # where the data does not tell
-EVALUATED = 128  # completions that an evaluation samples at a time
+PROMPT_WORDS = 100  # if the data does not know its longest prompt
+EVALUATED = 128  # completions in one batch of an evaluation
 
 
 @dataclass(frozen=True, kw_only=True)
-class Load:
-    """Sizes of one process, and the fields of the hardware that decide what it holds."""
+class Workload:
+    """The sizes of one process, and the hardware settings that determine its memory."""
 
     shape: Shape
-    rows: int  # completions that this process samples in a step
-    groups: int  # of one update, this process' share
-    group: int  # completions of a group
+    rows: int  # completions that this process samples per step
+    groups: int  # groups of one update in this process
+    group: int  # completions per group
     micro_batch: int | None  # completions of one forward pass; None: all of an update
-    prompt: int  # S
-    new: int  # T
+    prompt: int  # S, tokens of a prompt
+    new: int  # T, tokens of a completion
     critic: bool = False
     reference: bool = False
     entropy: bool = False
-    samples: bool = True  # in the loop; False: learns from a set of pairs
-    human_rows: int = 0  # rows of the pre-training term,
-    human_length: int = 0  # and tokens of its longest text
+    samples: bool = True  # completions are sampled in the loop; False: a fixed set of pairs
+    human_rows: int = 0  # rows of human text for the pre-training loss
+    human_length: int = 0  # tokens of its longest text
     evaluated: int = EVALUATED
     dtype: str = "float32"
     checkpointing: bool = False
@@ -45,24 +45,26 @@ class Load:
     zero_stage: int = 0
     offload: bool = False
     gpu: bool = False
-    vllm: Mapping[str, Any] | None = None  # the section hardware.vllm, where vLLM samples
+    vllm: Mapping[str, Any] | None = None  # the section hardware.vllm, if vLLM samples
 
     @property
     def bytes(self) -> int:
-        """Of one number of a weight or an activation."""
+        """Bytes of one number of weights and activations."""
         return BYTES[self.dtype]
 
     @property
     def micro_rows(self) -> int:
-        """Completions of one forward pass: whole groups, one at least."""
+        """Completions of one forward pass: whole groups, at least one."""
         groups = self.groups if self.micro_batch is None else min(self.groups, max(1, self.micro_batch // self.group))
         return groups * self.group
 
 
-def load(cfg: RunConfig | Mapping[str, Any], *, processes: int | None = None, gpu: bool | None = None) -> Load | None:
-    """The load of a composed run; None where the model does not tell its shape (a plug-in's, or weights not here yet).
+def workload_of(
+    cfg: RunConfig | Mapping[str, Any], *, processes: int | None = None, gpu: bool | None = None
+) -> Workload | None:
+    """The workload of a composed run; None if the model's shape is unknown (a plug-in, or weights not downloaded yet).
 
-    `processes` and `gpu`: as they are, where the run has begun; else as the config says.
+    `processes` and `gpu` are those of a run that has started; otherwise they follow from the config.
     """
     shape = shape_of(cfg["model"])
     if shape is None:
@@ -74,7 +76,7 @@ def load(cfg: RunConfig | Mapping[str, Any], *, processes: int | None = None, gp
     group = 2 if pairs else train["group_size"]
     step = train["prompts_per_step"] * train["group_size"] // group  # groups
     new = sampling["max_new_tokens"]
-    return Load(
+    return Workload(
         shape=shape,
         rows=math.ceil(step / world) * group,
         groups=math.ceil(math.ceil(step / train["minibatches"]) / world),
@@ -102,7 +104,7 @@ def load(cfg: RunConfig | Mapping[str, Any], *, processes: int | None = None, gp
 
 
 def prompt_tokens(cfg: RunConfig | Mapping[str, Any]) -> int:
-    """Tokens of the longest prompt, about; with what a chat model is asked around it."""
+    """An estimate of the tokens of the longest prompt, with the instruction and template of a chat model."""
     data: Data = registry.build("data", cfg["data"])
     longest = data.longest_prompt()
     opening = OPENING * (PROMPT_WORDS if longest is None else longest)
@@ -112,17 +114,17 @@ def prompt_tokens(cfg: RunConfig | Mapping[str, Any]) -> int:
 
 
 def human_tokens(data: Mapping[str, Any]) -> int:
-    """Tokens of the longest human text, about; more than a context holds where the data does not tell."""
+    """An estimate of the tokens of the longest human text; larger than any context if the data does not declare it."""
     longest = registry.build("data", data).longest_text()
     return TEXT * (1 << 20 if longest is None else longest)
 
 
 def shape_of(model: Mapping[str, Any]) -> Shape | None:
-    """The shape that a model's component tells, with the adapters that its config asks for."""
+    """The shape of a model's component, with its adapters; None if it does not know it."""
     return registry.build("model", model).shape()
 
 
 def on_gpu(cfg: RunConfig | Mapping[str, Any]) -> bool:
-    """Does the config alone say that the run computes on a GPU? `auto` does where it asks for one."""
+    """True if, by its config, the run computes on a GPU; with device=auto, if it requests one."""
     device = cfg["hardware"]["numerics"]["device"]
     return device == "cuda" or (device == "auto" and cfg["hardware"]["placement"]["gpus_per_node"] > 0)

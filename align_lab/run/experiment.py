@@ -166,7 +166,7 @@ def _train(
     allocator.hand_back()  # what building the stages took
     manifest.forget_peak()
     loop = assembly.assemble(
-        memory.used_by(cfg), built, journal=journal, should_stop=lambda: bool(world.max(int(stop.asked))), world=world
+        memory.apply_to(cfg), built, journal=journal, should_stop=lambda: bool(world.max(int(stop.asked))), world=world
     )
     _restore(loop, cfg, journal, screen, world, hashes=made_of(cfg, built, loop))
     journal.manifest(lambda: describe(cfg, built, loop, memory, journal.checkpoints.best()))
@@ -178,7 +178,7 @@ def _train(
     with closing(loop):
         loop.run()
     screen.stop()
-    screen.notice(memory.after(manifest.peak_memory()))
+    screen.notice(memory.end_message(manifest.peak_memory()))
     journal.manifest(lambda: describe(cfg, built, loop, memory, journal.checkpoints.best()))
     journal.done()
 
@@ -186,8 +186,8 @@ def _train(
 def _preflight(cfg: RunConfig, folder: RunFolder, screen: Screen, world: World) -> Memory:
     """What the run will need and in which micro-batches, said. Raises ConfigError where it does not fit."""
     on_gpu = torch.get_default_device().type == "cuda"
-    memory = preflight.begin(cfg, world, gpu=on_gpu, known=folder.micro_batch())
-    screen.notice(memory.before())
+    memory = preflight.check_memory(cfg, world, gpu=on_gpu, previous=folder.micro_batch())
+    screen.notice(memory.start_message())
     return memory
 
 

@@ -1,4 +1,4 @@
-"""A step of a run and its update once more, in a fresh process: what it held at its peak, beside the estimate.
+"""The measured peak memory of a training step with two updates in a fresh process, and the estimate of it.
 
 python -m tests.preflight.measured_memory '{"layers": 4, ...}'
 """
@@ -24,7 +24,7 @@ from align_lab.models.llama import Llama, LlamaConfig
 from align_lab.models.lora import BaseModel, adapt
 from align_lab.models.lora_settings import Lora
 from align_lab.models.shape import Shape
-from align_lab.preflight.workload import Load
+from align_lab.preflight.workload import Workload
 from align_lab.rollout.torch_sampler import TorchSampler
 from align_lab.run.allocator import suit_tensors
 from align_lab.train.checkpoint import Checkpoints
@@ -36,13 +36,13 @@ DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
 def status(name: str) -> float:
-    """MiB of this process."""
+    """A memory field of /proc/self/status, in MiB."""
     lines = Path("/proc/self/status").read_text().splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith(f"{name}:")) / 1024
 
 
-def step(shape: Shape, x: Load, algo: Any, folder: Path) -> None:
-    """Sample, score, update twice, save: with a real learner and the algorithm's own loss."""
+def step(shape: Shape, x: Workload, algo: Any, folder: Path) -> None:
+    """Sample, score, update twice and save, with a learner and the algorithm's own loss."""
 
     def build() -> Llama:
         fields = {name: getattr(shape, name) for name in LlamaConfig.__dataclass_fields__ if hasattr(shape, name)}
@@ -58,7 +58,7 @@ def step(shape: Shape, x: Load, algo: Any, folder: Path) -> None:
     pad = torch.arange(x.rows) % 3
     samples = TorchSampler()(learner, ids, left_padding(pad), uniforms=torch.rand(x.rows, x.new), eos=0)
     whole = torch.cat([ids, samples.tokens], 1)
-    mask = torch.ones_like(samples.mask)  # every completion at its longest
+    mask = torch.ones_like(samples.mask)  # every completion has the maximum length
 
     def group(flat: torch.Tensor) -> torch.Tensor:
         return flat.view(x.groups, GROUP, *flat.shape[1:])
@@ -76,12 +76,13 @@ def step(shape: Shape, x: Load, algo: Any, folder: Path) -> None:
     with torch.no_grad():
         advantage, _ = algo.advantages(rollout, algo.init_state())
     experience = Experience(ids=group(whole), pad=group(pad), rollout=rollout)
-    for number in range(2):  # the optimiser's state is there from the end of the first on
+    for number in range(2):  # the first update allocates the optimizer state
         update(learner, algo, experience, advantage, step=number, seed=0)
     Checkpoints(folder).save(1, learner.state_dict(), keep=1)
 
 
 def measure(case: dict[str, Any]) -> dict[str, float]:
+    """The measured peak, and the estimate by term, of one case of test_preflight.py, in MiB."""
     suit_tensors()
     torch.set_num_threads(1)
     torch.manual_seed(0)
@@ -91,7 +92,7 @@ def measure(case: dict[str, Any]) -> dict[str, float]:
     checkpointing = case.pop("checkpointing", False)
     prompt, new = case.pop("prompt"), case.pop("new")
     shape = Shape(context=CONTEXT, **case)
-    x = Load(
+    x = Workload(
         shape=shape,
         rows=rows,
         groups=rows // GROUP,
@@ -106,17 +107,17 @@ def measure(case: dict[str, Any]) -> dict[str, float]:
         checkpointing=checkpointing,
     )
     tiny = Shape(layers=1, width=16, heads=2, kv_heads=1, mlp=16, vocab=64, context=CONTEXT, lora_rank=shape.lora_rank)
-    with tempfile.TemporaryDirectory() as folder:  # libraries load and allocate at their first use
+    with tempfile.TemporaryDirectory() as folder:  # a first step loads libraries, which allocate memory
         step(tiny, replace(x, shape=tiny, rows=8, groups=2, micro_batch=None, prompt=4, new=4), algo, Path(folder))
         gc.collect()
         Path("/proc/self/clear_refs").write_text("5")
         before = status("VmRSS")
         step(shape, x, algo, Path(folder) / "measured")
-    found = preflight.estimate(x)
-    phases = {name: parts for name, parts in found.phases.items() if name != "evaluation"}
-    held = {name: value for name, value in found.held.items() if name != "program"}
-    told = replace(found, held=held, phases=phases)
-    return {"peak_mib": status("VmHWM") - before, "estimate_mib": 1024 * told.total, "phase": told.phase, **told.terms}
+    whole_run = preflight.estimate(x)
+    phases = {name: parts for name, parts in whole_run.phases.items() if name != "evaluation"}
+    persistent = {name: value for name, value in whole_run.persistent.items() if name != "libraries and data"}
+    need = replace(whole_run, persistent=persistent, phases=phases)
+    return {"peak_mib": status("VmHWM") - before, "estimate_mib": 1024 * need.total, "phase": need.phase, **need.terms}
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What a run will need is known before it starts: the terms, the micro-batch that fits, and the refusal."""
+"""The memory estimate before a run: its terms, the largest micro-batch that fits, and the error with remedies."""
 
 import json
 import math
@@ -21,33 +21,33 @@ from align_lab.models.llama import Llama, LlamaConfig
 from align_lab.models.lora import adapt
 from align_lab.models.lora_settings import Lora
 from align_lab.models.shape import Shape, read_shape
-from align_lab.preflight.available_memory import Room, found
+from align_lab.preflight.available_memory import AvailableMemory, measured
 from align_lab.preflight.fit import largest
-from align_lab.preflight.workload import Load
+from align_lab.preflight.workload import Workload
 from align_lab.run import device
 from align_lab.train.micro_batch import is_out_of_memory, sizes
 
 BILLION7 = Shape(  # Llama 2 7B (arXiv 2307.09288): 6,738,415,616 parameters
     layers=32, width=4096, heads=32, kv_heads=32, mlp=11008, vocab=32000, context=4096, tied=False
 )
-PLENTY = Room(gib=1e6, whole=1e6, of="machine")
+PLENTY = AvailableMemory(gib=1e6, device_gib=1e6, source="machine")
 
 
-def load(shape=BILLION7, **fields):
+def workload(shape=BILLION7, **fields):
     values = {"rows": 64, "groups": 16, "group": 4, "micro_batch": None, "prompt": 64, "new": 64, "gpu": True}
-    return Load(shape=shape, **{**values, **fields})
+    return Workload(shape=shape, **{**values, **fields})
 
 
-def held(**fields):
-    return preflight.estimate(load(**fields)).held
+def persistent(**fields):
+    return preflight.estimate(workload(**fields)).persistent
 
 
 def composed(*overrides):
     return composition.compose(overrides)
 
 
-def room(gib):
-    return Room(gib=gib, whole=gib, of="machine")
+def available(gib):
+    return AvailableMemory(gib=gib, device_gib=gib, source="machine")
 
 
 @pytest.mark.parametrize("tied", [True, False])
@@ -73,58 +73,60 @@ def test_with_adapters_only_they_have_gradients():
         ("gpt2", {"n_embd": "hidden_size", "n_layer": "num_hidden_layers", "n_head": "num_attention_heads"}),
     ],
 )
-def test_a_folders_config_tells_its_shape(tmp_path, model_type, names):
-    known = {"hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4, "vocab_size": 300}
-    content = {"model_type": model_type, **known}
-    for theirs, ours in names.items():
-        content[theirs] = content.pop(ours)
+def test_the_shape_is_read_from_a_folders_config(tmp_path, model_type, names):
+    sizes = {"hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4, "vocab_size": 300}
+    content = {"model_type": model_type, **sizes}
+    for name, common_name in names.items():
+        content[name] = content.pop(common_name)
     (tmp_path / "config.json").write_text(json.dumps(content))
     shape = read_shape(tmp_path)
     assert shape is not None and (shape.width, shape.layers, shape.heads, shape.mlp) == (64, 2, 4, 256)
     assert read_shape(tmp_path / "nothing") is None
 
 
-def test_what_is_held_is_what_the_literature_says():
-    """Mixed precision with Adam: 16 bytes a parameter and the float32 gradient in place of the 16-bit one: 2 + 4 + 12 (arXiv 1910.02054)."""
+def test_the_persistent_terms_are_those_of_the_literature():
+    """Mixed precision with Adam takes 2 + 2 + 12 bytes per parameter (arXiv 1910.02054); here the gradient takes 4."""
     n = 6_738_415_616
     assert BILLION7.parameters == n
     gib = 2**30
-    half, full = held(dtype="bfloat16"), held(dtype="float32")
+    half, full = persistent(dtype="bfloat16"), persistent(dtype="float32")
     assert half["weights"] == pytest.approx(2 * n / gib) and full["weights"] == pytest.approx(4 * n / gib)
-    assert half["gradients"] == pytest.approx(4 * n / gib) and half["optimiser"] == pytest.approx(12 * n / gib)
-    assert full["optimiser"] == pytest.approx(8 * n / gib)
-    assert held(dtype="bfloat16", critic=True, reference=True)["weights"] == pytest.approx(6 * n / gib)
+    assert half["gradients"] == pytest.approx(4 * n / gib) and half["optimizer state"] == pytest.approx(12 * n / gib)
+    assert full["optimizer state"] == pytest.approx(8 * n / gib)
+    assert persistent(dtype="bfloat16", critic=True, reference=True)["weights"] == pytest.approx(6 * n / gib)
 
 
-def test_zero_spreads_what_its_stage_says():
-    plain = held(dtype="bfloat16", processes=8)
-    stages = [held(dtype="bfloat16", processes=8, zero_stage=stage) for stage in (1, 2, 3)]
-    for stage, spread in enumerate(stages, start=1):
-        assert spread["optimiser"] == pytest.approx(plain["optimiser"] / 8)
-        assert spread["gradients"] == pytest.approx(plain["gradients"] / (8 if stage >= 2 else 1))
-        assert spread["weights"] == pytest.approx(plain["weights"] / (8 if stage >= 3 else 1))
-    assert held(processes=8, zero_stage=2, offload=True)["optimiser"] == 0
+def test_each_zero_stage_shards_its_terms():
+    plain = persistent(dtype="bfloat16", processes=8)
+    stages = [persistent(dtype="bfloat16", processes=8, zero_stage=stage) for stage in (1, 2, 3)]
+    for stage, sharded in enumerate(stages, start=1):
+        assert sharded["optimizer state"] == pytest.approx(plain["optimizer state"] / 8)
+        assert sharded["gradients"] == pytest.approx(plain["gradients"] / (8 if stage >= 2 else 1))
+        assert sharded["weights"] == pytest.approx(plain["weights"] / (8 if stage >= 3 else 1))
+    assert persistent(processes=8, zero_stage=2, offload=True)["optimizer state"] == 0
 
 
-def test_adapters_need_no_second_copy_as_reference_and_no_state_for_the_rest():
-    whole, lora = held(reference=True), held(shape=replace(BILLION7, lora_rank=16), reference=True)
-    assert lora["weights"] == pytest.approx(whole["weights"] / 2, rel=0.01)
-    assert lora["optimiser"] < whole["optimiser"] / 100
+def test_with_adapters_the_reference_needs_no_copy_and_frozen_weights_no_optimizer_state():
+    full, lora = persistent(reference=True), persistent(shape=replace(BILLION7, lora_rank=16), reference=True)
+    assert lora["weights"] == pytest.approx(full["weights"] / 2, rel=0.01)
+    assert lora["optimizer state"] < full["optimizer state"] / 100
 
 
 @given(st.integers(1, 300))
-def test_parts_are_of_equal_size(groups):
-    found = sizes(groups)
-    assert found[0] == groups and found[-1] == 1 and found == sorted(set(found), reverse=True)
-    for size in found:
+def test_micro_batches_are_of_equal_size(groups):
+    candidates = sizes(groups)
+    assert candidates[0] == groups and candidates[-1] == 1
+    assert candidates == sorted(set(candidates), reverse=True)
+    for size in candidates:
         parts = math.ceil(groups / size)
         assert groups - (parts - 1) * size >= 1 and size == math.ceil(groups / parts)
 
 
 @given(gib=st.floats(0.5, 60), groups=st.integers(1, 40))
 def test_the_largest_micro_batch_that_fits_is_taken(gib, groups):
-    x = load(shape=Shape(layers=30, width=576, heads=9, kv_heads=3, mlp=1536, vocab=49152, context=8192), groups=groups)
-    chosen = largest(x, room(gib))
+    shape = Shape(layers=30, width=576, heads=9, kv_heads=3, mlp=1536, vocab=49152, context=8192)
+    x = workload(shape=shape, groups=groups)
+    chosen = largest(x, available(gib))
     assert chosen.micro_rows % x.group == 0
     need = preflight.estimate(chosen).total
     larger = [size for size in sizes(groups) if size * x.group > chosen.micro_rows]
@@ -133,73 +135,71 @@ def test_the_largest_micro_batch_that_fits_is_taken(gib, groups):
         assert more > 0.85 * gib or need > 0.85 * gib
 
 
-def test_a_run_that_goes_on_keeps_its_micro_batch():
-    cfg = composed("algo=rloo")
-    assert preflight.fit(cfg, gpu=False, room=PLENTY).micro_batch == 64
-    assert preflight.fit(cfg, gpu=False, room=PLENTY, known=12).micro_batch == 12
-    assert (
-        preflight.fit(composed("algo=rloo", "train.micro_batch=8"), gpu=False, room=PLENTY, known=12).micro_batch == 8
-    )
+def test_a_resumed_run_keeps_its_micro_batch():
+    cfg, configured = composed("algo=rloo"), composed("algo=rloo", "train.micro_batch=8")
+    assert preflight.fit(cfg, gpu=False, available=PLENTY).micro_batch == 64
+    assert preflight.fit(cfg, gpu=False, available=PLENTY, previous=12).micro_batch == 12
+    assert preflight.fit(configured, gpu=False, available=PLENTY, previous=12).micro_batch == 8
 
 
-def test_less_room_takes_smaller_parts_of_the_same_minibatch():
-    found = preflight.fit(composed("algo=ppo"), gpu=False, room=room(0.85))
-    assert found.micro_batch is not None and found.micro_batch < 64 and found.micro_batch % 4 == 0
-    assert found.estimate is not None and found.estimate.total <= 0.85
-    assert found.used_by(composed("algo=ppo")).signature == composed("algo=ppo").signature
+def test_with_less_memory_the_micro_batch_is_smaller_and_the_signature_is_the_same():
+    memory = preflight.fit(composed("algo=ppo"), gpu=False, available=available(0.85))
+    assert memory.micro_batch is not None and memory.micro_batch < 64 and memory.micro_batch % 4 == 0
+    assert memory.estimate is not None and memory.estimate.total <= 0.85
+    assert memory.apply_to(composed("algo=ppo")).signature == composed("algo=ppo").signature
 
 
 @pytest.mark.parametrize("algo", ["ppo", "dpo", "rloo"])
 @pytest.mark.parametrize(
     "extra", [(), ("train.group_size=16", "train.prompts_per_step=64", "sampling.max_new_tokens=512")]
 )
-def test_what_a_refusal_says_to_type_makes_it_fit(algo, extra):
+def test_every_remedy_that_the_error_names_makes_the_run_fit(algo, extra):
     overrides = [f"algo={algo}", "model=smollm2_135m", *extra]
     cfg = composed(*overrides)
-    least = preflight.estimate(largest(preflight.load(cfg, gpu=True), room(0.001))).total
-    small = room(0.8 * least)
-    with pytest.raises(ConfigError, match=r"The largest term is \w+") as refused:
-        preflight.fit(cfg, gpu=True, room=small)
-    assert refused.value.status == 2
-    told = re.search(r"Set one of: (.*)$", str(refused.value))
-    assert told, refused.value
-    changes = re.findall(r"((?:\S+=\S+ )+)\([\d.]+ GiB\)", told[1])
+    least = preflight.estimate(largest(preflight.workload_of(cfg, gpu=True), available(0.001))).total
+    small = available(0.8 * least)
+    with pytest.raises(ConfigError, match=r"The largest term is \w+") as error:
+        preflight.fit(cfg, gpu=True, available=small)
+    assert error.value.status == 2
+    advice = re.search(r"Set one of: (.*)$", str(error.value))
+    assert advice, error.value
+    changes = re.findall(r"((?:\S+=\S+ )+)\([\d.]+ GiB\)", advice[1])
     assert changes and (extra or any("model.lora.rank=16" in change for change in changes))
     for change in changes:
-        preflight.fit(composed(*overrides, *change.split()), gpu=True, room=small)
+        preflight.fit(composed(*overrides, *change.split()), gpu=True, available=small)
 
 
-def test_where_nothing_alone_is_enough_changes_are_named_that_are_together():
+def test_if_no_single_remedy_is_enough_the_error_names_a_combination_that_is():
     overrides = ["algo=ppo", "model=smollm2_135m"]
-    with pytest.raises(ConfigError, match="Set all of") as refused:
-        preflight.fit(composed(*overrides), gpu=True, room=room(1.2))
-    told = re.search(r"Set all of: (.*) \([\d.]+ GiB\)$", str(refused.value))
-    assert told and len(told[1].split()) > 1
-    preflight.fit(composed(*overrides, *told[1].split()), gpu=True, room=room(1.2))
+    with pytest.raises(ConfigError, match="Set all of") as error:
+        preflight.fit(composed(*overrides), gpu=True, available=available(1.2))
+    advice = re.search(r"Set all of: (.*) \([\d.]+ GiB\)$", str(error.value))
+    assert advice and len(advice[1].split()) > 1
+    preflight.fit(composed(*overrides, *advice[1].split()), gpu=True, available=available(1.2))
     with pytest.raises(ConfigError, match="A smaller model or a larger machine is needed"):
-        preflight.fit(composed(*overrides), gpu=True, room=room(0.1))
+        preflight.fit(composed(*overrides), gpu=True, available=available(0.1))
 
 
-def test_before_a_job_is_queued_the_memory_that_it_asks_for_is_compared():
+def test_validation_rejects_a_job_that_requests_too_little_memory():
     with pytest.raises(ConfigError, match=re.escape("hardware.placement.gpu_memory_gib")):
         composed("model=smollm2_135m", "hardware=slurm_gpu", "hardware.placement.gpu_memory_gib=1")
     with pytest.raises(ConfigError, match=re.escape("hardware.placement.mem_gb")):
         composed("model=smollm2_135m", "hardware=slurm_cpu", "hardware.placement.mem_gb=1")
     composed("model=smollm2_135m", "hardware=slurm_gpu", "hardware.placement.gpu_memory_gib=16")
-    composed("model=smollm2_135m", "hardware=slurm_gpu", "hardware.placement.mem_gb=1")  # of which GPU is not known
+    composed("model=smollm2_135m", "hardware=slurm_gpu", "hardware.placement.mem_gb=1")  # the GPU's memory is unknown
 
 
-def test_the_room_of_a_process_is_its_part_of_what_is_free(monkeypatch):
-    place = {"tasks_per_node": 1, "mem_gb": None}
-    alone = found(place, gpu=False)
-    assert 0 < alone.gib <= 1.01 * alone.whole
-    assert found({**place, "tasks_per_node": 2}, gpu=False).gib == pytest.approx(alone.gib / 2, rel=0.2)
+def test_processes_and_runs_of_a_machine_share_its_available_memory(monkeypatch):
+    placement = {"tasks_per_node": 1, "mem_gb": None}
+    single = measured(placement, gpu=False)
+    assert 0 < single.gib <= 1.01 * single.device_gib
+    assert measured({**placement, "tasks_per_node": 2}, gpu=False).gib == pytest.approx(single.gib / 2, rel=0.2)
     monkeypatch.setenv(SHARED, "4")
-    assert found(place, gpu=False).gib == pytest.approx(alone.gib / 4, rel=0.2)
-    assert found({**place, "mem_gb": 0.5}, gpu=False).gib == pytest.approx(0.125)
+    assert measured(placement, gpu=False).gib == pytest.approx(single.gib / 4, rel=0.2)
+    assert measured({**placement, "mem_gb": 0.5}, gpu=False).gib == pytest.approx(0.125)
 
 
-def test_torch_says_that_memory_ran_out_and_we_understand():
+def test_an_out_of_memory_error_of_torch_is_recognised():
     with pytest.raises(RuntimeError) as error:
         torch.empty(1 << 50)
     assert is_out_of_memory(error.value) and not is_out_of_memory(RuntimeError("shapes differ"))
@@ -215,8 +215,8 @@ MIDDLE = {"layers": 6, "width": 256, "heads": 8, "kv_heads": 4, "mlp": 704, "voc
 LARGE = {"layers": 30, "width": 576, "heads": 9, "kv_heads": 3, "mlp": 1536, "vocab": 49152, "prompt": 8, "new": 16}
 CASES = {
     "6M": {"algo": "rloo", "rows": 32, **MIDDLE},
-    "6M with a critic, cut in four": {"algo": "ppo", "rows": 32, "micro_batch": 8, **MIDDLE},
-    "6M, computed again": {"algo": "rloo", "rows": 64, "checkpointing": True, **MIDDLE},
+    "6M with a critic, 4 micro-batches": {"algo": "ppo", "rows": 32, "micro_batch": 8, **MIDDLE},
+    "6M, gradient checkpointing": {"algo": "rloo", "rows": 64, "checkpointing": True, **MIDDLE},
     "6M with adapters": {"algo": "rloo", "rows": 64, "lora_rank": 16, **MIDDLE},
     "135M": {"algo": "rloo", "fields": {"kl_coef": 0}, "rows": 4, **LARGE},
 }
@@ -224,18 +224,19 @@ CASES = {
 
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES)
 def test_the_estimate_is_the_peak_within_bounds(case):
-    """Whole steps in a fresh process: no run may need a seventh more than it was told, nor be refused for a third less."""
-    measured = json.loads(run("-m", "tests.preflight.measured_memory", json.dumps(case)).stdout)
-    assert 0.87 < measured["estimate_mib"] / measured["peak_mib"] < 1.33, measured
+    """In a fresh process, the peak of a complete step is at most 1/7 above the estimate and at least 3/4 of it."""
+    result = json.loads(run("-m", "tests.preflight.measured_memory", json.dumps(case)).stdout)
+    assert 0.87 < result["estimate_mib"] / result["peak_mib"] < 1.33, result
 
 
-def test_large_tensors_begin_at_a_page():
+def test_large_tensors_are_aligned_to_pages():
     numerics = repr(asdict(Numerics()))
-    code = f"from align_lab.run import device; device.use({numerics}); import torch; print([torch.empty(1 << 20).data_ptr() % 4096 for _ in range(9)])"
+    use = f"from align_lab.run import device; device.use({numerics})"
+    code = f"{use}; import torch; print([torch.empty(1 << 20).data_ptr() % 4096 for _ in range(9)])"
     assert json.loads(run("-c", code).stdout) == [0] * 9
 
 
-def test_runs_that_go_side_by_side_share_the_cores(monkeypatch):
+def test_concurrent_runs_share_the_cores(monkeypatch):
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(12)))
     monkeypatch.delenv("LOCAL_WORLD_SIZE", raising=False)
     assert device.cores() == 12

@@ -1,1 +1,1 @@
-"""What makes a model learn: gradients summed over processes, clipped, and the weights updated."""
+"""Engines: sum gradients over processes, clip them and update the weights, in plain PyTorch or with DeepSpeed."""
