@@ -14,7 +14,8 @@ from align_lab.base.files import read_json
 from align_lab.base.paths import cache_folder
 from align_lab.record.layout import RunLayout
 
-COLUMNS = ("index", "prompt", "completion", "score", "gold_score", "vader", "kl", "length", "ended")
+BEFORE, BEHIND = ("index", "prompt", "completion", "score"), ("kl", "length", "ended")  # the judges' columns
+OTHERS = {"step", "sample", "set", "entropy_sum", "win"}  # columns of a sample that are not shown
 TABLES = 40  # of completions in one run, at most about so many
 LETTERS = 2000  # of one cell of a table
 
@@ -32,6 +33,14 @@ class Shown:
     notes: str = ""
     steps: int = 0
     summary: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Completions:
+    """A table of completions."""
+
+    columns: list[str]
+    rows: list[list[Any]]
 
 
 def run(folder: Path) -> Shown:
@@ -110,17 +119,19 @@ def tabled(step: int, before: int | None, steps: int) -> bool:
     return before is None or step >= steps or step // span > before // span
 
 
-def table(samples: Iterable[Mapping[str, Any]], limit: int) -> list[list[Any]]:
-    """The first `limit` completions of an evaluation, in COLUMNS."""
-    kept = list(samples)[:limit]
-    return [[_cell(row.get(column)) for column in COLUMNS] for row in kept]
+def table(samples: Iterable[Mapping[str, Any]], limit: int) -> Completions:
+    """The first `limit` completions of an evaluation, with a column for each judge."""
+    rows = list(samples)[:limit]
+    judges = dict.fromkeys(key for row in rows for key in row if key not in {*BEFORE, *BEHIND, *OTHERS})
+    columns = [*BEFORE, *judges, *BEHIND]
+    return Completions(columns, [[_cell(row.get(column)) for column in columns] for row in rows])
 
 
 def _fields(values: Mapping[str, Any]) -> dict[str, Any]:
-    """The config, without what is told already, and without a cluster's accounts and shell lines."""
-    kept = {key: value for key, value in values.items() if key not in ("study", "arm", "seed")}
+    """The config, without what stands beside it already, and without a cluster's accounts and shell lines."""
+    fields = {key: value for key, value in values.items() if key not in ("study", "arm", "seed")}
     hardware = {key: value for key, value in values["hardware"].items() if key != "placement"}
-    return {**kept, "hardware": hardware}
+    return {**fields, "hardware": hardware}
 
 
 def _cell(value: Any) -> Any:

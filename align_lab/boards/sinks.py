@@ -11,7 +11,7 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Mapping, Sequence, Set
+from collections.abc import Callable, Mapping, Set
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +20,7 @@ from typing import Any, ClassVar, Protocol
 from align_lab.base.paths import PACKAGE
 from align_lab.base.record import Record
 from align_lab.base.registry import param
-from align_lab.boards.run_view import Shown
+from align_lab.boards.run_view import Completions, Shown
 
 Notice = Callable[[str], None]
 
@@ -58,7 +58,7 @@ class Tracker(Protocol):
         """Where a person finds the run: an address, a folder or a command."""
         ...
 
-    def log(self, row: Mapping[str, float], table: Sequence[Sequence[Any]] | None) -> None:
+    def log(self, row: Mapping[str, float], table: Completions | None) -> None:
         """Log one row of metrics, with the table of completions of its evaluation."""
         ...
 

@@ -11,7 +11,7 @@ import os
 import shutil
 import time
 import traceback
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Mapping, Set
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +21,7 @@ from align_lab.base.errors import AlignLabError
 from align_lab.base.files import read_json
 from align_lab.base.registry import param, register
 from align_lab.boards import wandb_history
-from align_lab.boards.run_view import COLUMNS, Shown
+from align_lab.boards.run_view import Completions, Shown
 from align_lab.boards.sinks import TrackedRecord
 
 NAME = "wandb"
@@ -210,11 +210,11 @@ class WandbTracker:
         """The web page, or the offline folder."""
         return self.run.url if self.online else f"offline in {Path(self.run.dir).parent}"
 
-    def log(self, row: Mapping[str, float], table: Sequence[Sequence[Any]] | None) -> None:
+    def log(self, row: Mapping[str, float], table: Completions | None) -> None:
         """Log one row with its table."""
         import wandb
 
-        completions = {} if table is None else {"completions": wandb.Table(columns=list(COLUMNS), data=list(table))}
+        completions = {} if table is None else {"completions": wandb.Table(columns=[*table.columns], data=table.rows)}
         self.run.log({**row, **completions})
         self.logged += 1
 

@@ -7,7 +7,7 @@ import json
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.live import Live
@@ -17,10 +17,11 @@ from align_lab.base.paths import runs_folder
 from align_lab.base.signals import stop_requests
 from align_lab.compare import lock, terminal
 from align_lab.compare.analysis import analyse
+from align_lab.compare.document import Document
 from align_lab.compare.runs import study_folder
 
 if TYPE_CHECKING:
-    from align_lab.compare.foreign.reader import Foreign
+    from align_lab.compare.foreign.reader import ForeignRuns
 
 LOOK_SECONDS = 5.0
 FOREIGN = """runs of other programs, marked as not proven comparable, with a verdict of their own:
@@ -89,23 +90,23 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _foreign(spoken: Sequence[Sequence[str]], *, alone: bool) -> Foreign | None:
-    if not spoken and alone:
+def _foreign(typed: Sequence[Sequence[str]], *, alone: bool) -> ForeignRuns | None:
+    if not typed and alone:
         raise ConfigError("compare needs a STUDY, or runs of another program: --from SOURCE PATH. See compare --help")
-    if not spoken:
+    if not typed:
         return None
     from align_lab.compare.foreign import reader
 
-    return reader.read(spoken, alone=alone)
+    return reader.read(typed, alone=alone)
 
 
-def _refuse_nothing(document: dict[str, Any]) -> None:
+def _refuse_nothing(document: Document) -> None:
     if not document["arms"]:
         reasons = "; ".join(f"{run['name']} ({run['why']})" for run in document["unfinished"])
         raise ConfigError(f"no run of {document['study']} has finished: {reasons}")
 
 
-def _refuse(document: dict[str, Any]) -> None:
+def _refuse(document: Document) -> None:
     proof = document["comparability"]
     if not proof["fair"]:
         fields = [item["field"] for item in proof["differing"] if not item["allowed"]]
@@ -118,7 +119,7 @@ def _refuse(document: dict[str, Any]) -> None:
         )
 
 
-def _write(document: dict[str, Any], folders: Sequence[Path], options: argparse.Namespace, console: Console) -> None:
+def _write(document: Document, folders: Sequence[Path], options: argparse.Namespace, console: Console) -> None:
     from align_lab.compare import report
 
     home = folders[0] if folders else runs_folder() / "foreign"

@@ -1,33 +1,47 @@
-"""A study's runs -> one plain document: are they comparable, which arm is better, how sure is that, and what else shows.
-
-Terminal, page, tables and figures only show what stands in it. Numbers that do not exist are None, never nan.
-"""
+"""A study's runs -> one plain document: are they comparable, which arm is better, how sure is that, and what else shows."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from align_lab.compare import axes, curves, notes, overoptimisation, pool, samples, summary, wins
+from align_lab.base.errors import ConfigError
+from align_lab.compare import axes, curves, document, labels, notes, overoptimisation, pool, samples, summary, wins
+from align_lab.compare.answers import Answers
 from align_lab.compare.comparability import arms as arms_of
 from align_lab.compare.comparability import proof
-from align_lab.compare.evaluations import GOLD, Floats
+from align_lab.compare.document import SCORE, Comparability, Document, Label, Missing
+from align_lab.compare.evaluations import Table
+from align_lab.compare.overoptimisation import Scores
 from align_lab.compare.pool import StudyRuns
 from align_lab.compare.runs import Run, Unfinished
-from align_lab.compare.samples import Kept
 from align_lab.compare.summary import Arm
 from align_lab.compare.values import listed, uncollected
 
 if TYPE_CHECKING:
-    from align_lab.compare.foreign.reader import Foreign
+    from align_lab.compare.foreign.reader import ForeignRuns
 
-VERSION = 1
 SHOWN = 24  # arms that are compared pair by pair and drawn: the best ones
 NOTHING = "No run has finished yet: nothing to compare."
 Groups = Mapping[str, Sequence[Run]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Material:
+    """What a document is made of: the arms that are drawn with their evaluations and answers, and how all is called."""
+
+    arms: Sequence[Arm]
+    rows: Mapping[str, Table]
+    answers: Mapping[str, Mapping[int, Answers]]
+    scores: Scores
+
+    @property
+    def few(self) -> dict[str, Sequence[Run]]:
+        """The runs that are drawn one by one."""
+        return curves.few({arm.name: arm.runs for arm in self.arms}, self.scores.metric)
 
 
 @uncollected
@@ -37,139 +51,168 @@ def analyse(
     allow: Sequence[str] = (),
     paired: bool = False,
     rng_seed: int = 0,
-    foreign: Foreign | None = None,
-) -> dict[str, Any]:
+    foreign: ForeignRuns | None = None,
+) -> Document:
     """The comparison document of the studies in these folders, together.
 
+    First it is proven, over every run that was read, that all settings are equal; only then runs of an arm that share a seed
+    are set aside, and arms are compared.
     `allow`: settings (or groups of them) that may differ; runs with other values of one are arms of their own. Where a setting
     differs that may not, `comparability.fair` is False and nothing is compared: each arm is described by itself.
     `foreign`: runs of other programs, which have a verdict of their own; with them, `folders` may be empty.
     The same record and `rng_seed` give the same document, apart from `written`. Raises ConfigError for a folder without runs.
     """
-    found = pool.read(folders)
-    groups, twice = _once(arms_of(found.runs, allow))
-    arms = summary.ranked(groups)
-    comparability = proof(found.runs, {arm.name: arm.runs for arm in arms}, allow)
-    document = _head(found) | {"comparability": comparability} | _described(arms, rng_seed)
-    shown = arms[:SHOWN]
-    rows = {arm.name: curves.stacked(arm.runs) for arm in shown}
-    kept = samples.of_arms({arm.name: arm.runs for arm in shown})
-    document["samples"] = samples.side_by_side(kept)
+    study = pool.read(folders)
+    metric = _metric(study.runs)
+    groups, duplicates = _once(arms_of(study.runs, allow))
+    arms = summary.ranked(groups, metric)
+    comparability = proof(study.runs, {arm.name: arm.runs for arm in arms}, allow)
+    names = _labels(study.runs, metric)
+    material = _material(arms[:SHOWN], Scores(metric, names))
+    whole = _described(study, arms, material, comparability, rng_seed)
     if comparability["fair"]:
-        document |= _compared(shown, rows, kept, rng_seed, paired=paired, pairs=len(arms) * (len(arms) - 1) // 2)
+        pairs = len(arms) * (len(arms) - 1) // 2
+        _compare(whole, material, rng_seed, verdict=summary.decided(material.arms, pairs=pairs, paired=paired))
     else:
-        document |= _refused(comparability)
-    document |= _judged(shown, rows)
-    document |= _left_out(found, groups, twice)
-    document["notes"] = [
-        *notes.about_runs(arms, comparability, found.left),
-        *notes.about_results(document),
-        *notes.about_samples(shown, kept),
-        *_bounded(arms),
+        whole["verdict"] = _refusal(comparability)
+    _leave_out(whole, study, groups, duplicates)
+    whole["notes"] = [
+        *notes.about_runs(arms, comparability, names[metric]["label"], study.left),
+        *notes.about_results(whole),
+        *notes.about_samples(material.arms, material.answers),
+        *_bounded(arms, metric),
     ]
-    return document | (_foreign(foreign, arms if comparability["fair"] else [], rng_seed) if foreign else {})
+    if foreign:
+        _put_beside(whole, foreign, arms if comparability["fair"] else [], rng_seed)
+    return whole
 
 
-def _foreign(foreign: Foreign, arms: Sequence[Arm], rng_seed: int) -> dict[str, Any]:
-    """`foreign` of the document. Where no run of ours is asked for, its sentence is all there is to say."""
-    from align_lab.compare.foreign import section
-
-    found = section.compared(foreign, arms, rng_seed)
-    if arms or not foreign.alone:
-        return {"foreign": found}
-    said = {"verdict": summary.undecided(found["sentence"]), "metric": found["metric"]}
-    return {"foreign": found, "study": " + ".join(foreign.names), **said}
+def _metric(runs: Sequence[Run]) -> str:
+    """What decides: where runs name several metrics (which is a setting that differs) the score that all of them have."""
+    metrics = {run.metric for run in runs}
+    return metrics.pop() if len(metrics) == 1 else SCORE
 
 
-def _head(found: StudyRuns) -> dict[str, Any]:
-    return {
-        "version": VERSION,
-        "study": found.name,
-        "question": " ".join(found.questions),
-        "written": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
-        "metric": GOLD,
-        "foreign": {},
-    }
+def _labels(runs: Sequence[Run], metric: str) -> dict[str, Label]:
+    """Raises ConfigError for a metric that is better where it is lower: the best arm would be called the worst."""
+    names = labels.of_runs(runs, [metric, SCORE, *(runs[0].rows.columns.evaluated if runs else [])])
+    if names[metric]["better"] == "lower":
+        raise ConfigError(
+            f"{metric} is better where it is lower, but the metric that decides must be better where it is higher: "
+            "let the judge return its negative, or set evaluation.metric to another one"
+        )
+    return names
 
 
 def _once(groups: Groups) -> tuple[dict[str, list[Run]], list[Unfinished]]:
     """Each seed of an arm once, the first; the others are set aside."""
-    kept: dict[str, list[Run]] = {}
-    twice = []
+    used: dict[str, list[Run]] = {}
+    duplicates = []
     for arm, runs in groups.items():
         by_seed: dict[int, Run] = {}
         for run in runs:
             first = by_seed.setdefault(run.seed, run)
             if first is not run:
                 why = f"seed {run.seed} of {arm} was run more than once: {first.name} is used"
-                twice.append(Unfinished(run.name, why, "duplicate", arm, run.seed, first.name))
-        kept[arm] = list(by_seed.values())
-    return kept, twice
+                duplicates.append(Unfinished(run.name, why, "duplicate", arm, run.seed, first.name))
+        used[arm] = list(by_seed.values())
+    return used, duplicates
 
 
-def _described(arms: Sequence[Arm], rng_seed: int) -> dict[str, Any]:
+def _material(arms: Sequence[Arm], scores: Scores) -> _Material:
+    return _Material(
+        arms=arms,
+        rows={arm.name: curves.stacked(arm.runs) for arm in arms},
+        answers=samples.of_arms({arm.name: arm.runs for arm in arms}),
+        scores=scores,
+    )
+
+
+def _described(
+    study: StudyRuns, arms: Sequence[Arm], material: _Material, comparability: Comparability, rng_seed: int
+) -> Document:
+    """The document with what is said of each arm by itself; what sets arms against each other is still empty."""
+    rows, scores, few = material.rows, material.scores, material.few
     return {
+        "version": document.VERSION,
+        "study": study.name,
+        "question": " ".join(study.questions),
+        "written": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+        "metric": scores.metric,
+        "metrics": dict(scores.labels),
+        "verdict": summary.undecided(""),
+        "comparability": comparability,
         "arms": [summary.described(arm, rng_seed=rng_seed, draw=i < SHOWN) for i, arm in enumerate(arms)],
         "iqm_coverage": summary.coverage(arms),
-    }
-
-
-def _compared(
-    arms: Sequence[Arm], rows: Mapping[str, Floats], kept: Kept, rng_seed: int, *, paired: bool, pairs: int
-) -> dict[str, Any]:
-    """What sets arms against each other: only where all settings are equal, or allowed to differ."""
-    return {
-        "verdict": summary.decided(arms, pairs=pairs, paired=paired),
-        "improvement": summary.improvements(arms, rng_seed),
-        "axes": axes.compared(rows),
-        "wins": wins.wins(kept, rng_seed),
-    }
-
-
-def _refused(comparability: Mapping[str, Any]) -> dict[str, Any]:
-    fields = listed([one["field"] for one in comparability["differing"] if not one["allowed"]])
-    said = f"Not comparable: the runs differ in {fields}." if fields else NOTHING
-    nothing = {"improvement": [], "axes": [], "wins": {"arms": [], "matrix": [], "prompts": 0}}
-    return {"verdict": summary.undecided(said), **nothing}
-
-
-def _judged(arms: Sequence[Arm], rows: Mapping[str, Floats]) -> dict[str, Any]:
-    """What is said of each arm by itself: curves, bands, over-optimisation, health of its text."""
-    few = curves.few({arm.name: arm.runs for arm in arms})
-    return {
-        "curves": curves.curves(few),
-        "bands": curves.bands(rows) if rows else [],
-        "frontier": curves.frontier(few),
+        "improvement": [],
+        "curves": curves.curves(few, scores.metric),
+        "bands": curves.bands(rows, scores.metric) if rows else [],
+        "axes": [],
+        "frontier": curves.frontier(few, scores.metric),
         "overoptimisation": [
-            run for arm in arms for run in overoptimisation.overoptimisation(arm.name, arm.runs, rows[arm.name])
+            run
+            for arm in material.arms
+            for run in overoptimisation.overoptimisation(arm.name, arm.runs, rows[arm.name], scores)
         ],
-        "health": [overoptimisation.health(arm, values) for arm, values in rows.items()],
+        "health": [overoptimisation.health(arm, table, scores) for arm, table in rows.items()],
+        "wins": {"arms": [], "matrix": [], "prompts": 0},
+        "samples": samples.side_by_side(material.answers),
+        "unfinished": [],
+        "missing": [],
+        "links": {},
+        "notes": [],
+        "foreign": None,
     }
 
 
-def _left_out(found: StudyRuns, groups: Groups, twice: Sequence[Unfinished]) -> dict[str, Any]:
-    out = sorted([*found.unfinished, *twice], key=lambda run: run.name)
-    return {
-        "unfinished": [asdict(run) for run in out],
-        "missing": _missing(found, groups),
-        "links": {run.name: found.link(run) for runs in groups.values() for run in runs},
-    }
+def _compare(whole: Document, material: _Material, rng_seed: int, *, verdict: document.Verdict) -> None:
+    """What sets arms against each other: only where all settings are equal, or allowed to differ."""
+    whole["verdict"] = verdict
+    whole["improvement"] = summary.improvements(material.arms, rng_seed)
+    whole["axes"] = axes.compared(material.rows, material.scores.metric)
+    whole["wins"] = wins.wins(material.answers, rng_seed)
 
 
-def _missing(found: StudyRuns, groups: Groups) -> list[dict[str, Any]]:
+def _refusal(comparability: Comparability) -> document.Verdict:
+    fields = listed([one["field"] for one in comparability["differing"] if not one["allowed"]])
+    return summary.undecided(f"Not comparable: the runs differ in {fields}." if fields else NOTHING)
+
+
+def _leave_out(whole: Document, study: StudyRuns, groups: Groups, duplicates: Sequence[Unfinished]) -> None:
+    """What does not count, what is missing, and where the runs lie that do count."""
+    whole["unfinished"] = [run.as_json() for run in sorted([*study.unfinished, *duplicates], key=lambda run: run.name)]
+    whole["missing"] = _missing(study, groups)
+    whole["links"] = {run.name: study.link(run) for runs in groups.values() for run in runs}
+
+
+def _missing(study: StudyRuns, groups: Groups) -> list[Missing]:
     """Seeds that the sweep file asks for, or that another arm has, and of which the arm has no finished run."""
     everywhere = {run.seed for runs in groups.values() for run in runs}
-    asked = {arm: found.wanted.get(runs[0].base, set()) for arm, runs in groups.items()}
-    lacks = {arm: (everywhere | asked[arm]) - {run.seed for run in runs} for arm, runs in groups.items()}
+    lacking = {
+        arm: (everywhere | study.expected.get(runs[0].base, set())) - {run.seed for run in runs}
+        for arm, runs in groups.items()
+    }
     begun = {runs[0].base for runs in groups.values()}
-    lacks |= {arm: seeds for arm, seeds in sorted(found.wanted.items()) if arm not in begun}
-    return [{"arm": arm, "seeds": sorted(seeds)} for arm, seeds in lacks.items() if seeds]
+    lacking |= {arm: seeds for arm, seeds in sorted(study.expected.items()) if arm not in begun}
+    return [{"arm": arm, "seeds": sorted(seeds)} for arm, seeds in lacking.items() if seeds]
 
 
-def _bounded(arms: Sequence[Arm]) -> list[str]:
+def _bounded(arms: Sequence[Arm], metric: str) -> list[str]:
     """Sentences on what is left out because there is so much."""
     shown = {arm.name: arm.runs for arm in arms[:SHOWN]}
     most = max((len(runs) for runs in shown.values()), default=0)
-    drawn = max((len(runs) for runs in curves.few(shown).values()), default=0)
+    drawn = max((len(runs) for runs in curves.few(shown, metric).values()), default=0)
     sampled = samples.most(len(shown))
     return list(notes.bounded(len(arms), len(shown), sampled if sampled < most else 0, drawn if drawn < most else 0))
+
+
+def _put_beside(whole: Document, foreign: ForeignRuns, arms: Sequence[Arm], rng_seed: int) -> None:
+    """`foreign` of the document. Where no run of ours is asked for, its sentence is all there is to say."""
+    from align_lab.compare.foreign import section
+
+    beside = section.compared(foreign, arms, rng_seed)
+    whole["foreign"] = beside
+    if foreign.alone and not arms:
+        whole["study"] = " + ".join(foreign.names)
+        whole["metric"] = beside["metric"]
+        whole["verdict"] = summary.undecided(beside["sentence"])

@@ -5,46 +5,59 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from itertools import chain, islice, takewhile
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 
-from align_lab.compare.evaluations import COLUMN, Floats
+from align_lab.compare.evaluations import Floats
 from align_lab.compare.runs import Run
+from align_lab.compare.values import number
 from align_lab.record.layout import RunLayout
 
 BLOCK = 1 << 16
+COLUMNS = {"win_rate": "win"}  # metric -> its column in samples.jsonl, where that has another name
 
 Prompt = tuple[int, str]
-Row = Mapping[str, Any]
 
 
-class Answers(Mapping[Prompt, Row]):
-    """Prompt -> row of a run's last evaluation, in the order of the prompts; their gold scores [P] once more as an array."""
+class Answer(TypedDict):
+    """A completion with the score that is optimised and the one that decides."""
 
-    def __init__(self, prompts: Sequence[Prompt], gold: Floats, rows: Sequence[Row] | str) -> None:
+    completion: str
+    decides: float
+    score: float | None
+    ended: bool | None
+
+
+class Answers(Mapping[Prompt, Answer]):
+    """Prompt -> what a run answered last, in the order of the prompts; their deciding scores [P] once more as an array."""
+
+    def __init__(self, prompts: Sequence[Prompt], scores: Floats, rows: Sequence[Answer] | str) -> None:
         """`rows` may be their JSON: of most runs no row is ever looked at."""
-        self.prompts, self.gold, self._rows = prompts, gold, rows
+        self.prompts, self.scores, self._rows = prompts, scores, rows
 
     @classmethod
-    def of(cls, rows: Mapping[Prompt, Row]) -> Answers:
+    def of(cls, rows: Mapping[Prompt, Answer]) -> Answers:
+        """Those of a mapping, in the order of its prompts."""
         prompts = sorted(rows)
-        gold = np.array([rows[prompt]["gold_score"] for prompt in prompts], dtype=float)
-        return cls(prompts, gold, [rows[prompt] for prompt in prompts])
+        scores = np.array([rows[prompt]["decides"] for prompt in prompts], dtype=float)
+        return cls(prompts, scores, [rows[prompt] for prompt in prompts])
 
     @cached_property
-    def rows(self) -> Sequence[Row]:
+    def rows(self) -> Sequence[Answer]:
+        """One a prompt."""
         return json.loads(self._rows) if isinstance(self._rows, str) else self._rows
 
     @cached_property
     def places(self) -> dict[Prompt, int]:
+        """Prompt -> its place."""
         return {prompt: i for i, prompt in enumerate(self.prompts)}
 
-    def __getitem__(self, prompt: Prompt) -> Row:
+    def __getitem__(self, prompt: Prompt) -> Answer:
         return self.rows[self.places[prompt]]
 
     def __iter__(self) -> Iterator[Prompt]:
@@ -55,19 +68,45 @@ class Answers(Mapping[Prompt, Row]):
 
 
 def last(run: Run) -> Answers:
-    """Empty where the run has kept none of the step of its last evaluation."""
+    """Empty where the run has kept none of the step of its last evaluation, or none with a score that decides."""
     try:
-        rows = of_step(RunLayout(run.path).samples, int(run.rows[-1, COLUMN["step"]]))
-        return Answers.of({(int(row["index"]), str(row["prompt"])): row for row in rows if _is_scored(row)})
+        rows = of_step(RunLayout(run.path).samples, int(run.rows["step"][-1]))
+        return Answers.of(_answers(rows, run))
     except (OSError, ValueError, KeyError, TypeError):
         return Answers.of({})
 
 
-def _is_scored(row: Row) -> bool:
-    return math.isfinite(row["gold_score"])
+def _answers(rows: Iterable[Mapping[str, Any]], run: Run) -> dict[Prompt, Answer]:
+    """Of several samples of a prompt the first, with the mean of their scores; of several sets the one that decides."""
+    column, of_set = decided_by(run)
+    by_prompt: dict[Prompt, list[Mapping[str, Any]]] = {}
+    for row in rows:
+        if row.get("set", of_set) == of_set and math.isfinite(row[column]):
+            by_prompt.setdefault((int(row["index"]), str(row["prompt"])), []).append(row)
+    return {prompt: _answer(samples, column) for prompt, samples in by_prompt.items()}
 
 
-def of_step(path: Path, step: int) -> list[Row]:
+def decided_by(run: Run) -> tuple[str, str | None]:
+    """The column of samples.jsonl that holds the deciding metric, and the set whose prompts decide (None: the only one)."""
+    *path, name = run.metric.split("/")
+    sets = run.fields.get("evaluation.sets")
+    first = sets[0] if isinstance(sets, list) and sets else None
+    return COLUMNS.get(name, name), path[1] if len(path) > 1 else first
+
+
+def _answer(samples: Sequence[Mapping[str, Any]], column: str) -> Answer:
+    first = min(samples, key=lambda row: row.get("sample") or 0)
+    scores = [row["score"] for row in samples if row.get("score") is not None]
+    ended = first.get("ended")
+    return {
+        "completion": str(first.get("completion", "")),
+        "decides": sum(row[column] for row in samples) / len(samples),
+        "score": number(sum(scores) / len(scores)) if scores else None,
+        "ended": None if ended is None else bool(ended),
+    }
+
+
+def of_step(path: Path, step: int) -> list[dict[str, Any]]:
     """The rows of the last step of a JSON-lines file, if it is this one. A torn last line is not a row."""
     mine = re.compile(rb'"step":\s*%d(\.0)?\s*[,}]' % step)
     lines = _backwards(path)

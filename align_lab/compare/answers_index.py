@@ -15,14 +15,12 @@ import numpy as np
 
 from align_lab.base.files import replacing
 from align_lab.compare import index
-from align_lab.compare.answers import Answers, last
-from align_lab.compare.evaluations import COLUMN
+from align_lab.compare.answers import Answers, decided_by, last
 from align_lab.compare.runs import Run
 from align_lab.record.layout import SAMPLES
 
 FROM = 60  # runs of a study: reading fewer files takes no longer than importing polars
-KEPT = ("completion", "gold_score", "score", "ended")
-VERSION = 1
+VERSION = 2
 
 
 def path(folder: Path) -> Path:
@@ -35,43 +33,40 @@ def of_runs(folder: Path, runs: Sequence[Run]) -> dict[str, Answers]:
         return {run.place: last(run) for run in runs}
     stamps = {run.place: _stamp(run) for run in runs}
     known = _load(folder, stamps)
-    found = {run.place: known.get(run.place) or last(run) for run in runs}
-    if any(answers and place not in known for place, answers in found.items()):
-        _save(folder, found, stamps)
-    return found
+    answers = {run.place: known.get(run.place) or last(run) for run in runs}
+    if any(rows and place not in known for place, rows in answers.items()):
+        _save(folder, answers, stamps)
+    return answers
 
 
 def _stamp(run: Run) -> str:
-    """Of the file, and of the step that it was read for."""
-    return f"{index.stamp(run.place, (SAMPLES,))} {run.rows[-1, COLUMN['step']]:g} {VERSION}"
+    """Of the file, of the step that it was read for, and of the score that decides."""
+    return f"{index.stamp(run.place, (SAMPLES,))} {run.rows['step'][-1]:g} {decided_by(run)} {VERSION}"
 
 
-def _save(folder: Path, found: dict[str, Answers], stamps: dict[str, str]) -> None:
+def _save(folder: Path, answers: dict[str, Answers], stamps: dict[str, str]) -> None:
     import polars as pl
 
     with suppress(OSError, ValueError, TypeError, pl.exceptions.PolarsError):
-        frame = _frame({place: answers for place, answers in found.items() if answers}, stamps)
+        frame = _frame({place: rows for place, rows in answers.items() if rows}, stamps)
         path(folder).parent.mkdir(exist_ok=True)
         with replacing(path(folder)) as partial:
             frame.write_parquet(partial)
 
 
-def _frame(found: dict[str, Answers], stamps: dict[str, str]) -> Any:
+def _frame(answers: dict[str, Answers], stamps: dict[str, str]) -> Any:
     import polars as pl
 
-    prompts = [json.dumps(list(answers.prompts)) for answers in found.values()]
+    prompts = [json.dumps(list(one.prompts)) for one in answers.values()]
     first = {text: i for i, text in reversed(list(enumerate(prompts)))}  # prompts that runs share are written once
     return pl.DataFrame(
         {
-            "name": [Path(place).name for place in found],
-            "stamp": [stamps[place] for place in found],
+            "name": [Path(place).name for place in answers],
+            "stamp": [stamps[place] for place in answers],
             "shared": [first[text] for text in prompts],
             "prompts": [text if first[text] == i else None for i, text in enumerate(prompts)],
-            "gold": pl.Series([answers.gold.tolist() for answers in found.values()], dtype=pl.List(pl.Float64)),
-            "rows": [
-                json.dumps([{name: row.get(name) for name in KEPT} for row in answers.rows])
-                for answers in found.values()
-            ],
+            "scores": pl.Series([one.scores.tolist() for one in answers.values()], dtype=pl.List(pl.Float64)),
+            "rows": [json.dumps(one.rows) for one in answers.values()],
         }
     )
 
@@ -93,8 +88,8 @@ def _answers(folder: Path, frame: Any, stamps: dict[str, str]) -> dict[str, Answ
         for i, texts in enumerate(frame["prompts"])
         if texts is not None
     }
-    found = {}
-    for name, known, shared, gold, rows in frame.select("name", "stamp", "shared", "gold", "rows").iter_rows():
+    answers = {}
+    for name, known, shared, scores, rows in frame.select("name", "stamp", "shared", "scores", "rows").iter_rows():
         if stamps.get(f"{folder}/{name}") == known:
-            found[f"{folder}/{name}"] = Answers(prompts[shared], np.array(gold, dtype=float), rows)
-    return found
+            answers[f"{folder}/{name}"] = Answers(prompts[shared], np.array(scores, dtype=float), rows)
+    return answers

@@ -13,6 +13,7 @@ from itertools import chain
 from typing import Any
 
 from align_lab.base.roles import role
+from align_lab.compare.document import ByArm, Charged, Comparability, Differing
 from align_lab.compare.runs import Run
 from align_lab.compare.values import exact, plain
 
@@ -76,14 +77,14 @@ def is_allowed(field: str, allow: Sequence[str]) -> bool:
     return any(field == name or field.startswith(f"{name}.") for name in allow)
 
 
-def proof(runs: Sequence[Run], groups: Mapping[str, Sequence[Run]], allow: Sequence[str]) -> dict[str, Any]:
+def proof(runs: Sequence[Run], groups: Mapping[str, Sequence[Run]], allow: Sequence[str]) -> Comparability:
     """`comparability` of the comparison document: what is equal, what differs, what each arm's recipe is and cost.
 
     `runs`: all that were read, those included that are set aside because another has their arm and seed; what differs
     among any two of them is not equal. `groups`: the runs of each arm that are used.
     """
     values = settings(runs)
-    differ = [
+    differ: list[Differing] = [
         {"field": field, "values": names, "allowed": is_allowed(field, allow)}
         for field, names in values.items()
         if len(names) > 1
@@ -94,11 +95,11 @@ def proof(runs: Sequence[Run], groups: Mapping[str, Sequence[Run]], allow: Seque
         "differing": differ,
         "recipes": _by_arm(groups, "recipe"),
         "budgets": _by_arm(groups, "budget"),
-        "charged": [{"arm": arm, **_charged(members)} for arm, members in groups.items()],
+        "charged": [_charged(arm, members) for arm, members in groups.items()],
     }
 
 
-def _by_arm(groups: Mapping[str, Sequence[Run]], of_role: str) -> list[dict[str, Any]]:
+def _by_arm(groups: Mapping[str, Sequence[Run]], of_role: str) -> list[ByArm]:
     """Fields that differ between arms. The runs of an arm have one recipe, so that its first run speaks for all."""
     fields = {arm: {**members[0].fields, **members[0].hashes} for arm, members in groups.items()}
     keys = dict.fromkeys(key for one in fields.values() for key in one if role_of(key) == of_role)
@@ -114,10 +115,22 @@ def _plain(value: Any) -> Any:
     return NOT_APPLICABLE if value is MISSING else plain(value)
 
 
-def _charged(members: Sequence[Run]) -> dict[str, float | None]:
+def _charged(arm: str, members: Sequence[Run]) -> Charged:
     """What a run of this arm has spent, in the mean."""
-    spent = {name: [run.spent[name] for run in members if run.spent.get(name) is not None] for name in CHARGED}
-    return {name: sum(values) / len(values) if values else None for name, values in spent.items()}
+
+    def mean(name: str) -> float | None:
+        spent = [run.spent[name] for run in members if run.spent.get(name) is not None]
+        return sum(spent) / len(spent) if spent else None
+
+    return {
+        "arm": arm,
+        "episodes": mean("episodes"),
+        "tokens": mean("tokens"),
+        "labels": mean("labels"),
+        "device_seconds": mean("device_seconds"),
+        "flops": mean("flops"),
+        "peak_memory_gib": mean("peak_memory_gib"),
+    }
 
 
 def arms(runs: Sequence[Run], allow: Sequence[str] = ()) -> dict[str, list[Run]]:

@@ -1,36 +1,44 @@
 """Learning curves: every evaluation, bands over seeds on a common grid, and the reward-KL frontier. Pure numpy.
 
-Shapes: R runs of an arm, E evaluations, C columns (`evaluations.COLUMNS`), G grid points, M metrics.
+Shapes: R runs of an arm, E evaluations, C columns (`evaluations.Columns`), G grid points, M metrics.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import stdtrit
 
-from align_lab.compare.evaluations import AXES, COLUMN, GOLD, PROXY, Floats
+from align_lab.compare.document import SCORE, Band, Frontier, Place, Point
+from align_lab.compare.evaluations import AXES, Floats, Table
 from align_lab.compare.runs import Run
-from align_lab.compare.special import stdtrit
 from align_lab.compare.values import count, number
 
-SHOWN = (GOLD, PROXY, "eval/kl", "eval/length", "eval/entropy", "eval/distinct_2")
-COUNTED = ("episode", "tokens")
+BESIDE = (SCORE, "eval/kl", "eval/length", "eval/entropy", "eval/distinct_2")
 GRID = 33  # points of an axis on which runs are evaluated at different places
 POINTS = 10_000  # of all curves together: more would make the page heavy, not clearer
 
 
-def stacked(runs: Sequence[Run]) -> Floats:
-    """Evaluations of runs [R, E, C]; nan behind the last of a run that has fewer."""
+def drawn(metric: str) -> list[str]:
+    """Metrics whose curves are drawn: the one that decides, then what should stand beside it."""
+    return list(dict.fromkeys((metric, *BESIDE)))
+
+
+def stacked(runs: Sequence[Run]) -> Table:
+    """Evaluations of runs [R, E, C] that have the same columns; nan behind the last of a run that has fewer."""
+    columns = runs[0].rows.columns
     longest = max(len(run.rows) for run in runs)
     if all(len(run.rows) == longest for run in runs):
-        return np.concatenate([run.rows for run in runs]).reshape(len(runs), longest, len(COLUMN))
-    padded = np.full((len(runs), longest, len(COLUMN)), np.nan)
+        shape = (len(runs), longest, len(columns.names))
+        return Table(columns, np.concatenate([run.rows.values for run in runs]).reshape(shape))
+    padded = np.full((len(runs), longest, len(columns.names)), np.nan)
     for i, run in enumerate(runs):
-        padded[i, : len(run.rows)] = run.rows
-    return padded
+        padded[i, : len(run.rows)] = run.rows.values
+    return Table(columns, padded)
 
 
 def reached(x: Floats) -> Floats:
@@ -50,9 +58,9 @@ def at(x: Floats, y: Floats, grid: Floats) -> Floats:
     (x0, y0), (x1, y1) = ((x.take(place), flat.take(place, axis=0)) for place in (before, after))
     share = np.divide(grid - x0, x1 - x0, out=np.ones_like(x0), where=x1 > x0)
     share[(first > last) | (x[:, :1] > grid) | np.isnan(x0)] = np.nan
-    found = y0 + share[:, :, None] * (y1 - y0)
-    np.copyto(found, y1, where=(share == 1)[:, :, None])
-    return found
+    values = y0 + share[:, :, None] * (y1 - y0)
+    np.copyto(values, y1, where=(share == 1)[:, :, None])
+    return values
 
 
 def _first_beyond(so_far: Floats, grid: Floats) -> NDArray[np.int64]:
@@ -73,31 +81,42 @@ def common_grid(axes: Sequence[Floats]) -> Floats:
     return places if len(places) <= GRID else np.linspace(places[0], places[-1], GRID)
 
 
-def bands(arms: Mapping[str, Floats]) -> list[dict[str, Any]]:
+def bands(arms: Mapping[str, Table], metric: str) -> list[Band]:
     """Mean and 95 % t interval over the seeds of each arm [R, E, C], at each place that any of its runs reaches."""
-    metrics = [COLUMN[name] for name in SHOWN]
-    shown = {arm: x[:, :, metrics] for arm, x in arms.items()}
-    found = []
+    metrics = drawn(metric)
+    values = {arm: table.select(metrics) for arm, table in arms.items()}
+    result: list[Band] = []
     for axis, column in AXES.items():
-        grid = common_grid([x[:, :, COLUMN[column]] for x in arms.values()])
-        for arm, x in arms.items() if len(grid) else ():
-            values = at(x[:, :, COLUMN[column]], shown[arm], grid)
-            found += _bands(axis, arm, grid, values)
-    return sorted(found, key=lambda band: SHOWN.index(band["metric"]))
+        places = {arm: table[column] for arm, table in arms.items()}
+        grid = common_grid(list(places.values()))
+        for arm, x in places.items() if len(grid) else ():
+            result += _bands(axis, arm, _Grid(metrics, grid, at(x, values[arm], grid)))
+    return sorted(result, key=lambda band: metrics.index(band["metric"]))
 
 
-def _bands(axis: str, arm: str, grid: Floats, values: Floats) -> Iterator[dict[str, Any]]:
-    """x̄ ± t₍ₙ₋₁₎ s/√n over those of the runs [R, G, M] that have a value there."""
-    n, mean, half = t_bands(values)
-    for i, g in enumerate(grid.tolist()):
-        for j, metric in enumerate(SHOWN):
+@dataclass(frozen=True)
+class _Grid:
+    """Values [R, G, M] of metrics at the places of a grid [G]."""
+
+    metrics: Sequence[str]
+    places: Floats
+    values: Floats
+
+
+def _bands(axis: str, arm: str, grid: _Grid) -> Iterator[Band]:
+    """x̄ ± t₍ₙ₋₁₎ s/√n over those of the runs that have a value there."""
+    n, mean, half = t_bands(grid.values)
+    for i, x in enumerate(grid.places.tolist()):
+        for j, metric in enumerate(grid.metrics):
             if n[i, j] and AXES[axis] != metric:
                 low, high = number(mean[i, j] - half[i, j]), number(mean[i, j] + half[i, j])
-                band = {"metric": metric, "axis": axis, "arm": arm, "x": g}
-                yield band | {"mean": float(mean[i, j]), "low": low, "high": high, "n": int(n[i, j])}
+                yield {
+                    "metric": metric, "axis": axis, "arm": arm, "x": x,
+                    "mean": float(mean[i, j]), "low": low, "high": high, "n": int(n[i, j]),
+                }  # fmt: skip
 
 
-def t_bands(values: Floats) -> tuple[Any, Floats, Floats]:
+def t_bands(values: Floats) -> tuple[NDArray[np.int64], Floats, Floats]:
     """Count, mean and half-width of `statistics.t_interval` over the first axis, without nan; half is nan below 2 values."""
     there = np.isfinite(values)
     n = there.sum(axis=0)
@@ -108,36 +127,47 @@ def t_bands(values: Floats) -> tuple[Any, Floats, Floats]:
     return n, mean, np.where(n > 1, half, np.nan)
 
 
-def curves(arms: Mapping[str, Sequence[Run]]) -> list[dict[str, Any]]:
+def curves(arms: Mapping[str, Sequence[Run]], metric: str) -> list[Point]:
     """Every evaluation of these runs, a row a metric."""
-    places = list(_places(arms))
+    records = [(run, _places(arm, run)) for arm, runs in arms.items() for run in runs]
+    return [point for name in drawn(metric) for run, places in records for point in _points(run, name, places)]
+
+
+def _points(run: Run, metric: str, places: Sequence[Place]) -> Iterator[Point]:
+    for place, value in zip(places, run.rows[metric].tolist(), strict=True):
+        if math.isfinite(value):
+            yield {"metric": metric, **place, "value": value}
+
+
+def _places(arm: str, run: Run) -> list[Place]:
+    columns = {name: run.rows[name].tolist() for name in ("step", *AXES.values())}
     return [
-        {"metric": metric, **place, "value": value}
-        for metric in SHOWN
-        for place, row in places
-        if (value := number(row[COLUMN[metric]])) is not None
-    ]
+        {
+            "arm": arm, "seed": run.seed, "run": run.name, "step": count(columns["step"][i]),
+            "episode": count(columns["episode"][i]), "tokens": count(columns["budget/tokens"][i]),
+            "seconds": number(columns["time/elapsed"][i]), "flops": number(columns["budget/flops"][i]),
+            "kl": number(columns["eval/kl"][i]),
+        }
+        for i in range(len(run.rows))
+    ]  # fmt: skip
 
 
-def frontier(arms: Mapping[str, Sequence[Run]]) -> list[dict[str, Any]]:
+def frontier(arms: Mapping[str, Sequence[Run]], metric: str) -> list[Frontier]:
     """What each run scored at which KL."""
-    return [
-        {key: place[key] for key in ("arm", "seed", "step", "kl")}
-        | {"score": number(row[COLUMN[PROXY]]), "gold_score": number(row[COLUMN[GOLD]])}
-        for place, row in _places(arms)
-    ]
+    return [row for arm, runs in arms.items() for run in runs for row in _frontier(run, arm, metric)]
 
 
-def _places(arms: Mapping[str, Sequence[Run]]) -> Iterator[tuple[dict[str, Any], Sequence[float]]]:
-    for arm, runs in arms.items():
-        for run in runs:
-            for row in run.rows.tolist():
-                place = {axis: (count if axis in COUNTED else number)(row[COLUMN[name]]) for axis, name in AXES.items()}
-                yield {"arm": arm, "seed": run.seed, "run": run.name, "step": count(row[COLUMN["step"]]), **place}, row
+def _frontier(run: Run, arm: str, metric: str) -> Iterator[Frontier]:
+    columns = (run.rows[name].tolist() for name in ("step", "eval/kl", SCORE, metric))
+    for step, kl, score, decides in zip(*columns, strict=True):
+        yield {
+            "arm": arm, "seed": run.seed, "step": count(step), "kl": number(kl),
+            "score": number(score), "decides": number(decides),
+        }  # fmt: skip
 
 
-def few(arms: Mapping[str, Sequence[Run]]) -> dict[str, Sequence[Run]]:
+def few(arms: Mapping[str, Sequence[Run]], metric: str) -> dict[str, Sequence[Run]]:
     """The first runs of each arm, as many as POINTS allows; at least one."""
     longest = max((len(run.rows) for runs in arms.values() for run in runs), default=1)
-    most = max(1, POINTS // (longest * len(SHOWN) * max(1, len(arms))))
+    most = max(1, POINTS // (longest * len(drawn(metric)) * max(1, len(arms))))
     return {arm: runs[:most] for arm, runs in arms.items()}

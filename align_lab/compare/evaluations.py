@@ -1,25 +1,27 @@
 """The evaluations of runs as arrays: one row an evaluation, one column an axis or a metric, nan where it was not recorded.
 
 Few runs are read from `metrics.jsonl`, the truth; many from the `metrics.parquet` beside it, as long as it is not older.
+Which columns there are beyond the fixed ones depends on the judges that the runs name.
 """
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from align_lab.base.metrics import METRICS
+from align_lab.compare.document import SCORE
 
 Floats = NDArray[np.float64]
 
-GOLD, PROXY = "eval/gold_score", "eval/score"
 AXES = {
     "episode": "episode",
     "tokens": "budget/tokens",
@@ -27,29 +29,95 @@ AXES = {
     "flops": "budget/flops",
     "kl": "eval/kl",
 }
-JUDGED = tuple(name for name in METRICS if name.startswith("eval/"))
-COLUMNS = tuple(dict.fromkeys(["step", *AXES.values(), *JUDGED]))
-COLUMN = {name: i for i, name in enumerate(COLUMNS)}
+FIRST = ("step", "episode", "budget/tokens", "time/elapsed", "budget/flops", SCORE)
+TEXT = ("eval/length", "eval/entropy", "eval/distinct_2", "eval/repetition", "eval/ended")
+LAST = ("eval/kl", "eval/win_rate", *TEXT)
+ERROR = "_se"  # behind a metric's name: its standard error over prompts
 
 MANY_BYTES = 32 << 20  # of metrics.jsonl: reading less takes no longer than importing polars
 FILES = 500  # read at a time: what bounds the memory
 
 
-def from_lines(path: Path) -> tuple[Floats, float]:
+@dataclass(frozen=True)
+class Columns:
+    """Names of the columns of evaluations, and where each lies."""
+
+    names: tuple[str, ...]
+
+    @cached_property
+    def places(self) -> dict[str, int]:
+        """Name -> place."""
+        return {name: place for place, name in enumerate(self.names)}
+
+    @property
+    def evaluated(self) -> list[str]:
+        """Metrics of an evaluation: the score, the judges', then what every evaluation has."""
+        return [name for name in self.names if name.startswith("eval/")]
+
+
+@lru_cache(maxsize=256)
+def columns(judged: tuple[str, ...] = ()) -> Columns:
+    """The fixed columns with those of these judges between them; standard errors stand last."""
+    errors = tuple(name for name in judged if name.endswith(ERROR))
+    scores = tuple(name for name in judged if name not in {*errors, *LAST})
+    return Columns(tuple(dict.fromkeys((*FIRST, *scores, *LAST, *errors))))
+
+
+def judged(metric: str, fields: Mapping[str, Any], labels: Iterable[str]) -> tuple[str, ...]:
+    """Metrics that a run's judges add: of the judges in its config, those that it labels, and the one that decides."""
+    names = [key.split(".")[2] for key in fields if key.startswith("evaluation.judges.")]
+    labelled = [name for name in labels if name.startswith("eval/") and name.count("/") == 1]
+    return tuple(dict.fromkeys([*(f"eval/{name}" for name in names), *labelled, metric, metric + ERROR]))
+
+
+@dataclass(frozen=True, eq=False)
+class Table:
+    """Evaluations under their names: values [..., C]. `table[name]` is that column, nan where there is none [...]."""
+
+    columns: Columns
+    values: Floats
+
+    def __getitem__(self, name: str) -> Floats:
+        place = self.columns.places.get(name)
+        return np.full(self.values.shape[:-1], np.nan) if place is None else self.values[..., place]
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def select(self, names: Sequence[str]) -> Floats:
+        """These columns [..., len(names)]."""
+        return np.stack([self[name] for name in names], axis=-1)
+
+    def under(self, columns: Columns) -> Table:
+        """The same values under other columns."""
+        return self if columns == self.columns else Table(columns, self.select(columns.names))
+
+
+def united(every: Iterable[Columns]) -> Columns:
+    """Columns that hold all of those."""
+    several = list(dict.fromkeys(every))
+    if len(several) == 1:
+        return several[0]
+    fixed = {*FIRST, *LAST}
+    return columns(tuple(dict.fromkeys(name for one in several for name in one.names if name not in fixed)))
+
+
+def from_lines(path: Path, names: Columns) -> tuple[Floats, float]:
     """Evaluations [E, C] of a metrics.jsonl, and the step of its last whole row. A torn last line is not a row."""
     lines = [line for line in path.read_bytes().split(b"\n") if line]
-    return _array(list(_judged(lines))), _last_step(lines)
+    return _array(list(_evaluated(lines)), names), _last_step(lines)
 
 
-def _judged(lines: Sequence[bytes]) -> Iterator[dict[str, Any]]:
-    """Rows that hold an evaluation, up to the first that cannot be read. The others are not even parsed."""
+def _evaluated(lines: Sequence[bytes]) -> Iterator[dict[str, Any]]:
+    """Rows that hold an evaluation, which is those with a score, up to the first that cannot be read. The others are not even parsed."""
+    mark = json.dumps(SCORE).encode()
     for line in lines:
-        if b'"eval/gold_score"' in line:
+        if mark in line:
             try:
                 row = json.loads(line)
             except ValueError:
                 return
-            if row[GOLD] is not None:
+            if row[SCORE] is not None:
                 yield row
 
 
@@ -60,19 +128,19 @@ def _last_step(lines: Sequence[bytes]) -> float:
     return float("nan")
 
 
-def _array(rows: Sequence[dict[str, Any]]) -> Floats:
-    values = np.array([[row.get(name) for name in COLUMNS] for row in rows], dtype=float).reshape(-1, len(COLUMNS))
-    return _begun(values)
+def _array(rows: Sequence[dict[str, Any]], names: Columns) -> Floats:
+    values = [[row.get(name) for name in names.names] for row in rows]
+    return _begun(np.array(values, dtype=float).reshape(-1, len(names.names)), names)
 
 
-def _begun(rows: Floats) -> Floats:
+def _begun(rows: Floats, names: Columns) -> Floats:
     """No clock has run at step 0, and its row does not say so."""
-    clock = COLUMN["time/elapsed"]
-    rows[(rows[:, COLUMN["step"]] == 0) & np.isnan(rows[:, clock]), clock] = 0.0
+    clock = names.places["time/elapsed"]
+    rows[(rows[:, names.places["step"]] == 0) & np.isnan(rows[:, clock]), clock] = 0.0
     return rows
 
 
-def from_parquet(files: Sequence[str]) -> list[Floats]:
+def from_parquet(files: Sequence[str], names: Columns) -> list[Floats]:
     """Evaluations [E, C] of each file, in their order. Columns that a file lacks are nan. Raises when one cannot be read."""
     import polars as pl
 
@@ -80,46 +148,46 @@ def from_parquet(files: Sequence[str]) -> list[Floats]:
         pl.scan_parquet(
             list(files),
             glob=False,
-            schema=pl.Schema(dict.fromkeys(COLUMNS, pl.Float64)),
+            schema=pl.Schema(dict.fromkeys(names.names, pl.Float64)),
             missing_columns="insert",
             extra_columns="ignore",
             cast_options=pl.ScanCastOptions(integer_cast="allow-float"),
             include_file_paths="path",
         )
-        .filter(pl.col(GOLD).is_not_null())
+        .filter(pl.col(SCORE).is_not_null())
         .collect()
     )
     counts = dict(frame.group_by("path", maintain_order=True).len().iter_rows())
-    rows = _begun(frame.select(COLUMNS).to_numpy(order="c", writable=True))
+    rows = _begun(frame.select(names.names).to_numpy(order="c", writable=True), names)
     ends = np.cumsum([counts.get(file, 0) for file in files])
     return np.split(rows, ends[:-1])
 
 
-def of_many(runs: Sequence[str]) -> dict[str, Floats]:
+def of_many(runs: Sequence[str], names: Columns) -> dict[str, Floats]:
     """Run folder -> its evaluations, for as many as can be read at once; empty where there are few. In bounded memory."""
     compacted = {run: size for run in runs if (size := _compacted(run))}
     if sum(compacted.values()) < MANY_BYTES:
         return {}
     import polars as pl
 
-    found: dict[str, Floats] = {}
+    result: dict[str, Floats] = {}
     for part in _batched(list(compacted), FILES):
         try:
-            found |= zip(part, from_parquet([f"{run}/metrics.parquet" for run in part]), strict=True)
+            result |= zip(part, from_parquet([f"{run}/metrics.parquet" for run in part], names), strict=True)
         except (pl.exceptions.PolarsError, OSError):
             continue  # one of them is damaged: each is read alone, and the damage gets a name
-    return found
+    return result
 
 
-def of_one(run: Path) -> tuple[Floats, float]:
+def of_one(run: Path, names: Columns) -> tuple[Floats, float]:
     """Evaluations of one run, and the step of its last row (nan where unknown). Raises OSError or ValueError."""
     lines, compacted = run / "metrics.jsonl", run / "metrics.parquet"
     if lines.exists() or not compacted.exists():
-        return from_lines(lines)
+        return from_lines(lines, names)
     import polars as pl
 
     try:
-        return from_parquet([str(compacted)])[0], float("nan")
+        return from_parquet([str(compacted)], names)[0], float("nan")
     except pl.exceptions.PolarsError as damaged:
         raise ValueError(f"metrics.parquet: {damaged}") from damaged
 

@@ -12,6 +12,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ import numpy as np
 
 from align_lab.base.files import replacing
 from align_lab.compare.comparability import CHARGED
-from align_lab.compare.evaluations import COLUMNS
+from align_lab.compare.evaluations import Columns, Table, united
 from align_lab.compare.runs import Run
 from align_lab.compare.values import number
 
@@ -27,6 +28,17 @@ NOTHING = "- - "  # how the stamp of a folder begins that holds neither status n
 FILES = ("status.json", "manifest.json", "metrics.jsonl", "metrics.parquet")
 VERSION = 3
 ABOUT = ("algo", "seed", "arm", "machine")
+OWN = (
+    "name",
+    "stamp",
+    "shared",
+    "fields",
+    "hashes",
+    "metrics",
+    *ABOUT,
+    *CHARGED,
+    "version",
+)  # the rest are evaluations
 
 
 def path(folder: Path) -> Path:
@@ -38,15 +50,24 @@ def stamp(run: str, files: Sequence[str] = FILES) -> str:
 
     The second time is that of the file system itself, which stays true where a copy or an editor sets the first one back.
     """
-    found = ""
+    text = ""
     for name in files:
         try:
-            seen = os.stat(f"{run}/{name}")
+            file = os.stat(f"{run}/{name}")
         except OSError:
-            found += "- "
+            text += "- "
         else:
-            found += f"{seen.st_mtime_ns}:{seen.st_ctime_ns}:{seen.st_size} "
-    return found
+            text += f"{file.st_mtime_ns}:{file.st_ctime_ns}:{file.st_size} "
+    return text
+
+
+def aligned(runs: Sequence[Run]) -> list[Run]:
+    """The runs with the columns of all of them."""
+    every = dict.fromkeys(run.rows.columns for run in runs)
+    if len(every) < 2:
+        return list(runs)
+    columns = united(every)
+    return [replace(run, rows=run.rows.under(columns)) for run in runs]
 
 
 def save(folder: Path, runs: Sequence[Run], stamps: Mapping[str, str]) -> None:
@@ -63,16 +84,16 @@ def save(folder: Path, runs: Sequence[Run], stamps: Mapping[str, str]) -> None:
 def _frame(runs: Sequence[Run], stamps: Mapping[str, str]) -> Any:
     import polars as pl
 
-    numbers: dict[int, int] = {}  # the fields that runs share are written with the first of them
-    shared = [numbers.setdefault(id(run.fields), len(numbers)) for run in runs]
-    first = {shape: i for i, shape in reversed(list(enumerate(shared)))}
+    texts = {id(each): json.dumps(each) for run in runs for each in (run.hashes, run.labels)}
+    shared, fields = _shared(runs)
     return pl.DataFrame(
         {
             "name": [run.name for run in runs],
             "stamp": [stamps[run.name] for run in runs],
             "shared": shared,
-            "fields": [json.dumps(run.fields) if first[shared[i]] == i else None for i, run in enumerate(runs)],
-            "hashes": [json.dumps(run.hashes) for run in runs],
+            "fields": fields,
+            "hashes": [texts[id(run.hashes)] for run in runs],
+            "metrics": [texts[id(run.labels)] for run in runs],
             **{name: [getattr(run, name) for run in runs] for name in ABOUT},
             **{name: [number(run.spent.get(name)) for run in runs] for name in CHARGED},
             "version": [VERSION] * len(runs),
@@ -80,11 +101,24 @@ def _frame(runs: Sequence[Run], stamps: Mapping[str, str]) -> Any:
     ).hstack(_lists(runs))
 
 
+def _shared(runs: Sequence[Run]) -> tuple[list[int], list[str | None]]:
+    """A number for the fields that runs share, and their text with the first of these runs."""
+    numbers: dict[int, int] = {}
+    texts = [None if id(run.fields) in numbers else _numbered(run, numbers) for run in runs]
+    return [numbers[id(run.fields)] for run in runs], texts
+
+
+def _numbered(run: Run, numbers: dict[int, int]) -> str:
+    numbers[id(run.fields)] = len(numbers)
+    return json.dumps(run.fields)
+
+
 def _lists(runs: Sequence[Run]) -> Any:
-    """The evaluations as a frame: a row a run, a list a column."""
+    """The evaluations as a frame: a row a run, a list a column. All runs have the same columns."""
     import polars as pl
 
-    flat = pl.DataFrame(np.concatenate([run.rows for run in runs]), schema=list(COLUMNS))
+    names = list(runs[0].rows.columns.names)
+    flat = pl.DataFrame(np.concatenate([run.rows.values for run in runs]), schema=names)
     of = np.repeat(np.arange(len(runs)), [len(run.rows) for run in runs])
     return flat.group_by(pl.Series("of", of), maintain_order=True).agg(pl.all()).drop("of")
 
@@ -113,26 +147,30 @@ def _known(folder: Path, frame: Future[Any], stamps: Mapping[str, str]) -> dict[
 
 
 def _runs(folder: Path, frame: Any, stamps: Mapping[str, str]) -> dict[str, Run]:
-    rows = frame.select(COLUMNS).explode(COLUMNS).to_numpy(order="c")
+    columns = Columns(tuple(name for name in frame.columns if name not in OWN))
+    values = frame.select(columns.names).explode(columns.names).to_numpy(order="c")
     ends = np.cumsum(frame["step"].list.len().to_numpy()).tolist()
     fields = {
         number: json.loads(text)
         for number, text in zip(frame["shared"], frame["fields"], strict=True)
         if text is not None
     }
-    hashes = {text: json.loads(text) for text in frame["hashes"].unique()}
-    found, begin = {}, 0
-    columns = [frame[name].to_list() for name in ("name", "stamp", "version", "shared", "hashes", *ABOUT, *CHARGED)]
-    for name, known, version, shape, texts, *about, end in zip(*columns, ends, strict=True):
+    texts = {text: json.loads(text) for name in ("hashes", "metrics") for text in frame[name].unique()}
+    runs, begin = {}, 0
+    own = [
+        frame[name].to_list() for name in ("name", "stamp", "version", "shared", "hashes", "metrics", *ABOUT, *CHARGED)
+    ]
+    for name, known, version, shape, hashes, labels, *about, end in zip(*own, ends, strict=True):
         if stamps.get(name) == known and version == VERSION:
-            found[name] = Run(
+            runs[name] = Run(
                 name=name,
                 fields=fields[shape],
-                hashes=hashes[texts],
+                hashes=texts[hashes],
+                labels=texts[labels],
                 spent=dict(zip(CHARGED, about[len(ABOUT) :], strict=True)),
-                rows=rows[begin:end],
+                rows=Table(columns, values[begin:end]),
                 place=f"{folder}/{name}",
                 **dict(zip(ABOUT, about, strict=False)),
             )
         begin = end
-    return found
+    return runs

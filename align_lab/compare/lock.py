@@ -1,28 +1,53 @@
 """`comparison.lock`: what a comparison was made of, so that it can be made again and checked, hash by hash.
 
-It holds the whole config of every run, the hashes of what was really used, and the scores that came of it.
+It holds the whole config of every run that was used, the hashes of what was really used, and the scores that came of it.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict, cast
 
 from align_lab.base.errors import ConfigError
 from align_lab.base.files import write_json
+from align_lab.compare.document import SCORE, Document
+from align_lab.compare.runs import deciding
 from align_lab.record.layout import RunLayout
 
 NAME = "comparison.lock"
 VERSION = 1
-SCORES = ("eval/gold_score", "eval/score", "eval/kl", "eval/length")
+BESIDE = (SCORE, "eval/kl", "eval/length")
 
 
-def write(document: Mapping[str, Any], folders: Sequence[Path]) -> Path:
+class LockedRun(TypedDict):
+    """One run: how to make it, what it was made of, what came of it."""
+
+    name: str
+    signature: str
+    choices: dict[str, str]
+    config: dict[str, Any]
+    hashes: dict[str, Any]
+    code: dict[str, Any]
+    versions: dict[str, Any]
+    scores: dict[str, float]
+
+
+class Lock(TypedDict):
+    """What the file holds."""
+
+    version: int
+    study: str
+    question: str
+    verdict: str
+    runs: list[LockedRun]
+
+
+def write(document: Document, folders: Sequence[Path]) -> Path:
     """Lock the runs of the comparison beside its report."""
     names = sorted(name for arm in document["arms"] for name in arm["runs"])
-    content = {
+    content: Lock = {
         "version": VERSION,
         "study": document["study"],
         "question": document["question"],
@@ -33,8 +58,8 @@ def write(document: Mapping[str, Any], folders: Sequence[Path]) -> Path:
     return folders[0] / NAME
 
 
-def run(folder: Path) -> dict[str, Any]:
-    """One run: how to make it, what it was made of, what came of it."""
+def run(folder: Path) -> LockedRun:
+    """A run's folder as a lock has it."""
     manifest = json.loads(RunLayout(folder).manifest.read_text())
     return {
         "name": folder.name,
@@ -44,18 +69,18 @@ def run(folder: Path) -> dict[str, Any]:
         "hashes": manifest["hashes"],
         "code": manifest.get("code", {}),
         "versions": manifest.get("versions", {}),
-        "scores": scores(folder),
+        "scores": scores(folder, deciding(manifest["config"])),
     }
 
 
-def scores(folder: Path) -> dict[str, float]:
-    """Those of the last row."""
+def scores(folder: Path, metric: str) -> dict[str, float]:
+    """Those of the last row: the metric that decides, and what should stand beside it."""
     *_, last = RunLayout(folder).metrics.read_text().splitlines()
     row = json.loads(last)
-    return {key: row[key] for key in SCORES if key in row}
+    return {key: row[key] for key in dict.fromkeys((metric, *BESIDE)) if key in row}
 
 
-def read(path: Path) -> dict[str, Any]:
+def read(path: Path) -> Lock:
     """Raises ConfigError for a file that is no lock of this version."""
     path = path / NAME if path.is_dir() else path
     try:
@@ -66,4 +91,4 @@ def read(path: Path) -> dict[str, Any]:
         raise ConfigError(f"{path} cannot be read as a comparison lock ({error})") from None
     if not isinstance(content, dict) or content.get("version") != VERSION or not content.get("runs"):
         raise ConfigError(f"{path} is not a comparison lock of version {VERSION}")
-    return content
+    return cast(Lock, content)

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike
+from scipy.special import ndtri, stdtrit
 
-from align_lab.compare.special import ndtri, stdtrit
 from align_lab.compare.statistics import Interval, iqm
 
 MANY = 50  # seeds of an arm from which these stand for the bootstrap

@@ -4,27 +4,28 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from align_lab.compare.index import aligned
 from align_lab.compare.runs import Run, Unfinished, read_study
 
 
 @dataclass(kw_only=True)
 class StudyRuns:
-    """Runs in the order of the studies, then of their names. Where two studies use one name for different runs, it is STUDY/NAME.
+    """Runs in the order of the studies, then of their names; all have the same columns.
 
-    No two of them have one name.
+    Where two studies use one name for different runs, it is STUDY/NAME, so that no two runs have one name.
     """
 
     folders: Sequence[Path]
     runs: list[Run] = field(default_factory=list)
     unfinished: list[Unfinished] = field(default_factory=list)
     questions: list[str] = field(default_factory=list)
-    wanted: dict[str, set[int]] = field(default_factory=dict)  # arm -> its seeds, where a sweep declared them
+    expected: dict[str, set[int]] = field(default_factory=dict)  # arm -> its seeds, where a sweep declared them
     left: list[str] = field(default_factory=list)  # runs that the sweep file no longer names
 
     @property
@@ -39,20 +40,27 @@ class StudyRuns:
 
 def read(folders: Sequence[Path]) -> StudyRuns:
     """Raises ConfigError for a folder without runs. A run that several of the folders hold, or link to, counts once."""
-    pool, seen = StudyRuns(folders=list(folders)), set[str]()
+    pool, places = StudyRuns(folders=list(folders)), set[str]()
     for folder in folders:
         runs, unfinished = read_study(folder)
         declared = _declared(folder)
         _declare(pool, declared, {run.name for run in runs})
         arms = {name: str(about.get("arm") or "") for name, about in declared.get("runs", {}).items()}
         taken = {run.name for run in pool.runs}
-        for run in runs:
-            place = os.path.realpath(run.place) if len(folders) > 1 else run.place
-            if place not in seen:
-                seen.add(place)
-                pool.runs.append(_named(run, arms.get(run.name, ""), _prefix(run.name, folder, taken)))
+        for run in _new(runs, places) if len(folders) > 1 else runs:
+            pool.runs.append(_named(run, arms.get(run.name, ""), _prefix(run.name, folder, taken)))
         pool.unfinished += [_expected(run, declared) for run in unfinished]
+    pool.runs = aligned(pool.runs)
     return pool
+
+
+def _new(runs: Sequence[Run], places: set[str]) -> Iterator[Run]:
+    """Runs that no other folder has held yet; `places` remembers them."""
+    for run in runs:
+        place = os.path.realpath(run.place)
+        if place not in places:
+            places.add(place)
+            yield run
 
 
 def _prefix(name: str, folder: Path, taken: set[str]) -> str:
@@ -76,9 +84,9 @@ def _expected(run: Unfinished, declared: Mapping[str, Any]) -> Unfinished:
 def _declared(folder: Path) -> dict[str, Any]:
     """What the study is meant to hold, as `dispatch.wanted` wrote it down; nothing where it has not."""
     with suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
-        found = json.loads((folder / ".dispatch" / "wanted.json").read_text())
-        runs = {name: about for name, about in found["runs"].items() if isinstance(about, dict)}
-        return {**found, "runs": runs}
+        declared = json.loads((folder / ".dispatch" / "wanted.json").read_text())
+        runs = {name: about for name, about in declared["runs"].items() if isinstance(about, dict)}
+        return {**declared, "runs": runs}
     return {}
 
 
@@ -88,5 +96,5 @@ def _declare(pool: StudyRuns, declared: Mapping[str, Any], finished: set[str]) -
         pool.questions.append(question)
     for about in declared.get("runs", {}).values():
         if about.get("arm") and about.get("seed") is not None:
-            pool.wanted.setdefault(str(about["arm"]), set()).add(int(about["seed"]))
+            pool.expected.setdefault(str(about["arm"]), set()).add(int(about["seed"]))
     pool.left += sorted(finished & set(declared.get("left") or {}))

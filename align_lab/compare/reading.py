@@ -15,8 +15,9 @@ from typing import Any
 
 from align_lab.base.roles import role
 from align_lab.compare import evaluations, index
-from align_lab.compare.evaluations import COLUMN, GOLD, Floats
-from align_lab.compare.runs import Run, Unfinished
+from align_lab.compare.document import SCORE
+from align_lab.compare.evaluations import Columns, Floats, Table
+from align_lab.compare.runs import Run, Unfinished, deciding
 
 INDEX_FROM = 200  # runs that were read anew before the index is written: reading fewer takes less time than writing it
 NAME = re.compile(r"(?P<algo>[^-]+)-.*-s(?P<seed>\d+)-[0-9a-f]{8}")
@@ -42,7 +43,7 @@ class _Head:
 
     path: str
     about: Mapping[str, Any]  # fields of Run
-    said: Mapping[str, Any]  # arm and seed, for the case that its rows are no good
+    identity: Mapping[str, Any]  # arm and seed, for the case that its rows are no good
     step: float  # of the end, where the status says it
 
 
@@ -51,39 +52,53 @@ def study(folder: Path) -> tuple[list[Run], list[Unfinished]]:
     names, gone = _names(folder)
     with index.opened(folder) as runs_of:
         stamps = {name: index.stamp(f"{folder}/{name}") for name in names}
-        names = [name for name in names if not stamps[name].startswith(index.NOTHING) or _has_config(folder / name)]
+        names = [name for name in names if _is_run(f"{folder}/{name}", stamps[name])]
         known = runs_of(stamps)
-    fresh = [name for name in names if name not in known]
-    found = known | dict(zip(fresh, all_of([f"{folder}/{name}" for name in fresh]), strict=True))
-    runs = [run for name in names if isinstance(run := found[name], Run)]
-    if sum(isinstance(found[name], Run) for name in fresh) >= INDEX_FROM:
+    new = [name for name in names if name not in known]
+    read, unfinished = _parted(all_of([f"{folder}/{name}" for name in new]))
+    by_name = known | {run.name: run for run in read}
+    runs = index.aligned([by_name[name] for name in names if name in by_name])
+    if len(read) >= INDEX_FROM:
         index.save(folder, runs, stamps)
-    others = [run for run in found.values() if isinstance(run, Unfinished)] + gone
-    return runs, sorted(others, key=lambda run: run.name)
+    return runs, sorted(unfinished + gone, key=lambda run: run.name)
+
+
+def _parted(every: Sequence[Run | Unfinished]) -> tuple[list[Run], list[Unfinished]]:
+    return [run for run in every if isinstance(run, Run)], [run for run in every if isinstance(run, Unfinished)]
 
 
 def _names(folder: Path) -> tuple[list[str], list[Unfinished]]:
     """Names of folders, sorted, and of links that lead nowhere."""
-    with os.scandir(folder) as entries:
-        seen = sorted((entry for entry in entries if entry.name[0] != "."), key=lambda entry: entry.name)
+    with os.scandir(folder) as scan:
+        entries = sorted((entry for entry in scan if entry.name[0] != "."), key=lambda entry: entry.name)
     gone = [
         Unfinished(link.name, f"its folder is gone: it is a link to {os.readlink(link.path)}", **_from_name(link.name))
-        for link in seen
+        for link in entries
         if link.is_symlink() and not os.path.exists(link.path)
     ]
-    return [entry.name for entry in seen if entry.is_dir()], gone
+    return [entry.name for entry in entries if entry.is_dir()], gone
 
 
-def _has_config(folder: Path) -> bool:
-    return (folder / "config.yaml").exists()
+def _is_run(folder: str, stamp: str) -> bool:
+    """A run has a status or a manifest; one that has only just begun has a config."""
+    return not stamp.startswith(index.NOTHING) or os.path.exists(f"{folder}/config.yaml")
 
 
 def all_of(paths: Sequence[str]) -> list[Run | Unfinished]:
-    """Each run folder as a run, or why it is none."""
+    """Each run folder as a run, or why it is none. All have the same columns."""
     shared = _Shared()
     heads = [_head(path, shared) for path in paths]
-    many = evaluations.of_many([head.path for head in heads if isinstance(head, _Head)])
-    return [head if isinstance(head, Unfinished) else _run(head, many) for head in heads]
+    columns = _columns([head for head in heads if isinstance(head, _Head)])
+    many = evaluations.of_many([head.path for head in heads if isinstance(head, _Head)], columns)
+    return [head if isinstance(head, Unfinished) else _run(head, columns, many) for head in heads]
+
+
+def _columns(heads: Sequence[_Head]) -> Columns:
+    """Those of all judges of these runs."""
+    abouts = [head.about for head in heads]
+    several = {(id(about["fields"]), id(about["labels"])): about for about in abouts}.values()
+    judged = [evaluations.judged(deciding(one["fields"]), one["fields"], one["labels"]) for one in several]
+    return evaluations.united([evaluations.columns(names) for names in judged] or [evaluations.columns()])
 
 
 def _head(path: str, shared: _Shared) -> _Head | Unfinished:
@@ -96,65 +111,91 @@ def _head(path: str, shared: _Shared) -> _Head | Unfinished:
         manifest = _json(f"{path}/manifest.json")
         return _Head(
             path=path,
-            said=_who(path, manifest),
+            identity=_identity(path, manifest),
             about=_about(path, manifest, shared),
             step=float(status.get("step", "nan")),
         )
     except (OSError, *DAMAGED) as damaged:
-        return _unreadable(path, damaged, _who(path, manifest))
+        return _unreadable(path, damaged, _identity(path, manifest))
 
 
 def _about(path: str, manifest: Mapping[str, Any], shared: _Shared) -> dict[str, Any]:
     config, machine = manifest["config"], manifest.get("machine") or {}
+    labels = manifest.get("metrics") or {}
     return {
         "algo": str(manifest.get("choices", {}).get("algo") or config["algo.name"]),
         "seed": int(manifest["seed"] if "seed" in manifest else config["seed"]),
         "arm": str(config.get("arm") or ""),
-        "fields": shared({key: value for key, value in config.items() if key != "seed" and role_of(key) != "none"}),
+        "fields": shared({key: value for key, value in config.items() if _is_compared(key)}),
         "hashes": shared({**manifest.get("hashes", {})}),
-        "spent": {name: value for name, value in manifest.get("spent", {}).items() if isinstance(value, int | float)},
+        "labels": shared({name: _label(texts) for name, texts in labels.items()}),
+        "spent": _numbers(manifest.get("spent", {})),
         "machine": str(machine.get("gpu") or machine.get("cpu") or ""),
         "place": path,
     }
 
 
-def _run(head: _Head, many: Mapping[str, Floats]) -> Run | Unfinished:
+def _numbers(spent: Mapping[str, Any]) -> dict[str, float]:
+    return {name: value for name, value in spent.items() if isinstance(value, int | float)}
+
+
+def _is_compared(key: str) -> bool:
+    """Is a field of the config more than where a run is filed, and with which seed?"""
+    return key != "seed" and role_of(key) != "none"
+
+
+def _label(texts: Mapping[str, Any]) -> dict[str, str]:
+    return {key: str(texts[key]) for key in ("label", "meaning", "unit", "better") if texts.get(key) is not None}
+
+
+def _run(head: _Head, columns: Columns, many: Mapping[str, Floats]) -> Run | Unfinished:
     path = head.path
     try:
-        rows, step = (many[path], head.step) if path in many else evaluations.of_one(Path(path))
+        values, step = (many[path], head.step) if path in many else evaluations.of_one(Path(path), columns)
     except (OSError, *DAMAGED) as damaged:
-        return _unreadable(path, damaged, head.said)
-    last = rows[-1, COLUMN["step"]] if len(rows) else float("nan")
+        return _unreadable(path, damaged, head.identity)
+    rows = Table(columns, values)
+    last = rows["step"][-1] if len(rows) else float("nan")
     if not len(rows) or any(not isnan(end) and last != end for end in (step, head.step)):
-        return Unfinished(_name(path), CUT, **head.said)
-    if not isfinite(gold := rows[-1, COLUMN[GOLD]]):
-        return Unfinished(_name(path), f"the gold score of its last evaluation is {gold}", "diverged", **head.said)
-    return Run(name=_name(path), rows=rows, **head.about)
+        return Unfinished(_name(path), CUT, **head.identity)
+    run = Run(name=_name(path), rows=rows, **head.about)
+    why = _not_a_number(run)
+    return Unfinished(run.name, why, "diverged", **head.identity) if why else run
+
+
+def _not_a_number(run: Run) -> str:
+    """What is wrong with the scores of the last evaluation; empty where nothing is."""
+    for metric in dict.fromkeys((run.metric, SCORE)):
+        last = run.rows[metric][-1]
+        if not isfinite(last):
+            label = run.labels.get(metric, {}).get("label") or metric.rsplit("/", 1)[-1].replace("_", " ")
+            return f"the {label} of its last evaluation is {last}"
+    return ""
 
 
 def _ended(path: str, status: Mapping[str, Any], manifest: Mapping[str, Any]) -> Unfinished:
     error = str(status.get("error") or "")
     state = "diverged" if error.startswith("DivergedError") else str(status["state"])
     why = f"{status['state']} at step {status.get('step', 0)}" + (f": {error}" if error else "")
-    return Unfinished(_name(path), why, state, **_who(path, manifest))
+    return Unfinished(_name(path), why, state, **_identity(path, manifest))
 
 
-def _unreadable(path: str, damaged: Exception, said: Mapping[str, Any]) -> Unfinished:
+def _unreadable(path: str, damaged: Exception, identity: Mapping[str, Any]) -> Unfinished:
     if isinstance(damaged, FileNotFoundError):
         why = f"{Path(damaged.filename).name} is missing"
     else:
         why = f"its record cannot be read ({type(damaged).__name__}: {damaged})"
-    return Unfinished(_name(path), why, **said)
+    return Unfinished(_name(path), why, **identity)
 
 
-def _who(path: str, manifest: Mapping[str, Any]) -> dict[str, Any]:
+def _identity(path: str, manifest: Mapping[str, Any]) -> dict[str, Any]:
     """Arm and seed of a run that does not count: from its name, or better from what there is of its manifest."""
-    found = _from_name(_name(path))
+    identity = _from_name(_name(path))
     with suppress(KeyError, TypeError, AttributeError):
-        found["seed"] = manifest["seed"]
-        found["arm"] = manifest["choices"]["algo"]
-        found["arm"] = manifest["config"]["arm"] or found["arm"]
-    return found
+        identity["seed"] = manifest["seed"]
+        identity["arm"] = manifest["choices"]["algo"]
+        identity["arm"] = manifest["config"]["arm"] or identity["arm"]
+    return identity
 
 
 def _from_name(name: str) -> dict[str, Any]:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from align_lab.base.errors import ConfigError, near
 from align_lab.base.paths import runs_folder
+from align_lab.compare.document import SCORE, LeftOut
 
 if TYPE_CHECKING:
-    from align_lab.compare.evaluations import Floats
+    from align_lab.compare.evaluations import Table
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -24,14 +25,16 @@ class Run:
     seed: int
     fields: Mapping[str, Any]  # one object for all runs that have the same
     hashes: Mapping[str, Any]  # what the config cannot say: content of artefacts, code, package versions
+    labels: Mapping[str, Mapping[str, str]]  # metric -> label, meaning, unit, better; empty where none are recorded
     spent: Mapping[str, Any]  # episodes, tokens, labels, device_seconds, flops, peak_memory_gib
-    rows: Floats  # its evaluations [E, C]; the columns are evaluations.COLUMNS
+    rows: Table  # its evaluations [E, C]
     arm: str = ""  # as the study names it; "" where it does not
     machine: str = ""
     place: str = ""  # its folder; a string, because ten thousand paths take a while to make
 
     @property
     def path(self) -> Path:
+        """Its folder."""
         return Path(self.place)
 
     @property
@@ -40,13 +43,19 @@ class Run:
         return self.arm or self.algo
 
     @property
+    def metric(self) -> str:
+        """The metric that decides."""
+        return deciding(self.fields)
+
+    @property
     def start(self) -> dict[str, float]:
         """Metrics of the first evaluation, without those that were not recorded."""
-        return _named(self.rows[0])
+        return _recorded(self.rows, 0)
 
     @property
     def final(self) -> dict[str, float]:
-        return _named(self.rows[-1])
+        """Metrics of the last evaluation, without those that were not recorded."""
+        return _recorded(self.rows, -1)
 
 
 @dataclass(frozen=True)
@@ -62,6 +71,15 @@ class Unfinished:
     arm: str = ""
     seed: int | None = None
     used: str = ""
+
+    def as_json(self) -> LeftOut:
+        """As the comparison document has it."""
+        return LeftOut(**asdict(self))
+
+
+def deciding(fields: Mapping[str, Any]) -> str:
+    """The metric that decides, by the leaves of a config; runs of an older version name none."""
+    return str(fields.get("evaluation.metric") or SCORE)
 
 
 def study_folder(study: str) -> Path:
@@ -84,12 +102,12 @@ def read_study(folder: Path) -> tuple[list[Run], list[Unfinished]]:
 
 
 def read_run(path: Path) -> Run | Unfinished:
+    """One run's folder."""
     from align_lab.compare import reading
 
     return reading.all_of([str(path)])[0]
 
 
-def _named(row: Floats) -> dict[str, float]:
-    from align_lab.compare.evaluations import COLUMNS
-
-    return {name: value for name, value in zip(COLUMNS, row.tolist(), strict=True) if not math.isnan(value)}
+def _recorded(rows: Table, at: int) -> dict[str, float]:
+    values = zip(rows.columns.names, rows.values[at].tolist(), strict=True)
+    return {name: value for name, value in values if not math.isnan(value)}

@@ -5,26 +5,26 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from align_lab.compare import answers_index
-from align_lab.compare.answers import Answers, Row
+from align_lab.compare.answers import Answer, Answers, Prompt
+from align_lab.compare.document import Completion, Sample
 from align_lab.compare.runs import Run
 from align_lab.compare.values import number
 
 PROMPTS = 12  # shown side by side
 RUNS = 120  # of all arms together: reading more would take longer than all the rest
 
-Kept = Mapping[str, Mapping[int, Answers]]  # arm -> seed -> what it answered in the last evaluation
+ByArm = Mapping[str, Mapping[int, Answers]]  # arm -> seed -> what it answered in the last evaluation
 
 
-def of_arms(arms: Mapping[str, Sequence[Run]]) -> Kept:
+def of_arms(arms: Mapping[str, Sequence[Run]]) -> dict[str, dict[int, Answers]]:
     """What the first seeds of each arm have kept of their last evaluation; without those that kept nothing."""
     first = {arm: runs[: most(len(arms))] for arm, runs in arms.items()}
-    found = _by_place([run for runs in first.values() for run in runs])
-    return {arm: {run.seed: found[run.place] for run in runs if found[run.place]} for arm, runs in first.items()}
+    answers = _by_place([run for runs in first.values() for run in runs])
+    return {arm: {run.seed: answers[run.place] for run in runs if answers[run.place]} for arm, runs in first.items()}
 
 
 def _by_place(runs: Sequence[Run]) -> dict[str, Answers]:
@@ -44,33 +44,42 @@ def most(arms: int) -> int:
     return max(2, RUNS // max(1, arms))
 
 
-def side_by_side(kept: Kept) -> list[dict[str, Any]]:
+def side_by_side(answers: ByArm) -> list[Sample]:
     """`samples` of the document: the same prompts in every arm, of the first seed that all arms share, else of each arm's first."""
-    arms = {arm: runs for arm, runs in kept.items() if runs}
+    arms = {arm: by_seed for arm, by_seed in answers.items() if by_seed}
     if not arms:
         return []
-    shared = set.intersection(*(set(runs) for runs in arms.values()))
-    chosen = {arm: min(shared) if shared else min(runs) for arm, runs in arms.items()}
-    rows = {arm: runs[chosen[arm]] for arm, runs in arms.items()}
-    prompts = sorted(set.intersection(*(set(of_arm) for of_arm in rows.values())))
-    picked = np.unique(np.linspace(0, len(prompts) - 1, PROMPTS).round().astype(int)) if prompts else []
+    seeds = _seeds(arms)
+    rows = {arm: by_seed[seeds[arm]] for arm, by_seed in arms.items()}
     return [
         {
-            "index": index,
-            "prompt": prompt,
-            "completions": [_shown(arm, chosen[arm], rows[arm][index, prompt]) for arm in arms],
+            "index": prompt[0],
+            "prompt": prompt[1],
+            "completions": [_completion(arm, seeds[arm], rows[arm][prompt]) for arm in arms],
         }
-        for index, prompt in (prompts[i] for i in picked)
+        for prompt in _spread(sorted(set.intersection(*map(set, rows.values()))))
     ]
 
 
-def _shown(arm: str, seed: int, row: Row) -> dict[str, Any]:
-    ended = row.get("ended")
+def _seeds(arms: ByArm) -> dict[str, int]:
+    """Which seed of each arm is shown."""
+    shared = set.intersection(*(set(by_seed) for by_seed in arms.values()))
+    return {arm: min(shared or by_seed) for arm, by_seed in arms.items()}
+
+
+def _spread(prompts: Sequence[Prompt]) -> list[Prompt]:
+    """PROMPTS of them, from the first to the last."""
+    if not prompts:
+        return []
+    return [prompts[i] for i in np.unique(np.linspace(0, len(prompts) - 1, PROMPTS).round().astype(int))]
+
+
+def _completion(arm: str, seed: int, answer: Answer) -> Completion:
     return {
         "arm": arm,
         "seed": seed,
-        "completion": str(row.get("completion", "")),
-        "gold_score": number(row.get("gold_score")),
-        "score": number(row.get("score")),
-        "ended": None if ended is None else bool(ended),
+        "completion": answer["completion"],
+        "decides": number(answer["decides"]),
+        "score": answer["score"],
+        "ended": answer["ended"],
     }

@@ -10,8 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-
-from align_lab.compare.special import betaincinv, stdtr, stdtrit
+from scipy.special import betaincinv, stdtr, stdtrit
 
 IQM_COVERAGE = {
     2: 0.50,

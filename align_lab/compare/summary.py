@@ -1,4 +1,4 @@
-"""Arms in numbers: every metric of the last evaluation over the seeds, and every pair of arms under the gold score. Pure numpy."""
+"""Arms in numbers: every metric of the last evaluation over the seeds, and every pair of arms under the one that decides."""
 
 from __future__ import annotations
 
@@ -6,12 +6,13 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
-from typing import Any
 
 import numpy as np
 
+from align_lab.compare import document as documents
 from align_lab.compare import many, verdict
-from align_lab.compare.evaluations import COLUMN, GOLD, JUDGED, Floats
+from align_lab.compare.document import Improvement, Pair, Spread, Summary, Verdict
+from align_lab.compare.evaluations import Floats
 from align_lab.compare.runs import Run
 from align_lab.compare.statistics import (
     IQM_COVERAGE,
@@ -31,50 +32,57 @@ PAIRS_DRAWS = 20_000  # of all pairs together: 24 arms have 276
 
 @dataclass(frozen=True, kw_only=True)
 class Arm:
-    """One arm: its runs by seed, the best gold score on average first among arms."""
+    """One arm: its runs by seed, and the metric that decides."""
 
     name: str
     runs: Sequence[Run]
+    metric: str
 
     @property
-    def gold(self) -> list[float]:
-        return [float(run.rows[-1, COLUMN[GOLD]]) for run in self.runs]
+    def scores(self) -> list[float]:
+        """The deciding score of each run at its end."""
+        return [float(run.rows[self.metric][-1]) for run in self.runs]
 
     @property
     def seeds(self) -> list[int]:
+        """The seed of each run."""
         return [run.seed for run in self.runs]
 
 
-def ranked(groups: Mapping[str, Sequence[Run]]) -> list[Arm]:
-    """Arms, the highest mean gold score first."""
-    arms = {name: Arm(name=name, runs=runs) for name, runs in groups.items()}
-    return [arms[name] for name in verdict.ranked({name: arm.gold for name, arm in arms.items()})]
+def ranked(groups: Mapping[str, Sequence[Run]], metric: str) -> list[Arm]:
+    """Arms, the highest mean score first."""
+    arms = {name: Arm(name=name, runs=runs, metric=metric) for name, runs in groups.items()}
+    return [arms[name] for name in verdict.ranked({name: arm.scores for name, arm in arms.items()})]
 
 
-def described(arm: Arm, *, rng_seed: int, draw: bool) -> dict[str, Any]:
+def described(arm: Arm, *, rng_seed: int, draw: bool) -> documents.Arm:
     """An entry of `arms`. Without `draw`, the IQM's interval is left out."""
-    start, end = (np.stack([run.rows[at] for run in arm.runs]) for at in (0, -1))  # [R, C]
+    columns = arm.runs[0].rows.columns
+    start, end = (np.stack([run.rows.values[at] for run in arm.runs]) for at in (0, -1))  # [R, C]
+
+    def summary(metric: str) -> Summary:
+        place = columns.places[metric]
+        spread = over_seeds(end[:, place], (arm.name, metric), rng_seed=rng_seed, draw=draw)
+        return {"start": _mean(start[:, place]), **spread}
+
     return {
         "name": arm.name,
         "algo": arm.runs[0].algo,
         "n": len(arm.runs),
         "seeds": arm.seeds,
         "runs": [run.name for run in arm.runs],
-        "metrics": {
-            metric: {"start": _mean(start[:, COLUMN[metric]])}
-            | over_seeds(end[:, COLUMN[metric]], (arm.name, metric), rng_seed=rng_seed, draw=draw)
-            for metric in JUDGED
-        },
+        "metrics": {metric: summary(metric) for metric in columns.evaluated},
     }
 
 
-def over_seeds(values: Floats, purpose: tuple[str, str], *, rng_seed: int, draw: bool) -> dict[str, Any]:
+def over_seeds(values: Floats, purpose: tuple[str, str], *, rng_seed: int, draw: bool) -> Spread:
     """Values [n] with mean, sd, t interval and IQM; without `draw`, the IQM's interval is left out."""
     known = values[np.isfinite(values)]
     if not len(known):
-        return {"values": [None] * len(values)} | dict.fromkeys(
-            ("mean", "sd", "low", "high", "iqm", "iqm_low", "iqm_high")
-        )
+        return {
+            "values": [None] * len(values), "mean": None, "sd": None, "low": None, "high": None,
+            "iqm": None, "iqm_low": None, "iqm_high": None,
+        }  # fmt: skip
     mean = t_interval(known)
     middle = Interval(iqm(known), math.nan, math.nan)
     if draw and len(known) < many.MANY:
@@ -98,7 +106,7 @@ def _mean(values: Floats) -> float | None:
     return float(known.mean()) if len(known) else None
 
 
-def decided(arms: Sequence[Arm], *, pairs: int, paired: bool = False) -> dict[str, Any]:
+def decided(arms: Sequence[Arm], *, pairs: int, paired: bool = False) -> Verdict:
     """`verdict` of the document.
 
     Arms are compared by their means (Welch). `paired` compares them seed by seed where all have the same seeds: narrower only if
@@ -107,54 +115,64 @@ def decided(arms: Sequence[Arm], *, pairs: int, paired: bool = False) -> dict[st
     `pairs` counts those of all arms, also where only the best are given here: they were chosen by their scores, so each is
     still decided at 1 - (1 - confidence)/pairs.
     """
-    gold = {arm.name: arm.gold for arm in arms}
+    scores = {arm.name: arm.scores for arm in arms}
     seeds = {arm.name: arm.seeds for arm in arms}
     paired = paired and same_seeds(arms)
     here = len(arms) * (len(arms) - 1) // 2
     confidence = 1 - (1 - CONFIDENCE) * here / pairs if here else CONFIDENCE
-    found = verdict.verdicts(gold, seeds=seeds, paired=paired, confidence=confidence)
-    sentence = verdict.headline(found, gold)
+    comparisons = verdict.verdicts(scores, seeds=seeds, paired=paired, confidence=confidence)
+    sentence = verdict.headline(comparisons, scores)
     if pairs > here:
         sentence = sentence.replace(f"corrected for {here} comparisons", f"corrected for {pairs} comparisons")
     return {
         "sentence": sentence,
         "method": verdict.PAIRED_METHOD if paired else verdict.METHOD,
         "confidence": CONFIDENCE,
-        "pairs": [pair(one, pairs / here) for one in found],
+        "pairs": [pair(one, pairs / here) for one in comparisons],
     }
 
 
-def pair(one: verdict.Comparison, raised: float = 1.0) -> dict[str, Any]:
+def pair(one: verdict.Comparison, raised: float = 1.0) -> Pair:
     """An entry of `pairs`. `raised`: how many times more pairs there are than were compared, for p."""
-    gap = {"gap": one.gap.mean, "low": number(one.gap.low), "high": number(one.gap.high)}
     p = number(one.p)
-    return {"a": one.a, "b": one.b} | gap | {"p": p and min(1.0, p * raised), "words": one.words, "needed": one.needed}
+    return {
+        "a": one.a,
+        "b": one.b,
+        "gap": one.gap.mean,
+        "low": number(one.gap.low),
+        "high": number(one.gap.high),
+        "p": p and min(1.0, p * raised),
+        "words": one.words,
+        "needed": one.needed,
+    }
 
 
-def undecided(sentence: str) -> dict[str, Any]:
+def undecided(sentence: str) -> Verdict:
     """`verdict` where nothing may be compared."""
     return {"sentence": sentence, "method": verdict.METHOD, "confidence": CONFIDENCE, "pairs": []}
 
 
 def same_seeds(arms: Sequence[Arm]) -> bool:
+    """Have all of several arms the same seeds, and more than one?"""
     return len(arms) > 1 and all(arm.seeds == arms[0].seeds for arm in arms) and len(arms[0].seeds) > 1
 
 
-def improvements(arms: Sequence[Arm], rng_seed: int) -> list[dict[str, Any]]:
+def improvements(arms: Sequence[Arm], rng_seed: int) -> list[Improvement]:
     """P(A > B) of each arm over each that is ranked below it: by seed where two arms share all theirs, for these saw equal prompts."""
     pairs = list(combinations(arms, 2))
     draws = min(DRAWS, max(500, PAIRS_DRAWS // max(1, len(pairs))))
-    found = []
-    for a, b in pairs:
-        if same_seeds([a, b]):
-            one = paired_improvement(a.gold, b.gold)
-        elif min(len(a.runs), len(b.runs)) < many.MANY:
-            rng = generator(rng_seed, "improvement", a.name, b.name)
-            one = probability_of_improvement(a.gold, b.gold, rng, draws=draws)
-        else:
-            one = many.probability_of_improvement(a.gold, b.gold)
-        found.append({"a": a.name, "b": b.name, "value": one.mean, "low": number(one.low), "high": number(one.high)})
-    return found
+    return [_improvement(a, b, rng_seed, draws) for a, b in pairs]
+
+
+def _improvement(a: Arm, b: Arm, rng_seed: int, draws: int) -> Improvement:
+    if same_seeds([a, b]):
+        one = paired_improvement(a.scores, b.scores)
+    elif min(len(a.runs), len(b.runs)) < many.MANY:
+        rng = generator(rng_seed, "improvement", a.name, b.name)
+        one = probability_of_improvement(a.scores, b.scores, rng, draws=draws)
+    else:
+        one = many.probability_of_improvement(a.scores, b.scores)
+    return {"a": a.name, "b": b.name, "value": one.mean, "low": number(one.low), "high": number(one.high)}
 
 
 def coverage(arms: Sequence[Arm]) -> dict[str, float]:

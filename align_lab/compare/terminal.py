@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, TypedDict
 
 from rich.console import Console, Group, RenderableType
 from rich.markup import escape
@@ -11,34 +11,41 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-GOLD = "eval/gold_score"
-BESIDE = {
-    "eval/score": ("proxy", 2),
-    "eval/kl": ("KL", 1),
-    "eval/length": ("length", 1),
-    "eval/distinct_2": ("dist-2", 2),
-}
+from align_lab.compare.document import SCORE, ByArm, Comparability, Differing, Document, Foreign, LeftOut, Pair
+from align_lab.compare.labels import short
 
-Document = Mapping[str, Any]
+BESIDE = {SCORE: 2, "eval/kl": 1, "eval/length": 1, "eval/distinct_2": 2}  # metric -> decimals
+NARROW = {"eval/distinct_2": "dist-2"}
+WIDEST = 12  # letters above a column of numbers
+
+
+class Bounds(TypedDict):
+    """An interval, where there is one."""
+
+    low: float | None
+    high: float | None
 
 
 def render(document: Document) -> Group:
     """Everything that decides, in the order in which a reader asks for it."""
-    if not document["arms"] and document["foreign"]:
-        return Group(Text(document["study"], style="bold"), *_foreign(document["foreign"]))
+    foreign = document["foreign"]
+    if foreign and not document["arms"]:
+        return Group(Text(document["study"], style="bold"), *_foreign(foreign))
     return Group(
         *_head(document),
         arms(document),
         Text(),
         *_pairs(document),
-        *_proof(document),
-        *_left_out(document),
+        *_proof(document["comparability"]),
+        *_missing(document),
+        *_left_out(document["unfinished"]),
         *_notes(document["notes"]),
-        *_foreign(document["foreign"]),
+        *(_foreign(foreign) if foreign else ()),
     )
 
 
 def show(document: Document, console: Console) -> None:
+    """Print it."""
     console.print(render(document), soft_wrap=False)
 
 
@@ -47,56 +54,85 @@ def _head(document: Document) -> Iterator[RenderableType]:
     if document["question"]:
         yield Text(document["question"])
     yield Text(document["verdict"]["sentence"], style="bold green" if document["comparability"]["fair"] else "bold")
-    yield Text("Scores in sd of human reviews; 95 % t intervals over seeds.", style="dim")
+    unit = document["metrics"][document["metric"]]["unit"]
+    yield Text(
+        f"Scores in {unit}; 95 % t intervals over seeds." if unit else "95 % t intervals over seeds.", style="dim"
+    )
     yield Text()
 
 
+def heading(document: Document, metric: str) -> str:
+    """What fits above a narrow column: `gold` for gold score."""
+    label = NARROW.get(metric) or short(document["metrics"][metric]["label"])
+    return label if len(label) <= WIDEST else f"{label[: WIDEST - 1]}…"
+
+
 def arms(document: Document) -> Table:
-    """Best arm first: gold score with its interval and every seed, then what should stand beside a score."""
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in ("arm", "n", "gold", "interval", "by seed", *(label for label, _ in BESIDE.values())):
-        left = name in ("arm", "by seed")
-        table.add_column(name, justify="left" if left else "right", overflow="fold", no_wrap=not left)
+    """Best arm first: deciding score with its interval and every seed, then what should stand beside a score."""
+    decides = document["metric"]
+    known = {name for arm in document["arms"] for name in arm["metrics"]}
+    beside = {name: digits for name, digits in BESIDE.items() if name != decides and name in known}
+    headings = (
+        "arm",
+        "n",
+        heading(document, decides),
+        "interval",
+        "by seed",
+        *(heading(document, name) for name in beside),
+    )
+    table = _table(headings, left=(0, 4))
     for arm in document["arms"]:
-        gold = arm["metrics"].get(GOLD, {})
-        beside = (number(arm["metrics"].get(key, {}).get("mean"), digits) for key, (_, digits) in BESIDE.items())
-        seeds = " ".join(number(value) for value in gold.get("values", []))
-        table.add_row(escape(arm["name"]), str(arm["n"]), number(gold.get("mean")), interval(gold), seeds, *beside)
+        score = arm["metrics"][decides]
+        seeds = " ".join(number(value) for value in score["values"])
+        means = (number(arm["metrics"][name]["mean"], digits) for name, digits in beside.items())
+        table.add_row(escape(arm["name"]), str(arm["n"]), number(score["mean"]), interval(score), seeds, *means)
+    return table
+
+
+def _table(headings: Sequence[str], *, left: Sequence[int]) -> Table:
+    """A table without lines; columns at these places hold text, which may be folded, the others numbers."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for place, name in enumerate(headings):
+        text = place in left
+        table.add_column(escape(name), justify="left" if text else "right", overflow="fold", no_wrap=not text)
     return table
 
 
 def _pairs(document: Document) -> Iterator[RenderableType]:
     """The best arm against each other one; the page has every pair."""
-    pairs = document["verdict"]["pairs"]
-    best = [pair for pair in pairs if document["arms"] and document["arms"][0]["name"] in (pair["a"], pair["b"])]
-    if not best:
+    best = document["arms"][0]["name"] if document["arms"] else ""
+    pairs = [pair for pair in document["verdict"]["pairs"] if best in (pair["a"], pair["b"])]
+    if not pairs:
         return
     table = Table(box=None, pad_edge=False, header_style="bold")
     for name in ("best arm against", "by", "interval", "p", "verdict"):
         table.add_column(name, justify="left" if name in ("best arm against", "verdict") else "right", overflow="fold")
-    for pair in best:
-        table.add_row(
-            escape(pair["b"]), number(pair["gap"]), interval(pair), number(pair["p"], 3), escape(pair["words"])
-        )
+    for pair in pairs:
+        p = number(pair["p"], 3)
+        table.add_row(escape(pair["b"]), number(pair["gap"]), interval(pair), p, escape(pair["words"]))
     yield table
     yield Text(document["verdict"]["method"], style="dim")
     yield Text()
 
 
-def _proof(document: Document) -> Iterator[RenderableType]:
-    proof = document["comparability"]
+def _proof(proof: Comparability) -> Iterator[RenderableType]:
     if proof["fair"]:
         allowed = [item["field"] for item in proof["differing"]]
         apart = f"; allowed to differ: {', '.join(allowed)}" if allowed else "."
         yield Text(f"Comparable: {len(proof['equal'])} settings and hashes are equal{apart}")
-    for title, items in (("Recipes differ in", proof["recipes"]), ("Budgets differ in", proof["budgets"])):
-        shown = [item for item in items if not item["field"].startswith("algo.")]
-        if shown:
-            yield Text(f"{title}:")
-            yield from (Padding(Text(f"{item['field']}: {_values(item['values'])}"), (0, 0, 0, 2)) for item in shown)
+    yield from _by_design("Recipes differ in:", proof["recipes"])
+    yield from _by_design("Budgets differ in:", proof["budgets"])
     charged = {item["arm"]: item["episodes"] for item in proof["charged"]}
     if len(set(charged.values())) > 1:
         yield Text("Episodes charged: " + ", ".join(f"{arm} {number(count, 0)}" for arm, count in charged.items()))
+
+
+def _by_design(title: str, items: Sequence[ByArm]) -> Iterator[RenderableType]:
+    """Fields that differ between arms, apart from an algorithm's own."""
+    common = [item for item in items if not item["field"].startswith("algo.")]
+    if common:
+        yield Text(title)
+        yield from (Padding(Text(f"{item['field']}: {_values(item['values'])}"), (0, 0, 0, 2)) for item in common)
 
 
 def _values(values: Mapping[str, Any]) -> str:
@@ -107,11 +143,14 @@ def _values(values: Mapping[str, Any]) -> str:
     return "; ".join(f"{value} in {', '.join(names)}" for value, names in by_value.items())
 
 
-def _left_out(document: Document) -> Iterator[RenderableType]:
+def _missing(document: Document) -> Iterator[RenderableType]:
     for item in document["missing"]:
         yield Text(f"{item['arm']} lacks seed {', '.join(map(str, item['seeds']))}", style="yellow")
-    for item in document["unfinished"]:
-        yield Text(f"left out: {item['name']}: {item['why']}", style="yellow")
+
+
+def _left_out(runs: Sequence[LeftOut]) -> Iterator[RenderableType]:
+    for run in runs:
+        yield Text(f"left out: {run['name']}: {run['why']}", style="yellow")
 
 
 def _notes(notes: Sequence[str]) -> Iterator[RenderableType]:
@@ -119,56 +158,51 @@ def _notes(notes: Sequence[str]) -> Iterator[RenderableType]:
         yield Text(f"* {note}")
 
 
-def _foreign(foreign: Document) -> Iterator[RenderableType]:
+def _foreign(foreign: Foreign) -> Iterator[RenderableType]:
     """Runs of other programs, apart from all that is proven."""
-    if not foreign:
-        return
     yield Text()
     yield Text(foreign["sentence"], style="bold yellow")
     yield Text(f"{foreign['metric']}; 95 % t intervals over seeds; {foreign['method']}", style="dim")
     yield Text()
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in ("arm", "n", "score", "interval", "by seed", "start", "KL", "length"):
-        left = name in ("arm", "by seed")
-        table.add_column(name, justify="left" if left else "right", overflow="fold", no_wrap=not left)
+    table = _table(("arm", "n", "score", "interval", "by seed", "start", "KL", "length"), left=(0, 4))
     for arm in foreign["arms"]:
         seeds = " ".join(number(value, 3) for value in arm["values"])
         beside = (number(arm["beside"][key], 3) for key in ("objective/kl", "completions/mean_length"))
         score = (number(arm["mean"], 3), interval(arm, 3), seeds, number(arm["start"], 3))
         table.add_row(escape(arm["name"]), str(arm["n"]), *score, *beside)
     yield table
-    yield from _pair_words(foreign["pairs"])
-    for run in foreign["left_out"]:
-        yield Text(f"left out: {run['name']}: {run['why']}", style="yellow")
+    yield from _pairs_in_words(foreign["pairs"])
+    yield from _left_out(foreign["left_out"])
     yield from _notes(foreign["notes"])
 
 
-def _pair_words(pairs: Sequence[Mapping[str, Any]]) -> Iterator[RenderableType]:
+def _pairs_in_words(pairs: Sequence[Pair]) -> Iterator[RenderableType]:
     """Pairs in words: `a against b: 0.020 [0.010, 0.030]: a > b`."""
     yield Text()
     for pair in pairs:
-        found = f"{number(pair['gap'], 3)} {interval(pair, 3)}".strip()
-        yield Text(f"{pair['a']} against {pair['b']}: {found}: {pair['words']}")
+        gap = f"{number(pair['gap'], 3)} {interval(pair, 3)}".strip()
+        yield Text(f"{pair['a']} against {pair['b']}: {gap}: {pair['words']}")
 
 
 def number(value: float | None, digits: int = 2) -> str:
+    """With that many decimals; empty where there is none."""
     return "" if value is None else f"{value:.{digits}f}"
 
 
-def interval(item: Mapping[str, Any], digits: int = 2) -> str:
+def interval(item: Bounds, digits: int = 2) -> str:
     """`[0.10, 0.30]`; nothing where there is none."""
-    low, high = item.get("low"), item.get("high")
+    low, high = item["low"], item["high"]
     return "" if low is None or high is None else f"[{low:.{digits}f}, {high:.{digits}f}]"
 
 
-def differing(items: Sequence[Mapping[str, Any]]) -> str:
+def differing(items: Sequence[Differing]) -> str:
     """Each setting that differs and may not: its values, each with a run that has it."""
 
     def where(names: Sequence[str]) -> str:
         return f"{names[0]}{f' and {len(names) - 1} more' if names[1:] else ''}"
 
-    found = ((item["field"], item["values"]) for item in items if not item["allowed"])
     return "\n".join(
-        f"  {field}: " + "; ".join(f"{value} in {where(names)}" for value, names in values.items())
-        for field, values in found
+        f"  {item['field']}: " + "; ".join(f"{value} in {where(names)}" for value, names in item["values"].items())
+        for item in items
+        if not item["allowed"]
     )

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
 import numpy as np
+from scipy.special import stdtrit
 
-from align_lab.compare.special import stdtrit
 from align_lab.compare.statistics import Interval, paired_interval, paired_p, welch_interval, welch_p
 
 Samples = tuple[list[float], list[float]]
@@ -73,8 +73,8 @@ def verdicts(
     if not (0 < confidence < 1 and smallest > 0):
         raise ValueError(f"needs 0 < confidence < 1 and smallest > 0 (got {confidence} and {smallest})")
     pairs = list(combinations(ranked(arms), 2))
-    rule = _Rule(paired=paired, pairs=len(pairs) or 1, confidence=confidence, smallest=smallest)
-    return [_compare(a, b, _samples(a, b, values, paired=paired), rule) for a, b in pairs]
+    test = _Test(paired=paired, pairs=len(pairs) or 1, confidence=confidence, smallest=smallest)
+    return [_compare(a, b, _samples(a, b, values, paired=paired), test) for a, b in pairs]
 
 
 def ranked(arms: Mapping[str, Sequence[float]]) -> list[str]:
@@ -91,41 +91,110 @@ def seeds_needed(spread: float, *, smallest: float, confidence: float, ratio: fl
     """
     n = np.arange(start, start + MOST)
     freedom = ratio * (n - 1)
-    shown = (stdtrit(freedom, (1 + confidence) / 2) + stdtrit(freedom, POWER)) * spread / np.sqrt(n)
-    enough = n[shown <= smallest]
+    half = (stdtrit(freedom, (1 + confidence) / 2) + stdtrit(freedom, POWER)) * spread / np.sqrt(n)
+    enough = n[half <= smallest]
     return int(enough[0]) if len(enough) else None
 
 
 def headline(comparisons: Sequence[Comparison], arms: Mapping[str, Sequence[float]]) -> str:
-    """One sentence on who leads, saying no more than the comparisons (of `verdicts`) do."""
+    """One sentence on who leads, saying no more than the comparisons (of `verdicts`) do: the first of RULES that fits."""
     names = ranked(arms)
     if len(names) < 2:
         return "One arm only: nothing to compare it with."
-    beaten = {name: {c.worse for c in comparisons if c.better == name} for name in names}
-    unbeaten = [name for name in names if not any(name in worse for worse in beaten.values())]
-    first = (unbeaten or names)[0]
-    rest = [name for name in names if name in beaten[first]]
-    close = [first, *(name for name in names if name not in {first, *rest})]  # not shown to be worse than first
-    among = [c for c in comparisons if c.a in close and c.b in close]
-    unsure = [c for c in among if c.words.startswith(NOT_ENOUGH) and first in (c.a, c.b)]
-    if close == [first]:
-        return _sentence(f"{first} is better than {'every other arm' if len(rest) > 1 else rest[0]}", comparisons)
-    others = f"; {first} is better than {_listed(rest)}" if rest else ""
-    if unsure:
-        most = max(unsure, key=lambda c: c.needed or 0)
-        told = _listed([c.b if c.a == first else c.a for c in unsure])
-        said = f"Not enough seeds to tell {first} from {told}: {most.words.removeprefix(NOT_ENOUGH)}"
-    elif all(c.words == NO_DIFFERENCE for c in among):
-        said = f"{_listed(close)} share the lead: no difference shown between them"
-        if rest and all(beaten[name] >= set(rest) for name in close):
-            others = f"; {'both' if len(close) == 2 else 'all'} are better than {_listed(rest)}"
-    else:
-        said = f"{first} leads, but no difference is shown between it and {_listed(close[1:])}"
-    return _sentence(said + others, comparisons)
+    standing = _standing(names, comparisons)
+    sentence = next(words(standing) for fits, words in RULES if fits(standing))
+    return f"{sentence} (corrected for {len(comparisons)} comparisons)." if len(comparisons) > 1 else f"{sentence}."
 
 
-def _sentence(said: str, comparisons: Sequence[Comparison]) -> str:
-    return f"{said} (corrected for {len(comparisons)} comparisons)." if len(comparisons) > 1 else f"{said}."
+@dataclass(frozen=True, kw_only=True)
+class _Standing:
+    """Who leads. `first`: the best mean among the arms that no other is shown to beat."""
+
+    first: str
+    worse: list[str]  # shown to be worse than the first
+    close: list[str]  # the first, and those that are not shown to be worse
+    beats: Mapping[str, set[str]]  # arm -> those shown to be worse than it
+    among: list[Comparison]  # those of close arms
+
+    @property
+    def unsure(self) -> list[Comparison]:
+        """Those of the first with a close arm for which there are not enough seeds."""
+        return [one for one in self.among if one.words.startswith(NOT_ENOUGH) and self.first in (one.a, one.b)]
+
+    @property
+    def equal(self) -> bool:
+        """Is every pair of close arms shown not to differ?"""
+        return all(one.words == NO_DIFFERENCE for one in self.among)
+
+    @property
+    def all_beat_the_rest(self) -> bool:
+        """Is each of the close arms shown to be better than each of the others?"""
+        return bool(self.worse) and all(self.beats[name] >= set(self.worse) for name in self.close)
+
+
+def _standing(names: Sequence[str], comparisons: Sequence[Comparison]) -> _Standing:
+    beats: dict[str, set[str]] = {name: set() for name in names}
+    for better, worse in ((one.better, one.worse) for one in comparisons):
+        if better and worse:
+            beats[better].add(worse)
+    beaten = set().union(*beats.values())
+    first = next((name for name in names if name not in beaten), names[0])
+    worse = [name for name in names if name in beats[first]]
+    close = [first, *(name for name in names if name not in {first, *worse})]
+    return _Standing(first=first, worse=worse, close=close, beats=beats, among=_among(comparisons, close))
+
+
+def _among(comparisons: Sequence[Comparison], names: Sequence[str]) -> list[Comparison]:
+    return [one for one in comparisons if {one.a, one.b} <= set(names)]
+
+
+def _one_better(standing: _Standing) -> str:
+    return f"{standing.first} is better than {standing.worse[0]}"
+
+
+def _best(standing: _Standing) -> str:
+    return f"{standing.first} is better than every other arm"
+
+
+def _not_enough(standing: _Standing) -> str:
+    most = max(standing.unsure, key=lambda one: one.needed or 0)
+    others = _listed([one.b if one.a == standing.first else one.a for one in standing.unsure])
+    words = most.words.removeprefix(NOT_ENOUGH)
+    return f"Not enough seeds to tell {standing.first} from {others}: {words}{_and_better(standing)}"
+
+
+def _shared_and_better(standing: _Standing) -> str:
+    number = "both" if len(standing.close) == 2 else "all"
+    return f"{_share(standing)}; {number} are better than {_listed(standing.worse)}"
+
+
+def _shared(standing: _Standing) -> str:
+    return f"{_share(standing)}{_and_better(standing)}"
+
+
+def _leads(standing: _Standing) -> str:
+    others = _listed(standing.close[1:])
+    return f"{standing.first} leads, but no difference is shown between it and {others}{_and_better(standing)}"
+
+
+def _share(standing: _Standing) -> str:
+    return f"{_listed(standing.close)} share the lead: no difference shown between them"
+
+
+def _and_better(standing: _Standing) -> str:
+    return f"; {standing.first} is better than {_listed(standing.worse)}" if standing.worse else ""
+
+
+Rule = tuple[Callable[[_Standing], bool], Callable[[_Standing], str]]
+
+RULES: tuple[Rule, ...] = (  # the first that fits is what the headline says
+    (lambda it: len(it.close) == 1 and len(it.worse) == 1, _one_better),
+    (lambda it: len(it.close) == 1, _best),
+    (lambda it: bool(it.unsure), _not_enough),
+    (lambda it: it.equal and it.all_beat_the_rest, _shared_and_better),
+    (lambda it: it.equal, _shared),
+    (lambda it: True, _leads),
+)
 
 
 def _listed(names: Sequence[str]) -> str:
@@ -133,7 +202,7 @@ def _listed(names: Sequence[str]) -> str:
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Rule:
+class _Test:
     """How every one of the pairs is decided."""
 
     paired: bool
@@ -146,28 +215,28 @@ class _Rule:
         return 1 - (1 - self.confidence) / self.pairs
 
 
-def _compare(a: str, b: str, samples: Samples, rule: _Rule) -> Comparison:
-    interval, p_value = (paired_interval, paired_p) if rule.paired else (welch_interval, welch_p)
-    gap = interval(*samples, confidence=rule.each)
-    p = float(np.minimum(1.0, rule.pairs * p_value(*samples)))
-    words, needed = _words(a, b, gap, samples, rule)
+def _compare(a: str, b: str, samples: Samples, test: _Test) -> Comparison:
+    interval, p_value = (paired_interval, paired_p) if test.paired else (welch_interval, welch_p)
+    gap = interval(*samples, confidence=test.each)
+    p = float(np.minimum(1.0, test.pairs * p_value(*samples)))
+    words, needed = _words(a, b, gap, samples, test)
     return Comparison(a, b, gap, p, words, needed)
 
 
-def _words(a: str, b: str, gap: Interval, samples: Samples, rule: _Rule) -> tuple[str, int | None]:
+def _words(a: str, b: str, gap: Interval, samples: Samples, test: _Test) -> tuple[str, int | None]:
     """What the corrected interval carries, and how many seeds an arm it lacks."""
     n = min(len(x) for x in samples)
     if math.isnan(gap.low):
         return f"{NOT_ENOUGH}one seed gives no interval, at least {FEWEST - n} more would be needed", FEWEST - n
     if gap.low > 0 or gap.high < 0:
         return (f"{a} > {b}" if gap.low > 0 else f"{b} > {a}"), None
-    if (gap.high - gap.low) / 2 <= rule.smallest:
+    if (gap.high - gap.low) / 2 <= test.smallest:
         return NO_DIFFERENCE, None
-    spread, ratio = _spread(samples, paired=rule.paired)
-    wanted = seeds_needed(spread, smallest=rule.smallest, confidence=rule.each, ratio=ratio, start=n + 1)
-    more = wanted - n if wanted else MOST + 1
-    said = f"about {more}" if wanted else f"more than {MOST}"
-    return f"{NOT_ENOUGH}{said} more would be needed to see {rule.smallest:g}", more
+    spread, ratio = _spread(samples, paired=test.paired)
+    enough = seeds_needed(spread, smallest=test.smallest, confidence=test.each, ratio=ratio, start=n + 1)
+    more = enough - n if enough else MOST + 1
+    many = f"about {more}" if enough else f"more than {MOST}"
+    return f"{NOT_ENOUGH}{many} more would be needed to see {test.smallest:g}", more
 
 
 def _spread(samples: Samples, *, paired: bool) -> tuple[float, float]:
@@ -185,27 +254,33 @@ def _by_seed(
     """Arm -> seed -> value, or what is wrong with them."""
     if paired and seeds is None:
         raise ValueError("paired=True needs seeds={arm: [seed, ...]}: values are paired by seed, not by position")
-    found = {}
     for arm, values in arms.items():
-        numbers = list(seeds.get(arm, ())) if seeds is not None else list(range(len(values)))
-        if not len(values):
-            raise ValueError(f"arm {arm!r} has no values: leave it out")
-        if len(numbers) != len(values) or len(set(numbers)) < len(numbers):
-            raise ValueError(
-                f"arm {arm!r} has {len(values)} values and seeds {numbers}: needs one seed a value, each once"
-            )
-        bad = [seed for seed, value in zip(numbers, values, strict=True) if not math.isfinite(value)]
-        if bad:
-            raise ValueError(f"arm {arm!r} has no finite value at {bad}: leave those seeds out, and say so")
-        found[arm] = dict(zip(numbers, values, strict=True))
-    return found
+        _check(arm, values, _numbers(arm, values, seeds))
+    return {arm: dict(zip(_numbers(arm, values, seeds), values, strict=True)) for arm, values in arms.items()}
+
+
+def _numbers(arm: str, values: Sequence[float], seeds: Mapping[str, Sequence[int]] | None) -> list[int]:
+    """The seeds of these values; where none are given, their places."""
+    return list(range(len(values))) if seeds is None else list(seeds.get(arm, ()))
+
+
+def _check(arm: str, values: Sequence[float], numbers: Sequence[int]) -> None:
+    if not len(values):
+        raise ValueError(f"arm {arm!r} has no values: leave it out")
+    if len(numbers) != len(values) or len(set(numbers)) < len(numbers):
+        raise ValueError(f"arm {arm!r} has {len(values)} values and seeds {numbers}: needs one seed a value, each once")
+    bad = [seed for seed, value in zip(numbers, values, strict=True) if not math.isfinite(value)]
+    if bad:
+        raise ValueError(f"arm {arm!r} has no finite value at {bad}: leave those seeds out, and say so")
 
 
 def _samples(a: str, b: str, values: Mapping[str, Mapping[int, float]], *, paired: bool) -> Samples:
     """The values to compare, from which the first is taken off: equal values then have exactly no spread."""
-    shared = [seed for seed in values[a] if seed in values[b]]
-    if paired and not shared:
-        raise ValueError(f"arms {a!r} and {b!r} share no seed, so nothing pairs: use paired=False")
-    x = [values[a][seed] for seed in (shared if paired else values[a])]
-    y = [values[b][seed] for seed in (shared if paired else values[b])]
-    return [value - x[0] for value in x], [value - x[0] for value in y]
+    first, second = (values[a], values[b])
+    if paired:
+        shared = [seed for seed in first if seed in second]
+        if not shared:
+            raise ValueError(f"arms {a!r} and {b!r} share no seed, so nothing pairs: use paired=False")
+        first, second = ({seed: one[seed] for seed in shared} for one in (first, second))
+    origin = next(iter(first.values()))
+    return [value - origin for value in first.values()], [value - origin for value in second.values()]

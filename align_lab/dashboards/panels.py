@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any
 
 from wandb_workspaces.reports.v2 import interface as wr
 
-from align_lab.base.metrics import METRICS
+from align_lab.compare.document import SCORE
 from align_lab.compare.report import words
+from align_lab.dashboards.study_document import StudyDocument
 
-LEARNING = ("eval/gold_score", "eval/score", "eval/vader", "eval/win_rate", "eval/kl", "objective/scores")
-FINAL = ("eval/gold_score", "eval/score", "eval/vader", "eval/win_rate", "eval/kl", "eval/length")
+LEARNING = ("eval/win_rate", "eval/kl", "objective/scores")  # behind the scores of all judges
+FINAL = ("eval/win_rate", "eval/kl", "eval/length")
 TRAINING = (
     "objective/kl", "objective/rlhf_reward", "policy/entropy_avg", "policy/approxkl_avg", "policy/clipfrac_avg", "loss/policy_avg",
     "loss/value_avg", "optim/policy_grad_norm", "rewards/margins", "rewards/accuracies", "lr",
@@ -41,45 +42,44 @@ class Panels:
     """view: what the panels are part of, for their ids."""
 
     view: str
-    runs: int  # how many a panel shows
-    logged: Collection[str]  # metrics that there are; none where that is not known yet
+    study: StudyDocument
 
     def curve(self, *metrics: str, x: str = "episode", title: str = "") -> wr.LinePlot:
         """Means over seeds with a band of one standard deviation."""
-        name = title or _title(metrics[0])
+        name = title or self._title(metrics[0])
         plot = wr.LinePlot(
             title=name,
             x=x,
             y=list(metrics),
-            title_x=words.with_unit(x),
-            title_y=METRICS[metrics[0]].unit or None,
+            title_x=words.with_unit(self.study.document, x),
+            title_y=words.unit(self.study.document, metrics[0]) or None,
             groupby=ARM,
             groupby_aggfunc="mean",
             groupby_rangefunc="stddev",
             smoothing_type="none",
-            max_runs_to_show=self.runs,
+            max_runs_to_show=self.study.panel_runs,
         )
         return identified(plot, self.view, "curve", name, x)
 
     def bar(self, metric: str) -> wr.BarPlot:
         """The last value: mean over seeds with a whisker of one standard error."""
         plot = wr.BarPlot(
-            title=f"{_title(metric)} at the end",
+            title=f"{self._title(metric)} at the end",
             metrics=[metric],
-            title_y=METRICS[metric].unit or None,
+            title_y=words.unit(self.study.document, metric) or None,
             orientation="v",
             groupby=ARM,
             groupby_aggfunc="mean",
             groupby_rangefunc="stderr",
-            max_runs_to_show=self.runs,
-            max_bars_to_show=self.runs,
+            max_runs_to_show=self.study.panel_runs,
+            max_bars_to_show=self.study.panel_runs,
         )
         return identified(plot, self.view, "bar", metric)
 
     def scatter(self, x: str, y: str) -> wr.ScatterPlot:
         """Every run at its end."""
         plot = wr.ScatterPlot(
-            title=f"{_title(y)} against {words.metric(x)}, every run at its end",
+            title=f"{self._title(y)} against {words.metric(self.study.document, x)}, every run at its end",
             x=wr.SummaryMetric(x),
             y=wr.SummaryMetric(y),
             regression=False,
@@ -88,26 +88,37 @@ class Panels:
 
     def curves(self, metrics: Sequence[str]) -> list[Any]:
         """One of each metric that any arm logs: those of a critic, or of pairs, are not for every study."""
-        return [self.curve(metric) for metric in metrics if not self.logged or metric in self.logged]
+        return [self.curve(metric) for metric in self._logged(metrics)]
+
+    def learning(self) -> list[Any]:
+        """Curves of the scores of all judges, and of what should stand beside them."""
+        return self.curves([*self.study.judged, *LEARNING])
 
     def final(self) -> list[Any]:
-        return [self.bar(metric) for metric in FINAL if not self.logged or metric in self.logged]
+        """The same at the end."""
+        return [self.bar(metric) for metric in self._logged([*self.study.judged, *FINAL])]
+
+    def _logged(self, metrics: Sequence[str]) -> list[str]:
+        return [metric for metric in metrics if not self.study.logged or metric in self.study.logged]
 
     def frontier(self) -> list[Any]:
-        """What a score costs in KL, and whether the gold score follows the proxy that is optimised."""
-        return [
-            self.curve("eval/score", "eval/gold_score", title="Proxy and gold score"),
-            self.curve("eval/gold_score", x="eval/kl", title="Gold score over KL"),
-            self.curve("eval/score", x="eval/kl", title="Proxy score over KL"),
-            self.scatter("eval/kl", "eval/gold_score"),
-            self.scatter("eval/kl", "eval/score"),
-            self.scatter("eval/score", "eval/gold_score"),
-        ]
+        """What a score costs in KL, and whether the score that decides follows the one that is optimised."""
+        decides = self.study.metric
+        scores = dict.fromkeys((decides, SCORE))
+        over_kl = [self.curve(score, x="eval/kl", title=f"{self._title(score)} over KL") for score in scores]
+        at_end = [self.scatter("eval/kl", score) for score in scores]
+        if decides == SCORE:
+            return [*over_kl, *at_end]
+        label, optimised = (words.metric(self.study.document, name) for name in (decides, SCORE))
+        both = f"{words.capitalised(optimised).removesuffix(' score')} and {label}"
+        return [self.curve(SCORE, decides, title=both), *over_kl, *at_end, self.scatter(SCORE, decides)]
 
     def cost(self) -> list[Any]:
+        """Time, tokens and memory."""
         return [*self.curves(TIME), self.memory()]
 
     def memory(self) -> wr.LinePlot:
+        """What W&B measures of live runs."""
         plot = wr.LinePlot(
             title="Memory while running, of runs that logged live",
             x="RelativeTime(Wall)",
@@ -115,29 +126,27 @@ class Panels:
             groupby=ARM,
             groupby_aggfunc="max",
             groupby_rangefunc="minmax",
-            max_runs_to_show=self.runs,
+            max_runs_to_show=self.study.panel_runs,
         )
         return identified(plot, self.view, "memory")
 
     def recipes(self) -> list[Any]:
-        """Which fields differ between runs, and what goes with the gold score."""
-        wide = wr.Layout(w=WIDE, h=TALL)
-        keys = (ARM, wr.Config("seed"), *map(wr.SummaryMetric, ("eval/kl", "eval/score", "eval/gold_score")))
+        """Which fields differ between runs, and what goes with the score that decides."""
+        wide, decides = wr.Layout(w=WIDE, h=TALL), self.study.metric
+        keys = (ARM, wr.Config("seed"), *map(wr.SummaryMetric, dict.fromkeys(("eval/kl", SCORE, decides))))
         columns = [wr.ParallelCoordinatesPlotColumn(metric=key) for key in keys]
         return [
             identified(wr.RunComparer(diff_only="split", layout=wide), self.view, "comparer"),
             identified(wr.ParallelCoordinatesPlot(columns=columns, layout=wide), self.view, "parallel"),
-            identified(
-                wr.ParameterImportancePlot(with_respect_to="eval/gold_score", layout=wide), self.view, "importance"
-            ),
+            identified(wr.ParameterImportancePlot(with_respect_to=decides, layout=wide), self.view, "importance"),
         ]
 
     def samples(self) -> list[Any]:
+        """Completions of the evaluations."""
         panel = wr.WeavePanelSummaryTable(table_name=TABLE, layout=wr.Layout(w=WIDE, h=TALL))
         return [identified(panel, self.view, "samples")]
 
-
-def _title(metric: str) -> str:
-    """`Gold score`; the metric's own name where it is not one of an evaluation."""
-    shown = words.metric(metric)
-    return shown if "/" in shown else shown[:1].upper() + shown[1:]
+    def _title(self, metric: str) -> str:
+        """`Gold score`; the metric's own name where it is not one of an evaluation."""
+        name = words.metric(self.study.document, metric)
+        return name if "/" in name else words.capitalised(name)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from align_lab.compare.document import SCORE
+from align_lab.compare.overoptimisation import NOTHING_BESIDE
 from align_lab.compare.report import result_tables, setup_tables
 from align_lab.compare.report.markdown import escaped, facts, proven, samples, table
 from align_lab.dashboards.study_document import StudyDocument
@@ -16,6 +18,7 @@ BANDS = (
 
 
 def joined(parts: Iterable[str]) -> str:
+    """Paragraphs, without empty ones."""
     return "\n\n".join(part for part in parts if part)
 
 
@@ -55,44 +58,54 @@ def intervals(study: StudyDocument) -> str:
 
 
 def proof(study: StudyDocument) -> str:
+    """Whether all settings are equal."""
     return joined(proven(study.document)) if study.document["arms"] else ""
 
 
 def equal(study: StudyDocument) -> str:
+    """Settings and hashes that all runs share."""
     return table(setup_tables.equal(study.document))
 
 
 def wins(study: StudyDocument) -> str:
+    """Win rates of arm against arm."""
     return table(result_tables.wins(study.document)) if len(study.document["wins"]["arms"]) > 1 else ""
 
 
 def budgets(study: StudyDocument) -> str:
     """The ranking at equal episodes, tokens, seconds, FLOPs and KL."""
     axes = study.document["axes"]
-    told = "\n".join(f"- {escaped(axis['words'])}" for axis in axes if axis["words"])
-    return joined([told, table(result_tables.axes(study.document)) if axes else ""])
+    words = "\n".join(f"- {escaped(axis['words'])}" for axis in axes if axis["words"])
+    return joined([words, table(result_tables.axes(study.document)) if axes else ""])
 
 
 def overoptimisation(study: StudyDocument) -> str:
+    """Runs whose deciding score fell while the optimised one rose; why there is nothing to see where the two are one."""
+    if study.document["arms"] and study.metric == SCORE:
+        return escaped(NOTHING_BESIDE)
     return table(result_tables.overoptimisation(study.document))
 
 
 def health(study: StudyDocument) -> str:
+    """Length, entropy and diversity."""
     return table(result_tables.health(study.document))
 
 
 def charged(study: StudyDocument) -> str:
+    """What a run of each arm cost."""
     return table(setup_tables.charged(study.document))
 
 
 def recipes(study: StudyDocument) -> str:
+    """What differs between arms by design."""
     return joined(table(make(study.document)) for make in (setup_tables.recipes, setup_tables.budgets))
 
 
 def completions(study: StudyDocument) -> str:
     """A table a prompt, an arm a line; without the heading, which the report has as its own."""
-    return joined(list(samples(study.document["samples"]))[1:])
+    return joined(list(samples(study.document))[1:])
 
 
 def left_out(study: StudyDocument) -> str:
-    return table(setup_tables.unfinished(study.document)) or "No run is unfinished and no seed is missing."
+    """Runs that do not count, and seeds that are missing."""
+    return table(setup_tables.unfinished(study.document)) or "No run is left out and no seed is missing."

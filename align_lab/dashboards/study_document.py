@@ -13,6 +13,8 @@ from typing import Any
 
 from align_lab.base.files import read_json, read_lines
 from align_lab.compare.analysis import analyse
+from align_lab.compare.document import SCORE, Document
+from align_lab.compare.evaluations import ERROR, LAST
 from align_lab.compare.report import MOST_ARMS, clean
 from align_lab.compare.report.palette import COLOURS, LIGHT
 from align_lab.record.layout import MANIFEST, RunLayout
@@ -20,8 +22,6 @@ from align_lab.record.layout import MANIFEST, RunLayout
 FEWEST_SHOWN = 10  # runs of a panel, as W&B has it; a study with more shows them all
 LONGEST_TITLE = 128  # W&B's limit
 REFUSED = {"So", "Sk", "Sm", "Sc", "Cs"}  # kinds of characters that a workspace's name may not hold: symbols, emoji
-
-Document = Mapping[str, Any]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,9 +38,9 @@ class StudyDocument:
     @property
     def title(self) -> str:
         """The name of workspace and report: by it they are found again."""
-        kept = "".join(letter for letter in self.name if unicodedata.category(letter) not in REFUSED)
-        title = f"align_lab: {kept}"
-        if kept == self.name and len(title) <= LONGEST_TITLE:
+        plain = "".join(letter for letter in self.name if unicodedata.category(letter) not in REFUSED)
+        title = f"align_lab: {plain}"
+        if plain == self.name and len(title) <= LONGEST_TITLE:
             return title
         return f"{title[: LONGEST_TITLE - 9]} {sha256(self.name.encode()).hexdigest()[:8]}"
 
@@ -50,7 +50,18 @@ class StudyDocument:
         return bool(self.document["arms"]) and not self.document["comparability"]["fair"]
 
     @property
-    def shown(self) -> int:
+    def metric(self) -> str:
+        """The one that decides."""
+        return self.document["metric"]
+
+    @property
+    def judged(self) -> list[str]:
+        """The scores: the one that decides, the one that is optimised, then those of other judges."""
+        names = [name for name in self.document["metrics"] if name.startswith("eval/") and not name.endswith(ERROR)]
+        return list(dict.fromkeys((self.metric, SCORE, *(name for name in names if name not in LAST))))
+
+    @property
+    def panel_runs(self) -> int:
         """How many runs a panel shows: every seed of every arm."""
         return max(FEWEST_SHOWN, self.runs)
 
@@ -83,8 +94,9 @@ def read(folder: Path, *, allow: Sequence[str] = (), paired: bool = False) -> St
 
 def presentable(document: Document) -> Document:
     """As the page shows it, without links: the run folders do not lie on W&B."""
-    ordered = clean.ordered(clean.cleaned(document))
-    return {**clean.best(ordered, arms=MOST_ARMS), "links": {}}
+    shown = clean.best(clean.ordered(clean.cleaned(document)), arms=MOST_ARMS).copy()
+    shown["links"] = {}
+    return shown
 
 
 def recorded(folder: Path, field: str) -> str | None:
@@ -102,8 +114,8 @@ def _logged(run: Path) -> str:
 
 def _config(run: Path) -> Mapping[str, Any]:
     """Leaves of a run's config."""
-    found = read_json(RunLayout(run).manifest).get("config")
-    return found if isinstance(found, dict) else {}
+    config = read_json(RunLayout(run).manifest).get("config")
+    return config if isinstance(config, dict) else {}
 
 
 def _size(document: Document) -> int:

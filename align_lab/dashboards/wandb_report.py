@@ -17,6 +17,7 @@ RUNS = "finished runs"
 
 
 def view(study: StudyDocument, place: Project, *, description: str) -> View:
+    """The whole report."""
     made = wr.Report(
         entity=place.entity,
         project=place.project,
@@ -34,17 +35,17 @@ def view(study: StudyDocument, place: Project, *, description: str) -> View:
 
 
 def _blocks(study: StudyDocument) -> Iterable[Any]:
-    made = Panels("report", study.shown, study.logged)
+    made = Panels("report", study)
     if study.refused:
         yield wr.CalloutBlock(text=sections.NOT_COMPARABLE)
-    yield from _told(sections.verdict(study))
+    yield from _text(sections.verdict(study))
     yield wr.TableOfContents()
     yield from _part("Results", study, sections.intervals(study), made.final())
-    yield from _told(sections.wins(study))
+    yield from _text(sections.wins(study))
     yield from _part("Comparability", study, sections.proof(study))
     if equal := sections.equal(study):
         yield wr.H3("Settings and hashes that are equal in every run", collapsed_blocks=[wr.MarkdownBlock(equal)])
-    yield from _part("Learning curves", study, "", made.curves(panels.LEARNING))
+    yield from _part("Learning curves", study, "", made.learning())
     yield from _part("At equal budgets", study, sections.budgets(study))
     yield from _part(
         "Reward, KL and over-optimisation", study, sections.overoptimisation(study), made.frontier(), by_arm=False
@@ -62,12 +63,12 @@ def _part(
 ) -> Iterable[Any]:
     if text or shown:
         yield wr.H2(title)
-        yield from _told(text)
+        yield from _text(text)
     if shown:
         yield _grid(title, study, shown, by_arm)
 
 
-def _told(text: str) -> Iterable[wr.MarkdownBlock]:
+def _text(text: str) -> Iterable[wr.MarkdownBlock]:
     if text:
         yield wr.MarkdownBlock(text)
 

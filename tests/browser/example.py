@@ -12,9 +12,10 @@ from typing import Any
 
 import numpy as np
 
+from align_lab.compare.document import VERSION, Document
 from align_lab.compare.statistics import IQM_COVERAGE, Interval, t_interval
 from align_lab.compare.verdict import headline, verdicts
-from tests.browser.example_parts import ARMS, LEFT_OUT, SEEDS, comparability, samples
+from tests.browser.example_parts import ARMS, LEFT_OUT, SEEDS, comparability, metrics, samples
 
 START = {
     "eval/gold_score": -0.05,
@@ -30,7 +31,7 @@ STEPS = list(range(0, 101, 10))
 X = {"episode": "episodes", "tokens": "tokens", "seconds": "device-seconds", "flops": "FLOPs", "kl": "nats a sequence"}
 
 
-def document() -> dict[str, Any]:
+def document() -> Document:
     """The whole document, equal at every call."""
     rng = np.random.default_rng(7)
     runs = [_run(rng, arm, seed) for arm, row in ARMS.items() for seed in row[-1]]
@@ -38,11 +39,12 @@ def document() -> dict[str, Any]:
     arms = [_arm(arm, curves) for arm in ARMS]
     arms.sort(key=lambda arm: -arm["metrics"]["eval/gold_score"]["mean"])
     return {
-        "version": 1,
+        "version": VERSION,
         "study": "five_algorithms",
         "question": "Which of five algorithms writes the reviews that people would rate highest, at equal episodes?",
         "written": "2026-11-21T09:00:00+0000",
         "metric": "eval/gold_score",
+        "metrics": metrics(),
         "verdict": _verdict(arms),
         "comparability": comparability(),
         "arms": arms,
@@ -61,7 +63,7 @@ def document() -> dict[str, Any]:
     }
 
 
-def bare() -> dict[str, Any]:
+def bare() -> Document:
     """The least that a document can hold: one arm, one seed, no interval, nothing from during training."""
     whole = document()
     numbers = {"start": None, "values": [0.5], "mean": 0.5, "iqm": 0.5}
@@ -191,7 +193,7 @@ def _axes(arms: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     for axis, unit in X.items():
         order = swapped if axis in ("seconds", "flops") else names
         means = sorted((_gold(arm)["mean"] for arm in arms), reverse=True)
-        flips = [{"ahead": names[1], "behind": names[0]}] if order is swapped else []
+        flips = [{"ahead": names[1], "behind": names[0], "shown": True}] if order is swapped else []
         axes.append(
             {
                 "axis": axis, "unit": unit, "at": 5.0 if axis == "kl" else 6000.0,
@@ -209,7 +211,7 @@ def _frontier(curves: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     proxy = {(p["arm"], p["seed"], p["step"]): p["value"] for p in curves if p["metric"] == "eval/score"}
     return [
         {key: p[key] for key in ("arm", "seed", "step", "kl")}
-        | {"score": proxy[p["arm"], p["seed"], p["step"]], "gold_score": p["value"]}
+        | {"score": proxy[p["arm"], p["seed"], p["step"]], "decides": p["value"]}
         for p in curves
         if p["metric"] == "eval/gold_score"
     ]
@@ -219,8 +221,9 @@ def _over(arm: str, curves: Sequence[dict[str, Any]]) -> dict[str, Any]:
     gold = _at(curves, arm, "eval/gold_score", lambda point: point["seed"] == 0)
     peak, marked = int(np.argmax(gold)), arm == "rloo"
     return {
-        "arm": arm, "seed": 0, "run": f"{arm}-tiny-s0-00", "peak_step": STEPS[peak], "peak_gold": gold[peak],
-        "last_gold": gold[-1], "proxy_rose": True, "marked": marked, "keep": STEPS[peak] if marked else None,
+        "arm": arm, "seed": 0, "run": f"{arm}-tiny-s0-00", "peak_step": STEPS[peak], "peak": gold[peak],
+        "last": gold[-1], "peak_distance": 1.0, "last_distance": 2.0, "score_rose": True, "marked": marked,
+        "keep": STEPS[peak] if marked else None, "checkpoint": marked or None,
         "words": f"gold falls from {gold[peak]:.2f} to {gold[-1]:.2f} while the proxy rises: keep step {STEPS[peak]}" if marked else "",
     }  # fmt: skip
 

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from align_lab.compare.labels import usual
+from tests.compare.folders import LABELS
+
 HOSTILE = "<script>alert(1)</script> & <img src=x onerror=alert(2)> | `code` *bold* _it_ [a](javascript:alert(3))\n# head\n| a | b |"
 SEEDS = [0, 1, 2, 3, 4]
 
@@ -18,17 +21,22 @@ ARMS: dict[str, tuple[float, float, float, float, float, list[int]]] = {
 
 LEFT_OUT: dict[str, Any] = {
     "unfinished": [
-        {"name": "ppo_max-tiny-s4-1f", "arm": "ppo_max", "seed": 4, "state": "failed", "why": "the loss is not finite"},
-        {"name": "dpo-tiny-s3-2e", "arm": "dpo", "seed": 3, "state": "running", "why": "running at step 40 of 100"},
+        {"name": "ppo_max-tiny-s4-1f", "arm": "ppo_max", "seed": 4, "state": "failed", "why": "the loss is not finite", "used": ""},
+        {"name": "dpo-tiny-s3-2e", "arm": "dpo", "seed": 3, "state": "running", "why": "running at step 40 of 100", "used": ""},
     ],
     "missing": [{"arm": "ppo_max", "seeds": [4]}, {"arm": "dpo", "seeds": [3]}],
-    "foreign": [],
+    "foreign": None,
     "notes": [
         "rloo is over-optimised: its gold score peaks at step 40 and falls while the proxy score rises.",
         "At equal device-seconds reinforce_pp is ahead of ppo_max.",
         "ppo_max and dpo have 4 seeds, the other arms 5.",
     ],
 }  # fmt: skip
+
+
+def metrics() -> dict[str, dict[str, str]]:
+    """How the metrics are called, as runs on movie reviews say."""
+    return {**LABELS, **{name: usual(name) for name in ("eval/kl", "eval/length", "eval/entropy", "eval/distinct_2")}}
 
 
 def comparability() -> dict[str, Any]:
@@ -68,7 +76,7 @@ def samples() -> list[dict[str, Any]]:
             "index": index,
             "prompt": prompt,
             "completions": [
-                {"arm": arm, "seed": 0, "completion": texts[(index + k) % len(texts)], "gold_score": 0.9 - 0.2 * k, "score": 1.1 - 0.1 * k, "ended": k != 2}
+                {"arm": arm, "seed": 0, "completion": texts[(index + k) % len(texts)], "decides": 0.9 - 0.2 * k, "score": 1.1 - 0.1 * k, "ended": k != 2}
                 for k, arm in enumerate(ARMS)
             ],
         }

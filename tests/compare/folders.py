@@ -12,12 +12,31 @@ CONFIG = {
     "arm": "",
     "sampling.temperature": 0.7,
     "evaluation.prompts": 4,
+    "evaluation.metric": "eval/gold_score",
+    "evaluation.judges.gold_score.name": "gold",
+    "evaluation.judges.vader.name": "vader",
     "algo.kl_coef": 0.05,
     "train.lr": 1e-3,
     "train.steps": 40,
     "train.budget.episodes": None,
 }
 HASHES = {"policy": "aaaa", "gold": "bbbb", "source": "cccc", "torch": "2.9"}
+SD = "sd of human reviews"
+LABELS = {
+    "objective/scores": {"label": "proxy score", "meaning": "what the policy is trained on", "unit": SD, "better": "higher"},
+    "eval/score": {"label": "proxy score", "meaning": "what the policy is trained on", "unit": SD, "better": "higher"},
+    "eval/gold_score": {
+        "label": "gold score", "meaning": "another model, other ratings, never optimised", "unit": SD, "better": "higher"
+    },
+    "eval/vader": {"label": "VADER", "meaning": "a lexicon", "unit": "-1 to 1", "better": "higher"},
+    "eval/gold_score_se": {
+        "label": "standard error of the gold score", "meaning": "over prompts", "unit": SD, "better": "neither"
+    },
+    "eval/win_rate": {
+        "label": "win rate", "meaning": "share of prompts with a higher gold score than the start policy's",
+        "unit": "share", "better": "higher"
+    },
+}  # fmt: skip
 STEP = 20  # steps between evaluations
 PER_STEP = {"episode": 8, "budget/tokens": 100, "budget/labels": 8, "time/elapsed": 0.5, "budget/flops": 1e9}
 
@@ -26,13 +45,13 @@ def rows(gold: Sequence[float], **metrics: Sequence[float]) -> list[dict[str, An
     """Evaluations at 0, STEP, ...; `metrics` replace what would follow from the step, by name: eval_kl, time_elapsed."""
     given = {name.replace("_", "/", 1): values for name, values in metrics.items()}
     usual = {"eval/score": lambda i: gold[i] + 0.1, "eval/kl": lambda i: float(i), "eval/length": lambda i: 20.0}
-    found = []
+    lines = []
     for i, value in enumerate(gold):
         row = {"step": i * STEP, "eval/gold_score": value, "eval/gold_score_se": 0.01}
         row |= {name: i * STEP * size for name, size in PER_STEP.items() if i or name != "time/elapsed"}
         row |= {name: rule(i) for name, rule in usual.items()}
-        found.append(row | {name: values[i] for name, values in given.items()})
-    return found
+        lines.append(row | {name: values[i] for name, values in given.items()})
+    return lines
 
 
 def write_lines(path: Path, lines: Sequence[Any], *, torn: str = "") -> None:
@@ -81,6 +100,7 @@ def write_run(
         "choices": {"algo": algo, "model": "tiny"},
         "config": {**CONFIG, "algo.name": algo, "seed": seed, **(config or {})},
         "hashes": HASHES | (hashes or {}),
+        "metrics": LABELS,
         "machine": {"cpu": "one"},
         "spent": {"episodes": 8 * step, "tokens": 100 * step, "labels": 8 * step, "device_seconds": 0.5 * step},
     }

@@ -18,7 +18,7 @@ from tests.compare.test_evaluations import compact
 KEYS = {
     "version", "study", "question", "written", "metric", "verdict", "comparability", "arms", "iqm_coverage", "improvement",
     "curves", "bands", "axes", "frontier", "overoptimisation", "health", "wins", "samples", "unfinished", "missing", "foreign",
-    "links", "notes",
+    "links", "notes", "metrics",
 }  # fmt: skip
 RLOO, DPO = [1.0, 1.1, 1.3], [0.2, 0.35, 0.4]
 
@@ -52,7 +52,7 @@ def test_the_document_has_every_part_of_its_contract_and_is_plain_json(study):
     document = analyse([study])
     assert set(document) == KEYS
     assert json.loads(json.dumps(document, allow_nan=False)) == document
-    assert (document["study"], document["metric"], document["version"]) == ("st", "eval/gold_score", 1)
+    assert (document["study"], document["metric"], document["version"]) == ("st", "eval/gold_score", 2)
     assert (
         document["comparability"]["fair"]
         and document["unfinished"] == document["missing"] == []
@@ -94,7 +94,7 @@ def test_an_arm_is_described_by_every_metric_of_its_last_evaluation(study):
     assert gold["sd"] == pytest.approx((0.07 / 3) ** 0.5)  # deviations -2, -1, 3 of 0.1/1.5 around 1.1333
     assert (gold["iqm"], gold["iqm_low"], gold["iqm_high"]) == pytest.approx((expected.mean, 1.0, 1.3))
     assert best["metrics"]["eval/vader"]["values"] == [None] * 3 and best["metrics"]["eval/vader"]["mean"] is None
-    assert set(best["metrics"]) == set(evaluations.JUDGED)
+    assert list(best["metrics"])[:4] == ["eval/score", "eval/gold_score", "eval/vader", "eval/kl"]
 
 
 def test_three_seeds_of_three_won_are_no_certainty(study):
@@ -110,7 +110,7 @@ def test_completions_are_compared_prompt_by_prompt(study):
     assert document["wins"]["prompts"] == 4 and document["wins"]["arms"] == ["rloo", "dpo"]
     assert document["wins"]["matrix"][0][1]["rate"] == 0.75  # three of four prompts, at every seed
     first = document["samples"][0]
-    assert [(one["arm"], one["completion"], one["gold_score"]) for one in first["completions"]] == [
+    assert [(one["arm"], one["completion"], one["decides"]) for one in first["completions"]] == [
         ("rloo", "by rloo", 1.0),
         ("dpo", "by dpo", 0.2),
     ]
@@ -196,7 +196,7 @@ def test_what_did_not_finish_is_listed_with_its_arm_and_seed(study):
     (write_run(study, "dpo", 4) / "manifest.json").unlink()
     nan = write_run(study, "dpo", 5, (0.0, 0.5, float("nan")))
     cut = write_run(study, "dpo", 6)
-    write_lines(cut / "metrics.jsonl", rows([0.0, 0.5]), torn='{"step": 40, "eval/gold')
+    write_lines(cut / "metrics.jsonl", rows([0.0, 0.5]), torn='{"step": 40, "eval/sc')
     document = analyse([study])
     found = {(run["arm"], run["seed"]): (run["state"], run["why"]) for run in document["unfinished"]}
     assert found == {
@@ -379,7 +379,7 @@ def test_a_large_study_shows_its_best_arms_and_corrects_for_all(tmp_path, monkey
 
 
 def test_many_seeds_show_the_first_and_count_all(tmp_path, monkeypatch):
-    monkeypatch.setattr(curves, "POINTS", 2 * 2 * len(curves.SHOWN))  # two runs of two evaluations
+    monkeypatch.setattr(curves, "POINTS", 2 * 2 * len(curves.drawn("eval/gold_score")))  # two runs of two evaluations
     monkeypatch.setattr(samples, "RUNS", 3)
     for seed in range(5):
         write_run(tmp_path, "rloo", seed, (0.0, 1.0 + seed), samples=[1.0, 2.0])

@@ -3,16 +3,22 @@
 import numpy as np
 import pytest
 
-from align_lab.compare.axes import compared
-from align_lab.compare.evaluations import COLUMN, COLUMNS
+from align_lab.compare import axes
+from align_lab.compare.evaluations import Table, columns
 from align_lab.compare.statistics import t_interval
 
 NAN = float("nan")
+COLUMNS = columns(("eval/gold_score",))
+COLUMN = COLUMNS.places
+
+
+def compared(arms):
+    return axes.compared({arm: Table(COLUMNS, values) for arm, values in arms.items()}, "eval/gold_score")
 
 
 def line(seconds, gold, *, episodes=100.0, kl=1.0):
     """A run from 0 to its last evaluation on every axis; gold rises in a straight line from 0."""
-    rows = np.zeros((2, len(COLUMNS)))
+    rows = np.zeros((2, len(COLUMNS.names)))
     for name, value in {"episode": episodes, "time/elapsed": seconds, "eval/gold_score": gold, "eval/kl": kl}.items():
         rows[1, COLUMN[name]] = value
     rows[1, [COLUMN["step"], COLUMN["budget/tokens"], COLUMN["budget/flops"]]] = 1.0

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from align_lab.compare.comparability import arms, proof, settings
+from align_lab.compare.evaluations import Table, columns
 from align_lab.compare.runs import Run
 
 
@@ -30,7 +31,8 @@ def run(name, algo="rloo", seed=0, hashes=None, arm="", spent=None, **fields):
             key: value for key, value in {"policy": "a", "source": "b", **(hashes or {})}.items() if value is not ...
         },
         spent=spent or {},
-        rows=np.empty((0, 0)),
+        labels={},
+        rows=Table(columns(), np.empty((0, len(columns().names)))),
     )
 
 

@@ -7,19 +7,23 @@ from hypothesis import strategies as st
 
 from align_lab.compare import curves
 from align_lab.compare.curves import at, bands, common_grid, stacked, t_bands
-from align_lab.compare.evaluations import COLUMN, COLUMNS
+from align_lab.compare.evaluations import Table
+from align_lab.compare.evaluations import columns as columns_of
 from align_lab.compare.runs import Run
 from align_lab.compare.statistics import t_interval
 
 NAN = float("nan")
+GOLD = "eval/gold_score"
+COLUMNS = columns_of((GOLD, "eval/gold_score_se"))
 
 
 def run(name="r", seed=0, **columns):
     """`columns` by name, with _ for /."""
-    rows = np.full((len(next(iter(columns.values()))), len(COLUMNS)), NAN)
-    for key, values in columns.items():
-        rows[:, COLUMN[key.replace("_", "/", 1) if key != "step" else key]] = values
-    return Run(name=name, algo="rloo", seed=seed, fields={}, hashes={}, spent={}, rows=rows)
+    values = np.full((len(next(iter(columns.values()))), len(COLUMNS.names)), NAN)
+    for key, column in columns.items():
+        values[:, COLUMNS.places[key.replace("_", "/", 1) if key != "step" else key]] = column
+    rows, fields = Table(COLUMNS, values), {"evaluation.metric": GOLD}
+    return Run(name=name, algo="rloo", seed=seed, fields=fields, hashes={}, labels={}, spent={}, rows=rows)
 
 
 def one(x, y, grid):
@@ -81,7 +85,7 @@ def test_the_grid_is_where_the_runs_were_judged_while_these_places_are_few():
 def test_bands_of_arms_share_their_grid_and_end_with_their_runs():
     a = [run(seed=i, step=[0, 1], episode=[0, 8], eval_gold_score=[0, 1 + i]) for i in range(2)]
     b = [run(step=[0, 1], episode=[0, 4], eval_gold_score=[0, 3])]
-    found = [band for band in bands({"a": stacked(a), "b": stacked(b)}) if band["axis"] == "episode"]
+    found = [band for band in bands({"a": stacked(a), "b": stacked(b)}, GOLD) if band["axis"] == "episode"]
     assert [(band["arm"], band["x"], band["mean"], band["n"]) for band in found] == [
         ("a", 0, 0, 2),
         ("a", 4, 0.75, 2),
@@ -96,7 +100,7 @@ def test_bands_of_arms_share_their_grid_and_end_with_their_runs():
 
 
 def test_an_axis_that_nobody_records_has_no_bands():
-    found = bands({"a": stacked([run(step=[0, 1], episode=[0, 4], eval_gold_score=[0, 3])])})
+    found = bands({"a": stacked([run(step=[0, 1], episode=[0, 4], eval_gold_score=[0, 3])])}, GOLD)
     assert {band["axis"] for band in found} == {"episode"}
 
 
@@ -104,7 +108,7 @@ def test_curves_hold_every_evaluation_and_the_frontier_every_kl():
     runs = {
         "a": [run("r", 7, step=[0, 20], episode=[0, 8], eval_gold_score=[0, 1], eval_score=[NAN, 2], eval_kl=[0, 3])]
     }
-    gold = [point for point in curves.curves(runs) if point["metric"] == "eval/gold_score"]
+    gold = [point for point in curves.curves(runs, GOLD) if point["metric"] == "eval/gold_score"]
     assert gold[1] == {
         "metric": "eval/gold_score",
         "arm": "a",
@@ -118,14 +122,21 @@ def test_curves_hold_every_evaluation_and_the_frontier_every_kl():
         "kl": 3.0,
         "value": 1.0,
     }
-    assert [p["value"] for p in curves.curves(runs) if p["metric"] == "eval/score"] == [2.0]  # nan is no point
-    assert curves.frontier(runs) == [
-        {"arm": "a", "seed": 7, "step": 0, "kl": 0.0, "score": None, "gold_score": 0.0},
-        {"arm": "a", "seed": 7, "step": 20, "kl": 3.0, "score": 2.0, "gold_score": 1.0},
+    assert [p["value"] for p in curves.curves(runs, GOLD) if p["metric"] == "eval/score"] == [2.0]  # nan is no point
+    assert curves.frontier(runs, GOLD) == [
+        {"arm": "a", "seed": 7, "step": 0, "kl": 0.0, "score": None, "decides": 0.0},
+        {"arm": "a", "seed": 7, "step": 20, "kl": 3.0, "score": 2.0, "decides": 1.0},
     ]
 
 
 def test_many_curves_are_cut_to_the_first_seeds_of_each_arm(monkeypatch):
-    monkeypatch.setattr(curves, "POINTS", 2 * 2 * 2 * len(curves.SHOWN))  # two arms, two evaluations: two runs an arm
+    monkeypatch.setattr(
+        curves, "POINTS", 2 * 2 * 2 * len(curves.drawn(GOLD))
+    )  # two arms, two evaluations: two runs an arm
     runs = [run(str(i), i, step=[0, 1], eval_gold_score=[0, 1]) for i in range(5)]
-    assert {arm: len(few) for arm, few in curves.few({"a": runs, "b": runs[:1]}).items()} == {"a": 2, "b": 1}
+    assert {arm: len(few) for arm, few in curves.few({"a": runs, "b": runs[:1]}, GOLD).items()} == {"a": 2, "b": 1}
+
+
+def test_a_metric_that_is_optimised_and_decides_is_drawn_once():
+    assert curves.drawn("eval/score")[:2] == ["eval/score", "eval/kl"]
+    assert len(set(curves.drawn("eval/accuracy"))) == len(curves.drawn("eval/accuracy")) == 6

@@ -8,12 +8,48 @@ import polars as pl
 import pytest
 
 from align_lab.compare import evaluations
-from align_lab.compare.evaluations import COLUMN, COLUMNS, from_lines, from_parquet, of_many, of_one
+from align_lab.compare.evaluations import Table, columns, judged, united
 from tests.compare.folders import rows, write_lines, write_run
 
+COLUMNS = columns(("eval/gold_score", "eval/vader", "eval/gold_score_se"))
 
-def column(found, name):
-    return found[:, COLUMN[name]].tolist()
+
+def column(values, name):
+    return Table(COLUMNS, values)[name].tolist()
+
+
+def from_lines(path):
+    return evaluations.from_lines(path, COLUMNS)
+
+
+def from_parquet(files):
+    return evaluations.from_parquet(files, COLUMNS)
+
+
+def of_many(paths):
+    return evaluations.of_many(paths, COLUMNS)
+
+
+def of_one(path):
+    return evaluations.of_one(path, COLUMNS)
+
+
+def test_judges_have_columns_of_their_own_between_the_fixed_ones():
+    config = {"evaluation.judges.strict.name": "x", "evaluation.judges.strict.model": "y", "evaluation.prompts": 4}
+    names = judged("eval/strict", config, ["eval/score", "eval/lenient", "objective/scores", "eval/hard/score"])
+    assert columns(names).evaluated[:3] == ["eval/score", "eval/strict", "eval/lenient"]
+    assert columns(names).evaluated[-1] == "eval/strict_se"
+    assert columns().evaluated[0] == "eval/score" and "eval/kl" in columns().names
+
+
+def test_tables_of_runs_with_other_judges_fit_together():
+    one, other = columns(("eval/a",)), columns(("eval/b", "eval/b_se"))
+    both = united([one, other, one])
+    assert set(both.names) == {*one.names, *other.names}
+    values = np.arange(2.0 * len(one.names)).reshape(2, -1)
+    moved = Table(one, values).under(both)
+    assert moved["eval/a"].tolist() == Table(one, values)["eval/a"].tolist()
+    assert np.isnan(moved["eval/b"]).all() and np.isnan(moved["eval/never"]).all()
 
 
 def with_training(found):
@@ -30,7 +66,7 @@ def compact(path):
 def test_only_evaluations_are_kept_and_no_clock_has_run_at_the_start(tmp_path):
     write_lines(tmp_path / "m", with_training(rows([0.0, 0.5, 1.0])))
     found, last = from_lines(tmp_path / "m")
-    assert found.shape == (3, len(COLUMNS)) and last == 40
+    assert found.shape == (3, len(COLUMNS.names)) and last == 40
     assert column(found, "step") == [0, 20, 40] and column(found, "eval/gold_score") == [0.0, 0.5, 1.0]
     assert column(found, "time/elapsed") == [0, 10, 20]
     assert np.isnan(column(found, "eval/vader")).all()  # never recorded
@@ -38,7 +74,7 @@ def test_only_evaluations_are_kept_and_no_clock_has_run_at_the_start(tmp_path):
 
 @pytest.mark.parametrize(
     ("torn", "last"),
-    [('{"step": 60, "eval/gold_sc', 40), ('{"step": 60, "eval/gold_score": 2', 40), ('{"step": 60, "loss": 1}', 60)],
+    [('{"step": 60, "eval/sc', 40), ('{"step": 60, "eval/score": 2', 40), ('{"step": 60, "loss": 1}', 60)],
 )
 def test_a_torn_last_line_is_not_a_row_and_a_whole_one_without_a_line_end_is(tmp_path, torn, last):
     write_lines(tmp_path / "m", rows([0.0, 0.5, 1.0]), torn=torn)
@@ -58,7 +94,8 @@ def test_the_table_holds_what_the_lines_hold(tmp_path):
 
 
 def test_columns_that_one_table_lacks_and_another_has_are_nan(tmp_path):
-    tables = [{"step": [0], "eval/gold_score": [1], "eval/vader": [0.5]}, {"eval/gold_score": [2.0], "other": ["x"]}]
+    tables = [{"step": [0], "eval/score": [3], "eval/gold_score": [1], "eval/vader": [0.5]}]
+    tables += [{"eval/score": [3.0], "eval/gold_score": [2.0], "other": ["x"]}]
     files = [str(tmp_path / f"{i}.parquet") for i in range(2)]
     for table, file in zip(tables, files, strict=True):
         pl.DataFrame(table).write_parquet(file)
@@ -69,12 +106,11 @@ def test_columns_that_one_table_lacks_and_another_has_are_nan(tmp_path):
 
 def test_a_table_without_evaluations_does_not_shift_those_of_others(tmp_path):
     frames = {"a": [None, None], "b": [1.0, 2.0], "c": [None, None], "d": [3.0, None]}
-    for name, gold in frames.items():
-        pl.DataFrame({"step": [0, 1], "eval/gold_score": pl.Series(gold, dtype=pl.Float64)}).write_parquet(
-            tmp_path / name
-        )
-    found = from_parquet([str(tmp_path / name) for name in frames])
-    assert [column(part, "eval/gold_score") for part in found] == [[], [1.0, 2.0], [], [3.0]]
+    for name, scores in frames.items():
+        frame = pl.DataFrame({"step": [0, 1], "eval/score": pl.Series(scores, dtype=pl.Float64)})
+        frame.write_parquet(tmp_path / name)
+    parts = from_parquet([str(tmp_path / name) for name in frames])
+    assert [column(part, "eval/score") for part in parts] == [[], [1.0, 2.0], [], [3.0]]
 
 
 @pytest.fixture

@@ -38,9 +38,10 @@ def test_runs_come_back_as_they_were_written(study, read_anew):
     after, _ = read_study(study)
     assert len(read_anew) == 3  # no folder was opened again
     for one, other in zip(before, after, strict=True):
-        for name in ("name", "algo", "seed", "arm", "machine", "place", "fields", "hashes"):
+        for name in ("name", "algo", "seed", "arm", "machine", "place", "fields", "hashes", "labels", "metric"):
             assert getattr(one, name) == getattr(other, name)
-        assert np.array_equal(one.rows, other.rows, equal_nan=True)
+        assert one.rows.columns == other.rows.columns
+        assert np.array_equal(one.rows.values, other.rows.values, equal_nan=True)
         assert other.spent == one.spent | {"flops": None, "peak_memory_gib": None}
 
 

@@ -5,17 +5,20 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from align_lab.compare.evaluations import COLUMN, COLUMNS
-from align_lab.compare.overoptimisation import health, overoptimisation
-from tests.compare.test_curves import run
+from align_lab.compare.curves import stacked
+from align_lab.compare.evaluations import Table
+from align_lab.compare.overoptimisation import Scores, health, overoptimisation
+from tests.compare.folders import LABELS
+from tests.compare.test_curves import COLUMNS, GOLD, run
 
 NAN = float("nan")
+SCORES = Scores(GOLD, LABELS)
 STEPS = [0, 20, 40, 60]
 
 
 def judged(gold, proxy, kl, se=0.05):
     r = run("r", 3, step=STEPS, eval_gold_score=gold, eval_score=proxy, eval_kl=kl, eval_gold_score_se=[se] * 4)
-    (found,) = overoptimisation("a", [r], r.rows[None])
+    (found,) = overoptimisation("a", [r], stacked([r]), SCORES)
     return found
 
 
@@ -23,7 +26,7 @@ def test_a_peak_that_the_proxy_rises_beyond_is_marked_with_the_checkpoint_to_kee
     """runs/collapse of the first study."""
     found = judged([0.03, 0.364, -1.152, -3.27], [0.19, 2.12, 2.55, 2.73], [0.0, 69.3, 84.4, 107.9])
     assert (found["arm"], found["seed"], found["run"]) == ("a", 3, "r")
-    assert found["marked"] and found["proxy_rose"] and found["keep"] == found["peak_step"] == 20
+    assert found["marked"] and found["score_rose"] and found["keep"] == found["peak_step"] == 20
     assert (found["peak_distance"], found["last_distance"]) == pytest.approx((8.325, 10.387), abs=1e-3)
     assert found["words"] == (
         "over-optimised: gold fell from 0.36 to -3.27 after step 20 while the proxy score rose: keep step 20, of which no "
@@ -54,9 +57,9 @@ def test_only_a_fall_beyond_noise_counts(gold, proxy, kl, marked, keep):
 def test_whether_the_checkpoint_to_keep_is_still_there_is_said(tmp_path):
     (tmp_path / "checkpoints" / "step-000020").mkdir(parents=True)
     r = run("r", step=STEPS, eval_gold_score=[0, 1, 0, 0], eval_score=[0, 1, 2, 3], eval_kl=[0, 1, 2, 3])
-    (gone,) = overoptimisation("a", [r], r.rows[None])
-    (there,) = overoptimisation("a", [replace(r, place=str(tmp_path))], r.rows[None])
-    assert (gone["kept"], there["kept"]) == (False, True)
+    (gone,) = overoptimisation("a", [r], stacked([r]), SCORES)
+    (there,) = overoptimisation("a", [replace(r, place=str(tmp_path))], stacked([r]), SCORES)
+    assert (gone["checkpoint"], there["checkpoint"]) == (False, True)
     assert gone["words"].endswith("keep step 20, of which no checkpoint is left")
     assert there["words"].endswith("keep step 20")
 
@@ -67,11 +70,11 @@ def test_without_a_standard_error_every_fall_counts():
 
 def described(**changes):
     """An arm of one run, whose metrics go from the first to the second value."""
-    rows = np.full((1, 2, len(COLUMNS)), NAN)
+    rows = np.full((1, 2, len(COLUMNS.names)), NAN)
     usual = {"gold_score": (0, 1), "score": (0, 1), "length": (20, 20), "entropy": (3, 3), "distinct_2": (0.6, 0.6)}
     for name, values in (usual | changes).items():
-        rows[0, :, COLUMN[f"eval/{name}"]] = values
-    return health("a", rows)
+        rows[0, :, COLUMNS.places[f"eval/{name}"]] = values
+    return health("a", Table(COLUMNS, rows), SCORES)
 
 
 @pytest.mark.parametrize(
@@ -96,6 +99,20 @@ def test_the_text_is_looked_at_beside_the_score(changes, words):
 
 
 def test_lengths_are_means_over_runs():
-    two = np.concatenate([np.full((1, 2, len(COLUMNS)), value) for value in (1.0, 3.0)])
-    found = health("a", two)
+    two = np.concatenate([np.full((1, 2, len(COLUMNS.names)), value) for value in (1.0, 3.0)])
+    found = health("a", Table(COLUMNS, two), SCORES)
     assert (found["length_start"], found["length"], found["entropy"], found["distinct_2"]) == (2.0, 2.0, 2.0, 2.0)
+
+
+def test_where_the_optimised_score_decides_there_is_nothing_to_hold_it_against():
+    r = run("r", step=STEPS, eval_score=[0, 3, 2, 1], eval_kl=[0, 1, 2, 3])
+    assert overoptimisation("a", [r], stacked([r]), Scores("eval/score", {})) == []
+
+
+def test_words_are_those_that_the_runs_bring():
+    labels = {GOLD: {**LABELS[GOLD], "label": "accuracy"}, "eval/score": {**LABELS["eval/score"], "label": "reward"}}
+    r = run("r", step=STEPS, eval_gold_score=[0, 1, 0, 0], eval_score=[0, 1, 2, 3], eval_kl=[0, 1, 2, 3])
+    (line,) = overoptimisation("a", [r], stacked([r]), Scores(GOLD, labels))
+    assert line["words"].startswith(
+        "over-optimised: accuracy fell from 1.00 to 0.00 after step 20 while the reward rose"
+    )

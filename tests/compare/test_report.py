@@ -70,9 +70,9 @@ def test_long_tables_arrive_whole(folder):
 
 def test_a_spreadsheet_computes_nothing():
     text = csv_tables.as_csv(
-        [{"completion": "=HYPERLINK(1)", "gold_score": -0.5}, {"completion": "- fine", "gold_score": None}]
+        [{"completion": "=HYPERLINK(1)", "decides": -0.5}, {"completion": "- fine", "decides": None}]
     )
-    assert text == "completion,gold_score\n'=HYPERLINK(1),-0.5\n'- fine,\n"
+    assert text == "completion,decides\n'=HYPERLINK(1),-0.5\n'- fine,\n"
 
 
 def test_figures_are_svg_and_png_of_the_same_charts(folder):
@@ -140,7 +140,7 @@ def test_only_runs_that_are_there_are_linked(folder):
 
 
 def test_a_link_stays_a_path():
-    assert words.href({"links": {"r": "javascript:alert(1)"}}, "r") == "./javascript%3Aalert%281%29"
+    assert words.href({"r": "javascript:alert(1)"}, "r") == "./javascript%3Aalert%281%29"
 
 
 def test_the_page_holds_its_data_as_json_that_cannot_end_its_script():

@@ -53,7 +53,7 @@ LAST = rows([0.0, 0.5, 1.0])[-1]
         ("manifest.json", None, "unreadable", "manifest.json is missing"),
         ("metrics.jsonl", None, "unreadable", "metrics.jsonl is missing"),
         ("metrics.jsonl", "", "unreadable", "cut short"),
-        ("metrics.jsonl", '{"step": 40, "eval/gold_score": "high"}', "unreadable", "cannot be read"),
+        ("metrics.jsonl", '{"step": 40, "eval/score": 1, "eval/gold_score": "high"}', "unreadable", "cannot be read"),
         ("metrics.jsonl", json.dumps(LAST | {"eval/gold_score": float("nan")}), "diverged", "gold score of its last"),
     ],
 )
@@ -75,7 +75,7 @@ def test_what_is_wrong_with_another_is_said(path, file, content, state, why):
         rows([0.0, 0.5]),  # the status says that it went on
     ],
 )
-@pytest.mark.parametrize("torn", ["", '{"step": 40, "eval/gold_score": 1.0'])
+@pytest.mark.parametrize("torn", ["", '{"step": 40, "eval/score": 1.0'])
 def test_rows_that_end_before_the_run_did_are_cut_short(path, lines, torn):
     write_lines(path / "metrics.jsonl", lines, torn=torn)
     found = read_run(path)

@@ -65,11 +65,13 @@ def test_a_run_without_whole_completions_of_its_last_evaluation_has_none(tmp_pat
 
 def test_rows_are_known_by_prompt_and_those_without_a_score_are_left_out(tmp_path):
     found = last(run_with(tmp_path, lambda path: write_samples(path, 40, [1.0, float("nan"), 3.0])))
-    assert {key: row["gold_score"] for key, row in found.items()} == {(0, "p0"): 1.0, (2, "p2"): 3.0}
+    assert {key: row["decides"] for key, row in found.items()} == {(0, "p0"): 1.0, (2, "p2"): 3.0}
 
 
 def rows(*prompts, text="t"):
-    return Answers.of({(i, f"p{i}"): {"completion": f"{text}{i}", "gold_score": float(i)} for i in prompts})
+    return Answers.of(
+        {(i, f"p{i}"): {"completion": f"{text}{i}", "decides": float(i), "score": None, "ended": None} for i in prompts}
+    )
 
 
 def test_arms_stand_side_by_side_with_the_first_seed_that_they_share():
@@ -84,7 +86,7 @@ def test_arms_stand_side_by_side_with_the_first_seed_that_they_share():
         "arm": "a",
         "seed": 2,
         "completion": "a1",
-        "gold_score": 1.0,
+        "decides": 1.0,
         "score": None,
         "ended": None,
     }

@@ -8,13 +8,15 @@ from align_lab.compare.statistics import two_level_interval
 from align_lab.compare.wins import wins
 
 
+def answer(score):
+    return {"completion": "", "decides": score, "score": None, "ended": None}
+
+
 def kept(**arms):
     """arm -> seed -> gold score of each prompt."""
     return {
         arm: {
-            seed: Answers.of(
-                {(i, f"p{i}"): {"gold_score": value} for i, value in enumerate(scores) if value is not None}
-            )
+            seed: Answers.of({(i, f"p{i}"): answer(value) for i, value in enumerate(scores) if value is not None})
             for seed, scores in seeds.items()
         }
         for arm, seeds in arms.items()

@@ -23,7 +23,7 @@ from align_lab.base.metrics import METRICS
 from align_lab.dashboards import filters, panels, sections, wandb_report, workspace
 from align_lab.dashboards.saved_view import Project, View
 from align_lab.dashboards.study_document import StudyDocument, read
-from tests.compare.folders import edit, write_run
+from tests.compare.folders import LABELS, edit, write_run
 from tests.dashboards.conftest import write_study
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -73,7 +73,7 @@ def test_the_library_reads_what_was_made_and_writes_the_same(study):
 
 def test_every_metric_that_is_shown_is_declared(view):
     shown = set(_metrics(view.spec))
-    assert shown - METRICS.keys() == set(panels.MEMORY) | {"_absolute_runtime"}
+    assert shown - METRICS.keys() - set(LABELS) == set(panels.MEMORY) | {"_absolute_runtime"}
     assert {
         "eval/gold_score",
         "eval/score",
@@ -99,14 +99,15 @@ def test_curves_are_of_arms_over_episodes_with_a_band_over_seeds_and_every_seed(
     for plot in plots:
         assert plot["groupBy"] == "arm.value"
         assert plot["aggregate"] is True
-        assert plot["limit"] == study.shown == 10  # 9 finished, 1 failed
+        assert plot["limit"] == study.panel_runs == 10  # 9 finished, 1 failed
     assert {plot["groupArea"] for plot in plots if plot["xAxis"] == "episode"} == {"stddev"}
     assert {plot["xAxis"] for plot in plots} == {"episode", "eval/kl", "_absolute_runtime"}
 
 
 def test_the_last_values_are_bars_of_arms_with_their_standard_error(view):
     bars = [panel["config"] for panel in _panels(view.spec) if panel["viewType"] == "Bar Chart"]
-    assert {bar["metrics"][0] for bar in bars} == set(panels.FINAL)
+    scores = {"eval/gold_score", "eval/score", "eval/vader"}
+    assert {bar["metrics"][0] for bar in bars} == {*scores, *panels.FINAL}
     assert {(bar["groupBy"], bar["groupAgg"], bar["groupArea"]) for bar in bars} == {("arm.value", "mean", "stderr")}
 
 

@@ -19,21 +19,42 @@ EDGES = " -_=.,/"
 
 def identify(table: Table, source: MetricMap, given: Mapping[str, str]) -> tuple[str, int]:
     """Raises ConfigError that says what to type where arm or seed cannot be told."""
-    config = dict(_leaves(table.config)) or _beside(table.file)
-    seed = _typed_seed(given) if "seed" in given else _configured_seed(config, source)
+    config = configured(table)
+    seed, arm = _seed(table, config, source, given), _arm(table, config, source, given)
     if seed is None:
-        seed = next((int(found["seed"]) for part in reversed(table.parts) if (found := SEED.search(part))), None)
-    arm = given.get("arm") or next((str(config[key]) for key in source.arm if config.get(key)), None)
-    arm = arm or next((rest for part in reversed(table.parts) if (rest := _without_seed(part))), None)
-    if seed is None or not arm:
-        lacks = "seed" if seed is None else "arm"
-        example = "seed=1" if seed is None else "arm=grpo"
-        raise ConfigError(
-            f"the {lacks} of {table.name} ({table.file or source.title}) cannot be told. Type it: "
-            f"--from {source.name} {table.file or 'PATH'} {example}, or name its folder or file like grpo-s1, "
-            f"or put `{example.replace('=', ': ')}` into a config.yaml beside it"
-        )
+        raise ConfigError(_unknown("seed", "seed=1", table, source))
+    if not arm:
+        raise ConfigError(_unknown("arm", "arm=grpo", table, source))
     return arm, seed
+
+
+def configured(table: Table) -> dict[str, Any]:
+    """The leaves of a run's config: what its file holds of it, else what lies beside the file."""
+    return dict(_leaves(table.config)) or _beside(table.file)
+
+
+def _seed(table: Table, config: Mapping[str, Any], source: MetricMap, given: Mapping[str, str]) -> int | None:
+    """As typed, else as configured, else from the innermost name that holds one."""
+    if "seed" in given:
+        return _typed_seed(given)
+    seed = _configured_seed(config, source)
+    matches = (SEED.search(part) for part in reversed(table.parts))
+    return next((int(match["seed"]) for match in matches if match), None) if seed is None else seed
+
+
+def _arm(table: Table, config: Mapping[str, Any], source: MetricMap, given: Mapping[str, str]) -> str:
+    """As typed, else as configured, else the innermost name that is more than a seed; empty where there is none."""
+    recorded = (str(config[key]) for key in source.arm if config.get(key))
+    named = (rest for part in reversed(table.parts) if (rest := _without_seed(part)))
+    return given.get("arm") or next(recorded, "") or next(named, "")
+
+
+def _unknown(what: str, example: str, table: Table, source: MetricMap) -> str:
+    return (
+        f"the {what} of {table.name} ({table.file or source.title}) cannot be told. Type it: "
+        f"--from {source.name} {table.file or 'PATH'} {example}, or name its folder or file like grpo-s1, "
+        f"or put `{example.replace('=', ': ')}` into a config.yaml beside it"
+    )
 
 
 def _typed_seed(given: Mapping[str, str]) -> int:
@@ -43,27 +64,27 @@ def _typed_seed(given: Mapping[str, str]) -> int:
 
 
 def _configured_seed(config: Mapping[str, Any], source: MetricMap) -> int | None:
-    found = (number(config[key]) for key in source.seed if key in config)
-    return next((int(seed) for seed in found if seed is not None and seed.is_integer()), None)
+    seeds = (number(config[key]) for key in source.seed if key in config)
+    return next((int(seed) for seed in seeds if seed is not None and seed.is_integer()), None)
 
 
 def _without_seed(part: str) -> str:
     """`grpo-s1-large` -> `grpo-large`."""
-    found = SEED.search(part)
-    if not found:
+    match = SEED.search(part)
+    if not match:
         return part
-    before, after = part[: found.start()].rstrip(EDGES), part[found.end() :].strip(EDGES)
+    before, after = part[: match.start()].rstrip(EDGES), part[match.end() :].strip(EDGES)
     return f"{before}-{after}" if before and after else before + after
 
 
 def _beside(file: Path | None) -> dict[str, Any]:
     """The leaves of the configs in the folder of a file; the first that names a field counts."""
-    found: dict[str, Any] = {}
+    config: dict[str, Any] = {}
     places = [file.parent / name for name in CONFIGS] if file else []
     for place in places:
         for key, value in _leaves(_mapping(place)):
-            found.setdefault(key, value)
-    return found
+            config.setdefault(key, value)
+    return config
 
 
 def _mapping(file: Path) -> dict[str, Any]:
@@ -94,7 +115,7 @@ def _leaves(content: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str,
             yield name, value
 
 
-def spoken(words: Sequence[str]) -> tuple[str, str, dict[str, str]]:
+def typed(words: Sequence[str]) -> tuple[str, str, dict[str, str]]:
     """The words behind one --from: source, path, and arm=, seed=, map=. Raises ConfigError for anything else."""
     usage = "--from SOURCE PATH [arm=NAME] [seed=N] [map=FILE]"
     if len(words) < 2:

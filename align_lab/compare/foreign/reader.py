@@ -16,11 +16,15 @@ from align_lab.compare.runs import Unfinished
 
 PROJECT = re.compile(r"[\w-]+/[\w.-]+(?<!\.csv)(?<!\.json)(?<!\.jsonl)(?<!\.parquet)(/[\w-]+)?")
 SHARE = 0.1  # of a run's training steps, the last ones: their mean is its final training score
+DECIDES = ("evaluation.metric", "run.evaluation.metric")  # in the config of a run that this program made
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class ForeignRun:
-    """`series`: our metric -> its steps and values; `columns`: our metric -> what the file calls it."""
+    """`series`: our metric -> its steps and values; `columns`: our metric -> what the file calls it.
+
+    metric: the one that decides, where its config names one.
+    """
 
     name: str
     source: str
@@ -28,6 +32,7 @@ class ForeignRun:
     seed: int
     series: Mapping[str, tuple[Sequence[float], Sequence[float]]]
     columns: Mapping[str, str]
+    metric: str = ""
     sampled: bool = False
 
     @property
@@ -43,17 +48,19 @@ class ForeignRun:
         return values[-1] if metric.startswith("eval/") else final_mean(values)
 
     def first(self, metric: str) -> float:
+        """Its value before training; nan where it was not logged."""
         values = self.series.get(metric, ([], []))[1]
         return values[0] if values else math.nan
 
 
 def final_mean(values: Sequence[float]) -> float:
-    kept = values[-max(1, round(SHARE * len(values))) :]
-    return sum(kept) / len(kept)
+    """The mean of the last tenth."""
+    last = values[-max(1, round(SHARE * len(values))) :]
+    return sum(last) / len(last)
 
 
 @dataclass(kw_only=True)
-class Foreign:
+class ForeignRuns:
     """The runs that count, those that do not, and what was read, for the name of a comparison that has no study."""
 
     runs: list[ForeignRun] = field(default_factory=list)
@@ -62,29 +69,29 @@ class Foreign:
     alone: bool = False  # without a study of ours
 
 
-def read(spoken: Iterable[Sequence[str]], *, alone: bool = False) -> Foreign:
+def read(typed: Iterable[Sequence[str]], *, alone: bool = False) -> ForeignRuns:
     """The runs of every --from, `alone` where no study of ours is compared.
 
     Raises ConfigError for a file that cannot be read, and for a run that holds no score.
     """
-    found = Foreign(alone=alone)
-    for words in spoken:
-        name, path, given = naming.spoken(words)
+    foreign = ForeignRuns(alone=alone)
+    for words in typed:
+        name, path, given = naming.typed(words)
         source = sources.named(name, given.get("map"))
-        found.names.append(f"{source.title}: {Path(path).name}")
-        for table in _tables(source, path, found):
-            _sort(_run(table, source, given), found)
-    return found
+        foreign.names.append(f"{source.title}: {Path(path).name}")
+        for table in _tables(source, path, foreign):
+            _sort(_run(table, source, given), foreign)
+    return foreign
 
 
-def _tables(source: MetricMap, path: str, found: Foreign) -> list[Table]:
+def _tables(source: MetricMap, path: str, foreign: ForeignRuns) -> list[Table]:
     """From disk; a W&B project that is no path is asked for through the API."""
     if source.name != "wandb" or Path(path).exists() or not PROJECT.fullmatch(path):
         return table_files.read(source, Path(path))
     from align_lab.boards import wandb_history
 
     histories = wandb_history.read(path)
-    found.left_out += [
+    foreign.left_out += [
         Unfinished(one.name, f"W&B says that it is {one.state}", one.state)
         for one in histories
         if one.state != "finished"
@@ -101,14 +108,15 @@ def _run(table: Table, source: MetricMap, given: Mapping[str, str]) -> ForeignRu
     if not any(score in columns for score in SCORES):
         raise ConfigError(_no_score(table, source))
     arm, seed = naming.identify(table, source, given)
-    series = {ours: table_files.series(table, column, source.step) for ours, column in columns.items()}
+    config = naming.configured(table)
     return ForeignRun(
         name=table.name,
         source=source.title,
         arm=arm,
         seed=seed,
-        series=series,
+        series={ours: table_files.series(table, column, source.step) for ours, column in columns.items()},
         columns=columns,
+        metric=next((str(config[key]) for key in DECIDES if config.get(key)), ""),
         sampled=table.sampled,
     )
 
@@ -123,15 +131,16 @@ def _no_score(table: Table, source: MetricMap) -> str:
     )
 
 
-def _sort(run: ForeignRun, found: Foreign) -> None:
+def _sort(run: ForeignRun, foreign: ForeignRuns) -> None:
     """Among those that count, or those that do not, with the reason."""
-    twice = next((other for other in found.runs if (other.label, other.seed) == (run.label, run.seed)), None)
-    bad = next((metric for metric in SCORES if metric in run.series and not math.isfinite(run.last(metric))), None)
+    first = next((other for other in foreign.runs if (other.label, other.seed) == (run.label, run.seed)), None)
+    decided = (run.metric, *SCORES)
+    bad = next((metric for metric in decided if metric in run.series and not math.isfinite(run.last(metric))), None)
     if bad:
         why = f"its {run.columns[bad]} ends with {run.last(bad)}"
-        found.left_out.append(Unfinished(run.name, why, "diverged", run.label, run.seed))
-    elif twice:
-        why = f"seed {run.seed} of {run.label} was run more than once: {twice.name} is used. Or type arm=NAME or seed=N"
-        found.left_out.append(Unfinished(run.name, why, "duplicate", run.label, run.seed, twice.name))
+        foreign.left_out.append(Unfinished(run.name, why, "diverged", run.label, run.seed))
+    elif first:
+        why = f"seed {run.seed} of {run.label} was run more than once: {first.name} is used. Or type arm=NAME or seed=N"
+        foreign.left_out.append(Unfinished(run.name, why, "duplicate", run.label, run.seed, first.name))
     else:
-        found.runs.append(run)
+        foreign.runs.append(run)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import re
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -12,7 +13,8 @@ from align_lab.base.errors import ConfigError, near
 from align_lab.base.metrics import METRICS
 
 MAPS = Path(__file__).parent / "maps"
-SCORES = ("eval/gold_score", "eval/score", "objective/scores")  # what may decide, the first that all runs have
+SCORES = ("eval/score", "objective/scores")  # what may decide, the first that all runs have; a judge goes before them
+JUDGE = re.compile(r"eval/\w+")
 FIELDS = ("title", "files", "step", "arm", "seed", "metrics")
 
 
@@ -28,10 +30,16 @@ class MetricMap:
     seed: Sequence[str]
     metrics: Mapping[str, Sequence[str]]  # ours -> theirs
 
-    def columns(self, found: Iterable[str]) -> dict[str, str]:
-        """Our metric -> the column that holds it. Raises ConfigError where several columns fit one pattern."""
-        names = list(found)
-        return {ours: column for ours, theirs in self.metrics.items() if (column := _first(ours, theirs, names))}
+    def columns(self, table: Iterable[str]) -> dict[str, str]:
+        """Our metric -> the column that holds it; a judge's of the same name in both is found without being mapped.
+
+        Raises ConfigError where several columns fit one pattern.
+        """
+        names = list(table)
+        judged = {name: name for name in names if JUDGE.fullmatch(name)}
+        return judged | {
+            ours: column for ours, theirs in self.metrics.items() if (column := _first(ours, theirs, names))
+        }
 
 
 def _first(ours: str, theirs: Sequence[str], names: Sequence[str]) -> str | None:
@@ -81,13 +89,17 @@ def _read(path: Path) -> dict[str, Any]:
         raise ConfigError(f"{path} is no mapping file: {error}") from None
     if not isinstance(content, dict) or not isinstance(content.get("metrics", {}), dict):
         raise ConfigError(f"{path} is no mapping file. It needs, for example:\nmetrics:\n  eval/score: [my_reward]")
-    for known, given in ((FIELDS, content), (METRICS, content.get("metrics", {}))):
-        for key in given:
-            if key not in known:
-                raise ConfigError(f"{path}: {key!r} is not known: {near(str(key), known)}")
+    _check(path, content, FIELDS)
+    _check(path, content.get("metrics", {}), METRICS)
     return {key: value if key in ("title", "metrics") else _listed(value) for key, value in content.items()} | {
         "metrics": {ours: _listed(theirs) for ours, theirs in content.get("metrics", {}).items()}
     }
+
+
+def _check(path: Path, content: Mapping[str, Any], known: Collection[str]) -> None:
+    for key in content:
+        if key not in known:
+            raise ConfigError(f"{path}: {key!r} is not known: {near(str(key), known)}")
 
 
 def _listed(value: Any) -> list[str]:

@@ -15,6 +15,7 @@ from align_lab.base.errors import ConfigError
 from align_lab.base.files import read_lines
 from align_lab.compare.foreign.sources import MetricMap
 
+STATE = "trainer_state.json"  # of a run, and of each of its checkpoints
 CHECKPOINT = re.compile(r"checkpoint-\d+")
 CHART = re.compile(r"(?P<run>.+) - (?P<metric>.+)")  # a column of a chart that W&B exports
 BOUNDS = ("__MIN", "__MAX")
@@ -71,7 +72,7 @@ def _newest(files: Sequence[Path]) -> list[Path]:
     of_run: dict[Path, list[Path]] = {}
     for file in files:
         run = file.parent.parent if CHECKPOINT.fullmatch(file.parent.name) else file.parent
-        of_run.setdefault(run if file.name == "trainer_state.json" else file, []).append(file)
+        of_run.setdefault(run if file.name == STATE else file, []).append(file)
     return [max(states, key=_steps) if states[1:] else states[0] for states in of_run.values()]
 
 
@@ -83,35 +84,42 @@ def _steps(state: Path) -> float:
 
 
 def _tables(file: Path, root: Path) -> Iterable[Table]:
+    """The runs of a file below `root`: each of a chart's, each row of a table of runs, else one."""
     try:
         rows = _rows(file)
     except (OSError, ValueError, csv.Error) as error:
         raise ConfigError(f"{file} cannot be read: {error}") from None
-    place = file.parent.parent if CHECKPOINT.fullmatch(file.parent.name) else file.parent
-    stem = [] if file.name == "trainer_state.json" else [file.stem]
-    inside = place.resolve().relative_to(root.resolve()).parts if root.is_dir() else ()
-    top = root.resolve().name if root.is_dir() else place.resolve().name
-    parts = [part for part in (top, *inside, *stem) if part]
     columns = list(dict.fromkeys(key for row in rows for key in row))
-    if charts := [found for name in columns if (found := CHART.fullmatch(name))]:
-        yield from _charts(rows, columns, charts, file)
-    elif RUN_COLUMN in columns and "Step" not in columns:
-        for row in rows:
-            yield Table(name=str(row[RUN_COLUMN]), parts=[str(row[RUN_COLUMN])], rows=[row], file=file, config=row)
-    else:
-        yield Table(name=parts[-1], parts=parts, rows=rows, file=file)
+    charts = [match for name in columns if (match := CHART.fullmatch(name))]
+    if charts:
+        return _charts(rows, columns[0], charts, file)
+    if RUN_COLUMN in columns and "Step" not in columns:
+        names = [str(row[RUN_COLUMN]) for row in rows]
+        return [
+            Table(name=name, parts=[name], rows=[row], file=file, config=row)
+            for name, row in zip(names, rows, strict=True)
+        ]
+    parts = _parts(file, root)
+    return [Table(name=parts[-1], parts=parts, rows=rows, file=file)]
 
 
-def _charts(
-    rows: Sequence[Row], columns: Sequence[str], charts: Sequence[re.Match[str]], file: Path
-) -> Iterable[Table]:
+def _parts(file: Path, root: Path) -> list[str]:
+    """Names of folders and file that may tell arm and seed, the innermost last."""
+    place = file.parent.parent if CHECKPOINT.fullmatch(file.parent.name) else file.parent
+    stem = "" if file.name == STATE else file.stem
+    if not root.is_dir():
+        return [part for part in (place.resolve().name, stem) if part]
+    inside = place.resolve().relative_to(root.resolve()).parts
+    return [part for part in (root.resolve().name, *inside, stem) if part]
+
+
+def _charts(rows: Sequence[Row], axis: str, charts: Sequence[re.Match[str]], file: Path) -> Iterable[Table]:
     """A chart's columns are `Step` and, of every run, `RUN - METRIC` with its bounds."""
-    axis = columns[0]
-    wanted: dict[str, dict[str, str]] = {}
-    for found in charts:
-        if not found["metric"].endswith(BOUNDS) and found["metric"] != "_step":
-            wanted.setdefault(found["run"], {})[found[0]] = found["metric"]
-    for run, names in wanted.items():
+    by_run: dict[str, dict[str, str]] = {}
+    for column in charts:
+        if not column["metric"].endswith(BOUNDS) and column["metric"] != "_step":
+            by_run.setdefault(column["run"], {})[column[0]] = column["metric"]
+    for run, names in by_run.items():
         of_run = [
             {axis: row[axis]} | {metric: row[name] for name, metric in names.items() if row.get(name) not in (None, "")}
             for row in rows
@@ -121,12 +129,12 @@ def _charts(
 
 def _merged(tables: Iterable[Table]) -> list[Table]:
     """Charts hold one metric each: those of one run belong together. Other tables are runs of their own."""
-    found: dict[Any, Table] = {}
+    merged: dict[str | int, Table] = {}
     for place, table in enumerate(tables):
         key = table.name if table.sampled else place
-        before = found.get(key)
-        found[key] = table if before is None else _joined(before, table)
-    return list(found.values())
+        before = merged.get(key)
+        merged[key] = table if before is None else _joined(before, table)
+    return list(merged.values())
 
 
 def _joined(a: Table, b: Table) -> Table:
@@ -153,14 +161,19 @@ def _rows(file: Path) -> Sequence[Row]:
 
 def _from_json(content: Any) -> list[Row]:
     """A trainer's state, a list of rows, or columns as pandas writes them: {column: {row: value}}."""
-    if isinstance(content, dict) and isinstance(content.get("log_history"), list):
-        content = content["log_history"]
-    elif isinstance(content, dict) and content and all(isinstance(column, dict) for column in content.values()):
-        places = list(dict.fromkeys(place for column in content.values() for place in column))
-        content = [{name: column.get(place) for name, column in content.items()} for place in places]
-    if not isinstance(content, list) or not all(isinstance(row, dict) for row in content):
+    rows = _from_object(content) if isinstance(content, dict) else content
+    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
         raise ValueError("it holds no rows: a list of objects, or a log_history")
-    return [_flat(row) for row in content]
+    return [_flat(row) for row in rows]
+
+
+def _from_object(content: Mapping[str, Any]) -> Any:
+    if isinstance(content.get("log_history"), list):
+        return content["log_history"]
+    if not content or not all(isinstance(column, dict) for column in content.values()):
+        return None
+    places = list(dict.fromkeys(place for column in content.values() for place in column))
+    return [{name: column.get(place) for name, column in content.items()} for place in places]
 
 
 def _flat(row: Any) -> Row:
@@ -173,11 +186,11 @@ def _flat(row: Any) -> Row:
 
 def series(table: Table, column: str, steps: Sequence[str]) -> tuple[list[float], list[float]]:
     """Steps and values of a column, in the order of the steps; rows that do not hold it are left out."""
-    found: dict[float, float] = {}
+    values: dict[float, float] = {}
     for place, row in enumerate(table.rows):
         value = number(row.get(column))
         if value is not None:
             at = next((at for name in steps if (at := number(row.get(name))) is not None), float(place))
-            found[at if math.isfinite(at) else float(place)] = value
-    ordered = sorted(found)
-    return ordered, [found[at] for at in ordered]
+            values[at if math.isfinite(at) else float(place)] = value
+    ordered = sorted(values)
+    return ordered, [values[at] for at in ordered]

@@ -1,6 +1,6 @@
 """Every chart of a document by name: pure functions from the document to Vega-Lite specs, for the page and for figures.
 
-Names are paths: `scores/<metric>`, `curves/<metric>/<axis>`, `frontier/<score>`, `proxy/<place of the arm>`, `ranking`, `wins`.
+Names are paths: `scores/<metric>`, `curves/<metric>/<axis>`, `frontier/<score>`, `beyond/<place of the arm>`, `ranking`, `wins`.
 """
 
 from __future__ import annotations
@@ -8,9 +8,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from align_lab.compare.document import SCORE, Document
 from align_lab.compare.report import words
 from align_lab.compare.report.csv_tables import Row, tables
-from align_lab.compare.report.curve_charts import frontier, learning_curve, proxy_against_gold
+from align_lab.compare.report.curve_charts import both_scores, frontier, learning_curve
 from align_lab.compare.report.marks import Chart
 from align_lab.compare.report.palette import Look
 from align_lab.compare.report.score_charts import final_scores, ranking, win_rates
@@ -20,49 +21,55 @@ MOST_ROWS = 4_000  # of one data set with seeds; beyond it only the first seeds 
 HEALTH = ("eval/length", "eval/entropy", "eval/distinct_2")
 
 
-def charts(document: Mapping[str, Any], look: Look) -> dict[str, Chart]:
+def charts(document: Document, look: Look) -> dict[str, Chart]:
     """All charts that this document has numbers for."""
-    found = {f"scores/{metric}": final_scores(document, metric, look) for metric in final_metrics(document)}
+    drawn = {f"scores/{metric}": final_scores(document, metric, look) for metric in final_metrics(document)}
     for metric, axis in curve_choices(document):
-        found[f"curves/{metric}/{axis}"] = learning_curve(document, metric, axis, look)
-    if document["frontier"]:
-        for score in ("eval/gold_score", "eval/score"):
-            found[f"frontier/{score}"] = frontier(document, score, look)
+        drawn[f"curves/{metric}/{axis}"] = learning_curve(document, metric, axis, look)
+    for score in frontier_scores(document):
+        drawn[f"frontier/{score}"] = frontier(document, score, look)
+    if len(frontier_scores(document)) > 1:
         for place, row in enumerate(document["arms"]):
-            found[f"proxy/{place}"] = proxy_against_gold(document, row["name"], look)
+            drawn[f"beyond/{place}"] = both_scores(document, row["name"], look)
     if document["axes"]:
-        found["ranking"] = ranking(document, look)
+        drawn["ranking"] = ranking(document, look)
     if len(document["wins"]["arms"]) > 1:
-        found["wins"] = win_rates(document, look)
-    return found
+        drawn["wins"] = win_rates(document, look)
+    return drawn
 
 
-def final_metrics(document: Mapping[str, Any]) -> list[str]:
+def final_metrics(document: Document) -> list[str]:
     """Metrics of the final evaluation, the one that decides first."""
     names = {name: None for arm in document["arms"] for name in arm["metrics"]}
     return sorted(names, key=lambda name: name != document["metric"])
 
 
-def curve_choices(document: Mapping[str, Any]) -> list[tuple[str, str]]:
+def frontier_scores(document: Document) -> list[str]:
+    """The metric that decides and the one that is optimised, which may be one; none where no evaluation is known."""
+    return list(dict.fromkeys((document["metric"], SCORE))) if document["frontier"] else []
+
+
+def curve_choices(document: Document) -> list[tuple[str, str]]:
     """(metric, axis) pairs that have bands, the metric that decides and episodes first."""
     pairs = {(row["metric"], row["axis"]): None for row in document["bands"]}
     metrics = sorted({metric: None for metric, _ in pairs}, key=lambda name: name != document["metric"])
     return [(metric, axis) for metric in metrics for axis in words.AXES if (metric, axis) in pairs and axis != metric]
 
 
-def datasets(document: Mapping[str, Any]) -> dict[str, list[Row]]:
+def datasets(document: Document) -> dict[str, list[Row]]:
     """The tables that charts draw, of bounded size."""
     whole = tables(document)
     return {name: _few_seeds(whole[name]) for name in DRAWN}
 
 
-def seeds_left_out(document: Mapping[str, Any]) -> str:
+def seeds_left_out(document: Document) -> str:
     """What a reader must know where charts do not draw every seed; empty where they do."""
     runs = {(row["arm"], row["seed"]) for row in document["frontier"]}
     drawn = {(row["arm"], row["seed"]) for row in _few_seeds(document["frontier"])}
     if runs == drawn:
         return ""
-    return f"Charts draw {len(drawn):,} of {len(runs):,} runs as single lines, the first seeds of each arm; means and bands count them all."
+    few = f"Charts draw {len(drawn):,} of {len(runs):,} runs as single lines, the first seeds of each arm"
+    return f"{few}; means and bands count them all."
 
 
 def _few_seeds(rows: Sequence[Row]) -> list[Row]:
@@ -70,8 +77,8 @@ def _few_seeds(rows: Sequence[Row]) -> list[Row]:
     if len(rows) <= MOST_ROWS or "seed" not in rows[0]:
         return list(rows)
     seeds = sorted({row["seed"] for row in rows})
-    kept = set(seeds[: max(1, len(seeds) * MOST_ROWS // len(rows))])
-    return [row for row in rows if row["seed"] in kept]
+    first = set(seeds[: max(1, len(seeds) * MOST_ROWS // len(rows))])
+    return [row for row in rows if row["seed"] in first]
 
 
 def chosen(rows: Sequence[Row], conditions: Mapping[str, Any]) -> list[Row]:

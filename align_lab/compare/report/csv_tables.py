@@ -11,39 +11,39 @@ from pathlib import Path
 from typing import Any
 
 from align_lab.base.files import write_text
+from align_lab.compare.document import Arm, Axis, ByArm, Document, Foreign, Point, Wins
 from align_lab.compare.report import words
 
-Row = dict[str, Any]
+Row = Mapping[str, Any]
+Tables = dict[str, Sequence[Row]]
 ONLY_FOR_CHARTS = {"evaluations", "peaks"}
 FORMULA = ("=", "+", "-", "@", "\t")  # a spreadsheet would compute a text that begins so
 
 
-def tables(document: Mapping[str, Any]) -> dict[str, list[Row]]:
+def tables(document: Document) -> Tables:
     """Every table by name."""
-    return {**_results(document), **_training(document), **_setup(document), **_foreign(document["foreign"])}
+    foreign = document["foreign"]
+    return {**_results(document), **_training(document), **_setup(document), **(_foreign(foreign) if foreign else {})}
 
 
-def _foreign(foreign: Mapping[str, Any]) -> dict[str, list[Row]]:
-    """Runs of other programs; no table where there are none."""
-    if not foreign:
-        return {}
+def _foreign(foreign: Foreign) -> Tables:
+    """Runs of other programs."""
     metric = foreign["metric"]
-    about = [
+    runs = [
         {"arm": arm["name"], "source": arm["source"], "proven": arm["proven"], "seed": seed, "run": run, metric: value}
         for arm in foreign["arms"]
         for seed, run, value in zip(arm["seeds"], arm["runs"], arm["values"], strict=True)
     ]
-    pairs, columns = foreign["pairs"], foreign["columns"]
     return {
-        "foreign": about,
-        "foreign_pairs": pairs,
+        "foreign": runs,
+        "foreign_pairs": foreign["pairs"],
         "foreign_curves": foreign["curves"],
-        "foreign_columns": columns,
+        "foreign_columns": foreign["columns"],
         "foreign_left_out": foreign["left_out"],
     }
 
 
-def _results(document: Mapping[str, Any]) -> dict[str, list[Row]]:
+def _results(document: Document) -> Tables:
     return {
         "arms": [row for arm in document["arms"] for row in _summaries(arm)],
         "seeds": [row for arm in document["arms"] for row in _finals(arm)],
@@ -55,7 +55,7 @@ def _results(document: Mapping[str, Any]) -> dict[str, list[Row]]:
     }
 
 
-def _training(document: Mapping[str, Any]) -> dict[str, list[Row]]:
+def _training(document: Document) -> Tables:
     return {
         "curves": document["curves"],
         "evaluations": _evaluations(document["curves"]),
@@ -72,7 +72,7 @@ def _training(document: Mapping[str, Any]) -> dict[str, list[Row]]:
     }
 
 
-def _setup(document: Mapping[str, Any]) -> dict[str, list[Row]]:
+def _setup(document: Document) -> Tables:
     comparability = document["comparability"]
     return {
         "unfinished": document["unfinished"],
@@ -90,7 +90,7 @@ def _setup(document: Mapping[str, Any]) -> dict[str, list[Row]]:
     }
 
 
-def write_csv(document: Mapping[str, Any], folder: Path) -> list[Path]:
+def write_csv(document: Document, folder: Path) -> list[Path]:
     """One CSV file a table that has rows."""
     written = []
     for name, rows in tables(document).items():
@@ -113,44 +113,44 @@ def _harmless(value: Any) -> Any:
     return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA) else value
 
 
-def _summaries(arm: Row) -> Iterable[Row]:
+def _summaries(arm: Arm) -> Iterable[Row]:
     for metric, summary in arm["metrics"].items():
         numbers = {key: value for key, value in summary.items() if key != "values"}
         yield {"arm": arm["name"], "algo": arm["algo"], "n": arm["n"], "metric": metric, **numbers}
 
 
-def _finals(arm: Row) -> Iterable[Row]:
+def _finals(arm: Arm) -> Iterable[Row]:
     for metric, summary in arm["metrics"].items():
         for seed, run, value in zip(arm["seeds"], arm["runs"], summary["values"], strict=True):
             yield {"arm": arm["name"], "metric": metric, "seed": seed, "run": run, "value": value}
 
 
-def _evaluations(curves: Iterable[Row]) -> list[Row]:
+def _evaluations(curves: Iterable[Point]) -> list[Row]:
     """One row an evaluation with a column a metric, where the curves have a row for each of them."""
-    rows: dict[tuple[str, int], Row] = {}
+    rows: dict[tuple[str, int | None], dict[str, Any]] = {}
     for point in curves:
-        at = {key: value for key, value in point.items() if key not in ("metric", "value")}
-        rows.setdefault((point["run"], point["step"]), at)[point["metric"]] = point["value"]
+        place = {key: value for key, value in point.items() if key not in ("metric", "value")}
+        rows.setdefault((point["run"], point["step"]), place)[point["metric"]] = point["value"]
     return list(rows.values())
 
 
-def _ranking(axis: Row) -> Iterable[Row]:
+def _ranking(axis: Axis) -> Iterable[Row]:
     ahead = words.overtaking(axis)
     for rank, row in enumerate(axis["ranking"], 1):
         at = {"axis": axis["axis"], "equal": words.axis(axis["axis"]), "at": axis["at"], "unit": axis["unit"]}
         yield {**at, "rank": rank, **row, "overtakes": row["arm"] in ahead}
 
 
-def _peaks(document: Mapping[str, Any]) -> Iterable[Row]:
-    """Where a run's gold score peaks and which checkpoint to keep, as points of the frontier."""
+def _peaks(document: Document) -> Iterable[Row]:
+    """Where a run's deciding score peaks and which checkpoint to keep, as points of the frontier."""
     points = {(row["arm"], row["seed"], row["step"]): row for row in document["frontier"]}
     lines: Counter[str] = Counter()  # so that labels of several seeds stand below each other
     for row in document["overoptimisation"]:
         for kind, step in (("peak", row["peak_step"]), ("keep", row["keep"])):
             point = points.get((row["arm"], row["seed"], step))
             if point and (kind == "keep" or row["marked"]):
-                told = {"kind": kind, "line": lines[row["arm"]], "label": f"seed {row['seed']}: keep step {step}"}
-                yield {**point, "root_kl": _root(point["kl"]), **told}
+                mark = {"kind": kind, "line": lines[row["arm"]], "label": f"seed {row['seed']}: keep step {step}"}
+                yield {**point, "root_kl": _root(point["kl"]), **mark}
                 lines[row["arm"]] += kind == "keep"
 
 
@@ -159,7 +159,7 @@ def _root(kl: float | None) -> float | None:
     return None if kl is None else math.sqrt(max(0.0, kl))
 
 
-def _wins(wins: Row) -> list[Row]:
+def _wins(wins: Wins) -> list[Row]:
     return [
         {"a": a, "b": b, **cell}
         for a, cells in zip(wins["arms"], wins["matrix"], strict=True)
@@ -168,5 +168,5 @@ def _wins(wins: Row) -> list[Row]:
     ]
 
 
-def _by_arm(rows: Iterable[Row]) -> list[Row]:
+def _by_arm(rows: Iterable[ByArm]) -> list[Row]:
     return [{"field": row["field"], "arm": arm, "value": value} for row in rows for arm, value in row["values"].items()]

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from align_lab.base.files import replacing, write_text
+from align_lab.compare.document import Document
 from align_lab.compare.report.charts import Chart, charts, chosen, curve_choices, datasets
 from align_lab.compare.report.csv_tables import Row
 from align_lab.compare.report.palette import LIGHT, config, paper
@@ -17,20 +18,25 @@ PIXELS_PER_INCH = 200
 VEGA_LITE = "6.4"
 
 
-def figures(document: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+def figures(document: Document) -> dict[str, dict[str, Any]]:
     """File name (without ending) -> complete spec with its data, on white. Of the learning curves those that a paper wants:
     the deciding metric over every axis, the others over episodes."""
-    found, rows = charts(document, paper()), datasets(document)
-    decides = document["metric"]
-    wanted = [
-        f"curves/{metric}/{axis}" for metric, axis in curve_choices(document) if metric == decides or axis == "episode"
-    ]
-    names = [name for name in found if name in wanted or name.split("/")[0] in ("frontier", "ranking", "wins")]
-    specs = {file_name(name): _complete(found[name], rows) for name in [f"scores/{decides}", *names] if name in found}
-    small = [found[name] for name in found if name.startswith("proxy/")]
+    drawn, rows = charts(document, paper()), datasets(document)
+    specs = {file_name(name): _complete(drawn[name], rows) for name in _single(document, list(drawn))}
+    small = [chart for name, chart in drawn.items() if name.startswith("beyond/")]
     if small:
-        specs["proxy-gold"] = _side_by_side(small, rows)
+        specs["beyond"] = _side_by_side(small, rows)
     return {name: spec | {"background": "white", "padding": 8, "config": config(LIGHT)} for name, spec in specs.items()}
+
+
+def _single(document: Document, drawn: Sequence[str]) -> list[str]:
+    """Names of the charts that are a figure each."""
+    decides = document["metric"]
+    curves = {
+        f"curves/{metric}/{axis}" for metric, axis in curve_choices(document) if decides == metric or axis == "episode"
+    }
+    rest = [name for name in drawn if name in curves or name.split("/")[0] in ("frontier", "ranking", "wins")]
+    return [name for name in [f"scores/{decides}", *rest] if name in drawn]
 
 
 def file_name(chart: str) -> str:
@@ -38,7 +44,7 @@ def file_name(chart: str) -> str:
     return chart.replace("eval/", "").replace("/", "-")
 
 
-def write_figures(document: Mapping[str, Any], folder: Path) -> list[Path]:
+def write_figures(document: Document, folder: Path) -> list[Path]:
     """An SVG and a PNG of every figure. Nothing is fetched from anywhere."""
     import vl_convert
 

@@ -40,6 +40,8 @@ class Row:
 
 @dataclass(frozen=True)
 class Grid:
+    """A table under its name."""
+
     name: str
     caption: str
     columns: tuple[Column, ...]
@@ -47,10 +49,12 @@ class Grid:
 
 
 def numeric(heading: str, hint: str = "") -> Column:
+    """A column of numbers."""
     return Column(heading, numeric=True, hint=hint)
 
 
 def row(*cells: str | Cell, arms: Sequence[str] = ()) -> Row:
+    """A row of cells, some with more to them than text."""
     return Row(tuple(Cell(cell) if isinstance(cell, str) else cell for cell in cells), tuple(arms))
 
 
@@ -63,5 +67,5 @@ def shortened(grid: Grid) -> Grid:
     """The first lines of a table that is too long to read, and a word about it."""
     if len(grid.rows) <= MOST_LINES:
         return grid
-    told = f" The first {MOST_LINES} of {len(grid.rows):,} lines; all are in the CSV files."
-    return replace(grid, rows=grid.rows[:MOST_LINES], caption=grid.caption + told)
+    cut = f" The first {MOST_LINES} of {len(grid.rows):,} lines; all are in the CSV files."
+    return replace(grid, rows=grid.rows[:MOST_LINES], caption=grid.caption + cut)

@@ -6,9 +6,10 @@ Whatever comes from a model or a user is escaped, so that it stays text: no HTML
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
 
+from align_lab.compare.document import SCORE, Document, Foreign
+from align_lab.compare.overoptimisation import NOTHING_BESIDE
 from align_lab.compare.report import foreign_tables, result_tables, setup_tables, words
 from align_lab.compare.report.charts import HEALTH
 from align_lab.compare.report.figures import file_name
@@ -17,7 +18,6 @@ from align_lab.compare.report.grid import Cell, Grid, shortened
 MARKS = re.compile(r"([\\`*_{}\[\]|~#!^@])")  # what CommonMark and GitHub's dialect give a meaning, wherever it stands
 STARTS = re.compile(r"^([ \t]*\d*)([-+=.)])(?=\s|\2|$)", re.MULTILINE)  # what begins a list or a heading
 Figure = Callable[[str, str], str]  # chart and what it shows -> the image, or nothing where there is no such file
-HEAD = ("| arm | gold | proxy | completion |", "| :--- | ---: | ---: | :--- |")
 ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;", "$": "&#36;"}
 
 
@@ -48,17 +48,17 @@ def _cell(cell: Cell) -> str:
     return f"**{text}**" if cell.tone not in ("", "soft") and text.strip() else text
 
 
-def markdown(document: Mapping[str, Any], figures: Sequence[str]) -> str:
+def markdown(document: Document, figures: Sequence[str]) -> str:
     """The whole report. figures: names (without ending) of those that lie in `report/`."""
 
     def figure(chart: str, alt: str) -> str:
         name = file_name(chart)
         return f"![{escaped(alt)}](report/{name}.svg)" if name in figures else ""
 
-    if document["foreign"] and not document["arms"]:
-        return (
-            "\n\n".join([f"# {escaped(document['study'])}", *filter(None, _foreign(document)), _tail(document)]) + "\n"
-        )
+    foreign = document["foreign"]
+    beside = list(_foreign(foreign)) if foreign else []
+    if foreign and not document["arms"]:
+        return "\n\n".join([f"# {escaped(document['study'])}", *filter(None, beside), _tail(document)]) + "\n"
     parts = [
         f"# {escaped(document['study'])}",
         escaped(document["question"]),
@@ -66,43 +66,43 @@ def markdown(document: Mapping[str, Any], figures: Sequence[str]) -> str:
         facts(document),
         "\n".join(f"- {escaped(note)}" for note in document["notes"]),
         *_results(document, figure),
-        *_foreign(document),
+        *beside,
         *_comparability(document),
         "## Recipes and budgets",
         *(table(make(document)) for make in (setup_tables.recipes, setup_tables.budgets, setup_tables.charged)),
         *_training(document, figure),
-        *samples(document["samples"]),
+        *samples(document),
         "## Runs",
-        table(setup_tables.unfinished(document)) or "No run is unfinished and no seed is missing.",
+        table(setup_tables.unfinished(document)) or "No run is left out and no seed is missing.",
         _tail(document),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def _tail(document: Mapping[str, Any]) -> str:
+def _tail(document: Document) -> str:
     written = escaped(document["written"])
     return (
         f"Interactive charts: [report.html](report.html). Numbers and figures: [report/](report/). Written {written}."
     )
 
 
-def facts(document: Mapping[str, Any]) -> str:
+def facts(document: Document) -> str:
     """How much was compared, and by what."""
     runs = sum(arm["n"] for arm in document["arms"])
     method = document["verdict"]["method"]
     unfinished = f", {len(document['unfinished'])} unfinished" if document["unfinished"] else ""
     return (
         f"{words.several(len(document['arms']), 'arm')}, {words.several(runs, 'finished run')}{unfinished}, decided by "
-        f"{escaped(words.explained(document['metric']))}. {escaped(words.sentence(method[:1].upper() + method[1:]))}"
+        f"{escaped(words.explained(document, document['metric']))}. {escaped(words.sentence(words.capitalised(method)))}"
     )
 
 
-def _results(document: Mapping[str, Any], figure: Figure) -> Iterable[str]:
+def _results(document: Document, figure: Figure) -> Iterable[str]:
     decides = document["metric"]
     yield "## Results"
     yield figure(
         f"scores/{decides}",
-        f"Final {words.metric(decides)} by arm: every seed, mean with t interval, IQM with its interval",
+        f"Final {words.metric(document, decides)} by arm: every seed, mean with t interval, IQM with its interval",
     )
     yield table(result_tables.arms(document, decides)) or "No run has finished."
     yield "## Pairs"
@@ -112,37 +112,42 @@ def _results(document: Mapping[str, Any], figure: Figure) -> Iterable[str]:
         yield table(result_tables.wins(document))
 
 
-def _training(document: Mapping[str, Any], figure: Figure) -> Iterable[str]:
+def _training(document: Document, figure: Figure) -> Iterable[str]:
     decides = document["metric"]
     yield "## Learning curves"
     yield figure(
         f"curves/{decides}/episode",
-        f"{words.metric(decides)} over episodes: means with t intervals, thin lines are single seeds",
+        f"{words.metric(document, decides)} over episodes: means with t intervals, thin lines are single seeds",
     )
     yield "## At equal budgets"
     yield "\n".join(f"- {escaped(words.sentence(axis['words']))}" for axis in document["axes"] if axis["words"])
     yield figure("ranking", "Ranking of the arms at equal episodes, tokens, device-seconds, FLOPs and KL")
     yield table(result_tables.axes(document))
     yield "## Reward, KL and over-optimisation"
-    yield figure("frontier/eval/gold_score", "Gold score against KL, every evaluation of every run")
-    yield figure("proxy-gold", "Proxy and gold score of each arm over the root of the KL")
-    yield table(result_tables.overoptimisation(document))
+    label, optimised = words.capitalised(words.metric(document, decides)), words.metric(document, SCORE)
+    yield figure(f"frontier/{decides}", f"{label} against KL, every evaluation of every run")
+    if decides == SCORE:
+        yield escaped(NOTHING_BESIDE)
+    else:
+        yield figure("beyond", f"{label} and {optimised} of each arm over the root of the KL")
+        yield table(result_tables.overoptimisation(document))
     yield "## Length, entropy and diversity"
-    yield from (figure(f"curves/{metric}/episode", f"{words.metric(metric)} over episodes") for metric in HEALTH)
+    yield from (
+        figure(f"curves/{metric}/episode", f"{words.metric(document, metric)} over episodes") for metric in HEALTH
+    )
     yield table(result_tables.health(document))
 
 
-def _foreign(document: Mapping[str, Any]) -> Iterable[str]:
-    if document["foreign"]:
-        yield "## Runs of other programs"
-        yield f"**{escaped(document['foreign']['sentence'])}**"
-        yield from (table(make(document)) for make in (foreign_tables.foreign_arms, foreign_tables.foreign_pairs))
-        yield table(foreign_tables.foreign_left_out(document))
-        yield "\n".join(f"- {escaped(note)}" for note in document["foreign"]["notes"])
-        yield table(foreign_tables.foreign_columns(document))
+def _foreign(foreign: Foreign) -> Iterable[str]:
+    yield "## Runs of other programs"
+    yield f"**{escaped(foreign['sentence'])}**"
+    yield from (table(make(foreign)) for make in (foreign_tables.foreign_arms, foreign_tables.foreign_pairs))
+    yield table(foreign_tables.foreign_left_out(foreign))
+    yield "\n".join(f"- {escaped(note)}" for note in foreign["notes"])
+    yield table(foreign_tables.foreign_columns(foreign))
 
 
-def _comparability(document: Mapping[str, Any]) -> Iterable[str]:
+def _comparability(document: Document) -> Iterable[str]:
     proof = setup_tables.equal(document)
     yield "## Comparability"
     yield from proven(document)
@@ -150,7 +155,7 @@ def _comparability(document: Mapping[str, Any]) -> Iterable[str]:
         yield f"<details><summary>The {len(proof.rows)} that are equal</summary>\n\n{table(proof)}\n\n</details>"
 
 
-def proven(document: Mapping[str, Any]) -> Iterable[str]:
+def proven(document: Document) -> Iterable[str]:
     """Whether all settings are equal, and those that are not."""
     proof, differing = setup_tables.equal(document), setup_tables.differing(document)
     if differing.rows:
@@ -163,15 +168,23 @@ def proven(document: Mapping[str, Any]) -> Iterable[str]:
         yield "**The runs are not comparable.**"
 
 
-def samples(shown: Sequence[Mapping[str, Any]]) -> Iterable[str]:
-    """A table a prompt, an arm a line."""
-    if shown:
+def samples(document: Document) -> Iterable[str]:
+    """A table a prompt, an arm a line, with the score that decides and the one that is optimised."""
+    if document["samples"]:
         yield "## Samples"
         yield "Completions of the last evaluation for the same prompt and seed, as they are."
-    for number, sample in enumerate(shown, 1):
-        lines = [f"**Prompt {number}:** {escaped(sample['prompt'])}", "", *HEAD]
+    scores = scores_of_a_sample(document)
+    head = " | ".join(["arm", *(escaped(words.short(document, metric)) for metric in scores), "completion"])
+    for place, sample in enumerate(document["samples"], 1):
+        lines = [f"**Prompt {place}:** {escaped(sample['prompt'])}", "", f"| {head} |"]
+        lines.append(f"| :--- |{' ---: |' * len(scores)} :--- |")
         for each in sample["completions"]:
-            scores = f"{words.number(each['gold_score'], 2)} | {words.number(each['score'], 2)}"
+            values = " | ".join(words.number(value, 2) for value in (each["decides"], each["score"])[: len(scores)])
             ended = "" if each["ended"] else " *(cut at the length limit)*"
-            lines.append(f"| {escaped(each['arm'])} | {scores} | {escaped(each['completion'])}{ended} |")
+            lines.append(f"| {escaped(each['arm'])} | {values} | {escaped(each['completion'])}{ended} |")
         yield "\n".join(lines)
+
+
+def scores_of_a_sample(document: Document) -> list[str]:
+    """The metric that decides, and the one that is optimised where that is another."""
+    return list(dict.fromkeys((document["metric"], SCORE)))

@@ -10,7 +10,7 @@ import base64
 import hashlib
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from functools import cache, partial
 from importlib.metadata import version
@@ -19,10 +19,12 @@ from typing import Any
 
 from align_lab.base.files import write_text
 from align_lab.base.paths import cache_folder
+from align_lab.compare.document import SCORE, Document
+from align_lab.compare.overoptimisation import NOTHING_BESIDE
 from align_lab.compare.report import foreign_tables, palette, result_tables, setup_tables, words
-from align_lab.compare.report.charts import HEALTH, charts, curve_choices, datasets, final_metrics
+from align_lab.compare.report.charts import HEALTH, charts, curve_choices, datasets, final_metrics, frontier_scores
 from align_lab.compare.report.csv_tables import Row
-from align_lab.compare.report.grid import shortened
+from align_lab.compare.report.grid import Grid, shortened
 
 HERE = Path(__file__).parent
 EMBED = "window.vegaEmbed = vegaEmbed;"
@@ -34,7 +36,7 @@ POLICY = (
 )
 
 
-def html(document: Mapping[str, Any]) -> str:
+def html(document: Document) -> str:
     """The whole page as text."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
     from markupsafe import Markup
@@ -44,8 +46,11 @@ def html(document: Mapping[str, Any]) -> str:
     )
     arms = [arm["name"] for arm in document["arms"]]
     environment.globals |= {"words": words, "marker": _marker, "places": partial(_places, arms)}
-    environment.filters |= {"named": lambda names: [(name, words.metric(name)) for name in names],
-                            "named_axes": lambda names: [(name, words.axis(name)) for name in names]}  # fmt: skip
+    environment.globals |= {"label": partial(words.metric, document), "short": partial(words.short, document)}
+    environment.filters |= {
+        "named": lambda names: [(name, words.metric(document, name)) for name in names],
+        "named_axes": lambda names: [(name, words.axis(name)) for name in names],
+    }
     scripts = [_library(), _own_script()]
     policy = POLICY.format(hashes=" ".join(f"'sha256-{_hash(script)}'" for script in scripts))
     return environment.get_template("template.html").render(
@@ -53,6 +58,8 @@ def html(document: Mapping[str, Any]) -> str:
         arms=arms,
         grids=_grids(document),
         choices=_choices(document),
+        optimised=SCORE,
+        nothing_beside=NOTHING_BESIDE,
         policy=policy,
         style=Markup(_style()),
         data=Markup(_embedded(document)),
@@ -60,32 +67,40 @@ def html(document: Mapping[str, Any]) -> str:
     )
 
 
-def _grids(document: Mapping[str, Any]) -> dict[str, Any]:
+def _grids(document: Document) -> dict[str, Any]:
     """Every table of the page by name; `arms` is one a metric."""
     single = [
         result_tables.pairs, result_tables.axes, result_tables.overoptimisation, result_tables.health,
         setup_tables.equal, setup_tables.differing, setup_tables.recipes, setup_tables.budgets,
         setup_tables.charged, setup_tables.runs, setup_tables.unfinished,
-        foreign_tables.foreign_arms, foreign_tables.foreign_pairs, foreign_tables.foreign_columns, foreign_tables.foreign_left_out,
     ]  # fmt: skip
-    found: dict[str, Any] = {make.__name__: shortened(make(document)) for make in single}
+    grids: dict[str, Grid] = {make.__name__: shortened(make(document)) for make in single}
     if document["wins"]["arms"]:
-        found["wins"] = result_tables.wins(document)
-    return {**found, "arms": {metric: result_tables.arms(document, metric) for metric in final_metrics(document)}}
+        grids["wins"] = result_tables.wins(document)
+    if foreign := document["foreign"]:
+        every = (
+            foreign_tables.foreign_arms,
+            foreign_tables.foreign_pairs,
+            foreign_tables.foreign_columns,
+            foreign_tables.foreign_left_out,
+        )
+        grids |= {make.__name__: shortened(make(foreign)) for make in every}
+    return {**grids, "arms": {metric: result_tables.arms(document, metric) for metric in final_metrics(document)}}
 
 
-def _choices(document: Mapping[str, Any]) -> dict[str, Any]:
+def _choices(document: Document) -> dict[str, Any]:
     """What the choosers of the page offer."""
     pairs = curve_choices(document)
     return {
         "final": final_metrics(document),
         "metrics": list(dict.fromkeys(metric for metric, _ in pairs)),
         "axes": [axis for axis in words.AXES if any(axis == other for _, other in pairs)],
+        "frontier": frontier_scores(document),
         "health": [metric for metric in HEALTH if (metric, "episode") in pairs],
     }
 
 
-def _embedded(document: Mapping[str, Any]) -> str:
+def _embedded(document: Document) -> str:
     """Arms, charts and data sets as JSON that cannot end its script element."""
     drawn = charts(document, palette.screen())
     content = {
@@ -123,15 +138,15 @@ def _style() -> str:
 
 @cache
 def _library() -> str:
-    """Vega, Vega-Lite and Vega-Embed in one text, from vl-convert: no download. Putting it together takes a second, so it is kept."""
-    kept = cache_folder() / "page" / f"vega-{version('vl-convert-python')}-{VEGA_LITE}.js"
-    if not kept.exists():
+    """Vega, Vega-Lite and Vega-Embed in one text, from vl-convert: no download. Putting it together takes a second, so it is cached."""
+    cached = cache_folder() / "page" / f"vega-{version('vl-convert-python')}-{VEGA_LITE}.js"
+    if not cached.exists():
         import vl_convert
 
         bundle = vl_convert.javascript_bundle(EMBED, vl_version=VEGA_LITE)
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        write_text(kept, f"(() => {{{bundle}}})();".replace("</script", "<\\/script").replace("<!--", "<\\!--"))
-    return kept.read_text(encoding="utf-8")
+        cached.parent.mkdir(parents=True, exist_ok=True)
+        write_text(cached, f"(() => {{{bundle}}})();".replace("</script", "<\\/script").replace("<!--", "<\\!--"))
+    return cached.read_text(encoding="utf-8")
 
 
 def _own_script() -> str:

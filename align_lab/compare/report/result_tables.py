@@ -3,28 +3,38 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
+from align_lab.compare.document import SCORE, Arm, Document, Improvement, Pair, Ranked
 from align_lab.compare.report import words
 from align_lab.compare.report.grid import Cell, Column, Grid, Row, Tone, numeric, row
 
 MOST_SEEDS = 10  # in columns of their own; more are listed in one cell
 MOST_VALUES = 20  # of a cell
-
-Document = Mapping[str, Any]
+CHANCE = "probability that a run of the first beats a run of the second, seed by seed where both have the same seeds"
 
 
 def arms(document: Document, metric: str) -> Grid:
     """Every arm with every seed's value, mean with t interval, IQM with its interval and that interval's measured coverage."""
-    rows = [arm for arm in document["arms"] if metric in arm["metrics"]]
-    places = words.digits(value for arm in rows for value in arm["metrics"][metric]["values"])
-    seeds = sorted({seed for arm in rows for seed in arm["seeds"]})
-    apart = len(seeds) <= MOST_SEEDS
-    sure = words.share(document["verdict"]["confidence"])
-    columns = (
+    members = [arm for arm in document["arms"] if metric in arm["metrics"]]
+    places = words.digits(value for arm in members for value in arm["metrics"][metric]["values"])
+    seeds = sorted({seed for arm in members for seed in arm["seeds"]})
+    apart = seeds if len(seeds) <= MOST_SEEDS else None
+    start = members[0]["metrics"][metric]["start"] if members else None
+    what = words.explained(document, metric)
+    return Grid(
+        name=f"arms-{metric}",
+        caption=f"At the end: {what}. Before training: {words.number(start, places)}. Best arm first.",
+        columns=_arm_columns(apart, words.share(document["verdict"]["confidence"])),
+        rows=tuple(_arm(arm, metric, apart, places, document["iqm_coverage"]) for arm in members),
+    )
+
+
+def _arm_columns(seeds: Sequence[int] | None, sure: str) -> tuple[Column, ...]:
+    by_seed = [Column("by seed", wide=True)] if seeds is None else [numeric(f"seed\u00a0{seed}") for seed in seeds]
+    return (
         Column("arm"),
         numeric("n", "finished seeds"),
-        *([numeric(f"seed\u00a0{seed}") for seed in seeds] if apart else [Column("by seed", wide=True)]),
+        *by_seed,
         numeric("mean"),
         numeric(f"{sure} t interval"),
         numeric("sd", "standard deviation over seeds"),
@@ -32,31 +42,22 @@ def arms(document: Document, metric: str) -> Grid:
         numeric("IQM interval", f"stratified bootstrap, nominally {sure}"),
         numeric("its coverage", "how often an interval of this kind holds the true value at this n, measured"),
     )
-    coverage = document["iqm_coverage"]
-    start = next((arm["metrics"][metric]["start"] for arm in rows), None)
-    return Grid(
-        name=f"arms-{metric}",
-        caption=f"At the end: {words.explained(metric)}. Before training: {words.number(start, places)}. Best arm first.",
-        columns=columns,
-        rows=tuple(_arm(arm, metric, seeds if apart else None, places, coverage) for arm in rows),
-    )
 
 
-def _arm(
-    arm: Mapping[str, Any], metric: str, seeds: list[int] | None, places: int, coverage: Mapping[str, float]
-) -> Row:
+def _arm(arm: Arm, metric: str, seeds: Sequence[int] | None, places: int, coverage: Mapping[str, float]) -> Row:
     summary = arm["metrics"][metric]
     values = dict(zip(arm["seeds"], summary["values"], strict=True))
     if seeds is None:
         first = " ".join(words.number(value, places) for value in summary["values"][:MOST_VALUES])
         more = len(values) - MOST_VALUES
-        shown = [f"{first} … and {more} more" if more > 0 else first]
+        cells = [f"{first} … and {more} more" if more > 0 else first]
     else:
-        shown = [words.number(values.get(seed), places) for seed in seeds]
+        cells = [words.number(values.get(seed), places) for seed in seeds]
     return row(
-        arm["name"], words.count(arm["n"]), *shown,
-        words.number(summary["mean"], places), words.interval(summary, places), words.number(summary["sd"], places),
-        words.number(summary["iqm"], places), words.interval(summary, places, low="iqm_low", high="iqm_high"),
+        arm["name"], words.count(arm["n"]), *cells,
+        words.number(summary["mean"], places), words.between(summary["low"], summary["high"], places),
+        words.number(summary["sd"], places),
+        words.number(summary["iqm"], places), words.between(summary["iqm_low"], summary["iqm_high"], places),
         words.share(coverage.get(str(arm["n"]))),
         arms=[arm["name"]],
     )  # fmt: skip
@@ -64,44 +65,39 @@ def _arm(
 
 def pairs(document: Document) -> Grid:
     """The gap of each pair with its corrected interval, the probability of improvement, and what follows in words."""
-    rows = document["verdict"]["pairs"]
-    places = words.digits(pair["gap"] for pair in rows)
+    every = document["verdict"]["pairs"]
+    places = words.digits(pair["gap"] for pair in every)
     chance = {(each["a"], each["b"]): each for each in document["improvement"]}
     return Grid(
         name="pairs",
-        caption=f"Every pair by {words.metric(document['metric'])}.",
+        caption=f"Every pair by {words.metric(document, document['metric'])}.",
         columns=(
             Column("pair"),
             numeric("gap", "mean of the first minus mean of the second"),
             numeric("corrected interval"),
             numeric("corrected p"),
-            numeric(
-                "P(first > second)",
-                "probability that a run of the first beats a run of the second, seed by seed where both have the same seeds",
-            ),
+            numeric("P(first > second)", CHANCE),
             numeric("its interval"),
             Column("in words", wide=True),
         ),
-        rows=tuple(
-            row(
-                f"{pair['a']} − {pair['b']}",
-                words.number(pair["gap"], places),
-                words.interval(pair, places),
-                words.probability(pair["p"]),
-                *_chance(chance.get((pair["a"], pair["b"]))),
-                Cell(pair["words"], _tone(pair)),
-                arms=[pair["a"], pair["b"]],
-            )
-            for pair in rows
-        ),
+        rows=tuple(_pair(pair, chance.get((pair["a"], pair["b"])), places) for pair in every),
     )
 
 
-def _chance(each: Mapping[str, Any] | None) -> tuple[str, str]:
-    return (words.number(each["value"], 2), words.interval(each, 2)) if each else (words.NOTHING, words.NOTHING)
+def _pair(pair: Pair, chance: Improvement | None, places: int) -> Row:
+    return row(
+        f"{pair['a']} − {pair['b']}",
+        words.number(pair["gap"], places),
+        words.between(pair["low"], pair["high"], places),
+        words.probability(pair["p"]),
+        words.number(chance["value"], 2) if chance else words.NOTHING,
+        words.between(chance["low"], chance["high"], 2) if chance else words.NOTHING,
+        Cell(pair["words"], _tone(pair)),
+        arms=[pair["a"], pair["b"]],
+    )
 
 
-def _tone(pair: Mapping[str, Any]) -> Tone:
+def _tone(pair: Pair) -> Tone:
     low, high = pair["low"], pair["high"]
     return "good" if low is not None and high is not None and (low > 0 or high < 0) else ""
 
@@ -109,13 +105,21 @@ def _tone(pair: Mapping[str, Any]) -> Tone:
 def wins(document: Document) -> Grid:
     """Row against column, rate with interval."""
     table = document["wins"]
+    prompts, score = words.count(table["prompts"]), words.metric(document, document["metric"])
     return Grid(
         name="wins",
-        caption=f"Share of {words.count(table['prompts'])} held-out prompts on which the row's completion has the higher gold score than "
+        caption=f"Share of {prompts} held-out prompts on which the row's completion has the higher {score} than "
         "the column's (ties count half), with an interval over seeds and prompts.",
         columns=(Column("arm"), *(Column(f"against {arm}", numeric=True, arms=(arm,)) for arm in table["arms"])),
         rows=tuple(
-            row(arm, *(f"{cell['rate']:.2f} ({words.interval(cell, 2)})" if cell else "" for cell in cells), arms=[arm])
+            row(
+                arm,
+                *(
+                    f"{cell['rate']:.2f} ({words.between(cell['low'], cell['high'], 2)})" if cell else ""
+                    for cell in cells
+                ),
+                arms=[arm],
+            )
             for arm, cells in zip(table["arms"], table["matrix"], strict=True)
         ),
     )
@@ -126,9 +130,10 @@ def axes(document: Document) -> Grid:
     places = words.digits(place["mean"] for axis in document["axes"] for place in axis["ranking"])
     arms = [arm["name"] for arm in document["arms"]]
     by_arm = (Column(arm, numeric=True, arms=(arm,)) for arm in arms)
+    score = words.capitalised(words.metric(document, document["metric"]))
     return Grid(
         name="axes",
-        caption=f"{words.metric(document['metric']).capitalize()} at the largest value that every arm reaches: rank, mean and interval.",
+        caption=f"{score} at the largest value that every arm reaches: rank, mean and interval.",
         columns=(Column("compared at equal"), numeric("at"), *by_arm),
         rows=tuple(
             row(
@@ -141,56 +146,67 @@ def axes(document: Document) -> Grid:
     )
 
 
-def _places(ranking: Sequence[Mapping[str, Any]], arms: Sequence[str], places: int) -> list[str]:
+def _places(ranking: Sequence[Ranked], arms: Sequence[str], places: int) -> list[str]:
     """`#1 0.86 (0.80 to 0.92)` for each arm."""
-    found = {
-        place["arm"]: f"#{rank} {words.number(place['mean'], places)} ({words.interval(place, places)})"
+    texts = {
+        place[
+            "arm"
+        ]: f"#{rank} {words.number(place['mean'], places)} ({words.between(place['low'], place['high'], places)})"
         for rank, place in enumerate(ranking, 1)
     }
-    return [found.get(arm, words.NOTHING) for arm in arms]
+    return [texts.get(arm, words.NOTHING) for arm in arms]
 
 
 def overoptimisation(document: Document) -> Grid:
-    """Where gold peaks while the proxy rises, and the checkpoint to keep."""
-    rows = document["overoptimisation"]
-    places = words.digits(each["peak_gold"] for each in rows)
+    """Where the deciding score peaks while the optimised one rises, and the checkpoint to keep."""
+    runs = document["overoptimisation"]
+    places = words.digits(each["peak"] for each in runs)
+    score, decides = words.metric(document, document["metric"]), words.short(document, document["metric"])
+    optimised = words.short(document, SCORE)
     return Grid(
         name="overoptimisation",
-        caption="Runs by their gold score along training: over-optimised are those whose gold score falls while the proxy rises.",
+        caption=f"Runs by their {score} along training: over-optimised are those whose {score} falls while the {optimised} rises.",
         columns=(
-            Column("run"), numeric("seed"), numeric("gold at its peak"), numeric("peak at step"), numeric("gold at the end"),
-            Column("proxy rose"), numeric("keep step"), Column("in words", wide=True),
+            Column("run"), numeric("seed"), numeric(f"{decides} at its peak"), numeric("peak at step"),
+            numeric(f"{decides} at the end"), Column(f"{optimised} rose"), numeric("keep step"), Column("in words", wide=True),
         ),
         rows=tuple(
             row(
-                Cell(each["arm"], href=words.href(document, each["run"])), str(each["seed"]),
-                words.number(each["peak_gold"], places), words.plain(each["peak_step"]), words.number(each["last_gold"], places),
-                "yes" if each["proxy_rose"] else "no", words.plain(each["keep"]), Cell(each["words"], "bad" if each["marked"] else ""),
+                Cell(each["arm"], href=words.href(document["links"], each["run"])), str(each["seed"]),
+                words.number(each["peak"], places), words.plain(each["peak_step"]), words.number(each["last"], places),
+                "yes" if each["score_rose"] else "no", words.plain(each["keep"]),
+                Cell(each["words"], "bad" if each["marked"] else ""),
                 arms=[each["arm"]],
             )
-            for each in rows
+            for each in runs
         ),
     )  # fmt: skip
 
 
 def health(document: Document) -> Grid:
     """Length, entropy and diversity before and after."""
-    names = ("length", "entropy", "distinct_2")
+    names = ("eval/length", "eval/entropy", "eval/distinct_2")
     return Grid(
         name="health",
         caption="Length, entropy and diversity beside the score, before training and after: a length hack or a collapse shows here.",
         columns=(
             Column("arm"),
-            *(numeric(words.with_unit(f"eval/{name}")) for name in names),
+            *(numeric(words.with_unit(document, name)) for name in names),
             Column("in words", wide=True),
         ),
         rows=tuple(
             row(
                 each["arm"],
-                *(f"{words.number(each[f'{name}_start'])} → {words.number(each[name])}" for name in names),
+                _change(each["length_start"], each["length"]),
+                _change(each["entropy_start"], each["entropy"]),
+                _change(each["distinct_2_start"], each["distinct_2"]),
                 Cell(each["words"], "warn" if each["words"] else ""),
                 arms=[each["arm"]],
             )
             for each in document["health"]
         ),
     )
+
+
+def _change(start: float | None, end: float | None) -> str:
+    return f"{words.number(start)} → {words.number(end)}"

@@ -2,33 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+from align_lab.compare.document import Document
 from align_lab.compare.report import words
 from align_lab.compare.report.marks import Chart, Spec, arm, data, layered, number, tip
 from align_lab.compare.report.palette import Look
 
 
-def final_scores(document: Mapping[str, Any], metric: str, look: Look) -> Chart:
+def final_scores(document: Document, metric: str, look: Look) -> Chart:
     """An arm a line: its seeds as rings, mean with t interval below, IQM with its interval below that; the start as a dashed line."""
     arms = [row["name"] for row in document["arms"]]
     shown = [(row["name"], row["metrics"][metric]) for row in document["arms"] if metric in row["metrics"]]
-    told = "; ".join(f"{name} {words.number(row['mean'])}, {words.interval(row, 3)}" for name, row in shown)
+    ends = "; ".join(
+        f"{name} {words.number(row['mean'])}, {words.between(row['low'], row['high'], 3)}" for name, row in shown
+    )
     return Chart(
-        title=f"Final {words.metric(metric)}",
-        alt=f"Final {words.metric(metric)} by arm, mean and interval: {told}.",
-        spec=layered(*_score_layers(arms, metric, replace(look, legend=False)), height=38 * max(2, len(arms))),
+        title=f"Final {words.metric(document, metric)}",
+        alt=f"Final {words.metric(document, metric)} by arm, mean and interval: {ends}.",
+        spec=layered(*_score_layers(document, metric, replace(look, legend=False)), height=38 * max(2, len(arms))),
         rows={"arms": {"metric": metric}, "seeds": {"metric": metric}},
     )
 
 
-def _score_layers(arms: Sequence[str], metric: str, look: Look) -> list[Spec]:
-    title, colour = words.with_unit(metric), arm(arms, look=look)
+def _score_layers(document: Document, metric: str, look: Look) -> list[Spec]:
+    arms = [row["name"] for row in document["arms"]]
+    title, colour = words.with_unit(document, metric), arm(arms, look=look)
     axis = {"labelLimit": 130, "ticks": False, "domain": False, "grid": True}
     y = {"field": "arm", "type": "nominal", "sort": list(arms), "title": None, "axis": axis}
-    seen = tip(("arm", "arm"), ("seed", "seed"), ("run", "run"), ("value", words.metric(metric)))
+    each = tip(("arm", "arm"), ("seed", "seed"), ("run", "run"), ("value", words.metric(document, metric)))
     means = tip(("arm", "arm"), ("mean", "mean"), ("low", "from"), ("high", "to"), ("iqm", "IQM"))
 
     def at(name: str, **rest: Any) -> Spec:
@@ -41,7 +45,7 @@ def _score_layers(arms: Sequence[str], metric: str, look: Look) -> list[Spec]:
         {"data": data("arms"), "mark": {"type": "rule", "strokeWidth": 1.1, "yOffset": 9},
          "encoding": at("iqm_low", x2={"field": "iqm_high"})},
         {"data": data("seeds"), "mark": {"type": "point", "size": 40, "opacity": 0.9, "yOffset": -9, "strokeWidth": 1.4},
-         "encoding": at("value", tooltip=seen)},
+         "encoding": at("value", tooltip=each)},
         {"data": data("arms"), "mark": {"type": "point", "filled": True, "size": 70, "opacity": 1},
          "encoding": at("mean", tooltip=means)},
         {"data": data("arms"), "mark": {"type": "point", "shape": "diamond", "size": 36, "opacity": 1, "filled": True, "yOffset": 9},
@@ -49,21 +53,23 @@ def _score_layers(arms: Sequence[str], metric: str, look: Look) -> list[Spec]:
     ]  # fmt: skip
 
 
-def ranking(document: Mapping[str, Any], look: Look) -> Chart:
+def ranking(document: Document, look: Look) -> Chart:
     """The order of the arms at equal episodes, tokens, seconds, FLOPs and KL; a ring marks an arm that overtakes."""
     arms = [row["name"] for row in document["arms"]]
     place = _places(arms, [words.axis(row["axis"]) for row in document["axes"]])
-    told = tip(("arm", "arm"), ("equal", "at equal"), ("at", "at"), ("mean", "mean"), ("low", "from"), ("high", "to"))
+    pointer = tip(
+        ("arm", "arm"), ("equal", "at equal"), ("at", "at"), ("mean", "mean"), ("low", "from"), ("high", "to")
+    )
     ring = {"type": "point", "size": 320, "strokeWidth": 2, "opacity": 1, "color": look.colours["bad"]}
     spec = layered(
         {"mark": {"type": "line", "strokeWidth": 2}, "encoding": {**place, **arm(arms, "strokeDash", look=look)}},
         {"mark": {"type": "point", "filled": True, "size": 90, "opacity": 1},
-         "encoding": {**place, "tooltip": told, **arm(arms, "shape", look=look)}},
+         "encoding": {**place, "tooltip": pointer, **arm(arms, "shape", look=look)}},
         {"transform": [{"filter": "datum.overtakes"}], "mark": ring, "encoding": place},
         height=max(3, len(arms)) * 36,
     )  # fmt: skip
     return Chart(
-        title=f"Ranking by {words.metric(document['metric'])} at equal budgets",
+        title=f"Ranking by {words.metric(document, document['metric'])} at equal budgets",
         alt=f"Rank of every arm at equal budgets. {' '.join(words.sentence(row['words']) for row in document['axes'])}",
         spec={**spec, "data": data("ranking")},
         rows={"ranking": {}},
@@ -86,9 +92,9 @@ def _places(arms: Sequence[str], axes: Sequence[str]) -> Spec:
     }
 
 
-def win_rates(document: Mapping[str, Any], look: Look) -> Chart:
+def win_rates(document: Document, look: Look) -> Chart:
     """Row against column; blue above a half, brown below, the stronger the further from it."""
-    arms = list(document["wins"]["arms"])
+    arms, score = list(document["wins"]["arms"]), words.metric(document, document["metric"])
     spec = layered(
         {"mark": {"type": "rect"}, "encoding": _cells(arms, look)},
         {"mark": {"type": "text"}, "encoding": {**_square(arms), "text": {"field": "rate", "format": ".2f"}}},
@@ -100,7 +106,7 @@ def win_rates(document: Mapping[str, Any], look: Look) -> Chart:
     ]
     return Chart(
         title="Win rates",
-        alt=f"Matrix of win rates under the gold score, row against column, for {', '.join(arms)}; the same numbers are in the table.",
+        alt=f"Matrix of win rates under the {score}, row against column, for {', '.join(arms)}; the same numbers are in the table.",
         spec={**spec, "data": data("wins"), "transform": further, "width": {"step": 84}},
         rows={"wins": {}},
     )

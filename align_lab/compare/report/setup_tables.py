@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from typing import Any
 
+from align_lab.compare.document import ByArm, Charged, Document
 from align_lab.compare.report import words
 from align_lab.compare.report.grid import Cell, Column, Grid, numeric, row
-
-Document = Mapping[str, Any]
 
 
 def equal(document: Document) -> Grid:
@@ -41,24 +40,24 @@ def differing(document: Document) -> Grid:
 
 
 def recipes(document: Document) -> Grid:
-    return _by_arm(document, "recipes", "What differs between the arms by design: each algorithm has its own recipe.")
+    """What differs by design."""
+    caption = "What differs between the arms by design: each algorithm has its own recipe."
+    return _by_arm(document, "recipes", caption, document["comparability"]["recipes"])
 
 
 def budgets(document: Document) -> Grid:
-    return _by_arm(document, "budgets", "Budgets as configured.")
+    """How long each arm was to train."""
+    return _by_arm(document, "budgets", "Budgets as configured.", document["comparability"]["budgets"])
 
 
-def _by_arm(document: Document, name: str, caption: str) -> Grid:
+def _by_arm(document: Document, name: str, caption: str, fields: Sequence[ByArm]) -> Grid:
     """A field a row, an arm a column."""
     arms = [arm["name"] for arm in document["arms"]]
     return Grid(
         name=name,
         caption=caption,
         columns=(Column("field"), *(Column(arm, numeric=True, arms=(arm,)) for arm in arms)),
-        rows=tuple(
-            row(each["field"], *(_value(each["values"].get(arm)) for arm in arms))
-            for each in document["comparability"][name]
-        ),
+        rows=tuple(row(each["field"], *(_value(each["values"].get(arm)) for arm in arms)) for each in fields),
     )
 
 
@@ -66,14 +65,7 @@ def _value(value: Any) -> Cell:
     return Cell(words.plain(value), "soft" if value in (None, "not applicable") else "")
 
 
-CHARGED = {
-    "episodes": "episodes",
-    "tokens": "generated tokens",
-    "labels": "labels",
-    "device_seconds": "device-seconds",
-    "flops": "FLOPs",
-    "peak_memory_gib": "peak memory (GiB)",
-}
+CHARGED = ("episodes", "generated tokens", "labels", "device-seconds", "FLOPs", "peak memory (GiB)")
 
 
 def charged(document: Document) -> Grid:
@@ -81,12 +73,17 @@ def charged(document: Document) -> Grid:
     return Grid(
         name="charged",
         caption="Charged to each arm, mean per run.",
-        columns=(Column("arm"), *(numeric(heading) for heading in CHARGED.values())),
+        columns=(Column("arm"), *(numeric(heading) for heading in CHARGED)),
         rows=tuple(
-            row(each["arm"], *(words.quantity(each[key]) for key in CHARGED), arms=[each["arm"]])
+            row(each["arm"], *map(words.quantity, _spent(each)), arms=[each["arm"]])
             for each in document["comparability"]["charged"]
         ),
     )
+
+
+def _spent(each: Charged) -> tuple[float | None, ...]:
+    cost = (each["episodes"], each["tokens"], each["labels"])
+    return (*cost, each["device_seconds"], each["flops"], each["peak_memory_gib"])
 
 
 def runs(document: Document) -> Grid:
@@ -100,9 +97,11 @@ def runs(document: Document) -> Grid:
     return Grid(
         name="runs",
         caption="Finished runs; where a run's folder is at hand, its name leads there.",
-        columns=(Column("run"), Column("arm"), numeric("seed"), numeric(words.metric(decides))),
+        columns=(Column("run"), Column("arm"), numeric("seed"), numeric(words.metric(document, decides))),
         rows=tuple(
-            row(Cell(name, href=words.href(document, name)), arm, str(seed), words.number(value, 3), arms=[arm])
+            row(
+                Cell(name, href=words.href(document["links"], name)), arm, str(seed), words.number(value, 3), arms=[arm]
+            )
             for arm, seed, name, value in rows
         ),
     )
@@ -111,7 +110,7 @@ def runs(document: Document) -> Grid:
 def unfinished(document: Document) -> Grid:
     """Runs that did not finish, and seeds that nobody has run: never dropped in silence."""
     broken = [
-        row(Cell(each["name"], href=words.href(document, each["name"])), words.plain(each["arm"]), words.plain(each["seed"]),
+        row(Cell(each["name"], href=words.href(document["links"], each["name"])), words.plain(each["arm"]), words.plain(each["seed"]),
             Cell(each["state"], "bad" if each["state"] in ("failed", "diverged") else "warn"), each["why"])
         for each in document["unfinished"]
     ]  # fmt: skip

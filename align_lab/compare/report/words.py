@@ -3,45 +3,63 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any
 from urllib.parse import quote
 
-from align_lab.base.metrics import METRICS
+from align_lab.compare import labels
+from align_lab.compare.document import Axis, Document, Label
 
 NOTHING = "–"
 AXES = {"episode": "episodes", "tokens": "generated tokens", "seconds": "device-seconds", "flops": "training FLOPs",
         "kl": "KL"}  # fmt: skip
 RAISED = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
-NAMES = {"eval/kl": "KL", "eval/score": "proxy score", "eval/vader": "VADER", "eval/distinct_2": "distinct-2"}
 
 
-def metric(name: str) -> str:
-    """`eval/gold_score` → `gold score`."""
-    return NAMES.get(name, name.removeprefix("eval/").replace("_", " "))
+def described(document: Document, name: str) -> Label:
+    """How a metric is called: as the runs say, else as the table of metrics does."""
+    return document["metrics"].get(name) or labels.usual(name)
 
 
-def meaning(name: str) -> str:
-    """What a metric is, from the table of metrics; its own name where nobody declared it."""
-    return METRICS[name].meaning if name in METRICS else name
+def metric(document: Document, name: str) -> str:
+    """`eval/gold_score` → `gold score`. What only training logs keeps its group: `policy/entropy avg`."""
+    return described(document, name)["label"] if name.startswith("eval/") else name.replace("_", " ")
 
 
-def unit(name: str) -> str:
-    return METRICS[name].unit if name in METRICS else ""
+def short(document: Document, name: str) -> str:
+    """`eval/gold_score` → `gold`, beside a word that says that it is a score."""
+    return labels.short(metric(document, name))
 
 
-def with_unit(name: str) -> str:
+def capitalised(text: str) -> str:
+    """The first letter as a capital, the others as they are."""
+    return text[:1].upper() + text[1:]
+
+
+def meaning(document: Document, name: str) -> str:
+    """What a metric is; its own name where nobody says."""
+    return described(document, name)["meaning"] or name
+
+
+def unit(document: Document, name: str) -> str:
+    """Empty where it has none."""
+    return described(document, name)["unit"]
+
+
+def with_unit(document: Document, name: str) -> str:
     """`gold score (sd of human reviews)`"""
-    return f"{metric(name)} ({unit(name)})" if unit(name) else metric(name)
+    return f"{metric(document, name)} ({unit(document, name)})" if unit(document, name) else metric(document, name)
 
 
-def explained(name: str) -> str:
+def explained(document: Document, name: str) -> str:
     """`gold score: another model, ... (sd of human reviews)`"""
-    told = meaning(name) if meaning(name).startswith(metric(name)) else f"{metric(name)}: {meaning(name)}"
-    return f"{told} ({unit(name)})" if unit(name) else told
+    label, what = metric(document, name), described(document, name)["meaning"]
+    text = f"{label}: {what}" if what and not what.startswith(label) else what or label
+    return f"{text} ({unit(document, name)})" if unit(document, name) else text
 
 
 def axis(name: str) -> str:
+    """An axis of the learning curves."""
     return AXES.get(name, name.replace("_", " "))
 
 
@@ -59,8 +77,8 @@ def number(value: float | None, places: int | None = None) -> str:
     if abs(value) >= 1e9:
         head, power = f"{value:.2e}".split("e")
         return f"{head}\u00a0×\u00a010{str(int(power)).translate(RAISED)}".replace("-", "−")
-    shown = f"{value:,.{places}f}"
-    return shown.removeprefix("-") if not shown.strip("-0.,") else shown.replace("-", "−")
+    text = f"{value:,.{places}f}"
+    return text.removeprefix("-") if not text.strip("-0.,") else text.replace("-", "−")
 
 
 def count(value: float | None) -> str:
@@ -68,11 +86,9 @@ def count(value: float | None) -> str:
     return number(value, 0)
 
 
-def interval(row: Mapping[str, Any], places: int, *, low: str = "low", high: str = "high") -> str:
+def between(low: float | None, high: float | None, places: int) -> str:
     """`0.52 to 0.61`; – without an interval."""
-    if row[low] is None or row[high] is None:
-        return NOTHING
-    return f"{number(row[low], places)} to {number(row[high], places)}"
+    return NOTHING if low is None or high is None else f"{number(low, places)} to {number(high, places)}"
 
 
 def share(value: float | None) -> str:
@@ -81,6 +97,7 @@ def share(value: float | None) -> str:
 
 
 def probability(value: float | None) -> str:
+    """Three decimals, or that it is smaller."""
     if value is None:
         return NOTHING
     return "< 0.001" if value < 0.001 else f"{value:.3f}"
@@ -96,12 +113,13 @@ def sentence(text: str) -> str:
     return text if not text or text.endswith((".", "!", "?")) else f"{text}."
 
 
-def overtaking(axis: Mapping[str, Any]) -> set[str]:
+def overtaking(axis: Axis) -> set[str]:
     """Arms that are ahead, by more than the seeds vary, of an arm that they are behind at equal episodes."""
-    return {flip["ahead"] for flip in axis["flips"] if flip.get("shown", True)}
+    return {flip["ahead"] for flip in axis["flips"] if flip["shown"]}
 
 
 def differ(n: int) -> str:
+    """`1 setting differs`"""
     return f"{several(n, 'setting')} {'differs' if n == 1 else 'differ'}"
 
 
@@ -118,11 +136,10 @@ def quantity(value: float | None, unit: str = "") -> str:
     """`6,400`, `2.61 × 10¹²`, `0.93`: a quantity of any size."""
     if value is None:
         return NOTHING
-    shown = count(value) if abs(value) >= 100 or value == int(value) else f"{value:.3g}"
-    return f"{shown} {unit}".strip()
+    text = count(value) if abs(value) >= 100 or value == int(value) else f"{value:.3g}"
+    return f"{text} {unit}".strip()
 
 
-def href(document: Mapping[str, Any], run: str) -> str:
-    """Relative address of a run's folder; empty where the document has none. Whatever the path holds, it stays a path."""
-    path = document["links"].get(run, "")
-    return f"./{quote(path)}" if path else ""
+def href(links: dict[str, str], run: str) -> str:
+    """Relative address of a run's folder; empty where it has none. Whatever the path holds, it stays a path."""
+    return f"./{quote(links[run])}" if links.get(run) else ""
