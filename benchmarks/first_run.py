@@ -1,9 +1,9 @@
-"""The first run on a machine: how long each stage takes, on a processor with all its instructions and with AVX2 alone.
+"""The first run on a machine: the time of each stage, with all instructions of the CPU and with AVX2 alone.
 
     python benchmarks/first_run.py --rounds 3
 
-Each run is a whole process with an empty cache, but for the downloaded data; the two kinds take turns. Medians of wall
-time and of processor time, which is the one to compare where other work shares the machine.
+Each run is a whole process with an empty cache except for the downloaded data; the two kinds take turns. Reported are
+medians of wall time and of CPU time, which other work on the machine distorts less.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ KINDS = {
 }
 REST = "training, evaluation, start-up"
 TOTAL = "the first run"
-Times = dict[str, tuple[float, float]]  # name of a part -> wall seconds, processor seconds
+Times = dict[str, tuple[float, float]]  # name of a part -> wall seconds, CPU seconds
 
 
 def first_run(instructions: dict[str, str], downloads: Path) -> Times:
@@ -39,17 +39,17 @@ def first_run(instructions: dict[str, str], downloads: Path) -> Times:
         cache.mkdir()
         (cache / "downloads").symlink_to(downloads)
         env = {**os.environ, **instructions, "ALIGN_LAB_CACHE": str(cache)}
-        began, processor = time.perf_counter(), processor_seconds()
+        began, processor = time.perf_counter(), cpu_seconds()
         command = [sys.executable, "-m", "align_lab", "algo=reinforce_pp"]
         subprocess.run(command, cwd=scratch, env=env, check=True, stdout=subprocess.DEVNULL)
-        total = time.perf_counter() - began, processor_seconds() - processor
+        total = time.perf_counter() - began, cpu_seconds() - processor
         cards = [json.loads(card.read_text()) for card in (cache / "artefacts").glob(f"*/{CARD}")]
-    stages = {card["label"]: (card["seconds"], card["processor_seconds"]) for card in cards}
+    stages = {card["label"]: (card["seconds"], card["cpu_seconds"]) for card in cards}
     built = tuple(sum(times[i] for times in stages.values()) for i in (0, 1))
     return {**stages, REST: (total[0] - built[0], total[1] - built[1]), TOTAL: total}
 
 
-def processor_seconds() -> float:
+def cpu_seconds() -> float:
     """User and system time of the processes that this one has waited for."""
     usage = resource.getrusage(resource.RUSAGE_CHILDREN)
     return usage.ru_utime + usage.ru_stime
@@ -65,12 +65,12 @@ def main() -> None:
         for kind, instructions in KINDS.items():
             runs[kind].append(first_run(instructions, downloads))
             wall, processor = runs[kind][-1][TOTAL]
-            print(f"round {number}, {kind}: {wall:.0f} s, {processor:.0f} s of processor time", file=sys.stderr)
+            print(f"round {number}, {kind}: {wall:.0f} s, {processor:.0f} s of CPU time", file=sys.stderr)
     full, avx2 = (
         {part: [statistics.median(run[part][i] for run in runs[kind]) for i in (0, 1)] for part in runs[kind][0]}
         for kind in KINDS
     )
-    print("| | all instructions: wall; processor, s | AVX2 alone: wall; processor, s | ratio of processor times |")
+    print("| | all instructions: wall; CPU, s | AVX2 alone: wall; CPU, s | ratio of CPU times |")
     print("|---|---|---|---|")
     for part in sorted(full, key=lambda part: full[part][1]):
         times = [f"{side[part][0]:.0f}; {side[part][1]:.0f}" for side in (full, avx2)]

@@ -1,4 +1,4 @@
-"""What a person reads: escaped, in one line, and no promise that the numbers do not keep."""
+"""Terminal output: escaped, on one line, and no stronger than the numbers."""
 
 import io
 

@@ -1,4 +1,4 @@
-"""The run folder: rows survive a crash, undeclared and non-finite numbers do not get in, another config is refused."""
+"""The run folder: rows survive a crash, undeclared and non-finite metrics are rejected, and so is another config."""
 
 import pytest
 
@@ -34,7 +34,7 @@ def test_rows_come_back_in_order_without_a_torn_last_line(folder):
     assert [row["step"] for row in folder.metrics()] == [0, 1, 2]
 
 
-def test_rewinding_forgets_what_came_after_the_checkpoint(folder):
+def test_rewinding_removes_rows_and_samples_after_the_checkpoint(folder):
     for step in range(5):
         folder.log({"step": step, "episode": step})
         folder.log_samples([{"step": step, "completion": "x"}])
@@ -54,7 +54,7 @@ def test_a_metric_that_is_no_number_stops_the_run_and_is_not_written(folder):
     assert folder.metrics() == []
 
 
-def test_a_folder_of_another_config_is_refused_field_by_field(folder):
+def test_a_folder_of_another_config_is_rejected_with_the_fields_that_differ(folder):
     with pytest.raises(ConfigError, match=r"train\.lr is 0\.1 there and 0\.2 here"):
         RunFolder.create(folder.path, {**CONFIG, "train": {"lr": 0.2}})
     RunFolder.create(folder.path, {**CONFIG, "record": {"samples": 5}})  # what cannot change a result may change

@@ -1,4 +1,4 @@
-"""What came of a run: the rows of its last table and its sentence, for any reward, judges and metric."""
+"""The result of a run: the rows of its last table and its sentence, for any reward, judges and metric."""
 
 import pytest
 

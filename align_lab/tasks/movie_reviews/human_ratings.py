@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from align_lab.base.contracts import Reward
-from align_lab.base.registry import param, register
+from align_lab.base.registry import register
 from align_lab.base.task import DataSet, Scorer
 from align_lab.tasks.movie_reviews.reviews import UNIT, reviews_of
+from align_lab.tasks.movie_reviews.reward_settings import RewardTraining
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -19,17 +20,8 @@ if TYPE_CHECKING:
 
 @register("reward", "human_ratings")
 @dataclass(frozen=True, kw_only=True)
-class HumanRatings(Reward):
+class HumanRatings(RewardTraining, Reward):
     """A reward model on the start policy's body, trained on pairs of human ratings."""
-
-    epochs: float = param(2.5, "passes over the reviews of the proxy half", above=0)
-    batch: int = param(48, "reviews of one optimizer step; every pair of them is compared", low=2)
-    body_lr: float = param(6e-4, "peak learning rate of AdamW, for the body that starts as the policy's", above=0)
-    body_decay: float = param(0.1, "weight decay of the body", low=0)
-    words_lr: float = param(10.0, "peak learning rate of SGD with momentum, for the words' weights", above=0)
-    dropout: float = param(0.1, "share of the body's mean state that is dropped in training", low=0, high=0.9)
-    average: float = param(0.3, "share of the last steps whose weights are averaged", above=0, high=1)
-    seed: int = param(0, "of the order of the reviews", low=0)
 
     label: ClassVar = "proxy score"
     title: ClassVar = "reward model"

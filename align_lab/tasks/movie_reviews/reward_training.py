@@ -27,8 +27,8 @@ from align_lab.models.llama import Llama
 from align_lab.models.policy import Policy
 from align_lab.models.tokenizer import encode
 from align_lab.tasks.movie_reviews.agreement import pair_accuracy
-from align_lab.tasks.movie_reviews.human_ratings import HumanRatings
 from align_lab.tasks.movie_reviews.reviews import Review
+from align_lab.tasks.movie_reviews.reward_settings import RewardTraining
 from align_lab.tasks.movie_reviews.two_experts import GRAMS, LearnedReward, RewardModel, hashed_grams, save_reward
 from align_lab.train.sft import collate, follow, trapezoid
 
@@ -38,7 +38,7 @@ HUMAN_CEILING, VADER_ACCURACY = 0.90, 0.64  # one rater's order against the orde
 
 
 def build_reward(
-    folder: Path, settings: HumanRatings, policy: Policy, *, train: Sequence[Review], held_out: Sequence[Review]
+    folder: Path, settings: RewardTraining, policy: Policy, *, train: Sequence[Review], held_out: Sequence[Review]
 ) -> None:
     """Train on pairs of `train`; write the model, and its accuracy on pairs of `held_out`, into `folder`."""
     with torch.random.fork_rng(devices=[]):
@@ -60,7 +60,7 @@ def build_reward(
     )
 
 
-def fit(policy: Policy, reviews: Sequence[Review], plan: HumanRatings) -> RewardModel:
+def fit(policy: Policy, reviews: Sequence[Review], plan: RewardTraining) -> RewardModel:
     """A reward model after the plan's epochs: the average of its weights over the last steps. Raises DivergedError."""
     assert isinstance(policy.model, Llama)
     model = RewardModel(policy.model, dropout=plan.dropout).train()
