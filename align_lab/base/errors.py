@@ -1,6 +1,6 @@
-"""Every error a user can meet: what was found, what is allowed, what to type.
+"""The errors of the package. A message says what is wrong, what is allowed and what to type.
 
-Members also inherit the built-in error they specialise, so ``except ValueError`` keeps working, and each carries the
+Each class also inherits from the built-in error that it specialises, so that ``except ValueError`` works, and has the
 exit status of the command line.
 """
 
@@ -11,13 +11,13 @@ from collections.abc import Iterable
 
 
 class AlignLabError(Exception):
-    """Root of the tree; shown as a message without a traceback."""
+    """The base class; the command line shows only its message, without a traceback."""
 
     status = 1
 
 
 class ConfigError(AlignLabError, ValueError):
-    """The command or the config is wrong. Nothing has been started or written."""
+    """The command or the config is invalid. Nothing was started or written."""
 
     status = 2
 
@@ -41,7 +41,7 @@ class DivergedError(AlignLabError, ArithmeticError):
 
 
 class SamplerError(AlignLabError, RuntimeError):
-    """What generates cannot start, has died, or gave no answer. What was learned until then is kept."""
+    """The sampler cannot start, has died, or does not respond. The state of the run until then is saved."""
 
 
 class SamplerMismatch(SamplerError):
@@ -55,9 +55,9 @@ class Stopped(AlignLabError):
 
 
 def near(word: str, known: Iterable[str], *, show_all: int = 12) -> str:
-    """Return ``did you mean 'x'?`` and what is allowed, for a word that is not among the known ones.
+    """``did you mean 'x'?`` and the allowed words, for a word that is not one of them.
 
-    Up to `show_all` known words are listed in full; a longer list is cut to the closest ones.
+    Up to `show_all` allowed words are all listed; of a longer list only the most similar ones.
     """
     names = sorted(map(str, known))
     close = difflib.get_close_matches(word, names, n=3, cutoff=0.55)

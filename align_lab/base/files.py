@@ -1,4 +1,4 @@
-"""Writes that either happen or do not: a reader never sees half a file."""
+"""Atomic writes, so that a reader never sees a partial file, and reading of JSON files."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ import json
 import os
 import shutil
 import uuid
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """A temporary file beside `path`; on success it is flushed to disk and takes its place, on failure it is removed."""
+def replacing(path: Path) -> Generator[Path]:
+    """A temporary file next to `path`; on success it is flushed to disk and replaces `path`, else it is removed."""
     partial = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
     try:
         yield partial
@@ -28,8 +28,8 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def publishing(folder: Path) -> Iterator[Path]:
-    """A temporary folder beside `folder`; on success it takes its place, on failure it is removed."""
+def publishing(folder: Path) -> Generator[Path]:
+    """A temporary folder next to `folder`; on success it replaces `folder`, on failure it is removed."""
     partial = folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:8]}")
     partial.mkdir(parents=True)
     try:
@@ -46,16 +46,18 @@ def publishing(folder: Path) -> Iterator[Path]:
 
 
 def write_json(path: Path, content: Any) -> None:
+    """Write JSON atomically."""
     write_text(path, json.dumps(content, indent=1) + "\n")
 
 
 def write_text(path: Path, text: str) -> None:
+    """Write text atomically."""
     with replacing(path) as partial:
         partial.write_text(text, encoding="utf-8")
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """An object in a file; empty where there is none, or none that can be read."""
+    """The JSON object in a file; empty if the file is missing or invalid."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -63,13 +65,14 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def sha256(path: Path) -> str:
+    """The SHA-256 of a file's content, in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:
-    """Rows of a JSON-lines file. A torn last line, as a crash leaves it, is not a row."""
-    rows = []
+    """The rows of a JSON-lines file, without an incomplete last line, which a crash can leave."""
+    rows: list[dict[str, Any]] = []
     for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
         try:
             rows.append(json.loads(line))
@@ -79,7 +82,10 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
 
 
 def is_full(error: BaseException, folder: Path) -> bool:
-    """Was it a full disk (or quota)? Libraries hide the system's answer in errors of their own, so text and disk are asked as well."""
+    """True if an error was caused by a full disk or quota.
+
+    Libraries wrap the system's error in their own classes, so the message and the disk are checked as well.
+    """
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         return True
     hidden = any(text in str(error) for text in ("No space left", "os error 28", "file write failed"))

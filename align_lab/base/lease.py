@@ -1,7 +1,7 @@
-"""One owner at a time, across processes and machines: a file with its owner and a heartbeat.
+"""A lock across processes and machines: a file that names its owner and has a heartbeat.
 
-No flock, which shared file systems lack. A lease whose owner died is taken over: at once when it was a process of this
-machine, else when its heartbeat is old.
+It does not use flock, which many shared file systems lack. A lease whose owner died is taken over: at once if the owner
+was a process of this machine, otherwise when its heartbeat is stale.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import socket
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -21,8 +21,11 @@ BEAT_SECONDS = 5.0
 
 
 @contextmanager
-def lease(path: Path, *, on_wait: Callable[[str], None]) -> Iterator[bool]:
-    """True for the one that holds it now. The others tell `on_wait` who does, wait here until it is free, and get False."""
+def lease(path: Path, *, on_wait: Callable[[str], None]) -> Generator[bool]:
+    """Yield True to the process that acquires the lease.
+
+    Any other process calls `on_wait` with the owner, waits until the lease is released or stale, and gets False.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     while not _take(path):
         if stale(path):
@@ -41,11 +44,12 @@ def lease(path: Path, *, on_wait: Callable[[str], None]) -> Iterator[bool]:
     finally:
         done.set()
         beat.join()
-        if _is_mine(path):  # after a long sleep somebody else may have taken it over
+        if _is_mine(path):  # after a long suspension another process may have taken it over
             path.unlink(missing_ok=True)
 
 
 def owner(path: Path) -> str:
+    """The owner of a lease, for messages."""
     with suppress(OSError, ValueError, KeyError):
         card = json.loads(path.read_text())
         return f"process {card['pid']} on {card['host']}"
@@ -53,7 +57,7 @@ def owner(path: Path) -> str:
 
 
 def stale(path: Path) -> bool:
-    """The owner was a process of this machine and is gone; or it cannot be asked, and there was no heartbeat for a while."""
+    """True if the owner was a process of this machine and has ended, or if its heartbeat is too old to be alive."""
     try:
         card = json.loads(path.read_text())
         if card["where"] == where():
@@ -64,30 +68,30 @@ def stale(path: Path) -> bool:
 
 
 def live(path: Path) -> bool:
-    """Does somebody hold it?"""
+    """True if a live process holds the lease."""
     return path.exists() and not stale(path)
 
 
 def where() -> str:
-    """This machine, and the process numbers that count in it: a container has its own."""
+    """This machine and its process-id namespace, which differs between containers."""
     with suppress(OSError):
         return f"{socket.gethostname()} {os.readlink('/proc/self/ns/pid')}"
     return socket.gethostname()
 
 
 def _runs(pid: int, began: str | None) -> bool:
-    """Does the process live, and is it the one that took the lease? Numbers are used again, after a reboot for example."""
+    """True if the process is alive and is the one that took the lease: process ids are reused, e.g. after a reboot."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
         return False
-    except PermissionError:  # somebody else's: not ours
+    except PermissionError:  # a process of another user has this id now
         return False
     return began is None or _began(pid) in (began, None)
 
 
 def _began(pid: int) -> str | None:
-    """When the process was started, in the kernel's clock ticks; None where that is not told."""
+    """The start time of a process in the kernel's clock ticks; None without /proc."""
     with suppress(OSError, IndexError):
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
     return None
@@ -101,7 +105,7 @@ def _is_mine(path: Path) -> bool:
 
 
 def _take(path: Path) -> bool:
-    """Create the file with its content in one step: nobody ever reads half a card."""
+    """Create the file with its content atomically, so that no process reads a partial file."""
     card = path.with_name(f"{path.name}.{uuid.uuid4().hex[:8]}")
     card.write_text(
         json.dumps({"host": socket.gethostname(), "pid": os.getpid(), "began": _began(os.getpid()), "where": where()})
@@ -122,11 +126,11 @@ def _beat(path: Path, done: threading.Event) -> None:
 
 
 def _break(path: Path) -> None:
-    """Move a dead owner's lease away; of several waiters one succeeds, the others find it gone."""
+    """Remove the lease of a dead owner; the rename succeeds for only one of several waiting processes."""
     aside = path.with_name(f"{path.name}.{uuid.uuid4().hex[:8]}")
     with suppress(FileNotFoundError):
         path.rename(aside)
-        if not stale(aside):  # a new owner took it between the look and the rename: give it back
+        if not stale(aside):  # a new owner took it between the check and the rename: restore it
             with suppress(FileExistsError):
                 os.link(aside, path)
         aside.unlink(missing_ok=True)

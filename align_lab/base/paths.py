@@ -1,4 +1,4 @@
-"""Where things lie: configs (in a checkout, in an installed wheel, beside the user), the cache, the runs."""
+"""Paths of the configs (in a checkout, an installed wheel, the working directory), of the cache and of the runs."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def conf_folder() -> Path:
 
 
 def search_folders() -> list[Path]:
-    """Folders whose children are config groups, first wins: ours, the user's ./conf, and the parents of `sweeps/`."""
+    """Folders with config groups by precedence: the package's, the user's ./conf, and the parents of `sweeps/`."""
     here = Path.cwd().resolve()
     folders = [conf_folder(), here / "conf", *(f for f in (here, _ROOT) if (f / "sweeps").is_dir())]
     return list(dict.fromkeys(folder for folder in folders if folder.is_dir()))
@@ -28,4 +28,5 @@ def cache_folder() -> Path:
 
 
 def runs_folder() -> Path:
+    """The folder of all studies, relative to the working directory."""
     return Path("runs")

@@ -1,4 +1,4 @@
-"""What a field of the config means for a comparison."""
+"""The role of each config field in a comparison."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from typing import Literal
 
 Role = Literal["setting", "recipe", "budget", "none"]
 
-ROLES: tuple[tuple[str, Role], ...] = (  # the first prefix that fits decides
+ROLES: tuple[tuple[str, Role], ...] = (  # the first matching prefix decides
     ("study", "none"),
     ("arm", "none"),
     ("hang_minutes", "none"),
     ("plugins", "none"),
     ("record", "none"),
     ("hardware.placement", "none"),
-    ("hardware.vllm.tensor_parallel", "setting"),  # the order of sums
+    ("hardware.vllm.tensor_parallel", "setting"),  # it changes the order of sums
     ("hardware.vllm.eager", "setting"),
     ("hardware.vllm", "none"),
     ("algo", "recipe"),
@@ -27,5 +27,5 @@ ROLES: tuple[tuple[str, Role], ...] = (  # the first prefix that fits decides
 
 
 def role(key: str) -> Role:
-    """setting: must be equal between arms; recipe: may differ, is listed; budget: is charged; none: cannot change a result."""
+    """setting: equal between arms; recipe: may differ and is listed; budget: is charged; none: changes no result."""
     return next(role for prefix, role in ROLES if not prefix or key == prefix or key.startswith(f"{prefix}."))

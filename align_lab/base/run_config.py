@@ -1,4 +1,4 @@
-"""A composed, checked run: its values, its signature, its name."""
+"""The composed and validated config of a run, with its signature and its name."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import functools
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, cast
 
 from align_lab.base import registry
 from align_lab.base.contracts import Algorithm, Data, Hardware, Model, Record, Reward, Train
@@ -17,7 +17,7 @@ from align_lab.base.settings import Evaluation, Preferences, Sampling
 
 @dataclasses.dataclass(frozen=True)
 class RunConfig:
-    """A composed, checked run: plain values, and which option each group was set to (a preset's name, for example)."""
+    """The composed and validated config of a run: plain values, and the option chosen in each config group."""
 
     values: Mapping[str, Any]
     choices: Mapping[str, str]
@@ -92,11 +92,12 @@ class RunConfig:
 
     @property
     def signature(self) -> str:
+        """Eight hex digits, a hash of everything that can change a result."""
         return signature(self.values)
 
     @property
     def name(self) -> str:
-        """The run's folder under runs/STUDY/, known before it has run."""
+        """The name of the run's folder under runs/STUDY/, known before the run starts."""
         return f"{self.choices['algo']}-{self.choices['model']}-s{self['seed']}-{self.signature}"
 
 
@@ -111,15 +112,15 @@ def leaves(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, A
     """(dotted key, value) of every leaf, in the config's order."""
     for key, value in config.items():
         if isinstance(value, Mapping):
-            yield from leaves(value, f"{prefix}{key}.")
+            yield from leaves(cast("Mapping[str, Any]", value), f"{prefix}{key}.")
         else:
             yield f"{prefix}{key}", value
 
 
 def signature(config: Mapping[str, Any]) -> str:
-    """Eight hex digits that name a run before it has run: a hash of the full resolved config.
+    """Eight hex digits that identify a run before it has started: a hash of the full resolved config.
 
-    Left out is what cannot change a result: where it is filed, how it is recorded, where it is placed.
+    Fields that cannot change a result are excluded: study, recording, placement (role `none`).
     """
-    kept = {key: value for key, value in leaves(config) if role(key) != "none"}
-    return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()[:8]
+    relevant = {key: value for key, value in leaves(config) if role(key) != "none"}
+    return hashlib.sha256(json.dumps(relevant, sort_keys=True).encode()).hexdigest()[:8]

@@ -1,10 +1,10 @@
-"""SIGTERM, SIGUSR2 and Ctrl-C ask a run to stop: inside the loop after the step, elsewhere at once."""
+"""SIGTERM, SIGUSR2 and Ctrl-C stop a run: in the training loop after the current step, elsewhere at once."""
 
 from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from types import FrameType
 
@@ -14,7 +14,7 @@ SIGNALS = (signal.SIGTERM, signal.SIGUSR2, signal.SIGINT)
 
 
 class StopRequest:
-    """Set by a signal. While `patient` it is only remembered; otherwise Stopped is raised where the program is."""
+    """Set by a signal handler. While `patient`, the signal is only recorded; otherwise the handler raises Stopped."""
 
     def __init__(self) -> None:
         self.asked = False
@@ -24,36 +24,37 @@ class StopRequest:
         return self.asked
 
     def handle(self, number: int, frame: FrameType | None) -> None:
+        """The signal handler."""
         if self.asked and number == signal.SIGINT:
-            raise KeyboardInterrupt  # a second Ctrl-C does not wait for the step
+            raise KeyboardInterrupt  # a second Ctrl-C does not wait for the end of the step
         first, self.asked = not self.asked, True
-        if first and not self.patient:  # a second signal must not interrupt the cleaning up after the first
-            raise Stopped("stopped before training began; nothing is lost. Run the same command again to continue")
+        if first and not self.patient:  # a second signal must not interrupt the cleanup after the first
+            raise Stopped("stopped before training started; nothing is lost. Run the same command again to continue")
 
 
 @contextmanager
-def stop_requests() -> Iterator[StopRequest]:
-    """Listen inside the context, in the main thread; elsewhere the request is never made."""
+def stop_requests() -> Generator[StopRequest]:
+    """Install the handlers inside the `with` block; only the main thread can, in others the request is never set."""
     request = StopRequest()
     if threading.current_thread() is not threading.main_thread():
         yield request
         return
-    before = {number: signal.signal(number, request.handle) for number in SIGNALS}
+    previous = {number: signal.signal(number, request.handle) for number in SIGNALS}
     try:
         yield request
     finally:
-        for number, handler in before.items():
+        for number, handler in previous.items():
             signal.signal(number, handler)
 
 
 @contextmanager
-def deaf_to_interrupts() -> Iterator[None]:
-    """Ctrl-C reaches every process of a terminal; those started inside inherit that they do not hear it."""
+def deaf_to_interrupts() -> Generator[None]:
+    """Ignore SIGINT inside the `with` block: processes started there inherit it, and Ctrl-C does not end them."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    previous = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        signal.signal(signal.SIGINT, previous)

@@ -1,11 +1,11 @@
-"""Several processes that act as one: rollouts are gathered, gradients summed, so the update is that of one process."""
+"""Collective operations of the processes of a run: rollouts are gathered and gradients summed, as in one process."""
 
 from __future__ import annotations
 
 import dataclasses
 import importlib
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -19,15 +19,15 @@ Record = TypeVar("Record")
 Number = TypeVar("Number", int, float)
 Item = TypeVar("Item")
 
-BUCKET = 1 << 23  # gradients sent at a time
+BUCKET = 1 << 23  # numbers in one all-reduce of gradients
 
 
 @contextmanager
-def joined() -> Iterator[World]:
-    """The group of the processes that were started together (torchrun's variables), joined and left again; alone without them.
+def joined() -> Generator[World]:
+    """Join the process group that torchrun's variables describe, and leave it at the end; without them, no group.
 
-    Imported after the group was made, torch._dynamo (every optimiser does it) keeps the group and its threads to the end of the
-    process, where they abort it now and then.
+    Every optimizer imports torch._dynamo. If that happens after the group is initialised, torch._dynamo keeps the group
+    and its threads until the process exits, which sometimes aborts it; so it is imported here first.
     """
     if int(os.environ.get("WORLD_SIZE", 1)) == 1 or dist.is_initialized():
         yield World.current()
@@ -35,7 +35,7 @@ def joined() -> Iterator[World]:
     backend = "cpu:gloo,cuda:nccl" if torch.get_default_device().type == "cuda" else "gloo"
     importlib.import_module("torch._dynamo")
 
-    dist.init_process_group(backend, timeout=timedelta(days=7))  # the others wait while the first builds a stage
+    dist.init_process_group(backend, timeout=timedelta(days=7))  # the others wait while rank 0 builds the stages
     try:
         yield World.current()
     finally:
@@ -43,7 +43,7 @@ def joined() -> Iterator[World]:
 
 
 def lost(error: BaseException) -> bool:
-    """Does this error only say that another process has gone? The libraries have no kind of error for it."""
+    """True if an error only reports that another process has exited; the libraries have no error class for it."""
     return isinstance(error, dist.DistError) or (
         isinstance(error, RuntimeError)
         and any(word in str(error) for word in ("gloo/transport", "closed by peer", "NCCL"))
@@ -52,37 +52,38 @@ def lost(error: BaseException) -> bool:
 
 @dataclass(frozen=True, kw_only=True)
 class World:
-    """`size` processes of which this is number `rank`. Alone, every method returns what it was given."""
+    """Rank and world size. With one process, every collective operation returns its argument."""
 
     rank: int = 0
     size: int = 1
 
     @classmethod
     def current(cls) -> World:
-        """The torch.distributed group that this process has joined, or a world of its own."""
+        """The torch.distributed group of this process, or a single process."""
         if dist.is_available() and dist.is_initialized():
             return cls(rank=dist.get_rank(), size=dist.get_world_size())
         return cls()
 
     def broadcast(self, value: Any) -> Any:
-        """The first process' value, in all processes. All wait here for the first."""
+        """The value of rank 0, in all processes."""
         if self.size == 1:
             return value
-        told = [value]
-        dist.broadcast_object_list(told, src=0)
-        return told[0]
+        values = [value]
+        dist.broadcast_object_list(values, src=0)
+        return values[0]
 
     def shard(self, items: Tensor) -> Tensor:
-        """This process' part of items [N]: as many as the others', one more or less; in rank order they are the whole."""
+        """This process's shard of items [N]; shards are in rank order, and their sizes differ by at most one."""
         return items.tensor_split(self.size)[self.rank]
 
     def gather(self, record: Record) -> Record:
-        """Join the processes' dataclasses of tensors along their first axis, in rank order; numbers are added up."""
+        """Concatenate the processes' dataclasses of tensors along the first axis, in rank order; numbers are summed."""
         if self.size == 1:
             return record
         assert dataclasses.is_dataclass(record) and not isinstance(record, type)
         values = {f.name: getattr(record, f.name) for f in dataclasses.fields(record)}
-        return type(record)(**{name: self._gather_value(value) for name, value in values.items()})  # type: ignore[return-value]
+        joined_values = {name: self._gather_value(value) for name, value in values.items()}
+        return type(record)(**joined_values)  # type: ignore[return-value]
 
     def _gather_value(self, value: Any) -> Any:
         if isinstance(value, Tensor):
@@ -95,21 +96,22 @@ class World:
         return sum(others, start=first)
 
     def _gather_tensor(self, value: Tensor) -> Tensor:
-        """[n ...] of each process -> [Σn ...]; as bytes, which every backend can send, the shares made equally long."""
+        """[n ...] of each process -> [Σn ...]; sent as bytes, which all backends support, padded to equal length."""
         lengths = self.concatenate([len(value)])
         padded = value.new_zeros(max(lengths), *value.shape[1:])
         padded[: len(value)] = value
-        everyone = [torch.empty_like(padded) for _ in lengths]
-        dist.all_gather([part.view(torch.uint8) for part in everyone], padded.view(torch.uint8))
-        return torch.cat([part[:length] for part, length in zip(everyone, lengths, strict=True)])
+        parts = [torch.empty_like(padded) for _ in lengths]
+        received = [part.view(torch.uint8) for part in parts]
+        dist.all_gather(received, padded.view(torch.uint8))  # pyright: ignore[reportUnknownMemberType]
+        return torch.cat([part[:length] for part, length in zip(parts, lengths, strict=True)])
 
     def concatenate(self, items: list[Item]) -> list[Item]:
-        """The processes' lists one after the other, in rank order."""
+        """The processes' lists, concatenated in rank order."""
         if self.size == 1:
             return items
-        everyone: list[Any] = [None] * self.size
-        dist.all_gather_object(everyone, items)
-        return [item for part in everyone for item in part]
+        parts: list[Any] = [None] * self.size
+        dist.all_gather_object(parts, items)  # pyright: ignore[reportUnknownMemberType]
+        return [item for part in parts for item in part]
 
     def sum(self, value: int) -> int:
         """The sum of the processes' numbers."""
@@ -120,22 +122,22 @@ class World:
         if self.size == 1:
             return value
         number = torch.tensor(value, dtype=torch.float64)
-        dist.all_reduce(number, dist.ReduceOp.MAX)
+        dist.all_reduce(number, dist.ReduceOp.MAX)  # pyright: ignore[reportUnknownMemberType]
         return type(value)(number)
 
     def add_up(self, tensors: Iterable[Tensor]) -> None:
-        """Add the processes' tensors up, in place, in messages of about `BUCKET` numbers: never a second copy of them all."""
+        """Sum the processes' tensors in place (all-reduce), in buckets, so that there is never a second copy of all."""
         if self.size == 1:
             return
         for bucket in buckets(tensors):
             flat = torch.cat([tensor.reshape(-1) for tensor in bucket])
-            dist.all_reduce(flat)
-            for tensor, part in zip(bucket, flat.split([t.numel() for t in bucket]), strict=True):
+            dist.all_reduce(flat)  # pyright: ignore[reportUnknownMemberType]
+            for tensor, part in zip(bucket, torch.split(flat, [t.numel() for t in bucket]), strict=True):
                 tensor.copy_(part.view_as(tensor))
 
 
 def buckets(tensors: Iterable[Tensor]) -> Iterator[list[Tensor]]:
-    """Tensors of one type in turn, until they are `BUCKET` numbers."""
+    """Consecutive tensors of one dtype, about `BUCKET` numbers in each bucket."""
     bucket: list[Tensor] = []
     for tensor in tensors:
         if bucket and (sum(t.numel() for t in bucket) >= BUCKET or tensor.dtype != bucket[0].dtype):
