@@ -1,6 +1,6 @@
-"""The one entrance. Hydra overrides run an experiment; a verb first (list, show, compare, ...) does that instead.
+"""The entry point. Hydra overrides run an experiment; a verb as the first word (list, show, compare, ...) runs that.
 
-Nothing here imports torch, so help, lists and errors come at once.
+Nothing here imports torch, so help, lists and errors appear at once.
 """
 
 from __future__ import annotations
@@ -13,20 +13,18 @@ from align_lab.base.errors import AlignLabError
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command. Returns the exit status: 0 done, 1 failed, 2 wrong command or config, 3 not comparable, 75 stopped."""
+    """Run one command. Returns the exit status: 0 done, 1 failed, 2 wrong command, 3 not comparable, 75 stopped."""
     args = list(sys.argv[1:] if argv is None else argv)
     try:
         return _dispatch(args)
     except AlignLabError as error:
         print(f"{_red('error:')} {error}", file=sys.stderr)
         return error.status
-    except BrokenPipeError:  # the reader, `head` for example, has seen enough
+    except BrokenPipeError:  # the reader, `head` for example, has closed the pipe
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except KeyboardInterrupt:
-        print(
-            "interrupted. A run goes on from its last checkpoint when the same command is given again", file=sys.stderr
-        )
+        print("interrupted. The same command continues a run from its last checkpoint", file=sys.stderr)
         return 130
     except OSError as error:
         print(f"{_red('error:')} {error}", file=sys.stderr)
@@ -38,30 +36,30 @@ def _dispatch(args: list[str]) -> int:
 
     if not args or args[0] not in commands.VERBS:
         if {"-h", "--help"} & set(args):
-            return commands.help_(args)
+            return commands.print_help([])
         if args and _looks_like_a_verb(args[0]):
-            commands.refuse_verb(args[0])
+            commands.refuse_unknown_verb(args[0])
         return _hydra(args) if any(arg.startswith(("-", "sweeps=")) for arg in args) else _run(args)
     return commands.run(args[0], args[1:])
 
 
 def _run(overrides: list[str]) -> int:
-    """One run: in this process on this machine, as a job where its hardware says so."""
+    """One run: in this process, or as a job where its hardware is a cluster."""
     from align_lab.config import study
 
-    asked = study.read(overrides, multirun=False)
-    (cfg,) = asked.runs
-    if cfg["hardware"]["placement"]["executor"] == "slurm" or asked.settings.dry_run:
+    single = study.read(overrides, multirun=False)
+    (cfg,) = single.runs
+    if cfg["hardware"]["placement"]["executor"] == "slurm" or single.settings.dry_run:
         from align_lab.dispatch import launch
 
-        return launch.launch(asked)
+        return launch.launch(single)
     from align_lab.run import experiment
 
     return experiment.run(cfg)
 
 
 def _hydra(args: list[str]) -> int:
-    """Hydra's own flags (--cfg job, --info, --multirun, --shell-completion, ...) and sweep files, after our checks."""
+    """Hydra's own flags (--cfg job, --info, --multirun, --shell-completion, ...) and sweep files."""
     from align_lab.cli import hydra_app
 
     return hydra_app.run(args)

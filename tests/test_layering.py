@@ -99,7 +99,7 @@ RUN_FILES = (
     "config.yaml",
     "best.json",
 )
-RUN_FILES += ("error.log", "stacks.txt", "wanted.json", "checkpoints", ".dispatch")
+RUN_FILES += ("error.log", "stacks.txt", "expected_runs.json", "checkpoints", ".dispatch")
 NAME_THEM = {
     "record/layout",
     "train/checkpoint",  # below `record`: it owns what lies in a folder of checkpoints

@@ -1,7 +1,4 @@
-"""`python -m align_lab gc`: what takes space, and removing it by age and size. Nothing is removed without --prune.
-
-Records (config, manifest, metrics, samples) always stay; so do the best and the last checkpoint of a run, unless --all.
-"""
+"""`python -m align_lab gc`: the disk space of checkpoints, snapshots and artefacts, and its removal by age and size."""
 
 from __future__ import annotations
 
@@ -9,7 +6,7 @@ import argparse
 import re
 import shutil
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,50 +25,71 @@ from align_lab.record.layout import CHECKPOINTS, DISPATCH, RunLayout
 from align_lab.stages.store import shared
 
 KINDS = (CHECKPOINTS, "snapshots", "artefacts")
+DESCRIPTION = """\
+Show the disk space of checkpoints, snapshots and artefacts, and remove it by age and size.
+
+Nothing is removed without --prune. Records (config, manifest, metrics, samples) always stay; so do the best and the
+last checkpoint of a run, unless --all.
+"""
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 SIZES = {"K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Item:
-    """Something on disk that could go. `held`: why it must not."""
+    """A folder that could be removed. `protection` is the reason why it must not be; empty where it may."""
 
     kind: str
     path: Path
-    size: int
+    size: int  # bytes
     used: float  # when it was last written or read, seconds since 1970
-    held: str = ""
+    protection: str = ""
 
 
 def gc(args: Sequence[str]) -> int:
-    """Show, or with --prune remove, what is older and larger than asked."""
-    parser = argparse.ArgumentParser(
-        prog="python -m align_lab gc", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--older-than", metavar="AGE", help="not used for so long: 12h, 30d, 8w")
-    parser.add_argument("--larger-than", default="0", metavar="SIZE", help="at least so large: 100M, 2G")
-    parser.add_argument("--only", choices=KINDS, action="append", help="one kind (may be given again)")
-    parser.add_argument("--all", action="store_true", help="also the best and the last checkpoint of finished runs")
-    parser.add_argument("--prune", action="store_true", help="remove what is shown; without it nothing is removed")
-    options = parser.parse_args(args)
+    """Show, or with --prune remove, what is at least as old and as large as the options say."""
+    options = _parser().parse_args(args)
     if options.prune and options.older_than is None:
-        raise ConfigError("--prune needs --older-than=AGE, for example 30d: other folders' runs share the cache")
-    least, age = _size(options.larger_than), _age(options.older_than or "0s")
-    found = [item for item in items(everything=options.all) if item.kind in (options.only or KINDS)]
-    chosen = [item for item in found if not item.held and item.size >= least and time.time() - item.used >= age]
+        raise ConfigError("--prune needs --older-than=AGE, for example 30d: runs in other folders share the cache")
+    candidates = [item for item in items(everything=options.all) if item.kind in (options.only or KINDS)]
+    removable = _removable(
+        candidates, at_least=_size(options.larger_than), before=time.time() - _age(options.older_than or "0s")
+    )
     console = Console(highlight=False, soft_wrap=True)
-    _show(found, chosen, console)
+    _show(candidates, removable, console)
     if options.prune:
-        for item in chosen:
-            shutil.rmtree(item.path, ignore_errors=True)
-        console.print(f"removed {len(chosen)} folders, {_text(sum(item.size for item in chosen))}")
-    elif chosen:
-        console.print("Nothing was removed. To remove what may go: the same command with --older-than=AGE --prune")
+        _remove(removable, console)
+    elif removable:
+        console.print("Nothing was removed. To remove these: the same command with --older-than=AGE --prune")
     return 0
 
 
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m align_lab gc",
+        description=DESCRIPTION,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--older-than", metavar="AGE", help="unused for at least so long: 12h, 30d, 8w")
+    parser.add_argument("--larger-than", default="0", metavar="SIZE", help="at least so large: 100M, 2G")
+    parser.add_argument("--only", choices=KINDS, action="append", help="one kind; may be repeated")
+    parser.add_argument("--all", action="store_true", help="also the best and the last checkpoint of finished runs")
+    parser.add_argument("--prune", action="store_true", help="remove what is shown; without it nothing is removed")
+    return parser
+
+
+def _removable(candidates: Sequence[Item], *, at_least: float, before: float) -> list[Item]:
+    return [item for item in candidates if not item.protection and item.size >= at_least and item.used <= before]
+
+
+def _remove(items: Sequence[Item], console: Console) -> None:
+    for item in items:
+        shutil.rmtree(item.path, ignore_errors=True)
+    console.print(f"removed {len(items)} folders, {_bytes(sum(item.size for item in items))}")
+
+
 def items(*, everything: bool) -> list[Item]:
-    """Checkpoints of the runs here; snapshots and artefacts of the cache, which other folders' runs may share."""
+    """Checkpoints of the runs here; snapshots and artefacts of the cache, which runs in other folders may share."""
     return [*_checkpoints(everything), *_snapshots(), *_artefacts()]
 
 
@@ -80,67 +98,69 @@ def _checkpoints(everything: bool) -> Iterator[Item]:
         if folder.parent.is_symlink():
             continue
         steps = sorted(folder.glob("step-*"))
-        done = is_done(folder.parent)
         best = read_json(RunLayout(folder.parent).best).get("step")
+        important = {f"step-{best or 0:06d}", *(step.name for step in steps[-1:])}
         for step in steps:
-            kept = step == steps[-1] or step.name == f"step-{best or 0:06d}"
-            held = "the run is not finished" if not done else "best or last" if kept and not everything else ""
-            yield _item(CHECKPOINTS, step, held)
+            protection = "best or last" if step.name in important and not everything else ""
+            if not is_done(folder.parent):
+                protection = "the run is not finished"
+            yield _item(CHECKPOINTS, step, protection)
 
 
 def _snapshots() -> Iterator[Item]:
-    homes = {user for file in (cache_folder() / "snapshots").glob("*.users") for user in snapshot.users(file.stem)}
-    used = {
-        card.snapshot
-        for home in {runs_folder().resolve(), *homes}
-        for study in home.glob(f"*/{DISPATCH}")
-        for card in Ledger(study).cards()
-        if _open(study, card.names)
-    }
-    for folder in sorted(path for path in (cache_folder() / "snapshots").glob("[!.]*") if path.is_dir()):
+    root = cache_folder() / "snapshots"
+    runs_folders = {user for file in root.glob("*.users") for user in snapshot.users(file.stem)}
+    used = {path for folder in {runs_folder().resolve(), *runs_folders} for path in _snapshots_in_use(folder)}
+    for folder in sorted(path for path in root.glob("[!.]*") if path.is_dir()):
         yield _item("snapshots", folder, "queued or unfinished runs use it" if str(folder) in used else "")
 
 
-def _open(study: Path, names: Iterable[str]) -> bool:
-    """Is any of its runs not finished, or stages not built?"""
-    return any(not is_done(study.parent / name) and not shared().has(name) for name in names)
+def _snapshots_in_use(runs: Path) -> Iterator[str]:
+    """Snapshots with a run that is not finished, or a stage that is not built."""
+    for study in runs.glob(f"*/{DISPATCH}"):
+        for submission in Ledger(study).submissions():
+            if any(not is_done(study.parent / name) and not shared().has(name) for name in submission.names):
+                yield submission.snapshot
 
 
 def _artefacts() -> Iterator[Item]:
     store = shared().root
     for folder in sorted(path for path in store.glob("*-*") if path.is_dir()):
-        busy = folder.name.startswith("building-")
-        alive = busy and any(not lease.stale(path) for path in store.glob("*.lease"))
-        yield _item("artefacts", folder, "being built" if alive else "")
+        temporary = folder.name.startswith("building-")
+        in_progress = temporary and any(not lease.stale(path) for path in store.glob("*.lease"))
+        yield _item("artefacts", folder, "being built" if in_progress else "")
 
 
-def _item(kind: str, path: Path, held: str) -> Item:
+def _item(kind: str, path: Path, protection: str) -> Item:
     stats = [file.stat() for file in path.rglob("*") if file.is_file()] or [path.stat()]
     used = max(max(stat.st_mtime, stat.st_atime) for stat in stats)
-    return Item(kind=kind, path=path, size=sum(stat.st_size for stat in stats), used=used, held=held)
+    return Item(kind=kind, path=path, size=sum(stat.st_size for stat in stats), used=used, protection=protection)
 
 
-def _show(found: Sequence[Item], chosen: Sequence[Item], console: Console) -> None:
+def _show(candidates: Sequence[Item], removable: Sequence[Item], console: Console) -> None:
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in ("", "folders", "size", "may go", "size "):
+    for name in ("", "folders", "size", "removable", "size "):
         table.add_column(name, justify="left" if not name else "right")
     for kind in KINDS:
-        mine, free = ([item for item in group if item.kind == kind] for group in (found, chosen))
-        table.add_row(
-            kind, str(len(mine)), _text(sum(i.size for i in mine)), str(len(free)), _text(sum(i.size for i in free))
-        )
+        table.add_row(kind, *_totals(candidates, kind), *_totals(removable, kind))
     console.print(table)
-    for item in sorted(chosen, key=lambda item: -item.size)[:20]:
-        console.print(f"  {_text(item.size):>9}  {_days(item.used)}  {escape(str(item.path))}")
-    if len(chosen) > 20:
-        console.print(f"  ... and {len(chosen) - 20} more")
+    for item in sorted(removable, key=lambda item: -item.size)[:20]:
+        console.print(f"  {_bytes(item.size):>9}  {_days(item.used)}  {escape(str(item.path))}")
+    if len(removable) > 20:
+        console.print(f"  ... and {len(removable) - 20} more")
+
+
+def _totals(items: Sequence[Item], kind: str) -> tuple[str, str]:
+    """(number, size) of the folders of one kind."""
+    sizes = [item.size for item in items if item.kind == kind]
+    return str(len(sizes)), _bytes(sum(sizes))
 
 
 def _days(used: float) -> str:
     return f"{(time.time() - used) / 86400:5.1f} d old"
 
 
-def _text(size: float) -> str:
+def _bytes(size: float) -> str:
     return next(
         (f"{size / unit:.1f} {name}iB" for name, unit in reversed(SIZES.items()) if size >= unit), f"{size:.0f} B"
     )
@@ -155,8 +175,8 @@ def _size(text: str) -> float:
 
 
 def _number(text: str, units: dict[str, int], default: str, flag: str, example: str) -> float:
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)([A-Za-z]?)", text)
-    unit = found and (found[2] or default)
-    if not found or unit not in units:
+    parts = re.fullmatch(r"(\d+(?:\.\d+)?)([A-Za-z]?)", text)
+    unit = parts and (parts[2] or default)
+    if not parts or unit not in units:
         raise ConfigError(f"{flag}={text} is not understood: write a number and a unit, for example {example}")
-    return float(found[1]) * units[unit]
+    return float(parts[1]) * units[unit]

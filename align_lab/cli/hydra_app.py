@@ -1,4 +1,4 @@
-"""Hydra's own flags on our overrides: --cfg, --info, --multirun, --shell-completion; and sweepers that are not ours."""
+"""Hydra's own flags (--cfg, --info, --multirun, --shell-completion), and sweepers other than Hydra's own."""
 
 from __future__ import annotations
 
@@ -20,27 +20,27 @@ from align_lab.config import composition, overrides, study
 
 
 def run(args: list[str]) -> int:
-    """Check the overrides of every job, then do what the flags ask for. Returns the exit status."""
+    """Check the overrides of every job, then do what the flags say. Returns the exit status."""
     try:
         with redirect_stderr(io.StringIO()):  # argparse would print its usage before our message
-            known = get_args_parser().parse_intermixed_args(args)
+            arguments = get_args_parser().parse_intermixed_args(args)
     except SystemExit:
         raise ConfigError(f"{' '.join(args)}: not understood. See python -m align_lab --help") from None
-    parsed = overrides.parse(known.overrides)
+    parsed = overrides.parse(arguments.overrides)
     composition.load_components(parsed)
-    flags = [arg for arg in args if arg not in known.overrides and arg not in ("-m", "--multirun")]
-    if flags:  # --cfg, --info, ...: Hydra answers and runs nothing
-        composition.compose(known.overrides)
+    flags = [arg for arg in args if arg not in arguments.overrides and arg not in ("-m", "--multirun")]
+    if flags:  # --cfg, --info, ...: Hydra prints and runs nothing
+        composition.compose(arguments.overrides)
         return _hydra(flags, parsed)
     if composition.uses_other_sweeper(parsed):
-        return _other_sweeper(parsed)
+        return _run_other_sweeper(parsed)
     from align_lab.dispatch import launch
 
-    return launch.launch(study.read(known.overrides))
+    return launch.launch(study.read(arguments.overrides))
 
 
-def _other_sweeper(parsed: Sequence[Override]) -> int:
-    """A sweeper that learns from results (Optuna, ...) proposes jobs through Hydra; our launcher runs them and reports."""
+def _run_other_sweeper(parsed: Sequence[Override]) -> int:
+    """The sweeper (Optuna, ...) proposes jobs; our launcher runs them and returns their objectives to it."""
     from align_lab.dispatch import hydra_launcher
 
     hydra_launcher.register()

@@ -1,4 +1,4 @@
-"""`python -m align_lab replay comparison.lock`: make a comparison again. Runs what is missing, and checks every hash and score."""
+"""`python -m align_lab replay comparison.lock`: repeat a comparison, and check every hash and score."""
 
 from __future__ import annotations
 
@@ -25,64 +25,84 @@ from align_lab.record.layout import RunLayout
 
 
 def replay(args: Sequence[str]) -> int:
-    """Returns 0 when every run came out as locked, 1 when a run failed or differs. Raises ConfigError for a wrong lock."""
-    parser = argparse.ArgumentParser(prog="python -m align_lab replay", description=__doc__)
-    parser.add_argument("lock", type=Path, help="a comparison.lock, or the folder of a study that has one")
-    parser.add_argument("--study", help="folder under runs/ for the new runs (default: the locked one's)")
-    parser.add_argument("--parallel", type=int, default=1, help="runs at the same time on this machine")
-    parser.add_argument("--dry-run", action="store_true", help="print what would be run")
+    """Returns 0 when every run equals the locked one, 1 when one failed or differs. ConfigError for an invalid lock."""
+    parser = argparse.ArgumentParser(
+        prog="python -m align_lab replay",
+        description="Repeat a comparison from its lock: run what is missing, then check every hash and score.",
+    )
+    parser.add_argument(
+        "lock", metavar="LOCK", type=Path, help="a comparison.lock, or the folder of a study that has one"
+    )
+    parser.add_argument(
+        "--study", metavar="NAME", help="folder under runs/ for the new runs (default: the locked study's)"
+    )
+    parser.add_argument("--parallel", type=int, default=1, metavar="N", help="runs at the same time on this machine")
+    parser.add_argument("--dry-run", action="store_true", help="print the plan and run nothing")
     options = parser.parse_args(args)
     locked, console = lock.read(options.lock), Console(highlight=False, soft_wrap=True)
-    runs = [config_of(known, options.study) for known in locked["runs"]]
+    runs = [config_of(run, options.study) for run in locked["runs"]]
     _warn_of_other_code(locked, runs, console)
     settings = StudySettings(question=locked["question"], parallel=options.parallel, dry_run=options.dry_run, wait=None)
     status = launch.launch(study.from_runs(runs, settings=settings), console=console)
     return status if options.dry_run else max(status, _verify(locked, runs, console))
 
 
-def config_of(known: Mapping[str, Any], new_study: str | None) -> RunConfig:
-    """The locked config, checked as any other. Raises ConfigError where it is not what its signature says."""
-    values: dict[str, Any] = {}
-    for key, value in known["config"].items():
-        *path, last = key.split(".")
-        place = values
-        for part in path:
-            place = place.setdefault(part, {})
-        place[last] = value
+def config_of(locked: Mapping[str, Any], new_study: str | None) -> RunConfig:
+    """The config of a locked run, validated. Raises ConfigError also where its signature is not the locked one."""
+    values = _nested(locked["config"])
     registry.scan(tuple(values["plugins"]))
-    cfg = RunConfig({**values, "study": new_study or values["study"]}, known["choices"])
-    found = problems(cfg.values)
-    if cfg.signature != known["signature"]:
-        found.append(f"{known['name']}: its config gives the signature {cfg.signature}, locked is {known['signature']}")
-    if found:
-        raise ConfigError("\n".join(found))
+    cfg = RunConfig({**values, "study": new_study or values["study"]}, locked["choices"])
+    messages = problems(cfg.values)
+    if cfg.signature != locked["signature"]:
+        messages.append(
+            f"{locked['name']}: its config gives the signature {cfg.signature}, the lock has {locked['signature']}"
+        )
+    if messages:
+        raise ConfigError("\n".join(messages))
     return cfg
 
 
+def _nested(leaves: Mapping[str, Any]) -> dict[str, Any]:
+    """Dotted keys -> sections."""
+    values: dict[str, Any] = {}
+    for key, value in leaves.items():
+        *path, last = key.split(".")
+        section = values
+        for name in path:
+            section = section.setdefault(name, {})
+        section[last] = value
+    return values
+
+
 def _warn_of_other_code(locked: Mapping[str, Any], runs: Sequence[RunConfig], console: Console) -> None:
-    """Name once each of this package's code, the plug-ins' code and the files that differs from what was locked."""
+    """Name each of this package's code, the plug-ins' code and the files that differs from what was locked, once."""
     pairs = zip(locked["runs"], runs, strict=True)
-    differ = dict.fromkeys(text for known, cfg in pairs for text in differing(known["hashes"], cfg.values))
+    changes = dict.fromkeys(text for run, cfg in pairs for text in differing(run["hashes"], cfg.values))
     commits = sorted({run["code"].get("commit") for run in locked["runs"]} - {None})
-    for text in differ:
-        advice = f": for equal numbers check out {', '.join(commits)}" if commits and "source" in text else ""
+    for text in changes:
+        advice = f": for equal results check out {', '.join(commits)}" if commits and "source" in text else ""
         console.print(f"[yellow]locked with {escape(text)}{advice}[/]")
 
 
 def _verify(locked: Mapping[str, Any], runs: Sequence[RunConfig], console: Console) -> int:
-    """Compare hashes and last scores of every run with the locked ones."""
-    worst = 0
-    for known, cfg in zip(locked["runs"], runs, strict=True):
+    """Compare hashes and last scores of every run with the locked ones. Returns the exit status."""
+    status = 0
+    for expected, cfg in zip(locked["runs"], runs, strict=True):
         folder = runs_folder() / cfg["study"] / cfg.name
+        name = escape(cfg.name)
         if json.loads(RunLayout(folder).status.read_text())["state"] != "done":
-            console.print(f"[red]not finished[/] {escape(cfg.name)}")
-            worst = 1
-            continue
-        now = lock.run(folder)
-        differ = [key for key in known["hashes"] if now["hashes"].get(key) != known["hashes"][key]]
-        differ += [key for key, value in known["scores"].items() if now["scores"].get(key) != value]
-        console.print(
-            f"{'[yellow]differs[/] ' if differ else 'as locked '}{escape(cfg.name)}{': ' if differ else ''}{', '.join(differ)}"
-        )
-        worst = max(worst, int(bool(differ)))
-    return worst
+            console.print(f"[red]not finished[/] {name}")
+            status = 1
+        elif differences := _differences(expected, lock.run(folder)):
+            console.print(f"[yellow]differs[/] {name}: {', '.join(differences)}")
+            status = 1
+        else:
+            console.print(f"as locked {name}")
+    return status
+
+
+def _differences(expected: Mapping[str, Any], run: Mapping[str, Any]) -> list[str]:
+    """Names of the hashes and scores that are not the locked ones."""
+    return [
+        key for part in ("hashes", "scores") for key, value in expected[part].items() if run[part].get(key) != value
+    ]

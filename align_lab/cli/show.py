@@ -1,7 +1,8 @@
-"""`python -m align_lab show algo=ppo_max`: a component's card, from its docstrings, its fields and its yaml."""
+"""`python -m align_lab show algo=ppo_max`: the card of an option, from docstrings, fields and YAML."""
 
 from __future__ import annotations
 
+import argparse
 import dataclasses
 import inspect
 import sys
@@ -10,30 +11,40 @@ from typing import Any
 
 from align_lab.base import registry
 from align_lab.base.errors import ConfigError
+from align_lab.cli.plugin_argument import EPILOG, split
 from align_lab.config.groups import GROUPS
 
 
 def show(args: Sequence[str]) -> int:
-    """Print the card of GROUP=NAME."""
-    group, _, name = args[0].partition("=") if args else ("", "", "")
-    if len(args) != 1 or group not in GROUPS or not name or name.startswith("-"):
+    """Print the card of GROUP=OPTION. Raises ConfigError for anything else."""
+    plugins, others = split(args)
+    parser = argparse.ArgumentParser(
+        prog="python -m align_lab show",
+        usage="python -m align_lab show GROUP=OPTION [plugins=[MODULE,...]]",
+        description="What an option computes, its papers, its fields and their defaults.",
+        epilog=f"Groups: {', '.join(GROUPS)}; `python -m align_lab list` has their options. {EPILOG}",
+    )
+    parser.add_argument("option", nargs="*", metavar="GROUP=OPTION", help="for example algo=ppo_max")
+    texts = parser.parse_args(others).option
+    group, _, name = texts[0].partition("=") if len(texts) == 1 else ("", "", "")
+    if group not in GROUPS or not name:
         raise ConfigError(
-            "show takes one GROUP=NAME, for example: python -m align_lab show algo=ppo_max. "
+            "show takes one GROUP=OPTION, for example: python -m align_lab show algo=ppo_max. "
             f"Groups: {', '.join(GROUPS)}"
         )
-    print(card(group, name))
+    print(card(group, name, plugins))
     return 0
 
 
-def card(group: str, name: str) -> str:
-    """What it computes and where from (the module's text), what it needs, and its fields with the values of this option."""
+def card(group: str, name: str, plugins: Sequence[str] = ()) -> str:
+    """The docstrings of the component, what it needs, and its fields with the values of this option."""
     from align_lab.config import composition
 
-    values = composition.compose([f"{group}={name}"])[group]
+    values = composition.compose([f"{group}={name}", *plugins])[group]
     component = registry.lookup(group, values["name"])
     lines = [f"{group}={name}", ""]
-    for text in (sys.modules[component.__module__].__doc__, component.__doc__):
-        lines += [inspect.cleandoc(text or ""), ""]
+    for docstring in (sys.modules[component.__module__].__doc__, component.__doc__):
+        lines += [inspect.cleandoc(docstring), ""] if docstring else []
     lines += [*_needs(group, values), "Fields"]
     rows = list(_fields(component, values))
     width = max((len(row[0]) for row in rows), default=0)
@@ -45,10 +56,9 @@ def _needs(group: str, values: Mapping[str, Any]) -> list[str]:
     if group != "algo":
         return []
     needs = registry.build("algo", values).needs
-    asked = [
-        f"{f.name}={getattr(needs, f.name)}" for f in dataclasses.fields(needs) if getattr(needs, f.name) != f.default
-    ]
-    return [f"Needs  {', '.join(asked) or 'nothing but completions and scores'}", ""]
+    values_by_name = {spec.name: (getattr(needs, spec.name), spec.default) for spec in dataclasses.fields(needs)}
+    changed = [f"{name}={value}" for name, (value, default) in values_by_name.items() if value != default]
+    return [f"Needs  {', '.join(changed) or 'only completions and their scores'}", ""]
 
 
 def _fields(component: type, values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str, str]]:

@@ -1,4 +1,4 @@
-"""`python -m align_lab wandb ...`: what concerns Weights & Biases."""
+"""`python -m align_lab wandb VERB STUDY`: a study on Weights & Biases."""
 
 from __future__ import annotations
 
@@ -12,13 +12,19 @@ VERBS = {
 
 
 def wandb(args: list[str]) -> int:
+    """Call one of VERBS. Returns its exit status."""
     parser = argparse.ArgumentParser(
-        prog="python -m align_lab wandb", description=__doc__, add_help=not {*args[:1]} & {*VERBS}
+        prog="python -m align_lab wandb",
+        usage="python -m align_lab wandb {push,dashboard} STUDY [--help]",
+        description="A study on Weights & Biases.",
+        epilog="Each has options of its own: python -m align_lab wandb push --help",
+        add_help=not {*args[:1]} & {*VERBS},
     )
     parser.add_argument(
         "verb",
         choices=VERBS,
-        help="push STUDY: send what W&B lacks; dashboard STUDY: a comparison workspace and a report",
+        metavar="VERB",
+        help="push STUDY: upload the rows that W&B lacks; dashboard STUDY: a comparison workspace and a report",
     )
     verb = parser.parse_args(args[:1]).verb
     module, _, function = VERBS[verb].partition(":")

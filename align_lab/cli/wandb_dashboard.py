@@ -1,4 +1,4 @@
-"""`python -m align_lab wandb dashboard STUDY`: the study's workspace and report on W&B, made or made again in place."""
+"""`python -m align_lab wandb dashboard STUDY`: the study's workspace and report on W&B, created or updated."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import importlib.util
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from align_lab.base.errors import ConfigError
 from align_lab.base.files import read_json, write_json
@@ -17,40 +17,40 @@ if TYPE_CHECKING:
     from align_lab.dashboards.saved_view import Project, View
     from align_lab.dashboards.study_document import StudyDocument
 
-PROJECT = "align_lab"  # where runs are logged that do not say otherwise (record.project)
-FOLDER, MEMORY = "wandb", "dashboard.json"  # under runs/STUDY/
+PROJECT = "align_lab"  # the default of record.project
+FOLDER, INDEX = "wandb", "dashboard.json"  # under runs/STUDY/
 ABOUT = """\
-Make a comparison workspace and a report of a study on W&B; called again, the same two are updated, never doubled.
+Create a comparison workspace and a report of a study on W&B; the same command again updates both in place.
 
-The workspace follows the study's runs as they go on: curves by arm with seed bands, last values, reward against KL, proxy
-against gold, time and memory, recipes, samples. The report holds compare's verdict, proof and intervals, with charts of
-the runs that it compares. What you change in them by hand is lost at the next call: save it as another view.
+The workspace follows the study's runs: curves by arm with seed bands, last values, reward against KL, proxy against
+gold, time and memory, recipes, samples. The report contains the verdict, proof and intervals of compare, with charts of
+the runs that it compares. The next update overwrites manual changes: save them as another view.
 """
 EXAMPLES = """\
 examples:
-  python -m align_lab wandb dashboard five_algorithms                       to the project that the runs were logged to
+  python -m align_lab wandb dashboard five_algorithms                       the project that the runs were logged to
   python -m align_lab wandb dashboard five_algorithms --entity=my_team --project=alignment
-  python -m align_lab wandb dashboard five_algorithms --offline             to runs/five_algorithms/wandb/, nothing is sent
+  python -m align_lab wandb dashboard five_algorithms --offline             write to runs/STUDY/wandb/, upload nothing
 
-Needs: pip install 'align_lab[wandb]', and a key: wandb login, or WANDB_API_KEY. Own server: WANDB_BASE_URL.
+Needs: pip install 'align_lab[wandb]', and a key: wandb login, or WANDB_API_KEY. A server of your own: WANDB_BASE_URL.
 """
 
 
 def dashboard(args: Sequence[str]) -> int:
-    """Write workspace and report, and say where they are."""
+    """Write workspace and report, and print where they are."""
     options = _parser().parse_args(args)
     folder = study_folder(options.study)
     _refuse_missing_library()
     if options.offline:
-        study, place = _read(folder, options)
-        written = _on_disk(study, folder, place)
+        study, project = _read(folder, options)
+        written = _write_to_disk(study, folder, project)
     else:
         from align_lab.dashboards import server
 
         try:
             _refuse_missing_key(options.study)
-            study, place = _read(folder, options)
-            written = _sent(study, folder, place)
+            study, project = _read(folder, options)
+            written = _upload(study, folder, project)
         finally:
             server.leave()
     _show(written, study, options)
@@ -58,7 +58,7 @@ def dashboard(args: Sequence[str]) -> int:
 
 
 def _read(folder: Path, options: argparse.Namespace) -> tuple[StudyDocument, Project]:
-    """The study, and where it is to be shown."""
+    """The study, and the W&B project for it."""
     from align_lab.dashboards.saved_view import Project
     from align_lab.dashboards.study_document import read, recorded
 
@@ -75,14 +75,16 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("study", metavar="STUDY", help="name of a folder under runs/, or a path")
-    parser.add_argument("--project", metavar="NAME", help=f"W&B project (as the runs had it, else {PROJECT})")
-    parser.add_argument("--entity", metavar="NAME", help="W&B user or team (as the runs had it, else your default)")
+    parser.add_argument("--project", metavar="NAME", help=f"W&B project (default: the runs' own, else {PROJECT})")
+    parser.add_argument("--entity", metavar="NAME", help="W&B user or team (default: the runs' own, else your default)")
     parser.add_argument(
         "--allow", action="append", default=[], metavar="FIELD", help="as in compare: a setting that may differ"
     )
     parser.add_argument("--paired", action="store_true", help="as in compare: decide by differences seed by seed")
-    parser.add_argument("--offline", action="store_true", help="write both specs to runs/STUDY/wandb/ and send nothing")
-    parser.add_argument("--json", action="store_true", help="print what was written for scripts")
+    parser.add_argument(
+        "--offline", action="store_true", help="write both specs to runs/STUDY/wandb/ and upload nothing"
+    )
+    parser.add_argument("--json", action="store_true", help="print what was written as JSON, for scripts")
     return parser
 
 
@@ -97,67 +99,62 @@ def _refuse_missing_key(study: str) -> None:
 
     if not server.has_key():
         raise ConfigError(
-            f"there is no W&B key for {wandb_key.address()}. Type: wandb login (or set WANDB_API_KEY), then again: python -m align_lab "
-            f"wandb dashboard {study}\nWithout one, the specs can be written to disk: python -m align_lab wandb dashboard {study} --offline"
+            f"there is no W&B key for {wandb_key.address()}. Type: wandb login (or set WANDB_API_KEY), then again: "
+            f"python -m align_lab wandb dashboard {study}\n"
+            f"Without a key, write the specs to disk: python -m align_lab wandb dashboard {study} --offline"
         )
 
 
-def _made(study: StudyDocument, place: Project) -> list[View]:
+def _views(study: StudyDocument, project: Project) -> list[View]:
     """Workspace and report. The same study gives the same specs."""
     from align_lab.dashboards import wandb_report, workspace
 
-    about = (
-        f"Made by: python -m align_lab wandb dashboard {study.name}. Changes by hand are lost when it is made again."
-    )
-    return [module.view(study, place, description=about) for module in (workspace, wandb_report)]
+    about = f"Made by: python -m align_lab wandb dashboard {study.name}. The next update overwrites manual changes."
+    return [module.view(study, project, description=about) for module in (workspace, wandb_report)]
 
 
-def _on_disk(study: StudyDocument, folder: Path, place: Project) -> dict[str, str]:
+def _write_to_disk(study: StudyDocument, folder: Path, project: Project) -> dict[str, str]:
     written = {}
     (folder / FOLDER).mkdir(exist_ok=True)
-    for view in _made(study, place):
+    for view in _views(study, project):
         path = folder / FOLDER / f"{view.kind}.json"
-        write_json(path, view.as_file(place))
+        write_json(path, view.as_file(project))
         written[view.kind] = str(path)
     return written
 
 
-def _sent(study: StudyDocument, folder: Path, meant: Project) -> dict[str, str]:
-    """Everything that can be refused comes before the first view is written; each is remembered as soon as it is there."""
+def _upload(study: StudyDocument, folder: Path, target: Project) -> dict[str, str]:
+    """All checks come before the first view is written, and each view is recorded as soon as it is on the server."""
     from align_lab.boards import wandb_key
     from align_lab.dashboards import server
 
-    there = server.Server()
-    place = there.place(meant.entity or there.entity, meant.project)
-    memory, key = folder / FOLDER / MEMORY, f"{wandb_key.address()}/{place.entity}/{place.project}"
-    known = read_json(memory)
-    remembered = known.get(key, {})
-    views = _made(study, place)
-    before = [server.chosen(there.views(place, v.kind), remembered.get(v.kind, {}), v.title) for v in views]
-    memory.parent.mkdir(exist_ok=True)
-    written = {}
-    for view, old in zip(views, before, strict=True):
-        now = there.write(view, place, old)
-        written[view.kind] = there.url(place, view.kind, now)
-        remembered[view.kind] = {"id": now.id, "title": now.title, "url": written[view.kind]}
-        write_json(memory, {**known, key: remembered})
-    return written
+    api = server.Server()
+    project = api.place(target.entity or api.entity, target.project)
+    file, key = folder / FOLDER / INDEX, f"{wandb_key.address()}/{project.entity}/{project.project}"
+    index = read_json(file)
+    recorded = index.get(key, {})
+    views = _views(study, project)
+    existing = [server.chosen(api.views(project, v.kind), recorded.get(v.kind, {}), v.title) for v in views]
+    file.parent.mkdir(exist_ok=True)
+    urls: dict[str, str] = {}
+    for view, previous in zip(views, existing, strict=True):
+        current = api.write(view, project, previous)
+        urls[view.kind] = api.url(project, view.kind, current)
+        recorded[view.kind] = {"id": current.id, "title": current.title, "url": urls[view.kind]}
+        write_json(file, {**index, key: recorded})
+    return urls
 
 
 def _show(written: dict[str, str], study: StudyDocument, options: argparse.Namespace) -> None:
-    sentence = study.document["verdict"]["sentence"]
+    verdict = study.document["verdict"]["sentence"]
     if options.json:
-        told: dict[str, Any] = {
-            **written,
-            "offline": options.offline,
-            "comparable": study.document["comparability"]["fair"],
-            "verdict": sentence,
-        }
-        print(json.dumps(told, indent=1))
+        comparable = study.document["comparability"]["fair"]
+        content = {**written, "offline": options.offline, "comparable": comparable, "verdict": verdict}
+        print(json.dumps(content, indent=1))
         return
     if study.refused:
-        print(f"{sentence} Workspace and report say so at the top.")
-    for kind, where in written.items():
-        print(f"{kind + ':':<11}{where}")
+        print(f"{verdict} Workspace and report say so at the top.")
+    for kind, address in written.items():
+        print(f"{kind + ':':<11}{address}")
     if options.offline:
-        print(f"Nothing was sent. With a key: python -m align_lab wandb dashboard {options.study}")
+        print(f"Nothing was uploaded. With a key: python -m align_lab wandb dashboard {options.study}")

@@ -1,4 +1,4 @@
-"""`python -m align_lab wandb push STUDY`: to Weights & Biases what it lacks of a study."""
+"""`python -m align_lab wandb push STUDY`: upload to Weights & Biases the rows of a study that it lacks."""
 
 from __future__ import annotations
 
@@ -15,17 +15,19 @@ from align_lab.record.layout import MANIFEST
 
 
 def push(args: list[str]) -> int:
-    """Every run of a study, one at a time. Returns 1 when a row is missing there in the end."""
+    """Upload the runs of a study one by one. Returns 1 when W&B still lacks a row at the end."""
     parser = argparse.ArgumentParser(
         prog="python -m align_lab wandb push",
-        description="Send what Weights & Biases lacks of a study: again and again, if you like, each row arrives once.",
+        description="Upload the rows of a study that Weights & Biases lacks, and verify them. No row is duplicated.",
     )
-    parser.add_argument("study", help="name of a folder under runs/, or a path")
-    parser.add_argument("--project", help="default: the runs' record.project, or align_lab")
-    parser.add_argument("--entity", help="user or team; default: the runs' record.entity, or the key's owner")
+    parser.add_argument("study", metavar="STUDY", help="name of a folder under runs/, or a path")
+    parser.add_argument("--project", metavar="NAME", help="default: the runs' record.project, or align_lab")
+    parser.add_argument(
+        "--entity", metavar="NAME", help="user or team; default: the runs' record.entity, or the owner of the key"
+    )
     options = parser.parse_args(args)
     if not registry.installed("wandb"):
-        raise ConfigError("this needs the package wandb, which is not installed: pip install 'align_lab[wandb]'")
+        raise ConfigError("wandb push needs the package wandb, which is not installed: pip install 'align_lab[wandb]'")
     from align_lab.boards.push import push as push_run
     from align_lab.boards.push import push_stages
     from align_lab.boards.wandb_key import silence
@@ -35,31 +37,31 @@ def push(args: list[str]) -> int:
     folder, console = study_folder(options.study), Console(highlight=False, soft_wrap=True)
     runs = sorted(path.parent for path in folder.glob(f"[!.]*/{MANIFEST}"))
     if not runs:
-        raise ConfigError(f"{folder} holds no run that has begun to train")
+        raise ConfigError(f"{folder} has no run that has started training")
     silence()
     if not has_key():
-        raise ConfigError("wandb finds no key: wandb login, or set WANDB_API_KEY")
-    worst, where = 0, {"project": options.project, "entity": options.entity}
-    with _server_needed():
-        stages = push_stages(runs, **where)
-        console.print(f"{stages} stages sent")
+        raise ConfigError("there is no W&B key. Type: wandb login (or set WANDB_API_KEY)")
+    status, target = 0, {"project": options.project, "entity": options.entity}
+    with _server_errors():
+        stages = push_stages(runs, **target)
+        console.print(f"{stages} stages uploaded")
         for run in runs:
             try:
-                done = push_run(run, **where)
-                console.print(f"{'[red]incomplete[/]' if done.problem else 'whole'} {escape(run.name)}: {done}")
-                worst = max(worst, int(bool(done.problem)))
+                result = push_run(run, **target)
+                console.print(f"{'[red]incomplete[/]' if result.problem else 'complete'} {escape(run.name)}: {result}")
+                status = max(status, int(bool(result.problem)))
             except AlignLabError as error:
-                console.print(f"[yellow]left alone[/] {escape(run.name)}: {escape(str(error))}")
-                worst = 1
-    return worst
+                console.print(f"[yellow]skipped[/] {escape(run.name)}: {escape(str(error))}")
+                status = 1
+    return status
 
 
 @contextmanager
-def _server_needed() -> Iterator[None]:
-    """A server that cannot be used for one run cannot be used for the next."""
+def _server_errors() -> Iterator[None]:
+    """An error of the server ends the command: the next run would meet it too."""
     try:
         yield
     except Exception as error:
         raise AlignLabError(
-            f"{type(error).__name__}: {error}\nWhat has arrived stays there: the same command sends the rest"
+            f"{type(error).__name__}: {error}\nWhat was uploaded stays; the same command uploads the rest"
         ) from error

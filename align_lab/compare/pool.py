@@ -84,7 +84,7 @@ def _expected(run: Unfinished, declared: Mapping[str, Any]) -> Unfinished:
 def _declared(folder: Path) -> dict[str, Any]:
     """What the study is meant to hold, as `dispatch.wanted` wrote it down; nothing where it has not."""
     with suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
-        declared = json.loads((folder / ".dispatch" / "wanted.json").read_text())
+        declared = json.loads((folder / ".dispatch" / "expected_runs.json").read_text())
         runs = {name: about for name, about in declared["runs"].items() if isinstance(about, dict)}
         return {**declared, "runs": runs}
     return {}

@@ -1,1 +1,1 @@
-"""From a study to its jobs: plan, submission with submitit, ledger, states, on Slurm or on this machine."""
+"""From a study to its jobs, on Slurm or on this machine: plan, submission by submitit, ledger, states."""

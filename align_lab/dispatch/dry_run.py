@@ -1,10 +1,9 @@
-"""`dry_run=true`: the plan as a person reads it. Jobs, what is skipped and why, resources, the estimate, the sbatch scripts."""
+"""`dry_run=true` prints the plan: jobs, skipped runs with reasons, resources, estimated cost, sbatch scripts."""
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
-from collections.abc import Iterator, Sized
+from collections.abc import Iterator, Sequence, Sized
 from contextlib import suppress
 from pathlib import Path
 from statistics import mean
@@ -14,53 +13,70 @@ from rich.console import Console
 from rich.markup import escape
 
 from align_lab import preflight
+from align_lab.base.files import read_json
 from align_lab.base.hardware import Placement
 from align_lab.base.paths import runs_folder
 from align_lab.config.study import Study
 from align_lab.dispatch import slurm, status_table
 from align_lab.dispatch.ledger import Ledger
-from align_lab.dispatch.plan import JobArray, Plan, Task, batches
+from align_lab.dispatch.plan import JobArray, Plan, Task, job_arrays
 from align_lab.dispatch.reconcile import Existing
 from align_lab.dispatch.submit import script
 from align_lab.record.layout import MANIFEST, RunLayout
 
 
-def describe(study: Study, todo: Plan, now: Existing, console: Console) -> None:
+def describe(study: Study, todo: Plan, existing: Existing, console: Console) -> None:
     """Print the plan; nothing is written or submitted."""
     console.print(f"[bold]{escape(study.name)}[/] {escape(study.settings.question)}")
-    console.print(f"{count(study.runs, 'run')}, {len(todo.runs)} to do, {len(study.duplicates)} asked for twice")
-    for line in status_table.summary(todo.kept):
-        console.print(f"  left alone: {escape(line)}")
-    planned = batches([task for task in todo.tasks if task.name not in now.queued], max_array=_limit(todo))
-    for name, job in now.queued.items():
-        console.print(f"  waits for {escape(name)}, which job {job} builds")
-    for batch in planned:
-        waits = f", after {', '.join(batch.needs)}" if batch.needs else ""
-        console.print(f"{batch.kind:<6}{len(batch.tasks):>4} x {escape(resources(batch.placement))}{escape(waits)}")
-        for task in batch.tasks:
-            console.print(f"        {escape(task.name)}")
-        for line in memory(batch):
-            console.print(f"        [dim]{escape(line)}[/]")
+    duplicates = f"; {count(study.duplicates, 'duplicate')}" if study.duplicates else ""
+    console.print(f"{count(study.runs, 'run')}, {len(todo.runs)} to do{duplicates}")
+    for line in status_table.skipped_lines(todo.skipped):
+        console.print(f"  skipped: {escape(line)}")
+    for name, job in existing.queued.items():
+        console.print(f"  depends on {escape(name)}, which job {job} builds")
+    new_tasks = [task for task in todo.tasks if task.name not in existing.queued]
+    batches = job_arrays(new_tasks, max_size=_max_array_size(todo))
+    for batch in batches:
+        _describe_batch(batch, console)
     console.print(estimate(todo))
-    for batch in planned:
+    _print_scripts(study, batches, console)
+    console.print("\nNothing was submitted. Without dry_run=true the same command submits this plan.")
+
+
+def _describe_batch(batch: JobArray, console: Console) -> None:
+    dependencies = f", after {', '.join(batch.needs)}" if batch.needs else ""
+    resources = f"{len(batch.tasks):>4} x {resources_of(batch.placement)}"
+    console.print(f"{batch.kind:<6}{escape(resources)}{escape(dependencies)}")
+    for task in batch.tasks:
+        console.print(f"        {escape(task.name)}")
+    for line in peak_memory(batch):
+        console.print(f"        [dim]{escape(line)}[/]")
+
+
+def _print_scripts(study: Study, batches: Sequence[JobArray], console: Console) -> None:
+    ledger = Ledger.of(runs_folder() / study.name)
+    for batch in batches:
         if batch.placement.executor == "slurm":
+            submission = ledger.draft(study.name, batch, code=Path("SNAPSHOT"), digest="HASH")
             console.print(f"\n[dim]# {batch.kind} {escape(batch.tasks[0].name)}[/]")
-            console.print(escape(_script(study, batch)))
-    console.print("\nNothing was submitted. Without dry_run=true the same command does it.")
+            console.print(escape(script(ledger, submission, batch, after=[f"<{name}>" for name in batch.needs])))
 
 
-def _limit(todo: Plan) -> int:
-    """The cluster's longest array; Slurm's own default where no cluster answers."""
-    with suppress(slurm.SlurmError):
-        return slurm.max_array() if any(task.placement.executor == "slurm" for task in todo.tasks) else 1001
-    return 1001
+def _max_array_size(todo: Plan) -> int:
+    """The cluster's limit; Slurm's default where no cluster answers."""
+    if any(task.placement.executor == "slurm" for task in todo.tasks):
+        with suppress(slurm.SlurmError):
+            return slurm.max_array_size()
+    return slurm.DEFAULT_MAX_ARRAY_SIZE
 
 
 def count(items: Sized, noun: str) -> str:
+    """`1 run`, `2 runs`."""
     return f"{len(items)} {noun}{'' if len(items) == 1 else 's'}"
 
 
-def resources(place: Placement) -> str:
+def resources_of(place: Placement) -> str:
+    """Nodes, GPUs, cores, memory, time limit and partition of one job."""
     if place.executor != "slurm":
         return f"{place.executor}, {count(range(place.cpus_per_task), 'core')}"
     parts = [
@@ -75,55 +91,53 @@ def resources(place: Placement) -> str:
     return "slurm, " + ", ".join(filter(None, parts))
 
 
-def memory(batch: JobArray) -> list[str]:
-    """What a process of each kind of run will hold at its peak, by term."""
+def peak_memory(batch: JobArray) -> list[str]:
+    """The estimated peak memory of a process, for each algorithm and model of the batch."""
     if batch.kind == "stage":
         return []
-    kinds = {_like(task): preflight.planned(task.cfg) for task in batch.tasks}
-    return [
-        f"memory of {algo} on {model}: about {found[1].sentence()}, in the {found[1].phase}"
-        + (f", of {found[2]}" if found[2] else "")
-        for (algo, model), found in kinds.items()
-        if found is not None
-    ]
-
-
-def _script(study: Study, batch: JobArray) -> str:
-    ledger = Ledger.of(runs_folder() / study.name)
-    after = tuple(f"<{need}>" for need in batch.needs)
-    return script(ledger, ledger.card(study.name, batch, code=Path("SNAPSHOT"), digest="HASH"), batch, after=after)
+    lines: list[str] = []
+    for (algo, model), task in {_algo_and_model(task): task for task in batch.tasks}.items():
+        if (planned := preflight.planned(task.cfg)) is not None:
+            _, need, limit = planned
+            of_limit = f", of {limit}" if limit else ""
+            lines.append(f"memory of {algo} on {model}: about {need.sentence()}, in the {need.phase}{of_limit}")
+    return lines
 
 
 def estimate(todo: Plan) -> str:
-    """Device-hours, from what runs of the same algorithm and model took for a step here before."""
-    pace = {key: mean(values) for key, values in _recorded().items()}
-    known = [(task, pace[_like(task)]) for task in todo.runs if _like(task) in pace]
-    unknown = sorted({_like(task)[0] for task in todo.runs if _like(task) not in pace})
-    hours = sum(step * task.cfg["train"]["steps"] * devices(task.placement) for task, step in known) / 3600
-    text = f"about {hours:.2f} device-hours for {len(known)} runs, from recorded ones" if known else ""
-    missing = f"no record yet to estimate {', '.join(unknown)} from" if unknown else ""
-    return "; ".join(filter(None, (text, missing))) or "nothing to do"
+    """Device-hours, from the recorded seconds per step of earlier runs of the same algorithm and model."""
+    seconds_per_step = {key: mean(values) for key, values in _recorded_speeds().items()}
+    known = [(task, seconds_per_step.get(_algo_and_model(task))) for task in todo.runs]
+    hours = [
+        seconds * task.cfg["train"]["steps"] * devices(task.placement) / 3600
+        for task, seconds in known
+        if seconds is not None
+    ]
+    unknown = sorted({_algo_and_model(task)[0] for task, seconds in known if seconds is None})
+    text = f"about {sum(hours):.2f} device-hours for {count(hours, 'run')}, estimated from recorded ones"
+    missing = f"no recorded run to estimate {', '.join(unknown)} from"
+    return "; ".join([*([text] if hours else []), *([missing] if unknown else [])]) or "nothing to do"
 
 
 def devices(place: Placement) -> int:
+    """GPUs of a job, or its processes where it has no GPUs."""
     return place.nodes * (place.gpus_per_node or place.tasks_per_node)
 
 
-def _like(task: Task) -> tuple[str, str]:
+def _algo_and_model(task: Task) -> tuple[str, str]:
     return task.cfg.choices["algo"], task.cfg.choices["model"]
 
 
-def _recorded() -> dict[tuple[str, str], list[float]]:
-    """(algorithm, model) -> seconds a step of every recorded run."""
-    found: dict[tuple[str, str], list[float]] = defaultdict(list)
-    for known, status in _records():
+def _recorded_speeds() -> dict[tuple[str, str], list[float]]:
+    """(algorithm, model) -> seconds per step of every recorded run."""
+    speeds: dict[tuple[str, str], list[float]] = defaultdict(list)
+    for manifest, status in _records():
         with suppress(KeyError, TypeError, ZeroDivisionError):
-            choices = known["choices"]
-            found[choices["algo"], choices["model"]].append(known["spent"]["device_seconds"] / status["step"])
-    return found
+            choices = manifest["choices"]
+            speeds[choices["algo"], choices["model"]].append(manifest["spent"]["device_seconds"] / status["step"])
+    return speeds
 
 
 def _records() -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
     for path in runs_folder().glob(f"*/*/{MANIFEST}"):
-        with suppress(OSError, ValueError):
-            yield json.loads(path.read_text()), json.loads(RunLayout(path.parent).status.read_text())
+        yield read_json(path), read_json(RunLayout(path.parent).status)

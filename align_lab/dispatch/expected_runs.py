@@ -1,4 +1,4 @@
-"""Which runs a study is meant to hold: kept in `runs/STUDY/.dispatch/wanted.json`, so that `status` can name what is missing."""
+"""The runs that a study expects, in `.dispatch/expected_runs.json`, so that `status` can name the missing ones."""
 
 from __future__ import annotations
 
@@ -6,36 +6,41 @@ from pathlib import Path
 from typing import Any
 
 from align_lab.base.files import read_json, write_json
+from align_lab.base.run_config import RunConfig
 from align_lab.config.study import Study
 from align_lab.dispatch.states import is_done
 from align_lab.record.layout import StudyLayout
 
 
 def read(folder: Path) -> dict[str, Any]:
+    """`runs`: name -> arm, seed and steps; `left`: the same for runs that are no longer in the sweep file."""
     return read_json(_file(folder)) or {"sweep": None, "question": "", "runs": {}, "left": {}}
 
 
 def update(folder: Path, study: Study) -> dict[str, Any]:
-    """A sweep file says all that is wanted: what it no longer names has left. Commands without a file add to the study."""
+    """Add a command's runs. A complete sweep file declares all runs: those that it no longer has move to `left`."""
     before = read(folder)
-    now = {run.name: _facts(study, run) for run in study.runs}
-    earlier = before["runs"] | before["left"]
+    now = {run.name: _summary(run) for run in study.runs}
     if study.sweep is None or not study.complete:
-        runs, left = before["runs"] | now, {name: run for name, run in before["left"].items() if name not in now}
+        runs, left = before["runs"] | now, before["left"]
     else:
-        runs, left = now, {name: run for name, run in earlier.items() if name not in now and not is_done(folder / name)}
-    wanted = {
+        runs, left = now, _unfinished(folder, before["runs"] | before["left"])
+    content = {
         "sweep": study.sweep or before["sweep"],
         "question": study.settings.question or before["question"],
         "runs": runs,
-        "left": left,
+        "left": {name: run for name, run in left.items() if name not in now},
     }
     _file(folder).parent.mkdir(parents=True, exist_ok=True)
-    write_json(_file(folder), wanted)
-    return wanted
+    write_json(_file(folder), content)
+    return content
 
 
-def _facts(study: Study, run: Any) -> dict[str, Any]:
+def _unfinished(folder: Path, runs: dict[str, Any]) -> dict[str, Any]:
+    return {name: run for name, run in runs.items() if not is_done(folder / name)}
+
+
+def _summary(run: RunConfig) -> dict[str, Any]:
     return {"arm": run["arm"] or run.choices["algo"], "seed": run["seed"], "steps": run["train"]["steps"]}
 
 

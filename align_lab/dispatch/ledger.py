@@ -1,6 +1,7 @@
-"""What was submitted: one card for each job or array, written before it is submitted and confirmed with its id after.
+"""The submissions of a study: each is recorded before it is submitted, and confirmed with its job id afterwards.
 
-Cards lie in `runs/STUDY/.dispatch/`. A crash between the two leaves a card without an id: `slurm.adopt` finds its job by name.
+They lie in `runs/STUDY/.dispatch/`. A crash between the two leaves a record without a job id, whose job
+`slurm.adopt_unconfirmed` finds by name.
 """
 
 from __future__ import annotations
@@ -9,7 +10,8 @@ import json
 import time
 import uuid
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from contextlib import suppress
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +21,8 @@ from align_lab.record.layout import StudyLayout
 
 
 @dataclass(frozen=True, kw_only=True)
-class Card:
-    """One submission. Task i of `names` has the job id `JOB_i` in an array, `JOB` otherwise."""
+class Submission:
+    """One job or array. Task i of `names` has the job id `JOB_i` in an array, `JOB` otherwise."""
 
     token: str
     study: str
@@ -35,15 +37,30 @@ class Card:
 
     @property
     def job_name(self) -> str:
-        """Unique in the cluster's queue: a job can be found again by it."""
+        """Unique in the cluster's queue, so that the job can be found by it."""
         return f"{self.study}.{self.token}"
 
     @property
     def array(self) -> bool:
+        """Is it an array, rather than a single job?"""
         return len(self.names) > 1
 
+    @property
+    def unconfirmed(self) -> bool:
+        """Was it to go to Slurm, and is its job id not known?"""
+        return self.executor == "slurm" and self.job_id is None
+
+    @property
+    def alive_here(self) -> bool:
+        """Is the process of this machine that was started for it still alive?"""
+        if self.executor != "local" or self.job_id is None:
+            return False
+        with suppress(OSError):
+            return b"submitit" in Path(f"/proc/{self.job_id}/cmdline").read_bytes()
+        return False
+
     def ids(self) -> dict[str, str]:
-        """Name of each task -> its job id; empty while it is not known."""
+        """Name of each task -> its job id; empty while the id is not known."""
         if self.job_id is None:
             return {}
         return {name: f"{self.job_id}_{i}" if self.array else self.job_id for i, name in enumerate(self.names)}
@@ -57,15 +74,17 @@ class Ledger:
 
     @classmethod
     def of(cls, study: Path) -> Ledger:
+        """The ledger of a study's folder."""
         return cls(StudyLayout(study).dispatch)
 
     @property
     def logs(self) -> Path:
+        """The folder of the jobs' output."""
         return self.folder / "logs"
 
-    def card(self, study: str, batch: JobArray, *, code: Path, digest: str) -> Card:
-        """A card for tasks that are to run the snapshot `code`. Nothing is written."""
-        return Card(
+    def draft(self, study: str, batch: JobArray, *, code: Path, digest: str) -> Submission:
+        """A submission of tasks that will run the snapshot `code`. Nothing is written."""
+        return Submission(
             token=uuid.uuid4().hex[:8],
             study=study,
             executor=batch.placement.executor,
@@ -77,61 +96,75 @@ class Ledger:
             written=time.time(),
         )
 
-    def intend(self, study: str, batch: JobArray, *, code: Path, digest: str) -> Card:
-        """Write down what is about to be submitted: first the tasks, then the card that makes them count."""
+    def record(self, study: str, batch: JobArray, *, code: Path, digest: str) -> Submission:
+        """Write what is about to be submitted: first the tasks, then the submission that makes them count."""
         self.logs.mkdir(parents=True, exist_ok=True)
-        card = self.card(study, batch, code=code, digest=digest)
+        submission = self.draft(study, batch, code=code, digest=digest)
         limits = {"max_requeues": batch.placement.max_requeues, "minutes": batch.placement.minutes}
         lines = (json.dumps({**payload(task), **limits}) + "\n" for task in batch.tasks)
-        write_text(self.tasks_file(card), "".join(lines))
-        self._write(card)
-        return card
+        write_text(self.tasks_file(submission), "".join(lines))
+        self._write(submission)
+        return submission
 
-    def confirm(self, card: Card, job_id: str) -> Card:
-        known = Card(**{**asdict(card), "job_id": job_id})
-        self._write(known)
-        return known
+    def confirm(self, submission: Submission, job_id: str) -> Submission:
+        """Record the id that the submission got."""
+        confirmed = replace(submission, job_id=job_id)
+        self._write(confirmed)
+        return confirmed
 
-    def void(self, card: Card) -> None:
-        """Forget a submission that never reached the cluster."""
-        self.card_file(card).unlink(missing_ok=True)
-        self.tasks_file(card).unlink(missing_ok=True)
+    def discard(self, submission: Submission) -> None:
+        """Remove a submission that never reached the cluster."""
+        self._file(submission).unlink(missing_ok=True)
+        self.tasks_file(submission).unlink(missing_ok=True)
 
-    def cards(self) -> list[Card]:
+    def submissions(self) -> list[Submission]:
         """Every submission, oldest first."""
-        found = [_card(json.loads(path.read_text())) for path in self.folder.glob("*.card.json")]
-        return sorted(found, key=lambda card: card.written)
+        records = [_submission(json.loads(path.read_text())) for path in self.folder.glob("*.submission.json")]
+        return sorted(records, key=lambda submission: submission.written)
 
-    def card_file(self, card: Card) -> Path:
-        return self.folder / f"{card.token}.card.json"
-
-    def tasks_file(self, card: Card) -> Path:
-        return self.folder / f"{card.token}.tasks.jsonl"
+    def tasks_file(self, submission: Submission) -> Path:
+        """One line of JSON for each task of the submission."""
+        return self.folder / f"{submission.token}.tasks.jsonl"
 
     def log(self, job_id: str) -> Path:
-        """What the job printed, as submitit names it."""
+        """What the job printed; submitit chooses the name."""
         return self.logs / f"{job_id}_0_log.out"
 
+    def last_line(self, job_id: str) -> str:
+        """The last error that a process of the job printed, else its last line; empty where there is no log."""
+        logs = sorted(self.logs.glob(f"{job_id}_*_log.out"), reverse=True) if job_id else []
+        return next(filter(None, map(_last_line, logs)), "")
+
     def cancelled(self) -> set[str]:
-        """Ids of the jobs that were cancelled from here: Slurm keeps no word of a task that never began."""
+        """Ids of the jobs that `align_lab cancel` cancelled: Slurm does not record a task that never started."""
         path = self.folder / "cancelled.json"
         return set(json.loads(path.read_text())) if path.exists() else set()
 
     def mark_cancelled(self, job_ids: Sequence[str]) -> None:
+        """Add to `cancelled`."""
         write_json(self.folder / "cancelled.json", sorted(self.cancelled() | set(job_ids)))
 
-    def logs_of(self, job_id: str) -> list[Path]:
-        """Of every process of the job; the one that said something last is first."""
-        return sorted(self.logs.glob(f"{job_id}_*_log.out"), reverse=True) if job_id else []
+    def _file(self, submission: Submission) -> Path:
+        return self.folder / f"{submission.token}.submission.json"
 
-    def _write(self, card: Card) -> None:
-        write_json(self.card_file(card), asdict(card))
-
-
-def _card(values: Mapping[str, Any]) -> Card:
-    return Card(**{**values, "names": tuple(values["names"]), "needs": tuple(values["needs"])})
+    def _write(self, submission: Submission) -> None:
+        write_json(self._file(submission), asdict(submission))
 
 
-def newest(cards: Sequence[Card]) -> dict[str, Card]:
-    """Name of a task -> the last submission that holds it."""
-    return {name: card for card in cards for name in card.names}
+def _submission(values: Mapping[str, Any]) -> Submission:
+    return Submission(**{**values, "names": tuple(values["names"]), "needs": tuple(values["needs"])})
+
+
+def _last_line(log: Path) -> str:
+    """Lines of Slurm itself only repeat that the process ended."""
+    with suppress(OSError):
+        tail = (line.strip() for line in log.read_text(errors="replace").splitlines()[-40:])
+        lines = [line for line in tail if line and not line.startswith(("srun:", "slurmstepd:"))]
+        errors = [line for line in lines if "rror" in line]
+        return (errors or lines or [""])[-1][:300]
+    return ""
+
+
+def latest(submissions: Sequence[Submission]) -> dict[str, Submission]:
+    """Name of a task -> the last submission that contains it."""
+    return {name: submission for submission in submissions for name in submission.names}

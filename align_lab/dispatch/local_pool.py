@@ -1,4 +1,4 @@
-"""Runs of a sweep as processes of this machine: some at a time, stages before what needs them."""
+"""The tasks of a sweep as processes of this machine: at most `parallel` at a time, stages before their runs."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from align_lab.base.signals import StopRequest
-from align_lab.dispatch.ledger import Ledger
+from align_lab.dispatch.ledger import Ledger, Submission
 from align_lab.dispatch.plan import JobArray, Task
 from align_lab.dispatch.snapshot import take
 from align_lab.dispatch.submit import start_local
@@ -21,7 +21,7 @@ TICK_SECONDS = 0.2
 
 
 class LocalPool:
-    """Keeps `parallel` processes busy until all tasks have ended. One that fails stops only what needs it."""
+    """Keeps `parallel` processes busy until all tasks have ended. A failure stops only the tasks that depend on it."""
 
     def __init__(
         self, ledger: Ledger, store: Store, tasks: Sequence[Task], *, parallel: int, stop: StopRequest
@@ -33,51 +33,53 @@ class LocalPool:
         self.devices, self.started = visible_gpus(), 0
 
     def run(self, *, on_tick: Callable[[], object]) -> None:
-        """Returns when nothing runs any more. When a stop is asked for, nothing new starts and what runs saves first."""
-        told = False
+        """Returns when no process is left. After a stop request nothing new starts, and the running tasks save."""
+        terminated = False
         while self.running or (self.waiting and not self.stop.asked):
             self.running = {name: job for name, job in self.running.items() if job._process.poll() is None}
-            self._start_what_can()
-            if self.stop.asked and not told:
-                told = True
+            self._start_ready_tasks()
+            if self.stop.asked and not terminated:
+                terminated = True
                 for job in self.running.values():
                     job._process.send_signal(signal.SIGTERM)
             on_tick()
             time.sleep(TICK_SECONDS)
 
-    def _start_what_can(self) -> None:
+    def _start_ready_tasks(self) -> None:
         for task in list(self.waiting):
-            unbuilt = [need for need in task.needs if not self.store.has(need)]
-            coming = {*self.running, *(other.name for other in self.waiting)}
-            if self.stop.asked or any(need in coming for need in unbuilt):
+            unbuilt = [stage for stage in task.needs if not self.store.has(stage)]
+            upcoming = {*self.running, *(other.name for other in self.waiting)}
+            if self.stop.asked or any(stage in upcoming for stage in unbuilt):
                 continue
             if not unbuilt and len(self.running) >= self.parallel:
                 return
             self.waiting.remove(task)
-            card = self.ledger.intend(
+            submission = self.ledger.record(
                 str(task.cfg["study"]), JobArray(tasks=(task,)), code=self.code, digest=self.digest
             )
-            if not unbuilt:  # otherwise its stage has failed: the card says what it waited for, and so does its status
-                gpus = self._gpus(task.placement.gpus_per_node)
-                sharing = -(-self.parallel * len(gpus) // len(self.devices)) if gpus else self.parallel
-                _, self.running[task.name] = start_local(self.ledger, card, gpus=gpus, sharing=sharing)
+            if not unbuilt:  # otherwise its stage has failed, and `status` derives that from the recorded submission
+                self.running[task.name] = self._start(task, submission)
 
-    def _gpus(self, wanted: int) -> list[str]:
-        """Devices for one more process, those first that no other uses; empty where none is asked for, or none is known."""
-        if not wanted or not self.devices:
+    def _start(self, task: Task, submission: Submission) -> Any:
+        gpus = self._gpus(task.placement.gpus_per_node)
+        sharing = -(-self.parallel * len(gpus) // len(self.devices)) if gpus else self.parallel
+        return start_local(self.ledger, submission, gpus=gpus, sharing=sharing)
+
+    def _gpus(self, count: int) -> list[str]:
+        """Devices for the next process, in turn. Empty where it needs none, or this machine's are not known."""
+        if not count or not self.devices:
             return []
-        first = self.started * wanted % len(self.devices)
+        first = self.started * count % len(self.devices)
         self.started += 1
-        return [self.devices[(first + k) % len(self.devices)] for k in range(min(wanted, len(self.devices)))]
+        return [self.devices[(first + k) % len(self.devices)] for k in range(min(count, len(self.devices)))]
 
 
 def visible_gpus() -> list[str]:
-    """The devices that this process may use, by their names in CUDA_VISIBLE_DEVICES."""
+    """The devices that this process may use, as CUDA_VISIBLE_DEVICES names them."""
     if "CUDA_VISIBLE_DEVICES" in os.environ:
         return [name for name in os.environ["CUDA_VISIBLE_DEVICES"].split(",") if name]
     if shutil.which("nvidia-smi") is None:
         return []
-    listed = subprocess.run(
-        ["nvidia-smi", "--query-gpu=index", "--format=csv,noheader"], capture_output=True, text=True
-    )
-    return listed.stdout.split() if listed.returncode == 0 else []
+    query = ["nvidia-smi", "--query-gpu=index", "--format=csv,noheader"]
+    answer = subprocess.run(query, capture_output=True, text=True)
+    return answer.stdout.split() if answer.returncode == 0 else []

@@ -1,4 +1,4 @@
-"""From runs to jobs: shared stages first, then one array for each resource shape. Pure: no Slurm, no files, no clock."""
+"""From runs to jobs: shared stages first, then an array for each resource shape. Pure: no Slurm, no files, no clock."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ Kind = Literal["stage", "run"]
 
 @dataclass(frozen=True, kw_only=True)
 class Task:
-    """What one job does: train a run, or build an artefact that runs share. `needs` names the artefacts it waits for."""
+    """What one job does: train a run, or build a stage that runs share. `needs` names the stages that it depends on."""
 
-    name: str  # the run's folder, or the artefact's
+    name: str  # of the run's folder, or of the stage's artefact
     kind: Kind
     cfg: RunConfig
     placement: Placement
@@ -31,73 +31,75 @@ class Task:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Kept:
+class Skipped:
     """A run that is not submitted, and why."""
 
     name: str
     state: str
     why: str
-    where: Path | None = None  # of a run that another study finished
+    folder: Path | None = None  # of a run that another study finished
 
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """`tasks` are in an order in which whatever is needed comes first."""
+    """`tasks` are in topological order: stages before the tasks that need them."""
 
     study: str
     tasks: tuple[Task, ...]
-    kept: tuple[Kept, ...]
+    skipped: tuple[Skipped, ...]
 
     @property
     def runs(self) -> list[Task]:
+        """The tasks that train a run."""
         return [task for task in self.tasks if task.kind == "run"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class JobArray:
-    """Tasks that are submitted together: one job, or one array."""
+    """Tasks that are submitted together, as one job or one array. All have the same placement, needs and kind."""
 
     tasks: tuple[Task, ...]
 
     @property
     def placement(self) -> Placement:
+        """The resources of each of its jobs."""
         return self.tasks[0].placement
 
     @property
     def needs(self) -> tuple[str, ...]:
+        """The stages that it depends on."""
         return self.tasks[0].needs
 
     @property
     def kind(self) -> Kind:
+        """Runs or stages."""
         return self.tasks[0].kind
 
 
-def plan(study: str, runs: Iterable[RunConfig], *, kept: Mapping[str, Kept], built: Collection[str]) -> Plan:
-    """The jobs of a study: runs that are not in `kept` (finished, queued, running), and the stages not in `built`."""
-    tasks: dict[tuple[str, str], Task] = {}
-    for cfg in runs:
-        if cfg.name in kept:
-            continue
+def plan(study: str, runs: Sequence[RunConfig], *, skipped: Mapping[str, Skipped], built: Collection[str]) -> Plan:
+    """The jobs of a study: runs that are not `skipped` (finished, queued, running), and stages that are not `built`."""
+    stages: dict[tuple[str, str], Task] = {}
+    to_train: list[Task] = []
+    for cfg in (cfg for cfg in runs if cfg.name not in skipped):
         placement = placement_of(cfg)
         missing = [task for task in stage_tasks(cfg, placement) if task.name not in built]
         for task in missing:
             needs = tuple(name for name in task.needs if name not in built)
-            tasks.setdefault((placement.executor, task.name), dataclasses.replace(task, needs=needs))
+            stages.setdefault((placement.executor, task.name), dataclasses.replace(task, needs=needs))
         needs = tuple(task.name for task in missing)
-        tasks[placement.executor, cfg.name] = Task(name=cfg.name, kind="run", cfg=cfg, placement=placement, needs=needs)
-    ordered = sorted(tasks.values(), key=lambda task: task.kind == "run")
-    return Plan(study=study, tasks=tuple(ordered), kept=tuple(kept[cfg.name] for cfg in runs if cfg.name in kept))
+        to_train.append(Task(name=cfg.name, kind="run", cfg=cfg, placement=placement, needs=needs))
+    reasons = tuple(skipped[cfg.name] for cfg in runs if cfg.name in skipped)
+    return Plan(study=study, tasks=(*stages.values(), *to_train), skipped=reasons)
 
 
 def stage_tasks(cfg: RunConfig, placement: Placement) -> Iterator[Task]:
-    """A job for every artefact of a run, inputs before what is made of them. It needs one process, wherever the run goes."""
-    alone = dataclasses.replace(placement, nodes=1, tasks_per_node=1, max_parallel=None)
+    """A task for every stage of a run, inputs first. It needs one process, however many the run has."""
+    single = dataclasses.replace(placement, nodes=1, tasks_per_node=1, max_parallel=None)
     for name, stage in artefacts(cfg).items():
         needs = tuple(other.name for other in stage.closure() if other.name != name)
         gpus = min(1, placement.gpus_per_node) if stage.gpu else 0
-        yield Task(
-            name=name, kind="stage", cfg=cfg, placement=dataclasses.replace(alone, gpus_per_node=gpus), needs=needs
-        )
+        resources = dataclasses.replace(single, gpus_per_node=gpus)
+        yield Task(name=name, kind="stage", cfg=cfg, placement=resources, needs=needs)
 
 
 def artefacts(cfg: RunConfig) -> dict[str, Stage]:
@@ -105,25 +107,26 @@ def artefacts(cfg: RunConfig) -> dict[str, Stage]:
     return {stage.name: stage for part in stages(cfg).values() for stage in part.closure()}
 
 
-def batches(tasks: Iterable[Task], *, max_array: int) -> list[JobArray]:
-    """One array for each resource shape and set of stages that it waits for, none longer than `max_array`."""
+def job_arrays(tasks: Iterable[Task], *, max_size: int) -> list[JobArray]:
+    """One array for each resource shape and set of needed stages, split at `max_size`; a stage is a job by itself."""
     groups: dict[str, list[Task]] = defaultdict(list)
     for task in tasks:
-        alone = task.name if task.kind == "stage" else ""
-        groups[json.dumps([alone, dataclasses.asdict(task.placement), sorted(task.needs)])].append(task)
-    return [JobArray(tasks=tuple(part)) for group in groups.values() for part in _parts(group, max_array)]
+        stage = task.name if task.kind == "stage" else ""
+        groups[json.dumps([stage, dataclasses.asdict(task.placement), sorted(task.needs)])].append(task)
+    return [JobArray(tasks=tuple(part)) for group in groups.values() for part in _split(group, max_size)]
 
 
-def _parts(group: Sequence[Task], size: int) -> Iterator[Sequence[Task]]:
+def _split(group: Sequence[Task], size: int) -> Iterator[Sequence[Task]]:
     return (group[start : start + size] for start in range(0, len(group), size))
 
 
 def placement_of(cfg: RunConfig) -> Placement:
+    """What the run's own `hardware` asks for."""
     return construct(Placement, cfg["hardware"]["placement"])
 
 
 def payload(task: Task) -> dict[str, Any]:
-    """What crosses to the job: plain values, nothing that must be unpickled."""
+    """What the job receives: plain values, nothing that must be unpickled."""
     return {
         "name": task.name,
         "kind": task.kind,

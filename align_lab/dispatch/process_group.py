@@ -1,4 +1,4 @@
-"""Processes that Slurm started together -> the variables by which torch.distributed finds its group."""
+"""The variables from which torch.distributed builds its process group, for processes that Slurm started."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ import re
 import subprocess
 from collections.abc import Mapping
 
-PORTS = range(15_000, 30_000)  # below the ephemeral ones
+PORTS = range(15_000, 30_000)  # below the ephemeral ports
 
 
 def export() -> None:
-    """Set torchrun's variables in a job of several processes; nothing elsewhere. MASTER_ADDR, where it is set, stays."""
+    """Set torchrun's variables in a job of several processes, and nothing elsewhere. MASTER_ADDR stays if it is set."""
     for key, value in variables(os.environ).items():
         os.environ.setdefault(key, value)
 
@@ -20,7 +20,9 @@ def variables(env: Mapping[str, str]) -> dict[str, str]:
     """RANK, WORLD_SIZE, LOCAL_RANK, MASTER_ADDR and MASTER_PORT from Slurm's; empty for a single process."""
     if int(env.get("SLURM_NTASKS", 1)) == 1:
         return {}
-    job = int(env["SLURM_JOB_ID"]) + 7919 * int(env.get("SLURM_RESTART_COUNT", 0))  # a restart finds the old port taken
+    job = int(env["SLURM_JOB_ID"]) + 7919 * int(
+        env.get("SLURM_RESTART_COUNT", 0)
+    )  # after a requeue the old port may be taken
     return {
         "RANK": env["SLURM_PROCID"],
         "WORLD_SIZE": env["SLURM_NTASKS"],
@@ -31,7 +33,7 @@ def variables(env: Mapping[str, str]) -> dict[str, str]:
 
 
 def first_node(nodes: str) -> str:
-    """`node[3-4,7]` -> `node3`; Slurm itself is asked where the list is more than one name."""
+    """`node[3-4,7]` -> `node3`. Slurm expands lists of more than one name."""
     if re.fullmatch(r"[\w.-]+", nodes):
         return nodes
     return subprocess.run(

@@ -1,112 +1,120 @@
-"""What of a study is there already: finished here or elsewhere, queued, running. The rest is what a command submits."""
+"""What exists of a study already: finished here or in another study, queued, running. A command submits the rest."""
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from align_lab.base.files import write_json
+from align_lab.base.files import read_json, write_json
 from align_lab.base.paths import runs_folder
 from align_lab.base.run_config import RunConfig
 from align_lab.dispatch import slurm
-from align_lab.dispatch.ledger import Card, Ledger
-from align_lab.dispatch.plan import Kept, artefacts
-from align_lab.dispatch.states import ACTIVE, TaskState, is_done, states
+from align_lab.dispatch.ledger import Ledger, Submission
+from align_lab.dispatch.plan import Skipped, artefacts
+from align_lab.dispatch.state_rules import ACTIVE
+from align_lab.dispatch.states import TaskState, is_done, states
 from align_lab.record.differences import differences
 from align_lab.stages.store import Store
 
 
 @dataclass(frozen=True, kw_only=True)
 class Existing:
-    """`kept`: runs to leave alone. `built`: artefacts that are there. `queued`: artefact -> the job that is building it."""
+    """`skipped`: runs not to submit. `built`: stages in the store. `queued`: stage -> id of the job that builds it."""
 
-    kept: Mapping[str, Kept]
+    skipped: Mapping[str, Skipped]
     built: frozenset[str]
     queued: Mapping[str, str]
 
 
-def known(folder: Path, runs: Sequence[RunConfig], store: Store, *, cluster: bool, write: bool = True) -> Existing:
-    """`cluster`: this command's runs go to one. Without `write` nothing is changed, for a dry run."""
-    ledger = Ledger.of(folder)
-    cards = ledger.cards()
-    asked = cluster or (slurm.here() and any(card.executor == "slurm" for card in cards))
-    if asked:
-        cards = slurm.adopt(ledger, cards) if write else slurm.named(cards)
-    if write:
-        _unlink_dead(folder, runs)
-    facts = slurm.facts(job for card in cards for job in card.ids().values()) if asked else None
-    now = {task.name: task for task in states(folder, {run.name: {} for run in runs}, facts, cards)}
-    found = _finished_elsewhere(folder, runs)
-    kept = {run.name: why for run in runs if (why := _keep(run, folder, now[run.name], found))}
-    needed = {name for run in unlike(runs) for name in artefacts(run)}
+def reconcile(
+    folder: Path, runs: Sequence[RunConfig], store: Store, *, cluster: bool, dry_run: bool = False
+) -> Existing:
+    """`cluster`: this command's runs go to one. A dry run writes nothing."""
+    current = _current_states(folder, runs, cluster=cluster, dry_run=dry_run)
+    elsewhere = _finished_elsewhere(folder, runs)
+    skipped = {run.name: reason for run in runs if (reason := _skip(run, folder, current[run.name], elsewhere))}
+    needed = {name for run in one_per_config(runs) for name in artefacts(run)}
     built = frozenset(name for name in needed if store.has(name))
-    return Existing(kept=kept, built=built, queued=_queued(needed - built, store, cluster))
+    return Existing(skipped=skipped, built=built, queued=_queued_stages(needed - built, store) if cluster else {})
 
 
-def _unlink_dead(folder: Path, runs: Iterable[RunConfig]) -> None:
-    """A borrowed run whose original was removed is to be run again."""
+def _current_states(folder: Path, runs: Sequence[RunConfig], *, cluster: bool, dry_run: bool) -> dict[str, TaskState]:
+    ledger = Ledger.of(folder)
+    submissions = ledger.submissions()
+    jobs = None
+    if cluster or (slurm.available() and any(each.executor == "slurm" for each in submissions)):
+        adopt = slurm.with_job_ids if dry_run else functools.partial(slurm.adopt_unconfirmed, ledger)
+        submissions = adopt(submissions)
+        jobs = slurm.query(job for each in submissions for job in each.ids().values())
+    if not dry_run:
+        _remove_broken_links(folder, runs)
+    return {task.name: task for task in states(folder, {run.name: {} for run in runs}, jobs, submissions)}
+
+
+def _remove_broken_links(folder: Path, runs: Iterable[RunConfig]) -> None:
+    """A run that was linked from another study is to be run again when its original was removed."""
     for path in (folder / run.name for run in runs):
         if path.is_symlink() and not path.exists():
             path.unlink()
 
 
-def _keep(run: RunConfig, folder: Path, now: TaskState, elsewhere: Mapping[str, Path]) -> Kept | None:
-    if now.state == "done":
-        return Kept(name=run.name, state="done", why="finished" + differences(folder / run.name, run.values))
-    if now.state in ACTIVE:
-        root = now.job.partition("_")[0]
-        return Kept(name=run.name, state=now.state, why=f"{now.state}{f' in job {root}' if root else ''}")
+def _skip(run: RunConfig, folder: Path, current: TaskState, elsewhere: Mapping[str, Path]) -> Skipped | None:
+    """Why the run is not submitted; None where it is."""
+    if current.state == "done":
+        return Skipped(name=run.name, state="done", why="finished" + differences(folder / run.name, run.values))
+    if current.state in ACTIVE:
+        array = current.job.partition("_")[0]
+        return Skipped(name=run.name, state=current.state, why=f"{current.state}{f' in job {array}' if array else ''}")
     other = elsewhere.get(run.signature)
     if other is None or (folder / run.name).exists() or differences(other, run.values):
-        return None  # begun here, it goes on here; and what was made of other code or files may count there, not here
-    return Kept(name=run.name, state="elsewhere", why=f"finished in {other.parent.name}", where=other)
+        return None  # a run that started here continues here, and results of other code or files are not reused
+    return Skipped(name=run.name, state="elsewhere", why=f"finished in {other.parent.name}", folder=other)
 
 
 def _finished_elsewhere(folder: Path, runs: Sequence[RunConfig]) -> dict[str, Path]:
-    """Signature -> a finished run of another study that has it."""
-    wanted = {run.signature for run in runs}
-    found = {}
+    """Signature -> folder of a finished run of another study."""
+    signatures = {run.signature for run in runs}
+    folders: dict[str, Path] = {}
     for path in runs_folder().glob("*/*"):
         signature = path.name.rpartition("-")[2]
-        if signature in wanted and path.parent.name != folder.name and not path.is_symlink() and is_done(path):
-            found[signature] = path
-    return found
+        if signature in signatures and path.parent.name != folder.name and not path.is_symlink() and is_done(path):
+            folders[signature] = path
+    return folders
 
 
-def link(folder: Path, kept: Iterable[Kept]) -> None:
-    """A run that another study finished joins this one by a link to its folder."""
-    for run in kept:
-        if run.where is not None:
+def link(folder: Path, skipped: Iterable[Skipped]) -> None:
+    """A run that another study finished joins this study as a symbolic link to its folder."""
+    for run in skipped:
+        if run.folder is not None:
             folder.mkdir(parents=True, exist_ok=True)
-            (folder / run.name).symlink_to(Path("..") / run.where.relative_to(runs_folder()))
+            (folder / run.name).symlink_to(Path("..") / run.folder.relative_to(runs_folder()))
 
 
-def unlike(runs: Iterable[RunConfig]) -> list[RunConfig]:
-    """One run of each kind: seeds share their stages."""
+def one_per_config(runs: Iterable[RunConfig]) -> list[RunConfig]:
+    """One run for each config but for the seed: seeds share their stages."""
     return list({json.dumps({**run.values, "seed": 0}, sort_keys=True): run for run in runs}.values())
 
 
-def _queued(missing: Iterable[str], store: Store, cluster: bool) -> dict[str, str]:
-    """Stages that some study has submitted and that still wait or run."""
-    if not cluster:
-        return {}
-    jobs = {}
+def _queued_stages(missing: Iterable[str], store: Store) -> dict[str, str]:
+    """Stages that any study has submitted and that are still pending or running -> their job ids."""
+    jobs: dict[str, str] = {}
     for name in missing:
-        with suppress(OSError, ValueError, KeyError):
-            jobs[name] = json.loads(_pointer(store, name).read_text())["job"]
-    facts = slurm.facts(jobs.values())
-    return {name: job for name, job in jobs.items() if job in facts and facts[job].live}
+        with suppress(KeyError):
+            jobs[name] = read_json(_job_file(store, name))["job"]
+    infos = slurm.query(jobs.values())
+    return {name: job for name, job in jobs.items() if job in infos and infos[job].live}
 
 
-def announce(store: Store, card: Card) -> None:
-    """Let other studies know which jobs build what, so that theirs wait for these instead of building it again."""
-    for name, job in card.ids().items():
+def publish_jobs(store: Store, submission: Submission) -> None:
+    """Record in the store which job builds which stage: other studies then depend on it and do not build it again."""
+    for name, job in submission.ids().items():
         store.root.mkdir(parents=True, exist_ok=True)
-        write_json(_pointer(store, name), {"job": job, "study": card.study})
+        write_json(_job_file(store, name), {"job": job, "study": submission.study})
 
 
-def _pointer(store: Store, name: str) -> Path:
+def _job_file(store: Store, name: str) -> Path:
     return store.root / f"{name}.job.json"

@@ -1,4 +1,4 @@
-"""What Slurm knows, asked with its own commands: squeue for jobs that live, sacct for those that ended, scontrol for limits."""
+"""Slurm by its own commands: squeue for live jobs, sacct for ended ones, scontrol for limits and requeues."""
 
 from __future__ import annotations
 
@@ -6,15 +6,16 @@ import re
 import shutil
 import subprocess
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from align_lab.base.errors import AlignLabError, ConfigError
-from align_lab.dispatch.ledger import Card, Ledger
+from align_lab.dispatch.ledger import Ledger, Submission
 
-SETTLE_SECONDS = 10.0  # an sbatch whose caller died has reached the queue by then, or never will
-WAITING = {"PENDING", "REQUEUED", "REQUEUE_HOLD", "REQUEUE_FED", "SPECIAL_EXIT", "RESV_DEL_HOLD"}
+SETTLE_SECONDS = 10.0  # by then an sbatch whose caller was killed has reached the queue, or it never will
+PENDING = {"PENDING", "REQUEUED", "REQUEUE_HOLD", "REQUEUE_FED", "SPECIAL_EXIT", "RESV_DEL_HOLD"}
+DEFAULT_MAX_ARRAY_SIZE = 1001  # Slurm's own
 
 
 class SlurmError(AlignLabError):
@@ -22,21 +23,23 @@ class SlurmError(AlignLabError):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Fact:
-    """One job as Slurm sees it. `live`: in the queue or running; otherwise it has ended."""
+class JobInfo:
+    """One job as Slurm sees it. `live`: pending or running; otherwise it has ended."""
 
     state: str
     live: bool
     reason: str = ""
     node: str = ""
-    exit: str = ""
+    exit_code: str = ""
 
     @property
-    def waiting(self) -> bool:
-        return self.state in WAITING
+    def pending(self) -> bool:
+        """Does it wait in the queue?"""
+        return self.live and self.state in PENDING
 
 
-def here() -> bool:
+def available() -> bool:
+    """Does this machine have Slurm's commands?"""
     return shutil.which("squeue") is not None
 
 
@@ -50,118 +53,123 @@ def require(option: str) -> None:
         )
 
 
-def max_array() -> int:
-    """The most jobs of one array, as the cluster is configured (MaxArraySize)."""
-    found = re.search(r"MaxArraySize\s*=\s*(\d+)", _ask("scontrol", "show", "config"))
-    return max(1, int(found[1])) if found else 1001
+def max_array_size() -> int:
+    """The most jobs in one array, as the cluster is configured."""
+    setting = re.search(r"MaxArraySize\s*=\s*(\d+)", _run("scontrol", "show", "config"))
+    return max(1, int(setting[1])) if setting else DEFAULT_MAX_ARRAY_SIZE
 
 
-def facts(job_ids: Iterable[str]) -> dict[str, Fact]:
-    """Job id (`12`, or `12_3` in an array) -> what is known. Jobs that Slurm has forgotten are absent."""
-    wanted = set(job_ids)
-    if not wanted:
+def query(job_ids: Iterable[str]) -> dict[str, JobInfo]:
+    """Job id (`12`, or `12_3` in an array) -> what Slurm knows. Jobs that Slurm has forgotten are absent."""
+    ids = set(job_ids)
+    if not ids:
         return {}
-    found = {key: fact for key, fact in _queue().items() if key in wanted}
-    return _ended(wanted - found.keys()) | found
+    live = {job: info for job, info in _live_jobs().items() if job in ids}
+    return ended_jobs(ids - live.keys()) | live
 
 
-def _queue() -> dict[str, Fact]:
-    lines = _ask("squeue", "--me", "--noheader", "--array", "--format=%i|%T|%r|%N").splitlines()
+def _live_jobs() -> dict[str, JobInfo]:
+    lines = _run("squeue", "--me", "--noheader", "--array", "--format=%i|%T|%r|%N").splitlines()
     return {
-        job: Fact(state=state, reason=reason, node=node, live=True)
+        job: JobInfo(state=state, reason=reason, node=node, live=True)
         for job, state, reason, node in (line.strip().split("|") for line in lines)
         if state != "COMPLETED"
     }
 
 
-def _ended(wanted: set[str]) -> dict[str, Fact]:
-    """From the accounting; nothing where the cluster keeps none."""
-    if not wanted or shutil.which("sacct") is None:
+def ended_jobs(job_ids: set[str]) -> dict[str, JobInfo]:
+    """From the accounting; empty where the cluster has none."""
+    if not job_ids or shutil.which("sacct") is None:
         return {}
-    roots = ",".join(sorted({job.partition("_")[0] for job in wanted}))
+    arrays = ",".join(sorted({job.partition("_")[0] for job in job_ids}))
     try:
-        text = _ask("sacct", "-nXPj", roots, "--format=JobID,State,ExitCode,NodeList")
+        lines = _run("sacct", "-nXPj", arrays, "--format=JobID,State,ExitCode,NodeList").splitlines()
     except SlurmError:
         return {}
-    rows = {job: (state, code, node) for job, state, code, node in (line.split("|") for line in text.splitlines())}
-    together = {job: row for job, row in rows.items() if "_[" in job and row[0] not in WAITING}
-    known = {
-        job: rows.get(job) or next((row for many, row in together.items() if covers(many, job)), None) for job in wanted
+    records = {
+        job: JobInfo(
+            state=state.partition(" ")[0], live=False, exit_code=code, node="" if node == "None assigned" else node
+        )
+        for job, state, code, node in (line.split("|") for line in lines)
     }
-    return {
-        job: Fact(state=row[0].split()[0], live=False, exit=row[1], node="" if row[2] == "None assigned" else row[2])
-        for job, row in known.items()
-        if row
-    }
+    return {job: info for job in job_ids if (info := _record_of(job, records)) is not None}
 
 
-def covers(many: str, job: str) -> bool:
-    """Is `12_3` one of `12_[0-4,7%5]`, tasks that ended together before they began?"""
-    root, _, indices = many.partition("_")
-    mine, _, index = job.partition("_")
-    if root != mine or not index.isdecimal():
+def _record_of(job: str, records: Mapping[str, JobInfo]) -> JobInfo | None:
+    """The job's own record, or that of a range of array tasks that ended together before they started."""
+    if job in records:
+        return records[job]
+    ranges = ((tasks, info) for tasks, info in records.items() if "_[" in tasks and info.state not in PENDING)
+    return next((info for tasks, info in ranges if array_contains(tasks, job)), None)
+
+
+def array_contains(tasks: str, job: str) -> bool:
+    """Is the array task `12_3` one of `12_[0-4,7%5]`?"""
+    array, _, indices = tasks.partition("_")
+    array_of_job, _, index = job.partition("_")
+    if array != array_of_job or not index.isdecimal():
         return False
-    parts = (part.partition("-") for part in indices.strip("[]").partition("%")[0].split(","))
-    return any(int(low) <= int(index) <= int(high or low) for low, _, high in parts)
+    ranges = (part.partition("-") for part in indices.strip("[]").partition("%")[0].split(","))
+    return any(int(low) <= int(index) <= int(high or low) for low, _, high in ranges)
 
 
-def named(cards: Sequence[Card]) -> list[Card]:
-    """The cards, with the ids of those whose caller died before it could write them down, where the queue has them. Writes nothing."""
-    return [
-        replace(card, job_id=find(card.job_name)) if card.executor == "slurm" and card.job_id is None else card
-        for card in cards
-    ]
+def with_job_ids(submissions: Sequence[Submission]) -> list[Submission]:
+    """The submissions; where the command was killed before it recorded the job id, with the queue's. Writes nothing."""
+    return [replace(each, job_id=find_job(each.job_name)) if each.unconfirmed else each for each in submissions]
 
 
-def adopt(ledger: Ledger, cards: Sequence[Card]) -> list[Card]:
-    """Find the ids of submissions whose caller died before it could write them down; forget those that never happened."""
-    open_cards = [card for card in cards if card.executor == "slurm" and card.job_id is None]
-    adopted = {}
-    for card in open_cards:
-        job_id = find(card.job_name)
-        while job_id is None and time.time() - card.written < SETTLE_SECONDS:
-            time.sleep(0.5)
-            job_id = find(card.job_name)
-        if job_id is None:
-            ledger.void(card)
-        else:
-            adopted[card.token] = ledger.confirm(card, job_id)
-    return [adopted.get(card.token, card) for card in cards if card not in open_cards or card.token in adopted]
+def adopt_unconfirmed(ledger: Ledger, submissions: Sequence[Submission]) -> list[Submission]:
+    """Record the job ids of submissions whose command was killed; discard those that never reached the queue."""
+    adopted = [_adopt(ledger, each) if each.unconfirmed else each for each in submissions]
+    return [each for each in adopted if each is not None]
 
 
-def find(job_name: str) -> str | None:
-    queue = ("squeue", "--me", "--noheader", "--array", "--format=%F", f"--name={job_name}")
-    if found := _ask(*queue).split():
-        return found[0]
+def _adopt(ledger: Ledger, submission: Submission) -> Submission | None:
+    job_id = find_job(submission.job_name)
+    while job_id is None and time.time() - submission.written < SETTLE_SECONDS:
+        time.sleep(0.5)
+        job_id = find_job(submission.job_name)
+    if job_id is None:
+        ledger.discard(submission)
+        return None
+    return ledger.confirm(submission, job_id)
+
+
+def find_job(job_name: str) -> str | None:
+    """The id of the job, or of the array, with this name."""
+    queued = _run("squeue", "--me", "--noheader", "--array", "--format=%F", f"--name={job_name}").split()
+    if queued:
+        return queued[0]
     if shutil.which("sacct"):
-        with suppress(SlurmError):  # a cluster may keep no accounting: what lives is in the queue
-            past = _ask("sacct", "-nXP", "--format=JobID", f"--name={job_name}", "--starttime=now-30days").split()
-            return past[0].partition("_")[0] if past else None
+        with suppress(SlurmError):  # without accounting, only the queue knows
+            ended = _run("sacct", "-nXP", "--format=JobID", f"--name={job_name}", "--starttime=now-30days").split()
+            return ended[0].partition("_")[0] if ended else None
     return None
 
 
 def cancel(job_ids: Sequence[str]) -> None:
+    """Raises SlurmError."""
     for start in range(0, len(job_ids), 500):
-        _ask("scancel", *job_ids[start : start + 500])
+        _run("scancel", *job_ids[start : start + 500])
 
 
-def awaited() -> set[str]:
-    """Ids of the jobs that other jobs of this user wait for."""
-    lines = _ask("squeue", "--me", "--noheader", "--format=%E").splitlines()
+def dependencies() -> set[str]:
+    """Ids of the jobs that other jobs of this user depend on."""
+    lines = _run("squeue", "--me", "--noheader", "--format=%E").splitlines()
     return {job for line in lines for job in re.findall(r":(\d+)", line)}
 
 
 def requeue(job_id: str) -> None:
     """Put the calling job back into the queue; Slurm then ends it. Raises SlurmError."""
-    _ask("scontrol", "requeue", job_id)
+    _run("scontrol", "requeue", job_id)
 
 
-def running(job_id: str) -> bool:
-    """Is the job meant to run? No longer once it was cancelled, though its processes still live."""
-    return "JobState=RUNNING" in _ask("scontrol", "show", "job", job_id)
+def is_running(job_id: str) -> bool:
+    """False once the job was cancelled, even while its processes are still alive."""
+    return "JobState=RUNNING" in _run("scontrol", "show", "job", job_id)
 
 
-def _ask(*command: str) -> str:
+def _run(*command: str) -> str:
     try:
         return subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout
     except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""A frozen copy of the code, named by its content: queued jobs run what they were submitted with, whatever is edited meanwhile."""
+"""A content-addressed copy of the code: queued jobs run what was submitted, whatever is edited in the meantime."""
 
 from __future__ import annotations
 
@@ -15,68 +15,68 @@ from align_lab.base.files import write_json, write_text
 from align_lab.base.paths import PACKAGE, cache_folder, conf_folder, runs_folder
 from align_lab.record import manifest
 
-CARD = "snapshot.json"
+INDEX = "snapshot.json"
 
 
 def take(plugins: Iterable[Sequence[str]] = ()) -> tuple[Path, str]:
-    """(folder, hash) of the snapshot of the code as it is now: this package, its configs, plug-ins that are not installed."""
-    with tempfile.TemporaryDirectory(dir=_home(), prefix=".") as folder:
+    """(folder, hash) of a snapshot of the current code: this package, its configs, plug-ins that are not installed."""
+    with tempfile.TemporaryDirectory(dir=_root(), prefix=".") as folder:
         partial = Path(folder) / "code"
-        names = []
+        names: list[str] = []
         for name, file in _files({name for group in plugins for name in group}):
             target = partial / name
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(file, target)
             names.append(name)
-        digest = content_hash(
-            {name: partial / name for name in names}
-        )  # of the copy: an edit meanwhile is in it or not
-        write_json(partial / CARD, {"hash": digest, "files": sorted(names), "code": manifest.code()})
-        final = _home() / digest
-        if final.is_dir() and not _whole(final, digest):
+        digest = content_hash({name: partial / name for name in names})  # of the copy, which nobody edits
+        write_json(partial / INDEX, {"hash": digest, "files": sorted(names), "code": manifest.code()})
+        final = _root() / digest
+        if final.is_dir() and not _is_intact(final, digest):
             final.rename(Path(folder) / "damaged")
         if not final.is_dir():
             partial.rename(final)
-    _remember_user(digest)
+    _register_user(digest)
     return final, digest
 
 
-def _home() -> Path:
+def _root() -> Path:
     folder = cache_folder() / "snapshots"
     folder.mkdir(parents=True, exist_ok=True)
     return folder
 
 
-def _whole(folder: Path, digest: str) -> bool:
+def _is_intact(folder: Path, digest: str) -> bool:
     try:
-        names = json.loads((folder / CARD).read_text())["files"]
+        names = json.loads((folder / INDEX).read_text())["files"]
         return content_hash({name: folder / name for name in names}) == digest
     except (OSError, ValueError, KeyError):
         return False
 
 
-def _remember_user(digest: str) -> None:
-    """Which runs folders have jobs with this code: `gc` asks them before it removes it."""
-    path, mine = _home() / f"{digest}.users", str(runs_folder().resolve())
+def _register_user(digest: str) -> None:
+    """Record that this runs folder has jobs with the code: `gc` checks them before it removes a snapshot."""
+    path, user = _root() / f"{digest}.users", str(runs_folder().resolve())
     known = path.read_text().splitlines() if path.exists() else []
-    if mine not in known:
-        write_text(path, "".join(f"{user}\n" for user in [*known, mine]))
+    if user not in known:
+        write_text(path, "".join(f"{line}\n" for line in [*known, user]))
 
 
 def users(digest: str) -> list[Path]:
-    path = _home() / f"{digest}.users"
+    """The runs folders that have submitted jobs with a snapshot."""
+    path = _root() / f"{digest}.users"
     return [Path(line) for line in path.read_text().splitlines()] if path.exists() else []
 
 
 def check(folder: Path, digest: str) -> None:
-    """Raises DataError unless this process runs the snapshot's code, and the code is what was submitted."""
+    """Raises DataError unless this process runs the snapshot, and the snapshot is unchanged since the submission."""
     if not PACKAGE.is_relative_to(folder.resolve()):
         raise DataError(f"this job was submitted with the code in {folder}, but it runs {PACKAGE}")
-    if not _whole(folder, digest):
+    if not _is_intact(folder, digest):
         raise DataError(f"the code in {folder} was changed after the job was submitted. Submit again")
 
 
 def content_hash(files: Mapping[str, Path]) -> str:
+    """Sixteen hex digits over the names and the content of the files."""
     digest = hashlib.sha256()
     for name in sorted(files):
         digest.update(f"{name}\0".encode() + hashlib.sha256(files[name].read_bytes()).digest())
@@ -84,23 +84,25 @@ def content_hash(files: Mapping[str, Path]) -> str:
 
 
 def _files(plugins: Iterable[str]) -> Iterator[tuple[str, Path]]:
-    """(name inside the snapshot, file)"""
+    """(path inside the snapshot, file) of everything that belongs into it."""
     yield from _tree(PACKAGE, Path("align_lab"))
     for folder in (conf_folder(), conf_folder().parent / "sweeps"):
         if folder.is_dir() and not folder.is_relative_to(PACKAGE):
             yield from _tree(folder, Path(folder.name))
-    for place in sorted(plugin_places(plugins)):
-        if place.is_dir():
-            yield from _tree(place, Path(place.name))
-        else:  # one module: it may import its neighbours
-            yield from ((file.name, file) for file in sorted(place.parent.glob("*.py")))
+    for path in sorted(plugin_paths(plugins)):
+        if path.is_dir():
+            yield from _tree(path, Path(path.name))
+        else:  # a single module may import those beside it
+            yield from ((file.name, file) for file in sorted(path.parent.glob("*.py")))
 
 
-def plugin_places(plugins: Iterable[str]) -> set[Path]:
-    """Packages (folders) and modules (files) of components from outside this package, and of what these import beside them,
-    that were not installed into this environment."""
-    owners = {registry.lookup(kind, name).__module__ for kind in registry.kinds() for name in registry.names(kind)}
-    return plugin_code.places(filter(plugin_code.is_plugin, (*owners, *plugins)))
+def plugin_paths(plugins: Iterable[str]) -> set[Path]:
+    """Folders of packages and files of modules with components from outside, and with what these import beside them.
+
+    Those that are installed into this environment are left out.
+    """
+    modules = {registry.lookup(kind, name).__module__ for kind in registry.kinds() for name in registry.names(kind)}
+    return plugin_code.places(filter(plugin_code.is_plugin, (*modules, *plugins)))
 
 
 def _tree(root: Path, name: Path) -> Iterator[tuple[str, Path]]:

@@ -1,4 +1,4 @@
-"""A stage as a job of its own: one artefact, and a record of how it went that `status` and dependent runs can read."""
+"""A stage as a job of its own: it builds one artefact, and records how that went for `status` and dependent runs."""
 
 from __future__ import annotations
 
@@ -21,46 +21,48 @@ from align_lab.stages.store import Stage, shared
 
 
 def record_of(study: Path, name: str) -> Path:
+    """The file with the state of a stage's last job in this study."""
     return StudyLayout(study).stage(name)
 
 
 def stacks_of(record: Path) -> Path:
+    """The file into which the watchdog dumps stack traces."""
     return record.with_suffix(".stacks")
 
 
 def build(name: str, cfg: RunConfig) -> int:
-    """Build the artefact; its inputs first, where they are missing. Raises AlignLabError with the reason of a failure."""
+    """Build the artefact, and its missing inputs first. Raises AlignLabError with the reason of a failure."""
     from align_lab.run import device
 
     device.use(cfg["hardware"]["numerics"])
     record = record_of(runs_folder() / cfg["study"], name)
     record.parent.mkdir(parents=True, exist_ok=True)
 
-    def note(state: str, **fields: Any) -> None:
-        where = {"host": socket.gethostname(), "pid": os.getpid(), "written": time.time()}
-        write_json(record, {"name": name, "state": state, **where, **fields})
+    def write(state: str, **fields: Any) -> None:
+        process = {"host": socket.gethostname(), "pid": os.getpid(), "written": time.time()}
+        write_json(record, {"name": name, "state": state, **process, **fields})
 
-    note("running")
+    write("running")
     try:
         with watched(stacks_of(record), minutes=cfg["hang_minutes"]) as watch:
             watch.beat("stages")
             artefact = shared(Screen(live=False)).get(_stage(name, cfg))
     except BaseException as error:
-        note("stopped" if isinstance(error, Stopped) else "failed", error=f"{type(error).__name__}: {error}")
+        write("stopped" if isinstance(error, Stopped) else "failed", error=f"{type(error).__name__}: {error}")
         if isinstance(error, Exception) and not isinstance(error, AlignLabError):
             traceback.print_exc()
             raise AlignLabError(f"the stage {name} failed: {type(error).__name__}: {error}") from error
         raise
-    note("done", seconds=artefact.seconds)
+    write("done", seconds=artefact.seconds)
     return 0
 
 
 def _stage(name: str, cfg: RunConfig) -> Stage:
-    """Raises DataError where the files that the artefact is made of are others than when the job was submitted."""
-    known = artefacts(cfg)
-    if name not in known:
+    """Raises DataError where the files that the stage reads have changed since the job was submitted."""
+    stages = artefacts(cfg)
+    if name not in stages:
         raise DataError(
-            f"files that {name} is made of changed after the job was submitted: it would be {', '.join(known)} now. "
-            "Give the command that submitted it again"
+            f"files that {name} reads changed after the job was submitted: now it would be {', '.join(stages)}. "
+            "Run the command that submitted it again"
         )
-    return known[name]
+    return stages[name]

@@ -1,4 +1,4 @@
-"""A study on a terminal: a table that renews itself, or a line for each change where there is no terminal."""
+"""A study on a terminal: a live table, or a line for each change of state where output goes to a file."""
 
 from __future__ import annotations
 
@@ -14,23 +14,24 @@ from rich.table import Table
 from rich.text import Text
 
 from align_lab.base.signals import StopRequest
-from align_lab.dispatch.plan import Kept
+from align_lab.dispatch.plan import Skipped
 from align_lab.dispatch.slurm import SlurmError
-from align_lab.dispatch.states import ACTIVE, TaskState
+from align_lab.dispatch.state_rules import ACTIVE
+from align_lab.dispatch.states import TaskState
 
 COLOURS = {"done": "green", "running": "cyan", "failed": "red", "cancelled": "red", "stopped": "yellow"}
-LOOK_SECONDS = 2.0
+POLL_SECONDS = 2.0
 
 
 class StatusTable:
-    """Shows what `look` returns, of the runs in `names` and their stages. Use it as a context."""
+    """Shows the states that `fetch` returns, of the tasks in `names`. Use it as a context."""
 
-    def __init__(self, console: Console, look: Callable[[], Sequence[TaskState]], *, names: Collection[str]) -> None:
-        self.console, self.look, self.names = console, look, names
-        self.seen: dict[str, str] = {}
-        self.looked = 0.0
+    def __init__(self, console: Console, fetch: Callable[[], Sequence[TaskState]], *, names: Collection[str]) -> None:
+        self.console, self.fetch, self.names = console, fetch, names
+        self.printed: dict[str, str] = {}  # name -> the state that was printed last
+        self.fetched_at = 0.0
         self.tasks: list[TaskState] = []
-        self.answered = False
+        self.complete = False  # the states have been fetched at least once
         self.live = Live(console=console, refresh_per_second=2, transient=True) if console.is_terminal else None
 
     def __enter__(self) -> StatusTable:
@@ -47,64 +48,68 @@ class StatusTable:
             self.live.stop()
 
     def update(self, *, now: bool = False) -> list[TaskState]:
-        """Look again, unless that was a moment ago."""
-        if not now and time.monotonic() - self.looked < self._pause():
+        """Fetch the states and show them, unless that was done a moment ago."""
+        if not now and time.monotonic() - self.fetched_at < self._interval():
             return []
         try:
-            self.tasks = [task for task in self.look() if task.name in self.names]
-            self.answered = True
-        except SlurmError as error:  # a controller that restarts answers again in a while
-            self.console.print(f"[yellow]{escape(str(error))}. Looking again[/]")
-        tasks, self.looked = self.tasks, time.monotonic()
+            self.tasks = [task for task in self.fetch() if task.name in self.names]
+            self.complete = True
+        except SlurmError as error:  # a controller that restarts answers again after a while
+            self.console.print(f"[yellow]{escape(str(error))}. Trying again[/]")
+        tasks, self.fetched_at = self.tasks, time.monotonic()
         if self.live:
             self.live.update(table(tasks, height=self.console.height))
         else:
-            self._lines(tasks)
+            self._print_changes(tasks)
         return tasks
 
-    def _pause(self) -> float:
-        """Seconds between looks: longer for many runs, each look reads all their states."""
-        return max(LOOK_SECONDS, len(self.names) / 50)
+    def _interval(self) -> float:
+        """Seconds between polls: more for many runs, because each poll reads all their states."""
+        return max(POLL_SECONDS, len(self.names) / 50)
 
-    def _lines(self, tasks: Iterable[TaskState]) -> None:
+    def _print_changes(self, tasks: Iterable[TaskState]) -> None:
         for task in tasks:
-            if self.seen.get(task.name, "missing") != task.state:
+            if self.printed.get(task.name, "missing") != task.state:
                 why = f": {task.why}" if task.why else ""
                 self.console.print(f"{time.strftime('%H:%M:%S')} {task.state:<9}{escape(task.name)}{escape(why)}")
-            self.seen[task.name] = task.state
+            self.printed[task.name] = task.state
 
-    def until_ended(self, stop: StopRequest) -> None:
-        """Look until nothing is queued or running any more, or a stop is asked for (the jobs go on)."""
+    def wait_until_ended(self, stop: StopRequest) -> None:
+        """Poll until nothing is queued or running, or a signal asks to stop waiting (the jobs continue)."""
         while not stop.asked:
             tasks = self.update(now=True)
-            if self.answered and not any(task.state in ACTIVE for task in tasks):
+            if self.complete and not any(task.state in ACTIVE for task in tasks):
                 return
-            time.sleep(self._pause())
+            time.sleep(self._interval())
 
 
 def table(tasks: Sequence[TaskState], *, height: int | None = None) -> Group:
-    """Runs by arm and seed with state, step, score, speed, time left and node; below, the reason of every failure."""
+    """Runs by arm and seed with state, step, score, speed, time left and node; below, the reasons of failures."""
     stages = [task for task in tasks if task.kind == "stage"]
     runs = sorted(
         (task for task in tasks if task.kind == "run"), key=lambda task: (task.arm, task.seed or 0, task.name)
     )
+    limit = len(runs) if height is None else max(5, height - 8 - len(stages))
+    hidden = [Text(f"... and {len(runs) - limit} more")] if len(runs) > limit else []
+    lines = [
+        Text.from_markup(f"stage {_state(task)} {escape(task.name)}{_reason(task)}")
+        for task in stages
+        if task.state != "done"
+    ]
+    return Group(*lines, _grid(runs[:limit]), *hidden, Text(summary_line(runs)), *_reasons(runs))
+
+
+def _grid(runs: Sequence[TaskState]) -> Table:
     grid = Table(box=None, pad_edge=False, header_style="bold")
     decides = next((task.metric for task in runs if task.metric), "decides").removesuffix(" score")
     for name in ("arm", "seed", "state", "step", "score", decides, "s/step", "left", "job", "node"):
         grid.add_column(name, justify="left" if name in ("arm", "state", "job", "node") else "right", no_wrap=True)
-    fits = len(runs) if height is None else max(5, height - 8 - len(stages))
-    for task in runs[:fits]:
-        grid.add_row(*row(task))
-    parts = [
-        Text.from_markup(f"stage {_state(task)} {escape(task.name)}{_because(task)}")
-        for task in stages
-        if task.state != "done"
-    ]
-    more = [Text(f"... and {len(runs) - fits} more")] if len(runs) > fits else []
-    return Group(*parts, grid, *more, Text(summary_line(runs)), *_reasons(runs))
+    for task in runs:
+        grid.add_row(*_row(task))
+    return grid
 
 
-def row(task: TaskState) -> Iterator[str]:
+def _row(task: TaskState) -> Iterator[str]:
     yield escape(task.arm or task.name)
     yield "" if task.seed is None else str(task.seed)
     yield _state(task) + (f" x{task.requeued + 1}" if task.requeued else "")
@@ -120,7 +125,7 @@ def _state(task: TaskState) -> str:
     return f"[{colour}]{task.state}[/]" if colour else task.state
 
 
-def _because(task: TaskState) -> str:
+def _reason(task: TaskState) -> str:
     return f": {escape(task.why)}" if task.why else ""
 
 
@@ -128,18 +133,19 @@ def _reasons(runs: Iterable[TaskState]) -> Iterator[Text]:
     for task in runs:
         if task.why and task.state in ("failed", "stopped", "cancelled", "waiting"):
             log = f"  ({escape(task.log)})" if task.log and task.state == "failed" else ""
-            yield Text.from_markup(f"{_state(task)} {escape(task.name)}{_because(task)}{log}")
+            yield Text.from_markup(f"{_state(task)} {escape(task.name)}{_reason(task)}{log}")
 
 
 def summary_line(runs: Iterable[TaskState]) -> str:
+    """`3 done, 1 failed`."""
     counts = Counter(task.state for task in runs)
     return ", ".join(f"{count} {state}" for state, count in counts.items()) or "no runs"
 
 
-def summary(kept: Iterable[Kept]) -> list[str]:
-    """Runs that were left alone, by reason."""
+def skipped_lines(skipped: Iterable[Skipped]) -> list[str]:
+    """One line for each reason, with the first run and the number of the others."""
     by_reason: dict[str, list[str]] = {}
-    for run in kept:
+    for run in skipped:
         by_reason.setdefault(run.why, []).append(run.name)
     return [
         f"{names[0]}{f' and {len(names) - 1} more' if names[1:] else ''}: {why}" for why, names in by_reason.items()
@@ -147,6 +153,7 @@ def summary(kept: Iterable[Kept]) -> list[str]:
 
 
 def duration(seconds: float | None) -> str:
+    """`40 s`, `12 min`, `3.5 h`."""
     if seconds is None:
         return ""
     minutes, hours = seconds / 60, seconds / 3600

@@ -1,4 +1,4 @@
-"""The one way to start a job, on submitit: the same command on a cluster, on this machine, or in this process."""
+"""Starting a job by submitit: on a cluster, as a process of this machine, or in this process."""
 
 from __future__ import annotations
 
@@ -15,53 +15,55 @@ from submitit.core.utils import FailedJobError
 from align_lab.base.hardware import SHARED, Placement
 from align_lab.base.paths import runs_folder
 from align_lab.base.signals import deaf_to_interrupts
-from align_lab.dispatch.ledger import Card, Ledger
+from align_lab.dispatch.ledger import Ledger, Submission
 from align_lab.dispatch.plan import JobArray, Task, payload
 
-Refused = FailedJobError  # what submitit makes of an sbatch that ends with an error
-FOREVER = 366 * 24 * 60  # minutes; a process of this machine has no time limit
+Refused = FailedJobError  # submitit raises it when sbatch fails
+NO_LIMIT = 366 * 24 * 60  # minutes: a process of this machine has no time limit, and submitit wants one
 
 
-def command(tasks: Path, card: Card, *, python: str | None = None, env: Sequence[str] = ()) -> str:
-    """What a job runs: the snapshot's code (-P keeps the working folder out of sys.path), on its line of the tasks."""
-    path = os.pathsep.join(filter(None, (card.snapshot, os.environ.get("PYTHONPATH"))))
+def command(tasks: Path, submission: Submission, *, python: str | None = None, env: Sequence[str] = ()) -> str:
+    """The command of a job: the snapshot's code (-P keeps the working folder out of sys.path) on its tasks file."""
+    path = os.pathsep.join(filter(None, (submission.snapshot, os.environ.get("PYTHONPATH"))))
     words = ["env", *env, f"PYTHONPATH={path}", python or sys.executable, "-u", "-P", "-m", "align_lab.dispatch.job"]
-    return shlex.join([*words, str(tasks.resolve()), card.snapshot, card.snapshot_hash])
+    return shlex.join([*words, str(tasks.resolve()), submission.snapshot, submission.snapshot_hash])
 
 
-def submit_slurm(ledger: Ledger, card: Card, batch: JobArray, *, after: Sequence[str]) -> Card:
-    """One sbatch: a job or an array. `after`: ids of the jobs that must have succeeded first."""
-    executor = _Slurm(ledger.logs, ledger, card, batch, after)
-    return ledger.confirm(card, executor.start().job_id)
+def submit_slurm(ledger: Ledger, submission: Submission, batch: JobArray, *, after: Sequence[str]) -> Submission:
+    """One sbatch, for a job or an array. `after`: ids of the jobs that must succeed first."""
+    executor = _SlurmExecutor(ledger, submission, batch, after)
+    return ledger.confirm(submission, executor.start().job_id)
 
 
-def script(ledger: Ledger, card: Card, batch: JobArray, *, after: Sequence[str]) -> str:
+def script(ledger: Ledger, submission: Submission, batch: JobArray, *, after: Sequence[str]) -> str:
     """The sbatch script as it would be submitted."""
-    executor = _Slurm(ledger.logs, ledger, card, batch, after)
+    executor = _SlurmExecutor(ledger, submission, batch, after)
     return executor._make_submission_file_text(executor._command, "")
 
 
-class _Slurm(submitit.SlurmExecutor):
-    """submitit's executor with our own command: a job reads its line of the tasks, and nothing is pickled."""
+class _SlurmExecutor(submitit.SlurmExecutor):
+    """submitit's executor with our own command: a job reads its line of the tasks file, and nothing is pickled."""
 
-    def __init__(self, folder: Path, ledger: Ledger, card: Card, batch: JobArray, after: Sequence[str]) -> None:
-        super().__init__(folder)
-        self._command = command(ledger.tasks_file(card), card, python=batch.placement.python)
-        self.update_parameters(**parameters(batch.placement, name=card.job_name, after=after))
-        if card.array:
-            self.parameters["map_count"] = len(card.names)
+    def __init__(self, ledger: Ledger, submission: Submission, batch: JobArray, after: Sequence[str]) -> None:
+        super().__init__(ledger.logs)
+        self._command = command(ledger.tasks_file(submission), submission, python=batch.placement.python)
+        self.update_parameters(**parameters(batch.placement, name=submission.job_name, after=after))
+        if submission.array:
+            self.parameters["map_count"] = len(submission.names)
 
     @classmethod
     def affinity(cls) -> int:
-        return 2  # whether Slurm is here was asked before; a dry run prints scripts anywhere
+        """submitit's check for Slurm, passed always: launch has checked, and a dry run prints scripts anywhere."""
+        return 2
 
     def start(self) -> submitit.Job[Any]:
+        """Run sbatch. Raises Refused."""
         return self._submit_command(self._command)
 
 
 def parameters(place: Placement, *, name: str, after: Sequence[str] = ()) -> dict[str, Any]:
-    """Placement -> what submitit calls it."""
-    wanted = {
+    """A placement in submitit's parameters."""
+    values = {
         "job_name": name,
         "nodes": place.nodes,
         "ntasks_per_node": place.tasks_per_node,
@@ -76,7 +78,7 @@ def parameters(place: Placement, *, name: str, after: Sequence[str] = ()) -> dic
         "signal_delay_s": place.signal_seconds,
         "array_parallelism": place.max_parallel or 1_000_000,
         "setup": list(place.setup) or None,
-        "srun_args": [  # srun takes no cores over from sbatch, and lets the other processes wait for one that died
+        "srun_args": [  # srun neither inherits cores from sbatch nor ends the job when one process dies
             f"--cpus-per-task={place.cpus_per_task}",
             "--kill-on-bad-exit=1",
             *([f"--container-image={place.container}"] if place.container else []),
@@ -85,7 +87,7 @@ def parameters(place: Placement, *, name: str, after: Sequence[str] = ()) -> dic
         "stderr_to_stdout": True,
         "additional_parameters": {"requeue": True, "kill-on-invalid-dep": "yes", **_flags(place.sbatch)},
     }
-    return {key: value for key, value in wanted.items() if value is not None} | {"wckey": None}
+    return {key: value for key, value in values.items() if value is not None} | {"wckey": None}
 
 
 def _flags(lines: Sequence[str]) -> dict[str, Any]:
@@ -94,24 +96,25 @@ def _flags(lines: Sequence[str]) -> dict[str, Any]:
 
 
 def start_local(
-    ledger: Ledger, card: Card, *, gpus: Sequence[str] = (), sharing: int = 1
-) -> tuple[Card, submitit.Job[Any]]:
-    """One process of this machine, under submitit's controller, which would hide the GPUs. It sees `gpus`, or what we see.
+    ledger: Ledger, submission: Submission, *, gpus: Sequence[str] = (), sharing: int = 1
+) -> submitit.Job[Any]:
+    """One process of this machine, under submitit's controller. It sees `gpus`, or the GPUs of this process.
 
-    `sharing`: runs that compute side by side, and so share cores and memory.
+    `sharing`: runs that compute at the same time, and so share cores and memory.
     """
-    seen = ",".join(gpus) or os.environ.get("CUDA_VISIBLE_DEVICES")
-    env = ["-u", "CUDA_VISIBLE_DEVICES"] if seen is None else [f"CUDA_VISIBLE_DEVICES={seen}"]
+    visible = ",".join(gpus) or os.environ.get("CUDA_VISIBLE_DEVICES")  # the controller would hide them
+    env = ["-u", "CUDA_VISIBLE_DEVICES"] if visible is None else [f"CUDA_VISIBLE_DEVICES={visible}"]
     env.append(f"{SHARED}={sharing}")
     executor = submitit.LocalExecutor(ledger.logs)
-    executor.update_parameters(timeout_min=FOREVER, stderr_to_stdout=True)
-    with deaf_to_interrupts():  # a controller that dies of it would not let its run save
-        job = executor._submit_command(command(ledger.tasks_file(card), card, env=env))
-    return ledger.confirm(card, job.job_id), job
+    executor.update_parameters(timeout_min=NO_LIMIT, stderr_to_stdout=True)
+    with deaf_to_interrupts():  # Ctrl-C would kill the controller, and its run could not save
+        job = executor._submit_command(command(ledger.tasks_file(submission), submission, env=env))
+    ledger.confirm(submission, job.job_id)
+    return job
 
 
-def run_here(task: Task) -> int:
-    """In this process, under submitit's debug executor: a breakpoint works, an error opens the debugger."""
+def run_in_process(task: Task) -> int:
+    """Run a task under submitit's debug executor, in which breakpoints work and an error opens the debugger."""
     from align_lab.dispatch.job import perform
 
     job = submitit.DebugExecutor(runs_folder()).submit(perform, {**payload(task), "max_requeues": 0})

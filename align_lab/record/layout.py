@@ -84,19 +84,19 @@ class StudyLayout:
 
     @property
     def dispatch(self) -> Path:
-        """The ledger of submissions: cards, tasks, logs."""
+        """The ledger of submissions, with tasks and logs."""
         return self.path / DISPATCH
 
     @property
     def expected_runs(self) -> Path:
-        """Which runs the study is meant to hold."""
-        return self.dispatch / "wanted.json"
+        """The runs that the study expects."""
+        return self.dispatch / "expected_runs.json"
 
     @property
     def lease(self) -> Path:
-        """Who submits the study now, or runs it on this machine."""
+        """The process that submits the study now, or runs it on this machine."""
         return self.dispatch / "lease"
 
     def stage(self, name: str) -> Path:
-        """How the job that builds this artefact went."""
+        """The state of the job that builds this artefact."""
         return self.dispatch / "stages" / f"{name}.json"

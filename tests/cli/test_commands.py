@@ -1,4 +1,4 @@
-"""The command line as a user meets it: verbs, help, exit statuses, one message and no traceback."""
+"""The command line as a user sees it: verbs, help, exit statuses, one message and no traceback."""
 
 import os
 import subprocess
@@ -6,6 +6,7 @@ import sys
 
 import pytest
 
+from align_lab.cli.commands import VERBS
 from align_lab.config.groups import GROUPS
 
 
@@ -15,15 +16,24 @@ def run(*args, **kwargs):
     )
 
 
-def test_help_names_every_group_and_command():
+def test_help_names_every_group_and_verb():
     done = run("--help")
     assert done.returncode == 0
-    for word in (*GROUPS, "reinforce_pp", "human_ratings", "compare", "export", "chat", "ALIGN_LAB_CACHE"):
+    for word in (*GROUPS, *VERBS, "reinforce_pp", "human_ratings", "ALIGN_LAB_CACHE"):
         assert word in done.stdout
+    assert max(map(len, done.stdout.splitlines())) <= 120
+
+
+@pytest.mark.parametrize("verb", sorted(set(VERBS) - {"help"}))
+def test_every_verb_has_a_help_of_its_own(verb):
+    direct, by_help = run(verb, "--help"), run("help", verb)
+    assert direct.returncode == by_help.returncode == 0, direct.stderr
+    assert direct.stdout == by_help.stdout and f"usage: python -m align_lab {verb}" in direct.stdout
 
 
 @pytest.mark.parametrize(
-    "args", [("--help",), ("list",), ("show", "algo=ppo_max"), ("--cfg", "job"), ("compare", "--help")]
+    "args",
+    [("--help",), ("list",), ("show", "algo=ppo_max"), ("--cfg", "job"), *((verb, "--help") for verb in sorted(VERBS))],
 )
 def test_it_answers_without_torch(args):
     code = (
@@ -35,7 +45,7 @@ def test_it_answers_without_torch(args):
     assert done.stdout
 
 
-def test_list_shows_the_options_of_one_group_with_what_they_are():
+def test_list_prints_the_options_of_one_group_with_their_headlines():
     lines = run("list", "algo").stdout.splitlines()
     assert lines[0] == "algo"
     assert any("rloo" in line and "leave-one-out" in line for line in lines)
@@ -55,7 +65,9 @@ def test_show_prints_equations_papers_needs_and_fields():
         (["-m", "algo=rloo,ppo", "algo.clip=0.1"], "there is no algo.clip"),
         (["lst"], "did you mean 'list'?"),
         (["show", "algo=rlo"], "did you mean 'rloo'?"),
-        (["show", "nothing"], "show takes one GROUP=NAME"),
+        (["show", "reward=mine", "plugins=[no_such_module]"], "no module named 'no_such_module'"),
+        (["list", "plugins=[no_such_module]"], "no module named 'no_such_module'"),
+        (["show", "nothing"], "show takes one GROUP=OPTION"),
         (["compare", "no_such_study"], "there is no study 'no_such_study'"),
         (["export", "no_such_run", "x"], "there is no run 'no_such_run'"),
         (["--cfg", "job", "algo.clip=-1"], "algo.clip must be > 0"),
@@ -73,18 +85,18 @@ def test_a_wrong_command_gets_one_message_no_traceback_and_status_2(args, messag
     assert not list(tmp_path.iterdir())
 
 
-def test_hydras_own_flags_work_and_leave_no_folders(tmp_path):
+def test_hydras_own_flags_work_and_create_no_folders(tmp_path):
     done = run("--cfg", "job", "algo=dpo", "seed=7", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "beta: 0.1" in done.stdout and "seed: 7" in done.stdout
     assert not list(tmp_path.iterdir())
 
 
-def test_a_users_own_conf_and_component_join_without_a_list_to_edit(tmp_path):
-    """One new file and one yaml add an algorithm."""
+def test_one_module_and_one_yaml_of_a_user_add_an_algorithm(tmp_path):
     (tmp_path / "conf" / "algo").mkdir(parents=True)
     (tmp_path / "conf" / "algo" / "bare.yaml").write_text(
-        "# REINFORCE without a baseline: python -m align_lab plugins=[bare] algo=bare\ndefaults:\n  - /schema/algo/bare@_here_\n  - _self_\n"
+        "# REINFORCE without a baseline: python -m align_lab plugins=[bare] algo=bare\n"
+        "defaults:\n  - /schema/algo/bare@_here_\n  - _self_\n"
     )
     (tmp_path / "bare.py").write_text('''
 from dataclasses import dataclass
@@ -116,7 +128,7 @@ class Bare(Algorithm):
     assert wrong.returncode == 2 and "algo.scale must be > 0" in wrong.stderr
 
 
-def test_an_installed_package_brings_components_through_its_entry_point(tmp_path):
+def test_the_entry_point_of_an_installed_package_adds_components(tmp_path):
     """No yaml is needed: the component is an option by itself, with its docstring as headline."""
     site = tmp_path / "site"
     (site / "other_lab-1.0.dist-info").mkdir(parents=True)
@@ -132,7 +144,7 @@ from align_lab.base.task import Score
 @dataclass(frozen=True, kw_only=True)
 class Shouting(Reward):
     """Counts exclamation marks."""
-    weight: float = param(1.0, "of a mark", above=0)
+    weight: float = param(1.0, "score of one exclamation mark", above=0)
 
     def load(self, folder):
         return self
@@ -147,7 +159,42 @@ class Shouting(Reward):
     assert "name: shouting" in done.stdout and "weight: 3.0" in done.stdout
 
 
-def test_the_installed_wheel_brings_its_configs(tmp_path):
+PLUGIN = '''
+from dataclasses import dataclass
+from align_lab.base.contracts import Reward
+from align_lab.base.registry import param, register
+from align_lab.base.task import Score
+
+@register("reward", "mine")
+@dataclass(frozen=True, kw_only=True)
+class Mine(Reward):
+    """Counts question marks."""
+    weight: float = param(1.5, "score of one question mark", above=0)
+
+    def load(self, folder):
+        return self
+
+    def score(self, examples, completions):
+        return Score(total=[self.weight * text.count("?") for text in completions])
+'''
+
+
+def test_list_and_show_import_plugins_as_a_run_does(tmp_path):
+    (tmp_path / "my_pkg.py").write_text(PLUGIN)
+    assert "mine" not in run("list", "reward", cwd=tmp_path).stdout
+    for args in (
+        ("list", "plugins=[my_pkg]"),
+        ("list", "reward", "plugins=[my_pkg]"),
+        ("list", "plugins=my_pkg", "reward"),
+    ):
+        assert "  mine                  Counts question marks.\n" in run(*args, cwd=tmp_path).stdout, args
+    card = run("show", "reward=mine", "plugins=[my_pkg]", cwd=tmp_path).stdout
+    assert "Counts question marks." in card and "reward.weight  1.5         score of one question mark" in card
+    unknown = run("show", "reward=mine", cwd=tmp_path)
+    assert unknown.returncode == 2 and "reward=mine is not known" in unknown.stderr
+
+
+def test_the_installed_wheel_contains_its_configs(tmp_path):
     """Build the wheel, unpack it somewhere else, compose from there."""
     from pathlib import Path
 
@@ -176,7 +223,10 @@ def test_the_installed_wheel_brings_its_configs(tmp_path):
     )
     work = tmp_path / "work"
     work.mkdir()
-    code = "import sys; sys.path.insert(0, sys.argv.pop(1)); from align_lab.__main__ import main; import align_lab; print(align_lab.__file__); main()"
+    code = (
+        "import sys; sys.path.insert(0, sys.argv.pop(1)); from align_lab.__main__ import main; import align_lab; "
+        "print(align_lab.__file__); main()"
+    )
     done = subprocess.run(
         [sys.executable, "-c", code, str(tmp_path / "site"), "--cfg", "job", "algo=ppo_max_moss_script"],
         cwd=work,

@@ -254,7 +254,7 @@ def declare(folder, runs, left=(), question=""):
     (folder / ".dispatch").mkdir()
     wanted = {name: {"arm": arm, "seed": seed, "steps": 40} for name, (arm, seed) in runs.items()}
     content = {"sweep": "st", "question": question, "runs": wanted, "left": {name: {} for name in left}}
-    (folder / ".dispatch" / "wanted.json").write_text(json.dumps(content))
+    (folder / ".dispatch" / "expected_runs.json").write_text(json.dumps(content))
 
 
 def test_the_sweep_file_names_the_question_the_arms_and_what_is_missing(study):
@@ -272,7 +272,7 @@ def test_the_sweep_file_names_the_question_the_arms_and_what_is_missing(study):
 @pytest.mark.parametrize("text", ["{", "[]", '{"runs": 3}', '{"runs": {"x": 1}, "left": null}'])
 def test_a_damaged_sweep_record_does_no_harm(study, text):
     (study / ".dispatch").mkdir()
-    (study / ".dispatch" / "wanted.json").write_text(text)
+    (study / ".dispatch" / "expected_runs.json").write_text(text)
     assert len(analyse([study])["arms"]) == 2
 
 

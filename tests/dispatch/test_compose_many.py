@@ -1,4 +1,4 @@
-"""A thousand jobs are composed by merging into Hydra's result; this holds the merged ones equal to Hydra's own."""
+"""Many jobs are composed by merging values into Hydra's result: each equals what Hydra itself composes."""
 
 import hydra
 import pytest
@@ -18,18 +18,18 @@ SAMPLE = [
 
 
 @pytest.mark.parametrize("overrides", SAMPLE, ids=lambda o: o[0])
-def test_the_merged_config_is_hydras(overrides):
+def test_the_merged_config_equals_hydras(overrides):
     composition.load_components()
     merged = composition.Composer().run(overrides)
     with hydra.initialize_config_dir(str(conf_folder()), version_base="1.3"):
-        theirs = hydra.compose(
+        expected = hydra.compose(
             "config", [text.replace(".inf", "inf") for text in [*overrides, composition.search_path_override()]]
         )
-    plain = OmegaConf.to_container(theirs, resolve=True)
+    plain = OmegaConf.to_container(expected, resolve=True)
     assert merged.values == {key: value for key, value in plain.items() if key not in (*STUDY_KEYS, "sweeps")}
 
 
-def test_a_job_does_not_change_the_next_one():
+def test_composing_a_job_does_not_change_the_next_one():
     composer = composition.Composer()
     first = composer.run(["algo=rloo", "seed=1"])
     composer.run(["algo=rloo", "seed=2", "train.lr=1"])

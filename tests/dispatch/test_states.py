@@ -1,4 +1,4 @@
-"""What `status` says of a run, from folders as jobs leave them and from what Slurm remembers."""
+"""The state of a run, from folders as jobs leave them and from Slurm's accounting."""
 
 import json
 import os
@@ -8,8 +8,9 @@ import time
 
 import pytest
 
-from align_lab.dispatch.ledger import Card, Ledger
-from align_lab.dispatch.slurm import Fact, _ended, covers
+from align_lab.base import lease
+from align_lab.dispatch.ledger import Ledger, Submission
+from align_lab.dispatch.slurm import JobInfo, array_contains, ended_jobs
 from align_lab.dispatch.states import states
 
 NAME = "rloo-tiny-s3-0123abcd"
@@ -20,11 +21,11 @@ def folder(tmp_path):
     (tmp_path / "mine" / NAME).mkdir(parents=True)
     ledger = Ledger.of(tmp_path / "mine")
     ledger.logs.mkdir(parents=True)
-    ledger._write(card())
+    ledger._write(submission())
     return tmp_path / "mine"
 
 
-def card(**changes):
+def submission(**changes):
     fields = {
         "token": "t",
         "study": "mine",
@@ -37,7 +38,7 @@ def card(**changes):
         "written": time.time(),
         "job_id": "7",
     }
-    return Card(**{**fields, **changes})
+    return Submission(**{**fields, **changes})
 
 
 def write(folder, state, **fields):
@@ -47,14 +48,14 @@ def write(folder, state, **fields):
     )
 
 
-def state_of(folder, fact=None):
-    wanted = {NAME: {"arm": "rloo", "seed": 3, "steps": 9}}
-    (found,) = [task for task in states(folder, wanted, {"7": fact} if fact else {}) if task.name == NAME]
-    return found
+def state_of(folder, job=None):
+    expected = {NAME: {"arm": "rloo", "seed": 3, "steps": 9}}
+    (run,) = [task for task in states(folder, expected, {"7": job} if job else {}) if task.name == NAME]
+    return run
 
 
 @pytest.mark.parametrize(
-    ("slurm", "said"),
+    ("slurm", "reason"),
     [
         ("TIMEOUT", "reached its time limit"),
         ("OUT_OF_MEMORY", "hardware.placement.mem_gb"),
@@ -62,61 +63,71 @@ def state_of(folder, fact=None):
         ("PREEMPTED", "was preempted"),
     ],
 )
-def test_how_slurm_ended_a_job_is_said_with_what_to_set(folder, slurm, said):
+def test_the_reason_of_slurm_comes_with_the_field_to_change(folder, slurm, reason):
     write(folder, "running")
-    found = state_of(folder, Fact(state=slurm, live=False))
-    assert found.state == "failed" and said in found.why
+    run = state_of(folder, JobInfo(state=slurm, live=False))
+    assert run.state == "failed" and reason in run.why
 
 
-def test_a_process_that_ended_without_a_word_is_named_with_its_exit_and_its_last_line(folder):
+def test_a_process_that_recorded_nothing_is_described_by_its_exit_status_and_its_last_error(folder):
     write(folder, "running")
     Ledger.of(folder).log("7").write_text("step 3/9\nTraceback\nRuntimeError: no such device\nbye\n")
-    found = state_of(folder, Fact(state="FAILED", live=False, exit="1:0"))
-    assert "(exit 1:0): RuntimeError: no such device" in found.why and found.log.endswith("7_0_log.out")
+    run = state_of(folder, JobInfo(state="FAILED", live=False, exit_code="1:0"))
+    assert "(exit status 1:0): RuntimeError: no such device" in run.why and run.log.endswith("7_0_log.out")
 
 
-def test_a_live_job_counts_whatever_its_folder_says(folder):
+def test_a_live_job_decides_whatever_its_folder_contains(folder):
     write(folder, "stopped")
-    assert state_of(folder, Fact(state="PENDING", live=True, reason="Priority")).state == "queued"
-    assert state_of(folder, Fact(state="PENDING", live=True, reason="Dependency")).state == "waiting"
-    running = state_of(folder, Fact(state="RUNNING", live=True, node="node1"))
+    assert state_of(folder, JobInfo(state="PENDING", live=True, reason="Priority")).state == "queued"
+    assert state_of(folder, JobInfo(state="PENDING", live=True, reason="Dependency")).state == "waiting"
+    running = state_of(folder, JobInfo(state="RUNNING", live=True, node="node1"))
     assert running.state == "running" and running.seconds_left == 12.0 and running.node == "node1"
 
 
-def test_a_finished_run_is_done_and_a_wanted_one_that_never_was_is_missing(folder):
+def test_a_finished_run_is_done_and_an_expected_one_that_never_started_is_missing(folder):
     write(folder, "done")
-    assert state_of(folder, Fact(state="COMPLETED", live=False)).state == "done"
+    assert state_of(folder, JobInfo(state="COMPLETED", live=False)).state == "done"
     (folder / NAME / "status.json").unlink()
     (folder / NAME / "config.yaml").unlink()
-    Ledger.of(folder).void(card())
+    Ledger.of(folder).discard(submission())
     assert state_of(folder).state == "missing"
 
 
-def test_a_run_that_hung_is_named_with_its_stacks(folder):
+def test_a_run_that_hung_has_failed_and_names_its_stack_traces(folder):
     write(folder, "running", phase="training")
     (folder / NAME / "stacks.txt").write_text("Timeout (0:00:01)!\n")
-    found = state_of(folder)
-    assert found.state == "failed" and "hung: no progress in the phase training" in found.why
+    run = state_of(folder)
+    assert run.state == "failed" and "hung: no progress in the phase training; stack traces in" in run.why
 
 
-def test_an_artefact_that_failed_elsewhere_explains_a_cancelled_run(folder):
-    Ledger.of(folder)._write(card(needs=("sft-00",)))
-    found = state_of(folder, Fact(state="CANCELLED", live=False))
-    assert found.state == "failed" and "its stage sft-00 was not built" in found.why
+def test_a_stage_that_nobody_builds_explains_a_cancelled_run(folder):
+    Ledger.of(folder)._write(submission(needs=("sft-00",)))
+    run = state_of(folder, JobInfo(state="CANCELLED", live=False))
+    assert run.state == "failed" and "its stage sft-00 was not built" in run.why
 
 
-def test_cards_without_an_id_are_known_as_open(folder):
-    assert card(job_id=None).ids() == {}
-    assert card(names=("a", "b")).ids() == {"a": "7_0", "b": "7_1"}
-    assert card(token="x").job_name == "mine.x"
+def test_an_expected_run_is_queued_only_while_a_command_will_start_it(folder):
+    Ledger.of(folder).discard(submission())
+    (folder / ".dispatch" / "lease").write_text(
+        json.dumps({"pid": os.getpid(), "host": "here", "where": lease.where()})
+    )
+    assert state_of(folder).state == "queued"
+    (unexpected,) = states(folder, {NAME: {}}, {})  # reconcile asks like this, while its own command holds the lease
+    assert unexpected.state == "missing"
 
 
-def test_a_cluster_without_accounting_tells_nothing_of_ended_jobs(monkeypatch):
+def test_a_submission_names_the_job_of_each_task():
+    assert submission(job_id=None).ids() == {} and submission(job_id=None).unconfirmed
+    assert submission(names=("a", "b")).ids() == {"a": "7_0", "b": "7_1"}
+    assert submission(token="x").job_name == "mine.x"
+
+
+def test_without_accounting_nothing_is_known_of_ended_jobs(monkeypatch):
     monkeypatch.setenv("PATH", "")
-    assert _ended({"1"}) == {}
+    assert ended_jobs({"1"}) == {}
 
 
-def test_without_slurm_the_message_says_what_to_use_instead(tmp_path):
+def test_without_slurm_the_message_names_the_alternatives(tmp_path):
     env = {**os.environ, "PATH": "/nowhere"}
     done = subprocess.run(
         [sys.executable, "-m", "align_lab", "algo=rloo", "hardware=slurm_gpu"],
@@ -126,14 +137,12 @@ def test_without_slurm_the_message_says_what_to_use_instead(tmp_path):
         text=True,
     )
     assert done.returncode == 2
-    assert (
-        "hardware=slurm_gpu needs sbatch on the PATH" in done.stderr
-        and "use hardware=cpu or hardware=gpu" in done.stderr
-    )
+    assert "hardware=slurm_gpu needs sbatch on the PATH" in done.stderr
+    assert "use hardware=cpu or hardware=gpu" in done.stderr
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize(("many", "inside"), [("12_[0-4%5]", [0, 4]), ("12_[1,3-4]", [1, 3, 4]), ("12_[7]", [7])])
-def test_tasks_that_slurm_lists_together_are_known_one_by_one(many, inside):
-    assert all(covers(many, f"12_{index}") for index in inside)
-    assert not covers(many, "12_8") and not covers(many, "13_1") and not covers(many, "12")
+@pytest.mark.parametrize(("tasks", "inside"), [("12_[0-4%5]", [0, 4]), ("12_[1,3-4]", [1, 3, 4]), ("12_[7]", [7])])
+def test_a_range_of_array_tasks_contains_each_of_them(tasks, inside):
+    assert all(array_contains(tasks, f"12_{index}") for index in inside)
+    assert not array_contains(tasks, "12_8") and not array_contains(tasks, "13_1") and not array_contains(tasks, "12")

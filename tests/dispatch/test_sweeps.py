@@ -1,4 +1,4 @@
-"""Sweeps on this machine, through the command line: side by side, stopped and continued, extended, watched over."""
+"""Sweeps on this machine, through the command line: in parallel, stopped, continued, extended, hung."""
 
 import json
 import shutil
@@ -15,11 +15,11 @@ __all__ = ["place", "whole"]  # fixtures
 
 
 def states(place, study):
-    told = run(place, args=[sys.executable, "-m", "align_lab", "status", study, "--json"])
-    return {task["name"]: task for task in json.loads(told.stdout)["tasks"]}
+    status = run(place, args=[sys.executable, "-m", "align_lab", "status", study, "--json"])
+    return {task["name"]: task for task in json.loads(status.stdout)["tasks"]}
 
 
-def test_runs_go_side_by_side_and_equal_single_ones(place, whole):
+def test_runs_in_parallel_equal_single_runs(place, whole):
     done = run(place, "-m", "algo=rloo,reinforce", "seed=0,1", "study=side", "train.steps=5", "parallel=2")
     assert done.returncode == 0, done.stderr + done.stdout
     assert "4 of 4 runs are finished" in done.stdout
@@ -30,19 +30,19 @@ def test_runs_go_side_by_side_and_equal_single_ones(place, whole):
     assert again.returncode == 0 and "0 to do" in again.stdout and "and 3 more: finished" in again.stdout
 
 
-def test_a_comparison_can_be_made_again_from_its_lock(place):
-    """After `side`: what is there is checked, what is missing is run again and comes out the same."""
+def test_a_comparison_can_be_replayed_from_its_lock(place):
+    """After `side`: existing runs are checked, a missing one is run again with the same result."""
     compared = run(place, args=[sys.executable, "-m", "align_lab", "compare", "side"])
     assert compared.returncode == 0, compared.stderr
     lock = place / "runs" / "side" / "comparison.lock"
     assert lock.exists() and f"replay {lock.relative_to(place)}" in compared.stdout
-    (gone,) = (place / "runs" / "side").glob("reinforce-tiny-s1-*")
-    before = rows(gone)
-    shutil.rmtree(gone)
+    (removed,) = (place / "runs" / "side").glob("reinforce-tiny-s1-*")
+    before = rows(removed)
+    shutil.rmtree(removed)
     replayed = run(place, args=[sys.executable, "-m", "align_lab", "replay", str(lock)])
     assert replayed.returncode == 0, replayed.stderr + replayed.stdout
     assert "4 runs, 1 to do" in replayed.stdout and replayed.stdout.count("as locked") == 4
-    assert rows(gone) == before
+    assert rows(removed) == before
     changed = json.loads(lock.read_text())
     changed["runs"][0]["hashes"]["reward"] = "0000"
     changed["runs"][1]["config"]["train.lr"] = 1.0
@@ -56,10 +56,10 @@ def test_a_comparison_can_be_made_again_from_its_lock(place):
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_stops_a_whole_sweep_and_the_same_command_goes_on(place, number):
+def test_a_signal_stops_a_whole_sweep_and_the_same_command_continues_it(place, number):
     study, seed = f"many{int(number)}", f"seed={30 + number}"  # a run that no other study has finished
-    status, said = interrupted(place, study, number, algo="rloo,reinforce", flags=["-m", seed], steps=150)
-    assert status == 75, said
+    status, output = interrupted(place, study, number, algo="rloo,reinforce", flags=["-m", seed], steps=150)
+    assert status == 75, output
     (first,) = (path for path in (place / "runs" / study).glob("[!.]*"))
     assert json.loads((first / "status.json").read_text())["state"] == "stopped" and first.name.startswith("rloo-")
     done = run(place, "-m", "algo=rloo,reinforce", seed, f"study={study}", "train.steps=150")
@@ -76,9 +76,9 @@ def test_one_failed_arm_neither_stops_nor_hides_another(place):
     done = run(place, *wrong)
     assert done.returncode == 1 and "0 of 2 runs are finished" in done.stdout
     assert done.stdout.count("not finite") >= 2
-    told = states(place, "arms")
-    assert {task["state"] for task in told.values() if task["kind"] == "run"} == {"failed"}
-    assert all("not finite" in task["why"] for task in told.values() if task["kind"] == "run")
+    runs = [task for task in states(place, "arms").values() if task["kind"] == "run"]
+    assert {task["state"] for task in runs} == {"failed"}
+    assert all("not finite" in task["why"] for task in runs)
 
 
 def test_more_steps_later_cost_only_the_difference(place):
@@ -93,7 +93,7 @@ def test_more_steps_later_cost_only_the_difference(place):
     assert cut.returncode == 0 and "the first 4 steps" in cut.stdout
 
 
-def test_a_run_that_hangs_leaves_its_stacks_and_ends(place, tmp_path):
+def test_a_run_that_hangs_dumps_stack_traces_and_exits(place, tmp_path):
     (tmp_path / "asleep.py").write_text("""
 import time
 from dataclasses import dataclass
@@ -120,8 +120,8 @@ class Asleep(Reward):
     assert done.returncode == 1 and time.monotonic() - began < 60
     stacks = (folder_of(place, "hung") / "stacks.txt").read_text()
     assert "asleep.py" in stacks and "in score" in stacks
-    (found,) = states(place, "hung").values()
-    assert found["state"] == "failed" and "hung: no progress in the phase training" in found["why"]
+    (task,) = states(place, "hung").values()
+    assert task["state"] == "failed" and "hung: no progress in the phase training" in task["why"]
 
 
 def test_a_second_command_for_a_study_that_is_running_is_refused(place):
@@ -146,39 +146,39 @@ def test_a_second_command_for_a_study_that_is_running_is_refused(place):
         assert process.wait(60) == 75
 
 
-def test_a_plan_can_be_read_before_anything_happens(place):
-    said = run(place, "-m", "algo=rloo,ppo", "seed=50,51", "study=planned", "dry_run=true").stdout
-    assert "4 runs, 4 to do" in said and "run      4 x local, 1 core" in said and "Nothing was submitted" in said
-    assert "device-hours for 4 runs, from recorded ones" in said or "no record yet" in said
+def test_a_dry_run_prints_the_plan_and_writes_nothing(place):
+    plan = run(place, "-m", "algo=rloo,ppo", "seed=50,51", "study=planned", "dry_run=true").stdout
+    assert "4 runs, 4 to do" in plan and "run      4 x local, 1 core" in plan and "Nothing was submitted" in plan
+    assert "device-hours for 4 runs, estimated from recorded ones" in plan or "no recorded run to estimate" in plan
     assert not (place / "runs" / "planned").exists()
 
 
-def test_gc_shows_what_takes_space_and_removes_it_only_when_told(place, whole):
+def test_gc_shows_disk_space_and_removes_it_only_with_prune(place, whole):
     collect = [sys.executable, "-m", "align_lab", "gc"]
-    shown = run(place, args=[*collect, "--only", "checkpoints"])
-    assert shown.returncode == 0 and "Nothing was removed" in shown.stdout
+    listing = run(place, args=[*collect, "--only", "checkpoints"])
+    assert listing.returncode == 0 and "Nothing was removed" in listing.stdout
     steps = sorted(path.name for path in (whole[0] / "checkpoints").glob("step-*"))
-    aged = run(place, args=[*collect, "--only", "checkpoints", "--older-than", "1d", "--prune"])
-    assert "removed 0 folders" in aged.stdout
+    old = run(place, args=[*collect, "--only", "checkpoints", "--older-than", "1d", "--prune"])
+    assert "removed 0 folders" in old.stdout
     run(place, args=[*collect, "--only", "checkpoints", "--older-than", "0s", "--prune"])
-    left = sorted(path.name for path in (whole[0] / "checkpoints").glob("step-*"))
-    assert steps[-1] in left and len(left) <= len(steps)
+    remaining = sorted(path.name for path in (whole[0] / "checkpoints").glob("step-*"))
+    assert steps[-1] in remaining and len(remaining) <= len(steps)
     wrong = run(place, args=[*collect, "--older-than", "soon"])
     assert wrong.returncode == 2 and "for example 12h, 30d or 8w" in wrong.stderr
 
 
-def test_a_gpu_that_is_not_there_is_said(place):
+def test_a_missing_gpu_is_reported_with_the_alternative(place):
     import torch
 
     if torch.cuda.is_available():
-        pytest.skip("this machine has one")
+        pytest.skip("this machine has a GPU")
     done = run(place, "algo=rloo", "study=gpu", "hardware=gpu")
     assert done.returncode == 2 and "use hardware=cpu" in done.stderr
-    waited = run(place, "-m", "algo=rloo", "study=gpu", "wait=false")
-    assert waited.returncode == 2 and "nohup" in waited.stderr
+    detached = run(place, "-m", "algo=rloo", "study=gpu", "wait=false")
+    assert detached.returncode == 2 and "nohup" in detached.stderr
 
 
-def test_optuna_proposes_runs_and_learns_from_their_scores(place):
+def test_optuna_proposes_runs_and_gets_their_scores(place):
     optuna = [
         "hydra/sweeper=optuna",
         "hydra.sweeper.n_trials=3",
@@ -189,8 +189,8 @@ def test_optuna_proposes_runs_and_learns_from_their_scores(place):
     assert done.returncode == 0, done.stderr
     scores = {path: rows(path)[-1]["eval/score"] for path in (place / "runs" / "tuned").glob("[!.]*")}
     assert len(scores) == 3
-    found = (place / "runs" / "tuned" / ".hydra" / "optimization_results.yaml").read_text()
-    assert f"best_value: {max(scores.values())}" in found
+    report = (place / "runs" / "tuned" / ".hydra" / "optimization_results.yaml").read_text()
+    assert f"best_value: {max(scores.values())}" in report
     refused = run(place, "-m", *optuna, "algo=rloo", "study=tuned", "hardware=slurm_cpu", "seed=1")
     assert refused.returncode == 2 and ("set wait=true" in refused.stderr or "needs sbatch" in refused.stderr)
 

@@ -48,11 +48,11 @@ class Cluster:
 
 @pytest.fixture(scope="session")
 def cache(tmp_path_factory):
-    """Stages are shared by the session's studies; the downloaded archive comes from the user's cache, if it is there."""
+    """The studies of the session share their stages; the downloaded archive comes from the user's cache, if present."""
     folder = tmp_path_factory.mktemp("cache")
-    known = cache_folder() / "downloads"
-    if known.is_dir():
-        (folder / "downloads").symlink_to(known)
+    downloads = cache_folder() / "downloads"
+    if downloads.is_dir():
+        (folder / "downloads").symlink_to(downloads)
     return folder
 
 
@@ -91,7 +91,7 @@ class Lab:
     def wait(self, study, state="done", *, seconds=150):
         """Until every run of the study is in this state."""
         until(
-            lambda: (found := self.runs(study)) and all(task["state"] == state for task in found),
+            lambda: (runs := self.runs(study)) and all(run["state"] == state for run in runs),
             seconds,
             lambda: self.runs(study),
         )
@@ -101,8 +101,8 @@ class Lab:
         return [path for path in (self.folder / "runs" / study).glob("[!.]*") if path.is_dir()]
 
     def path(self, study):
-        (found,) = self.paths(study)
-        return found
+        (path,) = self.paths(study)
+        return path
 
     def status(self, study):
         try:
@@ -119,31 +119,33 @@ class Lab:
         )
 
     def jobs(self, study):
-        """Every job of the study that Slurm ever saw, with its state; tasks of arrays one by one."""
+        """Every job of the study in Slurm's accounting, with its state; each array task is one."""
         text = self.cluster("sacct", "-nXP", "--format=JobName,JobID,State")
         return [line.split("|")[1:] for line in text.splitlines() if line.startswith(f"{study}.")]
 
     def at_step(self, study, step, seconds=60):
-        """The running job's status once it has done a step."""
+        """The running job's status once it has reached a step."""
         until(
-            lambda: self._begun(study) and self.status(study).get("step", 0) >= step, seconds, lambda: self.logs(study)
+            lambda: self._has_started(study) and self.status(study).get("step", 0) >= step,
+            seconds,
+            lambda: self.logs(study),
         )
         return self.status(study)
 
-    def _begun(self, study):
+    def _has_started(self, study):
         return len(list((self.folder / "runs" / study).glob("[!.]*/status.json"))) == 1
 
 
-def until(true, seconds, explain=lambda: ""):
+def until(condition, seconds, explain=lambda: ""):
     deadline = time.monotonic() + seconds
-    while not true():
+    while not condition():
         assert time.monotonic() < deadline, f"not within {seconds} s: {explain()}"
         time.sleep(0.02)
 
 
 @pytest.fixture(scope="session")
 def undisturbed(cluster, cache, tmp_path_factory):
-    """The metrics of the run that the others must equal, whatever happens to them."""
+    """The metrics of an uninterrupted run, which every interrupted one must equal."""
     lab = Lab(cluster, cache, tmp_path_factory.mktemp("undisturbed"))
     lab.train("algo=rloo", "study=calm", "train.steps=40", hardware="cpu")
     return rows(lab.path("calm"))

@@ -1,4 +1,4 @@
-"""Whole studies on a real cluster: planned, queued, run, looked at, and given again."""
+"""Whole studies on a real cluster: planned, queued, run, watched, and submitted again."""
 
 import json
 import re
@@ -18,7 +18,7 @@ TEN = ["-m", "algo=ppo,rloo,reinforce,reinforce_pp,dpo", "seed=1,2", "study=ten"
 
 @pytest.fixture
 def fresh(cluster, tmp_path, cache):
-    """A user whose cache holds nothing but the downloaded data."""
+    """A user whose cache contains nothing but the downloaded data."""
     own = tmp_path / "cache"
     own.mkdir()
     if (cache / "downloads").exists():
@@ -26,12 +26,12 @@ def fresh(cluster, tmp_path, cache):
     return Lab(cluster, own, tmp_path)
 
 
-def test_ten_runs_with_their_stages_and_gpus_go_to_the_end(fresh):
+def test_ten_runs_with_their_stages_and_gpus_finish(fresh):
     plan = fresh.train(*TEN, "dry_run=true").stdout
     assert "10 runs, 10 to do" in plan and "#SBATCH --gpus-per-node=1" in plan and "Nothing was submitted" in plan
     assert not (fresh.folder / "runs").exists()
-    said = fresh.train(*TEN).stdout
-    assert "10 to do, 5 stages first" in said and "status ten --watch" in said
+    submitted = fresh.train(*TEN).stdout
+    assert "10 to do, 5 stages first" in submitted and "status ten --watch" in submitted
     again = fresh.train(*TEN).stdout  # while everything is queued
     assert "10 runs, 0 to do" in again and "submitted" not in again
     runs = fresh.wait("ten")
@@ -46,14 +46,12 @@ def test_ten_runs_with_their_stages_and_gpus_go_to_the_end(fresh):
     ]
     until(lambda: [state for _, state in fresh.jobs("ten")] == ["COMPLETED"] * 15, 20, lambda: fresh.jobs("ten"))
     gpus = fresh.cluster("sacct", "-nXP", "--format=JobName,AllocTRES")
-    assert (
-        sum("gres/gpu=1" in line for line in gpus.splitlines() if line.startswith("ten.")) == 13
-    )  # data and gold need none
-    shown = fresh("status", "ten").stdout
-    assert "10 done" in shown and "reinforce_pp" in shown
-    assert {arm["name"] for arm in json.loads(fresh("compare", "ten", "--json").stdout)["arms"]} == set(
-        TEN[1][5:].split(",")
-    )
+    with_gpu = ["gres/gpu=1" in line for line in gpus.splitlines() if line.startswith("ten.")]
+    assert sum(with_gpu) == 13  # data and gold need none
+    status = fresh("status", "ten").stdout
+    assert "10 done" in status and "reinforce_pp" in status
+    compared = json.loads(fresh("compare", "ten", "--json").stdout)
+    assert {arm["name"] for arm in compared["arms"]} == set(TEN[1][5:].split(","))
     more = fresh.train("-m", "algo=rloo", "seed=1,2,3", "study=ten").stdout  # more seeds: only the difference
     assert "3 runs, 1 to do" in more and "and 1 more: finished" in more
     other = fresh.train("-m", "algo=rloo", "seed=1,2", "study=other", "wait=true").stdout
@@ -61,7 +59,7 @@ def test_ten_runs_with_their_stages_and_gpus_go_to_the_end(fresh):
     fresh.wait("ten")
 
 
-def test_a_failed_stage_fails_what_needs_it_and_nothing_else_and_says_why(lab):
+def test_a_failed_stage_fails_only_the_runs_that_need_it_and_gives_its_reason(lab):
     (lab.folder / "broken.py").write_text(BROKEN)
     broken = ["-m", "study=broken", "plugins=[broken]", "reward=broken,vader", "algo=rloo", "wait=true"]
     small = [text for text in SMALL if not text.startswith("reward.")]
@@ -104,7 +102,7 @@ class Broken(Reward):
 '''
 
 
-def test_two_studies_that_share_stages_build_each_once(fresh):
+def test_two_studies_build_a_stage_that_they_share_once(fresh):
     commands = [
         fresh.command(*SMALL, "hardware=slurm_cpu", *PLACEMENT, "-m", f"algo={algo}", "seed=1,2", f"study={algo}")
         for algo in ("rloo", "reinforce")
@@ -124,11 +122,11 @@ def test_two_studies_that_share_stages_build_each_once(fresh):
     assert "stages first" not in third
 
 
-def test_two_nodes_act_as_one_process(lab):
+def test_a_run_on_two_nodes_equals_one_process(lab):
     double = ["algo=ppo", "hardware.numerics.dtype=float64", "train.steps=6"]
     two = ["hardware.placement.nodes=2", "hardware.placement.setup=['export MASTER_ADDR=127.0.0.1']"]
     lab.train(*double, "study=one", hardware="cpu")
-    shutil.move(lab.path("one"), lab.folder / "one")  # else it would be found: nodes are no part of a signature
+    shutil.move(lab.path("one"), lab.folder / "one")  # otherwise it would be reused: nodes are not part of a signature
     lab.train(*double, *two, "study=two", "wait=true")
     count = ("sacct", "-nXP", "--format=NNodes", f"--name={job_name(lab, 'two')}")
     until(lambda: lab.cluster(*count).split() == ["2"], 30, lambda: lab.jobs("two"))
@@ -138,25 +136,29 @@ def test_two_nodes_act_as_one_process(lab):
         assert ours == pytest.approx(theirs, abs=1e-6, rel=1e-6)
 
 
-def test_an_error_of_one_process_ends_the_job_with_its_traceback(lab):
-    """Two processes of one node; the second runs out of memory, the first says so and keeps the record."""
+def test_an_error_in_one_process_ends_the_job_with_its_traceback(lab):
+    """Two processes of one node; the second runs out of memory, the first records that and reports it."""
     (lab.folder / "breaks.py").write_text(BREAKS)
     (lab.folder / "conf" / "algo").mkdir(parents=True)
     (lab.folder / "conf" / "algo" / "breaks.yaml").write_text("defaults:\n  - /schema/algo/breaks@_here_\n  - _self_\n")
     two = ["hardware.placement.tasks_per_node=2", "hardware.placement.setup=['export MASTER_ADDR=127.0.0.1']"]
     fields = ["plugins=[breaks]", "algo=breaks", "study=breaks", "wait=true", *SMALL, *two]
     done = lab(*fields, "hardware=slurm_cpu", *PLACEMENT, check=False, PYTHONPATH=str(lab.folder))
-    said = "process 1 of 2: memory ran out with"
-    assert done.returncode == 1 and said in done.stdout
+    reason = "process 1 of 2: memory ran out with"
+    assert done.returncode == 1 and reason in done.stdout
     (run,) = lab.runs("breaks")
-    assert run["state"] == "failed" and run["why"].startswith(said)
+    assert run["state"] == "failed" and run["why"].startswith(reason)
     log = (lab.path("breaks") / "error.log").read_text()
     assert "OutOfMemoryError: there is no more memory" in log and "breaks.py" in log and "closed by peer" not in log
 
 
 def job_name(lab, study):
-    (card,) = (lab.folder / "runs" / study / ".dispatch").glob("*.card.json")
-    return f"{study}.{card.name.split('.')[0]}"
+    return f"{study}.{submission_file(lab, study).name.split('.')[0]}"
+
+
+def submission_file(lab, study):
+    (file,) = (lab.folder / "runs" / study / ".dispatch").glob("*.submission.json")
+    return file
 
 
 def test_a_queued_job_runs_the_code_it_was_submitted_with(lab, tmp_path):
@@ -167,17 +169,20 @@ def test_a_queued_job_runs_the_code_it_was_submitted_with(lab, tmp_path):
     lab.folder = tmp_path / "checkout"
     begin = 'hardware.placement.sbatch=["--begin=now+4"]'
     lab.train("algo=rloo", "study=frozen", begin)
-    (lab.folder / "align_lab" / "errors.py").write_text("raise SystemExit('edited')\n")
+    (lab.folder / "align_lab" / "base" / "errors.py").write_text("raise SystemExit('edited')\n")
     lab.at_step("frozen", 4)
     until(lambda: lab.status("frozen").get("state") == "done", 30, lambda: lab.logs("frozen"))
-    (card,) = (lab.folder / "runs" / "frozen" / ".dispatch").glob("*.card.json")
-    known = json.loads(card.read_text())
-    code = Path(known["snapshot"])
-    assert code.name == known["snapshot_hash"] and "edited" not in (code / "align_lab" / "errors.py").read_text()
+    submission = json.loads(submission_file(lab, "frozen").read_text())
+    code = Path(submission["snapshot"])
+    assert (
+        code.name == submission["snapshot_hash"]
+        and "edited" not in (code / "align_lab" / "base" / "errors.py").read_text()
+    )
     lab.folder = tmp_path
-    lab.train("algo=rloo", "study=changed", begin)  # a job whose snapshot is not what was submitted does not run
-    (card,) = (lab.folder / "runs" / "changed" / ".dispatch").glob("*.card.json")
-    touched = Path(json.loads(card.read_text())["snapshot"]) / "align_lab" / "types.py"
+    lab.train("algo=rloo", "study=changed", begin)  # a job whose snapshot was changed does not run
+    touched = (
+        Path(json.loads(submission_file(lab, "changed").read_text())["snapshot"]) / "align_lab" / "base" / "types.py"
+    )
     before = touched.read_text()
     try:
         touched.write_text(before + "# changed\n")
@@ -187,7 +192,7 @@ def test_a_queued_job_runs_the_code_it_was_submitted_with(lab, tmp_path):
         touched.write_text(before)
 
 
-def test_hardware_is_honoured_run_by_run_and_a_cluster_run_never_trains_here(lab):
+def test_each_run_uses_its_own_hardware_and_a_cluster_run_never_trains_here(lab):
     (lab.folder / "sweeps").mkdir()
     (lab.folder / "sweeps" / "both.yaml").write_text(
         "# @package _global_\nstudy: both\narms:\n  here: [algo=rloo, hardware=cpu]\n"
@@ -199,18 +204,19 @@ def test_hardware_is_honoured_run_by_run_and_a_cluster_run_never_trains_here(lab
     assert "job" not in statuses[by_arm["here"]["name"]]
     assert statuses[by_arm["there"]["name"]]["node"].startswith("node")
     swept = lab(*SMALL, "-m", "algo=rloo", "hardware=cpu,slurm_cpu", "seed=1", "study=swept", "dry_run=true").stdout
-    assert "1 asked for twice" in swept  # one run, wherever it is computed
+    assert "1 duplicate" in swept  # one run, wherever it is computed
     one = lab.train("algo=reinforce", "seed=5", "study=single").stdout  # without -m
     assert "submitted run: reinforce-tiny-s5-" in one
     lab.wait("single")
     assert lab.status("single")["node"].startswith("node")
 
 
-def test_arms_may_ask_for_different_resources(lab):
+def test_arms_may_have_different_resources(lab):
     (lab.folder / "sweeps").mkdir()
     (lab.folder / "sweeps" / "shapes.yaml").write_text(
         "# @package _global_\nstudy: shapes\nquestion: Does more memory help?\narms:\n"
-        "  ppo: [algo=ppo, hardware.placement.gpus_per_node=2]\n  dpo: [algo=dpo]\nseeds: [0, 1]\nhydra: {mode: MULTIRUN}\n"
+        "  ppo: [algo=ppo, hardware.placement.gpus_per_node=2]\n  dpo: [algo=dpo]\nseeds: [0, 1]\n"
+        "hydra: {mode: MULTIRUN}\n"
     )
     plan = lab.train("sweeps=shapes", "dry_run=true").stdout
     assert "Does more memory help?" in plan
@@ -219,32 +225,31 @@ def test_arms_may_ask_for_different_resources(lab):
     lab.train("sweeps=shapes", later)
     file = lab.folder / "sweeps" / "shapes.yaml"
     file.write_text(file.read_text().replace("seeds: [0, 1]", "seeds: [1]"))
-    left = lab.train("sweeps=shapes", later).stdout
-    assert "2 runs left the sweep file" in left and "2 runs, 0 to do" in left
+    shortened = lab.train("sweeps=shapes", later).stdout
+    assert "No longer in the sweep file: 2 runs" in shortened and "2 runs, 0 to do" in shortened
     assert "No longer in the sweep file" in lab("status", "shapes").stdout
-    assert "2 of its jobs cancelled" in lab("cancel", "shapes", "--left").stdout
+    assert "2 of its jobs cancelled" in lab("cancel", "shapes", "--removed").stdout
     until(
         lambda: [task["state"] for task in lab.runs("shapes")].count("cancelled") == 2, 30, lambda: lab.runs("shapes")
     )
-    one_more = lab.train("sweeps=shapes", "seed=7", later).stdout  # adds to the study, and says nothing of the rest
-    assert "2 runs, 2 to do" in one_more and "4 runs left" not in one_more
+    extended = lab.train("sweeps=shapes", "seed=7", later).stdout  # adds to the study, and removes nothing
+    assert "2 runs, 2 to do" in extended and "sweep file: 4 runs" not in extended
     lab("cancel", "shapes")
 
 
-def test_an_array_is_split_at_the_clusters_limit_and_sbatchs_refusal_is_said(lab):
+def test_the_clusters_array_limit_is_read_and_a_refusal_of_sbatch_is_reported(lab):
     refused = lab.train("algo=rloo", "study=nowhere", "hardware.placement.partition=nowhere", check=False)
-    assert (
-        refused.returncode == 1 and "sbatch refused" in refused.stderr and "invalid partition" in refused.stderr.lower()
-    )
+    assert refused.returncode == 1 and "sbatch refused" in refused.stderr
+    assert "invalid partition" in refused.stderr.lower()
     assert "missing" in lab("status", "nowhere").stdout
-    code = "from align_lab.dispatch import slurm; print(slurm.max_array())"
+    code = "from align_lab.dispatch import slurm; print(slurm.max_array_size())"
     limit = subprocess.run([sys.executable, "-c", code], env=lab.env, capture_output=True, text=True, check=True).stdout
     assert int(limit) == 1001  # as cluster.sh configures it; tests/dispatch/test_plan.py splits at it
     lab.train("algo=rloo", "study=nowhere")
     lab.wait("nowhere")
 
 
-def test_status_json_is_for_scripts(lab):
+def test_status_watches_until_the_end_and_prints_json(lab):
     lab.train("algo=rloo", "study=watched")
     watching = subprocess.run(
         lab.command("status", "watched", "--watch"),
@@ -255,6 +260,6 @@ def test_status_json_is_for_scripts(lab):
         timeout=120,
     )
     assert watching.returncode == 0 and "1 done" in watching.stdout and "running" in watching.stdout
-    told = json.loads(lab("status", "watched", "--json").stdout)
-    assert told["study"] == "watched" and told["tasks"][-1]["state"] == "done"
+    status = json.loads(lab("status", "watched", "--json").stdout)
+    assert status["study"] == "watched" and status["tasks"][-1]["state"] == "done"
     until(lambda: lab.jobs("watched")[0][1] == "COMPLETED", 20)

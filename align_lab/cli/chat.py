@@ -1,0 +1,38 @@
+"""`python -m align_lab chat RUN`: complete prompts with a run's policy, beside the policy it started from."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+from align_lab.cli import policy_argument
+from align_lab.record.console import printable
+
+
+def chat(args: Sequence[str]) -> int:
+    """Read prompts from the terminal or from standard input, until an empty line."""
+    parser = policy_argument.parser_of(
+        "chat", "Complete your own prompts with a run's policy, beside the policy it started from."
+    )
+    parser.add_argument(
+        "--temperature", type=float, metavar="T", help="default: the run's; 0 takes the most likely token"
+    )
+    parser.add_argument(
+        "--seed", type=int, default=0, metavar="N", help="sampling seed of the first prompt (default 0)"
+    )
+    options = parser.parse_args(args)
+    trained = policy_argument.load(options)
+    interactive = sys.stdin.isatty()
+    if interactive:
+        print("Type the beginning of a text; the policy completes it. An empty line ends.")
+    for number, line in enumerate(iter(lambda: _read_line(interactive), "")):
+        for name, text in trained.complete(line, temperature=options.temperature, seed=options.seed + number):
+            print(f"  {name:<8} {printable(line + text)}")
+    return 0
+
+
+def _read_line(interactive: bool) -> str:
+    try:
+        return input("> " if interactive else "").strip()
+    except EOFError:
+        return ""

@@ -1,0 +1,32 @@
+"""`python -m align_lab list`: the options of every config group, or of one."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+
+from align_lab.base import registry
+from align_lab.cli.plugin_argument import EPILOG, import_plugins, split
+from align_lab.config.groups import GROUPS, options
+
+
+def list_options(args: Sequence[str]) -> int:
+    """Print every option with its headline."""
+    plugins, others = split(args)
+    parser = argparse.ArgumentParser(
+        prog="python -m align_lab list",
+        usage="python -m align_lab list [GROUP] [plugins=[MODULE,...]]",
+        description="The options of every config group, or of one.",
+        epilog=EPILOG,
+    )
+    parser.add_argument(
+        "group", nargs="?", choices=[*GROUPS, "sweeps"], metavar="GROUP", help=", ".join([*GROUPS, "sweeps"])
+    )
+    group = parser.parse_args(others).group
+    registry.scan()
+    import_plugins(plugins)
+    for name in [group] if group else [*GROUPS, "sweeps"]:
+        print(name)
+        for option, headline in options(name).items():
+            print(f"  {option:<22}{headline}".rstrip())
+    return 0

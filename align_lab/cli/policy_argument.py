@@ -1,0 +1,43 @@
+"""The arguments RUN and --checkpoint of export and chat: the trained policy of a run."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from align_lab.base.errors import ConfigError, near
+from align_lab.base.paths import runs_folder
+from align_lab.record.layout import CONFIG, RunLayout
+
+if TYPE_CHECKING:
+    from align_lab.run.trained import Trained
+
+
+def parser_of(verb: str, description: str) -> argparse.ArgumentParser:
+    """A parser with both arguments."""
+    parser = argparse.ArgumentParser(prog=f"python -m align_lab {verb}", description=description)
+    parser.add_argument("run", metavar="RUN", help="a run's folder: a path, or STUDY/NAME or NAME under runs/")
+    parser.add_argument(
+        "--checkpoint",
+        default="last",
+        metavar="STEP",
+        help="a step with a checkpoint, last (default), or best (highest proxy score)",
+    )
+    return parser
+
+
+def load(options: argparse.Namespace) -> Trained:
+    """The policy that the arguments name. Raises ConfigError."""
+    from align_lab.run import trained
+
+    return trained.load_trained(run_folder(options.run), options.checkpoint)
+
+
+def run_folder(name: str) -> Path:
+    """A run by path, or by its folder's name under runs/. Raises ConfigError with the nearest name."""
+    for folder in (Path(name), runs_folder() / name, *runs_folder().glob(f"*/{name}")):
+        if RunLayout(folder).config.exists():
+            return folder
+    runs = [f"{path.parent.parent.name}/{path.parent.name}" for path in runs_folder().glob(f"*/*/{CONFIG}")]
+    raise ConfigError(f"there is no run {name!r}: {near(name, runs, show_all=5)}")

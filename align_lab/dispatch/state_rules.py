@@ -1,0 +1,197 @@
+"""The state of a run or stage: an ordered table of rules over what is known of it. The first rule that matches wins."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+from align_lab.dispatch.slurm import JobInfo
+
+State = Literal["done", "running", "queued", "waiting", "stopped", "failed", "cancelled", "missing"]
+ACTIVE = ("running", "queued", "waiting")
+NOT_ASKED = "submitted; Slurm cannot be asked here"
+ENDED_BY_SLURM = {  # ends that the process cannot record itself
+    "TIMEOUT": "reached its time limit before it could save (hardware.placement.minutes, .signal_seconds)",
+    "OUT_OF_MEMORY": "ran out of memory (hardware.placement.mem_gb)",
+    "NODE_FAIL": "its node failed",
+    "PREEMPTED": "was preempted and not requeued",
+    "BOOT_FAIL": "its node did not start",
+    "DEADLINE": "reached the cluster's deadline",
+}
+
+
+class Evidence(Protocol):
+    """What is known of one run or stage."""
+
+    @property
+    def finished(self) -> bool:
+        """Its record says done, or its artefact is built and no job is at work on it."""
+        ...
+
+    @property
+    def job(self) -> JobInfo | None:
+        """Slurm's answer for the job of its last submission."""
+        ...
+
+    @property
+    def process_alive(self) -> bool:
+        """A process that holds its lease, or was started for it on this machine, is alive."""
+        ...
+
+    @property
+    def slurm_not_asked(self) -> bool:
+        """It was submitted to Slurm, and Slurm was not asked."""
+        ...
+
+    @property
+    def record(self) -> Mapping[str, Any]:
+        """What its last attempt wrote: `state`, `error`, `phase`. Empty where that attempt wrote nothing yet."""
+        ...
+
+    @property
+    def failed_stage(self) -> tuple[str, str] | None:
+        """(name, reason) of a stage that it needs and that failed."""
+        ...
+
+    @property
+    def unmet_dependency(self) -> tuple[str, bool] | None:
+        """(stage, was it cancelled) of a stage that it needs and that nobody builds; None once it has started."""
+        ...
+
+    @property
+    def stack_traces(self) -> Path | None:
+        """The file with the stack traces of the last attempt, where the watchdog ended it."""
+        ...
+
+    @property
+    def cancelled_before_start(self) -> bool:
+        """`align_lab cancel` cancelled its job, and Slurm does not know the job."""
+        ...
+
+    @property
+    def unknown(self) -> bool:
+        """A run that was never started and whose job Slurm does not know."""
+        ...
+
+    @property
+    def upcoming(self) -> bool:
+        """A command that is alive on this machine will start it."""
+        ...
+
+    @property
+    def last_log_line(self) -> str:
+        """The last line of its log that says something."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rule:
+    """Where `when` holds, the task is in `state` because of `why`, a text or a function of the evidence."""
+
+    name: str
+    when: Callable[[Any], Any]
+    state: State
+    why: str | Callable[[Any], str] = ""
+
+
+def classify(evidence: Evidence) -> tuple[State, str]:
+    """(state, reason) of a run or stage."""
+    rule = first_match(evidence)
+    return rule.state, rule.why if isinstance(rule.why, str) else rule.why(evidence)
+
+
+def first_match(evidence: Evidence) -> Rule:
+    """The rule that decides. The last rule always matches."""
+    return next(rule for rule in RULES if rule.when(evidence))
+
+
+def _pending_on_dependency(e: Evidence) -> bool:
+    return bool(e.job and e.job.pending and e.job.reason.startswith("Dependency"))
+
+
+def _pending_reason(e: Evidence) -> str:
+    return e.job.reason if e.job and e.job.reason != "None" else ""
+
+
+def _job_state(e: Evidence) -> str:
+    return e.job.state if e.job else ""
+
+
+def _unrecorded_end(e: Evidence) -> str:
+    code = f" (exit status {e.job.exit_code})" if e.job and e.job.exit_code else ""
+    line = e.last_log_line
+    return f"its process ended without an error message{code}" + (f": {line}" if line else "")
+
+
+RULES = (
+    Rule(name="finished", when=lambda e: e.finished, state="done"),
+    Rule(name="pending on a dependency", when=_pending_on_dependency, state="waiting", why="for its stages"),
+    Rule(name="pending", when=lambda e: e.job and e.job.pending, state="queued", why=_pending_reason),
+    Rule(name="running on Slurm", when=lambda e: e.job and e.job.live, state="running"),
+    Rule(name="running on this machine", when=lambda e: e.process_alive, state="running"),
+    Rule(
+        name="Slurm was not asked",
+        when=lambda e: e.slurm_not_asked and e.record.get("state") not in ("failed", "stopped"),
+        state="queued",
+        why=NOT_ASKED,
+    ),
+    Rule(
+        name="a stage failed",
+        when=lambda e: e.failed_stage,
+        state="failed",
+        why=lambda e: f"its stage {e.failed_stage[0]} failed: {e.failed_stage[1]}",
+    ),
+    Rule(
+        name="a stage was cancelled",
+        when=lambda e: _job_state(e) == "CANCELLED" and e.unmet_dependency and e.unmet_dependency[1],
+        state="cancelled",
+        why=lambda e: f"its stage {e.unmet_dependency[0]} was cancelled",
+    ),
+    Rule(
+        name="a stage was not built",
+        when=lambda e: _job_state(e) == "CANCELLED" and e.unmet_dependency,
+        state="failed",
+        why=lambda e: f"its stage {e.unmet_dependency[0]} was not built",
+    ),
+    Rule(
+        name="hung",
+        when=lambda e: e.record and e.stack_traces,
+        state="failed",
+        why=lambda e: f"hung: no progress in the phase {e.record.get('phase')}; stack traces in {e.stack_traces}",
+    ),
+    Rule(
+        name="cancelled before it started",
+        when=lambda e: e.cancelled_before_start,
+        state="cancelled",
+        why="cancelled",
+    ),
+    Rule(
+        name="a command will start it",
+        when=lambda e: e.unknown and e.upcoming,
+        state="queued",
+        why="not started yet",
+    ),
+    Rule(name="never started", when=lambda e: e.unknown, state="missing"),
+    Rule(name="cancelled", when=lambda e: _job_state(e) == "CANCELLED", state="cancelled", why="cancelled"),
+    Rule(
+        name="ended by Slurm",
+        when=lambda e: _job_state(e) in ENDED_BY_SLURM,
+        state="failed",
+        why=lambda e: ENDED_BY_SLURM[_job_state(e)],
+    ),
+    Rule(
+        name="stopped and saved",
+        when=lambda e: e.record.get("state") == "stopped",
+        state="stopped",
+        why=lambda e: e.record.get("error", ""),
+    ),
+    Rule(
+        name="recorded its failure",
+        when=lambda e: e.record.get("state") == "failed",
+        state="failed",
+        why=lambda e: e.record.get("error", ""),
+    ),
+    Rule(name="ended without a record", when=lambda e: True, state="failed", why=_unrecorded_end),
+)
