@@ -1,4 +1,4 @@
-"""The charts of workspace and report, by theme. Arms are groups of runs: the mean over seeds with a band of one standard deviation."""
+"""The charts of workspace and report, by theme. An arm is a group of runs: mean and standard deviation over seeds."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ from align_lab.dashboards.study_document import StudyDocument
 LEARNING = ("eval/win_rate", "eval/kl", "objective/scores")  # behind the scores of all judges
 FINAL = ("eval/win_rate", "eval/kl", "eval/length")
 TRAINING = (
-    "objective/kl", "objective/rlhf_reward", "policy/entropy_avg", "policy/approxkl_avg", "policy/clipfrac_avg", "loss/policy_avg",
-    "loss/value_avg", "optim/policy_grad_norm", "rewards/margins", "rewards/accuracies", "lr",
+    "objective/kl", "objective/rlhf_reward", "policy/entropy_avg", "policy/approxkl_avg", "policy/clipfrac_avg",
+    "loss/policy_avg", "loss/value_avg", "optim/policy_grad_norm", "rewards/margins", "rewards/accuracies", "lr",
 )  # fmt: skip
 TEXT = ("eval/length", "eval/entropy", "eval/distinct_2", "eval/repetition", "eval/ended")
 TIME = (
-    "time/step", "time/rollout", "time/score", "time/update", "time/samples_per_second", "time/elapsed", "budget/tokens",
-    "budget/flops",
+    "time/step", "time/rollout", "time/score", "time/update", "time/samples_per_second", "time/elapsed",
+    "budget/tokens", "budget/flops",
 )  # fmt: skip
-MEMORY = ("system/proc.memory.rssMB", "system/gpu.0.memoryAllocatedBytes")  # W&B measures these itself, of live runs
-ARM = wr.Config("arm")  # the flat key that every run has: its arm, or its algorithm where no sweep file names one
+MEMORY = ("system/proc.memory.rssMB", "system/gpu.0.memoryAllocatedBytes")  # measured by W&B itself, of live runs
+ARM = wr.Config("arm")  # of every run: its arm, or its algorithm if no sweep file names one
 TABLE = "completions"  # the table that a run logs at its evaluations
 WIDE, TALL = 24, 10  # columns of a report, and rows of a panel that needs room
 
 
 def identified(thing: Any, *names: str) -> Any:
-    """With an id that depends on these names alone, where W&B would draw one at random: the same study gives the same spec."""
+    """Set an id that depends on these names alone: the same study gives the same spec, while W&B's ids are random."""
     digits = int.from_bytes(sha256("/".join(names).encode()).digest()[:9], "big")
     thing._id = "".join("0123456789abcdefghijklmnopqrstuvwxyz"[digits // 36**place % 36] for place in range(12))
     return thing
@@ -39,7 +39,7 @@ def identified(thing: Any, *names: str) -> Any:
 
 @dataclass(frozen=True)
 class Panels:
-    """view: what the panels are part of, for their ids."""
+    """Makes the panels of a study. `view` (workspace or report) is part of their ids."""
 
     view: str
     study: StudyDocument
@@ -62,7 +62,7 @@ class Panels:
         return identified(plot, self.view, "curve", name, x)
 
     def bar(self, metric: str) -> wr.BarPlot:
-        """The last value: mean over seeds with a whisker of one standard error."""
+        """The last value: mean over seeds with an error bar of one standard error."""
         plot = wr.BarPlot(
             title=f"{self._title(metric)} at the end",
             metrics=[metric],
@@ -87,7 +87,7 @@ class Panels:
         return identified(plot, self.view, "scatter", x, y)
 
     def curves(self, metrics: Sequence[str]) -> list[Any]:
-        """One of each metric that any arm logs: those of a critic, or of pairs, are not for every study."""
+        """One curve for each metric that any arm logs: metrics of a critic, or of pairs, are not in every study."""
         return [self.curve(metric) for metric in self._logged(metrics)]
 
     def learning(self) -> list[Any]:

@@ -1,4 +1,4 @@
-"""A view as W&B keeps it: what a workspace or a report is called, and its spec."""
+"""A view as W&B stores it: the title and the spec of a workspace or a report."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ TYPES: dict[Kind, str] = {"workspace": "project-view", "report": "runs"}  # W&B'
 
 @dataclass(frozen=True, kw_only=True)
 class Project:
-    """The W&B project that a view lies in. id: W&B's own; empty where nobody has asked for it yet."""
+    """The W&B project of a view. `id` is W&B's own, or empty if it has not been requested."""
 
     entity: str
     project: str
@@ -21,13 +21,15 @@ class Project:
 
 @dataclass(frozen=True, kw_only=True)
 class View:
+    """One workspace or report."""
+
     kind: Kind
     title: str
     description: str
     spec: dict[str, Any]
 
     def as_file(self, place: Project) -> dict[str, Any]:
-        """What --offline writes: everything that W&B is told, with the project that it is meant for."""
+        """What --offline writes: everything that is sent to W&B, with the project."""
         return {
             "type": TYPES[self.kind],
             "entityName": place.entity or None,

@@ -1,4 +1,4 @@
-"""What a dashboard says in words and tables: compare's own, as Markdown."""
+"""The texts and tables of a dashboard: those of compare, as Markdown."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def joined(parts: Iterable[str]) -> str:
 
 
 def verdict(study: StudyDocument) -> str:
-    """First whether the runs may be compared at all; then the answer, and what it rests on."""
+    """Whether the runs may be compared, then the answer, and what it is based on."""
     document = study.document
     return joined(
         [
@@ -41,8 +41,8 @@ def verdict(study: StudyDocument) -> str:
 def _merged(study: StudyDocument) -> Iterable[str]:
     for name, arms in study.merged.items():
         yield (
-            f"{', '.join(arms)} are one curve in the charts here, which know them all as {name}; the tables tell them apart. "
-            "Arms of a sweep file have names of their own."
+            f"{', '.join(arms)} are one curve in the charts here, which know them all as {name}; the tables tell them "
+            "apart. Arms of a sweep file have names of their own."
         )
 
 
@@ -80,7 +80,7 @@ def budgets(study: StudyDocument) -> str:
 
 
 def overoptimisation(study: StudyDocument) -> str:
-    """Runs whose deciding score fell while the optimised one rose; why there is nothing to see where the two are one."""
+    """Runs whose deciding score fell while the optimized one rose, or why there are none if the two are one."""
     if study.document["arms"] and study.metric == SCORE:
         return escaped(NOTHING_BESIDE)
     return table(result_tables.overoptimisation(study.document))
@@ -102,10 +102,10 @@ def recipes(study: StudyDocument) -> str:
 
 
 def completions(study: StudyDocument) -> str:
-    """A table a prompt, an arm a line; without the heading, which the report has as its own."""
+    """One table per prompt with one row per arm, without the heading, which the report has itself."""
     return joined(list(samples(study.document))[1:])
 
 
 def left_out(study: StudyDocument) -> str:
-    """Runs that do not count, and seeds that are missing."""
+    """Excluded runs and missing seeds."""
     return table(setup_tables.unfinished(study.document)) or "No run is left out and no seed is missing."

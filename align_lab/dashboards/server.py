@@ -1,4 +1,4 @@
-"""W&B's server, as far as a dashboard needs it: the project, the views in it, and writing one in the place of its last version."""
+"""The part of W&B's API that a dashboard needs: the project, its views, and creating or updating a view."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ VIEWS = """
         }
     }
 """
-SILENT = "did not respond in time"  # what wandb's service says of a server that is not there, or only has errors
+SILENT = "did not respond in time"  # message of wandb's service for a server that is not reachable or only has errors
 LEAVE_SECONDS = 3.0
 AGAIN = "What was written stays as it is; the same command again makes the rest"
 
 
 @dataclass(frozen=True)
 class SavedView:
-    """A view that is there: W&B's id, its name in addresses, its title."""
+    """A view on the server: its id, its name in addresses, its title."""
 
     id: str
     name: str
@@ -47,13 +47,13 @@ class SavedView:
 
 
 def has_key() -> bool:
-    """Is there a key for it?"""
-    with telling():
+    """Is there a key for the server?"""
+    with translated_errors():
         return wandb_key.has_key()
 
 
 def leave() -> None:
-    """End wandb's own process, without waiting long for it: seen to go on for minutes with a request that nobody awaits."""
+    """End wandb's own process, and kill it after LEAVE_SECONDS: it may retry an abandoned request for minutes."""
     service = wandb.setup()._connection
     ending = threading.Thread(target=wandb.teardown, daemon=True)
     ending.start()
@@ -63,39 +63,43 @@ def leave() -> None:
 
 
 class Server:
-    """Raises ConfigError for a key that is refused, AlignLabError for a server that does not answer or has errors."""
+    """W&B's server.
+
+    Raises ConfigError for a rejected key, AlignLabError for a server that does not answer or has errors.
+    """
 
     def __init__(self) -> None:
-        with telling():
+        with translated_errors():
             self._api = wandb.Api()
-            self.entity = self._api.default_entity or ""  # whose projects are meant where nobody says
+            self.entity = self._api.default_entity or ""  # the owner of projects whose entity is not given
 
     def place(self, entity: str, project: str) -> Project:
-        """The project. Raises ConfigError where there is none: without its runs there is nothing to show."""
-        found = self._ask(gql.projectInternalId, entityName=entity, projectName=project).get("project")
-        if not found:
+        """The project. Raises ConfigError if it does not exist: a dashboard displays runs that were logged before."""
+        answer = self._ask(gql.projectInternalId, entityName=entity, projectName=project).get("project")
+        if not answer:
             raise ConfigError(
-                f"there is no project {entity}/{project} on {wandb_key.address()}: nothing was logged there. Log the study's runs first "
-                "(python -m align_lab wandb push STUDY), or name the project that has them: --project=NAME, --entity=NAME"
+                f"there is no project {entity}/{project} on {wandb_key.address()}: nothing was logged there. Log the "
+                "study's runs first (python -m align_lab wandb push STUDY), or name the project that has them: "
+                "--project=NAME, --entity=NAME"
             )
-        return Project(entity=entity, project=project, id=found["internalId"])
+        return Project(entity=entity, project=project, id=answer["internalId"])
 
     def views(self, place: Project, kind: Kind) -> list[SavedView]:
         """Every view of this kind in the project."""
-        found: list[SavedView] = []
+        views: list[SavedView] = []
         more, after = True, None
         while more:
-            asked = self._ask(VIEWS, project=place.project, entity=place.entity, type=TYPES[kind], after=after)
-            page = asked["project"]["allViews"]
-            found += [SavedView(node["id"], node["name"], node["displayName"]) for node in map(_node, page["edges"])]
+            answer = self._ask(VIEWS, project=place.project, entity=place.entity, type=TYPES[kind], after=after)
+            page = answer["project"]["allViews"]
+            views += [SavedView(node["id"], node["name"], node["displayName"]) for node in map(_node, page["edges"])]
             more = page["pageInfo"]["hasNextPage"] and bool(page["edges"])
             after = page["edges"][-1]["cursor"] if more else None
-        return found
+        return views
 
     def write(self, view: View, place: Project, known: SavedView | None) -> SavedView:
-        """Write it, in the place of the known one where there is one. Returns it as it is now."""
+        """Create the view, or update the known one. Returns the view as the server has it."""
         name = known.name if known else (_generate_view_name() if view.kind == "workspace" else _generate_name())
-        written = self._ask(
+        saved = self._ask(
             gql.upsert_view,
             id=known.id if known else None,
             entityName=place.entity,
@@ -106,17 +110,17 @@ class Server:
             description=view.description,
             spec=json.dumps(view.spec),
         )["upsertView"]["view"]
-        return SavedView(written["id"], written["name"], view.title)
+        return SavedView(saved["id"], saved["name"], view.title)
 
     def url(self, place: Project, kind: Kind, known: SavedView) -> str:
-        """Where a browser finds it."""
+        """The address of the view."""
         project = f"{get_app_url(self._api).rstrip('/')}/{quote(place.entity)}/{quote(place.project)}"
         if kind == "workspace":
             return f"{project}?nw={_internal_name_to_url_query_str(known.name)}"
         return f"{project}/reports/{quote(known.title.replace(' ', '-'))}--{known.id.rstrip('=')}"
 
     def _ask(self, query: str, **variables: Any) -> Mapping[str, Any]:
-        with telling():
+        with translated_errors():
             return execute_graphql(self._api, query, variables)
 
 
@@ -125,9 +129,9 @@ def _node(edge: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def chosen(views: Sequence[SavedView], remembered: Mapping[str, str], title: str) -> SavedView | None:
-    """The view that was written before under this title: by its id, for it may have been renamed, else by the title itself.
+    """The view that was written before under this title: by its id, because it may have been renamed, else by title.
 
-    None where there is none, or no longer. A copied study remembers views of another title: they are not its own.
+    None if there is none. A copied study has ids of views of another title, which are not its own.
     """
     mine = remembered.get("id") if remembered.get("title") == title else None
     by_id = [view for view in views if view.id == mine]
@@ -136,15 +140,15 @@ def chosen(views: Sequence[SavedView], remembered: Mapping[str, str], title: str
 
 
 @contextmanager
-def telling() -> Iterator[None]:
-    """wandb's errors in our words: what was found, and what to type."""
+def translated_errors() -> Iterator[None]:
+    """Replace wandb's errors by errors that say what to type."""
     try:
         yield
     except (WandbApiFailedError, CommError, UsageError) as error:
-        raise _told(error) from error
+        raise _translated(error) from error
 
 
-def _told(error: Exception) -> AlignLabError:
+def _translated(error: Exception) -> AlignLabError:
     cause = error if isinstance(error, WandbApiFailedError) else error.__cause__
     answer = cause.response if isinstance(cause, WandbApiFailedError) else None
     status, host = answer.http_status if answer is not None else 0, wandb_key.address()
@@ -153,11 +157,11 @@ def _told(error: Exception) -> AlignLabError:
         or (isinstance(error, AuthenticationError) and cause is None)
         or isinstance(error, UsageError)
     ):
-        return ConfigError(f"{host} refuses the W&B key ({_first_line(error)}). Type: wandb login --relogin")
+        return ConfigError(f"{host} rejected the W&B key ({_first_line(error)}). Type: wandb login --relogin")
     if SILENT in str(error):
         return AlignLabError(
-            f"{host} does not answer, or answers with errors. Try again later (WANDB_HTTP_TIMEOUT=60 waits longer), or write "
-            f"the specs to disk: --offline. {AGAIN}"
+            f"{host} does not answer, or answers with errors. Try again later (WANDB_HTTP_TIMEOUT=60 waits longer), or "
+            f"write the specs to disk: --offline. {AGAIN}"
         )
     return AlignLabError(f"{host} answers with an error: {_first_line(error)}. {AGAIN}")
 

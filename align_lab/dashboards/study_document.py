@@ -1,4 +1,4 @@
-"""What a dashboard is about: a study's comparison document, and how its runs are known to W&B."""
+"""The content of a dashboard: the comparison document of a study, and the names of its runs on W&B."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from align_lab.compare.report import MOST_ARMS, clean
 from align_lab.compare.report.palette import COLOURS, LIGHT
 from align_lab.record.layout import MANIFEST, RunLayout
 
-FEWEST_SHOWN = 10  # runs of a panel, as W&B has it; a study with more shows them all
+FEWEST_RUNS = 10  # in a panel, W&B's default; a larger study shows all its runs
 LONGEST_TITLE = 128  # W&B's limit
-REFUSED = {"So", "Sk", "Sm", "Sc", "Cs"}  # kinds of characters that a workspace's name may not hold: symbols, emoji
+REJECTED = {"So", "Sk", "Sm", "Sc", "Cs"}  # Unicode categories that W&B rejects in a workspace's name
 
 
 @dataclass(frozen=True, kw_only=True)
 class StudyDocument:
-    """document: of compare, as it may be shown; arms: each of its arms -> what its runs have on W&B as `config.arm`."""
+    """`document` is that of compare, cleaned for display; `arms` maps each arm to `config.arm` of its runs on W&B."""
 
     name: str
     document: Document
@@ -37,8 +37,8 @@ class StudyDocument:
 
     @property
     def title(self) -> str:
-        """The name of workspace and report: by it they are found again."""
-        plain = "".join(letter for letter in self.name if unicodedata.category(letter) not in REFUSED)
+        """The title of workspace and report, by which they can be found again."""
+        plain = "".join(letter for letter in self.name if unicodedata.category(letter) not in REJECTED)
         title = f"align_lab: {plain}"
         if plain == self.name and len(title) <= LONGEST_TITLE:
             return title
@@ -51,29 +51,29 @@ class StudyDocument:
 
     @property
     def metric(self) -> str:
-        """The one that decides."""
+        """The deciding metric."""
         return self.document["metric"]
 
     @property
     def judged(self) -> list[str]:
-        """The scores: the one that decides, the one that is optimised, then those of other judges."""
+        """The scores: the deciding one, the optimized one, then those of other judges."""
         names = [name for name in self.document["metrics"] if name.startswith("eval/") and not name.endswith(ERROR)]
         return list(dict.fromkeys((self.metric, SCORE, *(name for name in names if name not in LAST))))
 
     @property
     def panel_runs(self) -> int:
-        """How many runs a panel shows: every seed of every arm."""
-        return max(FEWEST_SHOWN, self.runs)
+        """The number of runs that a panel shows: every seed of every arm."""
+        return max(FEWEST_RUNS, self.runs)
 
     @property
     def colours(self) -> dict[str, str]:
-        """`config.arm` -> its colour: that of report.html, where every arm has a name of its own."""
+        """`config.arm` -> its colour, as in report.html if every arm has a name of its own."""
         palette = cycle(LIGHT[f"arm-{n}"] for n in range(COLOURS))
         return dict(zip(dict.fromkeys(self.arms.values()), palette, strict=False))
 
     @property
     def merged(self) -> dict[str, list[str]]:
-        """Values of `config.arm` that several arms share, which W&B's charts therefore do not tell apart."""
+        """Values of `config.arm` that several arms share, which W&B's charts therefore merge."""
         several = [name for name, n in Counter(self.arms.values()).items() if n > 1]
         return {name: [arm for arm, known in self.arms.items() if known == name] for name in several}
 
@@ -93,14 +93,14 @@ def read(folder: Path, *, allow: Sequence[str] = (), paired: bool = False) -> St
 
 
 def presentable(document: Document) -> Document:
-    """As the page shows it, without links: the run folders do not lie on W&B."""
-    shown = clean.best(clean.ordered(clean.cleaned(document)), arms=MOST_ARMS).copy()
-    shown["links"] = {}
-    return shown
+    """The document as the page displays it, without links, because the run folders are not on W&B."""
+    document = clean.best(clean.ordered(clean.cleaned(document)), arms=MOST_ARMS).copy()
+    document["links"] = {}
+    return document
 
 
 def recorded(folder: Path, field: str) -> str | None:
-    """Where the study's runs were logged, `project` or `entity`: as W&B's record of a run says, else as its config does."""
+    """The `project` or `entity` that the runs were logged to, from `wandb.json` of a run, else from its config."""
     for run in sorted(path.parent for path in folder.glob(f"*/{MANIFEST}")):
         if value := read_json(run / "wandb.json").get(field) or _config(run).get(f"record.{field}"):
             return str(value)
@@ -108,7 +108,7 @@ def recorded(folder: Path, field: str) -> str | None:
 
 
 def _logged(run: Path) -> str:
-    """The name of its arm, where a sweep file gave it one."""
+    """The name of the run's arm, if a sweep file gave it one."""
     return str(_config(run).get("arm") or "")
 
 

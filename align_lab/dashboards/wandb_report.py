@@ -1,4 +1,4 @@
-"""The report: compare's document with W&B's charts of exactly the runs that it compares."""
+"""The report: the document of compare, with W&B charts of exactly the runs that it compares."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ RUNS = "finished runs"
 
 def view(study: StudyDocument, place: Project, *, description: str) -> View:
     """The whole report."""
-    made = wr.Report(
+    report = wr.Report(
         entity=place.entity,
         project=place.project,
         title=study.title,
@@ -26,7 +26,7 @@ def view(study: StudyDocument, place: Project, *, description: str) -> View:
         width="fluid",
         blocks=list(_blocks(study)),
     )
-    model = made._to_model()
+    model = report._to_model()
     for grid in (block for block in model.spec.blocks if isinstance(block, internal.PanelGrid)):
         for runs in grid.metadata.run_sets:
             runs.project = internal.Project(entity_name=place.entity, name=place.project, id=place.id)
@@ -35,26 +35,26 @@ def view(study: StudyDocument, place: Project, *, description: str) -> View:
 
 
 def _blocks(study: StudyDocument) -> Iterable[Any]:
-    made = Panels("report", study)
+    charts = Panels("report", study)
     if study.refused:
         yield wr.CalloutBlock(text=sections.NOT_COMPARABLE)
     yield from _text(sections.verdict(study))
     yield wr.TableOfContents()
-    yield from _part("Results", study, sections.intervals(study), made.final())
+    yield from _part("Results", study, sections.intervals(study), charts.final())
     yield from _text(sections.wins(study))
     yield from _part("Comparability", study, sections.proof(study))
     if equal := sections.equal(study):
         yield wr.H3("Settings and hashes that are equal in every run", collapsed_blocks=[wr.MarkdownBlock(equal)])
-    yield from _part("Learning curves", study, "", made.learning())
+    yield from _part("Learning curves", study, "", charts.learning())
     yield from _part("At equal budgets", study, sections.budgets(study))
     yield from _part(
-        "Reward, KL and over-optimisation", study, sections.overoptimisation(study), made.frontier(), by_arm=False
+        "Reward, KL and over-optimisation", study, sections.overoptimisation(study), charts.frontier(), by_arm=False
     )
-    yield from _part("Length, entropy and diversity", study, sections.health(study), made.curves(panels.TEXT))
-    yield from _part("Optimisation", study, "", made.curves(panels.TRAINING))
-    yield from _part("Time, memory, budget", study, sections.charged(study), made.cost())
-    yield from _part("Recipes", study, sections.recipes(study), made.recipes(), by_arm=False)
-    yield from _part("Samples", study, sections.completions(study), made.samples(), by_arm=False)
+    yield from _part("Length, entropy and diversity", study, sections.health(study), charts.curves(panels.TEXT))
+    yield from _part("Optimisation", study, "", charts.curves(panels.TRAINING))
+    yield from _part("Time, memory, budget", study, sections.charged(study), charts.cost())
+    yield from _part("Recipes", study, sections.recipes(study), charts.recipes(), by_arm=False)
+    yield from _part("Samples", study, sections.completions(study), charts.samples(), by_arm=False)
     yield from _part("Runs left out", study, sections.left_out(study))
 
 
@@ -74,7 +74,7 @@ def _text(text: str) -> Iterable[wr.MarkdownBlock]:
 
 
 def _grid(title: str, study: StudyDocument, shown: Sequence[Any], by_arm: bool) -> wr.PanelGrid:
-    """Panels of the finished runs; by arm in its colour, else run by run (a panel that groups by itself still does)."""
+    """Panels of the finished runs, grouped and coloured by arm, or run by run. A panel may group by itself."""
     runs = wr.Runset(name=RUNS, groupby=["config.arm"] if by_arm else [])
     colours: dict[Any, Any] = {
         wr.RunsetGroup(runset_name=RUNS, keys=(wr.RunsetGroupKey(key=panels.ARM, value=arm),)): colour

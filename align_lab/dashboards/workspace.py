@@ -1,4 +1,4 @@
-"""The workspace: every run of the study while it goes on, arms against arms. The verdict is its first section."""
+"""The workspace: every run of the study as it progresses, arms against arms. The verdict is its first section."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from align_lab.dashboards.panels import Panels, identified
 from align_lab.dashboards.saved_view import Project, View, spec_of
 from align_lab.dashboards.study_document import StudyDocument
 
-# of the table of runs
+# Columns of the table of runs
 COLUMNS = ("eval/win_rate", "eval/kl", "eval/length", "eval/distinct_2")
 RECIPES, SAMPLES = "Runs and recipes", "Samples"
 
@@ -28,7 +28,7 @@ def view(study: StudyDocument, place: Project, *, description: str) -> View:
         settings=ws.WorkspaceSettings(x_axis="episode", max_runs=study.panel_runs, smoothing_type="none"),
         runset_settings=_runs(study),
     )
-    made._internal_runset_id = "align_lab"  # else drawn at random, and colours refer to it
+    made._internal_runset_id = "align_lab"  # else it is random, and colours refer to it
     model = made._to_model()
     model.spec.section.run_sets[0].filters = filters.of_study(study)
     ungrouped = (_frontier(study), RECIPES, SAMPLES)  # sections of runs, though the table of runs is grouped by arm
