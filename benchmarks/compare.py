@@ -41,14 +41,15 @@ print(json.dumps([inside, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2
 """
 ANALYSE = ("from align_lab.compare.analysis import analyse", "analyse([folder])")
 FILES = "files = sorted(folder.glob('*/metrics.parquet'))"
+JUDGED = ("eval/gold_score", "eval/vader", "eval/gold_score_se")  # the columns of two judges
 FRESH, INDEXED = "compare from folders, writing the index", "compare with the index"
 WORK = {
     FRESH: ANALYSE,
     INDEXED: ANALYSE,
     "scan of all columns": ("import polars as pl", f"{FILES}; pl.scan_parquet(files).collect()"),
     "scan of the columns needed": (
-        "import polars as pl; from align_lab.compare.evaluations import COLUMNS",
-        f"{FILES}; pl.scan_parquet(files).select(COLUMNS).collect()",
+        "import polars as pl; from align_lab.compare.evaluations import columns",
+        f"{FILES}; pl.scan_parquet(files).select(columns({JUDGED}).names).collect()",
     ),
     "scan of the index": (
         "import polars as pl",
@@ -60,7 +61,7 @@ BASELINES = {
     FRESH: ["scan of all columns", "scan of the columns needed"],
     INDEXED: ["scan of the index", "scan of all rows in one file"],
 }
-EVALS = [name for name in METRICS if name.startswith("eval/")]
+EVALS = list(dict.fromkeys([*JUDGED, *(name for name in METRICS if name.startswith("eval/"))]))
 COUNTS = {"step": 1, "episode": 64, "budget/labels": 64}  # the same in every run
 COSTS = {"budget/tokens": 1100, "budget/flops": 4.5e10, "time/elapsed": 1.1}  # differ a little between runs
 TRAINING = [name for name in METRICS if name.startswith(("objective/", "policy/", "loss/", "val/", "completions/"))]
@@ -83,6 +84,8 @@ def rows(rng: np.random.Generator, steps: int, every: int, metrics: int) -> dict
 def manifest(algo: str, seed: int) -> dict[str, Any]:
     config = {f"model.field_{i}": i for i in range(60)} | {f"train.field_{i}": 0.1 * i for i in range(20)}
     config |= {"study": "large", "seed": seed, "arm": algo, "algo.name": algo, "algo.kl_coef": 0.05, "train.steps": 500}
+    config |= {"evaluation.metric": "eval/gold_score", "evaluation.judges.gold_score.name": "gold"}
+    config |= {"evaluation.judges.vader.name": "vader"}
     assert all(role(key) for key in config)
     return {
         "seed": seed,

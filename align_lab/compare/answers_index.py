@@ -90,6 +90,6 @@ def _answers(folder: Path, frame: Any, stamps: dict[str, str]) -> dict[str, Answ
     }
     answers = {}
     for name, known, shared, scores, rows in frame.select("name", "stamp", "shared", "scores", "rows").iter_rows():
-        if stamps.get(f"{folder}/{name}") == known:
+        if stamps.get(f"{folder}/{name}") == known and index.NEW not in known:
             answers[f"{folder}/{name}"] = Answers(prompts[shared], np.array(scores, dtype=float), rows)
     return answers

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
@@ -26,7 +27,9 @@ from align_lab.compare.values import number
 
 NOTHING = "- - "  # how the stamp of a folder begins that holds neither status nor manifest
 FILES = ("status.json", "manifest.json", "metrics.jsonl", "metrics.parquet")
-VERSION = 3
+VERSION = 4
+SETTLED = 1_000_000_000  # ns: a file that changed later than that may change again without a new time
+NEW = "new"  # in the stamp of a file that has only just changed: no row counts for it
 ABOUT = ("algo", "seed", "arm", "machine")
 OWN = (
     "name",
@@ -50,15 +53,16 @@ def stamp(run: str, files: Sequence[str] = FILES) -> str:
 
     The second time is that of the file system itself, which stays true where a copy or an editor sets the first one back.
     """
-    text = ""
+    text, newest = "", 0
     for name in files:
         try:
             file = os.stat(f"{run}/{name}")
         except OSError:
             text += "- "
         else:
+            newest = max(newest, file.st_mtime_ns)
             text += f"{file.st_mtime_ns}:{file.st_ctime_ns}:{file.st_size} "
-    return text
+    return text if time.time_ns() - newest >= SETTLED else f"{text}{NEW} "
 
 
 def aligned(runs: Sequence[Run]) -> list[Run]:
@@ -161,7 +165,7 @@ def _runs(folder: Path, frame: Any, stamps: Mapping[str, str]) -> dict[str, Run]
         frame[name].to_list() for name in ("name", "stamp", "version", "shared", "hashes", "metrics", *ABOUT, *CHARGED)
     ]
     for name, known, version, shape, hashes, labels, *about, end in zip(*own, ends, strict=True):
-        if stamps.get(name) == known and version == VERSION:
+        if stamps.get(name) == known and NEW not in known and version == VERSION:
             runs[name] = Run(
                 name=name,
                 fields=fields[shape],

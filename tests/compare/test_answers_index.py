@@ -5,7 +5,7 @@ import os
 
 import pytest
 
-from align_lab.compare import answers, answers_index
+from align_lab.compare import answers, answers_index, index
 from align_lab.compare.analysis import analyse
 from tests.compare.folders import write_run, write_samples
 
@@ -13,6 +13,7 @@ from tests.compare.folders import write_run, write_samples
 @pytest.fixture
 def study(tmp_path, monkeypatch):
     monkeypatch.setattr(answers_index, "FROM", 2)
+    monkeypatch.setattr(index, "SETTLED", 0)
     write_run(tmp_path, "rloo", 0, (0.0, 0.5), samples=[0.1, 0.2, 0.3])
     write_run(tmp_path, "rloo", 1, (0.0, 0.6), samples=[0.5, 0.1])
     write_run(tmp_path, "ppo", 0, (0.0, 2.0), samples=[0.4, 0.2, 0.3])

@@ -13,6 +13,7 @@ from tests.compare.folders import edit, rows, write_lines, write_run
 @pytest.fixture
 def study(tmp_path, monkeypatch):
     monkeypatch.setattr(reading, "INDEX_FROM", 2)
+    monkeypatch.setattr(index, "SETTLED", 0)
     write_run(tmp_path, "rloo", 0, (0.0, 0.5, 1.0))
     write_run(tmp_path, "rloo", 1, (0.0, 0.75))
     write_run(tmp_path, "ppo", 0, (0.0, 2.0), config={"arm": "mine", "algo.clip": float("inf")})
@@ -69,6 +70,14 @@ def test_what_changed_is_what_is_read(study):
         "rloo-tiny-s7-00000000": 1.0,
     }
     assert [run.name for run in unfinished] == ["ppo-tiny-s0-00000000"]
+
+
+def test_a_file_that_has_only_just_changed_is_not_trusted(study, read_anew, monkeypatch):
+    monkeypatch.setattr(index, "SETTLED", 3_600_000_000_000)
+    read_study(study)
+    read_anew.clear()
+    read_study(study)
+    assert len(read_anew) == 3
 
 
 def test_a_damaged_index_is_as_none(study, read_anew):
