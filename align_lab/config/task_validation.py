@@ -1,4 +1,4 @@
-"""What the groups of a config ask of its task: data that serves them, evaluation sets, judges, the metric that decides."""
+"""What a config requires of its task: demonstrations, evaluation sets, judges, and the metric that decides."""
 
 from __future__ import annotations
 
@@ -44,8 +44,8 @@ def _demonstrations(cfg: Mapping[str, Any], data: Data, needs: Needs | None) -> 
     component: Model = registry.build("model", cfg["model"])
     if component.fine_tuning() is not None:
         messages.append(
-            f"model={model} learns to write from the data's demonstrations, and data={name} has none. Choose a model that "
-            "can write already, for example model=smollm2_135m, or data with demonstrations"
+            f"model={model} learns to write from the data's demonstrations, and data={name} has none. "
+            "Choose a model that can write already, for example model=smollm2_135m, or data with demonstrations"
         )
     if needs is not None and needs.pretrain_batch:
         messages.append(

@@ -51,7 +51,8 @@ def _against_needs(cfg: Mapping[str, Any], needs: Needs) -> list[str]:
             f"algo={name} uses pairs: train.prompts_per_step x train.group_size must be even (got "
             f"{train['prompts_per_step']} x {train['group_size']}). Set train.group_size=4"
         )
-    backbone = registry.lookup("reward", cfg["reward"]["name"]).backbone
+    reward: Any = registry.lookup("reward", cfg["reward"]["name"])
+    backbone: str = reward.backbone
     if needs.critic and needs.critic.init == "reward" and not backbone:
         messages.append(
             f"algo={name} starts its critic from the reward model, and reward={cfg['reward']['name']} is none. "
