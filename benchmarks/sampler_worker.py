@@ -100,7 +100,7 @@ def whole_step(folder: Path, rows: int) -> Callable[[], Numbers]:
     from align_lab.base.hyperparameters import Train
     from align_lab.base.types import Rollout
     from align_lab.train.learner import Learner
-    from align_lab.train.update import Experience, update
+    from align_lab.train.update import Experience, StepContext, update
 
     algo, sampler, number = RLOO(kl_coef=0.0), with_vllm(), 0
     learner = Learner(
@@ -124,7 +124,7 @@ def whole_step(folder: Path, rows: int) -> Callable[[], Numbers]:
         rollout = Rollout(mask=samples.mask.view(*shape, -1), score=score.view(shape), logp_old=logp.view(*shape, -1))
         experience = Experience(ids=ids.view(*shape, -1), pad=torch.zeros(shape, dtype=torch.int64), rollout=rollout)
         advantage, _ = algo.advantages(rollout, algo.init_state())
-        update(learner, algo, experience, advantage, step=number, seed=0)
+        update(learner, algo, experience, advantage, StepContext(step=number, seed=0))
         number += 1
         return times
 

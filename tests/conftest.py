@@ -1,4 +1,4 @@
-"""What all tests share."""
+"""Configuration and options of all tests."""
 
 from __future__ import annotations
 
@@ -7,12 +7,13 @@ from pathlib import Path
 
 import pytest
 
-os.environ.setdefault("OMP_NUM_THREADS", "1")  # tiny models are fastest so, here and in processes of tests
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # the fastest for tiny models, here and in the processes of tests
 
 GOLDENS = Path(__file__).parent / "golden" / "values"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add `--goldens DIR`."""
     parser.addoption(
         "--goldens",
         type=Path,

@@ -266,7 +266,7 @@ def made_of(cfg: RunConfig, built: Mapping[str, Artefact], loop: Loop) -> dict[s
 def _judged_prompts(evaluate: Evaluator) -> Iterator[str]:
     """The texts of the prompts that are judged, set by set."""
     for name, prompts in evaluate.sets.items():
-        yield from (example.text for example in prompts.examples[: evaluate.used(name)])
+        yield from (example.text for example in prompts.examples[: evaluate.prompt_count(name)])
 
 
 def _conclude(folder: RunFolder, cfg: RunConfig, screen: Screen) -> None:

@@ -1,1 +1,1 @@
-"""The loop, one for all algorithms, and the stages that come before it."""
+"""The training loop, one for all algorithms, and the training of what it starts from."""

@@ -1,4 +1,4 @@
-"""A policy on fixed held-out prompts at a fixed seed: what its completions score, cost in KL, and look like."""
+"""Evaluation of a policy on fixed held-out prompts with a fixed seed: scores, KL, length, diversity of completions."""
 
 from __future__ import annotations
 
@@ -21,51 +21,51 @@ from align_lab.rollout.torch_sampler import TorchSampler
 from align_lab.train.learner import Learner
 from align_lab.train.update import left_padding
 
-ROWS = 128  # completions at a time
+ROWS = 128  # completions per forward pass
 
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluator:
-    """Judges any policy on the same prompts with the same random numbers."""
+    """Evaluates any policy on the same prompts with the same random numbers."""
 
-    sets: Mapping[str, Prompts]  # by name; the first one decides
+    sets: Mapping[str, Prompts]  # by name; the deciding metric is that of the first one
     reward: Scorer  # what the policy is trained on
-    judges: Mapping[str, Scorer]  # never optimised
+    judges: Mapping[str, Scorer]  # never optimized
     sampling: Sampling
     plan: Evaluation
-    reference: Callable[[], LanguageModel]  # loaded when it is needed and released after: training may not need it
+    reference: Callable[[], LanguageModel]  # loaded for each evaluation and freed after it: training may not need it
     sampler: Sampler = field(default_factory=TorchSampler)
     world: World = World()
 
     def __call__(self, policy: Learner, *, step: int, start: Sequence[Mapping[str, Any]] = ()) -> list[dict[str, Any]]:
-        """One row a completion. `start`: the start policy's rows, against which `win` is counted (a tie is ½).
+        """Returns one row per completion. Processes share the prompts, and every process gets all rows.
 
-        Processes share the prompts; every process gets all rows.
+        `start`: the start policy's rows; `win` is 1 where the deciding score is higher than there, ½ for a tie.
         """
         reference = self.reference()
         rows = [row for name in self.sets for row in self._rows(policy, reference, name, step)]
         self.sampler.release_device()
         for row, before in zip(rows, start or rows, strict=True):
-            gap = row[self.plan.decides] - before[self.plan.decides]
-            row["win"] = 0.5 if gap == 0 else float(gap > 0)
+            difference = row[self.plan.decides] - before[self.plan.decides]
+            row["win"] = 0.5 if difference == 0 else float(difference > 0)
         return rows
 
-    def used(self, name: str) -> int:
-        """How many prompts of a set are judged."""
+    def prompt_count(self, name: str) -> int:
+        """How many prompts of a set are evaluated."""
         return min(self.plan.prompts, len(self.sets[name]))
 
     def _rows(self, policy: Learner, reference: LanguageModel, name: str, step: int) -> list[dict[str, Any]]:
-        """The judged rows of one set, over all processes."""
+        """The scored rows of one set, over all processes."""
         prompts = self.sets[name]
         size = max(1, ROWS // self.plan.samples)
-        parts = shares(self.used(name), self.world, size)
-        mine = [self._complete(policy, reference, prompts, part) for part in parts]
-        self._judge([row for part in mine for row in part], prompts)
-        several = {"set": name} if len(self.sets) > 1 else {}
-        return [{"step": step, **several, **row} for row in self._in_order(mine)]
+        batches = local_batches(self.prompt_count(name), self.world, size)
+        local = [self._complete(policy, reference, prompts, batch) for batch in batches]
+        self._score([row for batch in local for row in batch], prompts)
+        set_column = {"set": name} if len(self.sets) > 1 else {}
+        return [{"step": step, **set_column, **row} for row in self._in_order(local)]
 
-    def _judge(self, rows: Sequence[dict[str, Any]], prompts: Prompts) -> None:
-        """Write the reward's score, with the one rule for completions that were cut off, and every judge's into the rows."""
+    def _score(self, rows: Sequence[dict[str, Any]], prompts: Prompts) -> None:
+        """Add the scores of the reward (with the penalty for truncated completions) and of every judge to the rows."""
         examples = [prompts.examples[row["index"]] for row in rows]
         completions = [row["completion"] for row in rows]
         for row, value in zip(rows, scores(self.reward, examples, completions), strict=True):
@@ -74,23 +74,24 @@ class Evaluator:
             for row, value in zip(rows, scores(judge, examples, completions), strict=True):
                 row[name] = value
 
-    def _in_order(self, mine: list[list[dict[str, Any]]]) -> list[dict[str, Any]]:
-        """The rows of all processes, part by part of the prompts; a prompt that two processes completed counts once."""
-        everyone, parts = self.world.concatenate(mine), len(mine)
-        rows = [row for number in range(parts) for part in everyone[number::parts] for row in part]
+    def _in_order(self, local: list[list[dict[str, Any]]]) -> list[dict[str, Any]]:
+        """The rows of all processes in the order of the prompts; a prompt that two processes completed counts once."""
+        batches, count = self.world.concatenate(local), len(local)
+        rows = [row for number in range(count) for batch in batches[number::count] for row in batch]
         return list({(row["index"], row.get("sample", 0)): row for row in rows}.values())
 
     @torch.no_grad()
     def _complete(
         self, policy: Learner, reference: LanguageModel, prompts: Prompts, indices: Sequence[int]
     ) -> list[dict[str, Any]]:
+        """Sample and measure the completions of these prompts: one row each, still without scores."""
         ids, pad = prompts.batch(indices, repeat=self.plan.samples)
-        numbers = uniforms(self.plan.seed, 0, indices, self.plan.samples, self.sampling.max_new_tokens)
+        random_numbers = uniforms(self.plan.seed, 0, indices, self.plan.samples, self.sampling.max_new_tokens)
         samples = self.sampler(
             policy,
             ids,
             left_padding(pad),
-            uniforms=numbers,
+            uniforms=random_numbers,
             temperature=self.sampling.temperature,
             top_p=self.sampling.top_p,
             eos=prompts.eos,
@@ -99,7 +100,7 @@ class Evaluator:
         ref = reference(whole, left_padding(pad), samples.mask, temperature=temperature)
         logp, entropy = policy.policy(whole, left_padding(pad), samples.mask, temperature=temperature, entropy=True)
         kl = ((samples.logp if self.sampler.exact else logp) - ref).sum(1)
-        which = [(index, number) for index in indices for number in range(self.plan.samples)]
+        keys = [(index, number) for index in indices for number in range(self.plan.samples)]
         columns = (prompts.completions(samples), samples.ended, samples.mask, kl, entropy.sum(1))
         return [
             {
@@ -112,39 +113,41 @@ class Evaluator:
                 "kl": float(k),
                 "entropy_sum": float(h),
             }
-            for (index, number), text, ended, mask, k, h in zip(which, *columns, strict=True)
+            for (index, number), text, ended, mask, k, h in zip(keys, *columns, strict=True)
         ]
 
 
-def shares(count: int, world: World, size: int) -> Iterator[list[int]]:
-    """This process' prompts of each part, at most `size`: all processes have equally many parts and none is empty, so
-    that all call their models equally often."""
-    for part in torch.arange(count).split(size * world.size):
-        yield (world.shard(part) if len(part) >= world.size else part[[world.rank % len(part)]]).tolist()
+def local_batches(count: int, world: World, size: int) -> Iterator[list[int]]:
+    """This process's batches of prompt indices, at most `size` each.
+
+    All processes have the same number of batches and none is empty, so that all make the same number of forward passes.
+    """
+    for batch in torch.arange(count).split(size * world.size):
+        yield (world.shard(batch) if len(batch) >= world.size else batch[[world.rank % len(batch)]]).tolist()
 
 
 def summary(rows: Sequence[Mapping[str, Any]], *, judges: Iterable[str], decides: str) -> dict[str, float]:
-    """The `eval/` metrics of an evaluation's rows: those of the first set, then of each further set as `eval/SET/...`."""
+    """The `eval/` metrics of an evaluation's rows; those of every set after the first are named `eval/SET/...`."""
     by_set: dict[str, list[Mapping[str, Any]]] = {}
     for row in rows:
         by_set.setdefault(row.get("set", ""), []).append(row)
     names = ["score", *judges]
-    found: dict[str, float] = {}
+    metrics: dict[str, float] = {}
     for number, (name, members) in enumerate(by_set.items()):
         prefix = f"eval/{name}/" if number else "eval/"
-        found |= {f"{prefix}{key}": value for key, value in _of_set(members, names, decides).items()}
-    return found
+        metrics |= {f"{prefix}{key}": value for key, value in _set_metrics(members, names, decides).items()}
+    return metrics
 
 
-def _of_set(rows: Sequence[Mapping[str, Any]], scored: Sequence[str], decides: str) -> dict[str, float]:
+def _set_metrics(rows: Sequence[Mapping[str, Any]], score_columns: Sequence[str], decides: str) -> dict[str, float]:
     """Means over the rows; diversity of the texts; the standard error of the deciding score over prompts."""
     mean = {
         name: math.fsum(row[name] for row in rows) / len(rows)
-        for name in (*scored, "kl", "length", "ended", "win", "entropy_sum")
+        for name in (*score_columns, "kl", "length", "ended", "win", "entropy_sum")
     }
     texts = [row["completion"] for row in rows]
     return {
-        **{name: mean[name] for name in scored},
+        **{name: mean[name] for name in score_columns},
         "kl": mean["kl"],
         "win_rate": mean["win"],
         "length": mean["length"],
@@ -157,7 +160,7 @@ def _of_set(rows: Sequence[Mapping[str, Any]], scored: Sequence[str], decides: s
 
 
 def by_prompt(rows: Sequence[Mapping[str, Any]], name: str) -> Tensor:
-    """The mean of a column over the completions of each prompt: completions of one prompt are no independent draws."""
+    """Each prompt's mean of a column, because the completions of one prompt are not independent draws."""
     values: dict[int, list[float]] = {}
     for row in rows:
         values.setdefault(row["index"], []).append(row[name])
@@ -165,6 +168,7 @@ def by_prompt(rows: Sequence[Mapping[str, Any]], name: str) -> Tensor:
 
 
 def standard_error(values: Tensor) -> float:
+    """Standard error of the mean; 0 for a single value."""
     return float(values.std() / len(values) ** 0.5) if len(values) > 1 else 0.0
 
 

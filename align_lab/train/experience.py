@@ -1,6 +1,6 @@
 """Where experience comes from: completions sampled and scored in the loop, or a set of preference pairs.
 
-Both give whole groups: pairs are groups of two, chosen first.
+Both yield whole groups. A preference pair is a group of two, the chosen completion first.
 """
 
 from __future__ import annotations
@@ -28,22 +28,26 @@ from align_lab.train.update import Experience, left_padding, permutation
 
 @dataclass(frozen=True, kw_only=True)
 class Collected:
-    """Experience of one step, over all processes, and what it is charged."""
+    """The experience of one step, over all processes, and what is charged to the budget for it."""
 
     experience: Experience
     episodes: int  # completions sampled and scored
     tokens: int  # tokens generated
-    ended: int | None  # completions that ended by themselves; None where nothing was sampled
+    ended: int | None  # completions with an end-of-sequence token; None where nothing was sampled
     seconds: dict[str, float]
 
 
 class ExperienceSource(Protocol):
-    def collect(self, step: int) -> Collected: ...
+    """Where the loop gets its experience from."""
+
+    def collect(self, step: int) -> Collected:
+        """The experience of one step."""
+        ...
 
 
 @dataclass(frozen=True, kw_only=True)
 class Rollouts:
-    """Samples `group_size` completions of each of the step's prompts from the policy as it is, and scores them."""
+    """Samples `group_size` completions of each of the step's prompts from the current policy, and scores them."""
 
     learner: Learner
     prompts: Prompts
@@ -56,43 +60,43 @@ class Rollouts:
     sampler: Sampler = field(default_factory=TorchSampler)
 
     def collect(self, step: int) -> Collected:
+        """Sample and score this process's share of the step's prompts, then gather the shares of all processes."""
         plan = self.learner.plan
-        began = time.perf_counter()
-        mine = self.world.shard(draw(len(self.prompts), plan.prompts_per_step, step, self.seed))
-        ids, pad = self.prompts.batch(
-            mine.tolist(), repeat=plan.group_size, least=self.world.max(self.prompts.width(mine.tolist()))
-        )
-        numbers = uniforms(self.seed, step, mine.tolist(), plan.group_size, self.sampling.max_new_tokens)
+        start = time.perf_counter()
+        indices = self.world.shard(draw(len(self.prompts), plan.prompts_per_step, step, self.seed)).tolist()
+        width = self.world.max(self.prompts.width(indices))
+        ids, pad = self.prompts.batch(indices, repeat=plan.group_size, least=width)
+        random_numbers = uniforms(self.seed, step, indices, plan.group_size, self.sampling.max_new_tokens)
         samples = self.sampler(
             self.learner,
             ids,
             left_padding(pad),
-            uniforms=numbers,
+            uniforms=random_numbers,
             temperature=self.sampling.temperature,
             top_p=self.sampling.top_p,
             eos=self.prompts.eos,
         )
         self.sampler.release_device()
-        sampled = time.perf_counter()
-        score = self._score(mine.tolist(), samples)
-        part = self._experience(torch.cat([ids, samples.tokens], 1), pad, samples, score, len(mine))
-        whole = trim(self.world.gather(part))
-        mask = whole.rollout.mask
+        sampling_end = time.perf_counter()
+        score = self._score(indices, samples)
+        local = self._experience(torch.cat([ids, samples.tokens], 1), pad, samples, score, len(indices))
+        experience = trim(self.world.gather(local))
+        mask = experience.rollout.mask
         ended = self.world.sum(int(samples.ended.sum()))
         return Collected(
-            experience=whole,
+            experience=experience,
             episodes=mask.shape[0] * mask.shape[1],
             tokens=int(mask.sum()),
             ended=ended,
             seconds={
-                "time/rollout": sampled - began - samples.sync_seconds,
-                "time/score": time.perf_counter() - sampled,
+                "time/rollout": sampling_end - start - samples.sync_seconds,
+                "time/score": time.perf_counter() - sampling_end,
             }
             | ({} if self.sampler.exact else {"time/sync": samples.sync_seconds}),
         )
 
     def _score(self, prompts: Sequence[int], samples: Samples) -> Tensor:
-        """Scores [B], by the one rule for all algorithms: a completion that was cut off loses `missing_eos_penalty`."""
+        """Scores [B]; in every algorithm a truncated completion loses `missing_eos_penalty`."""
         completions = self.prompts.completions(samples)
         examples = [self.prompts.examples[i] for i in prompts for _ in range(self.learner.plan.group_size)]
         score = torch.as_tensor(scores(self.reward, examples, completions)).to(samples.logp)
@@ -100,11 +104,13 @@ class Rollouts:
 
     @torch.no_grad()
     def _experience(self, ids: Tensor, pad: Tensor, samples: Samples, score: Tensor, count: int) -> Experience:
+        """Rows [P G ...] with the log-probabilities and values that the algorithm needs."""
+
         def group(flat: Tensor) -> Tensor:
             return flat.view(count, -1, *flat.shape[1:])
 
         rollout = Rollout(mask=group(samples.mask), score=group(score), logp_old=group(samples.logp))
-        if not self.sampler.exact:  # the ratio of the update is between two numbers of training
+        if not self.sampler.exact:  # the update's ratio must compare two log-probabilities of the trainer
             logp, _ = self.learner.logps(ids, left_padding(pad), samples.mask)
             rollout = replace(rollout, logp_old=group(logp), logp_sampler=rollout.logp_old)
         if self.needs.reference:
@@ -119,7 +125,10 @@ class Rollouts:
 
 @dataclass(frozen=True, kw_only=True)
 class Pairs:
-    """Batches of a preference set, as many sequences a step as a rollout has. A pair is charged the first time it is used."""
+    """Batches of a preference set, as many sequences per step as a rollout has.
+
+    A pair is charged to the budget the first time it is used.
+    """
 
     experience: Experience  # all N pairs: [N 2 S+T]
     episodes: int  # completions sampled and scored for all N pairs
@@ -128,6 +137,7 @@ class Pairs:
     seed: int
 
     def collect(self, step: int) -> Collected:
+        """The pairs of one step."""
         rows = draw(len(self.experience.ids), self.pairs_per_step, step, self.seed)
         return Collected(
             experience=trim(self.experience.take(rows)),
@@ -138,14 +148,14 @@ class Pairs:
         )
 
     def _charge(self, cost: int, step: int) -> int:
-        """The step's part of what the whole set cost; the parts of a pass add up to it, a second pass is free."""
+        """The step's share of the cost of the set. The shares of one pass add up to it; further passes are free."""
         total = len(self.experience.ids)
         before, after = (min(total, (step + k) * self.pairs_per_step) for k in (0, 1))
         return round(cost * after / total) - round(cost * before / total)
 
 
 def draw(total: int, count: int, step: int, seed: int) -> Tensor:
-    """Which `count` of `total` items step `step` uses: consecutive parts of one shuffle after the other, [count]."""
+    """Indices [count] of the items that a step uses: consecutive slices of a shuffle of `total` items per pass."""
     first, last = step * count, (step + 1) * count - 1
     shuffles = torch.cat([permutation(total, seed, epoch) for epoch in range(first // total, last // total + 1)])
     start = first - first // total * total
@@ -153,10 +163,10 @@ def draw(total: int, count: int, step: int, seed: int) -> Tensor:
 
 
 def trim(experience: Experience) -> Experience:
-    """Cut the columns that no completion reaches and those that are padding everywhere."""
+    """Remove the columns that are padding in every row: left of the prompts and right of the responses."""
     rollout = experience.rollout
     T = rollout.mask.shape[-1]
-    used = _last(rollout.mask)
+    used = _longest_response(rollout.mask)
     left = int(experience.pad.min())
     fields = {name: getattr(rollout, name) for name in ("mask", "logp_old", "logp_sampler", "logp_ref", "value")}
     short = {name: None if value is None else value[..., :used] for name, value in fields.items()}
@@ -167,7 +177,7 @@ def trim(experience: Experience) -> Experience:
     )
 
 
-def _last(mask: Tensor) -> int:
-    """Columns up to the last one that counts anywhere, at least one."""
+def _longest_response(mask: Tensor) -> int:
+    """Number of columns up to the last one that counts in any row, at least one."""
     columns = mask.flatten(0, -2).any(0).nonzero()
     return int(columns.max()) + 1 if len(columns) else 1

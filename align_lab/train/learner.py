@@ -1,4 +1,4 @@
-"""The models that learn, with their engines: the policy, and a critic where the algorithm has one."""
+"""The models that are trained, with their engines: the policy, and a critic if the algorithm has one."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from align_lab.train.engines.torch_engine import TorchEngine
 
 
 class Critic(nn.Module):
-    """A value for every response token: backbone of its own, scalar head on the state *before* the token."""
+    """A value for every response token: a separate backbone, a scalar head on the hidden state *before* the token."""
 
     def __init__(self, backbone: LanguageModel, head: Tensor | None = None) -> None:
         super().__init__()
@@ -36,13 +36,13 @@ class Critic(nn.Module):
 
 @dataclass
 class Learner:
-    """The models and what makes them learn. `step` is the only place where weights change."""
+    """The models with their engines, which hold the optimizers. `step` is the only place where weights change."""
 
     plan: Train
     policy: LanguageModel
     critic: Critic | None = None
     temperature: float = 1.0
-    version: int = 0  # updates so far; what samples elsewhere compares it with its own
+    version: int = 0  # updates so far; a sampler with its own copy of the weights compares it with that of its copy
     make_engine: MakeEngine = TorchEngine
     engines: dict[str, Engine] = field(init=False)
 
@@ -55,9 +55,12 @@ class Learner:
     def logps(
         self, ids: Tensor, pad: Tensor | None, mask: Tensor, *, entropy: bool = False, temperature: float | None = None
     ) -> tuple[Tensor, Tensor | None]:
-        """ids [B S+T], mask [B T] -> log-probabilities [B T] at the sampling temperature, and entropies where asked."""
-        at = self.temperature if temperature is None else temperature
-        out = self.engines["policy"](ids, pad, mask, temperature=at, entropy=entropy)
+        """ids [B S+T], mask [B T] -> log-probabilities and, if requested, entropies [B T].
+
+        `temperature`: None is the sampling temperature.
+        """
+        temperature = self.temperature if temperature is None else temperature
+        out = self.engines["policy"](ids, pad, mask, temperature=temperature, entropy=entropy)
         return out if entropy else (out, None)
 
     def values(self, ids: Tensor, pad: Tensor | None, length: int) -> Tensor | None:
@@ -65,20 +68,20 @@ class Learner:
         return self.engines["critic"](ids, pad, length) if self.critic is not None else None
 
     def zero_grad(self, *, policy: bool = True) -> None:
-        """Before the micro-batches of an update. Without `policy` only the critic will learn."""
+        """Clear the gradients before the micro-batches of an update. `policy=False`: train the critic alone."""
         for name, engine in self.engines.items():
             engine.zero_grad(learning=policy or name != "policy")
 
     def backward(self, loss: Tensor) -> None:
-        """Add the gradient of one micro-batch."""
+        """Accumulate the gradient of one micro-batch."""
         loss.backward()
         for engine in self.engines.values():
             engine.backward()
 
     def step(self, world: World, *, number: int, policy_from: int = 0) -> dict[str, float]:
-        """Sum gradients over processes, clip, update. Returns the gradient norms before clipping.
+        """Sum gradients over processes, clip them, update the weights. Returns the gradient norms before clipping.
 
-        Before step `policy_from` only the critic learns; the policy's warm-up begins there.
+        Before step `policy_from` only the critic is trained; the policy's warm-up begins at that step.
 
         Raises DivergedError, before any weight is touched, when a norm is not finite.
         """
@@ -99,23 +102,28 @@ class Learner:
 
     @contextmanager
     def full_model(self) -> Iterator[LanguageModel]:
-        """The policy with every weight at hand. All processes enter together."""
+        """The policy with all weights gathered. A collective operation: all processes enter it together."""
         with self.engines["policy"].full_model() as model:
             assert isinstance(model, LanguageModel)
             yield model
 
     def state_dict(self) -> dict[str, Any]:
-        """The same for every engine and any number of processes; all call it together, the first gets it."""
+        """Weights and optimizer states, in a format that depends neither on the engine nor on the number of processes.
+
+        A collective operation: all processes call it, and the first one gets the state.
+        """
         return {name: engine.state_dict() for name, engine in self.engines.items()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore what `state_dict` returned."""
         for name, engine in self.engines.items():
             engine.load_state_dict(state[name])
         self.version += 1
 
 
 def schedule(plan: Train, step: int) -> float:
-    """Factor on the learning rate at step 0, 1, ...: linear warm-up, then constant, linear or cosine towards 0."""
-    warm = min(1.0, (step + 1) / (plan.warmup_steps + 1))
-    done = min(1.0, max(0, step - plan.warmup_steps) / max(1, plan.steps - plan.warmup_steps))
-    return warm * {"constant": 1.0, "linear": 1 - done, "cosine": (1 + math.cos(math.pi * done)) / 2}[plan.decay]
+    """Factor on the learning rate at step 0, 1, ...: linear warm-up, then constant, or linear or cosine decay to 0."""
+    warmup = min(1.0, (step + 1) / (plan.warmup_steps + 1))
+    progress = min(1.0, max(0, step - plan.warmup_steps) / max(1, plan.steps - plan.warmup_steps))
+    decay = {"constant": 1.0, "linear": 1 - progress, "cosine": (1 + math.cos(math.pi * progress)) / 2}
+    return warmup * decay[plan.decay]

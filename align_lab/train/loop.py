@@ -1,6 +1,6 @@
-"""THE loop, one for all algorithms: collect, judge, update, log; evaluate and save when it is time.
+"""The training loop, one for all algorithms: collect experience, compute advantages, update, log, evaluate, checkpoint.
 
-It never asks for an algorithm's name: what an algorithm needs, it declares.
+It never depends on an algorithm's name: an algorithm declares what it needs.
 """
 
 from __future__ import annotations
@@ -22,20 +22,28 @@ from align_lab.train.engines.engine import shape
 from align_lab.train.evaluate import Evaluator, summary
 from align_lab.train.experience import Collected, ExperienceSource
 from align_lab.train.learner import Learner
-from align_lab.train.update import Pretrain, update
+from align_lab.train.update import Pretrain, StepContext, update
 
 
 class Recorder(Protocol):
-    """Where the loop writes: the run folder and whatever else listens."""
+    """Where the loop writes its metrics, samples and checkpoints."""
 
-    def log(self, row: Mapping[str, float]) -> None: ...
-    def log_samples(self, rows: Sequence[Mapping[str, Any]]) -> None: ...
-    def save(self, step: int, state: dict[str, Any], *, best: float | None = None) -> None: ...
+    def log(self, row: Mapping[str, float]) -> None:
+        """Write the metrics of one step."""
+        ...
+
+    def log_samples(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Write the rows of one evaluation."""
+        ...
+
+    def save(self, step: int, state: dict[str, Any], *, best: float | None = None) -> None:
+        """Save a checkpoint. `best`: the score, if it is the best so far."""
+        ...
 
 
 @dataclass
 class Progress:
-    """Where a run is. Everything here is checkpointed."""
+    """Counters of a run. All of them are checkpointed."""
 
     step: int = 0
     episode: int = 0
@@ -47,7 +55,7 @@ class Progress:
 
 @dataclass(kw_only=True)
 class Loop:
-    """The parts of a run, put together by `align_lab.run.experiment`."""
+    """The parts of a run, assembled by `align_lab.run.assembly`."""
 
     algo: Algorithm
     learner: Learner
@@ -57,26 +65,27 @@ class Loop:
     seed: int
     evaluate_every: int
     save_every: int
-    importance_cap: float | None = None  # of the correction where another engine samples; None: none
+    importance_cap: float | None = None  # of the importance weights when another engine samples; None: no correction
     pretrain: Callable[[int], Pretrain] | None = None
     start_rows: Sequence[Mapping[str, Any]] = ()  # the start policy's evaluation
     should_stop: Callable[[], bool] = lambda: False
     world: World = World()
     state: State = ()
     progress: Progress = field(default_factory=Progress)
-    saved: int = -1  # the step of the newest checkpoint
+    saved_step: int = -1  # the step of the newest checkpoint
 
     @property
     def plan(self) -> Train:
+        """The recipe of the training, with the micro-batch size that is in use."""
         return self.learner.plan
 
     def run(self) -> None:
-        """Train to the end of the steps or of the budget. Raises Stopped, after saving, when asked to stop."""
+        """Train to the last step or the end of the budget. Raises Stopped, after saving, when a stop was requested."""
         if self.progress.best_score is None:
-            self._first()
+            self._evaluate_start_policy()
         while not self.done():
             if self.should_stop():
-                self._keep()
+                self._save_if_needed()
                 raise Stopped(
                     f"stopped after step {self.progress.step} and saved. Run the same command again to continue"
                 )
@@ -85,108 +94,120 @@ class Loop:
             if last or self.progress.step % self.evaluate_every == 0:
                 row |= self._evaluate()
             self.journal.log(row)
-            best = self._best_now(row)
+            best = self._new_best(row)
             if last or best is not None or self.progress.step % self.save_every == 0:
                 self._save(best)
 
     def close(self) -> None:
+        """Release the sampler's processes and memory."""
         self.evaluate.sampler.close()
 
     def done(self) -> bool:
-        budget, now = self.plan.budget, self.progress
-        spent = ((budget.episodes, now.episode), (budget.tokens, now.tokens), (budget.seconds, now.seconds))
-        return now.step >= self.plan.steps or any(limit is not None and used >= limit for limit, used in spent)
+        """Has the run reached its last step or the end of its budget?"""
+        budget, progress = self.plan.budget, self.progress
+        limits = (
+            (budget.episodes, progress.episode),
+            (budget.tokens, progress.tokens),
+            (budget.seconds, progress.seconds),
+        )
+        exhausted = any(limit is not None and used >= limit for limit, used in limits)
+        return progress.step >= self.plan.steps or exhausted
 
     def advance(self) -> dict[str, float]:
         """One step: experience, advantages, updates. Returns its row of metrics."""
-        began, cpu, step = time.perf_counter(), time.process_time(), self.progress.step
+        start, cpu, step = time.perf_counter(), time.process_time(), self.progress.step
         collected = self._collect(step)
         with torch.no_grad():
             advantage, self.state = self.algo.advantages(collected.experience.rollout, self.state)
-            advantage = self._corrected(advantage, collected.experience.rollout)
+            advantage = self._importance_weighted(advantage, collected.experience.rollout)
         critic = self.algo.needs.critic
-        policy_from = critic.pretrain_steps if critic else 0
-        losses = update(
-            self.learner,
-            self.algo,
-            collected.experience,
-            advantage,
+        context = StepContext(
             step=step,
             seed=self.seed,
             world=self.world,
             pretrain=self.pretrain(step) if self.pretrain else None,
-            policy_from=policy_from,
+            policy_from=critic.pretrain_steps if critic else 0,
         )
-        seconds = self.world.max(time.perf_counter() - began)  # all processes count, and stop, alike
-        now = self.progress
-        now.step, now.episode, now.tokens = step + 1, now.episode + collected.episodes, now.tokens + collected.tokens
-        now.seconds += seconds
-        now.flops += self._flops(collected)
-        spent = sum(collected.seconds.values())
+        losses = update(self.learner, self.algo, collected.experience, advantage, context)
+        seconds = self.world.max(time.perf_counter() - start)  # the same in all processes, so that all stop together
+        self._count(collected, seconds)
         return (
-            self._counts()
-            | describe(collected, advantage)
+            self._counters()
+            | experience_metrics(collected, advantage)
             | losses
-            | {"lr": self.learner.rate(number=step, policy_from=policy_from)}
+            | {"lr": self.learner.rate(number=step, policy_from=context.policy_from)}
             | {
                 **collected.seconds,
-                "time/update": seconds - spent,
+                "time/update": seconds - sum(collected.seconds.values()),
                 "time/step": seconds,
-                "time/elapsed": now.seconds,
+                "time/elapsed": self.progress.seconds,
                 "time/cpu": time.process_time() - cpu,
                 "time/samples_per_second": collected.experience.rollout.score.numel() / seconds,
             }
         )
 
     def _collect(self, step: int) -> Collected:
-        """Nothing has changed yet in this step: where the sampler fails, what was learned before is kept."""
+        """The experience of a step. If the sampler fails, save first: nothing has changed yet in this step."""
         try:
             return self.source.collect(step)
         except SamplerError:
-            self._keep()
+            self._save_if_needed()
             raise
 
-    def _corrected(self, advantage: Advantage, rollout: Rollout) -> Advantage:
-        """Where another engine sampled, weigh each token for it (`sampling.importance_cap`); a critic's targets stay."""
+    def _count(self, collected: Collected, seconds: float) -> None:
+        """Advance the counters by one step."""
+        progress = self.progress
+        progress.step += 1
+        progress.episode += collected.episodes
+        progress.tokens += collected.tokens
+        progress.seconds += seconds
+        progress.flops += self._flops(collected)
+
+    def _importance_weighted(self, advantage: Advantage, rollout: Rollout) -> Advantage:
+        """Where another engine sampled, multiply each token's advantage by its importance weight, capped at
+        `sampling.importance_cap`; the critic's targets stay."""
         if self.importance_cap is None or rollout.logp_sampler is None or not self.algo.needs.on_policy:
             return advantage
         return replace(advantage, advantage=eq.importance_weight(rollout, self.importance_cap) * advantage.advantage)
 
-    def _first(self) -> None:
-        """Judge the start policy, then save, so that a run always has a state to go back to."""
+    def _evaluate_start_policy(self) -> None:
+        """Evaluate the start policy, then save, so that a run always has a checkpoint to return to."""
         self.state = self.algo.init_state()
-        row = self._counts() | self._evaluate()
-        best = self._best_now(row)
+        row = self._counters() | self._evaluate()
+        best = self._new_best(row)
         self.journal.log(row)
         self._save(best)
 
-    def _keep(self) -> None:
-        if self.saved != self.progress.step:
+    def _save_if_needed(self) -> None:
+        if self.saved_step != self.progress.step:
             self._save()
 
     def _save(self, best: float | None = None) -> None:
         self.journal.save(self.progress.step, self.state_dict(), best=best)
-        self.saved = self.progress.step
+        self.saved_step = self.progress.step
 
-    def _counts(self) -> dict[str, float]:
-        now = self.progress
+    def _counters(self) -> dict[str, float]:
+        progress = self.progress
         return {
-            "step": now.step,
-            "episode": now.episode,
-            "budget/tokens": now.tokens,
-            "budget/labels": now.episode,
-            "budget/flops": now.flops,
+            "step": progress.step,
+            "episode": progress.episode,
+            "budget/tokens": progress.tokens,
+            "budget/labels": progress.episode,
+            "budget/flops": progress.flops,
         }
 
     def _flops(self, collected: Collected) -> float:
-        """2 a parameter and token forward, 4 backward (arXiv 2001.08361): generation charged, scoring models, and updates."""
+        """FLOPs of a step: 2 per parameter and token forward, 4 backward (arXiv 2001.08361).
+
+        The generation that is charged, the forward passes of reference and critic, and the updates.
+        """
         seen = collected.experience.seen_tokens()
-        policy, critic = count(self.learner.policy), count(self.learner.critic)
-        scores = int(self.algo.needs.reference) + int(collected.experience.rollout.logp_sampler is not None)
-        reference = policy * scores if self.algo.needs.experience == "rollouts" else 0
+        policy, critic = parameter_count(self.learner.policy), parameter_count(self.learner.critic)
+        passes = int(self.algo.needs.reference) + int(collected.experience.rollout.logp_sampler is not None)
+        scoring = policy * passes if self.algo.needs.experience == "rollouts" else 0
         return (
             2 * policy * collected.tokens
-            + 2 * (reference + critic) * seen
+            + 2 * (scoring + critic) * seen
             + 6 * (policy + critic) * seen * self.plan.epochs
         )
 
@@ -196,29 +217,33 @@ class Loop:
         self.journal.log_samples(rows)
         return summary(rows, judges=self.evaluate.judges, decides=self.evaluate.plan.decides)
 
-    def _best_now(self, row: Mapping[str, float]) -> float | None:
-        """The score, if this row holds an evaluation that is better than all before."""
-        score, now = row.get("eval/score"), self.progress
-        if score is None or (now.best_score is not None and score <= now.best_score):
+    def _new_best(self, row: Mapping[str, float]) -> float | None:
+        """The score, if this row holds an evaluation that is better than all earlier ones."""
+        score, progress = row.get("eval/score"), self.progress
+        if score is None or (progress.best_score is not None and score <= progress.best_score):
             return None
-        now.best_score = score
+        progress.best_score = score
         return score
 
     def state_dict(self) -> dict[str, Any]:
+        """The state to save in a checkpoint: models, optimizers, the algorithm's state, counters."""
         return {"learner": self.learner.state_dict(), "algo": self.state, "progress": dict(vars(self.progress))}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Restore what `state_dict` returned."""
         self.learner.load_state_dict(state["learner"])
         self.state, self.progress = state["algo"], Progress(**state["progress"])
-        self.saved = self.progress.step
+        self.saved_step = self.progress.step
 
 
-def count(model: torch.nn.Module | None) -> int:
+def parameter_count(model: torch.nn.Module | None) -> int:
+    """Number of parameters of a model, over all processes that shard it; 0 without a model."""
     return 0 if model is None else sum(shape(p).numel() for p in model.parameters())
 
 
-def describe(collected: Collected, advantage: Advantage) -> dict[str, float]:
-    """What can be said of a step's experience whatever the algorithm; of pairs, not how they scored long ago."""
+def experience_metrics(collected: Collected, advantage: Advantage) -> dict[str, float]:
+    """Metrics of a step's experience that do not depend on the algorithm. Scores and KL only of fresh completions:
+    those of preference pairs were sampled and scored before training."""
     rollout = collected.experience.rollout
     lengths = rollout.mask.sum(-1).to(rollout.logp_old)
     row = {

@@ -1,6 +1,6 @@
-"""How a minibatch is cut into forward passes: whole groups, parts of equal size. It cannot change the mathematics.
+"""How a minibatch is split into micro-batches: whole groups, parts of equal size.
 
-Losses are normalised by the counts of the whole minibatch (`update.py`), so only memory and speed depend on it.
+Losses are normalised by the counts of the whole minibatch (`update.py`), so only memory use and speed depend on it.
 """
 
 from __future__ import annotations
@@ -9,12 +9,12 @@ import math
 
 
 def sizes(groups: int) -> list[int]:
-    """Groups of a forward pass that cut `groups` into 1, 2, 3, ... parts of equal size, the largest first."""
+    """Groups per micro-batch that split `groups` into 1, 2, 3, ... parts of equal size, the largest first."""
     return list(dict.fromkeys(math.ceil(groups / parts) for parts in range(1, groups + 1)))
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Did torch find no memory? On a processor it says so in words only."""
+    """Is this torch's out-of-memory error? On a CPU only the message tells."""
     from torch import OutOfMemoryError
 
     return isinstance(error, OutOfMemoryError) or "can't allocate memory" in str(error)

@@ -1,7 +1,8 @@
 """Preference pairs for algorithms that do not sample: completions of the start policy, labelled by the reward.
 
-For every prompt a few samples; the best is chosen, the worst rejected, a tie is dropped. The end-of-sequence rule is the one
-that all algorithms share, so DPO learns from the same reward as the others, and is charged for every completion.
+Of a few samples per prompt, the one with the highest score is chosen and the one with the lowest is rejected; a tie
+gives no pair. The end-of-sequence rule is that of all algorithms, so DPO learns from the same reward as the others, and
+it is charged for every completion.
 """
 
 from __future__ import annotations
@@ -26,13 +27,16 @@ from align_lab.train.experience import Pairs, Rollouts
 from align_lab.train.learner import Learner
 from align_lab.train.update import Experience
 
-PROMPTS = 64  # sampled at a time
+PROMPTS = 64  # per batch of completions
 
 
 def build_pairs(
     folder: Path, plan: Preferences, *, policy: Policy, prompts: Prompts, reward: Scorer, sampling: Sampling
 ) -> None:
-    """Write `plan.pairs` pairs [N 2 ...] and what they cost into `folder`."""
+    """Sample `plan.pairs` pairs [N 2 ...] and write them and their cost into `folder`.
+
+    Raises DataError when nearly all prompts give ties.
+    """
     learner = Learner(
         Train(prompts_per_step=PROMPTS, group_size=plan.samples), policy.model, temperature=sampling.temperature
     )
@@ -43,20 +47,20 @@ def build_pairs(
     while (pairs := sum(len(part.ids) for part in parts)) < plan.pairs:
         if cost["episodes"] > 20 * plan.samples * max(plan.pairs, PROMPTS):
             raise DataError(
-                f"only {pairs} of {plan.pairs} pairs after {cost['episodes']} completions: "
-                "the scores of a prompt are nearly all equal. Set sampling.temperature higher, or preferences.pairs lower"
+                f"only {pairs} of {plan.pairs} pairs were made from {cost['episodes']} completions: nearly all "
+                "completions of a prompt have equal scores. Increase sampling.temperature, or decrease preferences.pairs"
             )
         step = cost["episodes"] // (PROMPTS * plan.samples)
         collected = source.collect(step)
         cost = {"episodes": cost["episodes"] + collected.episodes, "tokens": cost["tokens"] + collected.tokens}
         parts.append(best_and_worst(collected.experience))
         report(min(plan.pairs, pairs + len(parts[-1].ids)), plan.pairs)
-    whole = join(parts, fill=prompts.eos).take(torch.arange(plan.pairs))
+    pair_set = join(parts, fill=prompts.eos).take(torch.arange(plan.pairs))
     save_file(
         {
-            "ids": whole.ids,
-            "pad": whole.pad,
-            **{name: getattr(whole.rollout, name).contiguous() for name in ("mask", "score", "logp_old")},
+            "ids": pair_set.ids,
+            "pad": pair_set.pad,
+            **{name: getattr(pair_set.rollout, name).contiguous() for name in ("mask", "score", "logp_old")},
         },
         folder / "pairs.safetensors",
     )
@@ -64,18 +68,18 @@ def build_pairs(
 
 
 def best_and_worst(experience: Experience) -> Experience:
-    """Groups of any size -> groups of two, best first; groups without a preference are dropped."""
+    """Groups of any size -> groups of two, the best completion first; groups whose scores are all equal are dropped."""
     order = experience.rollout.score.sort(dim=-1, descending=True, stable=True)
-    told = (order.values[:, 0] > order.values[:, -1]).nonzero()
-    return experience.take((told, order.indices[told.squeeze(1)][:, [0, -1]]))
+    groups = (order.values[:, 0] > order.values[:, -1]).nonzero()
+    return experience.take((groups, order.indices[groups.squeeze(1)][:, [0, -1]]))
 
 
 def join(parts: list[Experience], *, fill: int) -> Experience:
-    """One experience of all groups: prompts padded on the left and responses on the right to a common width."""
+    """Concatenate all groups: prompts are padded on the left and responses on the right to a common width."""
     T = max(part.rollout.mask.shape[-1] for part in parts)
     S = max(part.ids.shape[-1] - part.rollout.mask.shape[-1] for part in parts)
 
-    def widen(part: Experience) -> Experience:
+    def pad(part: Experience) -> Experience:
         right = T - part.rollout.mask.shape[-1]
         left = S + T - right - part.ids.shape[-1]
         return Experience(
@@ -88,25 +92,27 @@ def join(parts: list[Experience], *, fill: int) -> Experience:
             ),
         )
 
-    wide = [widen(part) for part in parts]
+    padded = [pad(part) for part in parts]
 
     def cat(name: str) -> Tensor:
-        return torch.cat([getattr(part.rollout, name) for part in wide])
+        return torch.cat([getattr(part.rollout, name) for part in padded])
 
     return Experience(
-        ids=torch.cat([part.ids for part in wide]),
-        pad=torch.cat([part.pad for part in wide]),
+        ids=torch.cat([part.ids for part in padded]),
+        pad=torch.cat([part.pad for part in padded]),
         rollout=Rollout(mask=cat("mask"), score=cat("score"), logp_old=cat("logp_old")),
     )
 
 
 def load_pairs(folder: Path, *, pairs_per_step: int, seed: int) -> Pairs:
-    """The set as a source of experience. Its samples came from the start policy, so logp_ref is logp_old."""
-    found = load_file(folder / "pairs.safetensors")
-    rollout = Rollout(mask=found["mask"], score=found["score"], logp_old=found["logp_old"], logp_ref=found["logp_old"])
+    """The set as a source of experience. The start policy sampled it, so logp_ref equals logp_old."""
+    tensors = load_file(folder / "pairs.safetensors")
+    rollout = Rollout(
+        mask=tensors["mask"], score=tensors["score"], logp_old=tensors["logp_old"], logp_ref=tensors["logp_old"]
+    )
     cost = json.loads((folder / "cost.json").read_text())
     return Pairs(
-        experience=Experience(ids=found["ids"], pad=found["pad"], rollout=rollout),
+        experience=Experience(ids=tensors["ids"], pad=tensors["pad"], rollout=rollout),
         episodes=cost["episodes"],
         tokens=cost["tokens"],
         pairs_per_step=pairs_per_step,

@@ -1,4 +1,4 @@
-"""Experience -> new weights: epochs of minibatches, whole groups in micro-batches, normalised by global counts."""
+"""Experience -> new weights: epochs, minibatches, micro-batches of whole groups; losses normalised by global counts."""
 
 from __future__ import annotations
 
@@ -25,20 +25,20 @@ from align_lab.train.micro_batch import is_out_of_memory
 
 @dataclass(frozen=True, kw_only=True)
 class Experience:
-    """One step's completions: the tokens that a model reads, and the rollout that an algorithm reads."""
+    """The completions of one step: the tokens that a model reads, and the rollout that an algorithm reads."""
 
     ids: Tensor  # [P G S+T] left-padded prompt, then response
     pad: Tensor  # [P G] left padding
     rollout: Rollout
 
     def take(self, rows: Tensor | tuple[Tensor, ...]) -> Experience:
-        """These groups, or with a pair of indices these samples of them."""
+        """The groups at these indices, or, for a pair of index tensors, the samples at (group, sample)."""
         fields = {f.name: getattr(self.rollout, f.name) for f in dataclasses.fields(self.rollout)}
-        picked: dict[str, Any] = {name: None if value is None else value[rows] for name, value in fields.items()}
-        return Experience(ids=self.ids[rows], pad=self.pad[rows], rollout=Rollout(**picked))
+        taken: dict[str, Any] = {name: None if value is None else value[rows] for name, value in fields.items()}
+        return Experience(ids=self.ids[rows], pad=self.pad[rows], rollout=Rollout(**taken))
 
     def seen_tokens(self) -> int:
-        """Tokens of prompts and responses, padding apart."""
+        """Number of tokens in prompts and responses, without padding."""
         T = self.rollout.mask.shape[-1]
         return int(self.rollout.mask.sum() + (self.ids.shape[-1] - T - self.pad).sum())
 
@@ -51,71 +51,84 @@ class Pretrain:
     mask: Tensor  # [N L-1] True where a target counts
 
 
+@dataclass(frozen=True, kw_only=True)
+class StepContext:
+    """What the updates of one training step depend on besides the models, the algorithm and the experience."""
+
+    step: int
+    seed: int
+    world: World = World()
+    pretrain: Pretrain | None = None
+    policy_from: int = 0  # the first step that trains the policy; earlier ones train the critic alone
+
+
 def update(
-    learner: Learner,
-    algo: Algorithm,
-    experience: Experience,
-    advantage: Advantage,
-    *,
-    step: int,
-    seed: int,
-    world: World = World(),
-    pretrain: Pretrain | None = None,
-    policy_from: int = 0,
+    learner: Learner, algo: Algorithm, experience: Experience, advantage: Advantage, context: StepContext
 ) -> dict[str, float]:
     """All updates of one step. Returns the metrics of the losses, averaged over the updates."""
+    step, world = context.step, context.world
     rows: dict[str, list[float]] = defaultdict(list)
     for epoch in range(learner.plan.epochs):
-        order = permutation(len(experience.ids), seed, step, epoch)
+        order = permutation(len(experience.ids), context.seed, step, epoch)
         for prompts in order.chunk(learner.plan.minibatches):
-            part = partial(_accumulate, learner, algo, experience, advantage, prompts, world, pretrain)
-            metrics = _fitting(part, learner, experience, groups=len(prompts), world=world, frozen=step < policy_from)
-            metrics |= learner.step(world, number=step, policy_from=policy_from)
+            accumulate = partial(_accumulate, learner, algo, experience, advantage, prompts, world, context.pretrain)
+            metrics = _fit_in_memory(
+                accumulate,
+                learner,
+                experience,
+                groups=len(prompts),
+                world=world,
+                critic_only=step < context.policy_from,
+            )
+            metrics |= learner.step(world, number=step, policy_from=context.policy_from)
             for name, value in metrics.items():
                 rows[name].append(value)
     return {name: math.fsum(values) / len(values) for name, values in rows.items()}
 
 
 def permutation(count: int, *key: int) -> Tensor:
-    """Order [count] that is a function of its key alone."""
+    """A random order [count] that depends on the key alone."""
     return torch.from_numpy(np.random.default_rng(key).permutation(count))
 
 
-def _fitting(
+def _fit_in_memory(
     accumulate: Callable[[], dict[str, float]],
     learner: Learner,
     experience: Experience,
     *,
     groups: int,
     world: World,
-    frozen: bool,
+    critic_only: bool,
 ) -> dict[str, float]:
-    """The gradient of a minibatch; where memory runs out after all, begun again with micro-batches of half the size.
+    """Accumulate the gradient of a minibatch; when memory runs out, start again with micro-batches of half the size.
 
-    `frozen`: only the critic learns this time.
+    Raises AlignLabError where that is not possible: with one group per micro-batch, or in one of several processes.
     """
     group = experience.rollout.mask.shape[1]
     while True:
-        learner.zero_grad(policy=not frozen)
-        fits = (learner.plan.micro_batch or groups * group) // group
+        learner.zero_grad(policy=not critic_only)
+        size = (learner.plan.micro_batch or groups * group) // group  # groups per micro-batch
         try:
             return accumulate()
-        except RuntimeError as error:  # torch.OutOfMemoryError is one
+        except RuntimeError as error:  # torch.OutOfMemoryError is a subclass
             if not is_out_of_memory(error):
                 raise
-            if fits <= 1:
+            if size <= 1:
                 raise AlignLabError(
-                    f"memory ran out with {group} completions in a forward pass, which is one group and the least. Set "
-                    "hardware.numerics.gradient_checkpointing=true, or a smaller train.group_size or sampling.max_new_tokens"
+                    f"memory ran out with {group} completions in a forward pass, one group, which is the minimum. Set "
+                    "hardware.numerics.gradient_checkpointing=true, or decrease train.group_size or "
+                    "sampling.max_new_tokens"
                 ) from error
-            if world.size > 1:  # the others are in the middle of theirs
-                half = -(-fits // 2) * group
+            if world.size > 1:  # the other processes are in the middle of their micro-batches
+                half = -(-size // 2) * group
                 raise AlignLabError(
-                    f"memory ran out with {min(fits, groups) * group} completions in a forward pass. Set "
-                    f"train.micro_batch={half} (it changes no result), or hardware.numerics.gradient_checkpointing=true, and "
-                    "run the same command again: it goes on from the last checkpoint"
+                    f"memory ran out with {min(size, groups) * group} completions in a forward pass. Set "
+                    f"train.micro_batch={half} (it changes no result), or "
+                    "hardware.numerics.gradient_checkpointing=true, and run the same command again: it continues from "
+                    "the last checkpoint"
                 ) from error
-        learner.plan = replace(learner.plan, micro_batch=-(-fits // 2) * group)  # the handler held the activations
+        # outside the handler, whose traceback keeps the activations alive
+        learner.plan = replace(learner.plan, micro_batch=-(-size // 2) * group)
         torch.cuda.empty_cache()
         print(f"memory ran out: micro-batches of {learner.plan.micro_batch} completions from now on", file=sys.stderr)
 
@@ -129,7 +142,7 @@ def _accumulate(
     world: World,
     pretrain: Pretrain | None,
 ) -> dict[str, float]:
-    """Gradient of the loss over `prompts`, of which this process computes its share; metrics over all processes."""
+    """Accumulate the gradient of this process's share of the loss over `prompts`. Returns metrics of all processes."""
     group = experience.rollout.mask.shape[1]
     tokens, sequences = float(experience.rollout.mask[prompts].sum()), float(len(prompts) * group)
     size = max(1, (learner.plan.micro_batch or len(prompts) * group) // group)
@@ -147,7 +160,7 @@ def _accumulate(
             totals[name] = totals.get(name, torch.zeros(())) + value.detach()
     if world.max(not finite):  # all processes stop together
         raise DivergedError(
-            "the loss is not finite. The last good checkpoint is kept. Try a lower train.lr or a larger algo.kl_coef"
+            "the loss is not finite. The last good checkpoint is intact. Try a lower train.lr or a larger algo.kl_coef"
         )
     names = sorted(totals)
     values = torch.stack([totals[name].double() for name in names]) if names else torch.zeros(0, dtype=torch.float64)
@@ -156,6 +169,8 @@ def _accumulate(
 
 
 def _batch(rollout: Rollout, advantage: Advantage, rows: Tensor, tokens: float, sequences: float) -> Batch:
+    """The groups `rows` of a rollout, with the denominators of the whole minibatch."""
+
     def take(value: Tensor | None) -> Tensor | None:
         return None if value is None else value[rows]
 
@@ -172,7 +187,7 @@ def _batch(rollout: Rollout, advantage: Advantage, rows: Tensor, tokens: float, 
 
 
 def _forward(learner: Learner, algo: Algorithm, experience: Experience, rows: Tensor) -> PolicyOutput:
-    """What the models say of these groups now, with gradient."""
+    """The models' current outputs for these groups, with gradient."""
     mask = experience.rollout.mask[rows]
     shape, length = mask.shape, mask.shape[-1]
     ids, pad = experience.ids[rows].flatten(0, 1), left_padding(experience.pad[rows].flatten())
@@ -186,9 +201,9 @@ def _forward(learner: Learner, algo: Algorithm, experience: Experience, rows: Te
 
 
 def _with_pretrain(learner: Learner, now: PolicyOutput, pretrain: Pretrain, world: World) -> PolicyOutput:
-    """A language model's loss is at temperature 1, whatever the policy samples at."""
+    """Add the log-probabilities of human text, at temperature 1 whatever the sampling temperature is."""
     ids, mask = world.shard(pretrain.ids), world.shard(pretrain.mask)
-    if not len(ids):  # more processes than texts: all call their models alike
+    if not len(ids):  # more processes than texts: every process must make the same number of forward passes
         ids, mask = pretrain.ids[:1], torch.zeros_like(pretrain.mask[:1])
     return replace(
         now,
@@ -199,5 +214,5 @@ def _with_pretrain(learner: Learner, now: PolicyOutput, pretrain: Pretrain, worl
 
 
 def left_padding(pad: Tensor) -> Tensor | None:
-    """None where no row is padded: the model has a faster path."""
+    """None if no row is padded, for which the model has a faster path."""
     return pad if bool(pad.any()) else None

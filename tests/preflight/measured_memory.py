@@ -29,7 +29,7 @@ from align_lab.rollout.torch_sampler import TorchSampler
 from align_lab.run.allocator import suit_tensors
 from align_lab.train.checkpoint import Checkpoints
 from align_lab.train.learner import Critic, Learner
-from align_lab.train.update import Experience, left_padding, update
+from align_lab.train.update import Experience, StepContext, left_padding, update
 
 GROUP, CONTEXT = 4, 1024
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
@@ -77,7 +77,7 @@ def step(shape: Shape, x: Workload, algo: Any, folder: Path) -> None:
         advantage, _ = algo.advantages(rollout, algo.init_state())
     experience = Experience(ids=group(whole), pad=group(pad), rollout=rollout)
     for number in range(2):  # the first update allocates the optimizer state
-        update(learner, algo, experience, advantage, step=number, seed=0)
+        update(learner, algo, experience, advantage, StepContext(step=number, seed=0))
     Checkpoints(folder).save(1, learner.state_dict(), keep=1)
 
 

@@ -1,4 +1,4 @@
-"""Checkpoints are whole or not there; old ones are pruned, the best one never."""
+"""Checkpoints are complete or absent; old ones are pruned, but never the best one."""
 
 import pytest
 import torch
@@ -8,36 +8,36 @@ from align_lab.train.checkpoint import Checkpoints
 
 
 @pytest.fixture
-def saved(tmp_path):
-    checkpoints = Checkpoints(tmp_path / "checkpoints")
+def checkpoints(tmp_path):
+    written = Checkpoints(tmp_path / "checkpoints")
     for step in (0, 10, 20, 30):
         if step == 10:
-            checkpoints.mark_best(10, 0.5)
-        checkpoints.save(step, {"weight": torch.full((3,), float(step)), "step": step}, keep=2)
-    return checkpoints
+            written.mark_best(10, 0.5)
+        written.save(step, {"weight": torch.full((3,), float(step)), "step": step}, keep=2)
+    return written
 
 
-def test_the_newest_and_the_best_are_kept(saved):
-    assert saved.steps() == [10, 20, 30]
-    assert saved.best() == 10
+def test_the_newest_and_the_best_checkpoints_are_kept(checkpoints):
+    assert checkpoints.steps() == [10, 20, 30]
+    assert checkpoints.best() == 10
 
 
-def test_a_state_comes_back_as_it_was(saved):
-    step, state = saved.latest(print)
+def test_a_loaded_state_equals_the_saved_one(checkpoints):
+    step, state = checkpoints.latest(print)
     assert step == 30
     assert torch.equal(state["weight"], torch.full((3,), 30.0))
 
 
-def test_a_checkpoint_cut_short_is_passed_over_and_said(saved):
-    path = saved.root / "step-000030" / "state.pt"
+def test_a_truncated_checkpoint_is_skipped_and_reported(checkpoints):
+    path = checkpoints.root / "step-000030" / "state.pt"
     path.write_bytes(path.read_bytes()[:-20])
-    said = []
-    step, _ = saved.latest(said.append)
+    notices = []
+    step, _ = checkpoints.latest(notices.append)
     assert step == 20
-    assert "step-000030 is damaged" in said[0]
+    assert "step-000030 is damaged" in notices[0]
     with pytest.raises(DataError, match="damaged"):
-        saved.load(30)
+        checkpoints.load(30)
 
 
-def test_none_is_found_where_there_is_none(tmp_path):
+def test_a_folder_without_checkpoints_has_no_latest_one(tmp_path):
     assert Checkpoints(tmp_path).latest(print) is None

@@ -1,4 +1,4 @@
-"""Resume, budget, best checkpoint, golden trajectories."""
+"""The training loop: resuming, budgets, preference pairs, golden trajectories."""
 
 import json
 
@@ -9,43 +9,46 @@ from align_lab.base import registry
 from align_lab.base.errors import RewardError, Stopped
 from align_lab.rewards.scores import Score
 from align_lab.train.experience import draw
-from tests.train.small import FIELDS, TRAJECTORIES, Likes, algorithm, loop, rows, trajectory
+from tests.train.small import FIELDS, TRAJECTORIES, CountWord, algorithm, loop, rows, trajectory
 
 registry.scan()
 ALGOS = registry.names("algo")
 
 
 @pytest.mark.parametrize("name", ALGOS)
-@pytest.mark.parametrize("broken_after", [0, 1, 3])
-def test_a_run_continued_from_a_checkpoint_is_bit_identical(name, broken_after):
+@pytest.mark.parametrize("step", [0, 1, 3])
+def test_a_run_resumed_from_a_checkpoint_is_bit_identical(name, step):
     whole = loop(algorithm(name, **FIELDS.get(name, {})))
     whole.run()
-    again = loop(algorithm(name, **FIELDS.get(name, {})))
-    again.load_state_dict(whole.journal.saved[broken_after])
-    again.start_rows = [row for row in whole.journal.samples if row["step"] == 0]
-    again.run()
-    assert rows(again) == rows(whole)[broken_after + 1 :]
-    for name_, value in whole.learner.policy.state_dict().items():
-        assert torch.equal(value, again.learner.policy.state_dict()[name_])
+    resumed = loop(algorithm(name, **FIELDS.get(name, {})))
+    resumed.load_state_dict(whole.journal.saved[step])
+    resumed.start_rows = [row for row in whole.journal.samples if row["step"] == 0]
+    resumed.run()
+    assert rows(resumed) == rows(whole)[step + 1 :]
+    for key, value in whole.learner.policy.state_dict().items():
+        assert torch.equal(value, resumed.learner.policy.state_dict()[key])
 
 
 @pytest.mark.parametrize("name", ALGOS)
-def test_the_trajectory_is_the_golden_one(name):
-    """Three steps of a fixed tiny training. A change here must be meant: regenerate with `python -m tests.train.small` and say why."""
+def test_the_trajectory_equals_the_golden_one(name):
+    """Three steps of a fixed tiny training.
+
+    If a change is intended, regenerate the file with `python -m tests.train.small`, and give the reason in the commit.
+    """
     golden = json.loads(TRAJECTORIES.read_text())[name]
-    for found, expected in zip(trajectory(name), golden, strict=True):
-        assert found.keys() == expected.keys()
+    for row, expected in zip(trajectory(name), golden, strict=True):
+        assert row.keys() == expected.keys()
         for key in expected:
-            assert found[key] == pytest.approx(expected[key], rel=1e-6, abs=1e-7), (found["step"], key)
+            assert row[key] == pytest.approx(expected[key], rel=1e-6, abs=1e-7), (row["step"], key)
 
 
-def test_being_asked_to_stop_saves_and_says_so():
+def test_a_stop_request_saves_a_checkpoint_and_reports_it():
     it = loop(algorithm("rloo"))
     it.save_every = 100
     it.should_stop = lambda: it.progress.step == 2
-    with pytest.raises(Stopped, match="after step 2") as stopped:
+    with pytest.raises(Stopped, match="after step 2") as error:
         it.run()
-    assert stopped.value.status == 75
+    assert error.value.status == 75
     assert 2 in it.journal.saved
 
 
@@ -70,9 +73,9 @@ def test_pairs_are_charged_for_the_completions_that_made_them_and_only_once():
 
 
 def test_every_item_is_drawn_once_before_any_is_drawn_again():
-    drawn = torch.cat([draw(10, 4, step, seed=3) for step in range(5)]).tolist()
-    assert sorted(drawn[:10]) == sorted(drawn[10:]) == list(range(10))
-    assert drawn[:10] != drawn[10:]
+    items = torch.cat([draw(10, 4, step, seed=3) for step in range(5)]).tolist()
+    assert sorted(items[:10]) == sorted(items[10:]) == list(range(10))
+    assert items[:10] != items[10:]
     assert draw(3, 8, 0, seed=0).bincount(minlength=3).tolist() in ([3, 3, 2], [3, 2, 3], [2, 3, 3])
 
 
@@ -80,8 +83,8 @@ def test_every_item_is_drawn_once_before_any_is_drawn_again():
     ("totals", "message"),
     [([1.0], "returned 1 scores for 16 completions"), ([float("nan")] * 16, "returned nan for the completion")],
 )
-def test_a_reward_that_answers_wrongly_is_named(totals, message):
-    class Wrong(Likes):
+def test_a_missing_or_non_finite_score_is_an_error_that_names_the_completion(totals, message):
+    class Wrong(CountWord):
         def score(self, examples, completions):
             return Score(total=totals)
 
@@ -90,15 +93,15 @@ def test_a_reward_that_answers_wrongly_is_named(totals, message):
         it.run()
 
 
-def test_no_reference_is_held_where_nothing_needs_it():
+def test_the_reference_is_loaded_only_where_the_algorithm_needs_it():
     assert loop(algorithm("rloo", kl_coef=0.0)).source.reference is None
     assert loop(algorithm("rloo", kl_coef=0.1)).source.reference is not None
     assert loop(algorithm("rloo")).learner.critic is None
 
 
 @pytest.mark.parametrize("name", [name for name in ALGOS if algorithm(name).needs.experience == "rollouts"])
-def test_completions_that_say_nothing_are_scored_and_learned_from(name):
-    """A policy that ends at once: one counted token, the end, and an empty text."""
+def test_empty_completions_are_scored_and_learned_from(name):
+    """The policy generates the end-of-sequence token first: one counted token and an empty text."""
     it = loop(algorithm(name, **FIELDS.get(name, {})), steps=2)
     for policy in (it.learner.policy, it.evaluate.reference()):
         policy.embed.weight.data[0] += 20 * policy.hidden(torch.tensor([[5, 6]]))[0, -1].detach()

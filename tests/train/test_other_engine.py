@@ -1,4 +1,4 @@
-"""Where another engine samples: training's own log-probabilities, the logged mismatch, and its correction."""
+"""Sampling with another engine: the trainer's own log-probabilities, the logged mismatch, and its correction."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ ROLLOUTS = [name for name in registry.names("algo") if algorithm(name).needs.exp
 
 
 class Rounding(TorchSampler):
-    """The torch sampler, reporting log-probabilities that are off by a fixed pattern, as an engine of low precision does."""
+    """The torch sampler with a fixed error in the log-probabilities it reports, like an engine of low precision."""
 
     exact = False
     gap = 0.3
 
     def __call__(self, *args, **kwargs):
-        found = super().__call__(*args, **kwargs)
-        noise = self.gap * torch.sin(torch.arange(found.logp.numel())).view_as(found.logp)
-        return replace(found, logp=(found.logp + noise) * found.mask, sync_seconds=0.25)
+        samples = super().__call__(*args, **kwargs)
+        noise = self.gap * torch.sin(torch.arange(samples.logp.numel())).view_as(samples.logp)
+        return replace(samples, logp=(samples.logp + noise) * samples.mask, sync_seconds=0.25)
 
 
 def with_engine(name, sampler, *, cap=None, **plan):
@@ -44,17 +44,17 @@ def weights_after(it):
 
 
 @pytest.mark.parametrize("name", ROLLOUTS)
-def test_without_correction_what_the_engine_says_of_its_tokens_changes_nothing(name):
-    """The ratio of the update, the KL and the entropies are training's own."""
-    plain, want = weights_after(with_engine(name, TorchSampler()))
+def test_without_correction_the_samplers_log_probabilities_change_nothing(name):
+    """The ratio of the update, the KL and the entropies use the trainer's log-probabilities."""
+    plain, expected = weights_after(with_engine(name, TorchSampler()))
     other, row = weights_after(with_engine(name, Rounding()))
     torch.testing.assert_close(other, plain, rtol=1e-9, atol=1e-12)
     for key in ("objective/kl", "objective/entropy", "policy/approxkl_avg", "val/ratio"):
-        assert row.get(key) == pytest.approx(want.get(key), abs=1e-9)
+        assert row.get(key) == pytest.approx(expected.get(key), abs=1e-9)
 
 
 @pytest.mark.parametrize("name", ROLLOUTS)
-def test_an_engine_that_agrees_needs_no_correction(name):
+def test_the_correction_of_a_sampler_without_error_changes_nothing(name):
     exact = Rounding()
     exact.gap = 0.0
     plain, _ = weights_after(with_engine(name, TorchSampler()))
@@ -64,20 +64,20 @@ def test_an_engine_that_agrees_needs_no_correction(name):
 
 
 @pytest.mark.parametrize("name", ROLLOUTS)
-def test_the_correction_weighs_every_tokens_advantage_and_caps_the_weight(name):
-    """The weight is computed here from the rollout alone, and the loop's advantages are compared with it."""
+def test_the_correction_multiplies_each_tokens_advantage_by_its_capped_importance_weight(name):
+    """The expected weight is computed here from the rollout alone."""
     it = with_engine(name, Rounding(), cap=1.1)
     rollout = it.source.collect(0).experience.rollout
     advantage, _ = it.algo.advantages(rollout, it.algo.init_state())
-    found = it._corrected(advantage, rollout).advantage
+    weighted = it._importance_weighted(advantage, rollout).advantage
     ratio = torch.exp(rollout.logp_old - rollout.logp_sampler)
     assert ratio[rollout.mask].max() > 1.1 > ratio[rollout.mask].min()
-    want = advantage.advantage * torch.clamp(ratio, max=1.1) if name != "online_dpo" else advantage.advantage
-    torch.testing.assert_close(found[rollout.mask], want[rollout.mask])
-    assert not found[~rollout.mask].any()
+    expected = advantage.advantage * torch.clamp(ratio, max=1.1) if name != "online_dpo" else advantage.advantage
+    torch.testing.assert_close(weighted[rollout.mask], expected[rollout.mask])
+    assert not weighted[~rollout.mask].any()
 
 
-def test_the_mismatch_is_logged_under_trls_names():
+def test_the_mismatch_is_logged_under_the_names_of_trl():
     _, row = weights_after(with_engine("rloo", Rounding()))
     ratio = "sampling/importance_sampling_ratio"
     assert row[f"{ratio}/min"] < row[f"{ratio}/mean"] < row[f"{ratio}/max"] <= torch.tensor(0.3).exp() + 1e-6
@@ -89,21 +89,21 @@ def test_the_mismatch_is_logged_under_trls_names():
     assert not [key for key in plain if key.startswith("sampling/") or key == "time/sync"]
 
 
-def test_the_numbers_by_hand():
+def test_importance_weights_and_sampling_metrics_equal_values_computed_by_hand():
     logp, sampler = torch.tensor([[[-1.0, -2.0, -3.0]]]), torch.tensor([[[-1.5, -2.0, -9.0]]])
     x = Rollout(
         mask=torch.tensor([[[True, True, False]]]), score=torch.zeros(1, 1), logp_old=logp, logp_sampler=sampler
     )
     assert eq.importance_weight(x, 1.2).flatten().tolist() == pytest.approx([1.2, 1.0, 1.0])
     assert eq.importance_weight(x, 9.0).flatten().tolist() == pytest.approx([1.6487213, 1.0, 1.0])
-    found = {name.split("/", 1)[1]: float(value) for name, value in eq.sampling_metrics(x).items()}
-    assert found["importance_sampling_ratio/mean"] == pytest.approx((1.6487213 + 1) / 2)
-    assert found["importance_sampling_ratio/min"] == 1.0
-    assert found["sampling_logp_difference/mean"] == pytest.approx(0.25)
-    assert found["kl"] == pytest.approx((1.6487213 - 1 - 0.5) / 2)
+    metrics = {name.split("/", 1)[1]: float(value) for name, value in eq.sampling_metrics(x).items()}
+    assert metrics["importance_sampling_ratio/mean"] == pytest.approx((1.6487213 + 1) / 2)
+    assert metrics["importance_sampling_ratio/min"] == 1.0
+    assert metrics["sampling_logp_difference/mean"] == pytest.approx(0.25)
+    assert metrics["kl"] == pytest.approx((1.6487213 - 1 - 0.5) / 2)
 
 
-def test_an_engine_that_dies_leaves_what_was_learned():
+def test_when_the_sampler_dies_the_run_saves_and_resumes_exactly():
     class Dying(TorchSampler):
         calls = 0
 
@@ -119,31 +119,31 @@ def test_an_engine_that_dies_leaves_what_was_learned():
     with pytest.raises(SamplerError):
         it.run()
     assert sorted(it.journal.saved) == [0, 2] and [row["step"] for row in it.journal.rows] == [0, 1, 2]
-    again = loop(algorithm("rloo"), steps=5)
-    again.load_state_dict(it.journal.saved[2])
-    again.start_rows = [row for row in it.journal.samples if row["step"] == 0]
-    again.run()
+    resumed = loop(algorithm("rloo"), steps=5)
+    resumed.load_state_dict(it.journal.saved[2])
+    resumed.start_rows = [row for row in it.journal.samples if row["step"] == 0]
+    resumed.run()
     whole = loop(algorithm("rloo"), steps=5)
     whole.run()
-    assert {k: v for k, v in again.journal.rows[-1].items() if not k.startswith("time/")} == {
+    assert {k: v for k, v in resumed.journal.rows[-1].items() if not k.startswith("time/")} == {
         k: v for k, v in whole.journal.rows[-1].items() if not k.startswith("time/")
     }
 
 
 @pytest.mark.parametrize("name", [name for name in ROLLOUTS if algorithm(name).needs.on_policy])
-def test_what_is_corrected_is_linear_in_the_advantage(name):
-    """So that a token's weight may multiply its advantage: three times the advantage is three times the policy's loss."""
+def test_a_loss_that_is_corrected_is_linear_in_the_advantage(name):
+    """Only then may the importance weight multiply the advantage: three times the advantage is three times the loss."""
     it = with_engine(name, Rounding())
     x = it.source.collect(0).experience.rollout
     advantage, _ = it.algo.advantages(x, it.algo.init_state())
     moved = x.logp_old + 0.1 * torch.cos(torch.arange(x.logp_old.numel())).view_as(x.logp_old)
     now = PolicyOutput(logp=moved, value=x.value, entropy=torch.ones_like(moved))
 
-    def loss(times):
+    def loss(factor):
         batch = Batch(
             mask=x.mask,
             logp_old=x.logp_old,
-            advantage=times * advantage.advantage,
+            advantage=factor * advantage.advantage,
             tokens=float(x.mask.sum()),
             sequences=float(x.mask[..., 0].numel()),
             logp_ref=x.logp_ref,

@@ -1,4 +1,4 @@
-"""The update is one mathematical object: how it is cut into processes or micro-batches does not matter."""
+"""The result of an update does not depend on how it is split over processes and micro-batches."""
 
 import os
 import socket
@@ -13,14 +13,14 @@ from align_lab.base.types import LossOutput
 from align_lab.base.world import World, joined
 from align_lab.models.lora_settings import Lora
 from align_lab.train.engines.engine import learning, load_weights
-from align_lab.train.update import _fitting
+from align_lab.train.update import _fit_in_memory
 from tests.train.small import FIELDS, Memory, algorithm, loop, rows
 
 registry.scan()
 ALGOS = registry.names("algo")
 
 
-NOISE = {"rewards/accuracies"}  # before the first update every margin is 0, up to rounding
+NOISE = {"rewards/accuracies"}  # before the first update every margin is 0 up to rounding, so its sign is random
 
 
 def trained(name, **plan):
@@ -46,54 +46,55 @@ def test_micro_batches_change_nothing(name):
                 assert b[key] == pytest.approx(a[key], abs=1e-8), key
 
 
-def test_when_memory_runs_out_the_update_begins_again_with_half_and_ends_the_same(capsys):
+def test_when_memory_runs_out_the_update_restarts_with_half_the_micro_batch_and_gives_the_same_result(capsys):
     it = loop(algorithm("rloo"), dtype=torch.float64, steps=3, minibatches=2, epochs=2)
-    honest = type(it.algo).loss
+    real_loss = type(it.algo).loss
 
-    class Hungry(type(it.algo)):
+    class OutOfMemory(type(it.algo)):
         def loss(self, now, x):
             if len(x.mask) > 1:
-                torch.empty(1 << 50)  # what no machine has: torch's own error
-            return honest(self, now, x)
+                torch.empty(1 << 50)  # more than any machine has: raises torch's own error
+            return real_loss(self, now, x)
 
-    it.algo = Hungry()
+    it.algo = OutOfMemory()
     it.run()
-    assert it.plan.micro_batch == 4  # one group; two did not fit
+    assert it.plan.micro_batch == 4  # one group, because two did not fit
     assert capsys.readouterr().err.count("memory ran out") == 1
     torch.testing.assert_close(weights(it), weights(trained("rloo")), rtol=0, atol=1e-9)
 
 
-def test_when_one_group_does_not_fit_it_says_what_to_change():
+def test_when_one_group_does_not_fit_the_error_says_what_to_change():
     it = loop(algorithm("rloo"))
 
-    class Hungry(type(it.algo)):
+    class OutOfMemory(type(it.algo)):
         def loss(self, now, x):
             return torch.empty(1 << 50)
 
-    it.algo = Hungry()
+    it.algo = OutOfMemory()
     with pytest.raises(AlignLabError, match="gradient_checkpointing=true"):
         it.run()
 
 
-def test_when_it_runs_out_in_one_of_several_processes_the_run_ends_and_says_what_to_change():
+def test_when_memory_runs_out_in_one_of_several_processes_the_run_ends_and_the_error_says_what_to_change():
     it = loop(algorithm("rloo"), micro_batch=8)
 
-    def hungry():
+    def out_of_memory():
         torch.empty(1 << 50)
 
     experience = it.source.collect(0).experience
     with pytest.raises(AlignLabError, match=r"8 completions in a forward pass. Set train.micro_batch=4"):
-        _fitting(hungry, it.learner, experience, groups=2, world=World(rank=1, size=2), frozen=False)
+        world = World(rank=1, size=2)
+        _fit_in_memory(out_of_memory, it.learner, experience, groups=2, world=world, critic_only=False)
 
 
-AMONG = {2: ALGOS, 3: ["dpo", "ppo_max"], 4: ALGOS}  # processes: algorithms
+ALGOS_BY_COUNT = {2: ALGOS, 3: ["dpo", "ppo_max"], 4: ALGOS}  # number of processes: algorithms
 
 
-def one_of_many(rank: int, port: int, count: int, folder: str) -> None:
+def train_as_one_process(rank: int, port: int, count: int, folder: str) -> None:
     os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "RANK": str(rank), "WORLD_SIZE": str(count)}
     torch.set_num_threads(1)
     with joined() as world:
-        for name in AMONG[count]:
+        for name in ALGOS_BY_COUNT[count]:
             it = loop(
                 algorithm(name, **FIELDS.get(name, {})),
                 dtype=torch.float64,
@@ -107,17 +108,17 @@ def one_of_many(rank: int, port: int, count: int, folder: str) -> None:
             torch.save({"weights": weights(it), "rows": it.journal.rows}, f"{folder}/{name}-{rank}.pt")
 
 
-@pytest.mark.parametrize("count", AMONG)
+@pytest.mark.parametrize("count", ALGOS_BY_COUNT)
 def test_several_processes_take_the_same_steps_as_one(tmp_path, count):
-    """Rollouts, whitening over the global batch, gradients, metrics and evaluations, for every algorithm, to 1e-6 in float64.
+    """Rollouts, whitening over the global batch, gradients, metrics and evaluations, to 1e-6 in float64.
 
-    Three share four prompts, and eight of an evaluation, unequally; four have one prompt each.
+    Three processes share the four prompts of a step and the eight of an evaluation unequally; four have one each.
     """
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    mp.start_processes(one_of_many, args=(port, count, str(tmp_path)), nprocs=count, start_method="spawn")
-    for name in AMONG[count]:
+    mp.start_processes(train_as_one_process, args=(port, count, str(tmp_path)), nprocs=count, start_method="spawn")
+    for name in ALGOS_BY_COUNT[count]:
         alone = trained(name, minibatches=2 if count == 2 else 1)
         together = [torch.load(tmp_path / f"{name}-{rank}.pt") for rank in range(count)]
         for process in together:
@@ -131,44 +132,45 @@ def test_several_processes_take_the_same_steps_as_one(tmp_path, count):
 
 
 @pytest.mark.parametrize("name", ["rloo", "ppo_max"])
-def test_bfloat16_learns_in_float32_and_goes_on_exactly(name):
-    """Steps of 3e-6 are lost on a bfloat16 weight of 1; its float32 copy takes them, and so do gradients of micro-batches."""
-    kinds = {"dtype": torch.bfloat16, "lr": 3e-6, "critic_lr": 3e-6, "micro_batch": 4}
-    it = loop(algorithm(name, **FIELDS.get(name, {})), **kinds)
+def test_bfloat16_trains_float32_master_weights_and_resumes_exactly(name):
+    """A step of 3e-6 is lost in the rounding of a bfloat16 weight of 1, but not in its float32 master weight; the
+    gradients of micro-batches are added in float32 too."""
+    settings = {"dtype": torch.bfloat16, "lr": 3e-6, "critic_lr": 3e-6, "micro_batch": 4}
+    it = loop(algorithm(name, **FIELDS.get(name, {})), **settings)
     it.run()
     start, end = (it.journal.saved[step]["learner"]["policy"]["model"] for step in (0, 4))
     assert {value.dtype for value in end.values()} == {torch.float32}
     assert all((end[key] != start[key]).any() for key in end)
     for key, parameter in it.learner.policy.named_parameters():
         assert torch.equal(parameter, end[key].bfloat16())
-    again = loop(algorithm(name, **FIELDS.get(name, {})), **kinds)
-    again.load_state_dict(it.journal.saved[2])
-    again.start_rows = [row for row in it.journal.samples if row["step"] == 0]
-    again.run()
-    assert rows(again) == rows(it)[3:]
-    assert all(torch.equal(again.journal.saved[4]["learner"]["policy"]["model"][key], end[key]) for key in end)
+    resumed = loop(algorithm(name, **FIELDS.get(name, {})), **settings)
+    resumed.load_state_dict(it.journal.saved[2])
+    resumed.start_rows = [row for row in it.journal.samples if row["step"] == 0]
+    resumed.run()
+    assert rows(resumed) == rows(it)[3:]
+    assert all(torch.equal(resumed.journal.saved[4]["learner"]["policy"]["model"][key], end[key]) for key in end)
 
 
-def test_only_what_learns_is_saved():
+def test_only_trainable_parameters_are_saved():
     pytest.importorskip("peft")
     it = loop(algorithm("rloo"), lora=Lora(rank=2))
     it.run()
     state = it.learner.state_dict()["policy"]
     assert state["model"] and all(".lora_" in name for name in state["model"])
     assert len(state["optimizer"]["state"]) == len(state["model"])
-    again = loop(algorithm("rloo"), lora=Lora(rank=2))
-    load_weights(again.learner.policy, state["model"])
-    assert all(torch.equal(value, dict(learning(again.learner.policy))[name]) for name, value in state["model"].items())
+    other = loop(algorithm("rloo"), lora=Lora(rank=2))
+    load_weights(other.learner.policy, state["model"])
+    assert all(torch.equal(value, dict(learning(other.learner.policy))[name]) for name, value in state["model"].items())
 
 
-def test_a_loss_that_is_no_number_stops_before_any_weight_moves():
+def test_a_loss_that_is_not_finite_stops_the_run_before_any_weight_changes():
     it = loop(algorithm("rloo"))
-    honest, calls = type(it.algo).loss, []
+    real_loss, calls = type(it.algo).loss, []
 
     class Broken(type(it.algo)):
         def loss(self, now, x):
             calls.append(1)
-            out = honest(self, now, x)
+            out = real_loss(self, now, x)
             return LossOutput(loss=out.loss * float("nan"), metrics=out.metrics) if len(calls) == 3 else out
 
     it.algo = Broken()
@@ -176,13 +178,13 @@ def test_a_loss_that_is_no_number_stops_before_any_weight_moves():
         it.run()
     journal = it.journal
     assert isinstance(journal, Memory)
-    assert sorted(journal.saved) == [0, 1, 2]  # the third step left nothing behind
+    assert sorted(journal.saved) == [0, 1, 2]  # nothing of the third step is recorded
     assert len(journal.rows) == 3
     for name, value in it.learner.policy.state_dict().items():
         torch.testing.assert_close(value, journal.saved[2]["learner"]["policy"]["model"][name], rtol=0, atol=0)
 
 
-def test_the_critic_is_trained_alone_first():
+def test_critic_pretraining_leaves_the_policy_unchanged():
     it = loop(algorithm("ppo_max", critic_init="policy", critic_pretrain_steps=2), steps=2)
     before = {name: value.clone() for name, value in it.learner.policy.state_dict().items()}
     head = it.learner.critic.head.clone()
