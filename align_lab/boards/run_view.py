@@ -1,4 +1,6 @@
-"""A run as a board shows it: name, group, config, link to its stages, tables, summary. All of it is read from the run's folder."""
+"""A run as a board shows it: name, group, config, link to its stages, tables, summary. All of it is read from the run's
+folder.
+"""
 
 from __future__ import annotations
 
@@ -114,7 +116,9 @@ def summary(rows: Sequence[Mapping[str, Any]], best_step: int | None, state: str
 
 
 def tabled(step: int, before: int | None, steps: int) -> bool:
-    """Is the evaluation of `step` shown as a table? The first, the last, and about TABLES on the way (`before`: the one before)."""
+    """Is the evaluation of `step` shown as a table? The first, the last, and about TABLES on the way (`before`: the one
+    before).
+    """
     span = max(1, steps // TABLES)
     return before is None or step >= steps or step // span > before // span
 

@@ -1,4 +1,6 @@
-"""A study's runs -> one plain document: are they comparable, which arm is better, how sure is that, and what else shows."""
+"""A study's runs -> one plain document: are they comparable, which arm is better, how sure is that, and what else
+shows.
+"""
 
 from __future__ import annotations
 
@@ -55,12 +57,12 @@ def analyse(
 ) -> Document:
     """The comparison document of the studies in these folders, together.
 
-    First it is proven, over every run that was read, that all settings are equal; only then runs of an arm that share a seed
-    are set aside, and arms are compared.
-    `allow`: settings (or groups of them) that may differ; runs with other values of one are arms of their own. Where a setting
-    differs that may not, `comparability.fair` is False and nothing is compared: each arm is described by itself.
-    `foreign`: runs of other programs, which have a verdict of their own; with them, `folders` may be empty.
-    The same record and `rng_seed` give the same document, apart from `written`. Raises ConfigError for a folder without runs.
+    First it is proven, over every run that was read, that all settings are equal; only then runs of an arm that share a
+    seed are set aside, and arms are compared. `allow`: settings (or groups of them) that may differ; runs with other
+    values of one are arms of their own. Where a setting differs that may not, `comparability.fair` is False and nothing
+    is compared: each arm is described by itself. `foreign`: runs of other programs, which have a verdict of their own;
+    with them, `folders` may be empty. The same record and `rng_seed` give the same document, apart from `written`.
+    Raises ConfigError for a folder without runs.
     """
     study = pool.read(folders)
     metric = _metric(study.runs)

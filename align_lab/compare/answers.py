@@ -87,7 +87,9 @@ def _answers(rows: Iterable[Mapping[str, Any]], run: Run) -> dict[Prompt, Answer
 
 
 def decided_by(run: Run) -> tuple[str, str | None]:
-    """The column of samples.jsonl that holds the deciding metric, and the set whose prompts decide (None: the only one)."""
+    """The column of samples.jsonl that holds the deciding metric, and the set whose prompts decide (None: the only
+    one).
+    """
     *path, name = run.metric.split("/")
     sets = run.fields.get("evaluation.sets")
     first = sets[0] if isinstance(sets, list) and sets else None

@@ -1,6 +1,8 @@
-"""The other table of a study's index, `runs/STUDY/.compare/answers.parquet`: what compared runs answered last, a row a run.
+"""The other table of a study's index, `runs/STUDY/.compare/answers.parquet`: what compared runs answered last, a row a
+run.
 
-As in `index`, a row counts only while the file is the one that it was made of, and a folder that takes no files has none.
+As in `index`, a row counts only while the file is the one that it was made of, and a folder that takes no files has
+none.
 """
 
 from __future__ import annotations
@@ -24,6 +26,7 @@ VERSION = 2
 
 
 def path(folder: Path) -> Path:
+    """Where a study's table lies."""
     return index.path(folder).with_name("answers.parquet")
 
 

@@ -1,7 +1,7 @@
 """May these runs be compared? Settings must be equal, recipes may differ and are listed, budgets are charged. Pure.
 
-Two values are equal where their JSON is, as in a run's signature: 1, 1.0, "1" and true are four values, and null is not the
-same as a field that is missing.
+Two values are equal where their JSON is, as in a run's signature: 1, 1.0, "1" and true are four values, and null is not
+the same as a field that is missing.
 """
 
 from __future__ import annotations
@@ -31,7 +31,8 @@ role_of = cache(role)
 
 
 def settings(runs: Sequence[Run]) -> dict[str, Names]:
-    """Every setting and every hash: field -> {value as text: names of the runs that have it, where there are several values}.
+    """Every setting and every hash: field -> {value as text: names of the runs that have it, where there are several
+    values}.
 
     What a run does not hold, because another version wrote it, is a value of its own: nothing is proven about it.
     """
@@ -136,8 +137,8 @@ def _charged(arm: str, members: Sequence[Run]) -> Charged:
 def arms(runs: Sequence[Run], allow: Sequence[str] = ()) -> dict[str, list[Run]]:
     """Runs of one recipe and budget, under the arm's or the algorithm's name and whatever else tells equal names apart.
 
-    Settings that are allowed to differ make arms of their own, except for code. The code of a plug-in that belongs to the
-    recipe makes them where it is not allowed to differ. No run is lost: every run is in one arm.
+    Settings that are allowed to differ make arms of their own, except for code. The code of a plug-in that belongs to
+    the recipe makes them where it is not allowed to differ. No run is lost: every run is in one arm.
     """
     apart = [field for field in _differing(runs) if is_allowed(field, allow) and field not in CODE]
     recipes: dict[tuple[int, int], str] = {}
@@ -160,7 +161,9 @@ def _differing(runs: Sequence[Run]) -> list[str]:
 
 
 def _recipe(run: Run, allow: Sequence[str] = ()) -> dict[str, Any]:
-    """Fields and hashes that belong to a run's recipe and budget; of these hashes, those that are not allowed to differ."""
+    """Fields and hashes that belong to a run's recipe and budget; of these hashes, those that are not allowed to
+    differ.
+    """
     hashes = {key: value for key, value in run.hashes.items() if not is_allowed(key, allow)}
     return {key: value for key, value in {**run.fields, **hashes}.items() if role_of(key) in ("recipe", "budget")}
 

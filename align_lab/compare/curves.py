@@ -49,8 +49,8 @@ def reached(x: Floats) -> Floats:
 def at(x: Floats, y: Floats, grid: Floats) -> Floats:
     """y [R, E, M] where the path of each run first reaches each x of the grid: [R, G, M], nan outside its range.
 
-    Between evaluations e - 1 and e the path is a line: y = yₑ₋₁ + (g - xₑ₋₁)/(xₑ - xₑ₋₁) · (yₑ - yₑ₋₁). An axis that may turn
-    back, as the KL does, is crossed for the first time at the first evaluation that lies at or beyond g.
+    Between evaluations e - 1 and e the path is a line: y = yₑ₋₁ + (g - xₑ₋₁)/(xₑ - xₑ₋₁) · (yₑ - yₑ₋₁). An axis that
+    may turn back, as the KL does, is crossed for the first time at the first evaluation that lies at or beyond g.
     """
     first, last = _first_beyond(reached(x), grid), x.shape[1] - 1
     row, flat = x.shape[1] * np.arange(len(x))[:, None], y.reshape(-1, y.shape[2])
@@ -117,7 +117,9 @@ def _bands(axis: str, arm: str, grid: _Grid) -> Iterator[Band]:
 
 
 def t_bands(values: Floats) -> tuple[NDArray[np.int64], Floats, Floats]:
-    """Count, mean and half-width of `statistics.t_interval` over the first axis, without nan; half is nan below 2 values."""
+    """Count, mean and half-width of `statistics.t_interval` over the first axis, without nan; half is nan below 2
+    values.
+    """
     there = np.isfinite(values)
     n = there.sum(axis=0)
     mean = np.where(there, values, 0.0).sum(axis=0) / np.maximum(n, 1)

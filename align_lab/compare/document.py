@@ -1,6 +1,8 @@
-"""The comparison document: everything that a comparison says, as plain JSON. Its keys are declared here and nowhere else.
+"""The comparison document: everything that a comparison says, as plain JSON. Its keys are declared here and nowhere
+else.
 
-Terminal, page, tables, figures, lock and dashboards only show what stands in it. Numbers that do not exist are None, never nan.
+Terminal, page, tables, figures, lock and dashboards only show what stands in it. Numbers that do not exist are None,
+never nan.
 """
 
 from __future__ import annotations

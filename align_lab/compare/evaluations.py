@@ -1,7 +1,8 @@
-"""The evaluations of runs as arrays: one row an evaluation, one column an axis or a metric, nan where it was not recorded.
+"""The evaluations of runs as arrays: one row an evaluation, one column an axis or a metric, nan where it was not
+recorded.
 
-Few runs are read from `metrics.jsonl`, the truth; many from the `metrics.parquet` beside it, as long as it is not older.
-Which columns there are beyond the fixed ones depends on the judges that the runs name.
+Few runs are read from `metrics.jsonl`, the truth; many from the `metrics.parquet` beside it, as long as it is not
+older. Which columns there are beyond the fixed ones depends on the judges that the runs name.
 """
 
 from __future__ import annotations
@@ -109,7 +110,9 @@ def from_lines(path: Path, names: Columns) -> tuple[Floats, float]:
 
 
 def _evaluated(lines: Sequence[bytes]) -> Iterator[dict[str, Any]]:
-    """Rows that hold an evaluation, which is those with a score, up to the first that cannot be read. The others are not even parsed."""
+    """Rows that hold an evaluation, which is those with a score, up to the first that cannot be read. The others are
+    not even parsed.
+    """
     mark = json.dumps(SCORE).encode()
     for line in lines:
         if mark in line:
@@ -141,7 +144,9 @@ def _begun(rows: Floats, names: Columns) -> Floats:
 
 
 def from_parquet(files: Sequence[str], names: Columns) -> list[Floats]:
-    """Evaluations [E, C] of each file, in their order. Columns that a file lacks are nan. Raises when one cannot be read."""
+    """Evaluations [E, C] of each file, in their order. Columns that a file lacks are nan. Raises when one cannot be
+    read.
+    """
     import polars as pl
 
     frame = (

@@ -1,8 +1,8 @@
 """A study's index, `runs/STUDY/.compare/runs.parquet`: what a comparison reads of each finished run, one row a run.
 
-It is what a comparison needs, no copy of all rows: the evaluations (a twentieth of the rows), and beside them `answers_index`.
-A row counts only while the run's files are those it was made of (`stamp`), so the index is never stale; it may be
-removed at any time, and a study that cannot be written to is compared without one.
+It is what a comparison needs, no copy of all rows: the evaluations (a twentieth of the rows), and beside them
+`answers_index`. A row counts only while the run's files are those it was made of (`stamp`), so the index is never
+stale; it may be removed at any time, and a study that cannot be written to is compared without one.
 """
 
 from __future__ import annotations
@@ -45,13 +45,16 @@ OWN = (
 
 
 def path(folder: Path) -> Path:
+    """Where a study's index lies."""
     return folder / ".compare" / "runs.parquet"
 
 
 def stamp(run: str, files: Sequence[str] = FILES) -> str:
-    """Times of the last changes (ns) and size of each of these files of a run: by default those that a comparison reads.
+    """Times of the last changes (ns) and size of each of these files of a run: by default those that a comparison
+    reads.
 
-    The second time is that of the file system itself, which stays true where a copy or an editor sets the first one back.
+    The second time is that of the file system itself, which stays true where a copy or an editor sets the first one
+    back.
     """
     text, newest = "", 0
     for name in files:

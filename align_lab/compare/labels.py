@@ -1,4 +1,6 @@
-"""What metrics are called: as the runs' manifests say where that depends on the task, else as the table of metrics says."""
+"""What metrics are called: as the runs' manifests say where that depends on the task, else as the table of metrics
+says.
+"""
 
 from __future__ import annotations
 

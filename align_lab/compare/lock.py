@@ -1,6 +1,7 @@
 """`comparison.lock`: what a comparison was made of, so that it can be made again and checked, hash by hash.
 
-It holds the whole config of every run that was used, the hashes of what was really used, and the scores that came of it.
+It holds the whole config of every run that was used, the hashes of what was really used, and the scores that came of
+it.
 """
 
 from __future__ import annotations

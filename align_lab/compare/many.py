@@ -1,4 +1,6 @@
-"""Intervals of arms with many seeds, in closed form: the bootstrap would say the same, and take a thousand times as long."""
+"""Intervals of arms with many seeds, in closed form: the bootstrap would say the same, and take a thousand times as
+long.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,8 @@ MANY = 50  # seeds of an arm from which these stand for the bootstrap
 
 
 def iqm_interval(values: ArrayLike, *, confidence: float = 0.95) -> Interval:
-    """IQM ± t₍ₕ₋₁₎ s_w / ((1 - 2γ) √n), γ = ¼, h = n - 2⌊n/4⌋ values kept, s_w the standard deviation of the winsorised values.
+    """IQM ± t₍ₕ₋₁₎ s_w / ((1 - 2γ) √n), γ = ¼, h = n - 2⌊n/4⌋ values kept, s_w the standard deviation of the winsorised
+    values.
 
     Source: Tukey and McLaughlin 1963, Sankhyā A 25: the t interval of a trimmed mean.
     """
@@ -30,8 +33,8 @@ def iqm_interval(values: ArrayLike, *, confidence: float = 0.95) -> Interval:
 def probability_of_improvement(a: Sequence[float], b: Sequence[float], *, confidence: float = 0.95) -> Interval:
     """P(A > B) + ½ P(A = B) ± z √(s²(V) / n + s²(W) / m), cut at 0 and 1.
 
-    Vᵢ = share of b below aᵢ, Wⱼ = share of a above bⱼ, ties a half each. Source: DeLong, DeLong and Clarke-Pearson 1988,
-    Biometrics 44: the variance of a Mann-Whitney statistic from its placements.
+    Vᵢ = share of b below aᵢ, Wⱼ = share of a above bⱼ, ties a half each. Source: DeLong, DeLong and Clarke-Pearson
+    1988, Biometrics 44: the variance of a Mann-Whitney statistic from its placements.
     """
     x, y = np.sort(np.asarray(a, dtype=float)), np.sort(np.asarray(b, dtype=float))
     v = (np.searchsorted(y, x, "left") + np.searchsorted(y, x, "right")) / (2 * len(y))

@@ -115,7 +115,9 @@ def about_samples(arms: Sequence[Arm], answers: Mapping[str, Mapping[int, Answer
 
 
 def bounded(arms: int, shown: int, sampled: int, drawn: int) -> Iterator[str]:
-    """What a large study does not show. `sampled`, `drawn`: the fewest seeds of an arm whose samples and curves are shown."""
+    """What a large study does not show. `sampled`, `drawn`: the fewest seeds of an arm whose samples and curves are
+    shown.
+    """
     if shown < arms:
         what = "Pairs, curves, win rates and bootstrap intervals"
         yield f"{what} are of the best {shown} of {arms} arms, corrected for the pairs of all."

@@ -1,4 +1,5 @@
-"""What a score alone hides: a reward that is optimised beyond what it means, and text that became long, narrow or repetitive.
+"""What a score alone hides: a reward that is optimised beyond what it means, and text that became long, narrow or
+repetitive.
 
 There is no over-optimisation to see where the score that decides is the one that is optimised.
 """
@@ -58,8 +59,8 @@ class Scores:
 def overoptimisation(arm: str, runs: Sequence[Run], rows: Table, scores: Scores) -> list[Overoptimisation]:
     """Per run [R, E, C]: has the deciding score peaked while the optimised one went on rising, over d = √KL?
 
-    Marked when it fell from its peak by more than NOISE · √(se²_peak + se²_last) (se over prompts; the prompts are the same,
-    so the noise is smaller than that), while the optimised score and KL are higher at the end than at the peak.
+    Marked when it fell from its peak by more than NOISE · √(se²_peak + se²_last) (se over prompts; the prompts are the
+    same, so the noise is smaller than that), while the optimised score and KL are higher at the end than at the peak.
     Source: Gao et al. 2022, arXiv 2210.10760. Nothing where the two scores are one.
     """
     if not scores.independent:

@@ -30,6 +30,7 @@ class StudyRuns:
 
     @property
     def name(self) -> str:
+        """The studies' names."""
         return " + ".join(folder.resolve().name for folder in self.folders)
 
     def link(self, run: Run) -> str:

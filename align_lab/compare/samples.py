@@ -45,7 +45,9 @@ def most(arms: int) -> int:
 
 
 def side_by_side(answers: ByArm) -> list[Sample]:
-    """`samples` of the document: the same prompts in every arm, of the first seed that all arms share, else of each arm's first."""
+    """`samples` of the document: the same prompts in every arm, of the first seed that all arms share, else of each
+    arm's first.
+    """
     arms = {arm: by_seed for arm, by_seed in answers.items() if by_seed}
     if not arms:
         return []

@@ -64,9 +64,11 @@ def welch_interval(a: Sequence[float], b: Sequence[float], *, confidence: float 
 
 
 def paired_interval(a: Sequence[float], b: Sequence[float], *, confidence: float = 0.95) -> Interval:
-    """Student's t interval of the differences dᵢ = aᵢ - bᵢ: d̄ ± t₍ₙ₋₁₎ s_d/√n; a and b hold the same seeds in the same order.
+    """Student's t interval of the differences dᵢ = aᵢ - bᵢ: d̄ ± t₍ₙ₋₁₎ s_d/√n; a and b hold the same seeds in the same
+    order.
 
-    Narrower than Welch's only where a seed moves both arms alike: it pays with n - 1 degrees of freedom instead of 2(n - 1).
+    Narrower than Welch's only where a seed moves both arms alike: it pays with n - 1 degrees of freedom instead of 2(n
+    - 1).
     """
     return t_interval(_differences(a, b).tolist(), confidence=confidence)
 
@@ -83,7 +85,9 @@ def welch_p(a: Sequence[float], b: Sequence[float]) -> float:
 
 
 def paired_p(a: Sequence[float], b: Sequence[float]) -> float:
-    """Two-sided p-value of a mean difference of 0, 2 F₍ₙ₋₁₎(-|d̄|√n/s_d); same seeds in the same order; nan for one seed."""
+    """Two-sided p-value of a mean difference of 0, 2 F₍ₙ₋₁₎(-|d̄|√n/s_d); same seeds in the same order; nan for one
+    seed.
+    """
     d = _differences(a, b)
     if len(d) < 2:
         return float("nan")
@@ -143,9 +147,9 @@ def probability_of_improvement(
 ) -> Interval:
     """P(A > B) + ½ P(A = B) = mean over i, j of 1[aᵢ > bⱼ] + ½ 1[aᵢ = bⱼ], with a percentile-bootstrap interval.
 
-    Each arm's seeds are resampled by themselves; a [n], b [m]. Source: Agarwal et al. 2021, arXiv 2108.13264.
-    Equal normal arms: it covers ½ in 79 % at 3 seeds, 91 % at 5, 94 % at 10, and arms that do not overlap give [1, 1] or
-    [0, 0] however few the seeds are: decide by `welch_interval`, describe by this.
+    Each arm's seeds are resampled by themselves; a [n], b [m]. Source: Agarwal et al. 2021, arXiv 2108.13264. Equal
+    normal arms: it covers ½ in 79 % at 3 seeds, 91 % at 5, 94 % at 10, and arms that do not overlap give [1, 1] or [0,
+    0] however few the seeds are: decide by `welch_interval`, describe by this.
     """
     x, y = _finite(a), _finite(b)
     return _crossed((x[:, None] > y) + 0.5 * (x[:, None] == y), rng, draws=draws, confidence=confidence)
@@ -154,7 +158,8 @@ def probability_of_improvement(
 def paired_improvement(a: Sequence[float], b: Sequence[float], *, confidence: float = 0.95) -> Interval:
     """P(A > B) + ½ P(A = B) for a seed that both arms have: the share of seeds won, with its exact binomial interval.
 
-    The arms' seeds are in the same order, [n] each. Source: Clopper and Pearson 1934; ties count half. It covers at least 95 %.
+    The arms' seeds are in the same order, [n] each. Source: Clopper and Pearson 1934; ties count half. It covers at
+    least 95 %.
     """
     x, y = _finite(a), _finite(b)
     n, won, rest = len(x), float((x > y).sum() + 0.5 * (x == y).sum()), (1 - confidence) / 2
@@ -168,12 +173,13 @@ def two_level_interval(
 ) -> Interval:
     """Mean of x [seeds, prompts] with a percentile-bootstrap interval over seeds and prompts; none for one of either.
 
-    Each draw resamples seeds and prompts, x̄* = Σ uₛ vₚ xₛₚ / (S P), u and v multinomial counts: the pigeonhole bootstrap
-    (Owen 2007, arXiv 0712.1111). It assumes that every seed answered the same prompts (crossed, not nested), that seeds and
-    prompts are random samples of those one wants to speak of, and that there are many of both. The variance from prompts
-    comes out right, noise of single cells is counted three times (too wide), and the variance from S seeds comes out
-    (S - 1)/S too small, which makes the interval too narrow where few seeds dominate. Measured with 50 prompts, normal parts,
-    sd of prompts and cells 1: 92 % at 3 seeds of sd 0.3, 94 % at 5; 74 % at 3 seeds where their sd is ten times the others'.
+    Each draw resamples seeds and prompts, x̄* = Σ uₛ vₚ xₛₚ / (S P), u and v multinomial counts: the pigeonhole
+    bootstrap (Owen 2007, arXiv 0712.1111). It assumes that every seed answered the same prompts (crossed, not nested),
+    that seeds and prompts are random samples of those one wants to speak of, and that there are many of both. The
+    variance from prompts comes out right, noise of single cells is counted three times (too wide), and the variance
+    from S seeds comes out (S - 1)/S too small, which makes the interval too narrow where few seeds dominate. Measured
+    with 50 prompts, normal parts, sd of prompts and cells 1: 92 % at 3 seeds of sd 0.3, 94 % at 5; 74 % at 3 seeds
+    where their sd is ten times the others'.
     """
     return _crossed(_finite(x), rng, draws=draws, confidence=confidence)
 

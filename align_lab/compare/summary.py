@@ -1,4 +1,6 @@
-"""Arms in numbers: every metric of the last evaluation over the seeds, and every pair of arms under the one that decides."""
+"""Arms in numbers: every metric of the last evaluation over the seeds, and every pair of arms under the one that
+decides.
+"""
 
 from __future__ import annotations
 
@@ -109,11 +111,12 @@ def _mean(values: Floats) -> float | None:
 def decided(arms: Sequence[Arm], *, pairs: int, paired: bool = False) -> Verdict:
     """`verdict` of the document.
 
-    Arms are compared by their means (Welch). `paired` compares them seed by seed where all have the same seeds: narrower only if
-    a seed moves arms alike, which the default task's seeds hardly do (`docs/studies/five_algorithms.md`), and at half the freedom.
+    Arms are compared by their means (Welch). `paired` compares them seed by seed where all have the same seeds:
+    narrower only if a seed moves arms alike, which the default task's seeds hardly do
+    (`docs/studies/five_algorithms.md`), and at half the freedom.
 
-    `pairs` counts those of all arms, also where only the best are given here: they were chosen by their scores, so each is
-    still decided at 1 - (1 - confidence)/pairs.
+    `pairs` counts those of all arms, also where only the best are given here: they were chosen by their scores, so each
+    is still decided at 1 - (1 - confidence)/pairs.
     """
     scores = {arm.name: arm.scores for arm in arms}
     seeds = {arm.name: arm.seeds for arm in arms}
@@ -158,7 +161,9 @@ def same_seeds(arms: Sequence[Arm]) -> bool:
 
 
 def improvements(arms: Sequence[Arm], rng_seed: int) -> list[Improvement]:
-    """P(A > B) of each arm over each that is ranked below it: by seed where two arms share all theirs, for these saw equal prompts."""
+    """P(A > B) of each arm over each that is ranked below it: by seed where two arms share all theirs, for these saw
+    equal prompts.
+    """
     pairs = list(combinations(arms, 2))
     draws = min(DRAWS, max(500, PAIRS_DRAWS // max(1, len(pairs))))
     return [_improvement(a, b, rng_seed, draws) for a, b in pairs]
@@ -176,6 +181,8 @@ def _improvement(a: Arm, b: Arm, rng_seed: int, draws: int) -> Improvement:
 
 
 def coverage(arms: Sequence[Arm]) -> dict[str, float]:
-    """Measured coverage of the nominal 95 % IQM interval at each number of seeds that occurs, or at the next smaller measured one."""
+    """Measured coverage of the nominal 95 % IQM interval at each number of seeds that occurs, or at the next smaller
+    measured one.
+    """
     counts = sorted({len(arm.runs) for arm in arms if len(arm.runs) > 1})
     return {str(n): IQM_COVERAGE[max(known for known in IQM_COVERAGE if known <= n)] for n in counts}

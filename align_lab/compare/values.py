@@ -42,7 +42,9 @@ def generator(seed: int, *purpose: str) -> np.random.Generator:
 
 
 def uncollected(function: Callable[P, T]) -> Callable[P, T]:
-    """Without the search for reference cycles: among a million small objects of a document it finds none, again and again."""
+    """Without the search for reference cycles: among a million small objects of a document it finds none, again and
+    again.
+    """
 
     @wraps(function)
     def paused(*args: P.args, **kwargs: P.kwargs) -> T:

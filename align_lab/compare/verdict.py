@@ -27,8 +27,8 @@ MOST = 1000  # more seeds than this are not counted, only called more
 class Comparison:
     """Arm a against arm b: the corrected interval of their gap, its p-value, and the words that it carries.
 
-    p is corrected as the interval is, so p < 1 - confidence exactly where the interval excludes 0; nan without an interval.
-    needed: further seeds an arm; MOST + 1 stands for more than MOST; None where the seeds suffice.
+    p is corrected as the interval is, so p < 1 - confidence exactly where the interval excludes 0; nan without an
+    interval. needed: further seeds an arm; MOST + 1 stands for more than MOST; None where the seeds suffice.
     """
 
     a: str
@@ -45,6 +45,7 @@ class Comparison:
 
     @property
     def worse(self) -> str | None:
+        """The arm shown to be worse, if one is."""
         return {self.a: self.b, self.b: self.a}.get(self.better or "")
 
 
@@ -58,16 +59,17 @@ def verdicts(
 ) -> list[Comparison]:
     """Every pair of arms, the better mean first: `A > B`, `no difference shown` or `not enough seeds: ...`.
 
-    Each of the m pairs is decided by an interval at 1 - (1 - confidence)/m, so that all m hold together with `confidence`
-    (Bonferroni). `smallest` is the gap worth seeing: an interval around 0 that is no wider than ± smallest shows no
-    difference, a wider one lacks seeds. paired compares the seeds that both arms have (needs `seeds`).
+    Each of the m pairs is decided by an interval at 1 - (1 - confidence)/m, so that all m hold together with
+    `confidence` (Bonferroni). `smallest` is the gap worth seeing: an interval around 0 that is no wider than ± smallest
+    shows no difference, a wider one lacks seeds. paired compares the seeds that both arms have (needs `seeds`).
 
-    Measured for normal arms (tests/compare/test_coverage.py): one pair, uncorrected, covers 94.1 to 96.4 % at 3 seeds, 94.7 to
-    95.5 % at 5, 94.9 to 95.2 % at 10, for sds equal or up to 1 : 10 (at 2 seeds 92 to 98 %). Of 5 equal arms some pair is called
-    different in 2.2, 3.0, 3.7 % of studies of 3, 5, 10 seeds, and in at most 4.4 % when their sds differ up to 1 : 20.
-    Other laws: at most 4.2 % for lognormal arms and for arms of which one run in five collapses, but 21 % at 3 seeds (1.8 % at
-    5, 5.5 % at 10) for arms whose runs work or fail half and half: 3 runs then often agree by chance. Look at every seed.
-    Arms whose values do not vary at all are taken at their word: any gap between them counts.
+    Measured for normal arms (tests/compare/test_coverage.py): one pair, uncorrected, covers 94.1 to 96.4 % at 3 seeds,
+    94.7 to 95.5 % at 5, 94.9 to 95.2 % at 10, for sds equal or up to 1 : 10 (at 2 seeds 92 to 98 %). Of 5 equal arms
+    some pair is called different in 2.2, 3.0, 3.7 % of studies of 3, 5, 10 seeds, and in at most 4.4 % when their sds
+    differ up to 1 : 20. Other laws: at most 4.2 % for lognormal arms and for arms of which one run in five collapses,
+    but 21 % at 3 seeds (1.8 % at 5, 5.5 % at 10) for arms whose runs work or fail half and half: 3 runs then often
+    agree by chance. Look at every seed. Arms whose values do not vary at all are taken at their word: any gap between
+    them counts.
     """
     values = _by_seed(arms, seeds=seeds, paired=paired)
     if not (0 < confidence < 1 and smallest > 0):
@@ -83,11 +85,13 @@ def ranked(arms: Mapping[str, Sequence[float]]) -> list[str]:
 
 
 def seeds_needed(spread: float, *, smallest: float, confidence: float, ratio: float, start: int = 2) -> int | None:
-    """Smallest n ≥ start with (t_ν(1 - α/2) + t_ν(POWER)) · spread/√n ≤ smallest, ν = ratio · (n - 1), α = 1 - confidence.
+    """Smallest n ≥ start with (t_ν(1 - α/2) + t_ν(POWER)) · spread/√n ≤ smallest, ν = ratio · (n - 1), α = 1 -
+    confidence.
 
-    spread/√n is the standard error of the gap, so that a true gap of `smallest` is shown with 80 % power, and the half-width
-    is below it. None where none of MOST numbers from start on will do. Source: Sokal and Rohlf, Biometry, sample size of a t test.
-    The spread is an estimate: the sd of 3 normal seeds lies between 0.16 and 1.92 times the true one (95 %).
+    spread/√n is the standard error of the gap, so that a true gap of `smallest` is shown with 80 % power, and the
+    half-width is below it. None where none of MOST numbers from start on will do. Source: Sokal and Rohlf, Biometry,
+    sample size of a t test. The spread is an estimate: the sd of 3 normal seeds lies between 0.16 and 1.92 times the
+    true one (95 %).
     """
     n = np.arange(start, start + MOST)
     freedom = ratio * (n - 1)
@@ -240,7 +244,9 @@ def _words(a: str, b: str, gap: Interval, samples: Samples, test: _Test) -> tupl
 
 
 def _spread(samples: Samples, *, paired: bool) -> tuple[float, float]:
-    """sd of a gap of one seed an arm, and its degrees of freedom per n - 1 (Welch's for equal n, 1 to 2; 1 when paired)."""
+    """sd of a gap of one seed an arm, and its degrees of freedom per n - 1 (Welch's for equal n, 1 to 2; 1 when
+    paired).
+    """
     x, y = samples
     if paired:
         return float(np.subtract(x, y).std(ddof=1)), 1.0

@@ -35,9 +35,10 @@ def _of(answers: Answers, prompts: Sequence[Prompt]) -> Floats:
 def wins(answers: ByArm, rng_seed: int) -> Wins:
     """`wins` of the document: row against column, a tie is a half; with a two-level bootstrap interval.
 
-    x[s, p] = 1[score of a > score of b] + ½ 1[equal], for the seeds that both arms share (else for their first, second, ... seeds)
-    and all P prompts. Each draw resamples seeds and prompts, as in `statistics.two_level_interval`: the draws are shared by all
-    pairs, so that the matrix is one draw of the whole study. What holds of its coverage holds here.
+    x[s, p] = 1[score of a > score of b] + ½ 1[equal], for the seeds that both arms share (else for their first, second,
+    ... seeds) and all P prompts. Each draw resamples seeds and prompts, as in `statistics.two_level_interval`: the
+    draws are shared by all pairs, so that the matrix is one draw of the whole study. What holds of its coverage holds
+    here.
     """
     by_arm, prompts = scores(answers)
     names = list(by_arm)
@@ -59,7 +60,9 @@ def _table(a: Scores, b: Scores) -> Floats:
 
 
 def _intervals(tables: Sequence[Floats], rng_seed: int) -> Iterator[tuple[float, float, float]]:
-    """Mean of each table [S, P], all of the same prompts, with its percentile interval; none for one seed or one prompt."""
+    """Mean of each table [S, P], all of the same prompts, with its percentile interval; none for one seed or one
+    prompt.
+    """
     if not tables:
         return
     prompts = tables[0].shape[1]

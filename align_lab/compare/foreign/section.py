@@ -1,4 +1,6 @@
-"""`foreign` of the comparison document: foreign arms beside ours under one score, with a verdict that says what it lacks."""
+"""`foreign` of the comparison document: foreign arms beside ours under one score, with a verdict that says what it
+lacks.
+"""
 
 from __future__ import annotations
 

@@ -56,6 +56,7 @@ def _first(ours: str, theirs: Sequence[str], names: Sequence[str]) -> str | None
 
 
 def names() -> list[str]:
+    """Every source that there is a mapping for."""
     return sorted(path.stem for path in MAPS.glob("*.yaml"))
 
 

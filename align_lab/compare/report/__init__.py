@@ -18,8 +18,8 @@ MOST_ARMS = 40  # of a page, its figures and its Markdown; the CSV files hold al
 def write(document: Document, folder: Path, *, figures: bool = True) -> list[Path]:
     """Write the report into `folder` (runs/STUDY) and return the paths of its files, the page first.
 
-    Each file appears whole or not at all, and `report/` is replaced as one, so that no figure of an earlier report stays behind.
-    figures: the SVG and PNG files, about 2 s for 16; without them `report.md` has no pictures.
+    Each file appears whole or not at all, and `report/` is replaced as one, so that no figure of an earlier report
+    stays behind. figures: the SVG and PNG files, about 2 s for 16; without them `report.md` has no pictures.
     """
     from align_lab.compare.report import (  # here: the terminal's command needs none of it
         charts,

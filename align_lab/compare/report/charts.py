@@ -1,6 +1,7 @@
 """Every chart of a document by name: pure functions from the document to Vega-Lite specs, for the page and for figures.
 
-Names are paths: `scores/<metric>`, `curves/<metric>/<axis>`, `frontier/<score>`, `beyond/<place of the arm>`, `ranking`, `wins`.
+Names are paths: `scores/<metric>`, `curves/<metric>/<axis>`, `frontier/<score>`, `beyond/<place of the arm>`,
+`ranking`, `wins`.
 """
 
 from __future__ import annotations

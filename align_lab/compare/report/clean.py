@@ -1,4 +1,6 @@
-"""A document as it may be shown: no character that a terminal, a browser or a file cannot take, no link that leads nowhere."""
+"""A document as it may be shown: no character that a terminal, a browser or a file cannot take, no link that leads
+nowhere.
+"""
 
 from __future__ import annotations
 
@@ -68,7 +70,9 @@ def _sorted(rows: Sequence[R], places: Mapping[str, int]) -> list[R]:
 
 
 def best(document: Document, *, arms: int) -> Document:
-    """The document of the first (best) arms only, for a page that stays readable; the same document when there are no more."""
+    """The document of the first (best) arms only, for a page that stays readable; the same document when there are no
+    more.
+    """
     names = {arm["name"] for arm in document["arms"][:arms]}
     left = len(document["arms"]) - len(names)
     if not left:

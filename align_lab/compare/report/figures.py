@@ -19,8 +19,9 @@ VEGA_LITE = "6.4"
 
 
 def figures(document: Document) -> dict[str, dict[str, Any]]:
-    """File name (without ending) -> complete spec with its data, on white. Of the learning curves those that a paper wants:
-    the deciding metric over every axis, the others over episodes."""
+    """File name (without ending) -> complete spec with its data, on white. Of the learning curves those that a paper
+    wants: the deciding metric over every axis, the others over episodes.
+    """
     drawn, rows = charts(document, paper()), datasets(document)
     specs = {file_name(name): _complete(drawn[name], rows) for name in _single(document, list(drawn))}
     small = [chart for name, chart in drawn.items() if name.startswith("beyond/")]

@@ -1,6 +1,7 @@
 """The report as Markdown for a repository: the same tables and samples, with the figures linked from `report/`.
 
-Whatever comes from a model or a user is escaped, so that it stays text: no HTML, no link, no table cell, no list of its own.
+Whatever comes from a model or a user is escaped, so that it stays text: no HTML, no link, no table cell, no list of its
+own.
 """
 
 from __future__ import annotations

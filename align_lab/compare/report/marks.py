@@ -18,8 +18,9 @@ LARGE = ("episode", "tokens", "flops")
 class Chart:
     """A Vega-Lite spec with named data, and the same in words and numbers for whoever does not see it.
 
-    rows: data set -> what its rows must equal; numbers: how to lay the same numbers out as a table (empty where a table of the
-    page holds them already): `{"data", "columns": [[field, heading]]}` or, an arm a column, `{"data", "row": [field, heading], "cell"}`.
+    rows: data set -> what its rows must equal; numbers: how to lay the same numbers out as a table (empty where a table
+    of the page holds them already): `{"data", "columns": [[field, heading]]}` or, an arm a column, `{"data", "row":
+    [field, heading], "cell"}`.
     """
 
     title: str
@@ -35,6 +36,7 @@ def layered(*layers: Spec, height: int | Spec) -> Spec:
 
 
 def data(name: str) -> Spec:
+    """A data set by its name."""
     return {"name": name}
 
 

@@ -1,7 +1,7 @@
 """The page: one file that opens from disk and asks the network for nothing.
 
-Jinja2 escapes whatever the document holds. A content security policy allows the two scripts written here, by their hashes, and
-nothing else: no other script, no handler, no address outside the file.
+Jinja2 escapes whatever the document holds. A content security policy allows the two scripts written here, by their
+hashes, and nothing else: no other script, no handler, no address outside the file.
 """
 
 from __future__ import annotations
@@ -138,7 +138,9 @@ def _style() -> str:
 
 @cache
 def _library() -> str:
-    """Vega, Vega-Lite and Vega-Embed in one text, from vl-convert: no download. Putting it together takes a second, so it is cached."""
+    """Vega, Vega-Lite and Vega-Embed in one text, from vl-convert: no download. Putting it together takes a second, so
+    it is cached.
+    """
     cached = cache_folder() / "page" / f"vega-{version('vl-convert-python')}-{VEGA_LITE}.js"
     if not cached.exists():
         import vl_convert

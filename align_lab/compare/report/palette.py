@@ -1,8 +1,8 @@
 """Colours, once for screens (as CSS variables) and once for figures (as they are).
 
 The eight colours of arms were searched for the largest distance under normal sight and three kinds of colour blindness
-(OKLab distance ≥ 0.10 for every pair; Okabe-Ito's eight have 0.076), each with a contrast of at least 3 : 1. An arm has a
-shape and a name besides.
+(OKLab distance ≥ 0.10 for every pair; Okabe-Ito's eight have 0.076), each with a contrast of at least 3 : 1. An arm has
+a shape and a name besides.
 """
 
 from __future__ import annotations
@@ -80,10 +80,12 @@ class Look:
 
 
 def screen() -> Look:
+    """The page's look."""
     return Look(on_screen(), legend=False)
 
 
 def paper() -> Look:
+    """The figures' look."""
     return Look(LIGHT, legend=True)
 
 

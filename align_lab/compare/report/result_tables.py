@@ -14,7 +14,9 @@ CHANCE = "probability that a run of the first beats a run of the second, seed by
 
 
 def arms(document: Document, metric: str) -> Grid:
-    """Every arm with every seed's value, mean with t interval, IQM with its interval and that interval's measured coverage."""
+    """Every arm with every seed's value, mean with t interval, IQM with its interval and that interval's measured
+    coverage.
+    """
     members = [arm for arm in document["arms"] if metric in arm["metrics"]]
     places = words.digits(value for arm in members for value in arm["metrics"][metric]["values"])
     seeds = sorted({seed for arm in members for seed in arm["seeds"]})

@@ -13,7 +13,9 @@ from align_lab.compare.report.palette import Look
 
 
 def final_scores(document: Document, metric: str, look: Look) -> Chart:
-    """An arm a line: its seeds as rings, mean with t interval below, IQM with its interval below that; the start as a dashed line."""
+    """An arm a line: its seeds as rings, mean with t interval below, IQM with its interval below that; the start as a
+    dashed line.
+    """
     arms = [row["name"] for row in document["arms"]]
     shown = [(row["name"], row["metrics"][metric]) for row in document["arms"] if metric in row["metrics"]]
     ends = "; ".join(
