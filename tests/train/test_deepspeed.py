@@ -1,7 +1,7 @@
-"""Real DeepSpeed, two processes and gloo: every algorithm at every ZeRO stage takes the steps of one plain process.
+"""DeepSpeed with two processes on gloo: every algorithm at every ZeRO stage takes the steps of a single torch process.
 
-float32: DeepSpeed adds gradients up in another order, and AdamW makes much of the sign of a gradient near 0. The bounds
-are a fraction of one update (lr 3e-3), after six. Each was measured, and is stated with some room.
+In float32 DeepSpeed sums gradients in another order, and AdamW amplifies the sign of a gradient near 0. The bounds are
+a fraction of one update (lr 3e-3), after six updates. Each was measured and has a margin.
 """
 
 import copy
@@ -47,8 +47,8 @@ def continued(it, state, start):
     return it.learner.state_dict()
 
 
-def again_and(engine):
-    """The engine, of a model whose blocks compute again in the backward pass."""
+def with_checkpointing(engine):
+    """The engine, for a model with gradient checkpointing."""
 
     def build(model, **options):
         configure_blocks(model, gradient_checkpointing=True, compiled=False)
@@ -64,16 +64,16 @@ def one_of_two(rank, port, folder):
     from align_lab.train.engines import deepspeed_engine as of
     from align_lab.train.engines.deepspeed_engine import deepspeed_engine
 
-    of.SMALL = 0  # else stage 3 would leave all of this model whole
+    of.SMALL = 0  # otherwise stage 3 would not shard this small model
     with joined() as world:
-        found = {}
+        results = {}
         from_torch = torch.load(f"{folder}/torch.pt")
         for label, (stage, offload) in ENGINES.items():
             engine = deepspeed_engine(stage=stage, offload=offload)
             for name in ALGOS if not offload else [RESUMED]:
                 it = make(name, engine, world=world, micro_batch=4)
                 it.run()
-                found[label, name] = {
+                results[label, name] = {
                     "state": it.learner.state_dict(),
                     "rows": it.journal.rows,
                     "saved": it.journal.saved,
@@ -83,19 +83,19 @@ def one_of_two(rank, port, folder):
                 whole = make(RESUMED, engine, world=world, dtype=dtype)
                 whole.run()
                 saved = [whole.journal.saved[2]]
-                dist.broadcast_object_list(saved, src=0)  # the others read it from the first one's file
-                again = make(RESUMED, engine, world=world, dtype=dtype)
-                found[label, dtype] = (whole.learner.state_dict(), continued(again, saved[0], start))
-            recomputing = make(RESUMED, again_and(engine), world=world)
+                dist.broadcast_object_list(saved, src=0)  # in a run, all processes read the file of rank 0
+                resumed = make(RESUMED, engine, world=world, dtype=dtype)
+                results[label, dtype] = (whole.learner.state_dict(), continued(resumed, saved[0], start))
+            recomputing = make(RESUMED, with_checkpointing(engine), world=world)
             recomputing.run()
-            found[label, "recomputed"] = recomputing.learner.state_dict()
+            results[label, "recomputed"] = recomputing.learner.state_dict()
             other = make(RESUMED, engine, world=world, micro_batch=4)
-            found[label, "from torch"] = continued(other, from_torch["saved"], start)
-        torch.save(found, f"{folder}/{rank}.pt")
+            results[label, "from torch"] = continued(other, from_torch["saved"], start)
+        torch.save(results, f"{folder}/{rank}.pt")
 
 
 @pytest.fixture(scope="module")
-def alone():
+def single():
     runs = {name: make(name) for name in ALGOS}
     for it in runs.values():
         it.run()
@@ -103,9 +103,9 @@ def alone():
 
 
 @pytest.fixture(scope="module")
-def found(alone, tmp_path_factory):
+def results(single, tmp_path_factory):
     folder = tmp_path_factory.mktemp("deepspeed")
-    torch.save({"saved": alone[RESUMED].journal.saved[2]}, folder / "torch.pt")
+    torch.save({"saved": single[RESUMED].journal.saved[2]}, folder / "torch.pt")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -113,7 +113,7 @@ def found(alone, tmp_path_factory):
     return torch.load(folder / "0.pt", weights_only=False)
 
 
-def gap(a, b):
+def largest_difference(a, b):
     """The largest difference of a weight."""
     assert a.keys() == b.keys()
     pairs = [(a[m]["model"], b[m]["model"]) for m in a]
@@ -122,21 +122,21 @@ def gap(a, b):
 
 
 def equal(a, b):
-    """Weights and optimiser state, bit for bit."""
+    """Weights and optimizer state are equal bit for bit."""
     for m in a:
         assert a[m]["optimizer"]["param_groups"] == b[m]["optimizer"]["param_groups"]
         assert a[m]["optimizer"]["state"].keys() == b[m]["optimizer"]["state"].keys()
         for number, state in a[m]["optimizer"]["state"].items():
             assert all(torch.equal(state[key], b[m]["optimizer"]["state"][number][key]) for key in state)
-    return gap(a, b) == 0
+    return largest_difference(a, b) == 0
 
 
 @pytest.mark.parametrize(
     ("label", "name"), [(e, a) for e, (_, offload) in ENGINES.items() for a in ([RESUMED] if offload else ALGOS)]
 )
-def test_two_processes_of_every_stage_take_the_steps_of_one_plain_process(found, alone, label, name):
-    assert gap(found[label, name]["state"], alone[name].learner.state_dict()) < BOUND
-    for a, b in zip(alone[name].journal.rows, found[label, name]["rows"], strict=True):
+def test_two_processes_at_every_stage_take_the_steps_of_a_single_torch_process(results, single, label, name):
+    assert largest_difference(results[label, name]["state"], single[name].learner.state_dict()) < BOUND
+    for a, b in zip(single[name].journal.rows, results[label, name]["rows"], strict=True):
         missing = {"optim/policy_grad_norm"} if name == RESUMED and b["step"] == 1 else set()  # it did not learn yet
         assert a.keys() - b.keys() == missing
         for key in b:
@@ -145,25 +145,25 @@ def test_two_processes_of_every_stage_take_the_steps_of_one_plain_process(found,
 
 
 @pytest.mark.parametrize("label", ENGINES)
-def test_a_run_goes_on_exactly_and_from_or_to_plain_torch_and_blocks_may_compute_again(found, alone, label):
-    assert equal(*found[label, torch.float32])
-    assert gap(found[label, "from torch"], alone[RESUMED].learner.state_dict()) < BOUND
-    start = [row for row in alone[RESUMED].journal.samples if row["step"] == 0]
-    assert gap(found[label, "recomputed"], alone[RESUMED].learner.state_dict()) < BOUND
-    to_torch = continued(make(RESUMED), found[label, RESUMED]["saved"][2], start)
-    assert gap(to_torch, found[label, RESUMED]["state"]) < BOUND
+def test_a_run_resumes_exactly_also_from_and_to_torch_and_with_gradient_checkpointing(results, single, label):
+    assert equal(*results[label, torch.float32])
+    assert largest_difference(results[label, "from torch"], single[RESUMED].learner.state_dict()) < BOUND
+    start = [row for row in single[RESUMED].journal.samples if row["step"] == 0]
+    assert largest_difference(results[label, "recomputed"], single[RESUMED].learner.state_dict()) < BOUND
+    to_torch = continued(make(RESUMED), results[label, RESUMED]["saved"][2], start)
+    assert largest_difference(to_torch, results[label, RESUMED]["state"]) < BOUND
 
 
 @pytest.mark.parametrize("label", [label for label, (stage, _) in ENGINES.items() if stage])
-def test_bfloat16_keeps_float32_weights_and_goes_on_exactly(found, label):
-    whole, again = found[label, torch.bfloat16]
+def test_bfloat16_trains_float32_master_weights_and_resumes_exactly(results, label):
+    whole, resumed = results[label, torch.bfloat16]
     weights = [value for model in whole.values() for value in model["model"].values()]
     assert {value.dtype for value in weights} == {torch.float32}
     assert any((value != value.bfloat16().float()).any() for value in weights)
-    assert equal(whole, again)
+    assert equal(whole, resumed)
 
 
-def test_the_state_of_another_model_is_refused():
+def test_the_state_of_another_model_is_rejected():
     it = make("rloo")
     state = it.learner.state_dict()
     del state["policy"]["model"]["norm.weight"]

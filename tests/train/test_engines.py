@@ -1,4 +1,4 @@
-"""What processes and engines cannot do is said at composition, with what to type instead."""
+"""Validation rejects settings that processes and engines do not support, and says what to type instead."""
 
 import importlib.metadata
 
@@ -36,24 +36,24 @@ WRONG = [
 
 @pytest.fixture
 def installed(monkeypatch):
-    """DeepSpeed of a version, as the package index would have it; None is missing."""
+    """Pretend that a version of DeepSpeed is installed; None: that it is not."""
     real = importlib.metadata.version
 
-    def there(version):
-        def found(name):
+    def pretend(version):
+        def version_of(name):
             if name != "deepspeed":
                 return real(name)
             if version is None:
                 raise importlib.metadata.PackageNotFoundError(name)
             return version
 
-        monkeypatch.setattr(importlib.metadata, "version", found)
+        monkeypatch.setattr(importlib.metadata, "version", version_of)
 
-    return there
+    return pretend
 
 
 @pytest.mark.parametrize(("overrides", "parts"), WRONG, ids=lambda value: " ".join(value)[-60:])
-def test_what_cannot_work_is_named_with_what_to_type(installed, overrides, parts):
+def test_an_unsupported_combination_is_rejected_with_what_to_type(installed, overrides, parts):
     installed("0.19.8")
     with pytest.raises(ConfigError) as error:
         compose(overrides)
@@ -64,12 +64,12 @@ def test_what_cannot_work_is_named_with_what_to_type(installed, overrides, parts
 @pytest.mark.parametrize(
     ("version", "part"), [(None, "which is not installed"), ("0.18.2", "needs DeepSpeed 0.19, and 0.18.2 is installed")]
 )
-def test_a_missing_or_other_deepspeed_is_named(installed, version, part):
+def test_a_missing_or_unsupported_deepspeed_is_rejected(installed, version, part):
     installed(version)
     with pytest.raises(ConfigError) as error:
         compose(DEEPSPEED)
     assert part in str(error.value) and 'pip install "align_lab[deepspeed]"' in str(error.value)
-    compose([*DEEPSPEED, "hardware.placement.container=image"])  # there it may be another one
+    compose([*DEEPSPEED, "hardware.placement.container=image"])  # the container may have another version
 
 
 @pytest.mark.parametrize("profile", ["cpu_2proc", "gpu_8_zero3", "slurm_2x8_zero3"])
@@ -78,5 +78,5 @@ def test_the_profiles_compose(installed, profile):
     compose([f"hardware={profile}"])
 
 
-def test_plain_torch_shares_unequally():
+def test_plain_torch_allows_unequal_shards_of_a_batch():
     compose([*TWO, "hardware.placement.tasks_per_node=3"])

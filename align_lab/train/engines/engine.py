@@ -1,8 +1,7 @@
-"""What a learner asks of an engine, and the optimiser and the state that all engines share.
+"""The interface of engines, and the optimizer and checkpoint format that they share.
 
-A state is one and the same whichever engine wrote it and however many processes did: every weight that learns, whole, by
-its name, and the optimiser's state as torch.optim writes it. So a run goes on under another engine, with another number
-of processes, or is exported.
+The state of a model does not depend on the engine or the number of processes: all trained parameters, not sharded, by
+name, and the optimizer state as in torch.optim. So a run can continue with another engine or world size.
 """
 
 from __future__ import annotations
@@ -24,45 +23,46 @@ State = dict[str, Any]  # {"model": name -> weight, "optimizer": torch.optim's s
 
 
 class Engine(ABC):
-    """One model that learns. Methods that say so are called by all processes together."""
+    """The training of one model. Methods marked as collective are called by all processes together."""
 
-    norm: float | None = None  # of the newest gradient, before clipping; None where none was computed
+    norm: float | None = None  # norm of the latest gradient before clipping; None before the first
 
     def __init__(self, model: nn.Module, *, name: str, plan: Train, lr: float) -> None:
         self.model, self.name, self.plan, self.lr = model, name, plan, lr
 
     @abstractmethod
     def __call__(self, *inputs: Any, **options: Any) -> Any:
-        """What the model answers, with gradient. All processes together."""
+        """The outputs of the model, with gradient. Collective."""
 
     @abstractmethod
     def zero_grad(self, *, learning: bool) -> None:
-        """Before the micro-batches of an update; not `learning`: the model stays as it is this time."""
+        """Start an update, before its micro-batches; without `learning` the model is not updated this time."""
 
-    def backward(self) -> None:  # noqa: B027  most have nothing to do
-        """After the backward pass of a loss: add the gradients of this engine's answers. All processes together."""
+    def backward(self) -> None:  # noqa: B027  most engines have nothing to do
+        """Backpropagate through this engine's outputs, after the backward pass of a loss. Collective."""
 
     @abstractmethod
     def reduce(self, world: World) -> None:
-        """After the last micro-batch: the sum over processes, clipped. Raises DivergedError, before any weight is touched."""
+        """Sum gradients over processes and clip them. Raises DivergedError before any weight changes. Collective."""
 
     @abstractmethod
     def step(self, factor: float) -> None:
-        """Update the weights at `factor` times the learning rate. All processes together."""
+        """Update the weights with `factor` times the learning rate. Collective."""
 
     def full_model(self) -> AbstractContextManager[nn.Module]:
-        """The model with every weight at hand. All processes enter together."""
+        """The model with all weights gathered in this process. Collective."""
         return nullcontext(self.model)
 
     @abstractmethod
     def state_dict(self) -> State:
-        """All processes call it together; the first gets the state."""
+        """The state, in rank 0 only. Collective."""
 
     @abstractmethod
     def load_state_dict(self, state: State) -> None:
-        """Take over a state. All processes call it together, each with the whole of it."""
+        """Load a state, which every process passes in full. Collective."""
 
     def check(self, norm: float) -> None:
+        """Record the norm of the gradient. Raises DivergedError if it is not finite."""
         self.norm = norm
         if not math.isfinite(norm):
             raise DivergedError(
@@ -75,11 +75,12 @@ MakeEngine = Callable[..., Engine]  # (model, *, name, plan, lr) -> its engine
 
 
 def adamw(model: nn.Module, plan: Train, lr: float) -> torch.optim.Optimizer:
-    """AdamW over what learns; weight decay acts on matrices only."""
+    """AdamW on the trained parameters of a model."""
     return optimizer([p for _, p in learning(model)], plan, lr)
 
 
 def optimizer(parameters: list[nn.Parameter], plan: Train, lr: float) -> torch.optim.Optimizer:
+    """AdamW on these parameters, with weight decay on matrices only."""
     matrices, vectors = [p for p in parameters if p.ndim >= 2], [p for p in parameters if p.ndim < 2]
     groups = [{"params": matrices, "weight_decay": plan.weight_decay}, {"params": vectors, "weight_decay": 0.0}]
     return torch.optim.AdamW(
@@ -88,28 +89,28 @@ def optimizer(parameters: list[nn.Parameter], plan: Train, lr: float) -> torch.o
 
 
 def learning(model: nn.Module) -> Iterator[tuple[str, nn.Parameter]]:
-    """Parameters that learn, each under one name."""
+    """The trained parameters with their names, each parameter once."""
     return ((name, p) for name, p in model.named_parameters() if p.requires_grad)
 
 
 def matched(model: nn.Module, state: Mapping[str, Tensor]) -> Iterator[tuple[nn.Parameter, Tensor]]:
-    """Each parameter that learns with its value in a state. Raises DataError when they are not the same ones."""
+    """Each trained parameter with its value in a state. Raises DataError if names or shapes differ."""
     own = dict(learning(model))
     if wrong := sorted(own.keys() ^ state.keys()) or [n for n, p in own.items() if shape(p) != state[n].shape]:
         raise DataError(
-            f"the checkpoint is of another model: {wrong[0]} does not fit ({len(wrong)} such weights). Continue with the config "
-            "that wrote it, or choose another study=..."
+            f"the checkpoint is of another model: {wrong[0]} does not fit ({len(wrong)} such weights). "
+            "Continue with the config that wrote it, or choose another study=..."
         )
     return ((p, state[name]) for name, p in own.items())
 
 
 @torch.no_grad()
 def load_weights(model: nn.Module, state: Mapping[str, Tensor]) -> None:
-    """Into a model that lies whole in this process."""
+    """Copy weights into a model that is not sharded."""
     for parameter, value in matched(model, state):
         parameter.copy_(value)
 
 
 def shape(parameter: nn.Parameter) -> torch.Size:
-    """Of the whole parameter, where this process holds a part of it as well."""
+    """The shape of the full parameter, also if it is sharded."""
     return getattr(parameter, "ds_shape", parameter.shape)

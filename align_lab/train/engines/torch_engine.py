@@ -1,10 +1,10 @@
-"""Every process holds all weights; gradients are summed, so each takes the step that one process would take.
+"""Data parallelism in plain PyTorch: every process has all weights, and gradients are summed (all-reduce).
 
-Why not FSDP2: what must be spread over processes is spread by DeepSpeed; a second way to spread it would need a second
-way to gather, to save and to sample, for no run that could not be made without it.
+FSDP2 is not used: DeepSpeed shards models that need it, and a second sharding engine would need its own gathering,
+saving and sampling without enabling any further run.
 
-In bfloat16 an update is often too small to move a weight: float32 copies of the weights learn, from gradients that are
-added up in float32, and the model gets their rounded values.
+In bfloat16 an update is often too small to change a weight. Therefore float32 master weights are trained, with
+gradients accumulated in float32, and the model gets their rounded values.
 """
 
 from __future__ import annotations
@@ -20,53 +20,59 @@ from align_lab.train.engines.engine import Engine, State, learning, matched, opt
 
 
 class TorchEngine(Engine):
-    """Plain PyTorch."""
+    """Data parallelism with float32 master weights where the model is bfloat16."""
 
     def __init__(self, model: nn.Module, *, name: str, plan: Train, lr: float) -> None:
         super().__init__(model, name=name, plan=plan, lr=lr)
         self.parameters = [p for _, p in learning(model)]
-        self.masters = [master(p) for p in self.parameters]  # the parameters themselves, but for bfloat16
+        self.masters = [master(p) for p in self.parameters]  # the parameters themselves, unless they are bfloat16
         self.optimizer = optimizer(self.masters, plan, lr)
 
     def __call__(self, *inputs: Any, **options: Any) -> Any:
+        """The outputs of the model, with gradient."""
         return self.model(*inputs, **options)
 
     def zero_grad(self, *, learning: bool) -> None:
+        """Start an update; without `learning` the model is not updated this time."""
         for parameter in self.masters:
             parameter.grad = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad.zero_()
 
     def reduce(self, world: World) -> None:
+        """Sum the gradients over processes and clip their norm."""
         world.add_up(p.grad for p in self.masters if p.grad is not None)
         self.check(float(nn.utils.clip_grad_norm_(self.masters, self.plan.max_grad_norm)))
 
     def step(self, factor: float) -> None:
+        """Update the weights with `factor` times the learning rate."""
         for group in self.optimizer.param_groups:
             group["lr"] = self.lr * factor
         self.optimizer.step()
-        self._show()
+        self._copy_to_model()
 
     @torch.no_grad()
-    def _show(self) -> None:
-        """The model gets what the masters have learned."""
+    def _copy_to_model(self) -> None:
+        """Round the master weights into the model."""
         for parameter, own in zip(self.parameters, self.masters, strict=True):
             if own is not parameter:
                 parameter.copy_(own)
 
     def state_dict(self) -> State:
+        """The float32 weights and the optimizer state."""
         names = [name for name, _ in learning(self.model)]
         weights = {name: own.detach() for name, own in zip(names, self.masters, strict=True)}
         return {"model": weights, "optimizer": self.optimizer.state_dict()}
 
     @torch.no_grad()
     def load_state_dict(self, state: State) -> None:
+        """Load a full state, written by any engine."""
         for own, (_, value) in zip(self.masters, matched(self.model, state["model"]), strict=True):
             own.copy_(value)
         self.optimizer.load_state_dict(state["optimizer"])
-        self._show()
+        self._copy_to_model()
 
 
 def master(parameter: nn.Parameter) -> nn.Parameter:
-    """What learns: the parameter; of a bfloat16 one a float32 copy, which its gradients are added to as they come."""
+    """The trained tensor: the parameter itself, or for bfloat16 a float32 copy that accumulates its gradients."""
     if parameter.dtype != torch.bfloat16:
         return parameter
     own = nn.Parameter(parameter.detach().float())
