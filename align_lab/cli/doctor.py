@@ -1,0 +1,189 @@
+"""`python -m align_lab doctor [plugins=[m]] [KIND=NAME ...]`: does every component keep its contract, and what can this machine do?"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from align_lab.base import registry
+from align_lab.base.errors import ConfigError, near
+from align_lab.config.groups import GROUPS, options
+from align_lab.testing.outcomes import in_words
+from align_lab.testing.reports import Choice, Report, reports
+
+if TYPE_CHECKING:
+    from hydra.core.override_parser.types import Override
+
+    from align_lab.cli.machine import Line
+
+ABOUT = """\
+Check every registered component, or the ones that are named, against the contract of its kind, and look at this machine.
+
+Nothing is downloaded and no model is trained: a check that would need it is skipped, and named.
+Exit status: 0 nothing is wrong (warnings and skipped checks are printed), 1 a component breaks its contract, 2 wrong command.
+"""
+EXAMPLES = """\
+examples:
+  python -m align_lab doctor
+  python -m align_lab doctor plugins=[my_module]                      with the components of my_module.py
+  python -m align_lab doctor plugins=[my_module] reward=mine reward.weight=2
+  python -m align_lab doctor model=hf model.path=FOLDER --json
+"""
+
+
+def doctor(args: Sequence[str]) -> int:
+    """Print a line for each component and each part of the machine. Returns 1 when a component breaks its contract."""
+    options_ = _parser().parse_args(args)
+    os.environ.setdefault("HF_HUB_OFFLINE", "1")
+    os.environ.setdefault("HF_DATASETS_OFFLINE", "1")
+    plugins, words = _parse(options_.words)
+    unusable = list(_import(plugins))
+    page = _Json() if options_.json else _Text()
+    page.section("Components")
+    for name, problem in unusable:
+        page.component(name, [f"{name}: {problem}"], [])
+    broken = bool(unusable)
+    for report in reports(_chosen(words)):
+        page.component(str(report.choice), report.problems, _skipped(report))
+        broken |= bool(report.problems)
+    from align_lab.cli import machine
+
+    page.section("Machine")
+    for line in machine.lines():
+        page.machine(line)
+    page.end(broken)
+    return int(broken)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m align_lab doctor",
+        description=ABOUT,
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("words", nargs="*", metavar="plugins=[M] | KIND=NAME | KIND.FIELD=VALUE", help="default: all")
+    parser.add_argument("--json", action="store_true", help="print one JSON document, for scripts")
+    return parser
+
+
+def _parse(words: Sequence[str]) -> tuple[tuple[str, ...], list[Override]]:
+    """(plug-ins, the rest). Raises ConfigError for a word that chooses no component."""
+    if not words:
+        return (), []
+    from align_lab.config import overrides
+
+    parsed = overrides.parse(words)
+    rest = [one for one in parsed if one.key_or_group != "plugins"]
+    for one in rest:
+        if one.key_or_group.partition(".")[0] not in GROUPS:
+            raise ConfigError(
+                f"{one.input_line}: doctor takes plugins=[MODULE], KIND=NAME and KIND.FIELD=VALUE, for example reward=vader. "
+                f"Kinds: {', '.join(GROUPS)}"
+            )
+    return overrides.plugins(parsed), rest
+
+
+def _import(plugins: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """Import all components. Yields (plug-in, problem) for one whose components cannot be registered.
+
+    Raises ConfigError where there is no such module.
+    """
+    registry.scan()
+    for plugin in plugins:
+        try:
+            registry.scan((plugin,))
+        except ConfigError as error:
+            if error.__suppress_context__ and isinstance(error.__context__, ModuleNotFoundError):
+                raise
+            yield f"plugins=[{plugin}]", str(error)
+        except (Exception, SystemExit) as error:
+            yield f"plugins=[{plugin}]", f"importing it fails: {in_words(error)}"
+
+
+def _chosen(parsed: Sequence[Override]) -> list[Choice]:
+    """The named components, or all."""
+    if not parsed:
+        return [Choice(kind=kind, name=name, fields={}) for kind in registry.kinds() for name in registry.names(kind)]
+    fields = [one for one in parsed if "." in one.key_or_group]
+    chosen = [one for one in parsed if one not in fields]
+    kinds = {one.key_or_group for one in chosen}
+    for one in fields:
+        if (kind := one.key_or_group.partition(".")[0]) not in kinds:
+            raise ConfigError(
+                f"{one.input_line}: name the component as well, for example {kind}={registry.names(kind)[0]}"
+            )
+    return [_choice(one, [f for f in fields if f.key_or_group.startswith(f"{one.key_or_group}.")]) for one in chosen]
+
+
+def _choice(chosen: Override, fields: Sequence[Override]) -> Choice:
+    """A component by its own name, or an option of the config by the name of its file. Raises ConfigError."""
+    kind, name = chosen.key_or_group, str(chosen.value())
+    if name in registry.names(kind) and not fields:
+        return Choice(kind=kind, name=name, fields={})
+    if name not in options(kind):
+        raise ConfigError(f"{kind}={name} is not known: {near(name, {*options(kind), *registry.names(kind)})}")
+    values = _composed(kind, [str(chosen.input_line), *(str(one.input_line) for one in fields)])
+    return Choice(kind=kind, name=str(values.pop("name")), fields=values)
+
+
+def _composed(kind: str, words: Sequence[str]) -> dict[str, Any]:
+    """All fields of a component, as the config has them."""
+    from align_lab.base import run_config
+    from align_lab.config import composition, schema
+
+    schema.publish()
+    values: Mapping[str, Any] = run_config.plain(composition.hydra_compose(words)[kind])
+    return dict(values)
+
+
+def _skipped(report: Report) -> list[str]:
+    """Why checks were not made, each reason once."""
+    return list(dict.fromkeys(one.skipped for one in report.outcomes if one.skipped))
+
+
+class _Text:
+    """Lines for people, printed as soon as they are known."""
+
+    def section(self, title: str) -> None:
+        print(title)
+
+    def component(self, name: str, problems: Sequence[str], skipped: Sequence[str]) -> None:
+        for problem in problems:
+            print(f"  problem  {problem}", flush=True)
+        if not problems:
+            print(
+                f"  {'skipped' if skipped else 'ok':<7}  {': '.join([name, '; '.join(skipped)]).rstrip(': ')}",
+                flush=True,
+            )
+
+    def machine(self, line: Line) -> None:
+        print(f"  {line.state:<7}  {line.name:<10} {line.text}", flush=True)
+
+    def end(self, broken: bool) -> None:
+        if broken:
+            print("A component breaks its contract: align_lab/base/contracts.py states it.")
+
+
+class _Json:
+    """One document at the end."""
+
+    def __init__(self) -> None:
+        self.components: list[dict[str, Any]] = []
+        self.lines: list[dict[str, str]] = []
+
+    def section(self, title: str) -> None:
+        """A document has no headings."""
+
+    def component(self, name: str, problems: Sequence[str], skipped: Sequence[str]) -> None:
+        self.components.append({"component": name, "problems": list(problems), "skipped": list(skipped)})
+
+    def machine(self, line: Line) -> None:
+        self.lines.append(asdict(line))
+
+    def end(self, broken: bool) -> None:
+        print(json.dumps({"ok": not broken, "components": self.components, "machine": self.lines}, indent=1))
