@@ -40,6 +40,8 @@ TORCH_FREE = [
     "cli.status",
     "dispatch.job",
     "cli.gc",
+    "cli.doctor",
+    "testing",
     "dispatch.hydra_launcher",
     "record.folder",
     "base.metrics",

@@ -1,4 +1,4 @@
-"""`python -m align_lab doctor [plugins=[m]] [KIND=NAME ...]`: does every component keep its contract, and what can this machine do?"""
+"""`python -m align_lab doctor`: does every component keep its contract, and what can this machine do?"""
 
 from __future__ import annotations
 
@@ -16,15 +16,13 @@ from align_lab.testing.outcomes import in_words
 from align_lab.testing.reports import Choice, Report, reports
 
 if TYPE_CHECKING:
-    from hydra.core.override_parser.types import Override
-
     from align_lab.cli.machine import Line
 
 ABOUT = """\
-Check every registered component, or the ones that are named, against the contract of its kind, and look at this machine.
+Check every registered component, or the ones that are named, against the contract of its kind, then this machine.
 
 Nothing is downloaded and no model is trained: a check that would need it is skipped, and named.
-Exit status: 0 nothing is wrong (warnings and skipped checks are printed), 1 a component breaks its contract, 2 wrong command.
+Exit status: 0 nothing is wrong, 1 a component breaks its contract, 2 wrong command. Warnings do not fail.
 """
 EXAMPLES = """\
 examples:
@@ -71,8 +69,8 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _parse(words: Sequence[str]) -> tuple[tuple[str, ...], list[Override]]:
-    """(plug-ins, the rest). Raises ConfigError for a word that chooses no component."""
+def _parse(words: Sequence[str]) -> tuple[tuple[str, ...], list[Any]]:
+    """(plug-ins, the other words as Hydra's overrides). Raises ConfigError for a word that chooses no component."""
     if not words:
         return (), []
     from align_lab.config import overrides
@@ -82,8 +80,8 @@ def _parse(words: Sequence[str]) -> tuple[tuple[str, ...], list[Override]]:
     for one in rest:
         if one.key_or_group.partition(".")[0] not in GROUPS:
             raise ConfigError(
-                f"{one.input_line}: doctor takes plugins=[MODULE], KIND=NAME and KIND.FIELD=VALUE, for example reward=vader. "
-                f"Kinds: {', '.join(GROUPS)}"
+                f"{one.input_line}: doctor takes plugins=[MODULE], KIND=NAME and KIND.FIELD=VALUE, "
+                f"for example reward=vader. Kinds: {', '.join(GROUPS)}"
             )
     return overrides.plugins(parsed), rest
 
@@ -105,7 +103,7 @@ def _import(plugins: Sequence[str]) -> Iterator[tuple[str, str]]:
             yield f"plugins=[{plugin}]", f"importing it fails: {in_words(error)}"
 
 
-def _chosen(parsed: Sequence[Override]) -> list[Choice]:
+def _chosen(parsed: Sequence[Any]) -> list[Choice]:
     """The named components, or all."""
     if not parsed:
         return [Choice(kind=kind, name=name, fields={}) for kind in registry.kinds() for name in registry.names(kind)]
@@ -120,7 +118,7 @@ def _chosen(parsed: Sequence[Override]) -> list[Choice]:
     return [_choice(one, [f for f in fields if f.key_or_group.startswith(f"{one.key_or_group}.")]) for one in chosen]
 
 
-def _choice(chosen: Override, fields: Sequence[Override]) -> Choice:
+def _choice(chosen: Any, fields: Sequence[Any]) -> Choice:
     """A component by its own name, or an option of the config by the name of its file. Raises ConfigError."""
     kind, name = chosen.key_or_group, str(chosen.value())
     if name in registry.names(kind) and not fields:

@@ -152,7 +152,9 @@ def _slurm() -> Iterator[Line]:
         partitions = slurm.partitions(seconds=SECONDS)
     except AlignLabError as error:
         yield Line(
-            name="slurm", state="warning", text=f"the commands are installed, and the cluster does not answer: {error}"
+            name="slurm",
+            state="warning",
+            text=f"the commands are installed, and the cluster does not answer: {' '.join(str(error).split())}",
         )
         return
     text = f"it answers; partitions: {', '.join(partitions) or 'none'}"

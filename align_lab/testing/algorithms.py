@@ -1,4 +1,4 @@
-"""Checks of an algorithm, on a tiny random rollout whose mask has holes: advantages, loss, gradients, metrics and state."""
+"""Checks of an algorithm, on a tiny random rollout whose mask has holes: advantages, loss, metrics and state."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def needs_are_declared(algorithm: Algorithm) -> Iterator[str]:
 
 
 def advantages_have_the_shape_of_the_rollout(algorithm: Algorithm) -> Iterator[str]:
-    """[P G T] in the precision of the rollout, finite, 0 under the mask, without gradient; returns where there is a critic."""
+    """[P G T] in the precision of the rollout, finite, 0 under the mask, without gradient; returns for a critic."""
     w = _experience(algorithm, 1)
     w["logp_old"].requires_grad_()
     with torch.no_grad():
@@ -213,8 +213,9 @@ def _difference(a: Result, b: Result, *, exactly: bool = False) -> str | None:
 def _equal(a: Any, b: Any, *, exactly: bool = True) -> bool:
     if a is None or b is None:
         return a is b
+    tolerance = 0.0 if exactly else None  # None: that of the precision
     try:
-        torch.testing.assert_close(a, b, **({"rtol": 0, "atol": 0} if exactly else {}))
+        torch.testing.assert_close(a, b, rtol=tolerance, atol=tolerance)
     except AssertionError:
         return False
     return True

@@ -89,10 +89,13 @@ def keys_are_unique_texts(read: Read) -> Iterator[str]:
     for split in read.splits:
         keys: list[Any] = [example.key for example in read.first.examples(split)]
         if wrong := [key for key in keys if not isinstance(key, str) or not key]:
-            yield f"{split}: the key {wrong[0]!r} is no text. Use the row's identifier, or align_lab.base.task.content_key"
+            yield f"{split}: the key {wrong[0]!r} is no text. Use the row's identifier, or a content_key"
         elif len(set(keys)) < len(keys):
             double = next(key for key in keys if keys.count(key) > 1)
-            yield f"{split}: {len(keys)} examples have {len(set(keys))} different keys, {double!r} for example. Make each unique"
+            yield (
+                f"{split}: {len(keys)} examples have {len(set(keys))} different keys; {double!r} names several. "
+                "Make each key unique"
+            )
 
 
 def prompts_are_texts_or_conversations(read: Read) -> Iterator[str]:
@@ -133,7 +136,10 @@ def evaluation_examples_are_not_trained_on(read: Read) -> Iterator[str]:
         examples = read.first.examples(split)
         shared = [one.key for one in examples if one.key in keys]
         if shared:
-            yield f"{split} shares {len(shared)} of its {len(examples)} examples with train, {shared[0]!r} for example. Split them"
+            yield (
+                f"{split} shares {len(shared)} of its {len(examples)} examples with train, {shared[0]!r} for example. "
+                "Keep them apart"
+            )
         elif all(one.prompt in prompts for one in examples):
             yield f"every prompt of {split} is also a prompt of train. Hold examples out of the training"
 

@@ -90,9 +90,8 @@ def evaluate(algorithm: Algorithm, w: Experience, *, parts: int = 1) -> Result:
         metrics = {name: metrics.get(name, 0) + value for name, value in out.metrics.items()}
         value = now.logp if now.value is None else now.value
         grads.append((_gradient(now.logp), torch.zeros_like(value) if now.value is None else _gradient(value)))
-    return Result(
-        advantage.advantage, advantage.returns, loss, tuple(map(torch.cat, zip(*grads, strict=True))), metrics
-    )
+    to_logp, to_value = (torch.cat(parts) for parts in zip(*grads, strict=True))
+    return Result(advantage.advantage, advantage.returns, loss, (to_logp, to_value), metrics)
 
 
 def _gradient(x: Tensor) -> Tensor:

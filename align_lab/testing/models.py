@@ -82,18 +82,18 @@ def log_probabilities_are_finite(started: Started) -> Iterator[str]:
     """[B T], one for each token of the response, none above 0."""
     logp = _logp(started.policy)
     if logp.shape != (ROWS, RESPONSE):
-        yield f"the log-probabilities have shape {tuple(logp.shape)} instead of {(ROWS, RESPONSE)}: one a response token"
+        yield f"the log-probabilities have shape {tuple(logp.shape)} instead of {(ROWS, RESPONSE)}: one a token"
     elif not logp.isfinite().all() or (logp > 1e-6).any():
         yield f"the log-probabilities are {logp.tolist()}. Each must be finite and at most 0"
 
 
 def a_saved_policy_is_read_anew(started: Started) -> Iterator[str]:
-    """Fine-tuning writes a policy, and `load` reads it: the same log-probabilities, from weights of its own at every call."""
+    """`load` reads what fine-tuning writes: the same log-probabilities, from weights of its own at every call."""
     with tempfile.TemporaryDirectory(prefix="align_lab-doctor-") as scratch:
         save_policy(started.policy, Path(scratch))
         first, second = (started.model.load(Path(scratch)) for _ in range(2))
     if first.model is second.model:
-        yield "load returned the same model twice. Read it anew at every call: the policy is trained, its reference is not"
+        yield "load returned the same model twice. Read it anew at every call: a run trains one, and keeps one as it was"
     if not torch.allclose(_logp(first), _logp(started.policy), rtol=0, atol=1e-5):
         yield "the policy that load returned has other log-probabilities than the one that was saved"
 

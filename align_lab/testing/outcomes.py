@@ -21,7 +21,7 @@ class Skipped(Exception):
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """One check of one component: nothing is wrong, or `problems` (a sentence each), or `skipped` says why it was not made."""
+    """One check of one component: `problems` (a sentence each), or `skipped` says why it was not made."""
 
     check: str
     problems: tuple[str, ...] = ()

@@ -13,7 +13,7 @@ from align_lab.base.component import Component
 from align_lab.base.download import no_downloads
 from align_lab.base.task import Example
 from align_lab.testing import settings
-from align_lab.testing.outcomes import Outcome, failure, outcomes
+from align_lab.testing.outcomes import Outcome, failure
 
 COMPUTING = {  # kinds of which more than the settings can be checked -> the module that checks it
     "algo": "align_lab.testing.algorithms",
@@ -105,6 +105,3 @@ def _computed(
             return tuple(module.outcomes_of(component, examples) if kind == "reward" else module.outcomes_of(component))
         except (Exception, SystemExit) as error:
             return (failure(kind, error),)
-
-
-__all__ = ["Choice", "Report", "assert_contract", "check", "outcomes", "reports"]

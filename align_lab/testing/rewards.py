@@ -92,7 +92,7 @@ def training_is_declared(reward: Reward) -> Iterator[str]:
     """`build` is overridden where `trained` is True, and nowhere else: nobody would call it."""
     overridden = type(reward).build is not Reward.build
     if reward.trained and not overridden:
-        yield "trained is True, and build is not overridden. Write def build(self, folder, data, backbone), or drop trained"
+        yield "trained is True, and build is not overridden. Write def build(self, folder, data, backbone)"
     if overridden and not reward.trained:
         yield "build is overridden, and trained is False, so nobody calls it. Write trained: ClassVar = True"
 
@@ -196,7 +196,8 @@ def _differences(before: Sequence[float], after: Sequence[float], texts: Sequenc
     for a, b, text in zip(before, after, texts, strict=True):
         if not math.isclose(a, b, **CLOSE):
             yield (
-                f"the score of {text!r} is {a:g}, and {b:g} {when}. A score may depend on the example and its completion alone"
+                f"the score of {text!r} is {a:g}, and {b:g} {when}. "
+                "A score may depend on the example and its completion alone"
             )
             return
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import inspect
 import subprocess
 import sys
@@ -135,6 +136,7 @@ def _use(cls: type[Component]) -> None:
         return  # another check says so
 
 
+@functools.cache
 def _imports_torch(cls: type[Component]) -> bool:
     """The same in a fresh interpreter, for a process that has torch already."""
     code = (

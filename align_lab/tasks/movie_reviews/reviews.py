@@ -9,6 +9,7 @@ import html
 import json
 import random
 import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,11 +57,14 @@ class Reviews(DataSet):
     def examples(self, split: str) -> list[Example]:
         """The openings of the reviews of `train` or `evaluation`, which the policy goes on from."""
         reviews = self.prompts if split == TRAIN else self.evaluation
-        return [
-            Example(key=content_key(review.text), prompt=opening)
-            for review in reviews
-            if (opening := opening_of(review, self.prompt_words))
-        ]
+        copies: Counter[str] = Counter()  # two reviews have the same text, and each needs a key of its own
+        examples = []
+        for review in reviews:
+            if opening := opening_of(review, self.prompt_words):
+                number = [str(copies[review.text])] if copies[review.text] else []
+                copies[review.text] += 1
+                examples.append(Example(key=content_key(review.text, *number), prompt=opening))
+        return examples
 
     def demonstrations(self, split: str) -> list[Demonstration]:
         """The texts of both halves, without their ratings; held out: those of the evaluation part."""
