@@ -137,6 +137,10 @@ class Reward(Component, ABC):
     backbone: ClassVar[str] = ""  # the model component whose start policy `build` begins with; "": none
     on_gpu: ClassVar[bool] = True  # `build` and `score` use a GPU where there is one
 
+    def data_problem(self, data: Data) -> str:
+        """Why it cannot be trained or score on this data, and what to choose instead; empty where it can."""
+        return ""
+
     def build(self, folder: Path, data: DataSet, backbone: Path | None) -> None:
         """Train on `data`, from the start policy in `backbone`; write the result. Only called where `trained` is True."""
         raise NotImplementedError(f"{type(self).__name__}.build is needed where trained is True")

@@ -67,9 +67,6 @@ METRICS: dict[str, Metric] = {  # those of every task; `of_run` adds those that 
     "optim/critic_grad_norm": Metric("norm of the critic's gradient before clipping"),
     "lr": Metric("learning rate of the policy"),
     "eval/score": Metric("mean score of held-out completions: what the policy is trained on", "", "higher"),
-    "eval/gold_score": Metric("gold score", "sd of human reviews", "higher"),
-    "eval/gold_score_se": Metric("standard error of the gold score over prompts", "sd of human reviews"),
-    "eval/vader": Metric("VADER", "-1 to 1", "higher"),
     "eval/win_rate": Metric(
         "share of prompts whose completion scores higher than the start policy's", "share", "higher"
     ),
@@ -131,7 +128,7 @@ def _of_further_sets(values: Mapping[str, Any], metrics: Mapping[str, Metric]) -
 
 
 def label_of(name: str) -> str:
-    """What a metric without a label of its own is called: `eval/gold_score` -> `gold score`."""
+    """What a metric without a label of its own is called: `eval/right_answers` -> `right answers`."""
     return name.rpartition("/")[2].replace("_", " ")
 
 

@@ -34,7 +34,9 @@ class Evaluation:
     every: int = param(20, "steps between evaluations; the start and the end are always evaluated", low=1)
     seed: int = param(20_000, "sampling seed of every evaluation", low=0)
     sets: list[str] = param([], "evaluation sets of the data, the first one decides; empty: all that the data has")
-    judges: dict[str, Any] = param({}, "name -> reward component that is never optimised, for example {length: vader}")
+    judges: dict[str, Any] = param(
+        {}, "name -> reward component that is never optimised, for example {brevity: {name: my_reward}}"
+    )
     metric: str = param("eval/score", "the metric that decides: eval/score, or eval/NAME of a judge")
 
     @property

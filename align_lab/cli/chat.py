@@ -24,10 +24,13 @@ def chat(args: Sequence[str]) -> int:
     trained = policy_argument.load(options)
     interactive = sys.stdin.isatty()
     if interactive:
-        print("Type the beginning of a text; the policy completes it. An empty line ends.")
+        asked = (
+            "a message; the policy answers" if trained.converses else "the beginning of a text; the policy completes"
+        )
+        print(f"Type {asked} it. An empty line ends.")
     for number, line in enumerate(iter(lambda: _read_line(interactive), "")):
         for name, text in trained.complete(line, temperature=options.temperature, seed=options.seed + number):
-            print(f"  {name:<8} {printable(line + text)}")
+            print(f"  {name:<8} {printable(text if trained.converses else line + text)}")
     return 0
 
 

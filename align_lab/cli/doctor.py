@@ -81,7 +81,7 @@ def _parse(words: Sequence[str]) -> tuple[tuple[str, ...], list[Any]]:
         if one.key_or_group.partition(".")[0] not in GROUPS:
             raise ConfigError(
                 f"{one.input_line}: doctor takes plugins=[MODULE], KIND=NAME and KIND.FIELD=VALUE, "
-                f"for example reward=vader. Kinds: {', '.join(GROUPS)}"
+                f"for example algo=rloo. Kinds: {', '.join(GROUPS)}"
             )
     return overrides.plugins(parsed), rest
 

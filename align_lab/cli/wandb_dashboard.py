@@ -22,8 +22,8 @@ FOLDER, INDEX = "wandb", "dashboard.json"  # under runs/STUDY/
 ABOUT = """\
 Create a comparison workspace and a report of a study on W&B; the same command again updates both in place.
 
-The workspace follows the study's runs: curves by arm with seed bands, last values, reward against KL, proxy against
-gold, time and memory, recipes, samples. The report contains the verdict, proof and intervals of compare, with charts of
+The workspace follows the study's runs: curves by arm with seed bands, last values, reward against KL, score against
+judge, time and memory, recipes, samples. The report contains the verdict, proof and intervals of compare, with charts of
 the runs that it compares. The next update overwrites manual changes: save them as another view.
 """
 EXAMPLES = """\

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from itertools import chain, islice, takewhile
 from pathlib import Path
@@ -76,9 +76,10 @@ def last(run: Run) -> Answers:
         return Answers.of({})
 
 
-def _answers(rows: Iterable[Mapping[str, Any]], run: Run) -> dict[Prompt, Answer]:
+def _answers(rows: Sequence[Mapping[str, Any]], run: Run) -> dict[Prompt, Answer]:
     """Of several samples of a prompt the first, with the mean of their scores; of several sets the one that decides."""
     column, of_set = decided_by(run)
+    of_set = of_set or _first_set(rows)
     by_prompt: dict[Prompt, list[Mapping[str, Any]]] = {}
     for row in rows:
         if row.get("set", of_set) == of_set and math.isfinite(row[column]):
@@ -86,10 +87,13 @@ def _answers(rows: Iterable[Mapping[str, Any]], run: Run) -> dict[Prompt, Answer
     return {prompt: _answer(samples, column) for prompt, samples in by_prompt.items()}
 
 
+def _first_set(rows: Sequence[Mapping[str, Any]]) -> str | None:
+    """The set that was evaluated first, which decides where the config names none; `rows` come last first."""
+    return rows[-1].get("set") if rows else None
+
+
 def decided_by(run: Run) -> tuple[str, str | None]:
-    """The column of samples.jsonl that holds the deciding metric, and the set whose prompts decide (None: the only
-    one).
-    """
+    """The column of samples.jsonl that holds the deciding metric, and the set whose prompts decide (None: the first)."""
     *path, name = run.metric.split("/")
     sets = run.fields.get("evaluation.sets")
     first = sets[0] if isinstance(sets, list) and sets else None
@@ -109,7 +113,7 @@ def _answer(samples: Sequence[Mapping[str, Any]], column: str) -> Answer:
 
 
 def of_step(path: Path, step: int) -> list[dict[str, Any]]:
-    """The rows of the last step of a JSON-lines file, if it is this one. A torn last line is not a row."""
+    """The rows of the last step of a JSON-lines file, last first, if it is this one. A torn last line is not a row."""
     mine = re.compile(rb'"step":\s*%d(\.0)?\s*[,}]' % step)
     lines = _backwards(path)
     newest = [line for line in islice(lines, 1) if _is_whole(line)]

@@ -48,5 +48,5 @@ def usual(name: str) -> Label:
 
 
 def short(label: str) -> str:
-    """`gold score` -> `gold`, where a sentence or a narrow column says already that it is a score."""
+    """`exact score` -> `exact`, where a sentence or a narrow column says already that it is a score."""
     return label.removesuffix(" score")

@@ -42,12 +42,12 @@ class Scores:
 
     @property
     def label(self) -> str:
-        """`gold score`"""
+        """`exact score`"""
         return (self.labels.get(self.metric) or usual(self.metric))["label"]
 
     @property
     def decides(self) -> str:
-        """`gold`"""
+        """`exact`"""
         return short(self.label)
 
     @property

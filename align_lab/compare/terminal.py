@@ -62,7 +62,7 @@ def _head(document: Document) -> Iterator[RenderableType]:
 
 
 def heading(document: Document, metric: str) -> str:
-    """What fits above a narrow column: `gold` for gold score."""
+    """What fits above a narrow column: `exact` for exact score."""
     label = NARROW.get(metric) or short(document["metrics"][metric]["label"])
     return label if len(label) <= WIDEST else f"{label[: WIDEST - 1]}…"
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 import functools
+import re
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -19,7 +20,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from align_lab.base import registry, run_config
-from align_lab.base.errors import ConfigError
+from align_lab.base.errors import ConfigError, near
 from align_lab.base.paths import conf_folder, search_folders
 from align_lab.base.run_config import RunConfig
 from align_lab.config import overrides as checks
@@ -71,7 +72,8 @@ class Composer:
         """Compose and check one job. Raises ConfigError."""
         messages, config, choices = self._merge(overrides)
         values = run_config.plain(config)
-        messages += task_validation.expand_judges(values["evaluation"])
+        if wrong := task_validation.expand_judges(values["evaluation"]):
+            _raise_all([*messages, *wrong])  # which metrics there are follows from the judges
         cfg = RunConfig({key: value for key, value in values.items() if key not in STUDY_KEYS}, choices)
         _raise_all(messages + validation.problems(cfg.values))
         return cfg
@@ -93,7 +95,7 @@ class Composer:
             if problem := self._field_problem(groups, text):
                 messages.append(problem)
             else:
-                OmegaConf.update(config, override.key_or_group, override.value(), merge=True)
+                checks.apply(config, override)
         return messages, config, choices
 
     def _partition(self, overrides: Sequence[str]) -> tuple[tuple[str, ...], dict[str, Override], list[str]]:
@@ -156,7 +158,19 @@ def hydra_compose(overrides: Sequence[str]) -> DictConfig:
         try:
             return hydra.compose("config", [*overrides, search_path_override()], return_hydra_config=True)
         except (HydraException, OmegaConfBaseException) as error:
-            raise ConfigError(str(error).split("\n")[0]) from None
+            raise ConfigError(_in_words(str(error).split("\n")[0])) from None
+
+
+def _in_words(line: str) -> str:
+    """Hydra's error; where a yaml file names a component that nobody registered, what to type."""
+    missing = re.search(r"Could not load 'schema/(\w+)/(\w+)'", line)
+    if missing is None:
+        return line
+    kind, name = missing.groups()
+    return (
+        f"the yaml file of {kind}={name} asks for the component {kind}={name}, which no imported module registers "
+        f"({near(name, registry.names(kind))}). Name the module that holds it: plugins=[my_module]"
+    )
 
 
 def search_path_override() -> str:

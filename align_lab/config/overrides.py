@@ -20,6 +20,9 @@ from omegaconf.errors import OmegaConfBaseException
 from align_lab.base import run_config
 from align_lab.base.errors import ConfigError, near
 from align_lab.config.groups import GROUPS, options
+from align_lab.config.schema import type_in_words
+
+JUDGES = "evaluation.judges"  # a mapping with names of the user's own
 
 
 def parse(overrides: Sequence[str]) -> list[Override]:
@@ -73,6 +76,8 @@ def option_problem(override: Override) -> str | None:
 def field_problem(config: DictConfig, override: Override) -> str | None:
     """What is wrong with setting a field of `config`; None where nothing is."""
     key, text = override.key_or_group, str(override.input_line)
+    if key == JUDGES or key.startswith(f"{JUDGES}."):
+        return _judge_problem(config, override)
     fields = dict(run_config.leaves(OmegaConf.to_container(config, throw_on_missing=False)))  # type: ignore[arg-type]
     section = [field for field in fields if field.startswith(f"{key}.")]
     if key not in fields and not section:
@@ -84,6 +89,51 @@ def field_problem(config: DictConfig, override: Override) -> str | None:
     if section and not isinstance(override.value(), Mapping):
         return f"{text}: {key} holds several fields. Set one of them, for example {section[0]}={fields[section[0]]}"
     return _type_problem(config, override, fields.get(key))
+
+
+def _judge_problem(config: DictConfig, override: Override) -> str | None:
+    """What is wrong with an override of the judges, whose names are free; their components are checked later."""
+    _, _, path = override.key_or_group.removeprefix(JUDGES).partition(".")
+    name, text, judges = path.partition(".")[0], override.input_line, list(config.evaluation.judges)
+    if override.is_sweep_override():
+        return f"{text}: several values need the flag -m (multirun)"
+    if override.is_delete():
+        if "." in path:
+            return f"{text}: a component always has all its fields. Remove the judge itself: ~{JUDGES}.{name}"
+        return None if not name or name in judges else f"{text}: there is no judge {name}. {near(name, judges)}"
+    if not name and not isinstance(override.value(), Mapping):
+        return (
+            f"{text}: {JUDGES} holds judges by their names. Name one and its component, for example "
+            f"{JUDGES}.my_judge.name=COMPONENT (--cfg job shows all of them)"
+        )
+    if not name and not override.value():
+        return f"{text}: a mapping adds judges, and this one adds none. To remove all of them, type ~{JUDGES}"
+    return None
+
+
+def apply(config: DictConfig, override: Override) -> None:
+    """Set a field of `config`, in place; of the judges, a mapping adds to them, and `~` removes them."""
+    key = override.key_or_group
+    if not key.startswith(f"{JUDGES}.") and key != JUDGES:
+        OmegaConf.update(config, key, override.value(), merge=True)
+        return
+    judges = {name: _as_mapping(given) for name, given in OmegaConf.to_container(config.evaluation.judges).items()}  # type: ignore[union-attr]
+    name, _, field = key.removeprefix(JUDGES).removeprefix(".").partition(".")
+    if override.is_delete():
+        judges = {other: given for other, given in judges.items() if name and other != name}
+    elif not name:
+        judges |= {str(each): _as_mapping(given) for each, given in override.value().items()}  # type: ignore[union-attr]
+    elif field:
+        given = judges.get(name)
+        judges[name] = {**(given if isinstance(given, dict) else {}), field: override.value()}
+    else:
+        judges[name] = _as_mapping(override.value())
+    config.evaluation.judges = judges
+
+
+def _as_mapping(given: Any) -> Any:
+    """A judge's name alone stands for a component with its defaults."""
+    return {"name": given} if isinstance(given, str) else given
 
 
 def _operation_problem(override: Override, default: Any) -> str | None:
@@ -110,17 +160,9 @@ def _type_problem(config: DictConfig, override: Override, default: Any) -> str |
     except (OmegaConfBaseException, ValueError, TypeError):
         parent, _, name = key.rpartition(".")
         section: Any = OmegaConf.select(config, parent) if parent else config
-        expected = _type_in_words(getattr(section._get_node(name), "_metadata", None), type(default).__name__)
+        expected = type_in_words(section._get_node(name), type(default).__name__)
         return f"{override.input_line}: {key} must be {expected} (default {default})"
     return None
-
-
-def _type_in_words(metadata: Any, fallback: str) -> str:
-    hint = getattr(metadata, "ref_type", None) or fallback
-    name = getattr(hint, "__name__", str(hint))
-    words = {"float": "a number", "int": "a whole number", "bool": "true or false", "str": "text", "list": "a list"}
-    text = words.get(name, str(hint).replace("NoneType", "null").replace(" | ", " or "))
-    return text + (" or null" if getattr(metadata, "optional", False) and "null" not in text else "")
 
 
 def _suggestion(key: str, fields: list[str]) -> str:

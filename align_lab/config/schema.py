@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+from collections.abc import Mapping
 from typing import Any, get_type_hints
 
 from align_lab.base import registry
+from align_lab.base.errors import ConfigError
 from align_lab.config.groups import GROUPS, components_without_yaml
 from align_lab.config.root import RunSettings, StudySettings
 
@@ -61,3 +63,29 @@ def _field(default: Any) -> Any:
     if isinstance(default, dict):
         return dataclasses.field(default_factory=lambda: dict[Any, Any](default))  # type: ignore[arg-type]
     return dataclasses.field(default=default)
+
+
+def typed(kind: str, values: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """All fields of a component (with its `name`) in their declared types. Raises ConfigError that names the wrong one."""
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
+    structured = OmegaConf.structured(schema(registry.lookup(kind, values["name"]), values["name"]))
+    for key, value in values.items():
+        default = OmegaConf.select(structured, key)
+        try:
+            OmegaConf.update(structured, key, value)
+        except (OmegaConfBaseException, ValueError, TypeError):
+            expected = type_in_words(structured._get_node(key), type(default).__name__)
+            raise ConfigError(f"{where}.{key}={value}: it must be {expected} (default {default})") from None
+    return OmegaConf.to_container(structured)  # type: ignore[return-value]
+
+
+def type_in_words(node: Any, fallback: str) -> str:
+    """The type that a node of a config was declared with, for people; `fallback` where it was not declared."""
+    metadata = getattr(node, "_metadata", None)
+    hint = getattr(metadata, "ref_type", None) or fallback
+    name = getattr(hint, "__name__", str(hint))
+    words = {"float": "a number", "int": "a whole number", "bool": "true or false", "str": "text", "list": "a list"}
+    text = words.get(name, str(hint).replace("NoneType", "null").replace(" | ", " or "))
+    return text + (" or null" if getattr(metadata, "optional", False) and "null" not in text else "")

@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from align_lab.base import registry
-from align_lab.base.contracts import Data, Model
+from align_lab.base.contracts import Data, Model, Reward
 from align_lab.base.errors import ConfigError, near
 from align_lab.base.types import Needs
+from align_lab.config.schema import typed
 
 COLUMNS = {  # of an evaluation's rows and metrics, which no judge may take
     *("step", "set", "index", "sample", "prompt", "completion", "ended", "length", "kl", "entropy_sum", "score", "win"),
@@ -22,17 +23,50 @@ def expand_judges(evaluation: dict[str, Any]) -> list[str]:
     judges: dict[str, Any] = {}
     for name, given in evaluation["judges"].items():
         try:
-            judges[name] = registry.expand("reward", given, f"evaluation.judges.{name}")
+            judges[name] = _expanded(f"evaluation.judges.{name}", given)
         except ConfigError as error:
             messages.append(str(error))
     evaluation["judges"] = judges
     return messages
 
 
+def _expanded(where: str, given: Any) -> dict[str, Any]:
+    """All fields of a judge, in their declared types. Raises ConfigError that begins with `where`."""
+    if not isinstance(given, str) and not (isinstance(given, Mapping) and given.get("name")):
+        raise ConfigError(
+            f"{where}={given}: a judge names a reward component ({', '.join(registry.names('reward'))}). "
+            f"Type {where}.name={registry.names('reward')[0]}"
+        )
+    values = typed("reward", registry.expand("reward", given, where), where)
+    return registry.expand("reward", values, where)
+
+
 def problems(cfg: Mapping[str, Any], needs: Needs | None) -> list[str]:
     """One sentence each. `needs`: of the algorithm; None where its own fields are wrong."""
     data: Data = registry.build("data", cfg["data"])
-    return [*_demonstrations(cfg, data, needs), *_sets(cfg, data), *_judges(cfg["evaluation"])]
+    return [
+        *_demonstrations(cfg, data, needs),
+        *_sets(cfg, data),
+        *_scorers(cfg, data),
+        *_judges(cfg["evaluation"]),
+    ]
+
+
+def _scorers(cfg: Mapping[str, Any], data: Data) -> list[str]:
+    """Reward and judges that this data does not serve, and what judges themselves object to."""
+    reward: Reward = registry.build("reward", cfg["reward"])
+    messages = [reward.data_problem(data)]
+    for name, values in cfg["evaluation"]["judges"].items():
+        judge: Reward = registry.build("reward", values)
+        objections = [*judge.problems(), judge.data_problem(data), _missing_package(judge)]
+        messages += [f"evaluation.judges.{name}: {text}" for text in objections if text]
+    return [text for text in messages if text]
+
+
+def _missing_package(judge: Reward) -> str:
+    if not judge.package or registry.installed(judge.package):
+        return ""
+    return f"it needs the package {judge.package}, which is not installed: pip install 'align_lab[{judge.package}]'"
 
 
 def _demonstrations(cfg: Mapping[str, Any], data: Data, needs: Needs | None) -> list[str]:

@@ -28,7 +28,7 @@ def problems(cfg: Mapping[str, Any]) -> list[str]:
     if "algo" in sound:
         needs = registry.build("algo", cfg["algo"]).needs
         messages += _against_needs(cfg, needs)
-    if {"data", "model"} <= sound:
+    if {"data", "model", "reward"} <= sound:
         messages += task_validation.problems(cfg, needs)
     if not any(text.startswith(("hardware.", "train.")) for text in messages):
         messages += hardware_validation.problems(cfg, needs) + vllm_install.problems(cfg["hardware"])
@@ -56,7 +56,7 @@ def _against_needs(cfg: Mapping[str, Any], needs: Needs) -> list[str]:
     if needs.critic and needs.critic.init == "reward" and not backbone:
         messages.append(
             f"algo={name} starts its critic from the reward model, and reward={cfg['reward']['name']} is none. "
-            "Set algo.critic_init=policy or reward=human_ratings"
+            "Set algo.critic_init=policy"
         )
     elif needs.critic and needs.critic.init == "reward" and cfg["model"]["name"] != backbone:
         messages.append(

@@ -147,6 +147,6 @@ class Panels:
         return [identified(panel, self.view, "samples")]
 
     def _title(self, metric: str) -> str:
-        """`Gold score`; the metric's own name where it is not one of an evaluation."""
+        """`Win rate`; the metric's own name where it is not one of an evaluation."""
         name = words.metric(self.study.document, metric)
         return name if "/" in name else words.capitalised(name)

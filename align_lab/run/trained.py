@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 
 from align_lab.base import registry
 from align_lab.base.errors import ConfigError
 from align_lab.base.paths import cache_folder
 from align_lab.base.settings import Sampling
-from align_lab.base.task import Example
+from align_lab.base.task import TRAIN, DataSet, Example, Message
 from align_lab.models.policy import Policy
 from align_lab.record.folder import read_config
 from align_lab.record.layout import RunLayout
@@ -29,13 +30,38 @@ class Trained:
     policy: Policy
     start: Policy
     sampling: Sampling
+    instruction: str  # of the data, for a chat model whose prompts are texts
+    opening: tuple[Message, ...] | None  # turns before the user's, where prompts are conversations; None: texts
+
+    @property
+    def converses(self) -> bool:
+        """Are its prompts conversations, rather than texts that it continues?"""
+        return self.opening is not None
 
     def complete(self, prompt: str, *, temperature: float | None, seed: int) -> list[tuple[str, str]]:
         """(name, completion) of the start policy and of the trained one, with the same random numbers."""
+        asked = prompt if self.opening is None else (*self.opening, Message("user", prompt))
+        example = Example(key="", prompt=asked)
         return [
-            (name, complete(policy, prompt, self.sampling, temperature=temperature, seed=seed))
+            (name, self._complete(policy, example, temperature, seed))
             for name, policy in (("start", self.start), ("trained", self.policy))
         ]
+
+    def _complete(self, policy: Policy, example: Example, temperature: float | None, seed: int) -> str:
+        """One completion, at the run's temperature unless another one is given (0: the likeliest token)."""
+        prompts = Prompts.of(policy, [example], self.sampling, instruction=self.instruction)
+        ids, _ = prompts.batch([0])
+        numbers = uniforms(seed, 0, [0], 1, self.sampling.max_new_tokens)
+        samples = sample(
+            policy.model,
+            ids,
+            None,
+            uniforms=numbers,
+            temperature=self.sampling.temperature if temperature is None else temperature,
+            top_p=self.sampling.top_p,
+            eos=policy.eos,
+        )
+        return prompts.completions(samples)[0]
 
 
 def load_trained(path: Path, checkpoint: str) -> Trained:
@@ -54,25 +80,23 @@ def load_trained(path: Path, checkpoint: str) -> Trained:
         raise ConfigError(
             f"{path} has no checkpoint {checkpoint!r}: it kept {', '.join(['last', 'best', *map(str, kept)]) if kept else 'none'}"
         )
-    model = registry.build("model", values["model"])
-    start, policy = (model.load(cache_folder() / "artefacts" / described["artefacts"]["policy"]) for _ in range(2))
+    artefacts = {name: cache_folder() / "artefacts" / folder for name, folder in described["artefacts"].items()}
+    model, data = registry.build("model", values["model"]), registry.build("data", values["data"])
+    start, policy = (model.load(artefacts["policy"]) for _ in range(2))
     load_weights(policy.model, checkpoints.load(wanted)["learner"]["policy"]["model"])
-    return Trained(wanted, policy, start, registry.construct(Sampling, values["sampling"]))
+    return Trained(
+        wanted,
+        policy,
+        start,
+        sampling=registry.construct(Sampling, values["sampling"]),
+        instruction=data.instruction,
+        opening=_opening(data.load(artefacts["data"])),
+    )
 
 
-def complete(policy: Policy, prompt: str, sampling: Sampling, *, temperature: float | None, seed: int) -> str:
-    """One completion of one prompt, at the run's temperature unless another one is given (0: the likeliest token)."""
-    prompts = Prompts.of(policy, [Example.of_text(prompt)], sampling)
-    ids, _ = prompts.batch([0])
-    numbers = uniforms(seed, 0, [0], 1, sampling.max_new_tokens)
-    return prompts.completions(
-        sample(
-            policy.model,
-            ids,
-            None,
-            uniforms=numbers,
-            temperature=sampling.temperature if temperature is None else temperature,
-            top_p=sampling.top_p,
-            eos=policy.eos,
-        )
-    )[0]
+def _opening(data: DataSet) -> tuple[Message, ...] | None:
+    """What comes before the user's first turn in the first example (a system message); None where prompts are texts."""
+    prompt = data.examples(TRAIN)[0].prompt
+    if isinstance(prompt, str):
+        return None
+    return tuple(takewhile(lambda message: message.role != "user", prompt))

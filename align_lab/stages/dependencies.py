@@ -20,7 +20,7 @@ from align_lab.base.task import TRAIN, DataSet
 from align_lab.stages.store import Stage
 
 VERSION = {"sft": 3, "preferences": 1}  # raise one when our own part of a stage computes something else
-JUDGE = "judges."  # in the name of a judge's stage: judges.gold_score
+JUDGE = "judges."  # in the name of a judge's stage: judges.NAME
 
 
 def stages(cfg: RunConfig) -> dict[str, Stage]:
@@ -58,9 +58,9 @@ def policy_stage(values: Mapping[str, Any], data: Stage) -> Stage:
     def build(folder: Path, inputs: list[Path]) -> None:
         from align_lab.train.sft import build_sft
 
-        data_set = load_data(data, inputs[0])
-        imitated, held_out = (texts(data_set.demonstrations(split)) for split in (TRAIN, "evaluation"))
-        build_sft(folder, model.initial(imitated), plan, texts=imitated, held_out=held_out)
+        data_set, held_out = load_data(data, inputs[0]), _component(data).splits()[1]
+        imitated, unseen = (texts(data_set.demonstrations(split)) for split in (TRAIN, held_out))
+        build_sft(folder, model.initial(imitated), plan, texts=imitated, held_out=unseen)
 
     settings = {**_built_from(model, values), "sft_version": VERSION["sft"]}
     return _stage("sft", "start policy (supervised fine-tuning)", model, settings, build, data)
@@ -133,8 +133,12 @@ def preference_stage(cfg: RunConfig, data: Stage, policy: Stage, reward: Stage |
 
 def load_data(data: Stage, folder: Path) -> DataSet:
     """The data set that `data` built into `folder`."""
-    values = {key: value for key, value in data.settings.items() if key != "version"}
-    return registry.build("data", values).load(folder)
+    return _component(data).load(folder)
+
+
+def _component(data: Stage) -> Data:
+    """The component whose `build` is this stage."""
+    return registry.build("data", {key: value for key, value in data.settings.items() if key != "version"})
 
 
 def _built_from(component: Component, values: Mapping[str, Any]) -> dict[str, Any]:

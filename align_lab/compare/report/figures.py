@@ -41,7 +41,7 @@ def _single(document: Document, drawn: Sequence[str]) -> list[str]:
 
 
 def file_name(chart: str) -> str:
-    """`curves/eval/gold_score/episode` → `curves-gold_score-episode`"""
+    """`curves/eval/exact_score/episode` → `curves-exact_score-episode`"""
     return chart.replace("eval/", "").replace("/", "-")
 
 

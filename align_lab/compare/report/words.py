@@ -22,12 +22,12 @@ def described(document: Document, name: str) -> Label:
 
 
 def metric(document: Document, name: str) -> str:
-    """`eval/gold_score` → `gold score`. What only training logs keeps its group: `policy/entropy avg`."""
+    """`eval/exact_score` → `exact score`. What only training logs keeps its group: `policy/entropy avg`."""
     return described(document, name)["label"] if name.startswith("eval/") else name.replace("_", " ")
 
 
 def short(document: Document, name: str) -> str:
-    """`eval/gold_score` → `gold`, beside a word that says that it is a score."""
+    """`eval/exact_score` → `exact`, beside a word that says that it is a score."""
     return labels.short(metric(document, name))
 
 
@@ -47,12 +47,12 @@ def unit(document: Document, name: str) -> str:
 
 
 def with_unit(document: Document, name: str) -> str:
-    """`gold score (sd of human reviews)`"""
+    """`exact score (points)`"""
     return f"{metric(document, name)} ({unit(document, name)})" if unit(document, name) else metric(document, name)
 
 
 def explained(document: Document, name: str) -> str:
-    """`gold score: another model, ... (sd of human reviews)`"""
+    """`exact score: another model, ... (points)`"""
     label, what = metric(document, name), described(document, name)["meaning"]
     text = f"{label}: {what}" if what and not what.startswith(label) else what or label
     return f"{text} ({unit(document, name)})" if unit(document, name) else text

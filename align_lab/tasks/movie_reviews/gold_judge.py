@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-from align_lab.base.contracts import Reward
+from align_lab.base.contracts import Data, Reward
 from align_lab.base.registry import register
 from align_lab.base.task import DataSet
-from align_lab.tasks.movie_reviews.reviews import UNIT, reviews_of
+from align_lab.tasks.movie_reviews.reviews import UNIT, problem_of, reviews_of
 
 if TYPE_CHECKING:
     from align_lab.tasks.movie_reviews.gold import GoldJudge
@@ -27,6 +27,10 @@ class Gold(Reward):
     meaning: ClassVar = "what the unseen judge thinks, in sd of human reviews"
     trained: ClassVar = True
     on_gpu: ClassVar = False
+
+    def data_problem(self, data: Data) -> str:
+        """Only movie reviews have the ratings that it learns from."""
+        return problem_of(data, "the judge gold")
 
     def build(self, folder: Path, data: DataSet, backbone: Path | None) -> None:
         """Train on the gold half of the reviews; write the judge and `metrics.json` (held-out accuracy)."""

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from align_lab.base.contracts import Reward
+from align_lab.base.contracts import Data, Reward
 from align_lab.base.registry import register
 from align_lab.base.task import DataSet, Scorer
-from align_lab.tasks.movie_reviews.reviews import UNIT, reviews_of
+from align_lab.tasks.movie_reviews.reviews import UNIT, problem_of, reviews_of
 from align_lab.tasks.movie_reviews.reward_settings import RewardTraining
 
 if TYPE_CHECKING:
@@ -29,6 +29,10 @@ class HumanRatings(RewardTraining, Reward):
     meaning: ClassVar = "what the policy was trained on"
     trained: ClassVar = True
     backbone: ClassVar = "tiny"
+
+    def data_problem(self, data: Data) -> str:
+        """Only movie reviews have the ratings that it learns from."""
+        return problem_of(data, "reward=human_ratings")
 
     def build(self, folder: Path, data: DataSet, backbone: Path | None) -> None:
         """Train from the start policy in `backbone`; write the model and `metrics.json` (held-out accuracy)."""

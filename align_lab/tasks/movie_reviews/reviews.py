@@ -113,14 +113,22 @@ class MovieReviews(Data):
         return load_reviews(folder)
 
 
+NO_RATINGS = (
+    "learns from people's ratings of movie reviews, which this data set does not have. "
+    "Set data=movie_reviews, or choose another component"
+)
+
+
+def problem_of(data: Data, component: str) -> str:
+    """Why a component of this task cannot be trained on `data`; empty where it can."""
+    return "" if isinstance(data, MovieReviews) else f"{component} {NO_RATINGS}"
+
+
 def reviews_of(data: DataSet, component: str) -> Reviews:
     """The data as movie reviews, for the components of this task. Raises ConfigError for any other data set."""
     if isinstance(data, Reviews):
         return data
-    raise ConfigError(
-        f"{component} learns from people's ratings of movie reviews, which this data set does not have. "
-        "Set data=movie_reviews, or choose another component"
-    )
+    raise ConfigError(f"{component} {NO_RATINGS}")
 
 
 def build_reviews(folder: Path, settings: MovieReviews, reviews: Sequence[Review]) -> None:
