@@ -8,7 +8,10 @@ from typing import ClassVar
 
 
 class Component:
-    """A frozen dataclass of settings, registered under a kind and a name. Building it must cost nothing and import no torch."""
+    """A frozen dataclass of settings, registered under a kind and a name.
+
+    Constructing it must be cheap and must not import torch.
+    """
 
     package: ClassVar[str] = ""  # the extra of align_lab that must be installed, for example "wandb"
     version: ClassVar[int] = (

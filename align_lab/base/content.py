@@ -1,10 +1,10 @@
 """The content of local files, as hashes: large files are hashed again only when they look changed.
 
-What was hashed is noted under the user's cache folder: a note a file, replaced whole, so that any number of processes may
-write it. A note holds as long as size, modification time, change time and inode are what they were. The change time is
-set by the system at every change of content, also when a program restores the modification time (`os.utime`, `cp -p`).
-What cannot be noticed: a change on a file system that keeps no change time (some network mounts, FUSE), below the file
-system or by direct writes to its device, or while the clock was set back to the same nanosecond.
+Hashes are noted under the user's cache folder. Each file has a note that is replaced atomically, so that any number of
+processes may write it. A note holds as long as size, modification time, change time and inode are what they were. The
+change time is set by the system at every change of content, also when a program restores the modification time
+(`os.utime`, `cp -p`). What cannot be noticed: a change on a file system that keeps no change time (some network mounts,
+FUSE), below the file system or by direct writes to its device, or while the clock was set back to the same nanosecond.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ SMALL = 1 << 20  # bytes; hashing fewer takes no longer than reading a note
 
 
 def content_hash(paths: Iterable[Path]) -> str:
-    """Hash of files and whole folders, of names inside these and contents, wherever they lie. Hidden files are left out.
+    """Hash of files and whole folders: of names inside folders, and of contents. Hidden files are excluded.
 
     Raises DataError for a path that is not there or cannot be read.
     """
@@ -71,7 +71,7 @@ def _note(path: Path) -> Path:
 
 
 def _inside(path: Path) -> Iterator[tuple[str, Path]]:
-    """(name, file) of a file, or of every file in a folder, links followed, in an order that does not depend on the disk."""
+    """(name, file) of a file, or of every file in a folder, links followed, in an order independent of the disk."""
     if not path.is_dir():
         yield path.name, path
         return

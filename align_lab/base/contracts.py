@@ -40,10 +40,10 @@ class Algorithm(Component, ABC):
     @property
     @abstractmethod
     def needs(self) -> Needs:
-        """What the loop must provide: a reference, a critic, groups, pairs. The loop never asks for an algorithm's name."""
+        """What the loop must provide: a reference, a critic, groups, pairs. No code tests an algorithm's name."""
 
     def init_state(self) -> State:
-        """What is carried from step to step (running moments, a running baseline), and checkpointed. Nothing, for most."""
+        """What is carried from step to step (running moments, a running baseline) and checkpointed."""
         return ()
 
     @abstractmethod
@@ -98,22 +98,23 @@ class Data(Component, ABC):
 
 @contract("model")
 class Model(Component, ABC):
-    """The policy. Its start policy is built once: fetched or converted, and fine-tuned on demonstrations where it asks."""
+    """The policy. Its start policy is built once: downloaded or converted, and fine-tuned where it needs that."""
 
     tiny: ClassVar[bool] = False  # so small that one thread is the fastest
 
     def shape(self) -> Any | None:
-        """The sizes (`align_lab.models.shape.Shape`) that memory follows from; None where only the weights tell them."""
+        """The sizes (`align_lab.models.shape.Shape`) that determine memory; None if only the weights contain them."""
         return None
 
     def fine_tuning(self) -> Any | None:
-        """Settings of supervised fine-tuning on the data's demonstrations (`models.sft_settings.Sft`); None: as it is."""
+        """Settings of supervised fine-tuning on demonstrations (`models.sft_settings.Sft`); None for no fine-tuning."""
         return None
 
     def initial(self, texts: Sequence[str]) -> Any:
         """The policy (`align_lab.models.policy.Policy`) that fine-tuning begins with; `texts` may train its tokenizer.
 
-        Only asked where `fine_tuning` is not None."""
+        Only called where `fine_tuning` is not None.
+        """
         raise NotImplementedError(f"{type(self).__name__}.initial is needed where fine_tuning is not None")
 
     def build(self, folder: Path) -> None:
@@ -142,7 +143,7 @@ class Reward(Component, ABC):
         return ""
 
     def build(self, folder: Path, data: DataSet, backbone: Path | None) -> None:
-        """Train on `data`, from the start policy in `backbone`; write the result. Only called where `trained` is True."""
+        """Train on `data` from the start policy in `backbone`; write the result. Only called if `trained` is True."""
         raise NotImplementedError(f"{type(self).__name__}.build is needed where trained is True")
 
     @abstractmethod

@@ -1,8 +1,8 @@
 """What a component, or a run, is made of beyond its config: the code of plug-ins, the content of local files.
 
 A run's hashes are named like fields of its config, so that each has the role of what it belongs to: `plugins` and
-`files` are settings, as the data is; `algo.plugins` belongs to the recipe, as the algorithm does, and may differ between arms.
-A name is absent where there is nothing to hash.
+`files` are settings, as the data is; `algo.plugins` belongs to the recipe, as the algorithm does, and may differ
+between arms. A name is absent where there is nothing to hash.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import importlib.metadata
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from align_lab.base import registry
 from align_lab.base.component import Component
@@ -95,9 +95,9 @@ def _texts(value: Any) -> Iterator[str]:
     if isinstance(value, str):
         yield value
     elif isinstance(value, Mapping):
-        yield from (text for inner in value.values() for text in _texts(inner))
+        yield from (text for inner in cast(Mapping[Any, Any], value).values() for text in _texts(inner))
     elif isinstance(value, Sequence):
-        yield from (text for inner in value for text in _texts(inner))
+        yield from (text for inner in cast(Sequence[Any], value) for text in _texts(inner))
 
 
 def _top(module: str) -> str:

@@ -60,7 +60,7 @@ def sources(modules: Iterable[str]) -> dict[str, Path]:
 
 
 def places(modules: Iterable[str]) -> set[Path]:
-    """Packages (folders) and modules (files) of these plug-ins, and of what belongs to them, that were not installed."""
+    """Packages (folders) and modules (files) of these plug-ins and their dependencies that were not installed."""
     tops = {source.module.partition(".")[0] for source in _closure(modules)}
     return {place for top in tops for place in _places(top) if not _installed(place)}
 

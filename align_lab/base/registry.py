@@ -8,6 +8,7 @@ class RLOO(Algorithm):
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import functools
 import importlib
@@ -15,7 +16,7 @@ import importlib.metadata
 import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, TypeVar, get_args, get_origin, get_type_hints
+from typing import Any, TypeVar, cast, get_args, get_origin, get_type_hints
 
 from align_lab.base.errors import ConfigError, near
 from align_lab.base.paths import PACKAGE
@@ -39,7 +40,7 @@ def param(
     """A dataclass field with its one-line meaning and its bounds: `low` <= value, `above` < value, value <= `high`."""
     metadata = {"help": help, "low": low, "above": above, "high": high, "choices": choices}
     if isinstance(default, list | dict):
-        return dataclasses.field(default_factory=lambda: type(default)(default), metadata=metadata)
+        return dataclasses.field(default_factory=lambda: copy.copy(cast(Any, default)), metadata=metadata)
     return dataclasses.field(default=default, metadata=metadata)
 
 
@@ -67,7 +68,7 @@ def contract_of(kind: str) -> type:
 
 
 def register(kind: str, name: str) -> Callable[[T], T]:
-    """Class decorator: `lookup(kind, name)` returns the frozen dataclass from now on, and building it checks its bounds.
+    """Class decorator: `lookup(kind, name)` returns the frozen dataclass, and constructing it checks its bounds.
 
     Raises ConfigError when another class owns the name, naming its module, or when the class does not inherit the
     contract of its kind.
@@ -77,8 +78,9 @@ def register(kind: str, name: str) -> Callable[[T], T]:
         base = _contracts.get(kind)
         if base is not None and not issubclass(cls, base):
             raise ConfigError(
-                f"{kind}={name}: the class {cls.__module__}.{cls.__qualname__} does not inherit the contract of its kind. "
-                f"Write: from align_lab.base.contracts import {base.__name__}, then class {cls.__name__}({base.__name__})"
+                f"{kind}={name}: the class {cls.__module__}.{cls.__qualname__} does not inherit the contract of its "
+                f"kind. Write: from align_lab.base.contracts import {base.__name__}, then class "
+                f"{cls.__name__}({base.__name__})"
             )
         owner = _components.get((kind, name))
         if owner is not None and (owner.__module__, owner.__qualname__) != (cls.__module__, cls.__qualname__):
@@ -100,9 +102,9 @@ def checked(cls: T) -> T:
     @functools.wraps(build)  # the dataclass has written its __init__ already: a __post_init__ would come too late
     def init(self: Any, *args: Any, **values: Any) -> None:
         build(self, *args, **values)
-        found = problems(cls, {f.name: getattr(self, f.name) for f in dataclasses.fields(cls)})
-        if found:
-            raise ConfigError(f"{cls.__name__}: " + "; ".join(found))
+        messages = problems(cls, {f.name: getattr(self, f.name) for f in dataclasses.fields(cls)})
+        if messages:
+            raise ConfigError(f"{cls.__name__}: " + "; ".join(messages))
 
     cls.__init__ = init  # type: ignore[method-assign]
     return cls
@@ -110,17 +112,17 @@ def checked(cls: T) -> T:
 
 def problems(cls: type, values: Mapping[str, Any], prefix: str = "") -> list[str]:
     """Every value outside its bounds, one sentence each; sections are looked into."""
-    found = []
+    messages: list[str] = []
     for spec in dataclasses.fields(cls):
         value = values.get(spec.name)
         name = f"{prefix}{spec.name}"
         inner = spec.default_factory if isinstance(spec.default_factory, type) else None
         if inner is not None and dataclasses.is_dataclass(inner):
-            nested = value if isinstance(value, Mapping) else vars(value) if value is not None else {}
-            found += problems(inner, nested, f"{name}.")
+            fields: Any = value if isinstance(value, Mapping) else vars(value) if value is not None else {}
+            messages += problems(inner, fields, f"{name}.")
         elif value is not None:
-            found += _outside(name, value, spec.metadata)
-    return found
+            messages += _outside(name, value, spec.metadata)
+    return messages
 
 
 def _outside(name: str, value: Any, rule: Mapping[str, Any]) -> list[str]:
@@ -179,7 +181,7 @@ def installed(package: str) -> bool:
         return False
 
 
-def lookup(kind: str, name: str) -> type:
+def lookup(kind: str, name: str) -> type[Any]:
     """The registered class. Raises ConfigError with the near match when there is none."""
     try:
         return _components[kind, name]
@@ -188,10 +190,12 @@ def lookup(kind: str, name: str) -> type:
 
 
 def names(kind: str) -> list[str]:
+    """The registered names of a kind."""
     return sorted(name for owner, name in _components if owner == kind)
 
 
 def kinds() -> list[str]:
+    """The kinds of which there are components."""
     return sorted({kind for kind, _ in _components})
 
 
@@ -202,7 +206,7 @@ def build(kind: str, config: Mapping[str, Any]) -> Any:
 
 
 def expand(kind: str, given: str | Mapping[str, Any], where: str) -> dict[str, Any]:
-    """A component that another field names (by its name, or a mapping with `name`) -> all its fields, with `name` first.
+    """All fields of a component that another field names, by its name or by a mapping with `name`; `name` is first.
 
     Raises ConfigError that begins with `where` for an unknown component or field, or a value outside its bounds.
     """

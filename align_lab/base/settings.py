@@ -1,4 +1,4 @@
-"""How completions are sampled, what every arm is evaluated on, and how preference pairs are made: the same for all algorithms."""
+"""How completions are sampled, how every arm is evaluated, and how preference pairs are made."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ class Sampling:
     max_new_tokens: int = param(40, "longest completion, in tokens", low=1)
     importance_cap: float | None = param(
         None,
-        "where sampler and trainer disagree: each token's advantage times min(p_trainer / p_sampler, cap); null: not corrected",
+        "where sampler and trainer disagree: each token's advantage times min(p_trainer / p_sampler, cap); "
+        "null: not corrected",
         above=0,
     )
     missing_eos_penalty: float = param(1.0, "subtracted from the score of a completion that was cut off", low=0)

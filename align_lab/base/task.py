@@ -1,6 +1,6 @@
-"""What a task brings to a run: examples with their columns, demonstrations, preference pairs; and what a reward returns.
+"""What a task provides: examples with their columns, demonstrations, preference pairs; and what a reward returns.
 
-An example is one prompt with everything that is known about it. Its key stays the same whatever else the data set holds.
+An example is one prompt with everything that is known about it. Its key does not depend on the rest of the data set.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class Example:
 
     key: str  # the row's own identifier, else a hash of its content
     prompt: Prompt
-    columns: Mapping[str, Any] = field(default_factory=dict)
+    columns: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
     @classmethod
     def of_text(cls, text: str, **columns: Any) -> Example:
@@ -48,7 +48,7 @@ class Example:
 
 @dataclass(frozen=True, kw_only=True)
 class Demonstration:
-    """A text that the policy may imitate: the completion, and the prompt that it answers (empty where it stands alone)."""
+    """A text to imitate: the completion, and the prompt that it answers (empty if there is none)."""
 
     completion: str
     prompt: Prompt = ""

@@ -23,6 +23,10 @@ if TYPE_CHECKING:
 State = Any  # a flat, possibly empty mapping or tuple of tensors and numbers: it is checkpointed
 
 
+def _no_metrics() -> dict[str, Tensor]:
+    return {}
+
+
 @dataclass(frozen=True, kw_only=True)
 class CriticNeeds:
     """How the value function starts. `init`: weights of the reward model or of the policy; `pretrain_steps`: rollouts
@@ -63,7 +67,7 @@ class Advantage:
 
     advantage: Tensor  # [P G T], 0 where the mask is False
     returns: Asked = None  # [P G T] value targets, where there is a critic
-    metrics: Mapping[str, Tensor] = field(default_factory=dict)  # scalars, names from the METRICS table
+    metrics: Mapping[str, Tensor] = field(default_factory=_no_metrics)  # scalars, names from the METRICS table
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,4 +105,4 @@ class LossOutput:
     """`loss` is a scalar to differentiate. `metrics` are detached scalars that add up over the parts of a minibatch."""
 
     loss: Tensor
-    metrics: Mapping[str, Tensor] = field(default_factory=dict)
+    metrics: Mapping[str, Tensor] = field(default_factory=_no_metrics)

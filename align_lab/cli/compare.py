@@ -30,7 +30,8 @@ FOREIGN = """runs of other programs, marked as not proven comparable, with a ver
   --from openrlhf FILE        its logged rows: .jsonl, .json, .csv or .parquet
   --from wandb FILE           a chart, runs table or history as W&B exports it (.csv, .json, .jsonl, .parquet)
   --from wandb TEAM/PROJECT   every row of the project's finished runs, through the API (WANDB_API_KEY)
-Arm and seed are read from a config beside the file, or from names such as grpo-s1 and grpo/seed1; or typed: arm=grpo seed=1.
+Arm and seed are read from a config beside the file, or from names such as grpo-s1 and grpo/seed1; or given:
+arm=grpo seed=1.
 Columns that have other names: map=FILE, a yaml such as
   metrics:
     eval/score: [my_eval_reward]

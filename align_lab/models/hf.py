@@ -50,7 +50,7 @@ class HuggingFace(Model):
         return []
 
     def files(self) -> list[Path]:
-        """The weights, settings and tokenizer of a local folder. What the hub's cache holds is hashed when it is fetched."""
+        """The weights, settings and tokenizer of a local folder. Files of the hub are hashed at download."""
         folder = Path(self.path).expanduser()
         return _read_from(folder) if folder.is_dir() else []
 

@@ -40,8 +40,8 @@ class Text:
     def prompts(self, examples: Sequence[Example], instruction: str) -> list[list[int]]:
         """Tokens of each example's prompt, after which the completion begins.
 
-        A text is continued. A chat model is given the instruction ("{prompt}" stands for the text) and begins its answer
-        with the text; a prompt that is a conversation is rendered by the template as it is.
+        A text is continued. A chat model is given the instruction ("{prompt}" stands for the text) and begins its
+        answer with the text; a prompt that is a conversation is rendered by the template as it is.
         """
         if self.template is None:
             return [encoding.ids for encoding in self.tokenizer.encode_batch([example.text for example in examples])]

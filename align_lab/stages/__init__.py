@@ -1,1 +1,1 @@
-"""What a run starts from (data, start policy, reward, judges, preference pairs), and the store that builds each once."""
+"""What a run starts from (data, start policy, reward, judges, preference pairs), built once and stored."""

@@ -47,7 +47,7 @@ def data_stage(values: Mapping[str, Any]) -> Stage:
 
 
 def policy_stage(values: Mapping[str, Any], data: Stage) -> Stage:
-    """The start policy: fetched or converted, or fine-tuned on the data's demonstrations where the model asks for that."""
+    """The start policy: downloaded, converted, or fine-tuned on demonstrations if the model needs that."""
     model: Model = registry.build("model", values)
     plan = model.fine_tuning()
     if plan is None:

@@ -55,8 +55,11 @@ class Quiet:
 
 @dataclass(frozen=True, kw_only=True)
 class Stage:
-    """How an artefact is made. Its key is a hash of `kind`, `settings`, the inputs' keys and, where it is made of more than
-    this package and its config, of that (`made_of`: see `align_lab.base.made_of`); it is known before the artefact is built."""
+    """How an artefact is made.
+
+    Its key is a hash of `kind`, `settings`, the keys of its inputs and, if it depends on more than this package and its
+    config, of that (`made_of`, see `align_lab.base.made_of`). It is known before the artefact is built.
+    """
 
     kind: str
     settings: Mapping[str, Any]
@@ -69,12 +72,14 @@ class Stage:
 
     @property
     def key(self) -> str:
+        """The hash that identifies the artefact."""
         content = [self.kind, dict(self.settings), [stage.key for stage in self.inputs]]
         content += [dict(self.made_of)] if self.made_of else []
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
     @property
     def name(self) -> str:
+        """The name of the artefact's folder."""
         return f"{self.kind}-{self.key}"
 
     @property
@@ -111,7 +116,7 @@ class Store:
         return (self.root / name / CARD).is_file()
 
     def get(self, stage: Stage) -> Artefact:
-        """The artefact, built now (its inputs first) if it is not there. Raises DataError when its files were changed."""
+        """The artefact, built now (its inputs first) if it is missing. Raises DataError if its files were changed."""
         final = self.root / stage.name
         while True:
             if final.is_dir():
@@ -188,8 +193,8 @@ def _refuse_changed(stage: Stage) -> None:
     if stage.files and content_hash(stage.files) != stage.made_of["files"]:
         names = ", ".join(map(str, stage.files[:3])) + (", ..." if stage.files[3:] else "")
         raise DataError(
-            f"{names} changed while the {stage.label} was built from it. Nothing was stored; when the file is complete, run the "
-            "same command again"
+            f"{names} changed while the {stage.label} was built from it. Nothing was stored; when the file is "
+            "complete, run the same command again"
         )
 
 

@@ -106,6 +106,7 @@ class Neighbours:
 
     @classmethod
     def count(cls, texts: Iterable[Sequence[str]]) -> Neighbours:
+        """Count words and pairs of adjacent words."""
         texts = list(texts)
         return cls(
             Counter(word for text in texts for word in text),

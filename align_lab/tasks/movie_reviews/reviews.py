@@ -41,6 +41,7 @@ class Review:
 
     @property
     def mean(self) -> float:
+        """The mean rating."""
         return sum(self.ratings) / len(self.ratings)
 
 
@@ -193,6 +194,7 @@ def clean(text: str) -> str:
 
 
 def words(text: str) -> list[str]:
+    """The words of a text, in lower case."""
     return re.findall(r"\w+", text.casefold())
 
 
