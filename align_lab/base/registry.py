@@ -118,11 +118,16 @@ def problems(cls: type, values: Mapping[str, Any], prefix: str = "") -> list[str
         name = f"{prefix}{spec.name}"
         inner = spec.default_factory if isinstance(spec.default_factory, type) else None
         if inner is not None and dataclasses.is_dataclass(inner):
-            fields: Any = value if isinstance(value, Mapping) else vars(value) if value is not None else {}
-            messages += problems(inner, fields, f"{name}.")
+            messages += problems(inner, _fields_of(value), f"{name}.")
         elif value is not None:
             messages += _outside(name, value, spec.metadata)
     return messages
+
+
+def _fields_of(section_value: Any) -> Mapping[str, Any]:
+    if isinstance(section_value, Mapping):
+        return cast(Mapping[str, Any], section_value)
+    return {} if section_value is None else vars(section_value)
 
 
 def _outside(name: str, value: Any, rule: Mapping[str, Any]) -> list[str]:
