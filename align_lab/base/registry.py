@@ -125,9 +125,9 @@ def problems(cls: type, values: Mapping[str, Any], prefix: str = "") -> list[str
 
 
 def _fields_of(section_value: Any) -> Mapping[str, Any]:
-    if isinstance(section_value, Mapping):
-        return cast(Mapping[str, Any], section_value)
-    return {} if section_value is None else vars(section_value)
+    if section_value is None:
+        return {}
+    return cast(Mapping[str, Any], section_value if isinstance(section_value, Mapping) else vars(section_value))
 
 
 def _outside(name: str, value: Any, rule: Mapping[str, Any]) -> list[str]:
