@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -40,12 +40,13 @@ def doctor(args: Sequence[str]) -> int:
     os.environ.setdefault("HF_DATASETS_OFFLINE", "1")
     plugins, words = _parse(options_.words)
     unusable = list(_import(plugins))
+    chosen = _chosen(words)
     page = _Json() if options_.json else _Text()
     page.section("Components")
     for name, problem in unusable:
         page.component(name, [f"{name}: {problem}"], [])
     broken = bool(unusable)
-    for report in reports(_chosen(words)):
+    for report in reports(chosen):
         page.component(str(report.choice), report.problems, _skipped(report))
         broken |= bool(report.problems)
     from align_lab.cli import machine
@@ -125,18 +126,24 @@ def _choice(chosen: Any, fields: Sequence[Any]) -> Choice:
         return Choice(kind=kind, name=name, fields={})
     if name not in options(kind):
         raise ConfigError(f"{kind}={name} is not known: {near(name, {*options(kind), *registry.names(kind)})}")
-    values = _composed(kind, [str(chosen.input_line), *(str(one.input_line) for one in fields)])
+    values = _composed(kind, str(chosen.input_line), fields)
     return Choice(kind=kind, name=str(values.pop("name")), fields=values)
 
 
-def _composed(kind: str, words: Sequence[str]) -> dict[str, Any]:
-    """All fields of a component, as the config has them."""
+def _composed(kind: str, option: str, fields: Sequence[Any]) -> dict[str, Any]:
+    """All fields of an option of the config, some of them replaced. Raises ConfigError for a wrong one."""
+    from omegaconf import OmegaConf
+
     from align_lab.base import run_config
-    from align_lab.config import composition, schema
+    from align_lab.config import composition, overrides, schema
 
     schema.publish()
-    values: Mapping[str, Any] = run_config.plain(composition.hydra_compose(words)[kind])
-    return dict(values)
+    config = composition.hydra_compose([option])
+    if wrong := [problem for one in fields if (problem := overrides.field_problem(config, one))]:
+        raise ConfigError("\n".join(wrong))
+    for one in fields:
+        OmegaConf.update(config, one.key_or_group, one.value(), merge=True)
+    return dict(run_config.plain(config[kind]))
 
 
 def _skipped(report: Report) -> list[str]:

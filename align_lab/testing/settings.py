@@ -34,7 +34,9 @@ def outcomes_of(kind: str, cls: type[Component], fields: Mapping[str, Any]) -> I
         yield failure("it is built from its settings", error)
         return
     yield from outcomes((problems_are_sentences, files_are_paths, class_variables_have_a_meaning), component)
-    yield outcome(its_settings_can_be_used, component)
+    usable = outcome(its_settings_can_be_used, component)
+    refused = usable.skipped and fields and component.problems()  # the defaults may lack a path, for example
+    yield dataclasses.replace(usable, problems=(usable.skipped,), skipped="") if refused else usable
 
 
 def it_is_a_frozen_dataclass(cls: type[Component]) -> Iterator[str]:

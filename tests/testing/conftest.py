@@ -3,7 +3,8 @@
 import pytest
 
 from align_lab.base import registry
-from tests.testing.broken import COMPONENTS
+from tests.testing.broken import algorithms, data, models, rewards, settings  # noqa: F401 (they fill COMPONENTS)
+from tests.testing.broken.collected import COMPONENTS
 
 
 @pytest.fixture(autouse=True)

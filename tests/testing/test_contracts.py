@@ -11,7 +11,7 @@ from align_lab.base.download import DownloadRefused, no_downloads
 from align_lab.base.errors import ConfigError
 from align_lab.base.task import Example
 from align_lab.testing import assert_contract, check
-from tests.testing.broken import BROKEN
+from tests.testing.broken.collected import BROKEN
 
 registry.scan()
 KINDS = set(registry.kinds()) - {"algo"}  # tests/algos has those
@@ -60,7 +60,7 @@ def test_an_assertion_lists_every_problem_with_component_and_check():
 
 def test_an_exception_of_a_component_names_the_file_and_the_line():
     (problem,) = check("record", "Raises")[:1]
-    assert "it raised KeyError: 'colour' (broken.py, line " in problem
+    assert "it raised KeyError: 'colour' (settings.py, line " in problem
 
 
 def test_a_reward_that_reads_a_column_is_checked_on_examples_that_have_it():
