@@ -93,7 +93,7 @@ def a_saved_policy_is_read_anew(started: Started) -> Iterator[str]:
         save_policy(started.policy, Path(scratch))
         first, second = (started.model.load(Path(scratch)) for _ in range(2))
     if first.model is second.model:
-        yield "load returned the same model twice. Read it anew at every call: a run trains one, and keeps one as it was"
+        yield "load returned the same model twice. Read it anew at every call: a run trains one and keeps another"
     if not torch.allclose(_logp(first), _logp(started.policy), rtol=0, atol=1e-5):
         yield "the policy that load returned has other log-probabilities than the one that was saved"
 

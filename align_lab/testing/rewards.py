@@ -34,11 +34,18 @@ UNUSUAL = {
 CLOSE = {"rel_tol": 1e-4, "abs_tol": 1e-5}  # a model in float32 rounds differently in another batch
 
 
+class MissingColumn(Skipped, KeyError):
+    """A reward reads a column that the examples of a check lack. It may handle the error, as that of any mapping."""
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
 class Columns(dict[str, Any]):
     """Columns of an example that say which one a reward lacks."""
 
     def __missing__(self, name: str) -> Any:
-        raise Skipped(
+        raise MissingColumn(
             f"the reward reads the column {name!r}, which these examples lack. In a test: "
             f"assert_contract('reward', ..., examples=[Example(key='1', prompt='...', columns={{{name!r}: ...}})])"
         )

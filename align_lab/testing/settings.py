@@ -11,8 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from align_lab.base import registry
-from align_lab.base.component import Component
+from align_lab.base import contracts, registry
 from align_lab.base.errors import ConfigError
 from align_lab.testing.outcomes import Outcome, Skipped, failure, outcome, outcomes
 
@@ -20,10 +19,11 @@ PLAIN = (bool, int, float, str, list, tuple, dict, type(None))  # what a config 
 SECONDS = 60  # limit of the process that looks for torch
 
 
-def outcomes_of(kind: str, cls: type[Component], fields: Mapping[str, Any]) -> Iterator[Outcome]:
+def outcomes_of(kind: str, cls: type[contracts.Component], fields: Mapping[str, Any]) -> Iterator[Outcome]:
     """All checks of the settings. After a problem that lets no component be built, the rest is left out."""
     declared = list(outcomes((it_is_a_frozen_dataclass, every_field_has_a_plain_default), cls))
     yield from declared
+    yield outcome(it_inherits_the_contract, (kind, cls))
     if any(one.problems for one in declared):
         return
     yield from outcomes((every_field_has_a_help_text, fields_of_the_contract_remain, bounds_are_enforced), cls)
@@ -39,7 +39,15 @@ def outcomes_of(kind: str, cls: type[Component], fields: Mapping[str, Any]) -> I
     yield dataclasses.replace(usable, problems=(usable.skipped,), skipped="") if refused else usable
 
 
-def it_is_a_frozen_dataclass(cls: type[Component]) -> Iterator[str]:
+def it_inherits_the_contract(registered: tuple[str, type]) -> Iterator[str]:
+    """(kind, class). A class that was registered before `align_lab.base.contracts` was imported was not refused."""
+    kind, cls = registered
+    base = registry.contract_of(kind)
+    if not issubclass(cls, base):
+        yield f"{cls.__name__} does not inherit {base.__name__}. Write class {cls.__name__}({base.__name__})"
+
+
+def it_is_a_frozen_dataclass(cls: type[contracts.Component]) -> Iterator[str]:
     """Its own, not only that of a class that it inherits."""
     own = vars(cls).get("__dataclass_params__")
     if own is None:
@@ -48,7 +56,7 @@ def it_is_a_frozen_dataclass(cls: type[Component]) -> Iterator[str]:
         yield f"{cls.__name__} can be changed after it was built. Write @dataclass(frozen=True, kw_only=True)"
 
 
-def every_field_has_a_plain_default(cls: type[Component]) -> Iterator[str]:
+def every_field_has_a_plain_default(cls: type[contracts.Component]) -> Iterator[str]:
     """A config file can write it; sections are looked into."""
     for name, spec in _leaves(cls):
         try:
@@ -63,14 +71,14 @@ def every_field_has_a_plain_default(cls: type[Component]) -> Iterator[str]:
             )
 
 
-def every_field_has_a_help_text(cls: type[Component]) -> Iterator[str]:
+def every_field_has_a_help_text(cls: type[contracts.Component]) -> Iterator[str]:
     """`show KIND=NAME` prints it."""
     for name, spec in _leaves(cls):
         if not str(spec.metadata.get("help") or "").strip():
             yield f"{name} has no help text. Write {spec.name}: ... = param(DEFAULT, 'its meaning')"
 
 
-def fields_of_the_contract_remain(cls: type[Component]) -> Iterator[str]:
+def fields_of_the_contract_remain(cls: type[contracts.Component]) -> Iterator[str]:
     """A field that the contract of the kind has is a field here too, with a default of the same type."""
     own = dict(_leaves(cls))
     for base in cls.__mro__[1:]:
@@ -84,7 +92,7 @@ def fields_of_the_contract_remain(cls: type[Component]) -> Iterator[str]:
                 )
 
 
-def bounds_are_enforced(cls: type[Component]) -> Iterator[str]:
+def bounds_are_enforced(cls: type[contracts.Component]) -> Iterator[str]:
     """Values just outside the bounds that a field declares are refused, and the message names the field."""
     for name, spec in _leaves(cls):
         for value in values_out_of_bounds(spec):
@@ -110,7 +118,7 @@ def values_out_of_bounds(spec: dataclasses.Field[Any]) -> list[Any]:
     return values + ([float("nan")] if isinstance(_default(spec), float) else [])
 
 
-def it_is_read_without_torch(cls: type[Component]) -> Iterator[str]:
+def it_is_read_without_torch(cls: type[contracts.Component]) -> Iterator[str]:
     """Its module is imported, and it is built and asked for its problems, files and shape: torch is not imported.
 
     Help, lists and errors come at once only so.
@@ -127,7 +135,7 @@ def it_is_read_without_torch(cls: type[Component]) -> Iterator[str]:
         )
 
 
-def _use(cls: type[Component]) -> None:
+def _use(cls: type[contracts.Component]) -> None:
     try:
         component: Any = cls()
         component.problems()
@@ -139,7 +147,7 @@ def _use(cls: type[Component]) -> None:
 
 
 @functools.cache
-def _imports_torch(cls: type[Component]) -> bool:
+def _imports_torch(cls: type[contracts.Component]) -> bool:
     """The same in a fresh interpreter, for a process that has torch already."""
     code = (
         f"import sys; sys.path[:] = {sys.path!r}; import importlib; "
@@ -156,21 +164,21 @@ def _imports_torch(cls: type[Component]) -> bool:
     return done.returncode == 3
 
 
-def problems_are_sentences(component: Component) -> Iterator[str]:
+def problems_are_sentences(component: contracts.Component) -> Iterator[str]:
     """`problems()` returns a list of texts."""
     messages: Any = component.problems()
     if not isinstance(messages, list) or not all(isinstance(one, str) and one.strip() for one in messages):
         yield f"problems() returned {messages!r}. Return a list of sentences, empty where nothing is wrong"
 
 
-def files_are_paths(component: Component) -> Iterator[str]:
+def files_are_paths(component: contracts.Component) -> Iterator[str]:
     """`files()` returns paths."""
     files: Any = component.files()
     if isinstance(files, str) or not isinstance(files, Sequence) or not all(isinstance(one, Path) for one in files):
         yield f"files() returned {files!r}. Return a list of pathlib.Path, empty where it reads no local file"
 
 
-def class_variables_have_a_meaning(component: Component) -> Iterator[str]:
+def class_variables_have_a_meaning(component: contracts.Component) -> Iterator[str]:
     """`package`, `version` and `used_later` are what `Component` says."""
     fields = {spec.name for spec in dataclasses.fields(component)}  # type: ignore[arg-type]
     for name in component.used_later:
@@ -183,7 +191,7 @@ def class_variables_have_a_meaning(component: Component) -> Iterator[str]:
         yield f"package is {component.package!r}. Set the name of an extra of align_lab, or an empty text"
 
 
-def its_settings_can_be_used(component: Component) -> Iterator[str]:
+def its_settings_can_be_used(component: contracts.Component) -> Iterator[str]:
     """Where its own `problems()` refuse the settings, or a package is missing, nothing more can be checked."""
     if messages := component.problems():
         raise Skipped("; ".join(messages))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from dataclasses import dataclass
 
 import pytest
 
@@ -75,6 +76,21 @@ def test_a_data_set_that_would_download_is_skipped_where_downloads_are_refused(t
     assert not list(tmp_path.iterdir())
     with no_downloads(), pytest.raises(DownloadRefused, match="vaderSentiment==3.3.2"):
         registry.lookup("data", "movie_reviews")().build(tmp_path)
+
+
+def test_a_reward_that_handles_a_missing_column_itself_is_checked_without_it():
+    assert check("reward", "forgiving") == []
+
+
+def test_a_class_that_was_registered_before_its_contract_was_imported_is_a_problem(monkeypatch):
+    monkeypatch.setitem(registry._components, ("reward", "alone"), Alone)
+    (problem, *_) = check("reward", "alone")
+    assert problem == "reward=alone: it inherits the contract: Alone does not inherit Reward. Write class Alone(Reward)"
+
+
+@dataclass(frozen=True)
+class Alone:
+    """A reward without its contract."""
 
 
 def test_an_unknown_component_is_an_error_with_a_suggestion():

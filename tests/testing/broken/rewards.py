@@ -120,3 +120,17 @@ class Verifier(Reward):
     def score(self, examples, completions):
         rows = zip(examples, completions, strict=True)
         return Score(total=[float(example.columns["answer"] in text) for example, text in rows])
+
+
+@component("reward", "forgiving")
+class Forgiving(Length):
+    """Keeps the contract: a column that is missing counts as empty."""
+
+    def score(self, examples, completions):
+        return Score(total=[float(self.answer(one) in text) for one, text in zip(examples, completions, strict=True)])
+
+    def answer(self, example):
+        try:
+            return example.columns["answer"]
+        except KeyError:
+            return ""
