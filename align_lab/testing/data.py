@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -91,7 +92,7 @@ def keys_are_unique_texts(read: Read) -> Iterator[str]:
         if wrong := [key for key in keys if not isinstance(key, str) or not key]:
             yield f"{split}: the key {wrong[0]!r} is no text. Use the row's identifier, or a content_key"
         elif len(set(keys)) < len(keys):
-            double = next(key for key in keys if keys.count(key) > 1)
+            double = Counter(keys).most_common(1)[0][0]
             yield (
                 f"{split}: {len(keys)} examples have {len(set(keys))} different keys; {double!r} names several. "
                 "Make each key unique"

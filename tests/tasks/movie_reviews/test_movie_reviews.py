@@ -84,6 +84,17 @@ def test_what_is_built_is_loaded(tmp_path):
     )
 
 
+def test_two_reviews_with_one_text_have_keys_of_their_own_and_the_first_keeps_that_of_its_text():
+    first, copy, other = (Review(text, (1,)) for text in ("a b c d", "a b c d", "e f g h"))
+    both, alone = (
+        data.Reviews(proxy=(), gold=(), prompts=rows, evaluation=(), prompt_words=3).examples("train")
+        for rows in ((first, copy, other), (first,))
+    )
+    assert [example.prompt for example in both] == ["a b c", "a b c", "e f g"]
+    assert len({example.key for example in both}) == 3
+    assert both[0].key == alone[0].key
+
+
 def test_a_damaged_artefact_says_how_to_rebuild_it(tmp_path):
     (tmp_path / "reviews.jsonl").write_text('{"part": "proxy", "te')
     with pytest.raises(DataError, match="rm -r"):
