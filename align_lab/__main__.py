@@ -49,7 +49,7 @@ def _run(overrides: list[str]) -> int:
 
     single = study.read(overrides, multirun=False)
     (cfg,) = single.runs
-    if cfg["hardware"]["placement"]["executor"] == "slurm" or single.settings.dry_run:
+    if cfg.hardware.placement.executor == "slurm" or single.settings.dry_run:
         from align_lab.dispatch import launch
 
         return launch.launch(single)

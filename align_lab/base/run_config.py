@@ -35,6 +35,16 @@ class RunConfig:
         """Of the policy's training."""
         return int(self.values["seed"])
 
+    @property
+    def plugins(self) -> tuple[str, ...]:
+        """Modules from outside this package that register components."""
+        return tuple(self.values["plugins"])
+
+    @property
+    def hang_minutes(self) -> float:
+        """The watchdog's time limit without progress."""
+        return float(self.values["hang_minutes"])
+
     @functools.cached_property
     def train(self) -> Train:
         """How much experience a step holds, and how it is used."""

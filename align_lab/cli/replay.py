@@ -88,7 +88,7 @@ def _verify(locked: Mapping[str, Any], runs: Sequence[RunConfig], console: Conso
     """Compare hashes and last scores of every run with the locked ones. Returns the exit status."""
     status = 0
     for expected, cfg in zip(locked["runs"], runs, strict=True):
-        folder = runs_folder() / cfg["study"] / cfg.name
+        folder = runs_folder() / cfg.study / cfg.name
         name = escape(cfg.name)
         if json.loads(RunLayout(folder).status.read_text())["state"] != "done":
             console.print(f"[red]not finished[/] {name}")

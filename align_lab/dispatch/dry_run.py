@@ -109,7 +109,7 @@ def estimate(todo: Plan) -> str:
     seconds_per_step = {key: mean(values) for key, values in _recorded_speeds().items()}
     known = [(task, seconds_per_step.get(_algo_and_model(task))) for task in todo.runs]
     hours = [
-        seconds * task.cfg["train"]["steps"] * devices(task.placement) / 3600
+        seconds * task.cfg.train.steps * devices(task.placement) / 3600
         for task, seconds in known
         if seconds is not None
     ]

@@ -66,7 +66,7 @@ def perform(task: Mapping[str, Any]) -> int:
     from align_lab.base.run_config import RunConfig
 
     cfg = RunConfig(task["values"], task["choices"])
-    registry.scan(tuple(cfg["plugins"]))
+    registry.scan(cfg.plugins)
     if task["kind"] == "run":
         from align_lab.dispatch import process_group
         from align_lab.run import experiment

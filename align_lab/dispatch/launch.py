@@ -95,7 +95,7 @@ def _submit(folder: Path, todo: Plan, existing: Existing, store: Store, stop: St
     tasks = [task for task in todo.tasks if task.placement.executor == "slurm" and task.name not in existing.queued]
     if not tasks:
         return []
-    ledger, (code, digest) = Ledger.of(folder), take(task.cfg["plugins"] for task in tasks)
+    ledger, (code, digest) = Ledger.of(folder), take(task.cfg.plugins for task in tasks)
     stage_jobs = dict(existing.queued)
     submissions: list[Submission] = []
     for batch in job_arrays(tasks, max_size=slurm.max_array_size()):

@@ -29,7 +29,7 @@ class LocalPool:
         self.ledger, self.store, self.parallel, self.stop = ledger, store, parallel, stop
         self.waiting = list(tasks)
         self.running: dict[str, Any] = {}
-        self.code, self.digest = take(task.cfg["plugins"] for task in tasks)
+        self.code, self.digest = take(task.cfg.plugins for task in tasks)
         self.devices, self.started = visible_gpus(), 0
 
     def run(self, *, on_tick: Callable[[], object]) -> None:
@@ -54,9 +54,7 @@ class LocalPool:
             if not unbuilt and len(self.running) >= self.parallel:
                 return
             self.waiting.remove(task)
-            submission = self.ledger.record(
-                str(task.cfg["study"]), JobArray(tasks=(task,)), code=self.code, digest=self.digest
-            )
+            submission = self.ledger.record(task.cfg.study, JobArray(tasks=(task,)), code=self.code, digest=self.digest)
             if not unbuilt:  # otherwise its stage has failed, and `status` derives that from the recorded submission
                 self.running[task.name] = self._start(task, submission)
 

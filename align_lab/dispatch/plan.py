@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 from align_lab.base.hardware import Placement
-from align_lab.base.registry import construct
 from align_lab.base.run_config import RunConfig
 from align_lab.stages.dependencies import stages
 from align_lab.stages.store import Stage
@@ -122,7 +121,7 @@ def _split(group: Sequence[Task], size: int) -> Iterator[Sequence[Task]]:
 
 def placement_of(cfg: RunConfig) -> Placement:
     """What the run's own `hardware` asks for."""
-    return construct(Placement, cfg["hardware"]["placement"])
+    return cfg.hardware.placement
 
 
 def payload(task: Task) -> dict[str, Any]:

@@ -34,8 +34,8 @@ def build(name: str, cfg: RunConfig) -> int:
     """Build the artefact, and its missing inputs first. Raises AlignLabError with the reason of a failure."""
     from align_lab.run import device
 
-    device.use(cfg["hardware"]["numerics"])
-    record = record_of(runs_folder() / cfg["study"], name)
+    device.use(cfg.hardware.numerics)
+    record = record_of(runs_folder() / cfg.study, name)
     record.parent.mkdir(parents=True, exist_ok=True)
 
     def write(state: str, **fields: Any) -> None:
@@ -44,7 +44,7 @@ def build(name: str, cfg: RunConfig) -> int:
 
     write("running")
     try:
-        with watched(stacks_of(record), minutes=cfg["hang_minutes"]) as watch:
+        with watched(stacks_of(record), minutes=cfg.hang_minutes) as watch:
             watch.beat("stages")
             artefact = shared(Screen(live=False)).get(_stage(name, cfg))
     except BaseException as error:

@@ -1,4 +1,4 @@
-"""What a finished run was made of, against what the same config would be made of today."""
+"""Compares the code and the files that a finished run used with those that the same config would use now."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from align_lab.record.layout import RunLayout
 WORDS = {"source": "other code", "plugins": "other plug-in code", "files": "other files"}
 
 
-def now(values: Mapping[str, Any]) -> dict[str, str]:
-    """Hashes of the code and the files that a run of this config is made of, as they are now; after `registry.scan`."""
+def current_hashes(values: Mapping[str, Any]) -> dict[str, str]:
+    """Current hashes of the code and the files that a run of this config uses. Call it after `registry.scan`."""
     return {"source": manifest.source_hash(), **made_of.of_run(values)}
 
 
 def differences(run: Path, values: Mapping[str, Any]) -> str:
-    """Names what of the finished run in the folder `run` is not as it would be now; "" where all is equal.
+    """The end of a sentence that names what has changed since the run in the folder `run`; "" if nothing has.
 
-    `values`: the run's config. Raises DataError where a file that it reads is gone.
+    `values`: the run's config. Raises DataError when a file that it reads does not exist any more.
     """
     hashes = read_json(RunLayout(run).manifest).get("hashes", {})
     parts = differing(hashes, values) if "source" in hashes else []
@@ -30,13 +30,13 @@ def differences(run: Path, values: Mapping[str, Any]) -> str:
 
 
 def differing(hashes: Mapping[str, Any], values: Mapping[str, Any]) -> list[str]:
-    """A few words for each of code, plug-in code and files whose hash is another now than in a manifest's `hashes`."""
-    ours = now(values)
-    names = [name for name in sorted({*hashes, *ours}) if name.rpartition(".")[2] in WORDS]
+    """A phrase for each of code, plug-in code and files whose current hash differs from a manifest's `hashes`."""
+    current = current_hashes(values)
+    names = [name for name in sorted({*hashes, *current}) if name.rpartition(".")[2] in WORDS]
     return [
-        f"{_word(name)} ({name} {hashes.get(name, 'none')}, now {ours.get(name, 'none')})"
+        f"{_word(name)} ({name} {hashes.get(name, 'none')}, now {current.get(name, 'none')})"
         for name in names
-        if hashes.get(name) != ours.get(name)
+        if hashes.get(name) != current.get(name)
     ]
 
 

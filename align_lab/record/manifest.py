@@ -1,4 +1,4 @@
-"""What a comparison needs to know of a run beyond its config: code, versions, machine, hashes, what it has spent."""
+"""The parts of a manifest that describe the environment of a run: code, versions, machine, cluster job, peak memory."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ PACKAGES = ("align_lab", "torch", "numpy", "tokenizers", "safetensors", "vllm", 
 
 @functools.cache
 def source_hash() -> str:
-    """Hash of the packages and files whose code decides results."""
+    """Hash of the packages and files whose code can change results."""
     digest = hashlib.sha256()
     packages = [file for package in NUMERIC_PACKAGES for file in sorted((PACKAGE / package).rglob("*.py"))]
     for file in [*packages, *(PACKAGE / name for name in NUMERIC_FILES)]:
@@ -34,7 +34,7 @@ def source_hash() -> str:
 
 
 def code() -> dict[str, Any]:
-    """Commit, and a hash of what is not committed, where the package lies in a git checkout, or in a snapshot of one."""
+    """Commit and hash of uncommitted changes, if the package is in a git checkout or in a snapshot of one."""
     with suppress(OSError, ValueError, KeyError):
         return json.loads((PACKAGE.parent / "snapshot.json").read_text())["code"]
 
@@ -44,7 +44,7 @@ def code() -> dict[str, Any]:
         ).stdout
 
     try:
-        git("ls-files", "--error-unmatch", "__init__.py")  # installed inside somebody else's checkout is not our code
+        git("ls-files", "--error-unmatch", "__init__.py")  # fails for a package installed inside another checkout
         commit, diff = git("rev-parse", "HEAD").strip(), git("diff", "HEAD", "--", ".")
     except (OSError, subprocess.SubprocessError):
         return {"commit": None, "dirty_diff": None}
@@ -52,16 +52,16 @@ def code() -> dict[str, Any]:
 
 
 def versions() -> dict[str, str]:
-    found = {"python": platform.python_version()}
+    """Versions of Python and of the installed packages that matter."""
+    installed = {"python": platform.python_version()}
     for name in PACKAGES:
-        try:
-            found[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return found
+        with suppress(importlib.metadata.PackageNotFoundError):
+            installed[name] = importlib.metadata.version(name)
+    return installed
 
 
 def machine() -> dict[str, Any]:
+    """Host, system, processor and Slurm job."""
     names = [line.split(":", 1)[1].strip() for line in _lines("/proc/cpuinfo") if line.startswith("model name")]
     return {
         "host": platform.node(),
@@ -73,9 +73,9 @@ def machine() -> dict[str, Any]:
 
 
 def job() -> dict[str, Any]:
-    """Which dispatched job of a cluster this is, and how often it was queued again; nothing elsewhere.
+    """The id and node of the cluster job that runs this process, and how often it was requeued; {} elsewhere.
 
-    A process that merely runs inside somebody's allocation is none: it must not take that job's index, rank or fate for its own.
+    {} also for a process inside an allocation that `dispatch` did not submit: that job's index is not this run's.
     """
     if os.environ.get("SUBMITIT_EXECUTOR") != "slurm" or "SLURM_JOB_ID" not in os.environ:
         return {}
@@ -88,7 +88,7 @@ def job() -> dict[str, Any]:
 
 
 def peak_memory() -> float:
-    """The most that this process held since `forget_peak`, GiB: on its GPU where it computes on one, else resident."""
+    """Peak memory since `reset_peak_memory`, GiB: allocated on the GPU if this process uses one, else resident."""
     if (cuda := _cuda()) is not None:
         return round(cuda.max_memory_allocated() / 2**30, 3)
     for line in _lines("/proc/self/status"):
@@ -97,8 +97,8 @@ def peak_memory() -> float:
     return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20, 3)
 
 
-def forget_peak() -> None:
-    """Count the peak from now on, where the system lets a process do so: what built the stages is over."""
+def reset_peak_memory() -> None:
+    """Measure the peak from now on, where the system permits: the memory for building stages is not the run's."""
     if (cuda := _cuda()) is not None:
         cuda.reset_peak_memory_stats()
     with suppress(OSError):
@@ -106,12 +106,13 @@ def forget_peak() -> None:
 
 
 def _cuda() -> Any | None:
-    """torch.cuda, where this process computes on a GPU. Nothing is imported for the question."""
+    """torch.cuda if this process uses a GPU. It does not import torch."""
     torch = sys.modules.get("torch")
     return torch.cuda if torch is not None and torch.cuda.is_initialized() else None
 
 
 def texts_hash(texts: Iterable[str]) -> str:
+    """Hash of a sequence of texts."""
     return hashlib.sha256(json.dumps(list(texts)).encode()).hexdigest()[:16]
 
 

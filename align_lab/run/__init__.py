@@ -1,1 +1,1 @@
-"""One run from config to record: assembly, processes, device, journal."""
+"""One run, from its config to its record: assembly, processes, device, journal, watchdog."""

@@ -1,7 +1,8 @@
-"""How tensors are placed in main memory. The system's defaults suit small objects; a model they cost memory and time.
+"""Settings of the C library's memory allocator. Its defaults suit small objects and cost a model memory and time.
 
-What is freed goes back to the system and is asked for again at every step, and a new tensor mostly does not fit into the
-hole that one of its size has left, so that a step fills more than it needs. `benchmarks/allocator.py` measures both.
+By default, freed memory is returned to the system and requested again at every step, and a new tensor rarely fits into
+the gap that a tensor of its size has left, so that a step uses more memory than it needs. `benchmarks/allocator.py`
+measures both effects.
 """
 
 from __future__ import annotations
@@ -15,17 +16,18 @@ NEVER, GIB = -1, 1 << 30
 
 
 def suit_tensors() -> None:
-    """Before the first tensor: large ones begin at a page, in huge pages where there are any; what is freed stays for the next step.
+    """Align large tensors to pages (huge pages where available), and keep freed memory for the next step.
 
-    A THP_MEM_ALLOC_ENABLE of the user's stays. A C library that is not glibc keeps its own way with freed memory.
+    Call it before the first tensor is created. The user's THP_MEM_ALLOC_ENABLE has precedence. With a C library other
+    than glibc only the alignment is set.
     """
-    os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")  # torch looks when it makes its first tensor
+    os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")  # torch reads it when it creates its first tensor
     with suppress(AttributeError):
         ctypes.CDLL(None).mallopt(MMAP_THRESHOLD, GIB)
         ctypes.CDLL(None).mallopt(TRIM_THRESHOLD, NEVER)
 
 
-def hand_back() -> None:
-    """What is free goes back to the system after all: what comes next has other sizes."""
+def release_free_memory() -> None:
+    """Return free memory to the system, when the tensors that follow have other sizes."""
     with suppress(AttributeError):
         ctypes.CDLL(None).malloc_trim(0)

@@ -1,4 +1,4 @@
-"""From config and artefacts to the parts of a run: models, reward, judges, source of experience, loop."""
+"""Builds the parts of a run from its config and artefacts: models, reward, judges, source of experience, loop."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ from align_lab.train.update import Pretrain
 
 @dataclass(frozen=True, kw_only=True)
 class Common:
-    """What training and evaluation have in common: how completions come about, what scores them, what they are held against."""
+    """What training and evaluation share: sampling, the reward, the reference policy, the processes."""
 
     sampling: Sampling
     sampler: Sampler
@@ -90,7 +90,7 @@ def assemble(
 
 
 def _start(cfg: RunConfig, built: Mapping[str, Artefact]) -> Policy:
-    """The start policy, read anew."""
+    """A new copy of the start policy."""
     numerics = cfg.hardware.numerics
     policy: Policy = cfg.model.load(built["policy"].path)
     configure_blocks(policy.model, gradient_checkpointing=numerics.gradient_checkpointing, compiled=numerics.compile)
@@ -98,7 +98,7 @@ def _start(cfg: RunConfig, built: Mapping[str, Artefact]) -> Policy:
 
 
 def _prompts(cfg: RunConfig, policy: Policy, data: DataSet) -> tuple[Prompts, dict[str, Prompts]]:
-    """Those of training, and those of each evaluation set."""
+    """The training prompts, and those of each evaluation set by name. Raises ConfigError when a set is too small."""
 
     def prompts(split: str) -> Prompts:
         return Prompts.of(policy, data.examples(split), cfg.sampling, instruction=cfg.data.instruction)
@@ -116,11 +116,11 @@ def _prompts(cfg: RunConfig, policy: Policy, data: DataSet) -> tuple[Prompts, di
 def _source(
     cfg: RunConfig, built: Mapping[str, Artefact], learner: Learner, prompts: Prompts, common: Common
 ) -> ExperienceSource:
-    """Preference pairs or fresh rollouts, as the algorithm declares; as many sequences a step from either."""
+    """Preference pairs or rollouts, as the algorithm declares, with the same number of sequences per step."""
     needs, plan = cfg.algo.needs, cfg.train
     if needs.experience == "pairs":
-        each_step = plan.prompts_per_step * plan.group_size // 2
-        return load_pairs(built["pairs"].path, pairs_per_step=each_step, seed=cfg.seed)
+        pairs_per_step = plan.prompts_per_step * plan.group_size // 2
+        return load_pairs(built["pairs"].path, pairs_per_step=pairs_per_step, seed=cfg.seed)
     return Rollouts(
         learner=learner,
         prompts=prompts,
@@ -148,12 +148,12 @@ def _evaluator(cfg: RunConfig, built: Mapping[str, Artefact], sets: Mapping[str,
 
 
 def _scorer(reward: Reward, built: Mapping[str, Artefact], stage: str) -> Scorer:
-    """What scores, from the artefact of its stage where it was trained."""
+    """The scorer of a reward, loaded from the artefact of its stage if it is a trained one."""
     return reward.load(built[stage].path if reward.trained else None)
 
 
 def _sampler(cfg: RunConfig, longest: int, world: World) -> Sampler:
-    """`hardware.numerics.sampler`, for prompts and completions of at most `longest` tokens together."""
+    """The sampler of `hardware.numerics.sampler`. `longest`: maximum tokens of a prompt with its completion."""
     if cfg.hardware.numerics.sampler == "torch":
         return TorchSampler()
     from align_lab.rollout.vllm_sampler import VllmSampler
@@ -176,25 +176,25 @@ def _engine(numerics: Numerics) -> MakeEngine:
 
 
 def _reference(policy: Policy, start: Callable[[], Policy]) -> Callable[[], LanguageModel]:
-    """The frozen start policy: with adapters the policy itself without them, else a copy of its own."""
+    """The frozen start policy: the policy with its adapters disabled if it has any, else a separate copy."""
     if is_adapted(policy.model):
         return lambda: BaseModel(policy.model)
     return lambda: start().model.requires_grad_(False)
 
 
 def _critic(cfg: RunConfig, start: Callable[[], Policy], scorer: Scorer) -> Critic | None:
-    """A critic of its own, from the weights that the algorithm asks for. Raises ConfigError where they do not fit."""
-    wanted = cfg.algo.needs.critic
-    if wanted is None:
+    """The critic, initialised from the weights that the algorithm declares. Raises ConfigError if they do not fit."""
+    needs = cfg.algo.needs.critic
+    if needs is None:
         return None
     backbone = start().model
-    if wanted.init == "policy":
+    if needs.init == "policy":
         return Critic(backbone)
     weights = cfg.reward.value_weights(scorer)
     if weights is None or weights[0].config != getattr(backbone, "config", None):
         raise ConfigError(
-            "the critic is to start from the reward model, but this reward is no language model with the policy's tokens "
-            "and shape. Set algo.critic_init=policy"
+            "algo.critic_init=reward needs a reward that is a language model with the tokenizer and the shape of the "
+            "policy, which this one is not. Set algo.critic_init=policy"
         )
     body, head = weights
     backbone.load_state_dict(body.state_dict())
@@ -202,14 +202,14 @@ def _critic(cfg: RunConfig, start: Callable[[], Policy], scorer: Scorer) -> Crit
 
 
 def _human_text(cfg: RunConfig, policy: Policy, data: DataSet) -> Callable[[int], Pretrain] | None:
-    """Each step's batch of demonstrations, where the algorithm has a pre-training term."""
+    """The batch of demonstrations of each step, if the algorithm has a pre-training term."""
     if not cfg.algo.needs.pretrain_batch:
         return None
     return partial(human_text, policy, texts(data.demonstrations(TRAIN)), cfg.train.prompts_per_step, cfg.seed)
 
 
-def human_text(policy: Policy, written: list[str], rows: int, seed: int, step: int) -> Pretrain:
-    """A step's human texts [N L] for the pre-training term, each pass in another order."""
-    picked = [written[i] for i in draw(len(written), rows, step, seed).tolist()]
-    ids, mask = collate(encode(policy.tokenizer, picked, longest=policy.model.context, end=policy.eos))
+def human_text(policy: Policy, demonstrations: list[str], rows: int, seed: int, step: int) -> Pretrain:
+    """A step's human texts [N L] for the pre-training term; every pass over the texts has another order."""
+    batch = [demonstrations[i] for i in draw(len(demonstrations), rows, step, seed).tolist()]
+    ids, mask = collate(encode(policy.tokenizer, batch, longest=policy.model.context, end=policy.eos))
     return Pretrain(ids=ids, mask=mask[:, 1:])

@@ -1,6 +1,6 @@
-"""More steps later cost only the difference: a run starts from the checkpoint of an equal run that had fewer steps.
+"""A run with more steps continues from a checkpoint of an equal run with fewer steps, and costs only the difference.
 
-Nothing is approximate: at a constant learning rate, the longer run would have done the same steps, with the same rows.
+This is exact: at a constant learning rate, the longer run would have taken the same steps and logged the same rows.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from align_lab.base.files import publishing, read_lines
+from align_lab.base.hyperparameters import Budget
 from align_lab.base.roles import role
 from align_lab.base.run_config import RunConfig, leaves
 from align_lab.record.folder import RunFolder
@@ -22,75 +23,77 @@ from align_lab.train.checkpoint import Checkpoints
 
 @dataclass(frozen=True)
 class Start:
+    """A checkpoint of another run, from which a run can start."""
+
     path: Path
     step: int
 
 
 def inherit(folder: RunFolder, cfg: RunConfig, hashes: Mapping[str, Any]) -> Start | None:
-    """Copy rows and a checkpoint of the longest equal run of the study into the new folder; None when there is none.
+    """Copy rows and newest checkpoint of the longest equal run of the study into the new folder; None if there is none.
 
-    `hashes`: what this run is made of, see `manifest.json`; the other must have been made of the same.
+    `hashes`: this run's content hashes (`hashes` of `manifest.json`); those of the other run must be equal.
     """
-    if cfg["train"]["decay"] != "constant":
+    if cfg.train.decay != "constant":
         return None
-    others = folder.path.parent.glob(f"*-s{cfg['seed']}-*")
-    found = [start for path in others if (start := _usable(path, cfg, hashes))]
-    if not found:
+    others = folder.path.parent.glob(f"*-s{cfg.seed}-*")
+    starts = [start for path in others if (start := _usable(path, cfg, hashes))]
+    if not starts:
         return None
-    best = max(found, key=lambda start: start.step)
+    longest = max(starts, key=lambda start: start.step)
     try:
-        _copy(best, folder)
-    except (OSError, shutil.Error):  # the other run goes on, and has pruned what was to be copied
+        _copy(longest, folder)
+    except (OSError, shutil.Error):  # the other run is still training, and has pruned that checkpoint
         folder.forget()
         return None
-    return best
+    return longest
 
 
 def _copy(start: Start, folder: RunFolder) -> None:
-    """Rows first: a checkpoint without its rows would be a record that is not whole."""
+    """Copy the rows first, because a checkpoint without its rows would be an incomplete record."""
     source, target = RunLayout(start.path), folder.at
     shutil.copyfile(source.metrics, target.metrics)
     shutil.copyfile(source.samples, target.samples)
-    theirs, ours = (Checkpoints(run.checkpoints) for run in (source, target))
-    score = theirs.best()
-    ours.root.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(theirs.best_file, ours.best_file)
-    for step in {score, start.step} - {None}:
-        with publishing(ours.folder(step)) as partial:
-            shutil.copytree(theirs.folder(step), partial, dirs_exist_ok=True)
+    source_checkpoints, target_checkpoints = (Checkpoints(run.checkpoints) for run in (source, target))
+    target_checkpoints.root.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(source_checkpoints.best_file, target_checkpoints.best_file)
+    for step in {target_checkpoints.best(), start.step} - {None}:
+        with publishing(target_checkpoints.folder(step)) as partial:
+            shutil.copytree(source_checkpoints.folder(step), partial, dirs_exist_ok=True)
 
 
 def _usable(path: Path, cfg: RunConfig, hashes: Mapping[str, Any]) -> Start | None:
-    """The newest checkpoint of the run at `path` whose state this config would reach as well, before its end."""
+    """The newest checkpoint of the run at `path` whose state a run of this config would also reach, before its end."""
+    layout = RunLayout(path)
     try:
-        known = json.loads((RunLayout(path).manifest).read_text())
-        status = json.loads((RunLayout(path).status).read_text())
-        rows = {row["step"]: row for row in read_lines(RunLayout(path).metrics)}
+        manifest, status = json.loads(layout.manifest.read_text()), json.loads(layout.status.read_text())
+        rows = {row["step"]: row for row in read_lines(layout.metrics)}
     except (OSError, ValueError):
         return None
-    if _path(known["config"]) != _path(dict(leaves(cfg.values))) or known["hashes"] != dict(hashes):
+    if _trajectory_fields(manifest["config"]) != _trajectory_fields(dict(leaves(cfg.values))):
         return None
-    kept = Checkpoints(RunLayout(path).checkpoints)
-    last = status["step"] if status["state"] == "done" else None  # the last step is judged, whatever its number
-    usual = (
+    if manifest["hashes"] != dict(hashes):
+        return None
+    checkpoints = Checkpoints(layout.checkpoints)
+    # the last step of a run is evaluated at any number, and would not be in a longer run
+    last = status["step"] if status["state"] == "done" else None
+    usable = (
         step
-        for step in kept.steps()
-        if 0 < step < cfg["train"]["steps"]
-        and (step != last or step % cfg["evaluation"]["every"] == 0)
-        and (kept.best() or 0) <= step
-        and _within(cfg["train"]["budget"], rows.get(step))
+        for step in checkpoints.steps()
+        if max(1, checkpoints.best() or 0) <= step < cfg.train.steps
+        and (step != last or step % cfg.evaluation.every == 0)
+        and _within(cfg.train.budget, rows.get(step))
     )
-    newest = max(usual, default=0)
+    newest = max(usable, default=0)
     return Start(path, newest) if newest else None
 
 
-def _within(budget: Mapping[str, Any], row: Mapping[str, float] | None) -> bool:
-    """Would a run of this budget have gone on after the row?"""
-    columns = {"episodes": "episode", "tokens": "budget/tokens", "seconds": "time/elapsed"}
-    limits = {columns[name]: limit for name, limit in budget.items() if limit is not None}
-    return row is not None and all(row.get(column, 0) < limit for column, limit in limits.items())
+def _within(budget: Budget, row: Mapping[str, float] | None) -> bool:
+    """Would a run with this budget continue after the row?"""
+    limits = {"episode": budget.episodes, "budget/tokens": budget.tokens, "time/elapsed": budget.seconds}
+    return row is not None and all(limit is None or row.get(column, 0) < limit for column, limit in limits.items())
 
 
-def _path(fields: Mapping[str, Any]) -> dict[str, Any]:
-    """What decides each step, whatever their number."""
+def _trajectory_fields(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields that determine each step, but not the number of steps."""
     return {key: value for key, value in fields.items() if role(key) not in ("none", "budget")}

@@ -1,4 +1,4 @@
-"""What a run writes while it goes on: the folder is the truth, the screen and the sink are views."""
+"""What a run writes during training: the folder is the record; the terminal and experiment trackers are views of it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from align_lab.record.folder import RunFolder
 from align_lab.run.watchdog import Watch
 from align_lab.train.checkpoint import Checkpoints
 
-STATUS = {  # what a run's status holds of its newest metrics, beside the deciding one
+STATUS = {  # key of status.json -> metric whose newest value it holds, beside the deciding metric
     "step": "step",
     "episode": "episode",
     "score": "eval/score",
@@ -23,10 +23,10 @@ STATUS = {  # what a run's status holds of its newest metrics, beside the decidi
 
 
 class Journal:
-    """Writes what the loop reports, and has a sink show what is written."""
+    """Writes the loop's metrics, samples and checkpoints; a sink forwards what is written to an experiment tracker."""
 
     def __init__(self, folder: RunFolder, record: Record, screen: Screen, *, steps: int, metric: str) -> None:
-        """`metric` is the one that decides (`evaluation.metric`)."""
+        """`metric`: the deciding one (`evaluation.metric`)."""
         self.folder, self.record, self.screen = folder, record, screen
         self.sink = sink(record, folder.path, screen.notice)
         self.checkpoints = Checkpoints(folder.at.checkpoints)
@@ -36,46 +36,64 @@ class Journal:
         self.watch: Watch | None = None
 
     def phase(self, name: str) -> None:
+        """Record that a phase of the run begins: `stages`, `training`."""
         self.where["phase"] = name
         self._beat()
 
     def log(self, row: Mapping[str, float]) -> None:
+        """Write the metrics of one step, and update status and terminal."""
         self.folder.log(row)
         self.where |= {name: row[key] for name, key in self.reported.items() if key in row}
         self._beat()
         self.screen.update(row)
 
     def _beat(self) -> None:
+        """Write the heartbeat of the run, and reset the watchdog's timer."""
         self.folder.set_status("running", **self.where)
         if self.watch is not None:
             self.watch.beat(self.where["phase"])
 
     def log_samples(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Write the rows of one evaluation."""
         self.folder.log_samples(rows)
 
     def save(self, step: int, state: dict[str, Any], *, best: float | None = None) -> None:
+        """Save a checkpoint. `best`: the score, if it is the best so far."""
         self.checkpoints.save(step, state, keep=self.record.keep_checkpoints)
         if best is not None:
             self.checkpoints.mark_best(step, best)
 
     def manifest(self, describe: Callable[[], Mapping[str, Any]]) -> None:
+        """Write the manifest, and let the sink start: it needs the manifest."""
         self.folder.write_manifest(describe())
         self.sink.follow()
 
     def done(self) -> None:
+        """Complete the record of a finished run."""
         self.folder.finish()
         self.folder.set_status("done", **self.where)
 
 
 class Follower(Journal):
-    """The journal of a process that keeps no record: the first process of the run does."""
+    """The journal of every process but the first, which alone writes the record of the run."""
 
     def __init__(self, folder: RunFolder) -> None:
         self.folder, self.checkpoints = folder, Checkpoints(folder.at.checkpoints)
 
-    def phase(self, name: str) -> None: ...
-    def log(self, row: Mapping[str, float]) -> None: ...
-    def log_samples(self, rows: Sequence[Mapping[str, Any]]) -> None: ...
-    def save(self, step: int, state: dict[str, Any], *, best: float | None = None) -> None: ...
-    def manifest(self, describe: Callable[[], Mapping[str, Any]]) -> None: ...
-    def done(self) -> None: ...
+    def phase(self, name: str) -> None:
+        """Not recorded."""
+
+    def log(self, row: Mapping[str, float]) -> None:
+        """Not recorded."""
+
+    def log_samples(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Not recorded."""
+
+    def save(self, step: int, state: dict[str, Any], *, best: float | None = None) -> None:
+        """Not recorded."""
+
+    def manifest(self, describe: Callable[[], Mapping[str, Any]]) -> None:
+        """Not recorded, nor computed."""
+
+    def done(self) -> None:
+        """Not recorded."""

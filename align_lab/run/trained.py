@@ -1,4 +1,4 @@
-"""What a run has learned: its policy at a step that was kept, beside the policy it started from."""
+"""The trained policy of a run, loaded from a checkpoint, and its start policy."""
 
 from __future__ import annotations
 
@@ -24,39 +24,41 @@ from align_lab.train.engines.engine import load_weights
 
 @dataclass(frozen=True)
 class Trained:
-    """A run's policy after one of its steps, and the policy it started from."""
+    """A run's policy after `step`, and its start policy."""
 
     step: int
     policy: Policy
     start: Policy
     sampling: Sampling
     instruction: str  # of the data, for a chat model whose prompts are texts
-    opening: tuple[Message, ...] | None  # turns before the user's, where prompts are conversations; None: texts
+    opening: tuple[Message, ...] | None  # turns before the user's, if prompts are conversations; None: they are texts
 
     @property
     def converses(self) -> bool:
-        """Are its prompts conversations, rather than texts that it continues?"""
+        """Are its prompts conversations, not texts that it continues?"""
         return self.opening is not None
 
     def complete(self, prompt: str, *, temperature: float | None, seed: int) -> list[tuple[str, str]]:
-        """(name, completion) of the start policy and of the trained one, with the same random numbers."""
-        asked = prompt if self.opening is None else (*self.opening, Message("user", prompt))
-        example = Example(key="", prompt=asked)
+        """(name, completion) of the start policy and of the trained policy, sampled with the same random numbers.
+
+        `temperature`: None is that of the run, 0 is greedy decoding.
+        """
+        conversation = prompt if self.opening is None else (*self.opening, Message("user", prompt))
+        example = Example(key="", prompt=conversation)
         return [
             (name, self._complete(policy, example, temperature, seed))
             for name, policy in (("start", self.start), ("trained", self.policy))
         ]
 
     def _complete(self, policy: Policy, example: Example, temperature: float | None, seed: int) -> str:
-        """One completion, at the run's temperature unless another one is given (0: the likeliest token)."""
         prompts = Prompts.of(policy, [example], self.sampling, instruction=self.instruction)
         ids, _ = prompts.batch([0])
-        numbers = uniforms(seed, 0, [0], 1, self.sampling.max_new_tokens)
+        random_numbers = uniforms(seed, 0, [0], 1, self.sampling.max_new_tokens)
         samples = sample(
             policy.model,
             ids,
             None,
-            uniforms=numbers,
+            uniforms=random_numbers,
             temperature=self.sampling.temperature if temperature is None else temperature,
             top_p=self.sampling.top_p,
             eos=policy.eos,
@@ -65,27 +67,29 @@ class Trained:
 
 
 def load_trained(path: Path, checkpoint: str) -> Trained:
-    """The policy of a run folder at its last, its best, or a given step. Raises ConfigError for a step that was not kept."""
-    if not RunLayout(path).manifest.exists():
-        raise ConfigError(f"{path} has not begun to train, so there is no policy to load. Run its command again")
-    described = json.loads(RunLayout(path).manifest.read_text())
+    """The policy of a run folder at its `last` step, its `best` step or a given one.
+
+    Raises ConfigError when there is no checkpoint of that step.
+    """
+    layout = RunLayout(path)
+    if not layout.manifest.exists():
+        raise ConfigError(f"{path} has not started to train, so there is no policy to load. Run its command again")
+    folders = json.loads(layout.manifest.read_text())["artefacts"]
     values = read_config(path)
     registry.scan(tuple(values["plugins"]))
-    checkpoints = Checkpoints(RunLayout(path).checkpoints)
-    kept = checkpoints.steps()
-    wanted = {"last": kept[-1] if kept else None, "best": checkpoints.best()}.get(
-        checkpoint, int(checkpoint) if checkpoint.isdecimal() else None
-    )
-    if wanted not in kept:
-        raise ConfigError(
-            f"{path} has no checkpoint {checkpoint!r}: it kept {', '.join(['last', 'best', *map(str, kept)]) if kept else 'none'}"
-        )
-    artefacts = {name: cache_folder() / "artefacts" / folder for name, folder in described["artefacts"].items()}
+    checkpoints = Checkpoints(layout.checkpoints)
+    steps = checkpoints.steps()
+    by_name = {"last": steps[-1] if steps else None, "best": checkpoints.best()}
+    step = by_name.get(checkpoint, int(checkpoint) if checkpoint.isdecimal() else None)
+    if step not in steps:
+        allowed = ", ".join(["last", "best", *map(str, steps)]) if steps else "none, the run has saved no checkpoint"
+        raise ConfigError(f"{path} has no checkpoint {checkpoint!r}; allowed: {allowed}")
+    artefacts = {name: cache_folder() / "artefacts" / folder for name, folder in folders.items()}
     model, data = registry.build("model", values["model"]), registry.build("data", values["data"])
     start, policy = (model.load(artefacts["policy"]) for _ in range(2))
-    load_weights(policy.model, checkpoints.load(wanted)["learner"]["policy"]["model"])
+    load_weights(policy.model, checkpoints.load(step)["learner"]["policy"]["model"])
     return Trained(
-        wanted,
+        step,
         policy,
         start,
         sampling=registry.construct(Sampling, values["sampling"]),
@@ -95,7 +99,7 @@ def load_trained(path: Path, checkpoint: str) -> Trained:
 
 
 def _opening(data: DataSet) -> tuple[Message, ...] | None:
-    """What comes before the user's first turn in the first example (a system message); None where prompts are texts."""
+    """The turns before the user's first one in the first example (a system message); None if prompts are texts."""
     prompt = data.examples(TRAIN)[0].prompt
     if isinstance(prompt, str):
         return None

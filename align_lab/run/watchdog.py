@@ -1,35 +1,37 @@
-"""A run that hangs must not hold a machine for hours: without a sign of progress in its phase's time it prints its stacks and ends.
+"""The watchdog: a process that makes no progress within the time limit of its phase dumps its stack traces and exits.
 
-The alarm is Python's own `faulthandler`: it rings in a thread of the interpreter, also when every Python thread is stuck.
+The timer is Python's `faulthandler`, which runs in a C thread and fires even when every Python thread is blocked.
 """
 
 from __future__ import annotations
 
 import faulthandler
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
 
-PATIENCE = {"training": 1.0}  # of `hang_minutes`; other phases report nothing on their way and get longer
-OTHERWISE = 8.0
+PATIENCE = {"training": 1.0}  # time limit of a phase in multiples of `hang_minutes`
+OTHERWISE = 8.0  # of the other phases, which report no progress
 
 
 @dataclass(frozen=True)
 class Watch:
+    """The timer of one process. `file` receives the stack traces."""
+
     file: TextIO
     minutes: float
 
     def beat(self, phase: str) -> None:
-        """A sign of progress: the time of this phase starts anew."""
+        """Restart the timer after progress, with the time limit of `phase`."""
         seconds = 60 * self.minutes * PATIENCE.get(phase, OTHERWISE)
         faulthandler.dump_traceback_later(seconds, exit=True, file=self.file)
 
 
 @contextmanager
-def watched(stacks: Path, *, minutes: float) -> Iterator[Watch]:
-    """Inside, `beat` must be called in time: otherwise the stacks go to `stacks` and the process ends with status 1."""
+def watched(stacks: Path, *, minutes: float) -> Generator[Watch]:
+    """Inside the context, `beat` must be called in time; else stack traces go to `stacks` and the exit status is 1."""
     with stacks.open("w") as file:
         try:
             yield Watch(file, minutes)
@@ -39,5 +41,5 @@ def watched(stacks: Path, *, minutes: float) -> Iterator[Watch]:
 
 
 def hung(stacks: Path) -> bool:
-    """Did the last process that was watched with this file end because it hung?"""
+    """Did the watchdog end the last process that wrote to this file?"""
     return stacks.exists() and stacks.stat().st_size > 0

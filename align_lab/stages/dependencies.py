@@ -1,7 +1,7 @@
-"""What a run starts from, as stages: data, start policy, reward, judges, preference pairs. Nothing is built here.
+"""The stages that a run depends on: data, start policy, reward, judges, preference pairs. Nothing is built here.
 
-Each stage gives one artefact, built once and shared by every run whose stage is the same. A stage exists where a
-component asks for it: a rule needs no training, and an algorithm that samples needs no pairs. A build imports what it
+Each stage yields one artefact, which is built once and shared by all runs with an equal stage. A stage exists only if a
+component needs it: a rule needs no training, and an algorithm that samples needs no pairs. A build imports what it
 needs when it is called.
 """
 
@@ -25,22 +25,23 @@ JUDGE = "judges."  # in the name of a judge's stage: judges.NAME
 
 def stages(cfg: RunConfig) -> dict[str, Stage]:
     """The stages of one run by name, from its config alone: `data`, `policy`, `reward`, `judges.NAME`, `pairs`."""
-    data = data_stage(cfg["data"])
-    policy = policy_stage(cfg["model"], data)
-    found = {"data": data, "policy": policy}
-    reward = reward_stage(cfg["reward"], data, cfg["model"])
+    values = cfg.values
+    data = data_stage(values["data"])
+    policy = policy_stage(values["model"], data)
+    required = {"data": data, "policy": policy}
+    reward = reward_stage(values["reward"], data, values["model"])
     if reward is not None:
-        found["reward"] = reward
-    for name, values in cfg["evaluation"]["judges"].items():
-        if (judge := reward_stage(values, data, cfg["model"])) is not None:
-            found[f"{JUDGE}{name}"] = judge
+        required["reward"] = reward
+    for name, judge_values in cfg.evaluation.judges.items():
+        if (judge := reward_stage(judge_values, data, values["model"])) is not None:
+            required[f"{JUDGE}{name}"] = judge
     if cfg.algo.needs.experience == "pairs":
-        found["pairs"] = preference_stage(cfg, data, policy, reward)
-    return found
+        required["pairs"] = preference_stage(cfg, data, policy, reward)
+    return required
 
 
 def data_stage(values: Mapping[str, Any]) -> Stage:
-    """The data set, fetched or read, and split."""
+    """The data set, downloaded or read, and split."""
     data: Data = registry.build("data", values)
     stage = _stage("data", "data set", data, _built_from(data, values), lambda folder, inputs: data.build(folder))
     return dataclasses.replace(stage, gpu=False)
@@ -67,9 +68,9 @@ def policy_stage(values: Mapping[str, Any], data: Stage) -> Stage:
 
 
 def reward_stage(values: Mapping[str, Any], data: Stage, model: Mapping[str, Any]) -> Stage | None:
-    """A reward or a judge that is trained; None for one that scores as it is.
+    """The training of a reward or a judge; None for one that is not trained.
 
-    Where it grows from a backbone, that is the start policy of the component it names: the run's own when they agree.
+    Its backbone, if it has one, is the start policy of the model that it names: the run's own policy if it is that one.
     """
     reward: Reward = registry.build("reward", values)
     if not reward.trained:
@@ -87,7 +88,7 @@ def reward_stage(values: Mapping[str, Any], data: Stage, model: Mapping[str, Any
 
 
 def _backbone(name: str, model: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The run's own model, where it is the one that the reward names; else that model with its defaults."""
+    """The run's own model if the reward names it; else the named model with its defaults."""
     if model["name"] == name:
         return model
     return {"name": name, **dataclasses.asdict(registry.lookup("model", name)())}
@@ -117,7 +118,7 @@ def preference_stage(cfg: RunConfig, data: Stage, policy: Stage, reward: Stage |
     settings = {
         "dtype": dtype,
         "instruction": instruction,
-        **{name: cfg[name] for name in ("preferences", "sampling", "reward")},
+        **{name: cfg.values[name] for name in ("preferences", "sampling", "reward")},
         "version": VERSION["preferences"],
     }
     return Stage(
@@ -142,7 +143,7 @@ def _component(data: Stage) -> Data:
 
 
 def _built_from(component: Component, values: Mapping[str, Any]) -> dict[str, Any]:
-    """The fields that a component's `build` reads: a change of the others builds nothing anew."""
+    """The fields that a component's `build` reads: changing others does not rebuild its artefact."""
     return {key: value for key, value in values.items() if key not in component.used_later}
 
 

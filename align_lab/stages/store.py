@@ -1,4 +1,4 @@
-"""What stages build, once: a folder named by the key of its stage, checked by its content, shared by every run.
+"""The artefact store: each stage is built once, into a folder named by its key, verified by hash, shared by all runs.
 
 Two processes that need the same artefact build it once: the first takes a lease, builds in a temporary folder and
 publishes it by an atomic rename.
@@ -28,14 +28,14 @@ CARD = "artefact.json"
 
 
 class Display(Protocol):
-    """Where a person sees what the store does (`align_lab.record.console.Screen` is one)."""
+    """Shows the user what the store does (`align_lab.record.console.Screen` is one)."""
 
     def notice(self, text: str) -> None:
-        """One line."""
+        """Show one line."""
         ...
 
     def stage(self, title: str) -> AbstractContextManager[Listener]:
-        """The progress of one stage, shown as long as the context is open."""
+        """Show the progress of one stage while the context is open."""
         ...
 
 
@@ -49,7 +49,7 @@ class Quiet:
         """Not shown."""
 
     def stage(self, title: str) -> AbstractContextManager[Listener]:
-        """Itself."""
+        """Shows nothing."""
         return nullcontext(self)
 
 
@@ -65,10 +65,10 @@ class Stage:
     settings: Mapping[str, Any]
     build: Callable[[Path, list[Path]], None] = field(compare=False, repr=False)  # (empty folder, inputs' folders)
     inputs: tuple[Stage, ...] = ()
-    gpu: bool = field(default=True, compare=False)  # it computes on a GPU where there is one
+    gpu: bool = field(default=True, compare=False)  # the build uses a GPU if there is one
     title: str = field(default="", compare=False)  # of its label; "": the kind
     made_of: Mapping[str, str] = field(default_factory=dict)
-    files: tuple[Path, ...] = field(default=(), compare=False)  # whose content `made_of` holds the hash of
+    files: tuple[Path, ...] = field(default=(), compare=False)  # `made_of["files"]` is the hash of their content
 
     @property
     def key(self) -> str:
@@ -84,18 +84,18 @@ class Stage:
 
     @property
     def label(self) -> str:
-        """What a person reads in notices and beside progress bars."""
+        """The name in notices and beside progress bars."""
         return self.title or self.kind
 
     def closure(self) -> list[Stage]:
-        """This stage and all stages that it is made of, inputs first, each once."""
-        found = {stage.name: stage for needed in self.inputs for stage in needed.closure()}
-        return [*found.values(), self]
+        """This stage and all its direct and indirect inputs, inputs first, each once."""
+        by_name = {stage.name: stage for source in self.inputs for stage in source.closure()}
+        return [*by_name.values(), self]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Artefact:
-    """A built one. `content` is the hash of its files, the same whoever built it from the same bytes."""
+    """A built artefact. `content` is the hash of its files, which depends on nothing else."""
 
     kind: str
     key: str
@@ -106,7 +106,7 @@ class Artefact:
 
 @dataclass(frozen=True)
 class Store:
-    """Artefacts under one folder. `display` shows what is built, how far it is, and what is waited for."""
+    """The artefacts under one folder. `display` shows what is being built, its progress, and what is waited for."""
 
     root: Path
     display: Display = field(default_factory=Quiet, compare=False)
@@ -121,9 +121,9 @@ class Store:
         while True:
             if final.is_dir():
                 return self._open(final)
-            inputs = [self.get(needed).path for needed in stage.inputs]
-            with lease(self.root / f"{stage.name}.lease", on_wait=self._waiting(stage)) as mine:
-                if mine and not final.is_dir():
+            inputs = [self.get(source).path for source in stage.inputs]
+            with lease(self.root / f"{stage.name}.lease", on_wait=self._waiting(stage)) as acquired:
+                if acquired and not final.is_dir():
                     self._build(stage, inputs, final)
 
     def _waiting(self, stage: Stage) -> Callable[[str], None]:
@@ -134,11 +134,11 @@ class Store:
         folder.mkdir(parents=True)
         try:
             self.display.notice(f"building {stage.label}")
-            began, processor = time.perf_counter(), time.process_time()
+            start, cpu_start = time.perf_counter(), time.process_time()
             with self.display.stage(stage.label) as listener, listening(listener):
                 stage.build(folder, inputs)
-            seconds, processor = time.perf_counter() - began, time.process_time() - processor
-            _refuse_changed(stage)
+            seconds, cpu_seconds = time.perf_counter() - start, time.process_time() - cpu_start
+            _check_unchanged(stage)
             files = {str(f.relative_to(folder)): sha256(f) for f in sorted(folder.rglob("*")) if f.is_file()}
             card = {
                 "kind": stage.kind,
@@ -147,15 +147,15 @@ class Store:
                 "settings": dict(stage.settings),
                 "made_of": dict(stage.made_of),
                 "seconds": round(seconds, 3),
-                "processor_seconds": round(processor, 3),
-                "inputs": [needed.name for needed in stage.inputs],
+                "processor_seconds": round(cpu_seconds, 3),
+                "inputs": [source.name for source in stage.inputs],
                 "content": _content(files),
                 "files": files,
             }
             (folder / CARD).write_text(json.dumps(card, indent=1))
             try:
                 folder.rename(final)
-            except OSError:  # a second builder came first: its bytes serve as well
+            except OSError:  # another process has published the same artefact first
                 if not final.is_dir():
                     raise
             self.display.notice(f"built {stage.label} in {seconds:.0f} s")
@@ -175,8 +175,8 @@ class Store:
             damaged = [CARD]
         if damaged:
             raise DataError(
-                f"the artefact {folder} is damaged ({damaged[0]} is not what was built). "
-                f"Remove it, it will be built again: rm -r {folder}"
+                f"the artefact {folder} is damaged ({damaged[0]} has changed since it was built). "
+                f"Remove it, and it will be built again: rm -r {folder}"
             )
         return Artefact(
             kind=card["kind"], key=card["key"], content=card["content"], path=folder, seconds=card["seconds"]
@@ -188,8 +188,8 @@ def shared(display: Display | None = None) -> Store:
     return Store(cache_folder() / "artefacts", display or Quiet())
 
 
-def _refuse_changed(stage: Stage) -> None:
-    """Raises DataError where a file that the artefact was built from is not what its key says any more."""
+def _check_unchanged(stage: Stage) -> None:
+    """Raises DataError if a file that the artefact was built from no longer has the content that its key holds."""
     if stage.files and content_hash(stage.files) != stage.made_of["files"]:
         names = ", ".join(map(str, stage.files[:3])) + (", ..." if stage.files[3:] else "")
         raise DataError(

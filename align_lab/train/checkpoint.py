@@ -69,13 +69,13 @@ class Checkpoints:
             intact = False
         if not intact:
             raise DataError(
-                f"the checkpoint {folder} is damaged: its hash differs from the one recorded when it was saved. Remove it "
-                f"to continue from an earlier checkpoint: rm -r {folder}"
+                f"the checkpoint {folder} is damaged: its hash differs from the one recorded when it was saved. Remove "
+                f"it to continue from an earlier checkpoint: rm -r {folder}"
             )
         return torch.load(folder / "state.pt", map_location="cpu", weights_only=True)
 
     def latest(self, notice: Callable[[str], None]) -> tuple[int, dict[str, Any]] | None:
-        """(step, state) of the newest intact checkpoint, None if there is none. Damaged ones are reported and skipped."""
+        """(step, state) of the newest intact checkpoint, or None. Damaged ones are reported and skipped."""
         for step in reversed(self.steps()):
             try:
                 return step, self.load(step)
@@ -85,7 +85,7 @@ class Checkpoints:
 
 
 def _write(state: dict[str, Any], path: Path) -> None:
-    """Write tensor by tensor, without a second copy in memory. Raises the system's OSError, as when the disk is full."""
+    """Write tensor by tensor, without a second copy in memory. Raises the system's OSError if the disk is full."""
     try:
         with path.open("wb") as file:
             torch.save(state, file)

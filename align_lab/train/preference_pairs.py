@@ -48,7 +48,7 @@ def build_pairs(
         if cost["episodes"] > 20 * plan.samples * max(plan.pairs, PROMPTS):
             raise DataError(
                 f"only {pairs} of {plan.pairs} pairs were made from {cost['episodes']} completions: nearly all "
-                "completions of a prompt have equal scores. Increase sampling.temperature, or decrease preferences.pairs"
+                "completions of a prompt have equal scores. Increase sampling.temperature or decrease preferences.pairs"
             )
         step = cost["episodes"] // (PROMPTS * plan.samples)
         collected = source.collect(step)

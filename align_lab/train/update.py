@@ -160,7 +160,7 @@ def _accumulate(
             totals[name] = totals.get(name, torch.zeros(())) + value.detach()
     if world.max(not finite):  # all processes stop together
         raise DivergedError(
-            "the loss is not finite. The last good checkpoint is intact. Try a lower train.lr or a larger algo.kl_coef"
+            "the loss is not finite. The last good checkpoint is kept. Try a lower train.lr or a larger algo.kl_coef"
         )
     names = sorted(totals)
     values = torch.stack([totals[name].double() for name in names]) if names else torch.zeros(0, dtype=torch.float64)

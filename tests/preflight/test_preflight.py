@@ -6,7 +6,7 @@ import os
 import re
 import subprocess
 import sys
-from dataclasses import asdict, replace
+from dataclasses import replace
 
 import pytest
 import torch
@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from align_lab import preflight
 from align_lab.base.errors import ConfigError
-from align_lab.base.hardware import SHARED, Numerics
+from align_lab.base.hardware import SHARED
 from align_lab.config import composition
 from align_lab.models.llama import Llama, LlamaConfig
 from align_lab.models.lora import adapt
@@ -230,8 +230,7 @@ def test_the_estimate_is_the_peak_within_bounds(case):
 
 
 def test_large_tensors_are_aligned_to_pages():
-    numerics = repr(asdict(Numerics()))
-    use = f"from align_lab.run import device; device.use({numerics})"
+    use = "from align_lab.base.hardware import Numerics; from align_lab.run import device; device.use(Numerics())"
     code = f"{use}; import torch; print([torch.empty(1 << 20).data_ptr() % 4096 for _ in range(9)])"
     assert json.loads(run("-c", code).stdout) == [0] * 9
 

@@ -37,7 +37,10 @@ SMALL = [
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):
-    """A folder to run in, with a cache that the session's tests share; only the downloaded archive comes from the user's cache, if it is there."""
+    """A folder to run in, whose cache the tests of the session share.
+
+    Only the downloaded archive comes from the user's cache, if it is there.
+    """
     folder, cache = tmp_path_factory.mktemp("runs"), tmp_path_factory.getbasetemp() / "cache-of-small-models"
     known = cache_folder() / "downloads"
     if not cache.exists():
@@ -73,7 +76,7 @@ def folder_of(place, study):
 
 
 def rows(path):
-    """What must repeat exactly: all but the clock's columns."""
+    """The columns that must repeat exactly: all but times."""
     return [
         {key: value for key, value in json.loads(line).items() if not key.startswith("time/")}
         for line in (path / "metrics.jsonl").read_text().splitlines()
@@ -104,7 +107,7 @@ def test_a_run_leaves_its_record_and_says_what_it_means(whole):
     assert json.loads((path / "status.json").read_text())["state"] == "done"
     manifest = json.loads((path / "manifest.json").read_text())
     assert manifest["spent"]["episodes"] == 6 * 16
-    assert {"data", "policy", "reward", "gold", "evaluation_prompts", "source"} <= manifest["hashes"].keys()
+    assert {"data", "policy", "reward", "judges.gold_score", "evaluation_prompts", "source"} <= manifest["hashes"].keys()
     memory = manifest["memory"]
     assert memory["micro_batch"] == 16 and memory["peak_gib"] == manifest["spent"]["peak_memory_gib"]
     assert 0.6 < memory["estimate_gib"] / memory["peak_gib"] < 1.7  # of so small a model the libraries are the most
@@ -210,7 +213,7 @@ def test_a_damaged_checkpoint_is_passed_over(place, whole):
     state.write_bytes(state.read_bytes()[:1000])
     done = run(place, "algo=rloo", "study=damaged", "train.steps=6")
     assert done.returncode == 0, done.stderr
-    assert f"{newest.name} is damaged" in done.stdout and "Going on from an earlier state" in done.stdout
+    assert f"{newest.name} is damaged" in done.stdout and "Continuing from an earlier checkpoint" in done.stdout
     assert rows(path) == rows(whole[0])
 
 

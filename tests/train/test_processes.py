@@ -1,4 +1,4 @@
-"""Several processes that are one run, through the command line: one record, one signal, one reason to fail."""
+"""A run of several processes, through the command line: one record, forwarded signals, one error message."""
 
 import json
 import os
@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from align_lab.base.hardware import Placement
 from align_lab.run import processes
 from tests.run.test_runs import command, environment, folder_of, place, rows, run  # noqa: F401  `place` is a fixture
 
@@ -58,8 +59,8 @@ def test_a_study_runs_several_of_them_at_a_time_and_each_leaves_the_record_of_on
     assert again.returncode == 0 and "this run is finished" in again.stdout
 
 
-def begun(place, study, *fields, after=3):  # noqa: F811
-    """A run of two processes that has logged step `after`; processes of its own group, like those of a terminal."""
+def start_run(place, study, *fields, after=3):  # noqa: F811
+    """Start a run of two processes in a process group of its own, and wait until it has logged step `after`."""
     process = subprocess.Popen(
         command(*TWO, f"study={study}", *fields),
         cwd=place,
@@ -79,40 +80,40 @@ def begun(place, study, *fields, after=3):  # noqa: F811
 
 
 def ranks(process):
-    """Process ids by rank: their environment says which they are."""
+    """The process ids of the run, in the order of their ranks."""
     family = subprocess.run(["ps", "-o", "pid=", "--ppid", str(process.pid)], capture_output=True, text=True)
     spawned = [pid for pid in family.stdout.split() if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()]
     return [int(pid) for pid in sorted(spawned, key=int)]
 
 
 @pytest.mark.parametrize("how", ["to the terminal's group", "to one of them"])
-def test_a_signal_saves_once_in_all_and_the_same_command_goes_on(place, alone, how):  # noqa: F811
+def test_a_signal_saves_one_checkpoint_and_the_same_command_resumes_the_run(place, alone, how):  # noqa: F811
     study = how.replace(" ", "_").replace("'", "")
-    process = begun(place, study, STEPS)
+    process = start_run(place, study, STEPS)
     if how == "to the terminal's group":
         os.killpg(process.pid, signal.SIGINT)
     else:
         os.kill(ranks(process)[1], signal.SIGTERM)
-    said = process.communicate(timeout=60)[0]
-    assert process.returncode == 75, said
-    assert said.count("Run the same command again to continue") == 1 and "Traceback" not in said
-    assert said.count("step 3/30") == 1 and "cpu x 2 processes" in said
+    output = process.communicate(timeout=60)[0]
+    assert process.returncode == 75, output
+    assert output.count("Run the same command again to continue") == 1 and "Traceback" not in output
+    assert output.count("step 3/30") == 1 and "cpu x 2 processes" in output
     path = folder_of(place, study)
     assert json.loads((path / "status.json").read_text())["state"] == "stopped"
-    # what two processes have saved, one goes on with: no placement is part of a run's name
+    # one process resumes what two have saved: the placement is not part of a run's name
     done = run(place, "algo=rloo", "hardware.numerics.dtype=float64", f"study={study}", STEPS)
     assert done.returncode == 0 and "continuing after step" in done.stdout, done.stderr
     same(path, alone)
 
 
 @pytest.mark.parametrize("rank", [0, 1])
-def test_a_process_that_is_killed_ends_the_run_at_once_and_is_named(place, rank):  # noqa: F811
-    process = begun(place, f"killed{rank}", "train.steps=4000", "evaluation.every=1000")
-    began = time.monotonic()
+def test_a_killed_process_ends_the_run_within_seconds_and_is_named(place, rank):  # noqa: F811
+    process = start_run(place, f"killed{rank}", "train.steps=4000", "evaluation.every=1000")
+    start = time.monotonic()
     os.kill(ranks(process)[rank], signal.SIGKILL)
-    said = process.communicate(timeout=60)[0]
-    assert time.monotonic() - began < 15
-    assert process.returncode == 1 and f"process {rank} of 2 was killed by SIGKILL" in said, said
+    output = process.communicate(timeout=60)[0]
+    assert time.monotonic() - start < 15
+    assert process.returncode == 1 and f"process {rank} of 2 was killed by SIGKILL" in output, output
     path = folder_of(place, f"killed{rank}")
     status = json.loads((path / "status.json").read_text())
     assert status["state"] == "failed" and f"process {rank} of 2 was killed" in status["error"]
@@ -123,30 +124,30 @@ def test_an_error_of_one_process_ends_all_with_its_traceback(place):  # noqa: F8
     (place / "breaks.py").write_text(BREAKS)
     (place / "conf" / "algo").mkdir(parents=True)
     (place / "conf" / "algo" / "breaks.yaml").write_text("defaults:\n  - /schema/algo/breaks@_here_\n  - _self_\n")
-    began = time.monotonic()
+    start = time.monotonic()
     done = run(
         place, "hardware=cpu_2proc", "plugins=[breaks]", "algo=breaks", "study=broken", PYTHONPATH=path_with(place)
     )
-    assert time.monotonic() - began < 60
+    assert time.monotonic() - start < 60
     assert done.returncode == 1
-    said = "process 1 of 2: memory ran out with 8 completions in a forward pass. Set train.micro_batch=4"
-    assert done.stderr.count(said) == 1, done.stderr
+    message = "process 1 of 2: memory ran out with 8 completions in a forward pass. Set train.micro_batch=4"
+    assert done.stderr.count(message) == 1, done.stderr
     assert "Traceback" not in done.stderr
     path = folder_of(place, "broken")
     log = (path / "error.log").read_text()
-    assert log.startswith(said) and "OutOfMemoryError: there is no more memory" in log and "breaks.py" in log
+    assert log.startswith(message) and "OutOfMemoryError: there is no more memory" in log and "breaks.py" in log
     assert "closed" not in log
     status = json.loads((path / "status.json").read_text())
-    assert status["state"] == "failed" and status["error"].startswith(said)
+    assert status["state"] == "failed" and status["error"].startswith(message)
 
 
 def path_with(folder):
     return os.pathsep.join(filter(None, (str(folder), os.environ.get("PYTHONPATH"))))
 
 
-def test_who_was_started_with_others_starts_none(monkeypatch):
-    place = {"executor": "local", "tasks_per_node": 4}  # noqa: F811
-    assert processes.to_start(place) == 4
-    assert processes.to_start({**place, "executor": "slurm"}) == 1
+def test_a_process_that_is_already_one_of_several_starts_no_others(monkeypatch):
+    placement = Placement(executor="local", tasks_per_node=4)
+    assert processes.to_start(placement) == 4
+    assert processes.to_start(Placement(executor="slurm", tasks_per_node=4)) == 1
     monkeypatch.setenv("WORLD_SIZE", "4")
-    assert processes.to_start(place) == 1
+    assert processes.to_start(placement) == 1

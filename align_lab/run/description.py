@@ -1,0 +1,65 @@
+"""The content of a run's manifest: everything that a comparison, or a reader in a year, needs to know."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict
+from typing import Any
+
+import torch
+
+from align_lab.base.metrics import of_task
+from align_lab.base.run_config import RunConfig, leaves
+from align_lab.preflight import Memory
+from align_lab.record import differences, manifest
+from align_lab.stages.store import Artefact
+from align_lab.train.evaluate import Evaluator
+from align_lab.train.loop import Loop
+
+
+def describe(
+    cfg: RunConfig, built: Mapping[str, Artefact], loop: Loop, memory: Memory, best_step: int | None
+) -> dict[str, Any]:
+    """The manifest of a run at its current step. `built`: its artefacts by the name of their stage."""
+    progress = loop.progress
+    return {
+        "signature": cfg.signature,
+        "seed": cfg.seed,
+        "choices": dict(cfg.choices),
+        "config": dict(leaves(cfg.values)),
+        "metrics": {name: asdict(metric) for name, metric in of_task(cfg.values).items()},
+        "hashes": content_hashes(cfg, built, loop),
+        "artefacts": {name: f"{artefact.kind}-{artefact.key}" for name, artefact in built.items()},
+        "code": manifest.code(),
+        "versions": manifest.versions(),
+        "machine": manifest.machine(),
+        "spent": {
+            "episodes": progress.episode,
+            "tokens": progress.tokens,
+            "labels": progress.episode,
+            "device_seconds": round(progress.seconds, 3),
+            "flops": progress.flops,
+            "peak_memory_gib": manifest.peak_memory(),
+        },
+        "memory": memory.record(manifest.peak_memory(), loop.plan.micro_batch),
+        "best_step": best_step,
+        "written": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+    }
+
+
+def content_hashes(cfg: RunConfig, built: Mapping[str, Artefact], loop: Loop) -> dict[str, str]:
+    """Hashes and names of what a run really uses and its config does not determine: artefacts, prompts, code, files."""
+    return {name: artefact.content for name, artefact in built.items() if name != "pairs"} | {
+        "evaluation_prompts": manifest.texts_hash(_evaluation_prompts(loop.evaluate)),
+        **differences.current_hashes(cfg.values),
+        "device": str(torch.get_default_device().type),
+        "torch": torch.__version__,
+        "sampler": loop.evaluate.sampler.name,
+    }
+
+
+def _evaluation_prompts(evaluate: Evaluator) -> Iterator[str]:
+    """The texts of the evaluated prompts, set by set."""
+    for name, prompts in evaluate.sets.items():
+        yield from (example.text for example in prompts.examples[: evaluate.prompt_count(name)])
