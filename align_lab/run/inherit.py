@@ -70,21 +70,15 @@ def _usable(path: Path, cfg: RunConfig, hashes: Mapping[str, Any]) -> Start | No
         rows = {row["step"]: row for row in read_lines(layout.metrics)}
     except (OSError, ValueError):
         return None
-    if _trajectory_fields(manifest["config"]) != _trajectory_fields(dict(leaves(cfg.values))):
-        return None
-    if manifest["hashes"] != dict(hashes):
+    fields = _trajectory_fields(dict(leaves(cfg.values)))
+    if (_trajectory_fields(manifest["config"]), manifest["hashes"]) != (fields, dict(hashes)):
         return None
     checkpoints = Checkpoints(layout.checkpoints)
     # the last step of a run is evaluated at any number, and would not be in a longer run
     last = status["step"] if status["state"] == "done" else None
-    usable = (
-        step
-        for step in checkpoints.steps()
-        if max(1, checkpoints.best() or 0) <= step < cfg.train.steps
-        and (step != last or step % cfg.evaluation.every == 0)
-        and _within(cfg.train.budget, rows.get(step))
-    )
-    newest = max(usable, default=0)
+    candidates = range(max(1, checkpoints.best() or 0), cfg.train.steps)
+    usable = [step for step in checkpoints.steps() if step in candidates and _within(cfg.train.budget, rows.get(step))]
+    newest = max((step for step in usable if step != last or step % cfg.evaluation.every == 0), default=0)
     return Start(path, newest) if newest else None
 
 
