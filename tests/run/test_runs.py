@@ -107,7 +107,9 @@ def test_a_run_leaves_its_record_and_says_what_it_means(whole):
     assert json.loads((path / "status.json").read_text())["state"] == "done"
     manifest = json.loads((path / "manifest.json").read_text())
     assert manifest["spent"]["episodes"] == 6 * 16
-    assert {"data", "policy", "reward", "judges.gold_score", "evaluation_prompts", "source"} <= manifest["hashes"].keys()
+    assert {"data", "policy", "reward", "judges.gold_score", "evaluation_prompts", "source"} <= manifest[
+        "hashes"
+    ].keys()
     memory = manifest["memory"]
     assert memory["micro_batch"] == 16 and memory["peak_gib"] == manifest["spent"]["peak_memory_gib"]
     assert 0.6 < memory["estimate_gib"] / memory["peak_gib"] < 1.7  # of so small a model the libraries are the most
