@@ -38,7 +38,8 @@ def _expanded(where: str, given: Any) -> dict[str, Any]:
             f"Type {where}.name={registry.names('reward')[0]}"
         )
     values = typed("reward", registry.expand("reward", given, where), where)
-    return registry.expand("reward", values, where)
+    registry.expand("reward", values, where)  # bounds once more: "-1" is a number only now
+    return values
 
 
 def problems(cfg: Mapping[str, Any], needs: Needs | None) -> list[str]:

@@ -20,8 +20,8 @@ class Sums(DataSet):
 
     def examples(self, split):
         return [
-            Example.of_text(f"{row['a']} + {row['b']} =", answer=row["a"] + row["b"], largest=max(row["a"], row["b"]))
-            for row in self.rows[split]
+            Example(key=f"{split}-{i}", prompt=f"{row['a']} + {row['b']} =", columns={"answer": row["a"] + row["b"]})
+            for i, row in enumerate(self.rows[split])
         ]
 
     def demonstrations(self, split):
