@@ -127,10 +127,24 @@ def _compose_groups(groups: Sequence[str]) -> tuple[DictConfig, Mapping[str, str
     """What Hydra composes from a choice of groups: the run's part, and the option that each group has."""
     run = hydra_compose(groups)
     choices = {group: str(run.hydra.runtime.choices[group]) for group in GROUPS}
+    _raise_all([_without_component(group, choices[group]) for group in GROUPS if not _has_component(run[group])])
     with open_dict(run):
         for key in {"hydra", "sweeps"} & run.keys():
             del run[key]
     return run, choices
+
+
+def _has_component(values: Any) -> bool:
+    return isinstance(values, DictConfig) and "name" in values
+
+
+def _without_component(group: str, option: str) -> str:
+    """A yaml file whose values lie elsewhere than it means: Hydra reads `@package` only at its very beginning."""
+    return (
+        f"{group}={option}: its yaml file selects no component of {group}. Either its defaults say "
+        f"/schema/{group}/NAME@_here_, or the file begins with the line '# @package _global_' and they say "
+        f"/schema/{group}/NAME@{group}"
+    )
 
 
 def sweeper_params(overrides: Sequence[str]) -> dict[str, str]:

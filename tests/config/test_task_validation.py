@@ -187,6 +187,17 @@ def test_a_yaml_file_of_the_user_brings_data_with_its_judges_and_metric(tmp_path
     }
 
 
+@pytest.mark.parametrize("beginning", ["# My texts\n# @package _global_\n", ""])
+def test_a_yaml_file_whose_package_line_is_missing_or_late_says_where_it_belongs(tmp_path, monkeypatch, beginning):
+    folder = tmp_path / "conf" / "data"
+    folder.mkdir(parents=True)
+    (folder / "late.yaml").write_text(f"{beginning}defaults:\n  - /schema/data/tv_texts@data\n  - _self_\n")
+    monkeypatch.chdir(tmp_path)
+    message = error_of("data=late", "reward=tv_tone")
+    assert "data=late: its yaml file selects no component of data" in message
+    assert "begins with the line '# @package _global_'" in message and "/schema/data/NAME@data" in message
+
+
 def test_a_yaml_file_whose_component_no_module_registers_says_which_field_names_the_module(tmp_path, monkeypatch):
     folder = tmp_path / "conf" / "data"
     folder.mkdir(parents=True)
