@@ -117,15 +117,16 @@ def apply(config: DictConfig, override: Override) -> None:
     if not key.startswith(f"{JUDGES}.") and key != JUDGES:
         OmegaConf.update(config, key, override.value(), merge=True)
         return
-    judges = {name: _as_mapping(given) for name, given in OmegaConf.to_container(config.evaluation.judges).items()}  # type: ignore[union-attr]
+    container: Any = OmegaConf.to_container(config.evaluation.judges)
+    judges: dict[str, Any] = {name: _as_mapping(given) for name, given in container.items()}
     name, _, field = key.removeprefix(JUDGES).removeprefix(".").partition(".")
     if override.is_delete():
         judges = {other: given for other, given in judges.items() if name and other != name}
     elif not name:
         judges |= {str(each): _as_mapping(given) for each, given in override.value().items()}  # type: ignore[union-attr]
     elif field:
-        given = judges.get(name)
-        judges[name] = {**(given if isinstance(given, dict) else {}), field: override.value()}
+        earlier: Any = judges.get(name)
+        judges[name] = {**(earlier if isinstance(earlier, dict) else {}), field: override.value()}
     else:
         judges[name] = _as_mapping(override.value())
     config.evaluation.judges = judges

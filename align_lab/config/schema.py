@@ -71,10 +71,11 @@ def typed(kind: str, values: Mapping[str, Any], where: str) -> dict[str, Any]:
     from omegaconf.errors import OmegaConfBaseException
 
     structured = OmegaConf.structured(schema(registry.lookup(kind, values["name"]), values["name"]))
+    value: Any
     for key, value in values.items():
         default = OmegaConf.select(structured, key)
         try:
-            OmegaConf.update(structured, key, list(value) if isinstance(value, tuple) else value)
+            OmegaConf.update(structured, key, [*value] if type(value) is tuple else value)
         except (OmegaConfBaseException, ValueError, TypeError):
             expected = type_in_words(structured._get_node(key), type(default).__name__)
             raise ConfigError(f"{where}.{key}={value}: it must be {expected} (default {default})") from None

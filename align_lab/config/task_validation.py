@@ -32,12 +32,13 @@ def expand_judges(evaluation: dict[str, Any]) -> list[str]:
 
 def _expanded(where: str, given: Any) -> dict[str, Any]:
     """All fields of a judge, in their declared types. Raises ConfigError that begins with `where`."""
-    if not isinstance(given, str) and not (isinstance(given, Mapping) and given.get("name")):
+    values: Any = {"name": given} if isinstance(given, str) else given
+    if not isinstance(given, str | dict) or not values.get("name"):
         raise ConfigError(
             f"{where}={given}: a judge names a reward component ({', '.join(registry.names('reward'))}). "
             f"Type {where}.name={registry.names('reward')[0]}"
         )
-    values = typed("reward", registry.expand("reward", given, where), where)
+    values = typed("reward", registry.expand("reward", values, where), where)
     registry.expand("reward", values, where)  # bounds once more: "-1" is a number only now
     return values
 
