@@ -1,1 +1,1 @@
-"""What every package may use: records and contracts, the registry, errors, paths, files, leases, signals."""
+"""What every package may import: data types, contracts, the registry, errors, paths, files, leases, signals."""

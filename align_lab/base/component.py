@@ -1,4 +1,4 @@
-"""What components of every kind have in common."""
+"""The base class of components of every kind."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ class Component:
     version: ClassVar[int] = (
         1  # raise it when `build` computes something else than before: old artefacts are not reused
     )
-    used_later: ClassVar[tuple[str, ...]] = ()  # fields that `build` does not read: changing one builds nothing anew
+    used_later: ClassVar[tuple[str, ...]] = ()  # fields that `build` does not read: changing them does not rebuild
 
     def problems(self) -> list[str]:
-        """What is wrong with these settings, a sentence each: what was found, what is allowed, what to type."""
+        """One message for every invalid setting: what was found, what is allowed, what to type."""
         return []
 
     def files(self) -> Sequence[Path]:
-        """Local files and folders whose content this component reads: their content enters the artefact's key."""
+        """Local files and folders that this component reads: their content enters the artefact's key."""
         return ()

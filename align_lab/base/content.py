@@ -1,4 +1,4 @@
-"""The content of local files, as hashes: large files are hashed again only when they look changed.
+"""Content hashes of local files; a large file is hashed again only if its metadata has changed.
 
 Hashes are noted under the user's cache folder. Each file has a note that is replaced atomically, so that any number of
 processes may write it. A note holds as long as size, modification time, change time and inode are what they were. The
@@ -21,33 +21,33 @@ from align_lab.base.errors import DataError
 from align_lab.base.files import read_json, sha256, write_json
 from align_lab.base.paths import cache_folder
 
-SETTLED_SECONDS = 2.0  # a file that changed later than so long ago may change again within one tick of its clock
-SMALL = 1 << 20  # bytes; hashing fewer takes no longer than reading a note
+SETTLED_SECONDS = 2.0  # a file modified more recently may change again within the resolution of its timestamps
+SMALL = 1 << 20  # bytes; a smaller file is hashed as fast as its note is read
 
 
 def content_hash(paths: Iterable[Path]) -> str:
     """Hash of files and whole folders: of names inside folders, and of contents. Hidden files are excluded.
 
-    Raises DataError for a path that is not there or cannot be read.
+    Raises DataError for a path that does not exist or cannot be read.
     """
     content = [(number, name, file_hash(file)) for number, path in enumerate(paths) for name, file in _inside(path)]
     return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16]
 
 
 def file_hash(path: Path) -> str:
-    """SHA-256 of a file, read only where no valid note has it. Raises DataError where it cannot be read."""
+    """SHA-256 of a file, which is read only if there is no valid note. Raises DataError if it cannot be read."""
     try:
-        before = _look(path)
+        before = _metadata(path)
         if before["size"] <= SMALL:
             return sha256(path)
-        note, began = _note(path), time.time()
-        known = read_json(note)
-        if known.get("look") == before:
-            return known["sha256"]
+        note, start = _note(path), time.time()
+        stored = read_json(note)
+        if stored.get("look") == before:
+            return stored["sha256"]
         digest = sha256(path)
-        settled = max(before["modified_ns"], before["changed_ns"]) / 1e9 < began - SETTLED_SECONDS
-        if settled and _look(path) == before:
-            with suppress(OSError):  # no place for a note: it is hashed again next time
+        settled = max(before["modified_ns"], before["changed_ns"]) / 1e9 < start - SETTLED_SECONDS
+        if settled and _metadata(path) == before:
+            with suppress(OSError):  # without a note, the file is hashed again next time
                 note.parent.mkdir(parents=True, exist_ok=True)
                 write_json(note, {"path": str(path), "look": before, "sha256": digest})
         return digest
@@ -55,7 +55,7 @@ def file_hash(path: Path) -> str:
         raise DataError(f"{path} cannot be read: {error.strerror}. Check the path and its permissions") from error
 
 
-def _look(path: Path) -> dict[str, int]:
+def _metadata(path: Path) -> dict[str, int]:
     stat = path.stat()
     return {
         "size": stat.st_size,

@@ -1,14 +1,14 @@
-"""The contract of every kind of component, side by side: inherit one, and override what is not as the default says.
+"""The contract of every kind of component: a component inherits one, and overrides what differs from the defaults.
 
     algo      the paper's mathematics: what it needs, advantages, loss
     data      where examples, demonstrations and preference pairs come from
-    model     the policy that is trained, and how it learned to write before
+    model     the policy that is trained, and how its start policy is built
     reward    what scores a completion, in training or, as a judge, only in evaluation
     hardware  where processes run, in which precision            (`base/hardware.py`, fields only)
     train     how much experience a step holds and how it is used (`base/hyperparameters.py`, fields only)
-    record    what is kept of a run, and where else it is shown   (`base/record.py`, fields only)
+    record    what is stored of a run, and where else it is logged (`base/record.py`, fields only)
 
-No hook is looked for by name: what a contract does not hold, nobody calls. `python -m align_lab doctor` checks every
+Only the methods of a contract are called; no other hook is looked up by name. `python -m align_lab doctor` checks every
 registered component against its contract, and `align_lab.testing` holds the same checks for the tests of a plug-in.
 """
 
@@ -48,7 +48,7 @@ class Algorithm(Component, ABC):
 
     @abstractmethod
     def advantages(self, x: Rollout, state: State) -> tuple[Advantage, State]:
-        """Rollout of the whole step, over all processes -> advantages [P G T], and the state for the next step."""
+        """The advantages [P G T] of a step's rollout over all processes, and the state for the next step."""
 
     @abstractmethod
     def loss(self, now: PolicyOutput, x: Batch) -> LossOutput:
@@ -57,7 +57,7 @@ class Algorithm(Component, ABC):
 
 @contract("data")
 class Data(Component, ABC):
-    """Where examples come from. `build` reads or makes them once, into a folder; `load` reads that folder."""
+    """Where examples come from. `build` writes them into a folder once; `load` reads that folder."""
 
     instruction: str = (
         "{prompt}"  # what a chat model is asked where prompts are texts to continue; "{prompt}": the text
@@ -68,11 +68,11 @@ class Data(Component, ABC):
         return ("train", "evaluation")
 
     def size(self, split: str) -> int | None:
-        """How many examples a split has at most, where the settings alone tell it."""
+        """An upper bound on the examples of a split; None if the settings alone do not determine it."""
         return None
 
     def has_demonstrations(self) -> bool:
-        """Are there texts to imitate? A model that cannot write yet needs them."""
+        """Are there texts for supervised fine-tuning?"""
         return False
 
     def has_pairs(self) -> bool:
@@ -80,20 +80,20 @@ class Data(Component, ABC):
         return False
 
     def longest_prompt(self) -> int | None:
-        """Words of the longest prompt, where the settings tell it: the memory estimate asks before anything is read."""
+        """Words of the longest prompt, for the memory estimate; None if the settings do not determine it."""
         return None
 
     def longest_text(self) -> int | None:
-        """Words of the longest demonstration, likewise."""
+        """Words of the longest demonstration, for the memory estimate; None if the settings do not determine it."""
         return None
 
     @abstractmethod
     def build(self, folder: Path) -> None:
-        """Write the data set into the empty `folder`. Raises DataError with what is wrong, and where."""
+        """Write the data set into the empty `folder`. Raises DataError that names what is wrong, and where."""
 
     @abstractmethod
     def load(self, folder: Path) -> DataSet:
-        """Read what `build` wrote. Raises DataError when it is not whole."""
+        """Read what `build` wrote. Raises DataError if it is incomplete."""
 
 
 @contract("model")
@@ -118,25 +118,25 @@ class Model(Component, ABC):
         raise NotImplementedError(f"{type(self).__name__}.initial is needed where fine_tuning is not None")
 
     def build(self, folder: Path) -> None:
-        """Write the start policy into the empty `folder`, where there is no fine-tuning. Raises DataError."""
+        """Write the start policy into the empty `folder`. Only called without fine-tuning. Raises DataError."""
         raise NotImplementedError(f"{type(self).__name__}.build is needed where fine_tuning is None")
 
     @abstractmethod
     def load(self, folder: Path) -> Any:
-        """The start policy (`align_lab.models.policy.Policy`), read anew at every call."""
+        """A new copy of the start policy (`align_lab.models.policy.Policy`) at every call."""
 
 
 @contract("reward")
 class Reward(Component, ABC):
     """What scores completions. The same component is the reward of a run or, in `evaluation.judges`, a judge."""
 
-    label: ClassVar[str] = ""  # what its score is called; "": the name of its metric
+    label: ClassVar[str] = ""  # name of its score in tables; "": the name of its metric
     unit: ClassVar[str] = ""  # of its score
     meaning: ClassVar[str] = ""  # one line for tables
-    title: ClassVar[str] = ""  # what `build` makes, for people: "reward model"; "": the component's name
-    trained: ClassVar[bool] = False  # it is trained on the data, once, by `build`
-    backbone: ClassVar[str] = ""  # the model component whose start policy `build` begins with; "": none
-    on_gpu: ClassVar[bool] = True  # `build` and `score` use a GPU where there is one
+    title: ClassVar[str] = ""  # name of what `build` makes, for example "reward model"; "": the component's name
+    trained: ClassVar[bool] = False  # `build` trains it on the data, once
+    backbone: ClassVar[str] = ""  # the model component whose start policy `build` starts from; "": none
+    on_gpu: ClassVar[bool] = True  # `build` and `score` use a GPU if there is one
 
     def data_problem(self, data: Data) -> str:
         """Why it cannot be trained or score on this data, and what to choose instead; empty where it can."""
@@ -148,10 +148,10 @@ class Reward(Component, ABC):
 
     @abstractmethod
     def load(self, folder: Path | None) -> Scorer:
-        """What scores. `folder`: what `build` wrote, None where nothing is trained."""
+        """The scorer. `folder`: what `build` wrote; None if nothing is trained."""
 
     def value_weights(self, scorer: Scorer) -> tuple[Any, Tensor] | None:
-        """(body, head [1 D]) of a scorer that is a language model on `backbone`, for a critic that starts as it."""
+        """(body, head [1 D]) of a scorer that is a language model on `backbone`, to initialise a critic; else None."""
         return None
 
 

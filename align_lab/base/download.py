@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tarfile
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -91,7 +91,7 @@ _refused: ContextVar[bool] = ContextVar("refused", default=False)
 
 
 @contextmanager
-def no_downloads() -> Iterator[None]:
+def no_downloads() -> Generator[None]:
     """Inside, `fetch` raises DownloadRefused instead of downloading."""
     token = _refused.set(True)
     try:

@@ -1,4 +1,4 @@
-"""What a component, or a run, is made of beyond its config: the code of plug-ins, the content of local files.
+"""What determines a component or a run besides its config: the code of plug-ins and the content of local files.
 
 A run's hashes are named like fields of its config, so that each has the role of what it belongs to: `plugins` and
 `files` are settings, as the data is; `algo.plugins` belongs to the recipe, as the algorithm does, and may differ
@@ -28,14 +28,14 @@ def files_of(components: Iterable[Component]) -> tuple[Path, ...]:
 
 
 def of_components(components: Sequence[Component]) -> dict[str, str]:
-    """What enters the key of an artefact that these components build. Raises DataError for a file that is not there."""
-    modules = frozenset(filter(is_plugin, (type(one).__module__ for one in components)))
+    """The hashes that enter the key of an artefact that these components build. Raises DataError for a missing file."""
+    modules = frozenset(filter(is_plugin, (type(component).__module__ for component in components)))
     files = files_of(components)
     return ({"plugins": source_hash(modules)} if modules else {}) | ({"files": content_hash(files)} if files else {})
 
 
 def of_run(values: Mapping[str, Any]) -> dict[str, str]:
-    """Name -> hash, for a whole config; after `registry.scan`. Raises DataError for a file that is not there."""
+    """Name -> hash, for a whole config. Call it after `registry.scan`. Raises DataError for a missing file."""
     hashes = {name: source_hash(frozenset(modules)) for name, modules in _plugins(values).items()}
     files: dict[str, list[Any]] = defaultdict(list)
     for kind in registry.kinds():
@@ -49,7 +49,7 @@ def of_run(values: Mapping[str, Any]) -> dict[str, str]:
 def _plugins(values: Mapping[str, Any]) -> dict[str, set[str]]:
     """Name of a hash -> the plug-in modules of the components that the config names.
 
-    A plug-in that is loaded and registers nothing may do anything, and counts as a setting.
+    A loaded plug-in that registers no component may change anything, so it counts as a setting.
     """
     owners = _owners()
     used: dict[str, set[str]] = defaultdict(set)
@@ -64,7 +64,7 @@ def _plugins(values: Mapping[str, Any]) -> dict[str, set[str]]:
 
 
 def loaded(plugins: Iterable[str]) -> set[str]:
-    """Plug-in modules that a scan imports: installed ones, and these."""
+    """The plug-in modules that a scan imports: those of installed packages, and these."""
     return set(filter(is_plugin, _installed().union(plugins)))
 
 
@@ -74,7 +74,7 @@ def _installed() -> frozenset[str]:
 
 
 def _owners() -> dict[str, set[str]]:
-    """Name of a component -> the plug-in modules that registered one so."""
+    """Name of a component -> the plug-in modules that registered a component of that name."""
     owners: dict[str, set[str]] = defaultdict(set)
     for kind in registry.kinds():
         for name in registry.names(kind):
@@ -85,13 +85,13 @@ def _owners() -> dict[str, set[str]]:
 
 
 def _hash_name(key: str, what: str) -> str:
-    """Where what belongs to a field of the config is noted; "" for a field that cannot change a result."""
+    """The name of the hash that belongs to a field of the config; "" for a field that cannot change a result."""
     group = key.partition(".")[0]
     return {"none": "", "setting": what}.get(role(key), f"{group}.{what}")
 
 
 def _texts(value: Any) -> Iterator[str]:
-    """Every text in a value, whatever it lies in."""
+    """Every string in a value, at any depth."""
     if isinstance(value, str):
         yield value
     elif isinstance(value, Mapping):

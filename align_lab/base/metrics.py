@@ -1,6 +1,6 @@
-"""Every number that a run logs: declared once, with its meaning, unit and direction. An undeclared key is an error.
+"""The metrics that a run logs, each declared with its meaning, unit and direction. An undeclared key is an error.
 
-Names are TRL's where TRL has one. `time/` holds what a clock says, so it differs between two identical runs.
+Names are those of TRL where it has one. `time/` metrics are measured times, which differ between identical runs.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from align_lab.base.errors import AlignLabError, DivergedError, near
 
 @dataclass(frozen=True)
 class Metric:
-    """What a number means. `label`: what tables call it; empty: the last part of its name, with blanks."""
+    """The meaning of a metric. `label`: its name in tables; empty: the last part of its key, with blanks."""
 
     meaning: str
     unit: str = ""
@@ -27,17 +27,18 @@ class Metric:
 METRICS: dict[str, Metric] = {  # those of every task; `of_run` adds those that follow from the task
     "step": Metric("rollouts, or batches of preference pairs, so far", "steps"),
     "episode": Metric(
-        "completions charged so far: sampled and scored, or bought with a preference pair", "completions"
+        "completions charged so far: sampled and scored, in training or for the preference pairs used", "completions"
     ),
     "budget/tokens": Metric("generated tokens charged so far", "tokens"),
     "budget/labels": Metric("completions scored by the reward so far, or for the pairs used so far", "labels"),
     "budget/flops": Metric(
-        "estimated arithmetic so far: generation charged, scoring models, updates; reward and evaluation apart", "FLOP"
+        "estimated FLOPs so far: charged generation, reference and critic, updates; without reward and evaluation",
+        "FLOP",
     ),
     "objective/scores": Metric("mean score of the step's completions", "", "higher"),
     "objective/kl": Metric("mean over sequences of Σₜ (logp_old - logp_ref)", "nats a sequence"),
     "objective/entropy": Metric("mean over sequences of Σₜ -logp_old", "nats a sequence"),
-    "objective/non_score_reward": Metric("mean reward apart from the score: the KL penalty"),
+    "objective/non_score_reward": Metric("mean reward without the score: the KL penalty"),
     "objective/rlhf_reward": Metric("mean of score plus non-score reward", "", "higher"),
     "policy/approxkl_avg": Metric("mean over tokens of ½(logp - logp_old)², before the update", "nats² a token"),
     "policy/clipfrac_avg": Metric("share of tokens whose ratio is clipped", "share"),
@@ -47,11 +48,11 @@ METRICS: dict[str, Metric] = {  # those of every task; `of_run` adds those that 
     "loss/pretrain_avg": Metric("negative log-likelihood of human text (PPO-ptx)", "nats a token", "lower"),
     "val/ratio": Metric("mean over tokens of exp(logp - logp_old)"),
     "val/clipfrac_avg": Metric("share of tokens whose value is clipped", "share"),
-    "val/num_eos_tokens": Metric("completions that ended by themselves", "completions"),
+    "val/num_eos_tokens": Metric("completions with an end-of-sequence token", "completions"),
     "rewards/chosen": Metric("mean of beta times the log-ratio of chosen completions"),
     "rewards/rejected": Metric("mean of beta times the log-ratio of rejected completions"),
     "rewards/accuracies": Metric("share of pairs whose chosen completion has the higher log-ratio", "share", "higher"),
-    "rewards/margins": Metric("mean difference of the two", "", "higher"),
+    "rewards/margins": Metric("mean of rewards/chosen - rewards/rejected", "", "higher"),
     "logps/chosen": Metric("mean log-probability of chosen completions", "nats a sequence"),
     "logps/rejected": Metric("mean log-probability of rejected completions", "nats a sequence"),
     "completions/mean_length": Metric("mean length", "tokens"),
@@ -75,25 +76,25 @@ METRICS: dict[str, Metric] = {  # those of every task; `of_run` adds those that 
     "eval/entropy": Metric("mean over tokens of the policy's entropy on its own completions", "nats a token"),
     "eval/distinct_2": Metric("distinct word pairs over all word pairs of the completions", "share", "higher"),
     "eval/repetition": Metric("share of words that repeat one of the four words before", "share", "lower"),
-    "eval/ended": Metric("share of completions that ended by themselves", "share"),
+    "eval/ended": Metric("share of completions with an end-of-sequence token", "share"),
     "time/rollout": Metric("sampling", "s"),
-    "time/sync": Metric("bringing the policy's weights to the sampler, where it has its own", "s"),
+    "time/sync": Metric("transfer of the policy's weights to a sampler with its own copy", "s"),
     "time/score": Metric("reward, reference and critic", "s"),
-    "time/update": Metric("forward, backward, optimiser", "s"),
+    "time/update": Metric("forward pass, backward pass, optimizer", "s"),
     "time/step": Metric("the whole step", "s"),
-    "time/samples_per_second": Metric("completions a second of the step", "1/s", "higher"),
-    "time/elapsed": Metric("training so far, stages and evaluations apart", "s"),
-    "time/cpu": Metric("processor time of the step, all threads", "s"),
+    "time/samples_per_second": Metric("completions per second of the step", "1/s", "higher"),
+    "time/elapsed": Metric("training so far, without stages and evaluations", "s"),
+    "time/cpu": Metric("CPU time of the step, all threads", "s"),
 }
 
 
 def of_run(values: Mapping[str, Any]) -> dict[str, Metric]:
-    """Every metric that a run with this config may log: METRICS, and those that follow from its task."""
+    """Every metric that a run with this config may log: METRICS and those of its task."""
     return METRICS | of_task(values)
 
 
 def of_task(values: Mapping[str, Any]) -> dict[str, Metric]:
-    """The metrics whose meaning follows from the reward, the judges and the evaluation sets of a config."""
+    """The metrics whose meaning depends on the reward, the judges and the evaluation sets of a config."""
     reward, evaluation = registry.lookup("reward", values["reward"]["name"]), values["evaluation"]
     scored = {"eval/score": _score(reward, "what the policy was trained on")}
     for name, judge in evaluation["judges"].items():
@@ -103,7 +104,7 @@ def of_task(values: Mapping[str, Any]) -> dict[str, Metric]:
     label = decides.label or label_of(evaluation["metric"])
     metrics = {
         "objective/scores": Metric("mean score of the step's completions", reward.unit, "higher"),
-        "objective/non_score_reward": Metric("mean reward apart from the score: the KL penalty", reward.unit),
+        "objective/non_score_reward": Metric("mean reward without the score: the KL penalty", reward.unit),
         "objective/rlhf_reward": Metric("mean of score plus non-score reward", reward.unit, "higher"),
         **scored,
         f"{evaluation['metric']}_se": Metric(f"standard error of the {label} over prompts", decides.unit),
@@ -133,7 +134,7 @@ def label_of(name: str) -> str:
 
 
 def check(row: Mapping[str, float], declared: Mapping[str, Metric] = METRICS) -> None:
-    """Refuse a key that nobody declared, and a number that is not one."""
+    """Raises AlignLabError for an undeclared metric, DivergedError for a value that is not finite."""
     for name, value in row.items():
         if name not in declared:
             raise AlignLabError(

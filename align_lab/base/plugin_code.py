@@ -1,8 +1,8 @@
-"""The source of plug-ins: the modules from outside this package that components come from, and what these import.
+"""The source of plug-ins: modules outside this package that register components, and the modules that these import.
 
-It is read from files, not from what is imported so far, so that every process of a run gives the same answer. A plug-in
-counts with all that its files import of its own package and of modules beside it, in any function, and over any number
-of steps. Other installed packages do not count, and neither does what a single module imports by a computed name.
+The imports are parsed from the files, not taken from the modules imported so far, so that every process of a run gets
+the same result. A plug-in includes all that its files import from its own package and from modules beside it, directly
+or indirectly, in any function. Other installed packages do not count, nor do imports by a computed name.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from importlib.machinery import EXTENSION_SUFFIXES, SOURCE_SUFFIXES, ModuleSpec
 from pathlib import Path
 
-BY_NAME = {"import_module", "__import__", "iter_modules", "walk_packages"}  # calls that import what no statement names
+BY_NAME = {"import_module", "__import__", "iter_modules", "walk_packages"}  # calls that import without a statement
 SUFFIXES = (*SOURCE_SUFFIXES, *EXTENSION_SUFFIXES)
 
 
@@ -33,20 +33,20 @@ class Source:
 
     @property
     def package(self) -> str:
-        """What a relative import in it starts from."""
+        """The package from which its relative imports start."""
         return self.module if self.file.name.startswith("__init__.") else self.module.rpartition(".")[0]
 
 
 def is_plugin(module: str) -> bool:
-    """Does the module lie outside this package? What was typed into an interpreter has no file and is none."""
+    """Is the module outside this package? `__main__` of an interactive session has no file and does not count."""
     return module.partition(".")[0] not in ("align_lab", "__main__")
 
 
 @functools.cache
 def source_hash(modules: frozenset[str]) -> str:
-    """Hash of names and contents of all sources of these plug-ins, wherever they lie.
+    """Hash of names and contents of all sources of these plug-ins, independent of where they are installed.
 
-    A process asks once: what it has imported stays what it was, whatever is edited later.
+    It is computed once per process, because later edits do not change what the process has imported.
     """
     digest = hashlib.sha256()
     for name, file in sorted(sources(modules).items()):
@@ -55,7 +55,7 @@ def source_hash(modules: frozenset[str]) -> str:
 
 
 def sources(modules: Iterable[str]) -> dict[str, Path]:
-    """Name below the import folder -> file, of these plug-ins and all that belongs to them."""
+    """Name below the import folder -> file, of these plug-ins and what they import."""
     return {source.name: source.file for source in _closure(modules)}
 
 
@@ -79,7 +79,7 @@ def _closure(modules: Iterable[str]) -> Iterator[Source]:
 
 
 def _files(module: str) -> list[Source]:
-    """The file of a module; none for one that is not there, or for a folder without code of its own."""
+    """The file of a module; empty for a missing module and for a namespace package."""
     top, *inner = module.split(".")
     for place in _places(top):
         if not place.is_dir():
@@ -93,7 +93,7 @@ def _files(module: str) -> list[Source]:
 
 
 def _imported(source: Source) -> Iterator[str]:
-    """Full names of what a file imports, and of all of its package where it imports by name."""
+    """The full names that a file imports; all modules of its package if it imports by a computed name."""
     if source.file.suffix not in SOURCE_SUFFIXES:
         return
     try:
@@ -132,7 +132,7 @@ def _whole(top: str) -> Iterator[str]:
 
 
 def _belongs(module: str, importer: str) -> bool:
-    """Is a module of the importer's package, or one beside it that nobody installed?"""
+    """Is a module part of the importer's package, or a module beside it that is not installed?"""
     top, own = module.partition(".")[0], importer.partition(".")[0]
     if top == own:
         return True
@@ -144,7 +144,7 @@ def _belongs(module: str, importer: str) -> bool:
 
 
 def _installed(place: Path) -> bool:
-    """Does it lie where packages are installed to, or in the standard library?"""
+    """Is it in a folder of installed packages, or in the standard library?"""
     folders = (Path(sysconfig.get_path(kind)).resolve() for kind in ("purelib", "platlib", "stdlib"))
     return bool({"site-packages", "dist-packages"} & {*place.parts}) or any(map(place.is_relative_to, folders))
 
@@ -161,5 +161,5 @@ def _places(top: str) -> list[Path]:
 def _spec(top: str) -> ModuleSpec | None:
     try:
         return importlib.util.find_spec(top)
-    except (ImportError, ValueError):  # ValueError: a module without a file, as an interpreter's own
+    except (ImportError, ValueError):  # ValueError: a module without a spec, such as `__main__`
         return None

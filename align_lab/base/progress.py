@@ -1,7 +1,7 @@
-"""How far a long piece of work is: whoever works reports it, whoever listens shows it.
+"""Progress of long operations: the code that does the work reports it, and a listener shows it.
 
-The listener is ambient (it belongs to the current context, and threads begin without one), so that no `build` of a
-component has to pass it on. Where nobody listens, a report costs nothing and does nothing.
+The listener is a context variable (new threads start without one), so that no `build` of a component has to pass it on.
+Without a listener, a report has no effect.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ T = TypeVar("T")
 
 
 class Listener(Protocol):
-    """Where notices and the progress of one piece of work are shown."""
+    """Shows notices and the progress of one operation."""
 
     def notice(self, text: str, /) -> None:
-        """One line for a person."""
+        """Show one line to the user."""
         ...
 
     def progress(self, done: int, total: int, /) -> None:
-        """`done` of `total` units of the work are complete; the first call has done=0, just before the first unit."""
+        """`done` of `total` units of work are complete; the first call has done=0, just before the first unit."""
         ...
 
 
@@ -31,7 +31,7 @@ _listener: ContextVar[Listener | None] = ContextVar("listener", default=None)
 
 @contextmanager
 def listening(listener: Listener) -> Generator[None]:
-    """Reports that are made inside go to `listener`."""
+    """Inside the context, reports go to `listener`."""
     token = _listener.set(listener)
     try:
         yield
@@ -40,19 +40,19 @@ def listening(listener: Listener) -> Generator[None]:
 
 
 def notice(text: str) -> None:
-    """Give the listener one line for a person."""
+    """Show one line to the user."""
     if (listener := _listener.get()) is not None:
         listener.notice(text)
 
 
 def report(done: int, total: int) -> None:
-    """Give the listener the state of the work."""
+    """Report that `done` of `total` units of work are complete."""
     if (listener := _listener.get()) is not None:
         listener.progress(done, total)
 
 
 def track(items: Sequence[T]) -> Iterator[T]:
-    """The items, one after the other, and a report after the work on each."""
+    """Yield the items, and report progress after the work on each."""
     report(0, len(items))
     for done, item in enumerate(items, start=1):
         yield item

@@ -1,4 +1,4 @@
-"""What is kept of a run: settings of the record, none of which changes a result."""
+"""Settings of a run's record, none of which changes a result."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from align_lab.base.registry import param
 
 @dataclass(frozen=True, kw_only=True)
 class Record(Component):
-    """What every record keeps."""
+    """The settings of every kind of record."""
 
-    checkpoint_every: int = param(10, "steps between checkpoints: what a SIGKILL can cost", low=1)
-    keep_checkpoints: int = param(2, "newest checkpoints that are kept, beside the best one", low=1)
-    samples: int = param(3, "completions shown before and after", low=0)
+    checkpoint_every: int = param(10, "steps between checkpoints, which is what a SIGKILL can lose", low=1)
+    keep_checkpoints: int = param(2, "number of newest checkpoints to keep, in addition to the best one", low=1)
+    samples: int = param(3, "completions printed at the end of a run, before and after training", low=0)
     progress: bool = param(True, "live progress on a terminal")

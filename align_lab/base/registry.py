@@ -1,4 +1,4 @@
-"""Components by name. Importing a module registers what it holds; only the standard library is needed to read a schema.
+"""The registry of components. Importing a module registers its components; reading a schema does not import torch.
 
 @register("algo", "rloo")
 @dataclass(frozen=True, kw_only=True)
@@ -21,7 +21,7 @@ from typing import Any, TypeVar, cast, get_args, get_origin, get_type_hints
 from align_lab.base.errors import ConfigError, near
 from align_lab.base.paths import PACKAGE
 
-ENTRY_POINT = "align_lab.components"  # a package outside names its modules under this entry point
+ENTRY_POINT = "align_lab.components"  # the entry point group in which other packages list their modules
 
 _components: dict[tuple[str, str], type] = {}
 _contracts: dict[str, type] = {}  # kind -> the class that its components inherit
@@ -37,7 +37,7 @@ def param(
     high: float | None = None,
     choices: tuple[Any, ...] | None = None,
 ) -> Any:
-    """A dataclass field with its one-line meaning and its bounds: `low` <= value, `above` < value, value <= `high`."""
+    """A dataclass field with its help text and its bounds: `low` <= value, `above` < value, value <= `high`."""
     metadata = {"help": help, "low": low, "above": above, "high": high, "choices": choices}
     if isinstance(default, list | dict):
         return dataclasses.field(default_factory=lambda: copy.copy(cast(Any, default)), metadata=metadata)
@@ -95,7 +95,7 @@ def register(kind: str, name: str) -> Callable[[T], T]:
 
 
 def checked(cls: T) -> T:
-    """Let a dataclass refuse values outside its fields' bounds, also when it is built by hand."""
+    """Class decorator: the constructor of a dataclass raises ConfigError for values outside its fields' bounds."""
 
     build = cls.__init__
 
@@ -111,7 +111,7 @@ def checked(cls: T) -> T:
 
 
 def problems(cls: type, values: Mapping[str, Any], prefix: str = "") -> list[str]:
-    """Every value outside its bounds, one sentence each; sections are looked into."""
+    """One message for every value outside its bounds, including those of nested sections."""
     messages: list[str] = []
     for spec in dataclasses.fields(cls):
         value = values.get(spec.name)
@@ -151,9 +151,9 @@ def _outside(name: str, value: Any, rule: Mapping[str, Any]) -> list[str]:
 
 
 def scan(plugins: tuple[str, ...] = ()) -> None:
-    """Import what registers components: the modules of this package that say so, installed entry points, `plugins`.
+    """Import all modules that register components: those of this package, of installed entry points, and `plugins`.
 
-    A module that registers keeps torch out of its top level, so that schemas can be read at once.
+    Such a module must not import torch at its top level, so that reading schemas is fast.
     """
     for module in _registering(PACKAGE):
         importlib.import_module(module)
@@ -179,7 +179,7 @@ def _registering(package: Path) -> list[str]:
 
 
 def installed(package: str) -> bool:
-    """Is a package there that not everybody needs? Asked by its name on the index: a folder of that name is none."""
+    """Is an optional package installed? `package` is its name in the index; a folder of that name does not count."""
     try:
         return bool(importlib.metadata.version(package))
     except importlib.metadata.PackageNotFoundError:
@@ -187,7 +187,7 @@ def installed(package: str) -> bool:
 
 
 def lookup(kind: str, name: str) -> type[Any]:
-    """The registered class. Raises ConfigError with the near match when there is none."""
+    """The registered class. Raises ConfigError, with the nearest name, when there is none."""
     try:
         return _components[kind, name]
     except KeyError:
@@ -205,7 +205,7 @@ def kinds() -> list[str]:
 
 
 def build(kind: str, config: Mapping[str, Any]) -> Any:
-    """Plain config (with its `name`) -> the component."""
+    """The component of a plain config, which holds its `name` and its fields."""
     values = dict(config)
     return construct(lookup(kind, values.pop("name")), values)
 

@@ -40,7 +40,7 @@ class Example:
 
     @property
     def text(self) -> str:
-        """The prompt as one text: a conversation shows its turns, one a line."""
+        """The prompt as one text; a conversation has one line per turn."""
         if isinstance(self.prompt, str):
             return self.prompt
         return "\n".join(f"{message.role}: {message.content}" for message in self.prompt)
@@ -64,12 +64,12 @@ class PreferencePair:
 
 
 def content_key(*parts: str) -> str:
-    """A key for a row that brings none: a hash of its content."""
+    """The key of a row without an identifier: a hash of its content."""
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
 
 
 class DataSet(ABC):
-    """A data set as it was read. A part that it lacks is empty; nothing stands in for it."""
+    """A loaded data set. A part that it lacks is empty."""
 
     @abstractmethod
     def examples(self, split: str) -> Sequence[Example]:
@@ -86,13 +86,13 @@ class DataSet(ABC):
 
 @dataclass(frozen=True, kw_only=True)
 class Score:
-    """`total`: one number a completion."""
+    """`total`: one number per completion."""
 
     total: Sequence[float]
 
 
 class Scorer(Protocol):
-    """Anything that scores completions: a model, a rule, a service. It reads text, so it works with any tokenizer."""
+    """Anything that scores completions: a model, a rule, a service. It reads text, so any tokenizer works with it."""
 
     def score(self, examples: Sequence[Example], completions: Sequence[str]) -> Score:
         """One number for each completion of its example; both lists have the same length."""

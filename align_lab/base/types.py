@@ -1,4 +1,4 @@
-"""The records that flow through a run. Nothing is computed here.
+"""The data types that the loop, the algorithms and the models exchange. Nothing is computed here.
 
 Axes: ``P`` prompts, ``G`` samples a prompt (the group), ``T`` response tokens, ``S`` prompt tokens, ``B`` rows,
 ``V`` vocabulary.
@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal
 if TYPE_CHECKING:
     from torch import Tensor
 
-    Asked = Tensor | Any  # None unless `needs` asked for it, so an algorithm that asked reads it as a Tensor
+    IfNeeded = Tensor | Any  # None unless the algorithm's `needs` declare it, so an algorithm may read it as a Tensor
 
 State = Any  # a flat, possibly empty mapping or tuple of tensors and numbers: it is checkpointed
 
@@ -29,8 +29,10 @@ def _no_metrics() -> dict[str, Tensor]:
 
 @dataclass(frozen=True, kw_only=True)
 class CriticNeeds:
-    """How the value function starts. `init`: weights of the reward model or of the policy; `pretrain_steps`: rollouts
-    that train the critic alone before the policy moves."""
+    """How the critic is initialised: with the weights of the reward model or of the policy.
+
+    `pretrain_steps`: steps that train the critic alone, before the policy's first update.
+    """
 
     init: Literal["reward", "policy"] = "policy"
     pretrain_steps: int = 0
@@ -38,7 +40,7 @@ class CriticNeeds:
 
 @dataclass(frozen=True, kw_only=True)
 class Needs:
-    """What an algorithm asks of the loop. It is declared, so the loop never asks for an algorithm's name."""
+    """What an algorithm needs from the loop. It is declared, so that the loop never depends on an algorithm's name."""
 
     experience: Literal["rollouts", "pairs"] = "rollouts"  # sampled in the loop, or read from a preference set
     reference: bool = False  # logp_ref of the frozen start policy
@@ -56,26 +58,26 @@ class Rollout:
     mask: Tensor  # [P G T] bool
     score: Tensor  # [P G]
     logp_old: Tensor  # [P G T] log-probability under the policy that sampled
-    logp_sampler: Asked = None  # [P G T] the same as the sampler computes it, where that is not training's own
-    logp_ref: Asked = None  # [P G T] under the frozen reference, where needed
-    value: Asked = None  # [P G T] critic's estimate before each token, where needed
+    logp_sampler: IfNeeded = None  # [P G T] the same, computed by the sampler, if that is another engine
+    logp_ref: IfNeeded = None  # [P G T] under the frozen reference
+    value: IfNeeded = None  # [P G T] critic's estimate before each token
 
 
 @dataclass(frozen=True, kw_only=True)
 class Advantage:
-    """What an algorithm makes of a rollout, without gradient."""
+    """What an algorithm computes from a rollout, without gradient."""
 
     advantage: Tensor  # [P G T], 0 where the mask is False
-    returns: Asked = None  # [P G T] value targets, where there is a critic
+    returns: IfNeeded = None  # [P G T] value targets of the critic
     metrics: Mapping[str, Tensor] = field(default_factory=_no_metrics)  # scalars, names from the METRICS table
 
 
 @dataclass(frozen=True, kw_only=True)
 class Batch:
-    """Whole groups of a rollout that one loss call sees, with the denominators of the *whole* minibatch.
+    """Whole groups of a rollout, for one call of the loss, with the denominators of the *whole* minibatch.
 
-    `tokens` and `sequences` count the minibatch over all micro-batches and all processes, so losses of the parts add up
-    to the loss of the whole.
+    `tokens` and `sequences` count the minibatch over all micro-batches and all processes, so that the losses of the
+    micro-batches add up to the loss of the minibatch.
     """
 
     mask: Tensor  # [P G T] bool
@@ -83,26 +85,26 @@ class Batch:
     advantage: Tensor  # [P G T]
     tokens: float  # counted tokens in the whole minibatch
     sequences: float  # sequences in the whole minibatch
-    logp_ref: Asked = None  # [P G T]
-    value: Asked = None  # [P G T] at rollout time
-    returns: Asked = None  # [P G T]
+    logp_ref: IfNeeded = None  # [P G T]
+    value: IfNeeded = None  # [P G T] at rollout time
+    returns: IfNeeded = None  # [P G T]
 
 
 @dataclass(frozen=True, kw_only=True)
 class PolicyOutput:
-    """What the models say now, with gradient."""
+    """The models' current outputs, with gradient."""
 
     logp: Tensor  # [P G T] log-probability of the sampled tokens, at the sampling temperature
-    value: Asked = None  # [P G T]
-    entropy: Asked = None  # [P G T]
-    logp_pretrain: Asked = None  # [N L] of human text, 0 where its mask is False
-    mask_pretrain: Asked = None  # [N L] bool
+    value: IfNeeded = None  # [P G T]
+    entropy: IfNeeded = None  # [P G T]
+    logp_pretrain: IfNeeded = None  # [N L] of human text, 0 where its mask is False
+    mask_pretrain: IfNeeded = None  # [N L] bool
     tokens_pretrain: float = 0.0  # counted human tokens in the whole minibatch
 
 
 @dataclass(frozen=True, kw_only=True)
 class LossOutput:
-    """`loss` is a scalar to differentiate. `metrics` are detached scalars that add up over the parts of a minibatch."""
+    """`loss` is a scalar to differentiate; `metrics` are detached scalars. Both add up over micro-batches."""
 
     loss: Tensor
     metrics: Mapping[str, Tensor] = field(default_factory=_no_metrics)

@@ -1,1 +1,1 @@
-"""What a run leaves behind: the run folder is the truth, the terminal is a view of it."""
+"""The record of a run: the run folder is authoritative, the terminal output is a view of it."""

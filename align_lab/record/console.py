@@ -1,4 +1,4 @@
-"""What a person sees of a run: live progress on a terminal, plain lines in a log, a short table at the end."""
+"""The terminal output of a run: live progress, or plain lines in a log, and a table of results at the end."""
 
 from __future__ import annotations
 
@@ -16,13 +16,11 @@ from rich.table import Table
 from align_lab.record.stage_progress import StageBar, StageLines, StageProgress
 from align_lab.record.summary import Summary
 
-LINES = 10  # plain progress lines of a run without a terminal
-
-LINES = 10  # plain progress lines of a run without a terminal
+LINES = 10  # progress lines of a run without a terminal
 
 
 class Screen(AbstractContextManager["Screen"]):
-    """Notices, and the progress of one training. Use it as a context: on leaving, the live display ends."""
+    """Notices and the progress of one training run. A context manager, which ends the live display."""
 
     def __init__(self, *, live: bool = True, console: Console | None = None) -> None:
         self.console = console or Console(highlight=False, soft_wrap=True)
@@ -30,10 +28,11 @@ class Screen(AbstractContextManager["Screen"]):
         self._progress: Progress | None = None
 
     def notice(self, text: str) -> None:
+        """Print one line with the time of day."""
         self.console.print(f"[dim]{time.strftime('%H:%M:%S')}[/] {escape(text)}")
 
     def start(self, *, step: int, steps: int) -> None:
-        """Begin the display of a training of `steps` steps that has done `step`."""
+        """Start the display of a training run that has completed `step` of `steps`."""
         self.steps = steps
         if self.live:
             self._progress = Progress(
@@ -49,6 +48,7 @@ class Screen(AbstractContextManager["Screen"]):
             self._task = self._progress.add_task("training", total=steps, completed=step, now="")
 
     def update(self, row: Mapping[str, float]) -> None:
+        """Show the metrics of a step."""
         now = describe(row)
         step = int(row["step"])
         if self._progress is not None:
@@ -58,7 +58,7 @@ class Screen(AbstractContextManager["Screen"]):
             self.notice(f"step {step}/{self.steps}  {now}" + (f"  about {left:.0f} s left" if left else ""))
 
     def stage(self, title: str) -> StageProgress:
-        """The progress of building one stage, a context: a bar on a terminal, else a line about every tenth of it."""
+        """A context that shows the progress of building one stage: a bar on a terminal, else a line per tenth."""
         if self.live:
             return StageBar(title, self.notice, console=self.console)
         return StageLines(title, self.notice)
@@ -75,7 +75,7 @@ class Screen(AbstractContextManager["Screen"]):
         self.stop()
 
     def result(self, start: Mapping[str, float], final: Mapping[str, float], summary: Summary) -> None:
-        """The last table: start against end, with what it means."""
+        """The table of results, start against end, and the sentence that interprets them."""
         table = Table(box=None, pad_edge=False, header_style="bold")
         for name in ("held-out prompts", "start", "end"):
             table.add_column(name, justify="left" if name == "held-out prompts" else "right")
@@ -90,7 +90,7 @@ class Screen(AbstractContextManager["Screen"]):
     def samples(
         self, before: Sequence[Mapping[str, Any]], after: Sequence[Mapping[str, Any]], summary: Summary
     ) -> None:
-        """The same prompts completed by the policy at the start and at the end, with the deciding score."""
+        """Completions of the same prompts before and after training, with their deciding scores."""
         name = summary.label.removesuffix(" score")
         for old, new in zip(before, after, strict=True):
             self.console.print(f"\n[bold]{escape(printable(old['prompt']))}[/] ...")
@@ -102,12 +102,12 @@ class Screen(AbstractContextManager["Screen"]):
 
 
 def printable(text: str) -> str:
-    """One line of a model's text: nothing in it can move the cursor or break the layout."""
+    """A model's text as one line without control characters, which could move the cursor."""
     return " ".join("".join(char if char.isprintable() else " " for char in text).split())
 
 
 def describe(row: Mapping[str, float]) -> str:
-    """Live score and KL of a step; pairs have margins instead of fresh scores."""
+    """Score and KL of a step in one line; algorithms on preference pairs have margins instead of scores."""
     parts = [
         ("score {:.2f}", "objective/scores"),
         ("KL {:.1f}", "objective/kl"),

@@ -1,7 +1,7 @@
-"""A run's folder, the truth about it: config, manifest, metrics, samples, status, checkpoints.
+"""The folder of a run, its authoritative record: config, manifest, metrics, samples, status, checkpoints.
 
-Rows are appended and flushed one by one; everything else is replaced whole. After an interruption, rows newer than the
-checkpoint are dropped, so a continued run leaves the same rows as one that was never interrupted.
+Rows are appended and flushed one by one; all other files are replaced atomically. After an interruption, rows newer
+than the checkpoint are dropped, so that a resumed run has the same rows as an uninterrupted one.
 """
 
 from __future__ import annotations
@@ -37,30 +37,34 @@ class RunFolder:
 
     @property
     def at(self) -> RunLayout:
-        """Where each of its files lies."""
+        """The paths of its files."""
         return RunLayout(self.path)
 
     @classmethod
     def create(cls, path: Path, values: Mapping[str, Any]) -> RunFolder:
-        """Open the folder of this config, new or to be continued. Raises ConfigError when it holds another config."""
-        known = RunLayout(path).config
-        if known.exists():
-            _refuse_other(path, read_config(path), values)
+        """Create or reopen the folder of a run with this config. Raises ConfigError if it holds another config."""
+        file = RunLayout(path).config
+        if file.exists():
+            _check_same_config(path, read_config(path), values)
         path.mkdir(parents=True, exist_ok=True)
-        write_text(known, OmegaConf.to_yaml(OmegaConf.create(dict(values))))
+        write_text(file, OmegaConf.to_yaml(OmegaConf.create(dict(values))))
         return cls(path, of_run(values))
 
     def metrics(self) -> list[dict[str, Any]]:
+        """The rows of all steps so far."""
         return read_lines(self.at.metrics)
 
     def samples(self) -> list[dict[str, Any]]:
+        """The rows of all evaluations so far, one per completion."""
         return read_lines(self.at.samples)
 
     def log(self, row: Mapping[str, float]) -> None:
+        """Append the metrics of one step. Raises AlignLabError for an undeclared metric or a non-finite value."""
         check(row, self.declared)
         self._append(layout.METRICS, [row])
 
     def log_samples(self, rows: Iterable[Mapping[str, Any]]) -> None:
+        """Append the rows of one evaluation."""
         self._append(layout.SAMPLES, rows)
 
     def _append(self, name: str, rows: Iterable[Mapping[str, Any]]) -> None:
@@ -68,13 +72,14 @@ class RunFolder:
             file.writelines(json.dumps(row) + "\n" for row in rows)
 
     def rewind(self, step: int) -> None:
-        """Forget the rows after `step`: the steps that come will write them again."""
+        """Remove the rows after `step`, which the resumed run will write again."""
         for path in (self.at.metrics, self.at.samples):
             if path.exists():
-                kept = [row for row in read_lines(path) if row["step"] <= step]
-                write_text(path, "".join(json.dumps(row) + "\n" for row in kept))
+                rows = [row for row in read_lines(path) if row["step"] <= step]
+                write_text(path, "".join(json.dumps(row) + "\n" for row in rows))
 
     def status(self) -> dict[str, Any]:
+        """The content of status.json; its `state` is `new` before the run has started."""
         path = self.at.status
         return json.loads(path.read_text()) if path.exists() else {"state": "new"}
 
@@ -86,7 +91,7 @@ class RunFolder:
         )
 
     def micro_batch(self) -> int | None:
-        """Completions of a forward pass in the steps that were done: those that follow then repeat bit for bit."""
+        """The micro-batch size of the steps so far, in completions; with another one, rounding would differ."""
         if not self.status().get("step"):
             return None
         with suppress(OSError, ValueError, KeyError):
@@ -94,43 +99,46 @@ class RunFolder:
         return None
 
     def write_manifest(self, manifest: Mapping[str, Any]) -> None:
+        """Replace manifest.json."""
         write_json(self.at.manifest, dict(manifest))
 
     def finish(self) -> None:
-        """Compact the rows into metrics.parquet, which a comparison of many runs reads faster."""
+        """Write the rows of metrics.jsonl to metrics.parquet, which a comparison of many runs reads faster."""
         import polars
 
         with replacing(self.at.compacted) as partial:
             polars.DataFrame(self.metrics(), infer_schema_length=None).write_parquet(partial)
 
     def blame(self, cause: str, trace: str) -> None:
-        """Write down why the run fails. Of several processes the first to do so is right: the others fail because of it."""
+        """Record why the run fails, unless another process has: later failures are consequences of the first one."""
         with suppress(OSError), (self.at.errors).open("x", encoding="utf-8") as log:
             log.write(f"{cause}\n{trace}")
 
     def cause(self) -> str:
-        """The first line of what was written down; empty where nothing was."""
+        """The recorded cause of the failure; empty if there is none."""
         with suppress(OSError):
             return (self.at.errors).read_text(encoding="utf-8").partition("\n")[0]
         return ""
 
     def forget(self) -> None:
-        """Remove what a start from nothing would write again."""
+        """Remove rows and checkpoints, so that the run starts at step 0."""
         for path in (self.at.metrics, self.at.samples, self.at.compacted):
             path.unlink(missing_ok=True)
         shutil.rmtree(self.at.checkpoints, ignore_errors=True)
 
 
 def read_config(path: Path) -> dict[str, Any]:
+    """The config of the run in this folder."""
     return run_config.plain(OmegaConf.load(RunLayout(path).config))
 
 
-def _refuse_other(path: Path, known: Mapping[str, Any], values: Mapping[str, Any]) -> None:
-    before, now = dict(run_config.leaves(known)), dict(run_config.leaves(values))
-    other = [key for key in sorted({*before, *now}) if role(key) != "none" and before.get(key) != now.get(key)]
-    if other:
-        key = other[0]
+def _check_same_config(path: Path, existing: Mapping[str, Any], values: Mapping[str, Any]) -> None:
+    """Raises ConfigError if two configs differ in a field that can change a result."""
+    before, now = dict(run_config.leaves(existing)), dict(run_config.leaves(values))
+    differing = [key for key in sorted({*before, *now}) if role(key) != "none" and before.get(key) != now.get(key)]
+    if differing:
+        key, others = differing[0], len(differing) - 1
         raise ConfigError(
             f"the run folder {path} holds another config: {key} is {before.get(key)} there and {now.get(key)} here"
-            f"{f' ({len(other) - 1} more fields differ)' if other[1:] else ''}. Move it away, or choose another study=..."
+            f"{f' ({others} more fields differ)' if others else ''}. Move it away, or choose another study=..."
         )

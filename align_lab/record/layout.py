@@ -1,4 +1,4 @@
-"""Where the files of a run and of a study lie. The one module that names them; importing it costs nothing."""
+"""The paths of the files of a run and of a study. No other module names them; importing it is cheap."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class RunLayout:
 
     @property
     def manifest(self) -> Path:
-        """Hashes of all that the run is made of, code, versions, machine, what it has spent."""
+        """Content hashes, code, versions, machine, what the run has spent."""
         return self.path / MANIFEST
 
     @property
@@ -38,12 +38,12 @@ class RunLayout:
 
     @property
     def metrics(self) -> Path:
-        """A row a step."""
+        """One row per step."""
         return self.path / METRICS
 
     @property
     def samples(self) -> Path:
-        """A row for every completion of an evaluation."""
+        """One row per completion of an evaluation."""
         return self.path / SAMPLES
 
     @property
@@ -53,26 +53,27 @@ class RunLayout:
 
     @property
     def errors(self) -> Path:
-        """Cause and traceback of what the newest attempt failed with."""
+        """Cause and traceback of the failure of the newest attempt."""
         return self.path / "error.log"
 
     @property
     def stacks(self) -> Path:
-        """Where every thread was when a run that hung was ended."""
+        """The stack traces that the watchdog dumps when a run makes no progress."""
         return self.path / "stacks.txt"
 
     @property
     def checkpoints(self) -> Path:
+        """The folder of checkpoints."""
         return self.path / CHECKPOINTS
 
     @property
     def best(self) -> Path:
-        """Which checkpoint is the best; `train.checkpoint` writes it."""
+        """The step with the best score; `train.checkpoint` writes it."""
         return self.checkpoints / "best.json"
 
     @property
     def lease(self) -> Path:
-        """Beside the folder: who runs it now."""
+        """Beside the folder: the process that is training the run."""
         return self.path.with_name(f".{self.path.name}.lease")
 
 

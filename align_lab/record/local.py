@@ -1,4 +1,4 @@
-"""The run folder and the terminal, nothing else."""
+"""The record of a run without an experiment tracker: the run folder and the terminal."""
 
 from __future__ import annotations
 
@@ -11,4 +11,4 @@ from align_lab.base.registry import register
 @register("record", "local")
 @dataclass(frozen=True, kw_only=True)
 class Local(Record):
-    """Nothing here changes a result."""
+    """Writes the run folder only. No field changes a result."""

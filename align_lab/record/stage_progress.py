@@ -1,4 +1,4 @@
-"""How far the building of a stage is: a live bar on a terminal, a line about every tenth in a log."""
+"""The progress of building a stage: a live bar on a terminal, or about one line per tenth in a log."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TaskProgressColumn
 
 Notice = Callable[[str], None]
 
-PARTS = 10  # lines of a stage in a log, at most
-GAP = 2.0  # seconds between two of them, at least: a stage of a few seconds needs no lines
+PARTS = 10  # maximum number of lines per stage in a log
+GAP = 2.0  # minimum seconds between two lines: a stage of a few seconds needs none
 
 
 class StageBar(AbstractContextManager["StageBar"]):
-    """A bar that pulses until the stage can tell how long it is, and goes when the stage is complete."""
+    """A progress bar, indeterminate until the total is known, and removed when the stage is complete."""
 
     def __init__(self, title: str, notice: Notice, *, console: Console) -> None:
         self.notice = notice
@@ -48,26 +48,26 @@ class StageBar(AbstractContextManager["StageBar"]):
 
 
 class StageLines(AbstractContextManager["StageLines"]):
-    """Plain lines with the share that is complete and the time that is left."""
+    """Plain lines with the completed units and the estimated time left."""
 
     def __init__(self, title: str, notice: Notice, *, clock: Callable[[], float] = time.monotonic) -> None:
         self.title, self.notice, self._clock = title, notice, clock
-        self._began = self._last = clock()
+        self._start = self._last = clock()
         self._parts = 0
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Nothing is open."""
+        """Nothing to close."""
 
     def progress(self, done: int, total: int) -> None:
-        """A line where another tenth is complete, but for the last, which the store itself announces."""
+        """Print a line when another tenth is complete, except the last, which the store itself announces."""
         now, parts = self._clock(), PARTS * done // total
         if not done:
-            self._began = self._last = now
+            self._start = self._last = now
         if self._parts < parts < PARTS and now - self._last >= GAP:
             self._parts, self._last = parts, now
-            left = (now - self._began) * (total - done) / done
+            left = (now - self._start) * (total - done) / done
             self.notice(f"{self.title}: {done} of {total}, about {left:.0f} s left")
 
 

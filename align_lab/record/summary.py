@@ -1,4 +1,4 @@
-"""What came of a run: the rows of its last table, and one sentence, for whatever reward, judges and metric it has."""
+"""The result of a run: the rows of its table and one sentence, for any reward, judges and deciding metric."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ DIVERSITY = "eval/distinct_2"
 
 @dataclass(frozen=True)
 class Row:
-    """One line of the last table."""
+    """One row of the table of results."""
 
     key: str
     label: str
@@ -22,11 +22,11 @@ class Row:
 
 @dataclass(frozen=True, kw_only=True)
 class Change:
-    """How the scores moved from the start policy to the end."""
+    """How the scores changed from the start policy to the end."""
 
-    gain: float  # of the deciding metric
-    noise: float  # two standard errors of it over prompts
-    proxy: float  # of the score that was optimised
+    gain: float  # change of the deciding metric
+    noise: float  # two standard errors of that change, over prompts
+    proxy: float  # change of the score that was optimized
     diversity: float  # distinct-2 at the end,
     diversity_before: float  # and at the start
 
@@ -41,7 +41,7 @@ class Summary:
 
     @property
     def label(self) -> str:
-        """What the deciding metric is called."""
+        """The name of the deciding metric in tables."""
         return self._label(self.decides)
 
     @property
@@ -50,19 +50,19 @@ class Summary:
         return self.decides.removeprefix("eval/")
 
     def rows(self) -> list[Row]:
-        """The deciding metric first, then the score that was optimised, the other judges, and what a score alone hides."""
+        """The deciding metric, the score that was optimized, the other judges, and measures of over-optimization."""
         scores = dict.fromkeys([self.decides, "eval/score", *(f"eval/{name}" for name in self.judges)])
         return [
             *(Row(key, self._label(key), 2, self.declared[key].meaning) for key in scores),
             Row("eval/win_rate", "win rate", 2, f"against the start policy, by {self.label}"),
-            Row("eval/kl", "KL", 1, "distance from the start policy, nats a completion"),
+            Row("eval/kl", "KL", 1, "distance from the start policy, nats per completion"),
             Row("eval/length", "length", 1, "tokens"),
-            Row("eval/entropy", "entropy", 2, "nats a token; near 0 is a collapse"),
-            Row(DIVERSITY, "distinct-2", 2, "variety of word pairs; a fall is a collapse"),
+            Row("eval/entropy", "entropy", 2, "nats per token; near 0: collapse"),
+            Row(DIVERSITY, "distinct-2", 2, "diversity of word pairs; a large drop: collapse"),
         ]
 
     def sentence(self, start: Mapping[str, float], final: Mapping[str, float]) -> str:
-        """Better or not by more than two standard errors over prompts, and whether the policy collapsed."""
+        """Whether the policy improved by more than two standard errors over prompts, and whether it collapsed."""
         change = self._change(start, final)
         return next(text for holds, text in self._rules(change) if holds)
 
@@ -77,28 +77,28 @@ class Summary:
         )
 
     def _rules(self, x: Change) -> list[tuple[bool, str]]:
-        """Conditions in the order in which they are tried, and what each says."""
+        """(condition, sentence) pairs, of which the first that holds applies."""
         label, proxy = self.label, self._label("eval/score")
         independent = self.decides != "eval/score"
         fell, noise = x.gain < -x.noise, f"two standard errors over prompts ({x.noise:.2f})"
-        moved = f"The {proxy} moved by {x.proxy:+.2f}" + (f", the {label} by {x.gain:+.2f}" if independent else "")
+        changes = f"The {proxy} changed by {x.proxy:+.2f}" + (f", the {label} by {x.gain:+.2f}" if independent else "")
         return [
             (
                 x.diversity < x.diversity_before / 2,
-                f"The policy collapsed: it repeats itself (distinct-2 {x.diversity:.2f}). {moved}. "
+                f"The policy collapsed: it repeats itself (distinct-2 {x.diversity:.2f}). {changes}. "
                 "Try a larger algo.kl_coef or a lower train.lr.",
             ),
             (x.gain > x.noise, f"The policy learned: the {label} rose by {x.gain:.2f}, more than {noise}."),
             (
                 fell and independent and x.proxy > 0,
-                f"Over-optimised: the {proxy} rose by {x.proxy:.2f} while the {label} fell by {-x.gain:.2f}. "
+                f"Over-optimized: the {proxy} rose by {x.proxy:.2f} while the {label} fell by {-x.gain:.2f}. "
                 "Keep an earlier checkpoint.",
             ),
             (
                 fell,
                 f"The policy got worse: the {label} fell by {-x.gain:.2f}, more than {noise}. Try a lower train.lr.",
             ),
-            (True, f"No improvement shown: the {label} moved by {x.gain:+.2f}, within {noise}."),
+            (True, f"No improvement shown: the {label} changed by {x.gain:+.2f}, within {noise}."),
         ]
 
     def _label(self, key: str) -> str:

@@ -1,1 +1,1 @@
-"""Scores of completions, checked."""
+"""Validation of the scores that rewards return."""

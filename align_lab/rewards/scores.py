@@ -1,4 +1,4 @@
-"""Scores that are checked: one finite number for each completion, or an error that names the completion."""
+"""Validated scores: one finite number per completion, or an error that names the completion."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from align_lab.base.task import Example, Score, Scorer
 
 
 def scores(scorer: Scorer, examples: Sequence[Example], completions: Sequence[str]) -> list[float]:
-    """The scorer's numbers for these completions. Raises RewardError when one is missing, too many, or not finite."""
+    """The scores of these completions. Raises RewardError if their number is wrong or one is not finite."""
     return check(scorer.score(examples, completions), completions)
 
 
 def check(score: Score, completions: Sequence[str]) -> list[float]:
-    """The totals as numbers. Raises RewardError when one is missing, too many, or not finite."""
+    """The totals as floats. Raises RewardError if their number is wrong or one is not finite."""
     totals = [float(value) for value in score.total]
     if len(totals) != len(completions):
         raise RewardError(

@@ -32,7 +32,7 @@ def row(**changes):
         (row(gold_score=0.05, score=0.6), "No improvement shown"),
         (
             row(gold_score=-0.5, score=0.6),
-            "Over-optimised: the proxy score rose by 0.60 while the gold score fell by 0.50",
+            "Over-optimized: the proxy score rose by 0.60 while the gold score fell by 0.50",
         ),
         (row(gold_score=-0.5, score=-0.1), "The policy got worse"),
         (row(gold_score=-5.0, score=3.0, distinct_2=0.1), "The policy collapsed"),
@@ -44,7 +44,7 @@ def test_the_sentence_claims_what_the_numbers_carry(final, words):
 
 def test_a_run_that_is_judged_by_its_own_reward_cannot_be_called_over_optimised():
     assert BY_REWARD.sentence(row(), row(score=-0.5)).startswith("The policy got worse: the score fell by 0.50")
-    assert "The score moved by +3.00. Try" in BY_REWARD.sentence(row(), row(score=3.0, distinct_2=0.1))
+    assert "The score changed by +3.00. Try" in BY_REWARD.sentence(row(), row(score=3.0, distinct_2=0.1))
 
 
 def test_the_table_begins_with_the_deciding_metric_and_names_each_score_once():
