@@ -71,8 +71,8 @@ def run(place, *overrides, args=None, **extra):
 
 
 def folder_of(place, study):
-    (found,) = [path for path in (place / "runs" / study).iterdir() if path.is_dir()]
-    return found
+    (folder,) = [path for path in (place / "runs" / study).iterdir() if path.is_dir()]
+    return folder
 
 
 def rows(path):
@@ -91,8 +91,8 @@ def whole(place):
     return folder_of(place, "whole"), done.stdout
 
 
-def test_a_run_leaves_its_record_and_says_what_it_means(whole):
-    path, said = whole
+def test_a_run_writes_its_record_and_prints_its_result(whole):
+    path, output = whole
     assert path.name.startswith("rloo-tiny-s0-")
     names = {file.name for file in path.iterdir()}
     assert {
@@ -114,13 +114,13 @@ def test_a_run_leaves_its_record_and_says_what_it_means(whole):
     assert memory["micro_batch"] == 16 and memory["peak_gib"] == manifest["spent"]["peak_memory_gib"]
     assert 0.6 < memory["estimate_gib"] / memory["peak_gib"] < 1.7  # of so small a model the libraries are the most
     assert sum(memory["terms"].values()) == pytest.approx(memory["estimate_gib"], abs=0.01)
-    assert "memory: about" in said and f"peak {memory['peak_gib']:.2f} GiB" in said
+    assert "memory: about" in output and f"peak {memory['peak_gib']:.2f} GiB" in output
     assert [row["step"] for row in rows(path)] == list(range(7))
     assert [row["step"] for row in rows(path) if "eval/gold_score" in row] == [0, 2, 4, 6]
     samples = [json.loads(line) for line in (path / "samples.jsonl").read_text().splitlines()]
     assert len(samples) == 4 * 16 and {"prompt", "completion", "gold_score"} <= samples[0].keys()
     for part in ("gold score", "start", "end", "before", "after", "step 6/6", "Compare with other algorithms"):
-        assert part in said
+        assert part in output
 
 
 def test_the_same_command_again_does_nothing_and_says_so(place, whole):
@@ -172,16 +172,16 @@ def interrupted(place, study, number, algo="rloo", after=3, flags=(), steps=6):
             process.send_signal(number)
             break
         time.sleep(0.005)
-    said = process.communicate(timeout=120)[0]
-    return process.returncode, said
+    output = process.communicate(timeout=120)[0]
+    return process.returncode, output
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR2])
 def test_a_signal_saves_and_the_same_command_continues_bit_for_bit(place, whole, number):
     study = f"signal{int(number)}"
-    status, said = interrupted(place, study, number)
-    assert status == 75, said
-    assert "Run the same command again to continue" in said and "Traceback" not in said
+    status, output = interrupted(place, study, number)
+    assert status == 75, output
+    assert "Run the same command again to continue" in output and "Traceback" not in output
     path = folder_of(place, study)
     assert json.loads((path / "status.json").read_text())["state"] == "stopped"
     done = run(place, "algo=rloo", f"study={study}", "train.steps=6")
