@@ -23,7 +23,7 @@ ABOUT = """\
 Create a comparison workspace and a report of a study on W&B; the same command again updates both in place.
 
 The workspace follows the study's runs: curves by arm with seed bands, last values, reward against KL, score against
-judge, time and memory, recipes, samples. The report contains the verdict, proof and intervals of compare, with charts of
+judge, time and memory, recipes, samples. The report contains verdict, proof and intervals of compare, with charts of
 the runs that it compares. The next update overwrites manual changes: save them as another view.
 """
 EXAMPLES = """\

@@ -90,7 +90,7 @@ def analyse(
 
 
 def _metric(runs: Sequence[Run]) -> str:
-    """What decides: where runs name several metrics (which is a setting that differs) the score that all of them have."""
+    """The deciding metric; if runs name several (a setting that differs), the score that all of them have."""
     metrics = {run.metric for run in runs}
     return metrics.pop() if len(metrics) == 1 else SCORE
 

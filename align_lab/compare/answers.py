@@ -34,7 +34,7 @@ class Answer(TypedDict):
 
 
 class Answers(Mapping[Prompt, Answer]):
-    """Prompt -> what a run answered last, in the order of the prompts; their deciding scores [P] once more as an array."""
+    """Prompt -> the last completion of a run, in the order of the prompts; and their deciding scores [P]."""
 
     def __init__(self, prompts: Sequence[Prompt], scores: Floats, rows: Sequence[Answer] | str) -> None:
         """`rows` may be their JSON: of most runs no row is ever looked at."""
@@ -93,7 +93,7 @@ def _first_set(rows: Sequence[Mapping[str, Any]]) -> str | None:
 
 
 def decided_by(run: Run) -> tuple[str, str | None]:
-    """The column of samples.jsonl that holds the deciding metric, and the set whose prompts decide (None: the first)."""
+    """The column of samples.jsonl with the deciding metric, and the set whose prompts decide (None: the first)."""
     *path, name = run.metric.split("/")
     sets = run.fields.get("evaluation.sets")
     first = sets[0] if isinstance(sets, list) and sets else None

@@ -169,7 +169,10 @@ def from_parquet(files: Sequence[str], names: Columns) -> list[Floats]:
 
 
 def of_many(runs: Sequence[str], names: Columns) -> dict[str, Floats]:
-    """Run folder -> its evaluations, for as many as can be read at once; empty where there are few. In bounded memory."""
+    """Run folder -> its evaluations, for as many as can be read at once; empty where there are few.
+
+    In bounded memory.
+    """
     compacted = {run: size for run in runs if (size := _compacted(run))}
     if sum(compacted.values()) < MANY_BYTES:
         return {}

@@ -37,7 +37,7 @@ def _label(name: str, texts: Mapping[str, Any]) -> Label:
 
 
 def usual(name: str) -> Label:
-    """Of a metric that no run describes: its name in words; of one that means the same in every task also what it is."""
+    """For a metric that no run describes: its name in words, and its meaning if that is the same in every task."""
     known = METRICS.get(name) if name in ALWAYS or not name.startswith("eval/") else None
     return {
         "label": NAMES.get(name, name.rsplit("/", 1)[-1].replace("_", " ")),

@@ -107,7 +107,10 @@ def about_samples(arms: Sequence[Arm], answers: Mapping[str, Mapping[int, Answer
     read = [(arm, run) for arm in arms for run in arm.runs[: most(len(arms))]]
     without = [run.name for arm, run in read if run.seed not in answers[arm.name]]
     if without:
-        yield f"No completions of the last evaluation are kept of {listed(without)}: win rates and samples are without them."
+        yield (
+            f"No completions of the last evaluation are kept of {listed(without)}: win rates and samples are "
+            "without them."
+        )
     answered = {len(rows) for runs in answers.values() for rows in runs.values()}
     if len(answered) > 1:
         fewest, largest = min(answered), max(answered)
@@ -122,7 +125,9 @@ def bounded(arms: int, shown: int, sampled: int, drawn: int) -> Iterator[str]:
         what = "Pairs, curves, win rates and bootstrap intervals"
         yield f"{what} are of the best {shown} of {arms} arms, corrected for the pairs of all."
     if drawn:
-        yield f"Single curves, frontier and samples are of the first {drawn} seeds of an arm; means and bands are of all."
+        yield (
+            f"Single curves, frontier and samples are of the first {drawn} seeds of an arm; means and bands are of all."
+        )
     if sampled:
         yield f"Win rates are of the first {sampled} seeds of an arm."
 

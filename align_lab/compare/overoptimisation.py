@@ -23,7 +23,8 @@ from align_lab.record.layout import CHECKPOINTS
 NOISE = 2.0  # standard errors that the score must fall by
 GROWN, NARROWED = 0.25, 1 / 3  # shares of the start that are worth a word: length, and entropy or diversity lost
 NOTHING_BESIDE = (
-    "The score that decides is the one that is optimised, so no over-optimisation can be seen: there is no independent score "
+    "The score that decides is the one that is optimised, so no over-optimisation can be seen: there is no "
+    "independent score "
     "to hold it against. Name one: evaluation.judges, evaluation.metric."
 )
 

@@ -1,4 +1,7 @@
-"""Run folders -> runs. What cannot be read is named with the reason, one run at a time; what is large is read at once."""
+"""Run folders -> runs.
+
+What cannot be read is named with the reason, one run at a time; what is large is read at once.
+"""
 
 from __future__ import annotations
 
@@ -48,7 +51,10 @@ class _Head:
 
 
 def study(folder: Path) -> tuple[list[Run], list[Unfinished]]:
-    """Finished runs and the others, by name. Links to runs of other studies are followed; hidden folders are not runs."""
+    """Finished runs and the others, by name.
+
+    Links to runs of other studies are followed; hidden folders are not runs.
+    """
     names, gone = _names(folder)
     with index.opened(folder) as runs_of:
         stamps = {name: index.stamp(f"{folder}/{name}") for name in names}

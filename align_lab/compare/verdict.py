@@ -101,7 +101,7 @@ def seeds_needed(spread: float, *, smallest: float, confidence: float, ratio: fl
 
 
 def headline(comparisons: Sequence[Comparison], arms: Mapping[str, Sequence[float]]) -> str:
-    """One sentence on who leads, saying no more than the comparisons (of `verdicts`) do: the first of RULES that fits."""
+    """One sentence on who leads, as strong as the comparisons (of `verdicts`) allow: the first of RULES that fits."""
     names = ranked(arms)
     if len(names) < 2:
         return "One arm only: nothing to compare it with."

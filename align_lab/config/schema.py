@@ -66,7 +66,10 @@ def _field(default: Any) -> Any:
 
 
 def typed(kind: str, values: Mapping[str, Any], where: str) -> dict[str, Any]:
-    """All fields of a component (with its `name`) in their declared types. Raises ConfigError that names the wrong one."""
+    """All fields of a component (with its `name`) in their declared types.
+
+    Raises ConfigError that names the wrong one.
+    """
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
 

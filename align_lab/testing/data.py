@@ -27,6 +27,7 @@ class Read:
 
     @property
     def splits(self) -> tuple[str, ...]:
+        """The names of the splits."""
         return self.component.splits()
 
 

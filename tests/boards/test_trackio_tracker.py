@@ -33,7 +33,8 @@ def read():
     """{run: (config, rows)} as trackio itself reads them, in a process that has not imported it yet."""
     code = (
         "import json, trackio\nfrom trackio.sqlite_storage import SQLiteStorage as s\n"
-        "print(json.dumps({run.name: [run.config, s.get_logs('ours', run.name)] for run in trackio.Api().runs('ours')}))"
+        "print(json.dumps({run.name: [run.config, s.get_logs('ours', run.name)] "
+        "for run in trackio.Api().runs('ours')}))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     return json.loads(done.stdout.splitlines()[-1])

@@ -144,7 +144,7 @@ def test_a_run_is_logged_with_its_group_its_config_its_tables_and_its_stages(ser
 
 
 def test_a_killed_run_continues_the_same_run_and_every_row_arrives_once(server, tmp_path):
-    """Rows after the checkpoint are written again, those that were sent are not sent again, those that were lost are."""
+    """Rows after the checkpoint are repeated: those that arrived are not sent again, those that were lost are."""
     first = Run(tmp_path).go(last=13, done=False)
     until(lambda: server.of_type("train") and len(server.rows(only(server))) >= 8)
     first.kill()

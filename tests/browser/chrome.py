@@ -1,6 +1,7 @@
 """A real Chromium, spoken to over its DevTools pipe: no port, no driver, no library.
 
-Chromium reads commands from its file 3 and writes answers and events to its file 4, JSON texts that end with a zero byte.
+Chromium reads commands from its file 3 and writes answers and events to its file 4, as JSON texts that end with a zero
+byte.
 """
 
 from __future__ import annotations
@@ -124,7 +125,8 @@ class Page:
     def shown(self, selector: str) -> list[str]:
         """Texts of the elements that a reader sees."""
         return self.js(
-            f"[...document.querySelectorAll('{selector}')].filter(e => e.checkVisibility()).map(e => e.innerText.trim())"
+            f"[...document.querySelectorAll('{selector}')].filter(e => e.checkVisibility()).map(e => "
+            "e.innerText.trim())"
         )
 
     def click(self, selector: str) -> None:
@@ -132,7 +134,8 @@ class Page:
 
     def choose(self, chooser: str, value: str) -> None:
         self.js(
-            f"{{const s = document.getElementById('{chooser}'); s.value = '{value}'; s.dispatchEvent(new Event('change'))}}"
+            f"{{const s = document.getElementById('{chooser}'); s.value = '{value}'; "
+            "s.dispatchEvent(new Event('change'))}"
         )
 
     def press(self, key: str, *, code: int, text: str = "") -> None:

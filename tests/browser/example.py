@@ -1,4 +1,4 @@
-"""A comparison document made up by hand: five arms, five seeds, one arm that over-optimises, runs that broke or are missing.
+"""A comparison document written by hand: five arms, five seeds, an over-optimised arm, failed and missing runs.
 
 The curves are formulas with noise, shaped like those of real runs; nothing here is a result.
 """
@@ -75,7 +75,8 @@ def bare() -> Document:
         "runs": ["lonely"],
         "metrics": {"eval/gold_score": {**numbers, **unknown}},
     }
-    lists = ("improvement", "curves", "bands", "axes", "frontier", "overoptimisation", "health", "samples", "unfinished",
+    lists = ("improvement", "curves", "bands", "axes", "frontier", "overoptimisation", "health", "samples",
+        "unfinished",
              "missing", "notes")  # fmt: skip
     return {
         **whole, **{name: [] for name in lists}, "arms": [arm], "links": {}, "iqm_coverage": {}, "question": "",
@@ -224,7 +225,9 @@ def _over(arm: str, curves: Sequence[dict[str, Any]]) -> dict[str, Any]:
         "arm": arm, "seed": 0, "run": f"{arm}-tiny-s0-00", "peak_step": STEPS[peak], "peak": gold[peak],
         "last": gold[-1], "peak_distance": 1.0, "last_distance": 2.0, "score_rose": True, "marked": marked,
         "keep": STEPS[peak] if marked else None, "checkpoint": marked or None,
-        "words": f"gold falls from {gold[peak]:.2f} to {gold[-1]:.2f} while the proxy rises: keep step {STEPS[peak]}" if marked else "",
+        "words": f"gold falls from {gold[peak]:.2f} to {gold[-1]:.2f} while the proxy rises: keep step {STEPS[peak]}"
+        if marked
+        else "",
     }  # fmt: skip
 
 

@@ -7,7 +7,8 @@ from typing import Any
 from align_lab.compare.labels import usual
 from tests.compare.folders import LABELS
 
-HOSTILE = "<script>alert(1)</script> & <img src=x onerror=alert(2)> | `code` *bold* _it_ [a](javascript:alert(3))\n# head\n| a | b |"
+HOSTILE = "<script>alert(1)</script> & <img src=x onerror=alert(2)> | `code` *bold* _it_ "
+HOSTILE += "[a](javascript:alert(3))\n# head\n| a | b |"
 SEEDS = [0, 1, 2, 3, 4]
 
 # gold gain, proxy gain, KL at the end, tokens an episode, seconds a step, seeds that finished; best first
@@ -21,8 +22,10 @@ ARMS: dict[str, tuple[float, float, float, float, float, list[int]]] = {
 
 LEFT_OUT: dict[str, Any] = {
     "unfinished": [
-        {"name": "ppo_max-tiny-s4-1f", "arm": "ppo_max", "seed": 4, "state": "failed", "why": "the loss is not finite", "used": ""},
-        {"name": "dpo-tiny-s3-2e", "arm": "dpo", "seed": 3, "state": "running", "why": "running at step 40 of 100", "used": ""},
+        {"name": "ppo_max-tiny-s4-1f", "arm": "ppo_max", "seed": 4, "state": "failed",
+            "why": "the loss is not finite", "used": ""},
+        {"name": "dpo-tiny-s3-2e", "arm": "dpo", "seed": 3, "state": "running", "why": "running at step 40 of 100",
+            "used": ""},
     ],
     "missing": [{"arm": "ppo_max", "seeds": [4]}, {"arm": "dpo", "seeds": [3]}],
     "foreign": None,
@@ -42,7 +45,8 @@ def metrics() -> dict[str, dict[str, str]]:
 def comparability() -> dict[str, Any]:
     equal = [
         "data.name", "data.prompts", "eval.prompts", "model.name", "reward.name", "sampling.max_new_tokens",
-        "sampling.temperature", "sampling.top_p", "hash: code", "hash: evaluation prompts", "hash: prompts and their order",
+        "sampling.temperature", "sampling.top_p", "hash: code", "hash: evaluation prompts",
+        "hash: prompts and their order",
         "hash: reward model", "hash: start weights", "hash: tokenizer",
     ]  # fmt: skip
     return {
@@ -50,7 +54,8 @@ def comparability() -> dict[str, Any]:
         "equal": [{"field": field, "value": f"{index * 7919:08x}"} for index, field in enumerate(equal, 1)],
         "differing": [],
         "recipes": [
-            {"field": "algo.kl_coef", "values": dict(zip(ARMS, [0.05, 0.05, 0.05, 0.0, "not applicable"], strict=True))},
+            {"field": "algo.kl_coef", "values": dict(zip(ARMS, [0.05, 0.05, 0.05, 0.0, "not applicable"],
+                strict=True))},
             {"field": "train.group_size", "values": dict(zip(ARMS, [1, 1, 1, 4, 2], strict=True))},
             {"field": "train.lr", "values": dict(zip(ARMS, [3e-4, 3e-4, 3e-4, 3e-4, 1e-4], strict=True))},
         ],
@@ -76,9 +81,11 @@ def samples() -> list[dict[str, Any]]:
             "index": index,
             "prompt": prompt,
             "completions": [
-                {"arm": arm, "seed": 0, "completion": texts[(index + k) % len(texts)], "decides": 0.9 - 0.2 * k, "score": 1.1 - 0.1 * k, "ended": k != 2}
+                {"arm": arm, "seed": 0, "completion": texts[(index + k) % len(texts)], "decides": 0.9 - 0.2 * k,
+                    "score": 1.1 - 0.1 * k, "ended": k != 2}
                 for k, arm in enumerate(ARMS)
             ],
         }
-        for index, prompt in enumerate(["the film is", "an <b>odd</b> | little `movie` that", "I went in expecting " + "very " * 40 + "little"])
+        for index, prompt in enumerate(["the film is", "an <b>odd</b> | little `movie` that",
+            "I went in expecting " + "very " * 40 + "little"])
     ]  # fmt: skip

@@ -40,7 +40,8 @@ def test_filtering_an_arm_acts_on_charts_tables_and_samples(page):
     page.click('input[name=arm][value="3"]')  # dpo
     page.click('input[name=arm][value="4"]')  # rloo
     page.wait(
-        f"document.querySelector('[data-chart^=ranking] svg').querySelectorAll('.mark-line path').length === {len(ARMS) - 2}"
+        "document.querySelector('[data-chart^=ranking] svg').querySelectorAll('.mark-line path').length === "
+        f"{len(ARMS) - 2}"
     )
     assert page.shown("#table-charged tbody th") == page.shown(".card h4") == ["ppo_max", "reinforce_pp", "ppo"]
     assert page.shown("#table-recipes thead th") == ["field", "ppo_max", "reinforce_pp", "ppo"]
@@ -49,7 +50,8 @@ def test_filtering_an_arm_acts_on_charts_tables_and_samples(page):
     assert page.marks("curves/{curve-metric}/{curve-axis}") < before
     page.click("#all")
     page.wait(
-        f"document.querySelector('[data-chart^=ranking] svg').querySelectorAll('.mark-line path').length === {len(ARMS)}"
+        "document.querySelector('[data-chart^=ranking] svg').querySelectorAll('.mark-line path').length === "
+        f"{len(ARMS)}"
     )
     assert page.marks("curves/{curve-metric}/{curve-axis}") == before
 

@@ -1,4 +1,4 @@
-"""The page for every reader, in a real Chromium: on a phone, in the dark, with the keyboard, with a screen reader, on paper."""
+"""The page for every reader, in a real Chromium: phone, dark mode, keyboard, screen reader, paper."""
 
 from __future__ import annotations
 
@@ -61,7 +61,8 @@ def test_charts_follow_the_colour_scheme_without_being_drawn_again(page):
 def test_the_keyboard_reaches_every_control(page):
     reached, seen = (
         [],
-        "(e => e && e !== document.body ? [e.tagName, e.id || e.value || e.innerText.slice(0, 40), getComputedStyle(e).outlineStyle] : null)(document.activeElement)",
+        "(e => e && e !== document.body ? [e.tagName, e.id || e.value || e.innerText.slice(0, 40), "
+        "getComputedStyle(e).outlineStyle] : null)(document.activeElement)",
     )
     for _ in range(200):
         page.press("Tab", code=9)
@@ -70,7 +71,8 @@ def test_the_keyboard_reaches_every_control(page):
         reached.append(focus)
     assert reached[0][1] == "Skip to the results"
     kinds = [tag for tag, _, _ in reached]
-    controls = "[...document.querySelectorAll('a[href], button, select, input, summary, .scroll')].filter(e => e.checkVisibility()).length"
+    selector = "a[href], button, select, input, summary, .scroll"
+    controls = f"[...document.querySelectorAll('{selector}')].filter(e => e.checkVisibility()).length"
     assert len(reached) >= page.js(controls)
     assert {"INPUT", "SELECT", "BUTTON", "SUMMARY", "A", "DIV"} <= set(kinds)
     assert {name for _, name, outline in reached if outline == "none"} == set()
@@ -92,15 +94,18 @@ def test_a_screen_reader_finds_names_for_everything(still):
         "[...document.querySelectorAll('select, input')].every(e => e.labels.length && e.labels[0].innerText.trim())"
     )
     assert still.js(
-        "[...document.querySelectorAll('table')].every(t => t.caption && [...t.querySelectorAll('th')].every(h => h.scope))"
+        "[...document.querySelectorAll('table')].every(t => t.caption && "
+        "[...t.querySelectorAll('th')].every(h => h.scope))"
     )
     labels = still.js("[...document.querySelectorAll('[role=img]')].map(e => e.ariaLabel)")
     assert len(labels) == 13 and all(len(label) > 30 and "JavaScript" not in label for label in labels)
     assert still.js(
-        "[...document.querySelectorAll('[id]')].length === new Set([...document.querySelectorAll('[id]')].map(e => e.id)).size"
+        "[...document.querySelectorAll('[id]')].length === new "
+        "Set([...document.querySelectorAll('[id]')].map(e => e.id)).size"
     )
     assert still.js(
-        "[...document.querySelectorAll('[aria-labelledby]')].every(e => document.getElementById(e.getAttribute('aria-labelledby')))"
+        "[...document.querySelectorAll('[aria-labelledby]')].every(e => "
+        "document.getElementById(e.getAttribute('aria-labelledby')))"
     )
 
 

@@ -23,10 +23,12 @@ CONFIG = {
 HASHES = {"policy": "aaaa", "gold": "bbbb", "source": "cccc", "torch": "2.9"}
 SD = "sd of human reviews"
 LABELS = {
-    "objective/scores": {"label": "proxy score", "meaning": "what the policy is trained on", "unit": SD, "better": "higher"},
+    "objective/scores": {"label": "proxy score", "meaning": "what the policy is trained on", "unit": SD,
+    "better": "higher"},
     "eval/score": {"label": "proxy score", "meaning": "what the policy is trained on", "unit": SD, "better": "higher"},
     "eval/gold_score": {
-        "label": "gold score", "meaning": "another model, other ratings, never optimised", "unit": SD, "better": "higher"
+        "label": "gold score", "meaning": "another model, other ratings, never optimised", "unit": SD,
+        "better": "higher"
     },
     "eval/vader": {"label": "VADER", "meaning": "a lexicon", "unit": "-1 to 1", "better": "higher"},
     "eval/gold_score_se": {
@@ -42,7 +44,7 @@ PER_STEP = {"episode": 8, "budget/tokens": 100, "budget/labels": 8, "time/elapse
 
 
 def rows(gold: Sequence[float], **metrics: Sequence[float]) -> list[dict[str, Any]]:
-    """Evaluations at 0, STEP, ...; `metrics` replace what would follow from the step, by name: eval_kl, time_elapsed."""
+    """Evaluations at 0, STEP, ...; `metrics` replace by name what follows from the step: eval_kl, time_elapsed."""
     given = {name.replace("_", "/", 1): values for name, values in metrics.items()}
     usual = {"eval/score": lambda i: gold[i] + 0.1, "eval/kl": lambda i: float(i), "eval/length": lambda i: 20.0}
     lines = []
@@ -76,7 +78,7 @@ def write_samples(path: Path, step: int, scores: Sequence[float], *, text: str =
     write_lines(path, early + last)
 
 
-def write_run(
+def write_run(  # noqa: PLR0913  every argument replaces one part of the folder
     study: Path,
     algo: str = "rloo",
     seed: int = 0,

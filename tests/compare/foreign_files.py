@@ -10,7 +10,7 @@ from typing import Any
 
 
 def trl_state(folder: Path, rewards: Sequence[float], *, evals: Sequence[float] = (), step: int = 0) -> Path:
-    """trainer_state.json of a GRPO run: a row a step, an evaluation behind every second one, and the summary of training."""
+    """trainer_state.json of a GRPO run: one row per step, an evaluation after every second one, and the summary."""
     history: list[dict[str, Any]] = []
     for i, reward in enumerate(rewards, 1):
         history.append(

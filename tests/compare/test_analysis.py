@@ -16,8 +16,10 @@ from tests.compare.folders import edit, rows, write_lines, write_run
 from tests.compare.test_evaluations import compact
 
 KEYS = {
-    "version", "study", "question", "written", "metric", "verdict", "comparability", "arms", "iqm_coverage", "improvement",
-    "curves", "bands", "axes", "frontier", "overoptimisation", "health", "wins", "samples", "unfinished", "missing", "foreign",
+    "version", "study", "question", "written", "metric", "verdict", "comparability", "arms", "iqm_coverage",
+    "improvement",
+    "curves", "bands", "axes", "frontier", "overoptimisation", "health", "wins", "samples", "unfinished", "missing",
+    "foreign",
     "links", "notes", "metrics",
 }  # fmt: skip
 RLOO, DPO = [1.0, 1.1, 1.3], [0.2, 0.35, 0.4]
@@ -392,7 +394,8 @@ def test_many_seeds_show_the_first_and_count_all(tmp_path, monkeypatch):
 
 def test_a_comparison_needs_neither_torch_nor_hydra_nor_for_a_small_study_polars(study):
     code = (
-        "import sys; from pathlib import Path; from align_lab.compare.analysis import analyse; analyse([Path(sys.argv[1])]);"
+        "import sys; from pathlib import Path; from align_lab.compare.analysis import analyse; "
+        "analyse([Path(sys.argv[1])]);"
         "print([name for name in ('torch', 'hydra', 'omegaconf', 'polars', 'wandb') if name in sys.modules])"
     )
     root = Path(analysis.__file__).parents[2]

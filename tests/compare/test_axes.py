@@ -47,7 +47,8 @@ def test_a_ranking_flip_is_named_and_said_to_be_shown_or_not():
     found = by_axis({"slow": SLOW, "fast": FAST})
     assert found["seconds"]["flips"] == [{"ahead": "fast", "behind": "slow", "shown": True}]
     assert found["seconds"]["words"] == (
-        "At 10 device-seconds of training fast leads, not slow as at equal episodes; 1 pair changes places, 1 by more than the "
+        "At 10 device-seconds of training fast leads, not slow as at equal episodes; 1 pair changes places, 1 "
+        "by more than the "
         "seeds vary: fast is now ahead of slow."
     )
     assert found["tokens"]["flips"] == found["episode"]["flips"] == []

@@ -1,4 +1,7 @@
-"""Do the intervals keep their promises at few seeds? Measured by simulation, with a twin of Welch's test over many draws."""
+"""Do the intervals keep their promises at few seeds?
+
+Measured by simulation, with a twin of Welch's test over many draws.
+"""
 
 from itertools import combinations
 
@@ -130,7 +133,10 @@ def test_two_seeds_leave_the_band(sd, least, most):
     ],
 )
 def test_the_gap_of_two_arms_of_one_law_is_safe_where_a_mean_alone_is_not(law, gap, alone):
-    """Equal laws make a symmetric gap: too wide, never too narrow. The skewness of one arm's mean is the whole error."""
+    """Equal laws make a symmetric gap: too wide, never too narrow.
+
+    The skewness of one arm's mean is the whole error.
+    """
     for n in SEEDS:
         rng = np.random.default_rng(n)
         x, y = law(rng, (DRAWS, n)), law(rng, (DRAWS, n))
@@ -170,13 +176,19 @@ def test_so_are_skewed_arms(law, n):
 
 @pytest.mark.parametrize(("n", "least", "most"), [(3, 0.20, 0.225), (5, 0.01, 0.03), (10, 0.04, 0.06)])
 def test_three_seeds_of_arms_that_work_or_fail_deceive(n, least, most):
-    """All seeds of an arm fall on one side in 2⁻² of cases at 3 seeds, with next to no spread: 0.21, 0.018, 0.055 measured."""
+    """All seeds of an arm fall on one side in 2⁻² of cases at 3 seeds, with almost no spread.
+
+    Measured: 0.21, 0.018, 0.055.
+    """
     assert least <= family_error(bimodal(np.random.default_rng(n), (DRAWS, 5, n))) <= most
 
 
 @pytest.mark.parametrize("n", [2, 3, 4])
 def test_up_to_four_seeds_the_iqm_covers_what_the_range_does(n):
-    """The interval is [min, max] while all seeds but the trimmed fall on one with more than 2.5 %: 1 - 2 · 2⁻ⁿ, exactly."""
+    """The interval is [min, max] while all seeds but the trimmed fall on one with more than 2.5 %.
+
+    Its coverage is then exactly 1 - 2 · 2⁻ⁿ.
+    """
     assert IQM_COVERAGE[n] == 1 - 2.0 ** (1 - n)
     assert coverage_of_iqm(n, np.random.default_rng(n), 1000) == pytest.approx(IQM_COVERAGE[n], abs=0.045)
 
@@ -199,7 +211,7 @@ def test_the_probability_of_improvement_covers_too_little_at_few_seeds(n, measur
     [(3, (0.3, 1, 1), 0.92), (5, (0.3, 1, 1), 0.94), (3, (1, 0.1, 0.1), 0.74), (5, (0, 0, 1), 0.998)],
 )
 def test_two_levels_cover_as_their_docstring_says(seeds, sds, measured):
-    """sds of seeds, prompts and cells; 50 prompts. Too narrow where 3 seeds are all there is, too wide where cells are."""
+    """sds of seeds, prompts and cells; 50 prompts. Too narrow if seeds dominate (3 seeds), too wide if cells do."""
     rng = np.random.default_rng(seeds)
     hits = []
     for _ in range(400):

@@ -29,7 +29,8 @@ def test_a_peak_that_the_proxy_rises_beyond_is_marked_with_the_checkpoint_to_kee
     assert found["marked"] and found["score_rose"] and found["keep"] == found["peak_step"] == 20
     assert (found["peak_distance"], found["last_distance"]) == pytest.approx((8.325, 10.387), abs=1e-3)
     assert found["words"] == (
-        "over-optimised: gold fell from 0.36 to -3.27 after step 20 while the proxy score rose: keep step 20, of which no "
+        "over-optimised: gold fell from 0.36 to -3.27 after step 20 while the proxy score rose: keep step 20, "
+        "of which no "
         "checkpoint is left"
     )
 

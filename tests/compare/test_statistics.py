@@ -88,7 +88,7 @@ def test_pairs_of_unequal_length_are_refused():
 
 
 def test_holm_by_hand():
-    """Sorted .005 .01 .03 .04 times 4 3 2 1 = .02 .03 .06 .04; a smaller one never follows a larger one: .02 .03 .06 .06."""
+    """Sorted .005 .01 .03 .04 times 4 3 2 1 = .02 .03 .06 .04; none is below its predecessor: .02 .03 .06 .06."""
     assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
     assert holm([0.6, 0.7]) == [1.0, 1.0] and holm([0.04]) == [0.04] and holm([]) == []
     assert holm([math.nan, 0.02])[1] == 0.04 and math.isnan(holm([math.nan, 0.02])[0])
@@ -160,7 +160,7 @@ def test_improvement_one_way_is_what_is_left_the_other_way(a, b):
 
 
 def test_two_levels_are_as_wide_as_the_factor_that_varies():
-    """Rows alone differ: the bootstrap of S seed means has variance s²(S-1)/S²; S = 400 values 0, 1: sd 0.5/20 = 0.025."""
+    """Only rows differ: the bootstrap of S seed means has variance s²(S-1)/S²; S = 400 of 0, 1: sd 0.5/20 = 0.025."""
     rows = np.repeat(np.arange(400)[:, None] % 2, 400, axis=1).astype(float)
     for table in (rows, rows.T):
         found = two_level_interval(table, rng(), draws=4000)
@@ -176,7 +176,7 @@ def test_seeds_needed_are_the_power_tables():
 
 
 def test_seeds_are_counted_up_to_a_thousand_more():
-    """Without degrees of freedom to speak of: (1.96 + 0.8416) · spread = √n, so spread 11.2 takes 985 and 11.5 takes 1039."""
+    """With many degrees of freedom (1.96 + 0.8416) · spread = √n, so spread 11.2 takes 985 and 11.5 takes 1039."""
     options = {"smallest": 1.0, "confidence": 0.95, "ratio": 1e6}
     assert seeds_needed(11.2, **options) == 985
     assert seeds_needed(11.5, **options) is None and seeds_needed(11.5, start=40, **options) == 1039
@@ -324,7 +324,8 @@ def near(value, spread=0.01):
         ),
         (
             {"sft": near(0), "rloo": near(1.001), "ppo": near(1)},
-            "rloo and ppo share the lead: no difference shown between them; both are better than sft (corrected for 3 comparisons).",
+            "rloo and ppo share the lead: no difference shown between them; both are better than sft "
+            "(corrected for 3 comparisons).",
         ),
         (
             {"rloo": near(1), "ppo": near(1), "grpo": near(1)},
@@ -332,16 +333,21 @@ def near(value, spread=0.01):
         ),
         (
             {"rloo": near(1, 0.3), "ppo": near(0.9, 0.3), "sft": near(-9)},
-            "Not enough seeds to tell rloo from ppo: about 187 more would be needed to see 0.1; rloo is better than sft (corrected for 3 comparisons).",
+            "Not enough seeds to tell rloo from ppo: about 187 more would be needed to see 0.1; rloo is "
+            "better than sft (corrected for 3 comparisons).",
         ),
         (
             {"rloo": near(1, 0.3), "ppo": [0.9], "sft": near(-9)},
-            "Not enough seeds to tell rloo from ppo: one seed gives no interval, at least 2 more would be needed; rloo is better than sft (corrected for 3 comparisons).",
+            "Not enough seeds to tell rloo from ppo: one seed gives no interval, at least 2 more would be "
+            "needed; rloo is better than sft (corrected for 3 comparisons).",
         ),
     ],
 )
 def test_the_headline_says_who_leads_and_no_more(arms, said):
-    """187 more: (2.394 + 0.842)² · 2 · 0.3² / 0.1² = 188.5 seeds by the normal law at 1 - 0.05/3, 190 by t; 3 are there."""
+    """187 more: (2.394 + 0.842)² · 2 · 0.3² / 0.1² = 188.5 seeds by the normal law at 1 - 0.05/3, 190 by t.
+
+    3 are there.
+    """
     assert headline(verdicts(arms), arms) == said
 
 

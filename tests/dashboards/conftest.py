@@ -29,7 +29,8 @@ class Ended(NamedTuple):
 
 
 LOGGED = (
-    "eval_vader", "eval_win_rate", "eval_entropy", "eval_distinct_2", "eval_repetition", "eval_ended", "lr", "time_step",
+    "eval_vader", "eval_win_rate", "eval_entropy", "eval_distinct_2", "eval_repetition", "eval_ended", "lr",
+    "time_step",
     "time_rollout", "time_score", "time_update", "time_samples_per_second", "loss_policy_avg",
 )  # fmt: skip
 SAMPLED = ("objective_scores", "objective_kl", "objective_rlhf_reward", "policy_approxkl_avg", "policy_entropy_avg")

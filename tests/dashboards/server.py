@@ -1,4 +1,7 @@
-"""A small W&B on this machine: projects and their views, over HTTP. Our reading of the protocol, not the real server."""
+"""A small W&B on this machine: projects and their views, over HTTP.
+
+Our reading of the protocol, not the real server.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,8 @@ from typing import Any
 PAGE = 2  # views a page, so that a few are several pages
 ASKED = re.compile(r"(?:query|mutation)\s+(\w+)")
 VIEWER = {
-    "id": "u1", "entity": "me", "username": "me", "name": "me", "email": "me@example.org", "admin": False, "flags": "{}",
+    "id": "u1", "entity": "me", "username": "me", "name": "me", "email": "me@example.org", "admin": False,
+    "flags": "{}",
     "deletedAt": None, "teams": {"edges": []}, "apiKeys": {"edges": []},
 }  # fmt: skip
 

@@ -41,7 +41,10 @@ class ForeignRun:
         return f"{self.arm} ({self.source})"
 
     def last(self, metric: str) -> float:
-        """nan where it was not logged. Held-out scores: the last; others, one batch each: the mean of the last tenth."""
+        """nan where it was not logged.
+
+        Held-out scores: the last; others, one batch each: the mean of the last tenth.
+        """
         values = self.series.get(metric, ([], []))[1]
         if not values:
             return math.nan
@@ -127,7 +130,8 @@ def _no_score(table: Table, source: MetricMap) -> str:
     return (
         f"{table.file or table.name} holds no score that --from {source.name} knows ({', '.join(known)}).\n"
         f"Its columns: {held}.\nName the one that is a score in a file, and give it as map=FILE:\n"
-        "metrics:\n  eval/score: [COLUMN]        # on held-out prompts\n  objective/scores: [COLUMN]  # or of the training batches"
+        "metrics:\n  eval/score: [COLUMN]        # on held-out prompts\n  objective/scores: [COLUMN]  # or of "
+        "the training batches"
     )
 
 

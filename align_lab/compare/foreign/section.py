@@ -74,7 +74,10 @@ def compared(foreign: ForeignRuns, arms: Sequence[Arm], rng_seed: int) -> Foreig
 
 
 def _metric(runs: Sequence[ForeignRun], arms: Sequence[Arm]) -> str:
-    """The first score that all runs have: the one that decides, then SCORES. Raises ConfigError where they share none."""
+    """The first score that all runs have: the one that decides, then SCORES.
+
+    Raises ConfigError where they share none.
+    """
     candidates = dict.fromkeys([*_deciding(runs, arms), *SCORES])
     for metric in candidates:
         if _is_recorded(arms, metric) and all(metric in run.series for run in runs):
@@ -167,7 +170,8 @@ def _curves(run: ForeignRun) -> Iterator[ForeignPoint]:
     for metric, (steps, values) in run.series.items():
         for step, value in zip(steps, values, strict=True):
             yield {
-                "metric": metric, "arm": run.label, "seed": run.seed, "run": run.name, "step": step, "value": number(value)
+                "metric": metric, "arm": run.label, "seed": run.seed, "run": run.name, "step": step,
+                "value": number(value)
             }  # fmt: skip
 
 
@@ -176,7 +180,10 @@ def _notes(foreign: ForeignRuns, groups: Mapping[str, _Group], metric: str) -> I
     if columns:
         yield f"{metric} is {listed(columns, most=8)}."
     if metric == TRAINED:
-        yield "It is the score of training batches, in the mean of the last tenth of the steps: no held-out score is logged by all."
+        yield (
+            "It is the score of training batches, in the mean of the last tenth of the steps: no held-out "
+            "score is logged by all."
+        )
     yield from _alone([arm for arm, group in groups.items() if len(group.values) == 1])
     if any(run.sampled for run in foreign.runs):
         yield "Charts that W&B exports may hold a sample of the points only; a project read through the API is whole."

@@ -53,7 +53,10 @@ def number(value: Any) -> float | None:
 
 
 def read(source: MetricMap, path: Path) -> list[Table]:
-    """Every run in a file, or in the files of a folder that the source knows. Raises ConfigError where there is none."""
+    """Every run in a file, or in the files of a folder that the source knows.
+
+    Raises ConfigError where there is none.
+    """
     if path.is_dir():
         files = _newest(sorted(file for pattern in source.files for file in path.rglob(pattern)))
         if not files:

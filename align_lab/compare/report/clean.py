@@ -14,7 +14,7 @@ from align_lab.compare.document import Comparability, Document, Sample, Wins
 
 HIDDEN = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f"  # control characters, apart from tab and newline
-    "\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069"  # characters that turn the direction of text around, and odd line ends
+    "\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069"  # reversed direction of text, unusual line ends
     "\ud800-\udfff\ufffe\uffff]"  # what is no character
 )
 NAMES = ("arm", "a", "b", "ahead", "behind")  # what a row calls the arms that it is about

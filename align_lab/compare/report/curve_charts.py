@@ -26,7 +26,8 @@ def learning_curve(document: Document, metric: str, axis: str, look: Look) -> Ch
     pointer = tip(*_RUN, (axis, words.axis(axis)), (metric, words.metric(document, metric)))
     spec = layered(
         {"data": data("bands"), "mark": {"type": "area", "fillOpacity": min(0.14, 0.7 / len(arms))},
-         "encoding": {"x": x, "y": number("low", words.with_unit(document, metric)), "y2": {"field": "high"}, **arm(arms, look=look)}},
+         "encoding": {"x": x, "y": number("low", words.with_unit(document, metric)), "y2": {"field": "high"},
+                      **arm(arms, look=look)}},
         {"data": data("evaluations"), "mark": {"type": "line", "strokeWidth": 1, "strokeOpacity": 0.4},
          "encoding": {**seeds, "order": {"field": "step"}, **arm(arms, look=look)}},
         {"data": data("bands"), "mark": {"type": "line", "strokeWidth": 2.2},
@@ -39,7 +40,10 @@ def learning_curve(document: Document, metric: str, axis: str, look: Look) -> Ch
     )  # fmt: skip
     return Chart(
         title=f"{words.capitalised(words.metric(document, metric))} over {words.axis(axis)}",
-        alt=f"Learning curves: {words.metric(document, metric)} over {words.axis(axis)}. At the end: {_ends(document, metric, axis)}.",
+        alt=(
+            f"Learning curves: {words.metric(document, metric)} over {words.axis(axis)}. At the end: "
+            f"{_ends(document, metric, axis)}."
+        ),
         spec=spec,
         rows={"bands": {"metric": metric, "axis": axis}, "evaluations": {}},
         numbers={"data": "bands", "row": ["x", words.axis(axis)], "cell": ["mean", "low", "high"]},
@@ -95,7 +99,8 @@ def both_scores(document: Document, name: str, look: Look) -> Chart:
          "encoding": {**kinds, "detail": {"field": "seed"}, "order": {"field": "step"}}},
         {"data": data("frontier"), "transform": [*both, _MEAN], "mark": {"type": "line", "strokeWidth": 2.2},
          "encoding": {**kinds, "order": {"field": "step"}}},
-        {"data": data("frontier"), "transform": both, "mark": {"type": "point", "size": 80, "opacity": 0, "filled": True},
+        {"data": data("frontier"), "transform": both,
+         "mark": {"type": "point", "size": 80, "opacity": 0, "filled": True},
          "encoding": {"x": x, "y": y, "tooltip": pointer}},
         {"data": data("peaks"), "transform": only, "mark": {"type": "rule", "strokeDash": [2, 2], "color": bad},
          "encoding": {"x": x}},
@@ -109,7 +114,9 @@ def both_scores(document: Document, name: str, look: Look) -> Chart:
     columns = [["seed", "seed"], ["step", "step"], ["kl", "KL"], ["score", optimised], ["decides", decides]]
     return Chart(
         title=name,
-        alt=f"{words.capitalised(decides)} and {optimised} of {name} over the root of the KL. {_marked(document, name)}",
+        alt=(
+            f"{words.capitalised(decides)} and {optimised} of {name} over the root of the KL. {_marked(document, name)}"
+        ),
         spec=spec,
         rows={"frontier": {"arm": name}, "peaks": {"arm": name}},
         numbers={"data": "frontier", "columns": columns},

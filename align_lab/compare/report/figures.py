@@ -60,7 +60,7 @@ def write_figures(document: Document, folder: Path) -> list[Path]:
 
 
 def _complete(chart: Chart, rows: Mapping[str, Sequence[Row]], width: int = WIDTH) -> dict[str, Any]:
-    """The chart's spec of that width (where it has none of its own), with its rows in place of the names of data sets."""
+    """The chart's spec with that width (unless it has one of its own) and rows in place of the names of data sets."""
     spec = copy.deepcopy(chart.spec)
     if spec["width"] == "container":
         spec["width"] = width

@@ -94,7 +94,8 @@ def facts(document: Document) -> str:
     unfinished = f", {len(document['unfinished'])} unfinished" if document["unfinished"] else ""
     return (
         f"{words.several(len(document['arms']), 'arm')}, {words.several(runs, 'finished run')}{unfinished}, decided by "
-        f"{escaped(words.explained(document, document['metric']))}. {escaped(words.sentence(words.capitalised(method)))}"
+        f"{escaped(words.explained(document, document['metric']))}. "
+        f"{escaped(words.sentence(words.capitalised(method)))}"
     )
 
 
@@ -161,7 +162,8 @@ def proven(document: Document) -> Iterable[str]:
     proof, differing = setup_tables.equal(document), setup_tables.differing(document)
     if differing.rows:
         allowed = document["comparability"]["fair"]
-        yield f"**{'Settings differ, all allowed by hand.' if allowed else 'The runs are not comparable: settings differ.'}**"
+        text = "Settings differ, all allowed by hand." if allowed else "The runs are not comparable: settings differ."
+        yield f"**{text}**"
         yield table(differing)
     elif document["comparability"]["fair"]:
         yield f"All {len(proof.rows)} settings and hashes are equal in every run."

@@ -67,7 +67,7 @@ def variables(colours: Mapping[str, str]) -> str:
 
 
 def on_screen() -> dict[str, str]:
-    """Every colour as a reference to its variable, so that charts follow dark mode and print without being drawn again."""
+    """Every colour as a reference to its variable, so that charts follow dark mode and print without redrawing."""
     return {name: f"var(--{name})" for name in LIGHT}
 
 
@@ -102,7 +102,8 @@ def config(colours: Mapping[str, str], *, size: int = 12) -> dict[str, Any]:
             "tickColor": colours["rule"], "tickSize": 4, "tickCount": 6, "labelPadding": 4, "titlePadding": 8,
         },
         "legend": {
-            **text, "title": None, "orient": "top", "offset": 6, "columnPadding": 16, "symbolOpacity": 1, "labelLimit": 220,
+            **text, "title": None, "orient": "top", "offset": 6, "columnPadding": 16, "symbolOpacity": 1,
+            "labelLimit": 220,
             "columns": {"signal": "max(1, floor(width / 130))"},
         },
         "title": {"color": colours["ink"], "fontSize": size + 1, "fontWeight": 600, "anchor": "start", "offset": 8},

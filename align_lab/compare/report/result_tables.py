@@ -167,10 +167,14 @@ def overoptimisation(document: Document) -> Grid:
     optimised = words.short(document, SCORE)
     return Grid(
         name="overoptimisation",
-        caption=f"Runs by their {score} along training: over-optimised are those whose {score} falls while the {optimised} rises.",
+        caption=(
+            f"Runs by their {score} along training: over-optimised are those whose {score} falls while the "
+            f"{optimised} rises."
+        ),
         columns=(
             Column("run"), numeric("seed"), numeric(f"{decides} at its peak"), numeric("peak at step"),
-            numeric(f"{decides} at the end"), Column(f"{optimised} rose"), numeric("keep step"), Column("in words", wide=True),
+            numeric(f"{decides} at the end"), Column(f"{optimised} rose"), numeric("keep step"),
+            Column("in words", wide=True),
         ),
         rows=tuple(
             row(
@@ -190,7 +194,10 @@ def health(document: Document) -> Grid:
     names = ("eval/length", "eval/entropy", "eval/distinct_2")
     return Grid(
         name="health",
-        caption="Length, entropy and diversity beside the score, before training and after: a length hack or a collapse shows here.",
+        caption=(
+            "Length, entropy and diversity beside the score, before training and after: a length hack or "
+            "a collapse shows here."
+        ),
         columns=(
             Column("arm"),
             *(numeric(words.with_unit(document, name)) for name in names),

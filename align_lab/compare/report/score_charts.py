@@ -43,14 +43,17 @@ def _score_layers(document: Document, metric: str, look: Look) -> list[Spec]:
     return [
         {"data": data("arms"), "transform": [{"aggregate": [{"op": "mean", "field": "start", "as": "start"}]}],
          "mark": {"type": "rule", "strokeDash": [4, 3]}, "encoding": {"x": number("start", title)}},
-        {"data": data("arms"), "mark": {"type": "rule", "strokeWidth": 2.4}, "encoding": at("low", x2={"field": "high"})},
+        {"data": data("arms"), "mark": {"type": "rule", "strokeWidth": 2.4},
+         "encoding": at("low", x2={"field": "high"})},
         {"data": data("arms"), "mark": {"type": "rule", "strokeWidth": 1.1, "yOffset": 9},
          "encoding": at("iqm_low", x2={"field": "iqm_high"})},
-        {"data": data("seeds"), "mark": {"type": "point", "size": 40, "opacity": 0.9, "yOffset": -9, "strokeWidth": 1.4},
+        {"data": data("seeds"),
+         "mark": {"type": "point", "size": 40, "opacity": 0.9, "yOffset": -9, "strokeWidth": 1.4},
          "encoding": at("value", tooltip=each)},
         {"data": data("arms"), "mark": {"type": "point", "filled": True, "size": 70, "opacity": 1},
          "encoding": at("mean", tooltip=means)},
-        {"data": data("arms"), "mark": {"type": "point", "shape": "diamond", "size": 36, "opacity": 1, "filled": True, "yOffset": 9},
+        {"data": data("arms"),
+         "mark": {"type": "point", "shape": "diamond", "size": 36, "opacity": 1, "filled": True, "yOffset": 9},
          "encoding": at("iqm", tooltip=means)},
     ]  # fmt: skip
 
@@ -108,7 +111,10 @@ def win_rates(document: Document, look: Look) -> Chart:
     ]
     return Chart(
         title="Win rates",
-        alt=f"Matrix of win rates under the {score}, row against column, for {', '.join(arms)}; the same numbers are in the table.",
+        alt=(
+            f"Matrix of win rates under the {score}, row against column, for {', '.join(arms)}; the same "
+            "numbers are in the table."
+        ),
         spec={**spec, "data": data("wins"), "transform": further, "width": {"step": 84}},
         rows={"wins": {}},
     )

@@ -110,7 +110,8 @@ def runs(document: Document) -> Grid:
 def unfinished(document: Document) -> Grid:
     """Runs that did not finish, and seeds that nobody has run: never dropped in silence."""
     broken = [
-        row(Cell(each["name"], href=words.href(document["links"], each["name"])), words.plain(each["arm"]), words.plain(each["seed"]),
+        row(Cell(each["name"], href=words.href(document["links"], each["name"])),
+            words.plain(each["arm"]), words.plain(each["seed"]),
             Cell(each["state"], "bad" if each["state"] in ("failed", "diverged") else "warn"), each["why"])
         for each in document["unfinished"]
     ]  # fmt: skip
