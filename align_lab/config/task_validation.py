@@ -30,7 +30,7 @@ def expand_judges(evaluation: dict[str, Any]) -> list[str]:
     return messages
 
 
-def _expanded(where: str, given: Any) -> dict[str, Any]:
+def _expanded(where: str, given: str | Mapping[str, Any] | None) -> dict[str, Any]:
     """All fields of a judge, in their declared types. Raises ConfigError that begins with `where`."""
     values: Any = {"name": given} if isinstance(given, str) else given
     if not isinstance(given, str | dict) or not values.get("name"):
