@@ -76,5 +76,5 @@ def test_a_missing_library_is_named_with_what_to_type(here):
 def test_help_tells_what_is_made_and_how(here):
     run = dashboard("--help")
     assert run.returncode == 0
-    for word in ("updated, never doubled", "--offline", "--entity", "WANDB_API_KEY", "five_algorithms"):
+    for word in ("updates both in place", "--offline", "--entity", "WANDB_API_KEY", "five_algorithms"):
         assert word in run.stdout
