@@ -225,7 +225,8 @@ def test_a_rejected_key_costs_one_warning(server, tmp_path):
     run = Run(tmp_path).go()
     assert len(run.warnings) == 1 and KEY not in run.warnings[0] and "The run continues" in run.warnings[0]
     done = run.push()
-    assert done.returncode == 1 and "the same command uploads the rest" in done.stderr and "Traceback" not in done.stderr
+    assert done.returncode == 1
+    assert "the same command uploads the rest" in done.stderr and "Traceback" not in done.stderr
 
 
 def test_with_a_key_that_may_only_write_a_run_continues_from_the_servers_count(server, tmp_path):
