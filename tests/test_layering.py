@@ -106,7 +106,6 @@ NAME_THEM = {
     "record/layout",
     "train/checkpoint",  # below `record`: it owns what lies in a folder of checkpoints
     "compare/foreign/naming",  # files of other trainers
-    *(f"compare/{name}" for name in ("evaluations", "index", "pool", "reading")),
 }
 
 

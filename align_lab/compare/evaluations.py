@@ -20,6 +20,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from align_lab.compare.document import SCORE
+from align_lab.record.layout import COMPACTED
+from align_lab.record.layout import METRICS as METRICS_FILE
 
 Floats = NDArray[np.float64]
 
@@ -181,7 +183,7 @@ def of_many(runs: Sequence[str], names: Columns) -> dict[str, Floats]:
     result: dict[str, Floats] = {}
     for part in _batched(list(compacted), FILES):
         try:
-            result |= zip(part, from_parquet([f"{run}/metrics.parquet" for run in part], names), strict=True)
+            result |= zip(part, from_parquet([f"{run}/{COMPACTED}" for run in part], names), strict=True)
         except (pl.exceptions.PolarsError, OSError):
             continue  # one of them is damaged: each is read alone, and the damage gets a name
     return result
@@ -189,7 +191,7 @@ def of_many(runs: Sequence[str], names: Columns) -> dict[str, Floats]:
 
 def of_one(run: Path, names: Columns) -> tuple[Floats, float]:
     """Evaluations of one run, and the step of its last row (nan where unknown). Raises OSError or ValueError."""
-    lines, compacted = run / "metrics.jsonl", run / "metrics.parquet"
+    lines, compacted = run / METRICS_FILE, run / COMPACTED
     if lines.exists() or not compacted.exists():
         return from_lines(lines, names)
     import polars as pl
@@ -197,7 +199,7 @@ def of_one(run: Path, names: Columns) -> tuple[Floats, float]:
     try:
         return from_parquet([str(compacted)], names)[0], float("nan")
     except pl.exceptions.PolarsError as damaged:
-        raise ValueError(f"metrics.parquet: {damaged}") from damaged
+        raise ValueError(f"{COMPACTED}: {damaged}") from damaged
 
 
 def _batched(items: Sequence[str], size: int) -> Iterator[Sequence[str]]:
@@ -207,11 +209,11 @@ def _batched(items: Sequence[str], size: int) -> Iterator[Sequence[str]]:
 def _compacted(run: str) -> int:
     """Bytes that reading metrics.parquet spares; 0 where there is none, or one that is older than metrics.jsonl."""
     try:
-        compacted = os.stat(f"{run}/metrics.parquet")
+        compacted = os.stat(f"{run}/{COMPACTED}")
     except OSError:
         return 0
     try:
-        lines = os.stat(f"{run}/metrics.jsonl")
+        lines = os.stat(f"{run}/{METRICS_FILE}")
     except OSError:
         return compacted.st_size
     return lines.st_size if compacted.st_mtime_ns >= lines.st_mtime_ns else 0

@@ -24,9 +24,10 @@ from align_lab.compare.comparability import CHARGED
 from align_lab.compare.evaluations import Columns, Table, united
 from align_lab.compare.runs import Run
 from align_lab.compare.values import number
+from align_lab.record import layout
 
 NOTHING = "- - "  # how the stamp of a folder begins that holds neither status nor manifest
-FILES = ("status.json", "manifest.json", "metrics.jsonl", "metrics.parquet")
+FILES = (layout.STATUS, layout.MANIFEST, layout.METRICS, layout.COMPACTED)
 VERSION = 4
 SETTLED = 1_000_000_000  # ns: a file that changed later than that may change again without a new time
 NEW = "new"  # in the stamp of a file that has only just changed: no row counts for it

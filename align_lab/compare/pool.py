@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from align_lab.compare.index import aligned
-from align_lab.compare.runs import Run, Unfinished, read_study
+from align_lab.compare.reading import read_study
+from align_lab.compare.runs import Run, Unfinished
+from align_lab.record.layout import StudyLayout
 
 
 @dataclass(kw_only=True)
@@ -85,7 +87,7 @@ def _expected(run: Unfinished, declared: Mapping[str, Any]) -> Unfinished:
 def _declared(folder: Path) -> dict[str, Any]:
     """What the study is meant to hold, as `dispatch.wanted` wrote it down; nothing where it has not."""
     with suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
-        declared = json.loads((folder / ".dispatch" / "expected_runs.json").read_text())
+        declared = json.loads(StudyLayout(folder).expected_runs.read_text())
         runs = {name: about for name, about in declared["runs"].items() if isinstance(about, dict)}
         return {**declared, "runs": runs}
     return {}

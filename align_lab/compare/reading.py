@@ -16,11 +16,13 @@ from math import isfinite, isnan
 from pathlib import Path
 from typing import Any
 
+from align_lab.base.errors import ConfigError
 from align_lab.base.roles import role
 from align_lab.compare import evaluations, index
 from align_lab.compare.document import SCORE
 from align_lab.compare.evaluations import Columns, Floats, Table
 from align_lab.compare.runs import Run, Unfinished, deciding
+from align_lab.record import layout
 
 INDEX_FROM = 200  # runs that were read anew before the index is written: reading fewer takes less time than writing it
 NAME = re.compile(r"(?P<algo>[^-]+)-.*-s(?P<seed>\d+)-[0-9a-f]{8}")
@@ -50,7 +52,20 @@ class _Head:
     step: float  # of the end, where the status says it
 
 
-def study(folder: Path) -> tuple[list[Run], list[Unfinished]]:
+def read_study(folder: Path) -> tuple[list[Run], list[Unfinished]]:
+    """Every run of a study; those that have not finished, or cannot be read, are named with the reason."""
+    runs, unfinished = _study(folder)
+    if not runs and not unfinished:
+        raise ConfigError(f"{folder} holds no runs. Start one: python -m align_lab study={folder.name} algo=rloo")
+    return runs, unfinished
+
+
+def read_run(path: Path) -> Run | Unfinished:
+    """One run's folder."""
+    return all_of([str(path)])[0]
+
+
+def _study(folder: Path) -> tuple[list[Run], list[Unfinished]]:
     """Finished runs and the others, by name.
 
     Links to runs of other studies are followed; hidden folders are not runs.
@@ -87,7 +102,7 @@ def _names(folder: Path) -> tuple[list[str], list[Unfinished]]:
 
 def _is_run(folder: str, stamp: str) -> bool:
     """A run has a status or a manifest; one that has only just begun has a config."""
-    return not stamp.startswith(index.NOTHING) or os.path.exists(f"{folder}/config.yaml")
+    return not stamp.startswith(index.NOTHING) or os.path.exists(f"{folder}/{layout.CONFIG}")
 
 
 def all_of(paths: Sequence[str]) -> list[Run | Unfinished]:
@@ -110,11 +125,11 @@ def _columns(heads: Sequence[_Head]) -> Columns:
 def _head(path: str, shared: _Shared) -> _Head | Unfinished:
     manifest: dict[str, Any] = {}
     try:
-        status = _json(f"{path}/status.json")
+        status = _json(f"{path}/{layout.STATUS}")
         if status["state"] != "done":
-            manifest = _json(f"{path}/manifest.json") if os.path.exists(f"{path}/manifest.json") else {}
+            manifest = _json(known) if os.path.exists(known := f"{path}/{layout.MANIFEST}") else {}
             return _ended(path, status, manifest)
-        manifest = _json(f"{path}/manifest.json")
+        manifest = _json(f"{path}/{layout.MANIFEST}")
         return _Head(
             path=path,
             identity=_identity(path, manifest),

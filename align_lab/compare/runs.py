@@ -91,23 +91,6 @@ def study_folder(study: str) -> Path:
     raise ConfigError(f"there is no study {study!r} under {runs_folder().resolve()}: {near(study, known)}")
 
 
-def read_study(folder: Path) -> tuple[list[Run], list[Unfinished]]:
-    """Every run of a study; those that have not finished, or cannot be read, are named with the reason."""
-    from align_lab.compare import reading
-
-    runs, unfinished = reading.study(folder)
-    if not runs and not unfinished:
-        raise ConfigError(f"{folder} holds no runs. Start one: python -m align_lab study={folder.name} algo=rloo")
-    return runs, unfinished
-
-
-def read_run(path: Path) -> Run | Unfinished:
-    """One run's folder."""
-    from align_lab.compare import reading
-
-    return reading.all_of([str(path)])[0]
-
-
 def _recorded(rows: Table, at: int) -> dict[str, float]:
     values = zip(rows.columns.names, rows.values[at].tolist(), strict=True)
     return {name: value for name, value in values if not math.isnan(value)}

@@ -52,7 +52,7 @@ def test_beside_a_study_the_proven_verdict_stays_as_it_is(tmp_path, outputs):
     both = json.loads(command(tmp_path, "s", "--json", "--from", "verl", tmp_path / "verl").stdout)
     for key in ("verdict", "arms", "improvement", "comparability", "metric"):
         assert both[key] == alone[key]
-    assert alone["foreign"] == {}
+    assert alone["foreign"] is None
     found = both["foreign"]
     assert found["mark"] == "not proven comparable" and found["sentence"].startswith("Not proven comparable")
     assert found["metric"] == "eval/score"  # what both have; gold is ours alone

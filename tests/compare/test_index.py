@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from align_lab.compare import index, reading
-from align_lab.compare.runs import read_study
+from align_lab.compare.reading import read_study
 from tests.compare.folders import edit, rows, write_lines, write_run
 
 

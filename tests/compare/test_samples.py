@@ -6,7 +6,7 @@ import pytest
 
 from align_lab.compare import answers, samples
 from align_lab.compare.answers import Answers, last, of_step
-from align_lab.compare.runs import read_run
+from align_lab.compare.reading import read_run
 from align_lab.compare.samples import side_by_side
 from tests.compare.folders import write_lines, write_run, write_samples
 
