@@ -14,6 +14,8 @@ import functools
 import importlib
 import importlib.metadata
 import math
+import operator
+import traceback
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar, cast, get_args, get_origin, get_type_hints
@@ -21,6 +23,7 @@ from typing import Any, TypeVar, cast, get_args, get_origin, get_type_hints
 from align_lab.base.errors import ConfigError, near
 from align_lab.base.paths import PACKAGE
 
+BOUNDS = (("low", ">=", operator.ge), ("above", ">", operator.gt), ("high", "<=", operator.le))  # of a field
 ENTRY_POINT = "align_lab.components"  # the entry point group in which other packages list their modules
 
 _components: dict[tuple[str, str], type] = {}
@@ -135,19 +138,11 @@ def _outside(name: str, value: Any, rule: Mapping[str, Any]) -> list[str]:
         return [f"{name}={value} is not known: {near(str(value), rule['choices'])}"]
     if isinstance(value, bool) or not isinstance(value, int | float):
         return []
-    allowed = [
-        text
-        for bound, text in ((rule.get("low"), ">= {:g}"), (rule.get("above"), "> {:g}"), (rule.get("high"), "<= {:g}"))
-        if bound is not None
-        for text in [text.format(bound)]
-    ]
-    inside = (
-        not math.isnan(value)
-        and (rule.get("low") is None or value >= rule["low"])
-        and (rule.get("above") is None or value > rule["above"])
-        and (rule.get("high") is None or value <= rule["high"])
-    )
-    return [] if inside else [f"{name} must be {' and '.join(allowed) or 'a number'} (got {value})"]
+    bounds = [(rule[key], sign, holds) for key, sign, holds in BOUNDS if rule.get(key) is not None]
+    if not math.isnan(value) and all(holds(value, bound) for bound, _, holds in bounds):
+        return []
+    allowed = " and ".join(f"{sign} {bound:g}" for bound, sign, _ in bounds)
+    return [f"{name} must be {allowed or 'a number'} (got {value})"]
 
 
 def scan(plugins: tuple[str, ...] = ()) -> None:
@@ -167,6 +162,14 @@ def scan(plugins: tuple[str, ...] = ()) -> None:
                 f"plugins=[{plugin}]: no module named {missing.name!r} can be imported. "
                 "Install the package, or run from the folder that holds it."
             ) from None
+        except ConfigError:
+            raise
+        except Exception as error:
+            frame = traceback.extract_tb(error.__traceback__)[-1]
+            raise ConfigError(
+                f"plugins=[{plugin}]: importing it raised {type(error).__name__}: {error} "
+                f"({Path(frame.filename).name}, line {frame.lineno})"
+            ) from error
 
 
 def _registering(package: Path) -> list[str]:
@@ -242,4 +245,9 @@ def construct(cls: type, values: Mapping[str, Any]) -> Any:
         elif get_origin(hint) is tuple or (hint and tuple in {get_origin(a) for a in get_args(hint)}):
             value = tuple(value) if value is not None else None
         built[key] = value
+    if missing := sorted(getattr(cls, "__abstractmethods__", ())):
+        raise ConfigError(
+            f"{cls.__module__}.{cls.__qualname__} does not define {', '.join(missing)}, which the contract of its kind "
+            "asks for (align_lab/base/contracts.py)"
+        )
     return cls(**built)

@@ -108,15 +108,16 @@ def _chosen(parsed: Sequence[Any]) -> list[Choice]:
     """The named components, or all."""
     if not parsed:
         return [Choice(kind=kind, name=name, fields={}) for kind in registry.kinds() for name in registry.names(kind)]
-    fields = [one for one in parsed if "." in one.key_or_group]
-    chosen = [one for one in parsed if one not in fields]
-    kinds = {one.key_or_group for one in chosen}
-    for one in fields:
-        if (kind := one.key_or_group.partition(".")[0]) not in kinds:
+    chosen = [one for one in parsed if "." not in one.key_or_group]
+    fields: dict[str, list[Any]] = {one.key_or_group: [] for one in chosen}
+    for one in parsed:
+        kind, dot, _ = one.key_or_group.partition(".")
+        if dot and kind not in fields:
             raise ConfigError(
                 f"{one.input_line}: name the component as well, for example {kind}={registry.names(kind)[0]}"
             )
-    return [_choice(one, [f for f in fields if f.key_or_group.startswith(f"{one.key_or_group}.")]) for one in chosen]
+        fields[kind] += [one] if dot else []
+    return [_choice(one, fields[one.key_or_group]) for one in chosen]
 
 
 def _choice(chosen: Any, fields: Sequence[Any]) -> Choice:

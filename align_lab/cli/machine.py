@@ -9,9 +9,10 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from align_lab.base.errors import AlignLabError
 from align_lab.base.paths import cache_folder, runs_folder
@@ -19,6 +20,9 @@ from align_lab.base.paths import cache_folder, runs_folder
 GIB = 2**30
 LITTLE_SPACE = 5  # GiB: data, start policies and a few checkpoints need less
 SECONDS = 5  # limit of a command of another program
+
+if TYPE_CHECKING:
+    from packaging.requirements import Requirement
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,26 +57,29 @@ def _packages() -> Iterator[Line]:
     try:
         requirements = [Requirement(text) for text in importlib.metadata.requires("align_lab") or []]
     except importlib.metadata.PackageNotFoundError:
-        yield Line(
-            name="packages",
-            state="warning",
-            text="align_lab is not installed, so their bounds are not known: make install",
-        )
+        text = "align_lab is not installed, so the bounds of its packages are not known: pip install --editable ."
+        yield Line(name="packages", state="warning", text=text)
         return
     needed = [one for one in requirements if one.marker is None]
-    wrong = [problem for one in needed if (problem := _version_problem(one.name, one.specifier))]
-    text = "; ".join(wrong) or f"{len(needed)} needed packages have supported versions"
-    yield Line(name="packages", state="warning" if wrong else "ok", text=text)
+    yield _versions("packages", needed, f"{len(needed)} needed packages have supported versions")
     for extra in ("hf", "wandb", "trackio"):
-        parts = [one for one in requirements if one.marker and one.marker.evaluate({"extra": extra})]
-        parts = [one for one in parts if one.name != "align_lab"]
-        if missing := [one.name for one in parts if _version(one.name) is None]:
-            text = f'{", ".join(missing)} not installed: pip install "align_lab[{extra}]"'
-            yield Line(name=extra, state="absent", text=text)
-            continue
-        wrong = [problem for one in parts if (problem := _version_problem(one.name, one.specifier))]
-        text = "; ".join(wrong) or ", ".join(f"{one.name} {_version(one.name)}" for one in parts)
-        yield Line(name=extra, state="warning" if wrong else "ok", text=text)
+        named = [one for one in requirements if one.marker and one.marker.evaluate({"extra": extra})]
+        yield _extra(extra, [one for one in named if one.name != "align_lab"])
+
+
+def _extra(extra: str, requirements: Sequence[Requirement]) -> Line:
+    """The packages of one extra: missing, out of bounds, or their versions."""
+    missing = [one.name for one in requirements if _version(one.name) is None]
+    if missing:
+        text = f'{", ".join(missing)} not installed: pip install "align_lab[{extra}]"'
+        return Line(name=extra, state="absent", text=text)
+    return _versions(extra, requirements, ", ".join(f"{one.name} {_version(one.name)}" for one in requirements))
+
+
+def _versions(name: str, requirements: Sequence[Requirement], good: str) -> Line:
+    """`good` where every version lies within its bounds, else what does not."""
+    problems = [problem for one in requirements if (problem := _version_problem(one.name, one.specifier))]
+    return Line(name=name, state="warning" if problems else "ok", text="; ".join(problems) or good)
 
 
 def _version(package: str) -> str | None:

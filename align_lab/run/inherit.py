@@ -70,16 +70,30 @@ def _usable(path: Path, cfg: RunConfig, hashes: Mapping[str, Any]) -> Start | No
         rows = {row["step"]: row for row in read_lines(layout.metrics)}
     except (OSError, ValueError):
         return None
-    fields = _trajectory_fields(dict(leaves(cfg.values)))
-    if (_trajectory_fields(manifest["config"]), manifest["hashes"]) != (fields, dict(hashes)):
+    if not _is_equal(manifest, cfg, hashes):
         return None
     checkpoints = Checkpoints(layout.checkpoints)
-    # the last step of a run is evaluated at any number, and would not be in a longer run
     last = status["step"] if status["state"] == "done" else None
-    candidates = range(max(1, checkpoints.best() or 0), cfg.train.steps)
-    usable = [step for step in checkpoints.steps() if step in candidates and _within(cfg.train.budget, rows.get(step))]
-    newest = max((step for step in usable if step != last or step % cfg.evaluation.every == 0), default=0)
+    newest = max((step for step in _kept(checkpoints, cfg, rows) if _is_usual(step, last, cfg)), default=0)
     return Start(path, newest) if newest else None
+
+
+def _kept(checkpoints: Checkpoints, cfg: RunConfig, rows: Mapping[int, Mapping[str, float]]) -> list[int]:
+    """Steps with a checkpoint, from the best step on, at which a run of this config would go on."""
+    candidates = range(max(1, checkpoints.best() or 0), cfg.train.steps)
+    kept = [step for step in checkpoints.steps() if step in candidates]
+    return [step for step in kept if _within(cfg.train.budget, rows.get(step))]
+
+
+def _is_usual(step: int, last: int | None, cfg: RunConfig) -> bool:
+    """The last step of a run is evaluated at any number; in a longer run only a usual one would be."""
+    return step != last or step % cfg.evaluation.every == 0
+
+
+def _is_equal(manifest: Mapping[str, Any], cfg: RunConfig, hashes: Mapping[str, Any]) -> bool:
+    """Would a run of this config, made of these `hashes`, take the same steps as the run of the manifest?"""
+    fields = _trajectory_fields(dict(leaves(cfg.values)))
+    return _trajectory_fields(manifest["config"]) == fields and manifest["hashes"] == dict(hashes)
 
 
 def _within(budget: Budget, row: Mapping[str, float] | None) -> bool:
