@@ -131,13 +131,13 @@ class Rows:
         self._samples_by_step: dict[int, list[dict[str, Any]]] = {}  # of evaluations whose row has not been read
         self.seen: list[dict[str, Any]] = []
 
-    def new(self) -> Iterator[tuple[dict[str, Any], run_view.Completions | None]]:
+    def new(self) -> Iterator[tuple[dict[str, Any], run_view.CompletionTable | None]]:
         """Rows that were written since the last call."""
         for row in self._metrics.new():
             self.seen.append(row)
             yield row, self._table(row["step"]) if "eval/score" in row else None
 
-    def _table(self, step: int) -> run_view.Completions | None:
+    def _table(self, step: int) -> run_view.CompletionTable | None:
         for sample in self._samples.new():  # samples are written before the row of their evaluation
             samples = self._samples_by_step.setdefault(sample["step"], [])
             if len(samples) < self._limit:

@@ -38,7 +38,7 @@ class Shown:
 
 
 @dataclass(frozen=True)
-class Completions:
+class CompletionTable:
     """A table of completions."""
 
     columns: list[str]
@@ -123,12 +123,12 @@ def tabled(step: int, before: int | None, steps: int) -> bool:
     return before is None or step >= steps or step // span > before // span
 
 
-def table(samples: Iterable[Mapping[str, Any]], limit: int) -> Completions:
+def table(samples: Iterable[Mapping[str, Any]], limit: int) -> CompletionTable:
     """The first `limit` completions of an evaluation, with a column for each judge."""
     rows = list(samples)[:limit]
     judges = dict.fromkeys(key for row in rows for key in row if key not in {*BEFORE, *BEHIND, *OTHERS})
     columns = [*BEFORE, *judges, *BEHIND]
-    return Completions(columns, [[_cell(row.get(column)) for column in columns] for row in rows])
+    return CompletionTable(columns, [[_cell(row.get(column)) for column in columns] for row in rows])
 
 
 def _fields(values: Mapping[str, Any]) -> dict[str, Any]:

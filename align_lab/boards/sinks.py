@@ -20,7 +20,7 @@ from typing import Any, ClassVar, Protocol
 from align_lab.base.paths import PACKAGE
 from align_lab.base.record import Record
 from align_lab.base.registry import param
-from align_lab.boards.run_view import Completions, Shown
+from align_lab.boards.run_view import CompletionTable, Shown
 
 Notice = Callable[[str], None]
 
@@ -58,7 +58,7 @@ class Tracker(Protocol):
         """Where a person finds the run: an address, a folder or a command."""
         ...
 
-    def log(self, row: Mapping[str, float], table: Completions | None) -> None:
+    def log(self, row: Mapping[str, float], table: CompletionTable | None) -> None:
         """Log one row of metrics, with the table of completions of its evaluation."""
         ...
 

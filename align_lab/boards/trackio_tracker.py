@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from align_lab.base.registry import register
-from align_lab.boards.run_view import Completions, Shown
+from align_lab.boards.run_view import CompletionTable, Shown
 from align_lab.boards.sinks import TrackedRecord
 
 NAME = "trackio"
@@ -68,7 +68,7 @@ class TrackioTracker:
         """The command that opens the dashboard."""
         return f"trackio show --project {self.project}"
 
-    def log(self, row: Mapping[str, float], table: Completions | None) -> None:
+    def log(self, row: Mapping[str, float], table: CompletionTable | None) -> None:
         """Log one row with its table."""
         self.run.log({**_without_step(row), **_table(table)}, step=int(row["step"]))
 
@@ -103,7 +103,7 @@ def _without_step(row: Mapping[str, float]) -> dict[str, float]:
     return {key: value for key, value in row.items() if key != "step"}
 
 
-def _table(table: Completions | None) -> dict[str, Any]:
+def _table(table: CompletionTable | None) -> dict[str, Any]:
     import trackio
 
     if table is None:

@@ -21,7 +21,7 @@ from align_lab.base.errors import AlignLabError
 from align_lab.base.files import read_json
 from align_lab.base.registry import param, register
 from align_lab.boards import wandb_history
-from align_lab.boards.run_view import Completions, Shown
+from align_lab.boards.run_view import CompletionTable, Shown
 from align_lab.boards.sinks import TrackedRecord
 
 NAME = "wandb"
@@ -210,7 +210,7 @@ class WandbTracker:
         """The web page, or the offline folder."""
         return self.run.url if self.online else f"offline in {Path(self.run.dir).parent}"
 
-    def log(self, row: Mapping[str, float], table: Completions | None) -> None:
+    def log(self, row: Mapping[str, float], table: CompletionTable | None) -> None:
         """Log one row with its table."""
         import wandb
 

@@ -20,7 +20,7 @@ from align_lab.compare.evaluations import Table
 from align_lab.compare.overoptimisation import Scores
 from align_lab.compare.pool import StudyRuns
 from align_lab.compare.runs import Run, Unfinished
-from align_lab.compare.summary import Arm
+from align_lab.compare.summary import ArmRuns
 from align_lab.compare.values import listed, uncollected
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ Groups = Mapping[str, Sequence[Run]]
 class _Material:
     """What a document is made of: the arms that are drawn with their evaluations and answers, and how all is called."""
 
-    arms: Sequence[Arm]
+    arms: Sequence[ArmRuns]
     rows: Mapping[str, Table]
     answers: Mapping[str, Mapping[int, Answers]]
     scores: Scores
@@ -121,7 +121,7 @@ def _once(groups: Groups) -> tuple[dict[str, list[Run]], list[Unfinished]]:
     return used, duplicates
 
 
-def _material(arms: Sequence[Arm], scores: Scores) -> _Material:
+def _material(arms: Sequence[ArmRuns], scores: Scores) -> _Material:
     return _Material(
         arms=arms,
         rows={arm.name: curves.stacked(arm.runs) for arm in arms},
@@ -131,7 +131,7 @@ def _material(arms: Sequence[Arm], scores: Scores) -> _Material:
 
 
 def _described(
-    study: StudyRuns, arms: Sequence[Arm], material: _Material, comparability: Comparability, rng_seed: int
+    study: StudyRuns, arms: Sequence[ArmRuns], material: _Material, comparability: Comparability, rng_seed: int
 ) -> Document:
     """The document with what is said of each arm by itself; what sets arms against each other is still empty."""
     rows, scores, few = material.rows, material.scores, material.few
@@ -199,7 +199,7 @@ def _missing(study: StudyRuns, groups: Groups) -> list[Missing]:
     return [{"arm": arm, "seeds": sorted(seeds)} for arm, seeds in lacking.items() if seeds]
 
 
-def _bounded(arms: Sequence[Arm], metric: str) -> list[str]:
+def _bounded(arms: Sequence[ArmRuns], metric: str) -> list[str]:
     """Sentences on what is left out because there is so much."""
     shown = {arm.name: arm.runs for arm in arms[:SHOWN]}
     most = max((len(runs) for runs in shown.values()), default=0)
@@ -208,7 +208,7 @@ def _bounded(arms: Sequence[Arm], metric: str) -> list[str]:
     return list(notes.bounded(len(arms), len(shown), sampled if sampled < most else 0, drawn if drawn < most else 0))
 
 
-def _put_beside(whole: Document, foreign: ForeignRuns, arms: Sequence[Arm], rng_seed: int) -> None:
+def _put_beside(whole: Document, foreign: ForeignRuns, arms: Sequence[ArmRuns], rng_seed: int) -> None:
     """`foreign` of the document. Where no run of ours is asked for, its sentence is all there is to say."""
     from align_lab.compare.foreign import section
 

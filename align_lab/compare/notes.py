@@ -10,11 +10,11 @@ from align_lab.compare.comparability import CODE, NOT_RECORDED
 from align_lab.compare.document import Comparability, Differing, Document, Overoptimisation
 from align_lab.compare.overoptimisation import NOTHING_BESIDE, Scores
 from align_lab.compare.samples import most
-from align_lab.compare.summary import Arm
+from align_lab.compare.summary import ArmRuns
 from align_lab.compare.values import listed
 
 
-def about_runs(arms: Sequence[Arm], comparability: Comparability, label: str, left: Sequence[str]) -> Iterator[str]:
+def about_runs(arms: Sequence[ArmRuns], comparability: Comparability, label: str, left: Sequence[str]) -> Iterator[str]:
     """Numbers of seeds, settings that were allowed to differ, records that are not whole, machines that differ.
 
     label: of the metric that decides; left: runs that the sweep file no longer names.
@@ -28,7 +28,7 @@ def about_runs(arms: Sequence[Arm], comparability: Comparability, label: str, le
         yield f"{_runs_are(len(left))} no longer in the study's sweep file, but counted: {listed(left)}."
 
 
-def _seeds(arms: Sequence[Arm]) -> Iterator[str]:
+def _seeds(arms: Sequence[ArmRuns]) -> Iterator[str]:
     counts = {arm.name: len(arm.runs) for arm in arms}
     if len(set(counts.values())) > 1:
         numbers = listed([f"{name} {n}" for name, n in counts.items()], most=12)
@@ -62,13 +62,13 @@ def _other_versions(differing: Sequence[Differing]) -> Iterator[str]:
         yield f"{listed(names)} {verb} not record {what}."
 
 
-def _gaps(arms: Sequence[Arm], label: str) -> Iterator[str]:
+def _gaps(arms: Sequence[ArmRuns], label: str) -> Iterator[str]:
     names = [run.name for arm in arms for run in arm.runs if not all(map(math.isfinite, run.rows[arm.metric].tolist()))]
     if names:
         yield f"The {label} is not a number in some evaluations of {listed(names)}: those are left out of the curves."
 
 
-def _machines(arms: Sequence[Arm]) -> Iterator[str]:
+def _machines(arms: Sequence[ArmRuns]) -> Iterator[str]:
     machines = sorted({run.machine for arm in arms for run in arm.runs if run.machine})
     if len(machines) > 1:
         yield f"Runs were made on different machines ({listed(machines)}): their seconds do not compare."
@@ -102,7 +102,7 @@ def _fallen(runs: Sequence[Overoptimisation], scores: Scores) -> Iterator[str]:
             yield f"{runs[0]['arm']}: {len(fallen)} of {len(runs)} runs {what}. Keep {steps}."
 
 
-def about_samples(arms: Sequence[Arm], answers: Mapping[str, Mapping[int, Answers]]) -> Iterator[str]:
+def about_samples(arms: Sequence[ArmRuns], answers: Mapping[str, Mapping[int, Answers]]) -> Iterator[str]:
     """Runs without completions, and prompts that not all have answered."""
     read = [(arm, run) for arm in arms for run in arm.runs[: most(len(arms))]]
     without = [run.name for arm, run in read if run.seed not in answers[arm.name]]

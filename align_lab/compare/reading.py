@@ -60,11 +60,6 @@ def read_study(folder: Path) -> tuple[list[Run], list[Unfinished]]:
     return runs, unfinished
 
 
-def read_run(path: Path) -> Run | Unfinished:
-    """One run's folder."""
-    return all_of([str(path)])[0]
-
-
 def _study(folder: Path) -> tuple[list[Run], list[Unfinished]]:
     """Finished runs and the others, by name.
 

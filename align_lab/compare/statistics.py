@@ -94,19 +94,6 @@ def paired_p(a: Sequence[float], b: Sequence[float]) -> float:
     return _two_sided(float(d.mean()), float(d.std(ddof=1) / np.sqrt(len(d))), len(d) - 1)
 
 
-def holm(p_values: Sequence[float]) -> list[float]:
-    """Adjusted p-values in the order given: p̃₍ᵢ₎ = max over j ≤ i of min(1, (m - j + 1) p₍ⱼ₎) (Holm 1979).
-
-    Rejecting where p̃ ≤ α keeps the family error at α under any dependence. A nan stays nan and counts in m.
-    """
-    p = np.asarray(p_values, dtype=float)
-    order = np.argsort(p, kind="stable")
-    raised = np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1))
-    adjusted = np.empty_like(p)
-    adjusted[order] = np.minimum(1.0, raised)
-    return adjusted.tolist()
-
-
 def iqm(x: ArrayLike) -> float:
     """Interquartile mean, the 25 % trimmed mean: Σ x₍ᵢ₎ / (n - 2k) over k < i ≤ n - k, k = ⌊n/4⌋.
 

@@ -33,7 +33,7 @@ PAIRS_DRAWS = 20_000  # of all pairs together: 24 arms have 276
 
 
 @dataclass(frozen=True, kw_only=True)
-class Arm:
+class ArmRuns:
     """One arm: its runs by seed, and the metric that decides."""
 
     name: str
@@ -51,13 +51,13 @@ class Arm:
         return [run.seed for run in self.runs]
 
 
-def ranked(groups: Mapping[str, Sequence[Run]], metric: str) -> list[Arm]:
+def ranked(groups: Mapping[str, Sequence[Run]], metric: str) -> list[ArmRuns]:
     """Arms, the highest mean score first."""
-    arms = {name: Arm(name=name, runs=runs, metric=metric) for name, runs in groups.items()}
+    arms = {name: ArmRuns(name=name, runs=runs, metric=metric) for name, runs in groups.items()}
     return [arms[name] for name in verdict.ranked({name: arm.scores for name, arm in arms.items()})]
 
 
-def described(arm: Arm, *, rng_seed: int, draw: bool) -> documents.Arm:
+def described(arm: ArmRuns, *, rng_seed: int, draw: bool) -> documents.Arm:
     """An entry of `arms`. Without `draw`, the IQM's interval is left out."""
     columns = arm.runs[0].rows.columns
     start, end = (np.stack([run.rows.values[at] for run in arm.runs]) for at in (0, -1))  # [R, C]
@@ -108,7 +108,7 @@ def _mean(values: Floats) -> float | None:
     return float(known.mean()) if len(known) else None
 
 
-def decided(arms: Sequence[Arm], *, pairs: int, paired: bool = False) -> Verdict:
+def decided(arms: Sequence[ArmRuns], *, pairs: int, paired: bool = False) -> Verdict:
     """`verdict` of the document.
 
     Arms are compared by their means (Welch). `paired` compares them seed by seed where all have the same seeds:
@@ -155,12 +155,12 @@ def undecided(sentence: str) -> Verdict:
     return {"sentence": sentence, "method": verdict.METHOD, "confidence": CONFIDENCE, "pairs": []}
 
 
-def same_seeds(arms: Sequence[Arm]) -> bool:
+def same_seeds(arms: Sequence[ArmRuns]) -> bool:
     """Have all of several arms the same seeds, and more than one?"""
     return len(arms) > 1 and all(arm.seeds == arms[0].seeds for arm in arms) and len(arms[0].seeds) > 1
 
 
-def improvements(arms: Sequence[Arm], rng_seed: int) -> list[Improvement]:
+def improvements(arms: Sequence[ArmRuns], rng_seed: int) -> list[Improvement]:
     """P(A > B) of each arm over each that is ranked below it: by seed where two arms share all theirs, for these saw
     equal prompts.
     """
@@ -169,7 +169,7 @@ def improvements(arms: Sequence[Arm], rng_seed: int) -> list[Improvement]:
     return [_improvement(a, b, rng_seed, draws) for a, b in pairs]
 
 
-def _improvement(a: Arm, b: Arm, rng_seed: int, draws: int) -> Improvement:
+def _improvement(a: ArmRuns, b: ArmRuns, rng_seed: int, draws: int) -> Improvement:
     if same_seeds([a, b]):
         one = paired_improvement(a.scores, b.scores)
     elif min(len(a.runs), len(b.runs)) < many.MANY:
@@ -180,7 +180,7 @@ def _improvement(a: Arm, b: Arm, rng_seed: int, draws: int) -> Improvement:
     return {"a": a.name, "b": b.name, "value": one.mean, "low": number(one.low), "high": number(one.high)}
 
 
-def coverage(arms: Sequence[Arm]) -> dict[str, float]:
+def coverage(arms: Sequence[ArmRuns]) -> dict[str, float]:
     """Measured coverage of the nominal 95 % IQM interval at each number of seeds that occurs, or at the next smaller
     measured one.
     """

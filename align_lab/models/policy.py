@@ -14,7 +14,7 @@ from tokenizers import Tokenizer
 
 from align_lab.base.errors import AlignLabError, DataError
 from align_lab.base.task import Example
-from align_lab.models import chat
+from align_lab.models import chat_template
 from align_lab.models.convert import from_hf, is_plain_llama, to_hf
 from align_lab.models.language_model import LanguageModel
 from align_lab.models.lora import adapt
@@ -51,9 +51,9 @@ class Text:
     def _rendered(self, template: str, example: Example, instruction: str) -> str:
         if not isinstance(example.prompt, str):
             turns = [{"role": turn.role, "content": turn.content} for turn in example.prompt]
-            return chat.render(template, turns, self.names)
+            return chat_template.render(template, turns, self.names)
         question = [{"role": "user", "content": instruction.replace("{prompt}", example.prompt)}]
-        return chat.render(template, question, self.names) + example.prompt
+        return chat_template.render(template, question, self.names) + example.prompt
 
     def save(self, folder: Path) -> None:
         """Write `tokenizer.json`, `tokenizer_config.json` and, for a chat model, `chat_template.jinja`."""

@@ -13,8 +13,8 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from align_lab.record.final_summary import FinalSummary
 from align_lab.record.stage_progress import StageBar, StageLines, StageProgress
-from align_lab.record.summary import Summary
 
 LINES = 10  # progress lines of a run without a terminal
 
@@ -74,7 +74,7 @@ class Screen(AbstractContextManager["Screen"]):
     ) -> None:
         self.stop()
 
-    def result(self, start: Mapping[str, float], final: Mapping[str, float], summary: Summary) -> None:
+    def result(self, start: Mapping[str, float], final: Mapping[str, float], summary: FinalSummary) -> None:
         """The table of results, start against end, and the sentence that interprets them."""
         table = Table(box=None, pad_edge=False, header_style="bold")
         for name in ("held-out prompts", "start", "end"):
@@ -88,7 +88,7 @@ class Screen(AbstractContextManager["Screen"]):
         self.console.print(f"\n{escape(summary.sentence(start, final))}")
 
     def samples(
-        self, before: Sequence[Mapping[str, Any]], after: Sequence[Mapping[str, Any]], summary: Summary
+        self, before: Sequence[Mapping[str, Any]], after: Sequence[Mapping[str, Any]], summary: FinalSummary
     ) -> None:
         """Completions of the same prompts before and after training, with their deciding scores."""
         name = summary.label.removesuffix(" score")

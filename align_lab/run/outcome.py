@@ -5,13 +5,13 @@ from __future__ import annotations
 from align_lab.base.errors import DataError
 from align_lab.base.run_config import RunConfig
 from align_lab.record.console import Screen
+from align_lab.record.final_summary import FinalSummary
 from align_lab.record.folder import RunFolder
-from align_lab.record.summary import Summary
 
 
 def print_outcome(folder: RunFolder, cfg: RunConfig, screen: Screen) -> None:
     """Print the results of a finished run. Raises DataError when its record holds no evaluation."""
-    summary = Summary(folder.declared, decides=cfg.evaluation.metric, judges=list(cfg.judges))
+    summary = FinalSummary(folder.declared, decides=cfg.evaluation.metric, judges=list(cfg.judges))
     rows = [row for row in folder.metrics() if "eval/score" in row]
     if not rows:
         raise DataError(f"{folder.at.metrics} holds no evaluation. Remove the folder to run again")

@@ -14,7 +14,8 @@ from torch import Tensor
 from align_lab.base.contracts import Algorithm
 from align_lab.base.metrics import METRICS
 from align_lab.base.types import Advantage, Needs
-from align_lab.testing.experience import (
+from align_lab.testing.outcomes import Outcome, outcome, outcomes
+from align_lab.testing.random_experience import (
     TOKENWISE,
     Experience,
     Result,
@@ -24,7 +25,6 @@ from align_lab.testing.experience import (
     policy_output,
     rollout,
 )
-from align_lab.testing.outcomes import Outcome, outcome, outcomes
 
 JUNK = (float("nan"), float("inf"), 1e30)  # what may lie under the mask
 

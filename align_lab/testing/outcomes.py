@@ -15,7 +15,7 @@ HUB_IS_OFFLINE = {"OfflineModeIsEnabled", "LocalEntryNotFoundError"}  # of huggi
 T = TypeVar("T")
 
 
-class Skipped(Exception):
+class CheckSkipped(Exception):
     """A check cannot be made; the message says why."""
 
 
@@ -44,7 +44,7 @@ def outcomes(checks: Iterable[Callable[[T], Iterable[str]]], subject: T) -> Iter
 
 def failure(name: str, error: BaseException) -> Outcome:
     """What an exception says about the check that it ended."""
-    if isinstance(error, Skipped | DownloadRefused):
+    if isinstance(error, CheckSkipped | DownloadRefused):
         return Outcome(check=name, skipped=str(error))
     causes = set()
     cause: BaseException | None = error

@@ -12,7 +12,7 @@ from align_lab.base import registry
 from align_lab.base.component import Component
 from align_lab.base.download import no_downloads
 from align_lab.base.task import Example
-from align_lab.testing import settings
+from align_lab.testing import components
 from align_lab.testing.outcomes import Outcome, failure
 
 COMPUTING = {  # kinds of which more than the settings can be checked -> the module that checks it
@@ -79,7 +79,7 @@ def reports(
     choices: Sequence[Choice], *, examples: Sequence[Example] | None = None, downloads: bool = False
 ) -> Iterator[Report]:
     """One report a component, in order. The settings of all are read before the first check that imports torch."""
-    about_settings = [list(settings.outcomes_of(choice.kind, _class(choice), choice.fields)) for choice in choices]
+    about_settings = [list(components.outcomes_of(choice.kind, _class(choice), choice.fields)) for choice in choices]
     for choice, first in zip(choices, about_settings, strict=True):
         component = None if any(one.problems or one.skipped for one in first) else _component(choice)
         rest = () if component is None else _computed(choice.kind, component, examples, downloads)

@@ -15,7 +15,7 @@ from align_lab.base import registry
 from align_lab.base.contracts import Reward
 from align_lab.base.errors import AlignLabError
 from align_lab.base.task import Example, Scorer
-from align_lab.testing.outcomes import Outcome, Skipped, outcome, outcomes
+from align_lab.testing.outcomes import CheckSkipped, Outcome, outcome, outcomes
 
 COMPLETIONS = (
     " was a joy from start to finish.",
@@ -34,14 +34,14 @@ UNUSUAL = {
 CLOSE = {"rel_tol": 1e-4, "abs_tol": 1e-5}  # a model in float32 rounds differently in another batch
 
 
-class MissingColumn(Skipped, KeyError):
+class MissingColumn(CheckSkipped, KeyError):
     """A reward reads a column that the examples of a check lack. It may handle the error, as that of any mapping."""
 
     def __str__(self) -> str:
         return str(self.args[0])
 
 
-class Columns(dict[str, Any]):
+class GuardedColumns(dict[str, Any]):
     """Columns of an example that say which one a reward lacks."""
 
     def __missing__(self, name: str) -> Any:
@@ -52,7 +52,7 @@ class Columns(dict[str, Any]):
 
 
 EXAMPLES = tuple(
-    Example(key=f"example {number}", prompt=prompt, columns=Columns())
+    Example(key=f"example {number}", prompt=prompt, columns=GuardedColumns())
     for number, prompt in enumerate(("This film", "The second half", "It", "This film again", "The story"))
 )
 
@@ -175,7 +175,7 @@ def unusual_texts_have_a_score(scored: Scored) -> Iterator[str]:
     for name, text in UNUSUAL.items():
         try:
             totals = _totals(scored.scorer, scored.examples[:1], [text])
-        except Skipped:
+        except CheckSkipped:
             raise
         except Exception as error:
             yield f"{name}: the reward raised {type(error).__name__}: {' '.join(str(error).split())}. Return a number"
@@ -210,5 +210,5 @@ def _differences(before: Sequence[float], after: Sequence[float], texts: Sequenc
 
 
 def _with_columns(example: Example) -> Example:
-    columns: Mapping[str, Any] = Columns(example.columns)
+    columns: Mapping[str, Any] = GuardedColumns(example.columns)
     return dataclasses.replace(example, columns=columns)

@@ -76,7 +76,7 @@ class Loop:
 
     @property
     def plan(self) -> Train:
-        """The recipe of the training, with the micro-batch size that is in use."""
+        """The hyper-parameters of the training, with the micro-batch size that is in use."""
         return self.learner.plan
 
     def run(self) -> None:

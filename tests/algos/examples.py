@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from align_lab.base import registry
-from align_lab.testing.experience import TOKENWISE, Experience, Result
+from align_lab.testing.random_experience import TOKENWISE, Experience, Result
 
 registry.scan()
 NAMES = registry.names("algo")

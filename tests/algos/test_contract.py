@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from align_lab.testing import assert_contract
-from align_lab.testing.experience import batch, experience, policy_output, rollout
+from align_lab.testing.random_experience import batch, experience, policy_output, rollout
 from tests.algos.examples import ALGORITHMS, build
 
 every_algorithm = pytest.mark.parametrize("name", ALGORITHMS)

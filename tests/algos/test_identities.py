@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from align_lab.base.types import Advantage, Batch, PolicyOutput, Rollout
-from align_lab.testing.experience import batch, evaluate, experience, rollout
+from align_lab.testing.random_experience import batch, evaluate, experience, rollout
 from tests.algos.examples import build, same
 
 THETA = torch.tensor([0.3, -0.2, 0.5, 0.0, -0.9], dtype=torch.float64)  # a policy over five tokens

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from align_lab.testing.experience import Experience, evaluate, experience, rollout
+from align_lab.testing.random_experience import Experience, evaluate, experience, rollout
 from tests.algos.examples import ALGORITHMS, build, same, tokenwise
 
 quick = settings(max_examples=8, deadline=None, derandomize=True)

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from align_lab.compare import reading
+
 CONFIG = {
     "study": "s",
     "arm": "",
@@ -118,3 +120,8 @@ def edit(path: Path, **values: Any) -> None:
     """Set fields of a JSON file; a value of ... removes one."""
     content = json.loads(path.read_text()) | values
     path.write_text(json.dumps({key: value for key, value in content.items() if value is not ...}))
+
+
+def read_run(path):
+    """One run's folder, as a comparison reads it."""
+    return reading.all_of([str(path)])[0]

@@ -6,9 +6,9 @@ import os
 import pytest
 
 from align_lab.base.errors import ConfigError
-from align_lab.compare.reading import read_run, read_study
+from align_lab.compare.reading import read_study
 from align_lab.compare.runs import Run, Unfinished
-from tests.compare.folders import edit, rows, write_lines, write_run
+from tests.compare.folders import edit, read_run, rows, write_lines, write_run
 
 
 @pytest.fixture

@@ -6,9 +6,8 @@ import pytest
 
 from align_lab.compare import answers, samples
 from align_lab.compare.answers import Answers, last, of_step
-from align_lab.compare.reading import read_run
 from align_lab.compare.samples import side_by_side
-from tests.compare.folders import write_lines, write_run, write_samples
+from tests.compare.folders import read_run, write_lines, write_run, write_samples
 
 
 def lines(*steps, prompts=3):

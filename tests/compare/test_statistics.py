@@ -11,7 +11,6 @@ from scipy.stats import trim_mean
 
 from align_lab.compare.statistics import (
     Interval,
-    holm,
     iqm,
     iqm_interval,
     paired_improvement,
@@ -85,23 +84,6 @@ def test_an_interval_ends_at_zero_at_the_confidence_of_its_p_value(a, b):
 def test_pairs_of_unequal_length_are_refused():
     with pytest.raises(ValueError, match="same seeds in both arms: got 2 and 3"):
         paired_interval([1.0, 2.0], [1.0, 2.0, 3.0])
-
-
-def test_holm_by_hand():
-    """Sorted .005 .01 .03 .04 times 4 3 2 1 = .02 .03 .06 .04; none is below its predecessor: .02 .03 .06 .06."""
-    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
-    assert holm([0.6, 0.7]) == [1.0, 1.0] and holm([0.04]) == [0.04] and holm([]) == []
-    assert holm([math.nan, 0.02])[1] == 0.04 and math.isnan(holm([math.nan, 0.02])[0])
-
-
-@quick
-@given(st.lists(st.floats(0, 1), min_size=1, max_size=10), st.randoms())
-def test_holm_keeps_the_order_and_lies_between_no_correction_and_bonferroni(p, random):
-    found = holm(p)
-    assert all(raw <= new <= min(1.0, len(p) * raw) for raw, new in zip(p, found, strict=True))
-    assert [new for _, new in sorted(zip(p, found, strict=True))] == sorted(found)
-    shuffled = random.sample(range(len(p)), len(p))
-    assert holm([p[i] for i in shuffled]) == [found[i] for i in shuffled]
 
 
 @quick

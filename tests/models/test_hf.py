@@ -9,6 +9,7 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
 from align_lab.base import registry
 from align_lab.base.errors import ConfigError, DataError
+from align_lab.base.task import Example
 from align_lab.models.blocks import configure_blocks
 from align_lab.models.llama import Llama
 from align_lab.models.lora import BaseModel, adapt, is_adapted, merged_state
@@ -151,13 +152,14 @@ def test_the_initialisation_of_adapters_is_a_function_of_the_seed(at):
 def test_prompts_are_rendered_as_transformers_renders_them(at):
     policy = load_policy(at("llama"))
     tokenizer = transformers.AutoTokenizer.from_pretrained(at("llama"))
-    prompts = policy.text.prompts(["a good", "film"], "Go on: {prompt}")
+    openings = [Example.of_text(text) for text in ("a good", "film")]
+    prompts = policy.text.prompts(openings, "Go on: {prompt}")
     for ids, opening in zip(prompts, ["a good", "film"], strict=True):
         messages = [{"role": "user", "content": f"Go on: {opening}"}]
         text = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True) + opening
         assert ids == tokenizer(text, add_special_tokens=False).input_ids
     without_template = load_policy(at("llama"), chat=False)
-    assert without_template.text.prompts(["a good"], "Go on: {prompt}") == [tokenizer("a good").input_ids]
+    assert without_template.text.prompts(openings[:1], "Go on: {prompt}") == [tokenizer("a good").input_ids]
 
 
 # --- models that are rejected
@@ -172,7 +174,7 @@ def test_the_hashes_of_a_folder_are_recorded_and_a_changed_file_is_rejected(tmp_
     source = folder(tmp_path / "source", "llama")
     hf, artefact = component(path=str(source)), tmp_path / "artefact"
     artefact.mkdir()
-    hf.build(artefact, None)
+    hf.build(artefact)
     assert hf.load(artefact).eos == 2
     assert {"model.safetensors", "config.json", "tokenizer.json"} <= json.loads((artefact / "source.json").read_text())[
         "files"
@@ -206,8 +208,8 @@ def test_a_base_model_needs_chat_set_to_false(tmp_path):
     source, artefact = folder(tmp_path / "base", "llama", template=None), tmp_path / "artefact"
     artefact.mkdir()
     with pytest.raises(ConfigError, match=r"no chat template.*model\.chat=false"):
-        component(path=str(source)).build(artefact, None)
-    component(path=str(source), chat=False).build(artefact, None)
+        component(path=str(source)).build(artefact)
+    component(path=str(source), chat=False).build(artefact)
 
 
 @pytest.mark.parametrize(

@@ -6,14 +6,14 @@ from rich.console import Console
 
 from align_lab.base.metrics import METRICS
 from align_lab.record.console import Screen, printable
-from align_lab.record.summary import Summary
+from align_lab.record.final_summary import FinalSummary
 
 
 def test_a_completion_cannot_style_or_break_the_terminal():
     out = io.StringIO()
     screen = Screen(console=Console(file=out, width=200))
     sample = {"prompt": "[bold]The", "completion": " film\x1b[31m is [red]bad\n\nend", "score": 0.1}
-    screen.samples([sample], [sample], Summary(METRICS, "eval/score"))
+    screen.samples([sample], [sample], FinalSummary(METRICS, "eval/score"))
     text = out.getvalue()
     assert "\x1b" not in text and "[red]bad end" in text and "[bold]The" in text
 

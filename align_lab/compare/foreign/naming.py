@@ -10,14 +10,14 @@ from typing import Any
 from align_lab.base.errors import ConfigError
 from align_lab.base.files import read_json
 from align_lab.compare.foreign.sources import MetricMap
-from align_lab.compare.foreign.table_files import Table, number
+from align_lab.compare.foreign.table_files import ForeignTable, number
 
 CONFIGS = ("config.yaml", "config.json", "args.json", ".hydra/config.yaml", "files/config.yaml")
 SEED = re.compile(r"(?:^|(?<=[^a-zA-Z0-9]))(?:seed|s)[-_= ]?(?P<seed>\d+)(?=$|[^a-zA-Z0-9])", re.IGNORECASE)
 EDGES = " -_=.,/"
 
 
-def identify(table: Table, source: MetricMap, given: Mapping[str, str]) -> tuple[str, int]:
+def identify(table: ForeignTable, source: MetricMap, given: Mapping[str, str]) -> tuple[str, int]:
     """Raises ConfigError that says what to type where arm or seed cannot be told."""
     config = configured(table)
     seed, arm = _seed(table, config, source, given), _arm(table, config, source, given)
@@ -28,12 +28,12 @@ def identify(table: Table, source: MetricMap, given: Mapping[str, str]) -> tuple
     return arm, seed
 
 
-def configured(table: Table) -> dict[str, Any]:
+def configured(table: ForeignTable) -> dict[str, Any]:
     """The leaves of a run's config: what its file holds of it, else what lies beside the file."""
     return dict(_leaves(table.config)) or _beside(table.file)
 
 
-def _seed(table: Table, config: Mapping[str, Any], source: MetricMap, given: Mapping[str, str]) -> int | None:
+def _seed(table: ForeignTable, config: Mapping[str, Any], source: MetricMap, given: Mapping[str, str]) -> int | None:
     """As typed, else as configured, else from the innermost name that holds one."""
     if "seed" in given:
         return _typed_seed(given)
@@ -42,14 +42,14 @@ def _seed(table: Table, config: Mapping[str, Any], source: MetricMap, given: Map
     return next((int(match["seed"]) for match in matches if match), None) if seed is None else seed
 
 
-def _arm(table: Table, config: Mapping[str, Any], source: MetricMap, given: Mapping[str, str]) -> str:
+def _arm(table: ForeignTable, config: Mapping[str, Any], source: MetricMap, given: Mapping[str, str]) -> str:
     """As typed, else as configured, else the innermost name that is more than a seed; empty where there is none."""
     recorded = (str(config[key]) for key in source.arm if config.get(key))
     named = (rest for part in reversed(table.parts) if (rest := _without_seed(part)))
     return given.get("arm") or next(recorded, "") or next(named, "")
 
 
-def _unknown(what: str, example: str, table: Table, source: MetricMap) -> str:
+def _unknown(what: str, example: str, table: ForeignTable, source: MetricMap) -> str:
     return (
         f"the {what} of {table.name} ({table.file or source.title}) cannot be told. Type it: "
         f"--from {source.name} {table.file or 'PATH'} {example}, or name its folder or file like grpo-s1, "

@@ -11,7 +11,7 @@ from pathlib import Path
 from align_lab.base.errors import ConfigError
 from align_lab.compare.foreign import naming, sources, table_files
 from align_lab.compare.foreign.sources import SCORES, MetricMap
-from align_lab.compare.foreign.table_files import Table
+from align_lab.compare.foreign.table_files import ForeignTable
 from align_lab.compare.runs import Unfinished
 
 PROJECT = re.compile(r"[\w-]+/[\w.-]+(?<!\.csv)(?<!\.json)(?<!\.jsonl)(?<!\.parquet)(/[\w-]+)?")
@@ -87,7 +87,7 @@ def read(typed: Iterable[Sequence[str]], *, alone: bool = False) -> ForeignRuns:
     return foreign
 
 
-def _tables(source: MetricMap, path: str, foreign: ForeignRuns) -> list[Table]:
+def _tables(source: MetricMap, path: str, foreign: ForeignRuns) -> list[ForeignTable]:
     """From disk; a W&B project that is no path is asked for through the API."""
     if source.name != "wandb" or Path(path).exists() or not PROJECT.fullmatch(path):
         return table_files.read(source, Path(path))
@@ -100,13 +100,13 @@ def _tables(source: MetricMap, path: str, foreign: ForeignRuns) -> list[Table]:
         if one.state != "finished"
     ]
     return [
-        Table(name=one.name, parts=[one.name], rows=one.rows, config=one.config)
+        ForeignTable(name=one.name, parts=[one.name], rows=one.rows, config=one.config)
         for one in histories
         if one.state == "finished"
     ]
 
 
-def _run(table: Table, source: MetricMap, given: Mapping[str, str]) -> ForeignRun:
+def _run(table: ForeignTable, source: MetricMap, given: Mapping[str, str]) -> ForeignRun:
     columns = source.columns(table.columns)
     if not any(score in columns for score in SCORES):
         raise ConfigError(_no_score(table, source))
@@ -124,7 +124,7 @@ def _run(table: Table, source: MetricMap, given: Mapping[str, str]) -> ForeignRu
     )
 
 
-def _no_score(table: Table, source: MetricMap) -> str:
+def _no_score(table: ForeignTable, source: MetricMap) -> str:
     known = [name for score in SCORES for name in source.metrics.get(score, [])]
     held = ", ".join(table.columns) or "none that holds a number"
     return (

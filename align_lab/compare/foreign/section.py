@@ -18,7 +18,7 @@ from align_lab.compare.document import Foreign, ForeignArm, ForeignColumn, Forei
 from align_lab.compare.foreign.reader import ForeignRun, ForeignRuns, final_mean
 from align_lab.compare.foreign.sources import SCORES
 from align_lab.compare.runs import Run
-from align_lab.compare.summary import Arm
+from align_lab.compare.summary import ArmRuns
 from align_lab.compare.values import listed, number
 from align_lab.record.layout import RunLayout
 
@@ -49,7 +49,7 @@ class _Group:
         self.beside.append(beside)
 
 
-def compared(foreign: ForeignRuns, arms: Sequence[Arm], rng_seed: int) -> Foreign:
+def compared(foreign: ForeignRuns, arms: Sequence[ArmRuns], rng_seed: int) -> Foreign:
     """`arms` of ours stand beside, under the score that all runs have."""
     metric = _metric(foreign.runs, arms)
     groups = _foreign_groups(foreign.runs, metric) | _own_groups(arms, metric)
@@ -73,7 +73,7 @@ def compared(foreign: ForeignRuns, arms: Sequence[Arm], rng_seed: int) -> Foreig
     }
 
 
-def _metric(runs: Sequence[ForeignRun], arms: Sequence[Arm]) -> str:
+def _metric(runs: Sequence[ForeignRun], arms: Sequence[ArmRuns]) -> str:
     """The first score that all runs have: the one that decides, then SCORES.
 
     Raises ConfigError where they share none.
@@ -88,13 +88,13 @@ def _metric(runs: Sequence[ForeignRun], arms: Sequence[Arm]) -> str:
     )
 
 
-def _deciding(runs: Sequence[ForeignRun], arms: Sequence[Arm]) -> set[str]:
+def _deciding(runs: Sequence[ForeignRun], arms: Sequence[ArmRuns]) -> set[str]:
     """The metric that decides: of our arms, else of runs that name one; empty where they do not agree."""
     metrics = {arm.metric for arm in arms} or {run.metric for run in runs if run.metric}
     return metrics if len(metrics) == 1 else set()
 
 
-def _is_recorded(arms: Sequence[Arm], metric: str) -> bool:
+def _is_recorded(arms: Sequence[ArmRuns], metric: str) -> bool:
     """Have all runs of ours this score? Those of training batches are looked up later."""
     return metric == TRAINED or all(math.isfinite(run.rows[metric][-1]) for arm in arms for run in arm.runs)
 
@@ -107,11 +107,11 @@ def _foreign_groups(runs: Sequence[ForeignRun], metric: str) -> dict[str, _Group
     return groups
 
 
-def _own_groups(arms: Sequence[Arm], metric: str) -> dict[str, _Group]:
+def _own_groups(arms: Sequence[ArmRuns], metric: str) -> dict[str, _Group]:
     return {f"{arm.name} ({OURS})": group for arm in arms if (group := _own(arm, metric)).values}
 
 
-def _own(arm: Arm, metric: str) -> _Group:
+def _own(arm: ArmRuns, metric: str) -> _Group:
     """Runs of ours under the same score; those that did not record it are left out."""
     group = _Group(OURS)
     for run in arm.runs:

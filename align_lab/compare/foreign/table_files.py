@@ -26,7 +26,7 @@ Row = Mapping[str, Any]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Table:
+class ForeignTable:
     """A run's rows. `parts`: names that may tell arm and seed, the innermost last; `config`: fields known of it."""
 
     name: str
@@ -52,7 +52,7 @@ def number(value: Any) -> float | None:
         return None
 
 
-def read(source: MetricMap, path: Path) -> list[Table]:
+def read(source: MetricMap, path: Path) -> list[ForeignTable]:
     """Every run in a file, or in the files of a folder that the source knows.
 
     Raises ConfigError where there is none.
@@ -86,7 +86,7 @@ def _steps(state: Path) -> float:
         return -1.0
 
 
-def _tables(file: Path, root: Path) -> Iterable[Table]:
+def _tables(file: Path, root: Path) -> Iterable[ForeignTable]:
     """The runs of a file below `root`: each of a chart's, each row of a table of runs, else one."""
     try:
         rows = _rows(file)
@@ -99,11 +99,11 @@ def _tables(file: Path, root: Path) -> Iterable[Table]:
     if RUN_COLUMN in columns and "Step" not in columns:
         names = [str(row[RUN_COLUMN]) for row in rows]
         return [
-            Table(name=name, parts=[name], rows=[row], file=file, config=row)
+            ForeignTable(name=name, parts=[name], rows=[row], file=file, config=row)
             for name, row in zip(names, rows, strict=True)
         ]
     parts = _parts(file, root)
-    return [Table(name=parts[-1], parts=parts, rows=rows, file=file)]
+    return [ForeignTable(name=parts[-1], parts=parts, rows=rows, file=file)]
 
 
 def _parts(file: Path, root: Path) -> list[str]:
@@ -116,7 +116,7 @@ def _parts(file: Path, root: Path) -> list[str]:
     return [part for part in (root.resolve().name, *inside, stem) if part]
 
 
-def _charts(rows: Sequence[Row], axis: str, charts: Sequence[re.Match[str]], file: Path) -> Iterable[Table]:
+def _charts(rows: Sequence[Row], axis: str, charts: Sequence[re.Match[str]], file: Path) -> Iterable[ForeignTable]:
     """A chart's columns are `Step` and, of every run, `RUN - METRIC` with its bounds."""
     by_run: dict[str, dict[str, str]] = {}
     for column in charts:
@@ -127,12 +127,12 @@ def _charts(rows: Sequence[Row], axis: str, charts: Sequence[re.Match[str]], fil
             {axis: row[axis]} | {metric: row[name] for name, metric in names.items() if row.get(name) not in (None, "")}
             for row in rows
         ]
-        yield Table(name=run, parts=[run], rows=[row for row in of_run if len(row) > 1], file=file, sampled=True)
+        yield ForeignTable(name=run, parts=[run], rows=[row for row in of_run if len(row) > 1], file=file, sampled=True)
 
 
-def _merged(tables: Iterable[Table]) -> list[Table]:
+def _merged(tables: Iterable[ForeignTable]) -> list[ForeignTable]:
     """Charts hold one metric each: those of one run belong together. Other tables are runs of their own."""
-    merged: dict[str | int, Table] = {}
+    merged: dict[str | int, ForeignTable] = {}
     for place, table in enumerate(tables):
         key = table.name if table.sampled else place
         before = merged.get(key)
@@ -140,8 +140,8 @@ def _merged(tables: Iterable[Table]) -> list[Table]:
     return list(merged.values())
 
 
-def _joined(a: Table, b: Table) -> Table:
-    return Table(name=a.name, parts=a.parts, rows=[*a.rows, *b.rows], file=a.file, config=a.config, sampled=True)
+def _joined(a: ForeignTable, b: ForeignTable) -> ForeignTable:
+    return ForeignTable(name=a.name, parts=a.parts, rows=[*a.rows, *b.rows], file=a.file, config=a.config, sampled=True)
 
 
 def _rows(file: Path) -> Sequence[Row]:
@@ -187,7 +187,7 @@ def _flat(row: Any) -> Row:
     return {**row, **data} if isinstance(data, dict) else row
 
 
-def series(table: Table, column: str, steps: Sequence[str]) -> tuple[list[float], list[float]]:
+def series(table: ForeignTable, column: str, steps: Sequence[str]) -> tuple[list[float], list[float]]:
     """Steps and values of a column, in the order of the steps; rows that do not hold it are left out."""
     values: dict[float, float] = {}
     for place, row in enumerate(table.rows):

@@ -11,7 +11,7 @@ DIVERSITY = "eval/distinct_2"
 
 
 @dataclass(frozen=True)
-class Row:
+class SummaryRow:
     """One row of the table of results."""
 
     key: str
@@ -32,7 +32,7 @@ class Change:
 
 
 @dataclass(frozen=True)
-class Summary:
+class FinalSummary:
     """`declared`: the run's metrics; `decides`: its deciding metric; `judges`: names of its judges."""
 
     declared: Mapping[str, Metric]
@@ -49,16 +49,16 @@ class Summary:
         """The deciding column of `samples.jsonl`."""
         return self.decides.removeprefix("eval/")
 
-    def rows(self) -> list[Row]:
+    def rows(self) -> list[SummaryRow]:
         """The deciding metric, the score that was optimized, the other judges, and measures of over-optimization."""
         scores = dict.fromkeys([self.decides, "eval/score", *(f"eval/{name}" for name in self.judges)])
         return [
-            *(Row(key, self._label(key), 2, self.declared[key].meaning) for key in scores),
-            Row("eval/win_rate", "win rate", 2, f"against the start policy, by {self.label}"),
-            Row("eval/kl", "KL", 1, "distance from the start policy, nats per completion"),
-            Row("eval/length", "length", 1, "tokens"),
-            Row("eval/entropy", "entropy", 2, "nats per token; near 0: collapse"),
-            Row(DIVERSITY, "distinct-2", 2, "diversity of word pairs; a large drop: collapse"),
+            *(SummaryRow(key, self._label(key), 2, self.declared[key].meaning) for key in scores),
+            SummaryRow("eval/win_rate", "win rate", 2, f"against the start policy, by {self.label}"),
+            SummaryRow("eval/kl", "KL", 1, "distance from the start policy, nats per completion"),
+            SummaryRow("eval/length", "length", 1, "tokens"),
+            SummaryRow("eval/entropy", "entropy", 2, "nats per token; near 0: collapse"),
+            SummaryRow(DIVERSITY, "distinct-2", 2, "diversity of word pairs; a large drop: collapse"),
         ]
 
     def sentence(self, start: Mapping[str, float], final: Mapping[str, float]) -> str:

@@ -13,7 +13,7 @@ from typing import Any
 
 from align_lab.base import contracts, registry
 from align_lab.base.errors import ConfigError
-from align_lab.testing.outcomes import Outcome, Skipped, failure, outcome, outcomes
+from align_lab.testing.outcomes import CheckSkipped, Outcome, failure, outcome, outcomes
 
 PLAIN = (bool, int, float, str, list, tuple, dict, type(None))  # what a config file can hold
 SECONDS = 60  # limit of the process that looks for torch
@@ -152,15 +152,15 @@ def _imports_torch(cls: type[contracts.Component]) -> bool:
     code = (
         f"import sys; sys.path[:] = {sys.path!r}; import importlib; "
         f"module = importlib.import_module({cls.__module__!r}); "
-        "from align_lab.testing import settings; "
-        f"import functools; settings._use(functools.reduce(getattr, {cls.__qualname__.split('.')!r}, module)); "
+        "from align_lab.testing import components; "
+        f"import functools; components._use(functools.reduce(getattr, {cls.__qualname__.split('.')!r}, module)); "
         "sys.exit(3 * ('torch' in sys.modules))"
     )
     if "<locals>" in cls.__qualname__ or cls.__module__ == "__main__":
-        raise Skipped(f"{cls.__qualname__} cannot be imported by name, so another process cannot look for torch")
+        raise CheckSkipped(f"{cls.__qualname__} cannot be imported by name, so another process cannot look for torch")
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=SECONDS, check=False)
     if done.returncode not in (0, 3):
-        raise Skipped(f"{cls.__module__} cannot be imported by another process: {done.stderr.strip()[-200:]}")
+        raise CheckSkipped(f"{cls.__module__} cannot be imported by another process: {done.stderr.strip()[-200:]}")
     return done.returncode == 3
 
 
@@ -194,9 +194,11 @@ def class_variables_have_a_meaning(component: contracts.Component) -> Iterator[s
 def its_settings_can_be_used(component: contracts.Component) -> Iterator[str]:
     """Where its own `problems()` refuse the settings, or a package is missing, nothing more can be checked."""
     if messages := component.problems():
-        raise Skipped("; ".join(messages))
+        raise CheckSkipped("; ".join(messages))
     if component.package and not registry.installed(component.package):
-        raise Skipped(f"the package {component.package} is not installed: pip install 'align_lab[{component.package}]'")
+        raise CheckSkipped(
+            f"the package {component.package} is not installed: pip install 'align_lab[{component.package}]'"
+        )
     return iter(())
 
 

@@ -3,15 +3,15 @@
 import pytest
 
 from align_lab.base.metrics import METRICS, Metric
-from align_lab.record.summary import Summary
+from align_lab.record.final_summary import FinalSummary
 
 REVIEWS = METRICS | {
     "eval/gold_score": Metric("the unseen judge", "sd of human reviews", "higher", "gold score"),
     "eval/score": Metric("what the policy was trained on", "sd of human reviews", "higher", "proxy score"),
     "eval/vader": Metric("sentiment lexicon", "-1 to 1", "higher", "VADER"),
 }
-BY_JUDGE = Summary(REVIEWS, "eval/gold_score", ["gold_score", "vader"])
-BY_REWARD = Summary(METRICS, "eval/score")
+BY_JUDGE = FinalSummary(REVIEWS, "eval/gold_score", ["gold_score", "vader"])
+BY_REWARD = FinalSummary(METRICS, "eval/score")
 
 
 def row(**changes):
