@@ -134,7 +134,7 @@ def test_the_same_command_again_does_nothing_and_says_so(place, whole):
 def test_a_run_that_cannot_fit_is_refused_before_anything_is_built(place):
     refused = run(place, "algo=rloo", "study=crowded", "hardware.placement.mem_gb=0.2")
     assert refused.returncode == 2 and "hardware.placement.mem_gb" in refused.stderr, refused.stderr
-    assert "The largest term is program" in refused.stderr and "Traceback" not in refused.stderr
+    assert "The largest term is libraries and data" in refused.stderr and "Traceback" not in refused.stderr
     planned = run(place, "algo=rloo", "study=crowded", "hardware.placement.mem_gb=4", "dry_run=true", "seed=1,2", "-m")
     assert planned.returncode == 0 and "memory of rloo on tiny: about" in planned.stdout, (
         planned.stdout + planned.stderr
