@@ -23,10 +23,15 @@ PLAN = Sft(epochs=2.0, batch_tokens=32)
 TEXTS = [review.text for review in made_up(300)]
 
 
+def build(folder, model):
+    """The start policy of a tiny model, as its stage builds it."""
+    sft.build_sft(folder, model.initial(TEXTS), model.fine_tuning(), texts=TEXTS, held_out=TEXTS[:50])
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("sft")
-    sft.build_sft(folder, SMALL, texts=TEXTS, held_out=TEXTS[:50])
+    build(folder, SMALL)
     return folder
 
 
@@ -59,7 +64,7 @@ def test_every_step_is_reported():
 
 def test_the_same_seed_gives_the_same_weights(folder, tmp_path):
     state = torch.random.get_rng_state()
-    sft.build_sft(tmp_path, SMALL, texts=TEXTS, held_out=TEXTS[:50])
+    build(tmp_path, SMALL)
     assert (tmp_path / "model.safetensors").read_bytes() == (folder / "model.safetensors").read_bytes()
     assert torch.equal(torch.random.get_rng_state(), state)  # and leaves the caller's random numbers alone
 
@@ -92,7 +97,7 @@ def test_the_learning_rate_rises_stays_and_falls_to_nothing():
 def test_a_loss_that_is_not_finite_stops_it(tmp_path):
     wild = dataclasses.replace(SMALL, sft=Sft(epochs=3.0, batch_tokens=256, vector_lr=1e30, warmup=0.0))
     with pytest.raises(DivergedError, match=r"set model\.sft\.matrix_lr"):
-        sft.build_sft(tmp_path, wild, texts=TEXTS, held_out=TEXTS[:50])
+        build(tmp_path, wild)
     assert not list(tmp_path.iterdir())
 
 
