@@ -5,9 +5,10 @@ from typing import ClassVar
 
 import pytest
 
+from align_lab.base import registry
 from align_lab.base.contracts import Data, Reward
 from align_lab.base.errors import ConfigError
-from align_lab.base.registry import param, register
+from align_lab.base.registry import param
 from align_lab.config.composition import compose
 
 
@@ -18,7 +19,6 @@ class Scores(Reward):
         raise AssertionError("composition loads nothing")
 
 
-@register("reward", "tv_tone")
 @dataclass(frozen=True, kw_only=True)
 class Tone(Scores):
     """Fields of several types."""
@@ -32,7 +32,6 @@ class Tone(Scores):
         return ["set words to an odd number"] if self.words % 2 == 0 else []
 
 
-@register("reward", "tv_packaged")
 @dataclass(frozen=True, kw_only=True)
 class Packaged(Scores):
     """It needs a package that nobody has."""
@@ -40,7 +39,6 @@ class Packaged(Scores):
     package: ClassVar = "no_such_extra"
 
 
-@register("data", "tv_texts")
 @dataclass(frozen=True, kw_only=True)
 class Texts(Data):
     """Two evaluation sets, no demonstrations."""
@@ -58,6 +56,17 @@ class Texts(Data):
 
     def load(self, folder):
         raise AssertionError("composition reads nothing")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def registered():
+    """The components of this module, for as long as its tests run: other tests look at the registry too."""
+    mine = {("reward", "tv_tone"): Tone, ("reward", "tv_packaged"): Packaged, ("data", "tv_texts"): Texts}
+    for (kind, name), component in mine.items():
+        registry.register(kind, name)(component)
+    yield
+    for key in mine:
+        del registry._components[key]
 
 
 TEXTS = ["data=tv_texts", "reward=tv_tone", "model=smollm2_135m", "evaluation.prompts=40"]

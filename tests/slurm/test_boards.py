@@ -22,10 +22,12 @@ def test_a_requeued_job_continues_the_same_wandb_run(lab, online):
     status = lab.at_step("logged", 3, seconds=150)
     os.kill(status["pid"], signal.SIGSTOP)  # its rows are sent nevertheless, by another process
     logged = lambda: [name for name in server.of_type("train") if server.rows(name)]  # noqa: E731
-    until(logged, 60, lambda: lab.logs("logged"))
+    until(logged, 300, lambda: lab.logs("logged"))
     lab.cluster("scontrol", "requeue", status["job"])
     (run,) = lab.wait("logged")
     (name,) = server.of_type("train")
     assert run["requeued"] == 1
-    until(lambda: logged_rows(server, name) == rows(lab.path("logged")), 30)  # a run is done a little before its upload
+    until(
+        lambda: logged_rows(server, name) == rows(lab.path("logged")), 300
+    )  # a run is done a little before its upload
     assert holds_key(lab.folder) == []

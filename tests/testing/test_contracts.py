@@ -16,7 +16,12 @@ from tests.testing.broken.collected import BROKEN
 
 registry.scan()
 KINDS = set(registry.kinds()) - {"algo"}  # tests/algos has those
-BUILT_IN = [(kind, name) for kind in sorted(KINDS) for name in registry.names(kind)]
+BUILT_IN = [
+    (kind, name)
+    for kind in sorted(KINDS)
+    for name in registry.names(kind)
+    if registry.lookup(kind, name).__module__.startswith("align_lab.")
+]
 problems_of = functools.cache(check)
 
 
