@@ -43,8 +43,9 @@ class Evaluator:
         `start`: the start policy's rows; `win` is 1 where the deciding score is higher than there, ½ for a tie.
         """
         reference = self.reference()
-        rows = [row for name in self.sets for row in self._rows(policy, reference, name, step)]
-        self.sampler.release_device()
+        completed = {name: self._complete_set(policy, reference, name) for name in self.sets}
+        self.sampler.release_device()  # before rewards and judges, which may need its memory
+        rows = [row for name, local in completed.items() for row in self._rows(name, local, step)]
         for row, before in zip(rows, start or rows, strict=True):
             difference = row[self.plan.decides] - before[self.plan.decides]
             row["win"] = 0.5 if difference == 0 else float(difference > 0)
@@ -54,13 +55,15 @@ class Evaluator:
         """How many prompts of a set are evaluated."""
         return min(self.plan.prompts, len(self.sets[name]))
 
-    def _rows(self, policy: Learner, reference: LanguageModel, name: str, step: int) -> list[dict[str, Any]]:
-        """The scored rows of one set, over all processes."""
-        prompts = self.sets[name]
+    def _complete_set(self, policy: Learner, reference: LanguageModel, name: str) -> list[list[dict[str, Any]]]:
+        """This process' rows of one set, batch by batch."""
         size = max(1, ROWS // self.plan.samples)
         batches = local_batches(self.prompt_count(name), self.world, size)
-        local = [self._complete(policy, reference, prompts, batch) for batch in batches]
-        self._score([row for batch in local for row in batch], prompts)
+        return [self._complete(policy, reference, self.sets[name], batch) for batch in batches]
+
+    def _rows(self, name: str, local: list[list[dict[str, Any]]], step: int) -> list[dict[str, Any]]:
+        """The scored rows of one set, over all processes."""
+        self._score([row for batch in local for row in batch], self.sets[name])
         set_column = {"set": name} if len(self.sets) > 1 else {}
         return [{"step": step, **set_column, **row} for row in self._in_order(local)]
 
