@@ -31,6 +31,7 @@ from align_lab.train.engines.torch_engine import TorchEngine
 from align_lab.train.experience import Collected, Pairs, Rollouts
 from align_lab.train.learner import Learner
 from align_lab.train.loop import Loop
+from align_lab.train.scoring import LimitedScorer
 from align_lab.train.update import Experience
 
 
@@ -92,7 +93,7 @@ def loop(folder: Path, kind: str, *, make_engine: MakeEngine = TorchEngine, worl
         source = Rollouts(
             learner=learner,
             prompts=prompt_set,
-            reward=Trivial(),
+            reward=LimitedScorer(scorer=Trivial()),
             needs=algo.needs,
             seed=0,
             reference=reference,

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -23,7 +24,7 @@ from align_lab.base.component import Component
 from align_lab.base.hardware import Hardware
 from align_lab.base.hyperparameters import Train
 from align_lab.base.record import Record
-from align_lab.base.registry import contract
+from align_lab.base.registry import contract, param
 from align_lab.base.task import DataSet, Demonstration, Scorer
 from align_lab.base.types import Advantage, Batch, LossOutput, Needs, PolicyOutput, Rollout, State
 
@@ -79,6 +80,10 @@ class Data(Component, ABC):
         """Are there preference pairs?"""
         return False
 
+    def columns(self) -> tuple[str, ...] | None:
+        """The names of the columns that its examples have; None if the settings alone do not determine them."""
+        return None
+
     def longest_prompt(self) -> int | None:
         """Words of the longest prompt, for the memory estimate; None if the settings do not determine it."""
         return None
@@ -127,8 +132,15 @@ class Model(Component, ABC):
 
 
 @contract("reward")
+@dataclass(frozen=True, kw_only=True)
 class Reward(Component, ABC):
     """What scores completions. The same component is the reward of a run or, in `evaluation.judges`, a judge."""
+
+    max_failed: float = param(
+        0.1, "share of a batch's completions that may fail to be scored; beyond it the run stops, saved", low=0, high=1
+    )
+
+    used_later: ClassVar[tuple[str, ...]] = ("max_failed",)
 
     label: ClassVar[str] = ""  # name of its score in tables; "": the name of its metric
     unit: ClassVar[str] = ""  # of its score
@@ -141,6 +153,10 @@ class Reward(Component, ABC):
     def data_problem(self, data: Data) -> str:
         """Why it cannot be trained or score on this data, and what to choose instead; empty where it can."""
         return ""
+
+    def parts(self) -> tuple[str, ...]:
+        """The names of the parts of its scores, which are logged as `reward/NAME`."""
+        return ()
 
     def build(self, folder: Path, data: DataSet, backbone: Path | None) -> None:
         """Train on `data` from the start policy in `backbone`; write the result. Only called if `trained` is True."""

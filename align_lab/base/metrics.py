@@ -35,6 +35,8 @@ METRICS: dict[str, Metric] = {  # those of every task; `of_run` adds those that 
         "estimated FLOPs so far: charged generation, reference and critic, updates; without reward and evaluation",
         "FLOP",
     ),
+    "reward/failed": Metric("completions of the step that could not be scored", "completions", "lower"),
+    "reward/abstained": Metric("completions of the step on which the reward had no opinion", "completions"),
     "objective/scores": Metric("mean score of the step's completions", "", "higher"),
     "objective/kl": Metric("mean over sequences of Σₜ (logp_old - logp_ref)", "nats a sequence"),
     "objective/entropy": Metric("mean over sequences of Σₜ -logp_old", "nats a sequence"),
@@ -95,14 +97,16 @@ def of_run(values: Mapping[str, Any]) -> dict[str, Metric]:
 
 def of_task(values: Mapping[str, Any]) -> dict[str, Metric]:
     """The metrics whose meaning depends on the reward, the judges and the evaluation sets of a config."""
-    reward, evaluation = registry.lookup("reward", values["reward"]["name"]), values["evaluation"]
+    reward, evaluation = registry.build("reward", values["reward"]), values["evaluation"]
     scored = {"eval/score": _score(reward, "what the policy was trained on")}
     for name, judge in evaluation["judges"].items():
-        component = registry.lookup("reward", judge["name"])
+        component = registry.build("reward", judge)
         scored[f"eval/{name}"] = _score(component, component.meaning or "a judge that is never optimised", name)
     decides = scored.get(evaluation["metric"], scored["eval/score"])
     label = decides.label or label_of(evaluation["metric"])
     metrics = {
+        **{f"reward/{name}": Metric(f"mean of the reward's part {name}") for name in reward.parts()},
+        **{name: metric for score in scored for name, metric in _without_score(score).items()},
         "objective/scores": Metric("mean score of the step's completions", reward.unit, "higher"),
         "objective/non_score_reward": Metric("mean reward without the score: the KL penalty", reward.unit),
         "objective/rlhf_reward": Metric("mean of score plus non-score reward", reward.unit, "higher"),
@@ -117,6 +121,15 @@ def of_task(values: Mapping[str, Any]) -> dict[str, Metric]:
 
 def _score(component: Any, meaning: str, name: str = "score") -> Metric:
     return Metric(meaning, component.unit, "higher", component.label or name.replace("_", " "))
+
+
+def _without_score(score: str) -> dict[str, Metric]:
+    """The shares of completions without this score, which are only logged where there are any."""
+    label = label_of(score)
+    return {
+        f"{score}_failed": Metric(f"share of completions that could not be scored: {label}", "share", "lower"),
+        f"{score}_abstained": Metric(f"share of completions on which there is no opinion: {label}", "share"),
+    }
 
 
 def _of_further_sets(values: Mapping[str, Any], metrics: Mapping[str, Metric]) -> dict[str, Metric]:

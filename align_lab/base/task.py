@@ -9,7 +9,7 @@ import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 
 TRAIN = "train"  # the split that the policy is trained on; every other split is an evaluation set
 
@@ -84,16 +84,45 @@ class DataSet(ABC):
         return ()
 
 
+@dataclass(frozen=True)
+class Failure:
+    """A completion could not be scored, for this reason. A failure is counted and never becomes a number."""
+
+    reason: str
+
+
+ScoreOutcome: TypeAlias = float | Failure | None  # a score, an abstention, or a failure
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepScore:
+    """The score of one step of a completion, which is its characters from `start` to before `end`."""
+
+    start: int
+    end: int
+    score: float
+
+
 @dataclass(frozen=True, kw_only=True)
 class Score:
-    """`total`: one number per completion."""
+    """The outcome of each completion.
 
-    total: Sequence[float]
+    `total`: a number; None where the scorer abstains, because it has no opinion; a `Failure` where it could not score.
+    `parts`: what the total was computed from, by name, for the log (`Reward.parts` names them all).
+    `steps`: the scores of a completion's steps, which are among its total, or empty: the total alone counts.
+    """
+
+    total: Sequence[ScoreOutcome]
+    parts: Mapping[str, Sequence[ScoreOutcome]] = field(default_factory=dict[str, Sequence[ScoreOutcome]])
+    steps: Sequence[Sequence[StepScore]] = ()
 
 
 class Scorer(Protocol):
     """Anything that scores completions: a model, a rule, a service. It reads text, so any tokenizer works with it."""
 
     def score(self, examples: Sequence[Example], completions: Sequence[str]) -> Score:
-        """One number for each completion of its example; both lists have the same length."""
+        """The outcome of each completion of its example; both lists have the same length.
+
+        An exception ends the run, which is saved. A scorer that cannot score one completion returns a `Failure`.
+        """
         ...

@@ -61,6 +61,7 @@ class Rollout:
     logp_sampler: IfNeeded = None  # [P G T] the same, computed by the sampler, if that is another engine
     logp_ref: IfNeeded = None  # [P G T] under the frozen reference
     value: IfNeeded = None  # [P G T] critic's estimate before each token
+    step_reward: Tensor | None = None  # [P G T] the parts of the score that belong to a step, at its last token
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -23,5 +23,12 @@ def kl_penalty(x: Rollout, kl_coef: float) -> Tensor:
 
 
 def token_reward(x: Rollout, score: Tensor, kl_coef: float) -> Tensor:
-    """Rₜ = -β log π_old(yₜ)/π_ref(yₜ), plus the score [P G] at the last counted token: [P G T]."""
-    return token_penalty(x, kl_coef) + at_end(score, x.mask)
+    """Rₜ = -β log π_old(yₜ)/π_ref(yₜ) + sₜ, plus score - Σₜ sₜ at the last counted token: [P G T].
+
+    sₜ is the score of the step that ends with token t (process rewards); without steps the whole score [P G] is at the
+    last token. Either way the rewards of a sequence add up to its score and its penalty.
+    """
+    if x.step_reward is None:
+        return token_penalty(x, kl_coef) + at_end(score, x.mask)
+    steps = masked(x.step_reward, x.mask)
+    return token_penalty(x, kl_coef) + steps + at_end(score - steps.sum(-1), x.mask)

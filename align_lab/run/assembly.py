@@ -30,6 +30,7 @@ from align_lab.train.experience import ExperienceSource, Rollouts, draw
 from align_lab.train.learner import Critic, Learner
 from align_lab.train.loop import Loop, Recorder
 from align_lab.train.preference_pairs import load_pairs
+from align_lab.train.scoring import LimitedScorer
 from align_lab.train.sft import collate
 from align_lab.train.update import Pretrain
 
@@ -40,7 +41,7 @@ class Common:
 
     sampling: Sampling
     sampler: Sampler
-    reward: Scorer
+    reward: LimitedScorer
     reference: Callable[[], LanguageModel]
     world: World
 
@@ -62,14 +63,14 @@ def assemble(
     common = Common(
         sampling=cfg.sampling,
         sampler=_sampler(cfg, longest + cfg.sampling.max_new_tokens, world),
-        reward=_scorer(cfg.reward, built, "reward"),
+        reward=_limited(cfg.reward, built, "reward", field="reward"),
         reference=_reference(policy, start),
         world=world,
     )
     learner = Learner(
         cfg.train,
         policy.model,
-        critic=_critic(cfg, start, common.reward),
+        critic=_critic(cfg, start, common.reward.scorer),
         temperature=cfg.sampling.temperature,
         make_engine=_engine(cfg.hardware.numerics),
     )
@@ -138,7 +139,10 @@ def _evaluator(cfg: RunConfig, built: Mapping[str, Artefact], sets: Mapping[str,
     return Evaluator(
         sets=sets,
         reward=common.reward,
-        judges={name: _scorer(judge, built, f"{JUDGE}{name}") for name, judge in cfg.judges.items()},
+        judges={
+            name: _limited(judge, built, f"{JUDGE}{name}", field=f"evaluation.judges.{name}")
+            for name, judge in cfg.judges.items()
+        },
         sampling=common.sampling,
         plan=cfg.evaluation,
         reference=common.reference,
@@ -147,9 +151,10 @@ def _evaluator(cfg: RunConfig, built: Mapping[str, Artefact], sets: Mapping[str,
     )
 
 
-def _scorer(reward: Reward, built: Mapping[str, Artefact], stage: str) -> Scorer:
+def _limited(reward: Reward, built: Mapping[str, Artefact], stage: str, *, field: str) -> LimitedScorer:
     """The scorer of a reward, loaded from the artefact of its stage if it is a trained one."""
-    return reward.load(built[stage].path if reward.trained else None)
+    scorer = reward.load(built[stage].path if reward.trained else None)
+    return LimitedScorer(scorer=scorer, max_failed=reward.max_failed, field=f"{field}.max_failed")
 
 
 def _sampler(cfg: RunConfig, longest: int, world: World) -> Sampler:

@@ -197,7 +197,8 @@ def _restore(
         return
     loop.load_state_dict(newest[1] if newest else journal.checkpoints.load(step))
     loop.start_rows = [row for row in folder.samples() if row["step"] == 0]
-    if [row["step"] for row in folder.metrics()] != list(range(step + 1)) or not loop.start_rows:
+    logged = step + 1 if loop.unlogged is None else step
+    if [row["step"] for row in folder.metrics()] != list(range(logged)) or not loop.start_rows:
         raise DataError(
             f"the record in {folder.path} is incomplete: rows before step {step} are missing. Remove it to start again"
         )

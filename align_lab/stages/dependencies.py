@@ -103,6 +103,7 @@ def preference_stage(cfg: RunConfig, data: Stage, policy: Stage, reward: Stage |
         from align_lab.models.policy import DTYPES
         from align_lab.rollout.prompts import Prompts
         from align_lab.train.preference_pairs import build_pairs
+        from align_lab.train.scoring import LimitedScorer
 
         start = cfg.model.load(inputs[1]).to(DTYPES[dtype])
         examples = load_data(data, inputs[0]).examples(TRAIN)
@@ -112,13 +113,16 @@ def preference_stage(cfg: RunConfig, data: Stage, policy: Stage, reward: Stage |
             policy=start,
             sampling=cfg.sampling,
             prompts=Prompts.of(start, examples, cfg.sampling, instruction=instruction),
-            reward=cfg.reward.load(inputs[2] if reward else None),
+            reward=LimitedScorer(
+                scorer=cfg.reward.load(inputs[2] if reward else None), max_failed=cfg.reward.max_failed
+            ),
         )
 
     settings = {
         "dtype": dtype,
         "instruction": instruction,
-        **{name: cfg.values[name] for name in ("preferences", "sampling", "reward")},
+        **{name: cfg.values[name] for name in ("preferences", "sampling")},
+        "reward": _built_from(cfg.reward, cfg.values["reward"]),
         "version": VERSION["preferences"],
     }
     return Stage(

@@ -147,7 +147,7 @@ class Store:
                 "settings": dict(stage.settings),
                 "made_of": dict(stage.made_of),
                 "seconds": round(seconds, 3),
-                "processor_seconds": round(cpu_seconds, 3),
+                "cpu_seconds": round(cpu_seconds, 3),
                 "inputs": [source.name for source in stage.inputs],
                 "content": _content(files),
                 "files": files,

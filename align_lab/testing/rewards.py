@@ -1,4 +1,6 @@
-"""Checks of a reward: one finite number for each completion, whatever else is in the batch and whatever the text holds.
+"""Checks of a reward: one outcome for each completion, whatever else is in the batch and whatever the text holds.
+
+An outcome is a finite number, None (an abstention) or a `Failure`.
 
 A reward that is trained is only asked how it is trained: its scores exist after `build`.
 """
@@ -14,7 +16,7 @@ from typing import Any
 from align_lab.base import registry
 from align_lab.base.contracts import Reward
 from align_lab.base.errors import AlignLabError
-from align_lab.base.task import Example, Scorer
+from align_lab.base.task import Example, Failure, ScoreOutcome, Scorer
 from align_lab.testing.outcomes import CheckSkipped, Outcome, outcome, outcomes
 
 COMPLETIONS = (
@@ -65,8 +67,8 @@ class Scored:
     examples: Sequence[Example]
     completions: Sequence[str]
 
-    def score(self, order: Sequence[int] | None = None) -> list[float]:
-        """Scores of these rows, in this order; all of them by default."""
+    def score(self, order: Sequence[int] | None = None) -> list[ScoreOutcome]:
+        """Outcomes of these rows, in this order; all of them by default."""
         rows = range(len(self.examples)) if order is None else order
         return _totals(self.scorer, [self.examples[i] for i in rows], [self.completions[i] for i in rows])
 
@@ -84,7 +86,7 @@ def outcomes_of(reward: Reward, examples: Sequence[Example] | None = None) -> It
     rows = [_with_columns(one) for one in (examples or EXAMPLES)]
     completions = [COMPLETIONS[i % len(COMPLETIONS)] for i in range(len(rows))]
     scored = Scored(scorer=reward.load(None), examples=rows, completions=completions)
-    first = outcome(every_completion_has_one_finite_score, scored)
+    first = outcome(every_completion_has_one_outcome, scored)
     yield first
     if not (first.problems or first.skipped):
         checks = (
@@ -139,8 +141,8 @@ def it_loads_without_a_folder(reward: Reward) -> Iterator[str]:
         yield f"load(None) returned {type(scorer).__name__}, which has no score(examples, completions)"
 
 
-def every_completion_has_one_finite_score(scored: Scored) -> Iterator[str]:
-    """As many numbers as completions."""
+def every_completion_has_one_outcome(scored: Scored) -> Iterator[str]:
+    """As many finite numbers, abstentions and failures as completions."""
     yield from _wrong(scored.score(), scored.completions)
 
 
@@ -183,30 +185,47 @@ def unusual_texts_have_a_score(scored: Scored) -> Iterator[str]:
         yield from (f"{name}: {problem}" for problem in _wrong(totals, [text]))
 
 
-def _totals(scorer: Scorer, examples: Sequence[Example], completions: Sequence[str]) -> list[float]:
-    return [float(number) for number in scorer.score(examples, completions).total]
+def _totals(scorer: Scorer, examples: Sequence[Example], completions: Sequence[str]) -> list[ScoreOutcome]:
+    return [_number(outcome) for outcome in scorer.score(examples, completions).total]
 
 
-def _wrong(totals: Sequence[float], completions: Sequence[str]) -> Iterator[str]:
+def _number(outcome: ScoreOutcome) -> ScoreOutcome:
+    return outcome if outcome is None or isinstance(outcome, Failure) else float(outcome)
+
+
+def _wrong(totals: Sequence[ScoreOutcome], completions: Sequence[str]) -> Iterator[str]:
     if len(totals) != len(completions):
         yield f"the reward returned {len(totals)} scores for {len(completions)} completions. Return one each"
         return
     for number, text in zip(totals, completions, strict=True):
-        if not math.isfinite(number):
-            yield f"the score of {text[:40]!r} is {number}. Return a finite number"
+        if isinstance(number, float) and not math.isfinite(number):
+            yield (
+                f"the score of {text[:40]!r} is {number}. Return a finite number, None to abstain, or a Failure that "
+                "says why there is no score"
+            )
 
 
-def _differences(before: Sequence[float], after: Sequence[float], texts: Sequence[str], when: str) -> Iterator[str]:
+def _differences(
+    before: Sequence[ScoreOutcome], after: Sequence[ScoreOutcome], texts: Sequence[str], when: str
+) -> Iterator[str]:
     if len(before) != len(after):
         yield f"{len(before)} scores at first, and {len(after)} {when}. Return one for each completion"
         return
     for a, b, text in zip(before, after, texts, strict=True):
-        if not math.isclose(a, b, **CLOSE):
+        if not _close(a, b):
             yield (
-                f"the score of {text!r} is {a:g}, and {b:g} {when}. "
+                f"the score of {text!r} is {_shown(a)}, and {_shown(b)} {when}. "
                 "A score may depend on the example and its completion alone"
             )
             return
+
+
+def _close(a: ScoreOutcome, b: ScoreOutcome) -> bool:
+    return math.isclose(a, b, **CLOSE) if isinstance(a, float) and isinstance(b, float) else type(a) is type(b)
+
+
+def _shown(outcome: ScoreOutcome) -> str:
+    return f"{outcome:g}" if isinstance(outcome, float) else str(outcome)
 
 
 def _with_columns(example: Example) -> Example:

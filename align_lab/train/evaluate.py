@@ -11,14 +11,13 @@ import torch
 from torch import Tensor
 
 from align_lab.base.settings import Evaluation, Sampling
-from align_lab.base.task import Scorer
 from align_lab.base.world import World
 from align_lab.models.language_model import LanguageModel
-from align_lab.rewards.scores import scores
 from align_lab.rollout.prompts import Prompts
 from align_lab.rollout.sampler import Sampler, uniforms
 from align_lab.rollout.torch_sampler import TorchSampler
 from align_lab.train.learner import Learner
+from align_lab.train.scoring import LimitedScorer
 from align_lab.train.update import left_padding
 
 ROWS = 128  # completions per forward pass
@@ -29,8 +28,8 @@ class Evaluator:
     """Evaluates any policy on the same prompts with the same random numbers."""
 
     sets: Mapping[str, Prompts]  # by name; the deciding metric is that of the first one
-    reward: Scorer  # what the policy is trained on
-    judges: Mapping[str, Scorer]  # never optimized
+    reward: LimitedScorer  # what the policy is trained on
+    judges: Mapping[str, LimitedScorer]  # never optimized
     sampling: Sampling
     plan: Evaluation
     reference: Callable[[], LanguageModel]  # loaded for each evaluation and freed after it: training may not need it
@@ -47,8 +46,7 @@ class Evaluator:
         self.sampler.release_device()  # before rewards and judges, which may need its memory
         rows = [row for name, local in completed.items() for row in self._rows(name, local, step)]
         for row, before in zip(rows, start or rows, strict=True):
-            difference = row[self.plan.decides] - before[self.plan.decides]
-            row["win"] = 0.5 if difference == 0 else float(difference > 0)
+            row["win"] = win(row[self.plan.decides], before[self.plan.decides])
         return rows
 
     def prompt_count(self, name: str) -> int:
@@ -68,14 +66,19 @@ class Evaluator:
         return [{"step": step, **set_column, **row} for row in self._in_order(local)]
 
     def _score(self, rows: Sequence[dict[str, Any]], prompts: Prompts) -> None:
-        """Add the scores of the reward (with the penalty for truncated completions) and of every judge to the rows."""
+        """Add the scores of the reward (with the penalty for truncated completions) and of every judge to the rows.
+
+        A score is None where the scorer abstained, or failed for the reason that `failures` holds.
+        """
         examples = [prompts.examples[row["index"]] for row in rows]
         completions = [row["completion"] for row in rows]
-        for row, value in zip(rows, scores(self.reward, examples, completions), strict=True):
-            row["score"] = value - self.sampling.missing_eos_penalty * (not row["ended"])
-        for name, judge in self.judges.items():
-            for row, value in zip(rows, scores(judge, examples, completions), strict=True):
-                row[name] = value
+        for name, scorer in {"score": self.reward, **self.judges}.items():
+            checked = scorer(examples, completions, self.world)
+            for position, (row, value) in enumerate(zip(rows, checked.values, strict=True)):
+                penalty = self.sampling.missing_eos_penalty * (name == "score" and not row["ended"])
+                row[name] = None if value is None else value - penalty
+                if position in checked.failures:
+                    row.setdefault("failures", {})[name] = checked.failures[position]
 
     def _in_order(self, local: list[list[dict[str, Any]]]) -> list[dict[str, Any]]:
         """The rows of all processes in the order of the prompts; a prompt that two processes completed counts once."""
@@ -143,30 +146,58 @@ def summary(rows: Sequence[Mapping[str, Any]], *, judges: Iterable[str], decides
 
 
 def _set_metrics(rows: Sequence[Mapping[str, Any]], score_columns: Sequence[str], decides: str) -> dict[str, float]:
-    """Means over the rows; diversity of the texts; the standard error of the deciding score over prompts."""
-    mean = {
-        name: math.fsum(row[name] for row in rows) / len(rows)
-        for name in (*score_columns, "kl", "length", "ended", "win", "entropy_sum")
-    }
+    """Means over the rows that have a value; diversity of the texts; standard error of the deciding score."""
+    mean = {name: mean_of(rows, name) for name in (*score_columns, "kl", "length", "ended", "win", "entropy_sum")}
     texts = [row["completion"] for row in rows]
-    return {
+    metrics = {
         **{name: mean[name] for name in score_columns},
         "kl": mean["kl"],
         "win_rate": mean["win"],
         "length": mean["length"],
         "ended": mean["ended"],
-        "entropy": mean["entropy_sum"] / max(mean["length"], 1e-9),
+        "entropy": (mean["entropy_sum"] or 0.0) / max(mean["length"] or 0.0, 1e-9),
         "distinct_2": distinct(texts, n=2),
         "repetition": repetition(texts),
         f"{decides}_se": standard_error(by_prompt(rows, decides)),
+        **_without_score(rows, score_columns),
     }
+    return {name: value for name, value in metrics.items() if value is not None}
+
+
+def _without_score(rows: Sequence[Mapping[str, Any]], score_columns: Sequence[str]) -> dict[str, float]:
+    """The shares of completions without a score: `NAME_failed` and `NAME_abstained`, where there are any."""
+    shares: dict[str, float] = {}
+    for name in score_columns:
+        failed = sum(name in row.get("failures", ()) for row in rows)
+        without = sum(row[name] is None for row in rows)
+        for what, count in (("failed", failed), ("abstained", without - failed)):
+            if count:
+                shares[f"{name}_{what}"] = count / len(rows)
+    return shares
+
+
+def mean_of(rows: Sequence[Mapping[str, Any]], name: str) -> float | None:
+    """The mean of a column over the rows that have a value; None if none has."""
+    values = [row[name] for row in rows if row[name] is not None]
+    return math.fsum(values) / len(values) if values else None
+
+
+def win(score: float | None, before: float | None) -> float | None:
+    """1 for the higher score, ½ for a tie, None where one of them is missing."""
+    if score is None or before is None:
+        return None
+    return 0.5 if score == before else float(score > before)
 
 
 def by_prompt(rows: Sequence[Mapping[str, Any]], name: str) -> Tensor:
-    """Each prompt's mean of a column, because the completions of one prompt are not independent draws."""
+    """Each prompt's mean of a column, because the completions of one prompt are not independent draws.
+
+    Rows without a value are left out.
+    """
     values: dict[int, list[float]] = {}
     for row in rows:
-        values.setdefault(row["index"], []).append(row[name])
+        if row[name] is not None:
+            values.setdefault(row["index"], []).append(row[name])
     return torch.tensor([math.fsum(group) / len(group) for group in values.values()], dtype=torch.float64)
 
 

@@ -6,7 +6,7 @@ Both yield whole groups. A preference pair is a group of two, the chosen complet
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
@@ -14,15 +14,15 @@ import torch
 from torch import Tensor
 
 from align_lab.base.settings import Sampling
-from align_lab.base.task import Scorer
 from align_lab.base.types import Needs, Rollout
 from align_lab.base.world import World
 from align_lab.models.language_model import LanguageModel
-from align_lab.rewards.scores import scores
+from align_lab.rewards.scores import CheckedScores
 from align_lab.rollout.prompts import Prompts
 from align_lab.rollout.sampler import Sampler, Samples, uniforms
 from align_lab.rollout.torch_sampler import TorchSampler
 from align_lab.train.learner import Learner
+from align_lab.train.scoring import LimitedScorer, as_tensor, score_metrics, step_rewards
 from align_lab.train.update import Experience, left_padding, permutation
 
 
@@ -35,6 +35,7 @@ class Collected:
     tokens: int  # tokens generated
     ended: int | None  # completions with an end-of-sequence token; None where nothing was sampled
     seconds: dict[str, float]
+    metrics: Mapping[str, float] = field(default_factory=dict[str, float])  # of the scores
 
 
 class ExperienceSource(Protocol):
@@ -51,7 +52,7 @@ class Rollouts:
 
     learner: Learner
     prompts: Prompts
-    reward: Scorer
+    reward: LimitedScorer
     sampling: Sampling
     needs: Needs
     seed: int
@@ -78,13 +79,15 @@ class Rollouts:
         )
         self.sampler.release_device()
         sampling_end = time.perf_counter()
-        score = self._score(indices, samples)
-        local = self._experience(torch.cat([ids, samples.tokens], 1), pad, samples, score, len(indices))
-        experience = trim(self.world.gather(local))
+        checked = self._score(indices, samples)
+        local = self._experience(torch.cat([ids, samples.tokens], 1), pad, samples, checked, len(indices))
+        experience = self.world.gather(local)
         mask = experience.rollout.mask
         ended = self.world.sum(int(samples.ended.sum()))
         return Collected(
-            experience=experience,
+            experience=trim(
+                scored_groups(experience, plan.minibatches * self.world.size if self.world.size > 1 else 1)
+            ),
             episodes=mask.shape[0] * mask.shape[1],
             tokens=int(mask.sum()),
             ended=ended,
@@ -93,23 +96,30 @@ class Rollouts:
                 "time/score": time.perf_counter() - sampling_end,
             }
             | ({} if self.sampler.exact else {"time/sync": samples.sync_seconds}),
+            metrics=score_metrics(checked, self.world),
         )
 
-    def _score(self, prompts: Sequence[int], samples: Samples) -> Tensor:
-        """Scores [B]; in every algorithm a truncated completion loses `missing_eos_penalty`."""
+    def _score(self, prompts: Sequence[int], samples: Samples) -> CheckedScores:
+        """The scores of this process's completions. Raises RewardError if too many of all processes' failed."""
         completions = self.prompts.completions(samples)
         examples = [self.prompts.examples[i] for i in prompts for _ in range(self.learner.plan.group_size)]
-        score = torch.as_tensor(scores(self.reward, examples, completions)).to(samples.logp)
-        return score - self.sampling.missing_eos_penalty * ~samples.ended
+        return self.reward(examples, completions, self.world)
 
     @torch.no_grad()
-    def _experience(self, ids: Tensor, pad: Tensor, samples: Samples, score: Tensor, count: int) -> Experience:
-        """Rows [P G ...] with the log-probabilities and values that the algorithm needs."""
+    def _experience(self, ids: Tensor, pad: Tensor, samples: Samples, checked: CheckedScores, count: int) -> Experience:
+        """Rows [P G ...] with the log-probabilities and values that the algorithm needs.
+
+        In every algorithm a truncated completion loses `missing_eos_penalty`; one without a score has NaN.
+        """
 
         def group(flat: Tensor) -> Tensor:
             return flat.view(count, -1, *flat.shape[1:])
 
+        score = as_tensor(checked.values).to(samples.logp) - self.sampling.missing_eos_penalty * ~samples.ended
         rollout = Rollout(mask=group(samples.mask), score=group(score), logp_old=group(samples.logp))
+        if self.world.max(bool(checked.steps)):
+            steps = step_rewards(checked.steps, samples.tokens, samples.mask, self.prompts.tokenizer)
+            rollout = replace(rollout, step_reward=group(steps.to(samples.logp)))
         if not self.sampler.exact:  # the update's ratio must compare two log-probabilities of the trainer
             logp, _ = self.learner.logps(ids, left_padding(pad), samples.mask)
             rollout = replace(rollout, logp_old=group(logp), logp_sampler=rollout.logp_old)
@@ -162,13 +172,29 @@ def draw(total: int, count: int, step: int, seed: int) -> Tensor:
     return shuffles[start : start + count]
 
 
+def scored_groups(experience: Experience, unit: int) -> Experience:
+    """Without the groups in which a completion has no score: their baselines would lack it.
+
+    Where groups are missing, their number is a multiple of `unit`, so that all processes make the same number of
+    forward passes.
+    """
+    whole = ~experience.rollout.score.isnan().any(1)
+    if bool(whole.all()):
+        return experience
+    rows = whole.nonzero().squeeze(1)
+    return experience.take(rows[: len(rows) // unit * unit])
+
+
 def trim(experience: Experience) -> Experience:
     """Remove the columns that are padding in every row: left of the prompts and right of the responses."""
+    if not len(experience.ids):
+        return experience
     rollout = experience.rollout
     T = rollout.mask.shape[-1]
     used = _longest_response(rollout.mask)
     left = int(experience.pad.min())
-    fields = {name: getattr(rollout, name) for name in ("mask", "logp_old", "logp_sampler", "logp_ref", "value")}
+    per_token = ("mask", "logp_old", "logp_sampler", "logp_ref", "value", "step_reward")
+    fields = {name: getattr(rollout, name) for name in per_token}
     short = {name: None if value is None else value[..., :used] for name, value in fields.items()}
     return Experience(
         ids=experience.ids[..., left : experience.ids.shape[-1] - (T - used)],

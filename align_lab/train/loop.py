@@ -14,7 +14,7 @@ import torch
 
 from align_lab import equations as eq
 from align_lab.base.contracts import Algorithm
-from align_lab.base.errors import SamplerError, Stopped
+from align_lab.base.errors import RewardError, SamplerError, Stopped
 from align_lab.base.hyperparameters import Train
 from align_lab.base.types import Advantage, Rollout, State
 from align_lab.base.world import World
@@ -73,6 +73,7 @@ class Loop:
     state: State = ()
     progress: Progress = field(default_factory=Progress)
     saved_step: int = -1  # the step of the newest checkpoint
+    unlogged: dict[str, float] | None = None  # the row of a finished step whose evaluation has failed
 
     @property
     def plan(self) -> Train:
@@ -83,20 +84,31 @@ class Loop:
         """Train to the last step or the end of the budget. Raises Stopped, after saving, when a stop was requested."""
         if self.progress.best_score is None:
             self._evaluate_start_policy()
+        if self.unlogged is not None:
+            self._finish(self.unlogged)
         while not self.done():
             if self.should_stop():
                 self._save_if_needed()
                 raise Stopped(
                     f"stopped after step {self.progress.step} and saved. Run the same command again to continue"
                 )
-            row = self.advance()
-            last = self.done()
-            if last or self.progress.step % self.evaluate_every == 0:
-                row |= self._evaluate()
-            self.journal.log(row)
-            best = self._new_best(row)
-            if last or best is not None or self.progress.step % self.save_every == 0:
-                self._save(best)
+            self._finish(self.advance())
+
+    def _finish(self, row: dict[str, float]) -> None:
+        """Evaluate, log and save after a step where it is time for that. If the evaluation fails, save before it."""
+        last = self.done()
+        if last or self.progress.step % self.evaluate_every == 0:
+            try:
+                row = row | self._evaluate()
+            except (RewardError, SamplerError):
+                self.unlogged = row
+                self._save()
+                raise
+        self.unlogged = None
+        self.journal.log(row)
+        best = self._new_best(row)
+        if last or best is not None or self.progress.step % self.save_every == 0:
+            self._save(best)
 
     def close(self) -> None:
         """Release the sampler's processes and memory."""
@@ -117,6 +129,25 @@ class Loop:
         """One step: experience, advantages, updates. Returns its row of metrics."""
         start, cpu, step = time.perf_counter(), time.process_time(), self.progress.step
         collected = self._collect(step)
+        learned = self._learn(step, collected) if len(collected.experience.ids) else {}
+        seconds = self.world.max(time.perf_counter() - start)  # the same in all processes, so that all stop together
+        self._count(collected, seconds)
+        return (
+            self._counters()
+            | dict(collected.metrics)
+            | learned
+            | {
+                **collected.seconds,
+                "time/update": seconds - sum(collected.seconds.values()),
+                "time/step": seconds,
+                "time/elapsed": self.progress.seconds,
+                "time/cpu": time.process_time() - cpu,
+                "time/samples_per_second": collected.experience.rollout.score.numel() / seconds,
+            }
+        )
+
+    def _learn(self, step: int, collected: Collected) -> dict[str, float]:
+        """Compute advantages and update. Returns the metrics of both."""
         with torch.no_grad():
             advantage, self.state = self.algo.advantages(collected.experience.rollout, self.state)
             advantage = self._importance_weighted(advantage, collected.experience.rollout)
@@ -129,28 +160,14 @@ class Loop:
             policy_from=critic.pretrain_steps if critic else 0,
         )
         losses = update(self.learner, self.algo, collected.experience, advantage, context)
-        seconds = self.world.max(time.perf_counter() - start)  # the same in all processes, so that all stop together
-        self._count(collected, seconds)
-        return (
-            self._counters()
-            | experience_metrics(collected, advantage)
-            | losses
-            | {"lr": self.learner.rate(number=step, policy_from=context.policy_from)}
-            | {
-                **collected.seconds,
-                "time/update": seconds - sum(collected.seconds.values()),
-                "time/step": seconds,
-                "time/elapsed": self.progress.seconds,
-                "time/cpu": time.process_time() - cpu,
-                "time/samples_per_second": collected.experience.rollout.score.numel() / seconds,
-            }
-        )
+        rate = {"lr": self.learner.rate(number=step, policy_from=context.policy_from)}
+        return experience_metrics(collected, advantage) | losses | rate
 
     def _collect(self, step: int) -> Collected:
-        """The experience of a step. If the sampler fails, save first: nothing has changed yet in this step."""
+        """The experience of a step. If sampler or reward fails, save first: nothing has changed yet in this step."""
         try:
             return self.source.collect(step)
-        except SamplerError:
+        except (RewardError, SamplerError):
             self._save_if_needed()
             raise
 
@@ -227,12 +244,14 @@ class Loop:
 
     def state_dict(self) -> dict[str, Any]:
         """The state to save in a checkpoint: models, optimizers, the algorithm's state, counters."""
-        return {"learner": self.learner.state_dict(), "algo": self.state, "progress": dict(vars(self.progress))}
+        state = {"learner": self.learner.state_dict(), "algo": self.state, "progress": dict(vars(self.progress))}
+        return state if self.unlogged is None else state | {"unlogged": dict(self.unlogged)}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restore what `state_dict` returned."""
         self.learner.load_state_dict(state["learner"])
         self.state, self.progress = state["algo"], Progress(**state["progress"])
+        self.unlogged = state.get("unlogged")
         self.saved_step = self.progress.step
 
 

@@ -19,19 +19,19 @@ from align_lab.base.errors import DataError
 from align_lab.base.hyperparameters import Train
 from align_lab.base.progress import report
 from align_lab.base.settings import Preferences, Sampling
-from align_lab.base.task import Scorer
 from align_lab.base.types import Needs, Rollout
 from align_lab.models.policy import Policy
 from align_lab.rollout.prompts import Prompts
 from align_lab.train.experience import Pairs, Rollouts
 from align_lab.train.learner import Learner
+from align_lab.train.scoring import LimitedScorer
 from align_lab.train.update import Experience
 
 PROMPTS = 64  # per batch of completions
 
 
 def build_pairs(
-    folder: Path, plan: Preferences, *, policy: Policy, prompts: Prompts, reward: Scorer, sampling: Sampling
+    folder: Path, plan: Preferences, *, policy: Policy, prompts: Prompts, reward: LimitedScorer, sampling: Sampling
 ) -> None:
     """Sample `plan.pairs` pairs [N 2 ...] and write them and their cost into `folder`.
 

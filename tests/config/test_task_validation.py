@@ -83,7 +83,7 @@ def judges_of(*overrides):
 
 
 ALL = {"weight": 1.0, "words": 3, "strict": False, "names": ["a"]}
-MINE = {"name": "tv_tone", **ALL}
+MINE = {"name": "tv_tone", "max_failed": 0.1, **ALL}
 
 
 @pytest.mark.parametrize(

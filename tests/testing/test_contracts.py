@@ -59,7 +59,7 @@ def test_fields_other_than_the_defaults_can_be_given(tmp_path):
 
 def test_an_assertion_lists_every_problem_with_component_and_check():
     with pytest.raises(
-        AssertionError, match=r"reward=TooFewScores: every completion has one finite score: .*1 scores for 5"
+        AssertionError, match=r"reward=TooFewScores: every completion has one outcome: .*1 scores for 5"
     ):
         assert_contract("reward", "TooFewScores")
 

@@ -29,8 +29,10 @@ from align_lab.train.evaluate import Evaluator
 from align_lab.train.experience import Pairs, Rollouts
 from align_lab.train.learner import Critic, Learner
 from align_lab.train.loop import Loop
+from align_lab.train.scoring import LimitedScorer
 from align_lab.train.update import Pretrain
 
+JUDGES = {"gold_score": "goo", "vader": "film"}  # each counts a word
 TEXTS = [
     "a good film",
     "a bad film",
@@ -132,7 +134,7 @@ def loop(
     rollouts = Rollouts(
         learner=learner,
         prompts=prompts,
-        reward=reward,
+        reward=LimitedScorer(scorer=reward),
         sampling=sampling,
         needs=algo.needs,
         seed=0,
@@ -141,8 +143,8 @@ def loop(
     )
     evaluate = Evaluator(
         sets={"evaluation": prompts},
-        reward=CountWord("good"),
-        judges={"gold_score": CountWord("goo"), "vader": CountWord("film")},
+        reward=LimitedScorer(scorer=CountWord("good")),
+        judges={name: LimitedScorer(scorer=CountWord(word)) for name, word in JUDGES.items()},
         sampling=sampling,
         plan=Evaluation(prompts=8, metric="eval/gold_score"),
         reference=lambda: reference,

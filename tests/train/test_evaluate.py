@@ -13,6 +13,7 @@ from align_lab.models.policy import Text
 from align_lab.rollout.prompts import Prompts
 from align_lab.train.evaluate import Evaluator, summary
 from align_lab.train.learner import Learner
+from align_lab.train.scoring import LimitedScorer
 from tests.train.small import CountWord, model, tokenizer
 
 registry.scan()
@@ -36,8 +37,8 @@ def evaluated(samples=1, sets=None, prompts_used=3, metric="eval/score"):
     sampling = Sampling(max_new_tokens=8, temperature=1.0, missing_eos_penalty=PENALTY)
     evaluate = Evaluator(
         sets=sets or {"evaluation": prompts("a good film", "a bad film", "the plot")},
-        reward=Columns(),
-        judges={"liked": CountWord("o")},
+        reward=LimitedScorer(scorer=Columns()),
+        judges={"liked": LimitedScorer(scorer=CountWord("o"))},
         sampling=sampling,
         plan=Evaluation(prompts=prompts_used, samples=samples, metric=metric),
         reference=lambda: model(),

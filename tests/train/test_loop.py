@@ -81,7 +81,7 @@ def test_every_item_is_drawn_once_before_any_is_drawn_again():
 
 @pytest.mark.parametrize(
     ("totals", "message"),
-    [([1.0], "returned 1 scores for 16 completions"), ([float("nan")] * 16, "returned nan for the completion")],
+    [([1.0], "returned 1 scores for 16 completions"), ([float("nan")] * 16, "returned nan, which is no finite number")],
 )
 def test_a_missing_or_non_finite_score_is_an_error_that_names_the_completion(totals, message):
     class Wrong(CountWord):

@@ -27,13 +27,13 @@ class SoundReward(Length):
     """Keeps the contract."""
 
 
-@broken("reward", "every completion has one finite score")
+@broken("reward", "every completion has one outcome")
 class TooFewScores(Length):
     def score(self, examples, completions):
         return Score(total=[1.0])
 
 
-@broken("reward", "every completion has one finite score")
+@broken("reward", "every completion has one outcome")
 class InfiniteScore(Length):
     def score(self, examples, completions):
         return Score(total=[float("inf") for _ in completions])

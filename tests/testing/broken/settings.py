@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-from align_lab.base.contracts import Record, Reward
+from align_lab.base.contracts import Data, Record
 from align_lab.base.registry import checked, param
 from tests.testing.broken.collected import BROKEN, COMPONENTS, broken
 
@@ -71,10 +71,13 @@ class WrongOrder(Record):
 
 
 @dataclass
-class Changeable(Reward):
+class Changeable(Data):
+    def build(self, folder):
+        """Nothing to write."""
+
     def load(self, folder):
         return self
 
 
 BROKEN["record", "WrongOrder"], COMPONENTS["record", "WrongOrder"] = "bounds are enforced", WrongOrder
-BROKEN["reward", "Changeable"], COMPONENTS["reward", "Changeable"] = "it is a frozen dataclass", Changeable
+BROKEN["data", "Changeable"], COMPONENTS["data", "Changeable"] = "it is a frozen dataclass", Changeable
