@@ -46,6 +46,11 @@ METRICS: dict[str, Metric] = {  # those of every task; `of_run` adds those that 
     "policy/clipfrac_avg": Metric("share of tokens whose ratio is clipped", "share"),
     "policy/entropy_avg": Metric("mean over tokens of the policy's entropy", "nats a token"),
     "loss/policy_avg": Metric("policy loss"),
+    "loss/kl_avg": Metric(
+        "mean over completions of the mean over tokens of k3(logp, logp_ref), where the KL is part of the loss",
+        "nats a token",
+        "lower",
+    ),
     "loss/value_avg": Metric("value loss", "", "lower"),
     "loss/pretrain_avg": Metric("negative log-likelihood of human text (PPO-ptx)", "nats a token", "lower"),
     "val/ratio": Metric("mean over tokens of exp(logp - logp_old)"),

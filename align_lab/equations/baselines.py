@@ -1,4 +1,7 @@
-"""Baselines: subtracted from a reward, they lower the variance of the policy gradient and leave its mean unchanged."""
+"""Comparisons of a prompt's samples with each other, in place of a critic.
+
+A baseline that does not depend on its sample lowers the variance of the policy gradient and leaves its mean unchanged.
+"""
 
 from __future__ import annotations
 
@@ -12,3 +15,11 @@ def leave_one_out(reward: Tensor) -> Tensor:
     """
     G = reward.shape[-1]
     return (reward.sum(-1, keepdim=True) - reward) / (G - 1)
+
+
+def standardise_groups(reward: Tensor, *, eps: float) -> Tensor:
+    """(Rᵢ - mean) / (std + eps) within the group of a prompt, with the unbiased std: [P G] -> [P G].
+
+    Biased: the mean contains sample i, and the std changes the weight of a prompt. GRPO, arXiv 2402.03300, s. 4.1.2.
+    """
+    return (reward - reward.mean(-1, keepdim=True)) / (reward.std(-1, keepdim=True) + eps)

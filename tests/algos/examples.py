@@ -24,6 +24,7 @@ VARIANTS = {  # in addition to every algorithm's defaults: features that the def
         "entropy_coef": 0.01,
         "ptx_coef": 0.3,
     },
+    "grpo_without_kl": {"name": "grpo", "kl_coef": 0.0},
     "reinforce_pp_discounted": {"name": "reinforce_pp", "gamma": 0.9},
     "dpo_with_label_noise": {"name": "dpo", "label_smoothing": 0.1},
 }

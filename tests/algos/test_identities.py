@@ -16,6 +16,8 @@ from tests.algos.examples import build, same
 THETA = torch.tensor([0.3, -0.2, 0.5, 0.0, -0.9], dtype=torch.float64)  # a policy over five tokens
 SCORE = torch.tensor([1.0, 0.2, -0.5, 2.0, 0.7], dtype=torch.float64)
 
+LOSSES = {"grpo": {"kl_coef": 0.0}, "reinforce_pp": {}}
+
 
 def grad_of(algorithm: object, logp: Tensor, x: Batch) -> Tensor:
     logp = logp.clone().requires_grad_()
@@ -30,6 +32,36 @@ def test_rloo_is_the_group_mean_form_times_g_over_g_minus_1(G: int) -> None:
     expected = (R - R.mean(-1, keepdim=True)) * G / (G - 1)
     advantage = evaluate(build("rloo", kl_coef=0.05), w).advantage
     torch.testing.assert_close(advantage, expected[..., None] * w["mask"])
+
+
+@pytest.mark.parametrize("k", [1, 2, 3])
+def test_grpo_standardises_correct_and_wrong_answers(k: int) -> None:
+    """With k of G = 4 scores 1 and the others 0, A is ±√(3/4 (4-k)/k) for the right and its inverse for the wrong."""
+    w = experience(9, P=1, G=4)
+    w["score"] = torch.tensor([[1.0] * k + [0.0] * (4 - k)], dtype=torch.float64)
+    right, wrong = (3 / 4 * (4 - k) / k) ** 0.5, -((3 / 4 * k / (4 - k)) ** 0.5)
+    expected = torch.tensor([[right] * k + [wrong] * (4 - k)], dtype=torch.float64)
+    advantage = evaluate(build("grpo", std_eps=1e-12), w).advantage
+    torch.testing.assert_close(advantage, expected[..., None] * w["mask"])
+
+
+def test_grpo_has_only_the_gradient_of_its_kl_where_all_scores_are_equal() -> None:
+    """At π = π_ref the gradient of k3 is 0 as well."""
+    w = experience(10, G=4)
+    w["score"] = torch.full_like(w["score"], 0.1)
+    assert evaluate(build("grpo"), w).grads[0].ne(0).any()
+    assert evaluate(build("grpo", kl_coef=0.0), w).grads[0].abs().max() < 1e-12
+    assert evaluate(build("grpo"), {**w, "logp_ref": w["logp"]}).grads[0].abs().max() < 1e-12
+
+
+def test_grpo_weighs_completions_equally_and_reinforce_pp_tokens() -> None:
+    """On completions of one length the two losses agree, given the same advantages."""
+    w = experience(11)
+    equal = {**w, "mask": torch.ones_like(w["mask"])}
+    for x, agree in ((equal, True), (w, False)):
+        advantage = Advantage(advantage=torch.randn(x["mask"].shape, dtype=torch.float64) * x["mask"])
+        grads = [grad_of(build(name, **fields), x["logp"], batch(x, advantage)) for name, fields in LOSSES.items()]
+        assert torch.allclose(*grads) == agree
 
 
 @pytest.mark.parametrize("clip", [0.01, 0.2, float("inf")])

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from align_lab import equations as eq
 from align_lab.algos.dpo import DPO
+from align_lab.algos.grpo import GRPO
 from align_lab.algos.online_dpo import OnlineDPO
 from align_lab.algos.ppo import PPO
 from align_lab.algos.ppo_max import PPOMax
@@ -111,7 +112,7 @@ def ratio(g: Folder) -> Tensor:
     return eq.masked(surrogate.loss, g.mask)
 
 
-def _policy_loss(g: Folder, algo: PPO | ReinforcePP) -> Fields:
+def _policy_loss(g: Folder, algo: PPO | ReinforcePP | GRPO) -> Fields:
     batch = g.batch(g.refer(g.file("ppo_policy_loss")["inputs"]["advantages"]))
     out, grad = g.update(algo, batch)
     approx_kl = eq.masked_mean(eq.k1(batch.logp_old, g.new_logp), batch.mask, over=batch.tokens)
@@ -129,6 +130,10 @@ def ppo_policy(g: Folder) -> Fields:
 
 def reinforce_pp_policy(g: Folder) -> Fields:
     return _policy_loss(g, ReinforcePP(clip=g.file("ppo_policy_loss")["inputs"]["eps"]))
+
+
+def grpo_policy(g: Folder) -> Fields:
+    return _policy_loss(g, GRPO(kl_coef=0, clip=g.file("ppo_policy_loss")["inputs"]["eps"]))
 
 
 def clip_probe(g: Folder) -> Tensor:
@@ -301,6 +306,37 @@ def reinforce_pp_verl(g: Folder) -> Tensor:
     return eq.whiten(reinforce_pp_return(g, 1.0), g.mask, correction=1, eps=1e-8)
 
 
+# ---- GRPO ----
+
+
+def grpo_advantage(g: Folder, eps: float) -> Tensor:
+    g = g.grouped(g.file("grpo")["inputs"]["k"])
+    return per_sequence(advantages(GRPO(std_eps=eps), g.rollout()).advantage, g.mask)
+
+
+def _grpo_of(scores: list[float], eps: float) -> Tensor:
+    score = torch.tensor([scores], dtype=torch.float64)
+    return advantages(GRPO(std_eps=eps), _one_token(score)).advantage
+
+
+def grpo_of_scores(g: Folder, k: float) -> Tensor:
+    """The case adds nothing to the standard deviation."""
+    return _grpo_of(g.file("grpo")["advantage"][f"k{k:g}_scores"], eps=1e-12)
+
+
+def grpo_of_equal_scores(g: Folder) -> Fields:
+    return {"adv": _grpo_of(g.file("grpo")["zero_std_group"]["scores"], eps=1e-4)}
+
+
+def grpo_loss(g: Folder, beta: float) -> Fields:
+    """TRL adds 1e-4 to the standard deviation."""
+    file = g.file("grpo")
+    g = g.grouped(file["inputs"]["k"])
+    algo = GRPO(kl_coef=beta, clip=file["trl_losses"]["eps"], std_eps=1e-4)
+    out, grad = g.update(algo, g.batch(advantages(algo, g.rollout()).advantage))
+    return {"loss": out.loss, "grad": grad}
+
+
 # ---- pairs ----
 
 
@@ -425,21 +461,25 @@ def _group_gradients(g: Folder, algo: Algorithm) -> tuple[Tensor, Tensor]:
     policy = torch.tensor(file["theta"], dtype=torch.float64).softmax(-1)
     arms = torch.tensor(list(itertools.product(range(len(policy)), repeat=file["k"])))  # [N k]
     x = _one_token(torch.tensor(file["rewards"], dtype=torch.float64)[arms])
+    logp = policy.log()[arms].unsqueeze(-1).requires_grad_()
     batch = Batch(
         mask=x.mask,
-        logp_old=x.logp_old,
+        logp_old=logp.detach(),
         logp_ref=x.logp_ref,
         advantage=advantages(algo, x).advantage,
         tokens=float(file["k"]),
         sequences=float(file["k"]),
     )  # each group is a batch of its own
-    logp = policy.log()[arms].unsqueeze(-1).requires_grad_()
     ascent = -torch.autograd.grad(algo.loss(PolicyOutput(logp=logp), batch).loss, logp)[0]
     score = torch.eye(len(policy), dtype=torch.float64)[arms] - policy  # ∇ log π(arm) in theta, [N k V]
     return policy[arms].prod(-1), (ascent * score).sum(1)
 
 
-BIAS = {"reinforce": Reinforce(kl_coef=0), "loo": RLOO(kl_coef=0)}
+BIAS = {
+    "reinforce": Reinforce(kl_coef=0),
+    "loo": RLOO(kl_coef=0),
+    "grpo_unbiased_std_eps1e-4": GRPO(kl_coef=0, std_eps=1e-4),
+}
 
 
 def expected_gradient(g: Folder) -> Fields:
