@@ -146,6 +146,11 @@ def _of_further_sets(values: Mapping[str, Any], metrics: Mapping[str, Metric]) -
     }
 
 
+def is_evaluation(row: Mapping[str, Any]) -> bool:
+    """Does a row of metrics hold an evaluation? It may lack any one score: the scorer may have abstained on all."""
+    return any(name.startswith("eval/") for name in row)
+
+
 def label_of(name: str) -> str:
     """What a metric without a label of its own is called: `eval/right_answers` -> `right answers`."""
     return name.rpartition("/")[2].replace("_", " ")

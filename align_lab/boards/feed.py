@@ -23,6 +23,7 @@ from typing import Any, TextIO
 
 from align_lab.base.files import read_json, read_lines, write_json
 from align_lab.base.lease import lease
+from align_lab.base.metrics import is_evaluation
 from align_lab.base.paths import cache_folder
 from align_lab.base.signals import SIGNALS
 from align_lab.boards import run_view
@@ -135,7 +136,7 @@ class Rows:
         """Rows that were written since the last call."""
         for row in self._metrics.new():
             self.seen.append(row)
-            yield row, self._table(row["step"]) if "eval/score" in row else None
+            yield row, self._table(row["step"]) if is_evaluation(row) else None
 
     def _table(self, step: int) -> run_view.CompletionTable | None:
         for sample in self._samples.new():  # samples are written before the row of their evaluation

@@ -13,11 +13,12 @@ from typing import Any
 
 from align_lab.base.errors import DataError
 from align_lab.base.files import read_json
+from align_lab.base.metrics import is_evaluation
 from align_lab.base.paths import cache_folder
 from align_lab.record.layout import RunLayout
 
 BEFORE, BEHIND = ("index", "prompt", "completion", "score"), ("kl", "length", "ended")  # the judges' columns
-OTHERS = {"step", "sample", "set", "entropy_sum", "win"}  # columns of a sample that are not shown
+OTHERS = {"step", "sample", "set", "entropy_sum", "win", "failures"}  # columns of a sample that are not shown
 TABLES = 40  # of completions in one run, at most about so many
 LETTERS = 2000  # of one cell of a table
 
@@ -101,7 +102,7 @@ def stage(folder: Path) -> Shown:
 
 def summary(rows: Sequence[Mapping[str, Any]], best_step: int | None, state: str) -> dict[str, Any]:
     """The run in a line: evaluation of the last step and of the best one."""
-    judged = [row for row in rows if "eval/score" in row]
+    judged = [row for row in rows if is_evaluation(row)]
     picked = {
         "final": judged[-1] if judged else {},
         "best": next((row for row in judged if row["step"] == best_step), {}),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
@@ -82,7 +81,7 @@ def _answers(rows: Sequence[Mapping[str, Any]], run: Run) -> dict[Prompt, Answer
     of_set = of_set or _first_set(rows)
     by_prompt: dict[Prompt, list[Mapping[str, Any]]] = {}
     for row in rows:
-        if row.get("set", of_set) == of_set and math.isfinite(row[column]):
+        if row.get("set", of_set) == of_set and number(row[column]) is not None:
             by_prompt.setdefault((int(row["index"]), str(row["prompt"])), []).append(row)
     return {prompt: _answer(samples, column) for prompt, samples in by_prompt.items()}
 

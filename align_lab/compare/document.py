@@ -278,7 +278,8 @@ class Sample(TypedDict):
 class LeftOut(TypedDict):
     """A run that does not count, with the reason.
 
-    state: failed, diverged, running, stopped, unreadable or duplicate; used: of a duplicate, the run that counts.
+    state: failed, diverged, unscored, running, stopped, unreadable or duplicate; used: of a duplicate, the run that
+    counts.
     """
 
     name: str

@@ -112,17 +112,17 @@ def from_lines(path: Path, names: Columns) -> tuple[Floats, float]:
 
 
 def _evaluated(lines: Sequence[bytes]) -> Iterator[dict[str, Any]]:
-    """Rows that hold an evaluation, which is those with a score, up to the first that cannot be read. The others are
-    not even parsed.
+    """Rows that hold an evaluation, up to the first that cannot be read. The others are not even parsed.
+
+    An evaluation may lack a score, where reward or judge had none for any completion.
     """
-    mark = json.dumps(SCORE).encode()
     for line in lines:
-        if mark in line:
+        if b'"eval/' in line:
             try:
                 row = json.loads(line)
             except ValueError:
                 return
-            if row[SCORE] is not None:
+            if any(value is not None for name, value in row.items() if name.startswith("eval/")):
                 yield row
 
 
@@ -161,7 +161,7 @@ def from_parquet(files: Sequence[str], names: Columns) -> list[Floats]:
             cast_options=pl.ScanCastOptions(integer_cast="allow-float"),
             include_file_paths="path",
         )
-        .filter(pl.col(SCORE).is_not_null())
+        .filter(pl.any_horizontal(pl.col(name).is_not_null() for name in names.evaluated))
         .collect()
     )
     counts = dict(frame.group_by("path", maintain_order=True).len().iter_rows())

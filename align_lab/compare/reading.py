@@ -175,18 +175,31 @@ def _run(head: _Head, columns: Columns, many: Mapping[str, Floats]) -> Run | Unf
     if not len(rows) or any(not isnan(end) and last != end for end in (step, head.step)):
         return Unfinished(_name(path), CUT, **head.identity)
     run = Run(name=_name(path), rows=rows, **head.about)
-    why = _not_a_number(run)
-    return Unfinished(run.name, why, "diverged", **head.identity) if why else run
+    return _without_score(run, head.identity) or run
 
 
-def _not_a_number(run: Run) -> str:
-    """What is wrong with the scores of the last evaluation; empty where nothing is."""
+def _without_score(run: Run, identity: Mapping[str, Any]) -> Unfinished | None:
+    """Why the scores of the last evaluation do not count; None where they do.
+
+    The optimised score may be missing where the reward had none for any completion, the one that decides may not.
+    """
     for metric in dict.fromkeys((run.metric, SCORE)):
-        last = run.rows[metric][-1]
-        if not isfinite(last):
-            label = run.labels.get(metric, {}).get("label") or metric.rsplit("/", 1)[-1].replace("_", " ")
-            return f"the {label} of its last evaluation is {last}"
-    return ""
+        last, shares = run.rows[metric][-1], _unscored(run, metric)
+        if isfinite(last) or (shares and metric != run.metric):
+            continue
+        label = run.labels.get(metric, {}).get("label") or metric.rsplit("/", 1)[-1].replace("_", " ")
+        if shares:
+            return Unfinished(run.name, f"its last evaluation has no {label}: {shares}", "unscored", **identity)
+        return Unfinished(run.name, f"the {label} of its last evaluation is {last}", "diverged", **identity)
+    return None
+
+
+def _unscored(run: Run, metric: str) -> str:
+    """`60 % of the completions got no opinion and 40 % could not be scored`; empty where all were scored."""
+    what = {"abstained": "got no opinion", "failed": "could not be scored"}
+    shares = {words: run.rows[f"{metric}_{name}"][-1] for name, words in what.items()}
+    texts = [f"{100 * share:.3g} % {words}" for words, share in shares.items() if share > 0]
+    return " and ".join(texts).replace("%", "% of the completions", 1)
 
 
 def _ended(path: str, status: Mapping[str, Any], manifest: Mapping[str, Any]) -> Unfinished:

@@ -60,7 +60,9 @@ class Run:
 
 @dataclass(frozen=True)
 class Unfinished:
-    """A run that does not count, with the reason. `state`: failed, diverged, running, stopped, unreadable or duplicate.
+    """A run that does not count, with the reason.
+
+    state: failed, diverged, unscored, running, stopped, unreadable or duplicate.
 
     used: of a duplicate, the name of the run of its arm and seed that counts.
     """

@@ -81,7 +81,7 @@ class Screen(AbstractContextManager["Screen"]):
             table.add_column(name, justify="left" if name == "held-out prompts" else "right")
         table.add_column("what it is", style="dim")
         for row in summary.rows():
-            values = (f"{metrics[row.key]:.{row.digits}f}" for metrics in (start, final))
+            values = (_number(metrics.get(row.key), row.digits) for metrics in (start, final))
             table.add_row(row.label, *values, row.meaning)
         self.console.print()
         self.console.print(table)
@@ -95,10 +95,15 @@ class Screen(AbstractContextManager["Screen"]):
         for old, new in zip(before, after, strict=True):
             self.console.print(f"\n[bold]{escape(printable(old['prompt']))}[/] ...")
             for label, row in (("before", old), ("after", new)):
+                score = _number(row[summary.column], 2)
                 self.console.print(
-                    f"  {label:<7}{name} {row[summary.column]:5.2f}  "
-                    f"{escape(printable(row['completion']) or '(nothing)')}"
+                    f"  {label:<7}{name} {score:>5}  {escape(printable(row['completion']) or '(nothing)')}"
                 )
+
+
+def _number(value: float | None, digits: int) -> str:
+    """A dash where there is no score."""
+    return "–" if value is None else f"{value:.{digits}f}"
 
 
 def printable(text: str) -> str:

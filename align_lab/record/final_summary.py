@@ -26,7 +26,7 @@ class Change:
 
     gain: float  # change of the deciding metric
     noise: float  # two standard errors of that change, over prompts
-    proxy: float  # change of the score that was optimized
+    proxy: float | None  # change of the score that was optimized; None where one of the two is missing
     diversity: float  # distinct-2 at the end,
     diversity_before: float  # and at the start
 
@@ -63,15 +63,23 @@ class FinalSummary:
 
     def sentence(self, start: Mapping[str, float], final: Mapping[str, float]) -> str:
         """Whether the policy improved by more than two standard errors over prompts, and whether it collapsed."""
+        for row, when in ((start, "before training"), (final, "at the end")):
+            if self.decides not in row:
+                return f"Nothing can be said: no completion has a {self.label} {when} ({self._shares(row)})."
         change = self._change(start, final)
         return next(text for holds, text in self._rules(change) if holds)
+
+    def _shares(self, row: Mapping[str, float]) -> str:
+        """How many completions of an evaluation have no deciding score, and why."""
+        failed, abstained = (row.get(f"{self.decides}_{what}", 0.0) for what in ("failed", "abstained"))
+        return f"{100 * failed:.3g} % could not be scored, on {100 * abstained:.3g} % there is no opinion"
 
     def _change(self, start: Mapping[str, float], final: Mapping[str, float]) -> Change:
         error = (start[f"{self.decides}_se"] ** 2 + final[f"{self.decides}_se"] ** 2) ** 0.5
         return Change(
             gain=final[self.decides] - start[self.decides],
             noise=2 * error,
-            proxy=final["eval/score"] - start["eval/score"],
+            proxy=final["eval/score"] - start["eval/score"] if "eval/score" in start.keys() & final.keys() else None,
             diversity=final[DIVERSITY],
             diversity_before=start[DIVERSITY],
         )
@@ -81,7 +89,7 @@ class FinalSummary:
         label, proxy = self.label, self._label("eval/score")
         independent = self.decides != "eval/score"
         fell, noise = x.gain < -x.noise, f"two standard errors over prompts ({x.noise:.2f})"
-        changes = f"The {proxy} changed by {x.proxy:+.2f}" + (f", the {label} by {x.gain:+.2f}" if independent else "")
+        changes, rose = self._changes(x), x.proxy or 0.0
         return [
             (
                 x.diversity < x.diversity_before / 2,
@@ -90,8 +98,8 @@ class FinalSummary:
             ),
             (x.gain > x.noise, f"The policy learned: the {label} rose by {x.gain:.2f}, more than {noise}."),
             (
-                fell and independent and x.proxy > 0,
-                f"Over-optimized: the {proxy} rose by {x.proxy:.2f} while the {label} fell by {-x.gain:.2f}. "
+                fell and independent and rose > 0,
+                f"Over-optimized: the {proxy} rose by {rose:.2f} while the {label} fell by {-x.gain:.2f}. "
                 "Keep an earlier checkpoint.",
             ),
             (
@@ -100,6 +108,12 @@ class FinalSummary:
             ),
             (True, f"No improvement shown: the {label} changed by {x.gain:+.2f}, within {noise}."),
         ]
+
+    def _changes(self, x: Change) -> str:
+        """`The proxy score changed by +0.60, the gold score by -0.50`"""
+        if x.proxy is None or self.decides == "eval/score":
+            return f"The {self.label} changed by {x.gain:+.2f}"
+        return f"The {self._label('eval/score')} changed by {x.proxy:+.2f}, the {self.label} by {x.gain:+.2f}"
 
     def _label(self, key: str) -> str:
         return self.declared[key].label or label_of(key)

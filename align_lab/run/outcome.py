@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from align_lab.base.errors import DataError
+from align_lab.base.metrics import is_evaluation
 from align_lab.base.run_config import RunConfig
 from align_lab.record.console import Screen
 from align_lab.record.final_summary import FinalSummary
@@ -12,7 +13,7 @@ from align_lab.record.folder import RunFolder
 def print_outcome(folder: RunFolder, cfg: RunConfig, screen: Screen) -> None:
     """Print the results of a finished run. Raises DataError when its record holds no evaluation."""
     summary = FinalSummary(folder.declared, decides=cfg.evaluation.metric, judges=list(cfg.judges))
-    rows = [row for row in folder.metrics() if "eval/score" in row]
+    rows = [row for row in folder.metrics() if is_evaluation(row)]
     if not rows:
         raise DataError(f"{folder.at.metrics} holds no evaluation. Remove the folder to run again")
     screen.result(rows[0], rows[-1], summary)

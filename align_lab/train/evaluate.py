@@ -158,7 +158,7 @@ def _set_metrics(rows: Sequence[Mapping[str, Any]], score_columns: Sequence[str]
         "entropy": (mean["entropy_sum"] or 0.0) / max(mean["length"] or 0.0, 1e-9),
         "distinct_2": distinct(texts, n=2),
         "repetition": repetition(texts),
-        f"{decides}_se": standard_error(by_prompt(rows, decides)),
+        f"{decides}_se": standard_error(by_prompt(rows, decides)) if mean[decides] is not None else None,
         **_without_score(rows, score_columns),
     }
     return {name: value for name, value in metrics.items() if value is not None}

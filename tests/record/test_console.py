@@ -40,3 +40,20 @@ def test_plain_lines_show_step_score_kl_and_time_left():
     assert len(lines) == 10
     assert "step 2/20  score 0.50  KL 1.2  40 samples/s  about 36 s left" in lines[0]
     assert "step 20/20" in lines[-1] and "left" not in lines[-1]
+
+
+def test_a_missing_score_is_a_dash_in_the_table_and_beside_a_completion():
+    out = io.StringIO()
+    screen = Screen(console=Console(file=out, width=200))
+    summary = FinalSummary(METRICS, "eval/score")
+    known = {row.key: 1.0 for row in summary.rows()} | {"eval/score_se": 0.1}
+    missing = {key: value for key, value in known.items() if not key.startswith("eval/score")}
+    screen.result(known, missing | {"eval/score_abstained": 1.0}, summary)
+    screen.samples(
+        [{"prompt": "p", "completion": "old", "score": 0.5}],
+        [{"prompt": "p", "completion": "new", "score": None}],
+        summary,
+    )
+    text = out.getvalue()
+    assert "on 100 % there is no opinion" in text and "None" not in text
+    assert "score  0.50  old" in text and "score     –  new" in text

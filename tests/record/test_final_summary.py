@@ -50,3 +50,19 @@ def test_a_run_that_is_judged_by_its_own_reward_cannot_be_called_over_optimised(
 def test_the_table_begins_with_the_deciding_metric_and_names_each_score_once():
     assert [line.label for line in BY_JUDGE.rows()][:4] == ["gold score", "proxy score", "VADER", "win rate"]
     assert [line.key for line in BY_REWARD.rows()][:2] == ["eval/score", "eval/win_rate"]
+
+
+def test_a_missing_score_is_said_and_never_taken_for_0():
+    gone = {key: value for key, value in row().items() if not key.startswith("eval/gold_score")}
+    shares = {"eval/gold_score_failed": 0.25, "eval/gold_score_abstained": 0.75}
+    sentence = BY_JUDGE.sentence(row(), gone | shares)
+    assert sentence.startswith("Nothing can be said: no completion has a gold score at the end")
+    assert "25 % could not be scored, on 75 % there is no opinion" in sentence
+    assert "before training" in BY_JUDGE.sentence(gone, row())
+
+
+def test_without_the_optimised_score_the_judge_still_decides():
+    gone = {key: value for key, value in row(gold_score=-0.5).items() if key != "eval/score"}
+    assert BY_JUDGE.sentence(row(), gone).startswith("The policy got worse: the gold score fell by 0.50")
+    collapsed = {**gone, "eval/distinct_2": 0.1}
+    assert "The gold score changed by -0.50. Try" in BY_JUDGE.sentence(row(), collapsed)
