@@ -25,7 +25,8 @@ from align_lab.boards.run_view import CompletionTable, Shown
 from align_lab.boards.sinks import TrackedRecord
 
 NAME = "wandb"
-INIT_SECONDS = 60.0  # timeout of a server that does not answer
+INIT_SECONDS = 300.0  # timeout of a server that does not answer; the run does not wait for it
+SERVICE_SECONDS = 300  # wandb's own process may start slowly on a busy machine: it has a low priority
 RETRY_SECONDS = (0, 1, 2, 4)  # waits before the server is asked again which rows it has: they may appear with a delay
 UNFINISHED = ("stopped", "running")  # W&B's state `preempting`: more rows will follow
 
@@ -141,6 +142,7 @@ class WandbTracker:
         return steps
 
     def _init(self, run: Shown, run_id: str) -> Any:
+        os.environ.setdefault("WANDB__SERVICE_WAIT", str(SERVICE_SECONDS))
         import wandb
 
         return wandb.init(

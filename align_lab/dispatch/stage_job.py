@@ -34,7 +34,7 @@ def build(name: str, cfg: RunConfig) -> int:
     """Build the artefact, and its missing inputs first. Raises AlignLabError with the reason of a failure."""
     from align_lab.run import device
 
-    device.use(cfg.hardware.numerics)
+    device.use(cfg.hardware.numerics, tiny=cfg.model.tiny)
     record = record_of(runs_folder() / cfg.study, name)
     record.parent.mkdir(parents=True, exist_ok=True)
 
@@ -46,7 +46,8 @@ def build(name: str, cfg: RunConfig) -> int:
     try:
         with watched(stacks_of(record), minutes=cfg.hang_minutes) as watch:
             watch.beat("stages")
-            artefact = shared(Screen(live=False)).get(_stage(name, cfg))
+            with device.stage_threads(cfg.hardware.numerics, tiny=cfg.model.tiny):
+                artefact = shared(Screen(live=False)).get(_stage(name, cfg))
     except BaseException as error:
         write("stopped" if isinstance(error, Stopped) else "failed", error=f"{type(error).__name__}: {error}")
         if isinstance(error, Exception) and not isinstance(error, AlignLabError):

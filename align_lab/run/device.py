@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Generator
+from contextlib import contextmanager
 
 import torch
 
 from align_lab.base.errors import ConfigError
 from align_lab.base.hardware import Numerics, sharing
 from align_lab.run.allocator import suit_tensors
+
+STAGE_THREADS = 2  # of a tiny model's stages: 1.5 times as fast as one thread; more do not pay
 
 KERNELS = {"sdpa": "flash efficient eager", "flash": "flash", "efficient": "efficient", "eager": "eager"}
 
@@ -37,6 +41,17 @@ def use(numerics: Numerics, *, tiny: bool = True) -> str:
     if device != torch.get_default_device().type:  # an explicit default device adds overhead to every torch call
         torch.set_default_device(device)
     return device
+
+
+@contextmanager
+def stage_threads(numerics: Numerics, *, tiny: bool) -> Generator[None]:
+    """The threads with which stages are built: their batches are larger than those of a step of training."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(numerics.threads or (min(STAGE_THREADS, cores()) if tiny else cores()))
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def cores() -> int:

@@ -153,7 +153,8 @@ def _train(
     required = stages(cfg)
     if world.rank:
         world.broadcast(None)  # wait until the first process has built all artefacts
-    built = build(required, screen)
+    with device.stage_threads(cfg.hardware.numerics, tiny=cfg.model.tiny):
+        built = build(required, screen)
     if not world.rank:
         world.broadcast(None)
     if world.broadcast(memory.estimate is None):  # the shape of some models is known only after the download

@@ -341,7 +341,7 @@ class Broken(Reward):
     ]
     done = run(place, args=fields, PYTHONPATH=str(tmp_path))
     assert done.returncode == 1
-    assert "the reward returned nan for the completion" in done.stderr and "Traceback" not in done.stderr
+    assert "the reward returned nan, which is no finite number" in done.stderr and "Traceback" not in done.stderr
     assert json.loads((folder_of(place, "broken") / "status.json").read_text())["state"] == "failed"
 
 

@@ -14,6 +14,8 @@ from tests.slurm.test_survive import RUN
 
 __all__ = ["online"]  # fixture
 
+SLOW_SECONDS = 600  # the process that uploads has a low priority, and a busy machine starves it
+
 
 def test_a_requeued_job_continues_the_same_wandb_run(lab, online):
     """All processes of the first attempt end with the job, including the one that uploads."""
@@ -21,13 +23,17 @@ def test_a_requeued_job_continues_the_same_wandb_run(lab, online):
     lab.train(*RUN, "study=logged", "record=wandb", **where)
     status = lab.at_step("logged", 3, seconds=150)
     os.kill(status["pid"], signal.SIGSTOP)  # its rows are sent nevertheless, by another process
-    logged = lambda: [name for name in server.of_type("train") if server.rows(name)]  # noqa: E731
-    until(logged, 300, lambda: lab.logs("logged"))
+    until(lambda: any(map(server.rows, server.of_type("train"))), SLOW_SECONDS, lambda: what_happened(lab))
     lab.cluster("scontrol", "requeue", status["job"])
     (run,) = lab.wait("logged")
     (name,) = server.of_type("train")
     assert run["requeued"] == 1
-    until(
-        lambda: logged_rows(server, name) == rows(lab.path("logged")), 300
-    )  # a run is done a little before its upload
+    complete = lambda: logged_rows(server, name) == rows(lab.path("logged"))  # noqa: E731
+    until(complete, SLOW_SECONDS, lambda: what_happened(lab))  # a run is done a little before its upload
     assert holds_key(lab.folder) == []
+
+
+def what_happened(lab):
+    """The log of the job, and that of its upload."""
+    uploads = [path.read_text() for path in lab.paths("logged")[0].glob("wandb.log")]
+    return "\n".join([lab.logs("logged"), *uploads])
