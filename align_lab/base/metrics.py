@@ -6,7 +6,7 @@ Names are those of TRL where it has one. `time/` metrics are measured times, whi
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -103,15 +103,17 @@ def of_run(values: Mapping[str, Any]) -> dict[str, Metric]:
 def of_task(values: Mapping[str, Any]) -> dict[str, Metric]:
     """The metrics whose meaning depends on the reward, the judges and the evaluation sets of a config."""
     reward, evaluation = registry.build("reward", values["reward"]), values["evaluation"]
+    judges = {name: registry.build("reward", judge) for name, judge in evaluation["judges"].items()}
     scored = {"eval/score": _score(reward, "what the policy was trained on")}
-    for name, judge in evaluation["judges"].items():
-        component = registry.build("reward", judge)
-        scored[f"eval/{name}"] = _score(component, component.meaning or "a judge that is never optimised", name)
+    for name, judge in judges.items():
+        scored[f"eval/{name}"] = _score(judge, judge.meaning or "a judge that is never optimised", name)
     decides = scored.get(evaluation["metric"], scored["eval/score"])
     label = decides.label or label_of(evaluation["metric"])
     metrics = {
         **{f"reward/{name}": Metric(f"mean of the reward's part {name}") for name in reward.parts()},
         **{name: metric for score in scored for name, metric in _without_score(score).items()},
+        **{name: metric for one in {"score": reward, **judges}.items() for name, metric in _parts(*one).items()},
+        **_pass_metrics(evaluation.get("pass_at", ()), label),
         "objective/scores": Metric("mean score of the step's completions", reward.unit, "higher"),
         "objective/non_score_reward": Metric("mean reward without the score: the KL penalty", reward.unit),
         "objective/rlhf_reward": Metric("mean of score plus non-score reward", reward.unit, "higher"),
@@ -134,7 +136,32 @@ def _without_score(score: str) -> dict[str, Metric]:
     return {
         f"{score}_failed": Metric(f"share of completions that could not be scored: {label}", "share", "lower"),
         f"{score}_abstained": Metric(f"share of completions on which there is no opinion: {label}", "share"),
+        f"{score}_unread": Metric(f"share of completions in which no answer can be read: {label}", "share", "lower"),
     }
+
+
+def _parts(name: str, component: Any) -> dict[str, Metric]:
+    """The mean of each part of a score; a part named `order_bias` shows in the audit of `compare`."""
+    label = component.label or label_of(name)
+    return {f"eval/{name}_{part}": Metric(f"mean of the part {part} of the {label}") for part in component.parts()}
+
+
+def pass_names(ks: Sequence[int]) -> list[str]:
+    """`pass@k`, and `maj@k` of several votes."""
+    return [f"pass@{k}" for k in ks] + [f"maj@{k}" for k in ks if k > 1]
+
+
+def _pass_metrics(ks: Sequence[int], label: str) -> dict[str, Metric]:
+    """pass@k and maj@k of the deciding score, each with its 95 % interval over prompts."""
+    metrics: dict[str, Metric] = {}
+    for name in pass_names(ks):
+        kind, _, k = name.partition("@")
+        one = "one of" if kind == "pass" else "the most frequent answer of"
+        meaning = f"probability that {one} {k} completions is correct: {label}"
+        metrics[f"eval/{name}"] = Metric(meaning, "share", "higher", name)
+        for end, words in (("low", "lower"), ("high", "upper")):
+            metrics[f"eval/{name}_{end}"] = Metric(f"{words} end of the 95 % interval of {name} over prompts", "share")
+    return metrics
 
 
 def _of_further_sets(values: Mapping[str, Any], metrics: Mapping[str, Metric]) -> dict[str, Metric]:

@@ -29,13 +29,32 @@ class Sampling:
     )
 
 
+@dataclass(frozen=True, kw_only=True)
+class Decoding:
+    """How the completions of an evaluation are sampled. Temperature 0 is greedy decoding."""
+
+    temperature: float
+    top_p: float
+    max_new_tokens: int
+
+
 @checked
 @dataclass(frozen=True, kw_only=True)
 class Evaluation:
-    """How every arm is evaluated: held-out prompts, judges, and the metric that decides."""
+    """How every arm is evaluated: held-out prompts, decoding, judges, and the metric that decides."""
 
     prompts: int = param(384, "maximum number of held-out prompts per evaluation set", low=1)
     samples: int = param(1, "completions per prompt", low=1)
+    pass_at: list[int] = param(
+        [], "k of pass@k and maj@k, for example [1,4]; the deciding score must be 1 (correct) or 0. empty: not measured"
+    )
+    temperature: float | None = param(
+        None, "temperature of the evaluated completions; 0: greedy. null: that of training, which KL always has", low=0
+    )
+    top_p: float | None = param(None, "nucleus of the evaluated completions; null: that of training", above=0, high=1)
+    max_new_tokens: int | None = param(
+        None, "maximum length of an evaluated completion, in tokens; null: that of training", low=1
+    )
     every: int = param(20, "steps between evaluations; the start and the end are always evaluated", low=1)
     seed: int = param(20_000, "sampling seed of every evaluation", low=0)
     sets: list[str] = param([], "evaluation sets of the data; the first one decides. empty: all sets that the data has")
@@ -48,6 +67,14 @@ class Evaluation:
     def decides(self) -> str:
         """The deciding column of an evaluation's rows: `score`, or a judge's name."""
         return self.metric.removeprefix("eval/")
+
+    def decoding(self, sampling: Sampling) -> Decoding:
+        """How evaluated completions are sampled; what is not set is as in training."""
+        return Decoding(
+            temperature=sampling.temperature if self.temperature is None else self.temperature,
+            top_p=self.top_p or sampling.top_p,
+            max_new_tokens=self.max_new_tokens or sampling.max_new_tokens,
+        )
 
 
 @checked

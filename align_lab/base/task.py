@@ -110,11 +110,13 @@ class Score:
     `total`: a number; None where the scorer abstains, because it has no opinion; a `Failure` where it could not score.
     `parts`: what the total was computed from, by name, for the log (`Reward.parts` names them all).
     `steps`: the scores of a completion's steps, which are among its total, or empty: the total alone counts.
+    `answers`: what was extracted from each completion to be judged, None where nothing could be read; or empty.
     """
 
     total: Sequence[ScoreOutcome]
     parts: Mapping[str, Sequence[ScoreOutcome]] = field(default_factory=dict[str, Sequence[ScoreOutcome]])
     steps: Sequence[Sequence[StepScore]] = ()
+    answers: Sequence[str | None] = ()
 
 
 class Scorer(Protocol):

@@ -18,7 +18,10 @@ from align_lab.base.paths import cache_folder
 from align_lab.record.layout import RunLayout
 
 BEFORE, BEHIND = ("index", "prompt", "completion", "score"), ("kl", "length", "ended")  # the judges' columns
-OTHERS = {"step", "sample", "set", "entropy_sum", "win", "failures"}  # columns of a sample that are not shown
+OTHERS = {  # columns of a sample that are not shown
+    *("step", "sample", "set", "entropy_sum", "win"),
+    *("failures", "parts", "answers", "correct"),
+}
 TABLES = 40  # of completions in one run, at most about so many
 LETTERS = 2000  # of one cell of a table
 

@@ -90,6 +90,13 @@ def type_in_words(node: Any, fallback: str) -> str:
     metadata = getattr(node, "_metadata", None)
     hint = getattr(metadata, "ref_type", None) or fallback
     name = getattr(hint, "__name__", str(hint))
-    words = {"float": "a number", "int": "a whole number", "bool": "true or false", "str": "text", "list": "a list"}
+    words = {
+        "float": "a number",
+        "int": "a whole number",
+        "bool": "true or false",
+        "str": "text",
+        "list": "a list",
+        "List": "a list",
+    }
     text = words.get(name, str(hint).replace("NoneType", "null").replace(" | ", " or "))
     return text + (" or null" if getattr(metadata, "optional", False) and "null" not in text else "")

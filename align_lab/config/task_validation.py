@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,8 +14,9 @@ from align_lab.config.schema import typed
 
 COLUMNS = {  # of an evaluation's rows and metrics, which no judge may take
     *("step", "set", "index", "sample", "prompt", "completion", "ended", "length", "kl", "entropy_sum", "score", "win"),
-    *("win_rate", "entropy", "distinct_2", "repetition"),
+    *("win_rate", "entropy", "distinct_2", "repetition", "failures", "parts", "answers", "correct"),
 }
+ENDINGS = ("_se", "_failed", "_abstained", "_unread")  # of metrics that stand beside each score
 
 
 def expand_judges(evaluation: dict[str, Any]) -> list[str]:
@@ -51,6 +53,8 @@ def problems(cfg: Mapping[str, Any], needs: Needs | None) -> list[str]:
         *_sets(cfg, data),
         *_scorers(cfg, data),
         *_judges(cfg["evaluation"]),
+        *_part_names(cfg),
+        *_decoding(cfg),
     ]
 
 
@@ -119,9 +123,46 @@ def _judges(evaluation: Mapping[str, Any]) -> list[str]:
         f"evaluation.judges.{name}: a judge's name becomes a column of the evaluation, so it has letters, digits and "
         f"underscores only, and is none of {', '.join(sorted(COLUMNS))}"
         for name in judges
-        if not str(name).isidentifier() or name in COLUMNS or str(name).endswith("_se")
+        if not str(name).isidentifier() or name in COLUMNS or str(name).endswith(ENDINGS)
     ]
     allowed = ["eval/score", *(f"eval/{name}" for name in judges)]
     if evaluation["metric"] not in allowed:
         messages.append(f"evaluation.metric={evaluation['metric']} is not known: {near(evaluation['metric'], allowed)}")
+    return messages
+
+
+def _part_names(cfg: Mapping[str, Any]) -> list[str]:
+    """Judges whose metric would have the name of another scorer's part, `eval/SCORER_PART`."""
+    judges = cfg["evaluation"]["judges"]
+    scorers = {"score": cfg["reward"], **judges}
+    parts = {f"{name}_{part}": name for name, one in scorers.items() for part in registry.build("reward", one).parts()}
+    return [
+        f"evaluation.judges.{name}: eval/{name} is the name of a part of {parts[name]}. Choose another name"
+        for name in judges
+        if name in parts
+    ]
+
+
+def _decoding(cfg: Mapping[str, Any]) -> list[str]:
+    """Samples that pass@k needs and that greedy decoding cannot give, and completions that fit the context."""
+    plan, messages = cfg["evaluation"], list[str]()
+    ks, samples, new = plan["pass_at"], plan["samples"], plan["max_new_tokens"]
+    if any(k < 1 for k in ks):
+        messages.append(f"evaluation.pass_at={ks}: each k is a number of completions, 1 or more")
+    elif ks and max(ks) > samples:
+        messages.append(
+            f"evaluation.pass_at={ks} needs {max(ks)} completions a prompt or more (got evaluation.samples={samples}). "
+            f"Set evaluation.samples={max(ks)}"
+        )
+    if plan["temperature"] == 0 and samples > 1:
+        messages.append(
+            f"evaluation.temperature=0 gives the same completion each time, and evaluation.samples={samples} would "
+            "count it several times. Set evaluation.samples=1, or a temperature above 0"
+        )
+    context = cfg["model"].get("context", math.inf)
+    if new is not None and new >= context:
+        messages.append(
+            f"evaluation.max_new_tokens={new} leaves no room for a prompt in model.context={context}. "
+            f"Set evaluation.max_new_tokens={context // 2} or a larger model.context"
+        )
     return messages

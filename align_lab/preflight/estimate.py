@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from align_lab.preflight import terms
 from align_lab.preflight.workload import Workload
@@ -95,6 +95,7 @@ def _sampling(x: Workload, rows: int, device_gib: float) -> dict[str, float]:
 
 def _evaluation(x: Workload, device_gib: float) -> dict[str, float]:
     """A batch of evaluation prompts: sampling, then scoring against a reference that is loaded for the evaluation."""
+    x = replace(x, new=x.evaluated_new or x.new)
     sampling = _sampling(x, x.evaluated, device_gib)
     scoring = {"evaluation": terms.scoring(x, x.evaluated)}
     phase = max(sampling, scoring, key=lambda parts: sum(parts.values()))

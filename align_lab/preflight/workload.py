@@ -36,7 +36,8 @@ class Workload:
     samples: bool = True  # completions are sampled in the loop; False: a fixed set of pairs
     human_rows: int = 0  # rows of human text for the pre-training loss
     human_length: int = 0  # tokens of its longest text
-    evaluated: int = EVALUATED
+    evaluated: int = EVALUATED  # completions of one forward pass of the evaluation
+    evaluated_new: int = 0  # tokens of an evaluated completion; 0: as many as in training
     dtype: str = "float32"
     checkpointing: bool = False
     eager: bool = False
@@ -75,7 +76,7 @@ def workload_of(
     pairs = needs.experience == "pairs"
     group = 2 if pairs else train["group_size"]
     step = train["prompts_per_step"] * train["group_size"] // group  # groups
-    new = sampling["max_new_tokens"]
+    new, plan = sampling["max_new_tokens"], cfg["evaluation"]
     return Workload(
         shape=shape,
         rows=math.ceil(step / world) * group,
@@ -90,7 +91,8 @@ def workload_of(
         samples=not pairs,
         human_rows=math.ceil(train["prompts_per_step"] / world) if needs.pretrain_batch else 0,
         human_length=min(shape.context, human_tokens(cfg["data"])),
-        evaluated=min(EVALUATED, cfg["evaluation"]["prompts"]),
+        evaluated=min(max(EVALUATED, plan["samples"]), plan["prompts"] * plan["samples"]),
+        evaluated_new=plan["max_new_tokens"] or 0,
         dtype=numerics["dtype"],
         checkpointing=numerics["gradient_checkpointing"],
         eager=numerics["attention"] == "eager",

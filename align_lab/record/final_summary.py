@@ -54,6 +54,7 @@ class FinalSummary:
         scores = dict.fromkeys([self.decides, "eval/score", *(f"eval/{name}" for name in self.judges)])
         return [
             *(SummaryRow(key, self._label(key), 2, self.declared[key].meaning) for key in scores),
+            *(SummaryRow(key, self._label(key), 2, self.declared[key].meaning) for key in self._passes()),
             SummaryRow("eval/win_rate", "win rate", 2, f"against the start policy, by {self.label}"),
             SummaryRow("eval/kl", "KL", 1, "distance from the start policy, nats per completion"),
             SummaryRow("eval/length", "length", 1, "tokens"),
@@ -68,6 +69,10 @@ class FinalSummary:
                 return f"Nothing can be said: no completion has a {self.label} {when} ({self._shares(row)})."
         change = self._change(start, final)
         return next(text for holds, text in self._rules(change) if holds)
+
+    def _passes(self) -> list[str]:
+        """pass@k and maj@k of the first evaluation set, without the ends of their intervals."""
+        return [key for key in self.declared if "@" in key and key.count("/") == 1 and "_" not in key]
 
     def _shares(self, row: Mapping[str, float]) -> str:
         """How many completions of an evaluation have no deciding score, and why."""

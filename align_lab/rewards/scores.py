@@ -25,6 +25,7 @@ class CheckedScores:
     failures: Mapping[int, str] = field(default_factory=dict[int, str])  # position of a completion -> reason
     parts: Mapping[str, Sequence[float | None]] = field(default_factory=dict[str, Sequence[float | None]])
     steps: Sequence[Sequence[StepScore]] = ()
+    answers: Sequence[str | None] = ()  # extracted from the completions; empty if the scorer extracts none
 
     @property
     def abstentions(self) -> int:
@@ -56,7 +57,8 @@ def check(score: Score, completions: Sequence[str]) -> CheckedScores:
         for name, part in score.parts.items()
     }
     steps = _as_many("lists of steps", score.steps, completions) if score.steps else ()
-    return CheckedScores(values=totals, failures=reasons, parts=parts, steps=steps)
+    answers = _as_many("answers", score.answers, completions) if score.answers else ()
+    return CheckedScores(values=totals, failures=reasons, parts=parts, steps=steps, answers=answers)
 
 
 def _as_many(what: str, items: Sequence[Any], completions: Sequence[str]) -> Sequence[Any]:

@@ -10,7 +10,7 @@ from tokenizers import Tokenizer
 from torch import Tensor
 
 from align_lab.base.errors import DataError
-from align_lab.base.settings import Sampling
+from align_lab.base.settings import Decoding, Sampling
 from align_lab.base.task import Example
 from align_lab.models.policy import Policy, Text
 from align_lab.rollout.sampler import Samples
@@ -27,7 +27,12 @@ class Prompts:
 
     @classmethod
     def of(
-        cls, policy: Policy, examples: Sequence[Example], sampling: Sampling, *, instruction: str = "{prompt}"
+        cls,
+        policy: Policy,
+        examples: Sequence[Example],
+        sampling: Sampling | Decoding,
+        *,
+        instruction: str = "{prompt}",
     ) -> Prompts:
         """Prompts for a policy and its sampling settings; a chat model gets the instruction in its template."""
         return cls.encode(

@@ -10,7 +10,7 @@ from align_lab.base.contracts import Reward, texts
 from align_lab.base.errors import ConfigError
 from align_lab.base.hardware import Numerics
 from align_lab.base.run_config import RunConfig
-from align_lab.base.settings import Sampling
+from align_lab.base.settings import Decoding, Sampling
 from align_lab.base.task import TRAIN, DataSet, Scorer
 from align_lab.base.world import World
 from align_lab.models.blocks import configure_blocks
@@ -59,10 +59,11 @@ def assemble(
     policy = start()
     data = cfg.data.load(built["data"].path)
     training, sets = _prompts(cfg, policy, data)
+    decoding = cfg.evaluation.decoding(cfg.sampling)
     longest = max(len(ids) for prompts in (training, *sets.values()) for ids in prompts.ids)
     common = Common(
         sampling=cfg.sampling,
-        sampler=_sampler(cfg, longest + cfg.sampling.max_new_tokens, world),
+        sampler=_sampler(cfg, longest + max(cfg.sampling.max_new_tokens, decoding.max_new_tokens), world),
         reward=_limited(cfg.reward, built, "reward", field="reward"),
         reference=_reference(policy, start),
         world=world,
@@ -101,17 +102,18 @@ def _start(cfg: RunConfig, built: Mapping[str, Artefact]) -> Policy:
 def _prompts(cfg: RunConfig, policy: Policy, data: DataSet) -> tuple[Prompts, dict[str, Prompts]]:
     """The training prompts, and those of each evaluation set by name. Raises ConfigError when a set is too small."""
 
-    def prompts(split: str) -> Prompts:
-        return Prompts.of(policy, data.examples(split), cfg.sampling, instruction=cfg.data.instruction)
+    def prompts(split: str, sampling: Sampling | Decoding) -> Prompts:
+        return Prompts.of(policy, data.examples(split), sampling, instruction=cfg.data.instruction)
 
-    sets = {name: prompts(name) for name in cfg.evaluation.sets or cfg.data.splits()[1:]}
+    decoding = cfg.evaluation.decoding(cfg.sampling)
+    sets = {name: prompts(name, decoding) for name in cfg.evaluation.sets or cfg.data.splits()[1:]}
     first = next(iter(sets.values()))
     if cfg.evaluation.prompts > len(first):
         raise ConfigError(
             f"evaluation.prompts={cfg.evaluation.prompts}, but the data holds {len(first)} held-out prompts: "
             "set it to that or less"
         )
-    return prompts(TRAIN), sets
+    return prompts(TRAIN, cfg.sampling), sets
 
 
 def _source(

@@ -2,25 +2,33 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import torch
-from torch import Tensor
 
 from align_lab.base.settings import Evaluation, Sampling
 from align_lab.base.world import World
 from align_lab.models.language_model import LanguageModel
+from align_lab.rewards.scores import CheckedScores
 from align_lab.rollout.prompts import Prompts
-from align_lab.rollout.sampler import Sampler, uniforms
+from align_lab.rollout.sampler import Sampler, Weights, uniforms
 from align_lab.rollout.torch_sampler import TorchSampler
-from align_lab.train.learner import Learner
+from align_lab.train import pass_at
 from align_lab.train.scoring import LimitedScorer
 from align_lab.train.update import left_padding
 
 ROWS = 128  # completions per forward pass
+
+
+class EvaluatedPolicy(Weights, Protocol):
+    """A policy whose completions are sampled and measured: a `Learner`, or one that is not trained any more."""
+
+    @property
+    def policy(self) -> LanguageModel:
+        """The model that computes log-probabilities. All processes call it together."""
+        ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,7 +44,9 @@ class Evaluator:
     sampler: Sampler = field(default_factory=TorchSampler)
     world: World = World()
 
-    def __call__(self, policy: Learner, *, step: int, start: Sequence[Mapping[str, Any]] = ()) -> list[dict[str, Any]]:
+    def __call__(
+        self, policy: EvaluatedPolicy, *, step: int, start: Sequence[Mapping[str, Any]] = ()
+    ) -> list[dict[str, Any]]:
         """Returns one row per completion. Processes share the prompts, and every process gets all rows.
 
         `start`: the start policy's rows; `win` is 1 where the deciding score is higher than there, ½ for a tie.
@@ -53,7 +63,7 @@ class Evaluator:
         """How many prompts of a set are evaluated."""
         return min(self.plan.prompts, len(self.sets[name]))
 
-    def _complete_set(self, policy: Learner, reference: LanguageModel, name: str) -> list[list[dict[str, Any]]]:
+    def _complete_set(self, policy: EvaluatedPolicy, reference: LanguageModel, name: str) -> list[list[dict[str, Any]]]:
         """This process' rows of one set, batch by batch."""
         size = max(1, ROWS // self.plan.samples)
         batches = local_batches(self.prompt_count(name), self.world, size)
@@ -62,23 +72,28 @@ class Evaluator:
     def _rows(self, name: str, local: list[list[dict[str, Any]]], step: int) -> list[dict[str, Any]]:
         """The scored rows of one set, over all processes."""
         self._score([row for batch in local for row in batch], self.sets[name])
+        in_order = self._in_order(local)
+        pass_at.check(in_order, self.plan.metric)
         set_column = {"set": name} if len(self.sets) > 1 else {}
-        return [{"step": step, **set_column, **row} for row in self._in_order(local)]
+        return [{"step": step, **set_column, **row} for row in in_order]
 
     def _score(self, rows: Sequence[dict[str, Any]], prompts: Prompts) -> None:
         """Add the scores of the reward (with the penalty for truncated completions) and of every judge to the rows.
 
-        A score is None where the scorer abstained, or failed for the reason that `failures` holds.
+        A score is None where the scorer abstained, or failed for the reason that `failures` holds. By the scorer's
+        name, `parts` and `answers` hold what it gave beside it; `correct` is the deciding score without the penalty.
         """
         examples = [prompts.examples[row["index"]] for row in rows]
         completions = [row["completion"] for row in rows]
         for name, scorer in {"score": self.reward, **self.judges}.items():
             checked = scorer(examples, completions, self.world)
-            for position, (row, value) in enumerate(zip(rows, checked.values, strict=True)):
+            for position, row in enumerate(rows):
+                value = checked.values[position]
                 penalty = self.sampling.missing_eos_penalty * (name == "score" and not row["ended"])
                 row[name] = None if value is None else value - penalty
-                if position in checked.failures:
-                    row.setdefault("failures", {})[name] = checked.failures[position]
+                if self.plan.pass_at and name == self.plan.decides:
+                    row["correct"] = value
+                _add_details(row, name, checked, position)
 
     def _in_order(self, local: list[list[dict[str, Any]]]) -> list[dict[str, Any]]:
         """The rows of all processes in the order of the prompts; a prompt that two processes completed counts once."""
@@ -88,24 +103,29 @@ class Evaluator:
 
     @torch.no_grad()
     def _complete(
-        self, policy: Learner, reference: LanguageModel, prompts: Prompts, indices: Sequence[int]
+        self, policy: EvaluatedPolicy, reference: LanguageModel, prompts: Prompts, indices: Sequence[int]
     ) -> list[dict[str, Any]]:
-        """Sample and measure the completions of these prompts: one row each, still without scores."""
+        """Sample and measure the completions of these prompts: one row each, still without scores.
+
+        KL and entropy are those of the policy at training's temperature, whatever the decoding of the evaluation.
+        """
+        decoding, temperature = self.plan.decoding(self.sampling), self.sampling.temperature
         ids, pad = prompts.batch(indices, repeat=self.plan.samples)
-        random_numbers = uniforms(self.plan.seed, 0, indices, self.plan.samples, self.sampling.max_new_tokens)
+        random_numbers = uniforms(self.plan.seed, 0, indices, self.plan.samples, decoding.max_new_tokens)
         samples = self.sampler(
             policy,
             ids,
             left_padding(pad),
             uniforms=random_numbers,
-            temperature=self.sampling.temperature,
-            top_p=self.sampling.top_p,
+            temperature=decoding.temperature,
+            top_p=decoding.top_p,
             eos=prompts.eos,
         )
-        whole, temperature = torch.cat([ids, samples.tokens], 1), self.sampling.temperature
+        whole = torch.cat([ids, samples.tokens], 1)
         ref = reference(whole, left_padding(pad), samples.mask, temperature=temperature)
         logp, entropy = policy.policy(whole, left_padding(pad), samples.mask, temperature=temperature, entropy=True)
-        kl = ((samples.logp if self.sampler.exact else logp) - ref).sum(1)
+        exact = self.sampler.exact and decoding.temperature == temperature
+        kl = ((samples.logp if exact else logp) - ref).sum(1)
         keys = [(index, number) for index in indices for number in range(self.plan.samples)]
         columns = (prompts.completions(samples), samples.ended, samples.mask, kl, entropy.sum(1))
         return [
@@ -123,6 +143,17 @@ class Evaluator:
         ]
 
 
+def _add_details(row: dict[str, Any], name: str, checked: CheckedScores, position: int) -> None:
+    """What a scorer gave beside the score of the completion at `position`, under its name; nothing where it gave
+    nothing."""
+    if position in checked.failures:
+        row.setdefault("failures", {})[name] = checked.failures[position]
+    if checked.parts:
+        row.setdefault("parts", {})[name] = {part: values[position] for part, values in checked.parts.items()}
+    if checked.answers:
+        row.setdefault("answers", {})[name] = checked.answers[position]
+
+
 def local_batches(count: int, world: World, size: int) -> Iterator[list[int]]:
     """This process's batches of prompt indices, at most `size` each.
 
@@ -132,87 +163,8 @@ def local_batches(count: int, world: World, size: int) -> Iterator[list[int]]:
         yield (world.shard(batch) if len(batch) >= world.size else batch[[world.rank % len(batch)]]).tolist()
 
 
-def summary(rows: Sequence[Mapping[str, Any]], *, judges: Iterable[str], decides: str) -> dict[str, float]:
-    """The `eval/` metrics of an evaluation's rows; those of every set after the first are named `eval/SET/...`."""
-    by_set: dict[str, list[Mapping[str, Any]]] = {}
-    for row in rows:
-        by_set.setdefault(row.get("set", ""), []).append(row)
-    names = ["score", *judges]
-    metrics: dict[str, float] = {}
-    for number, (name, members) in enumerate(by_set.items()):
-        prefix = f"eval/{name}/" if number else "eval/"
-        metrics |= {f"{prefix}{key}": value for key, value in _set_metrics(members, names, decides).items()}
-    return metrics
-
-
-def _set_metrics(rows: Sequence[Mapping[str, Any]], score_columns: Sequence[str], decides: str) -> dict[str, float]:
-    """Means over the rows that have a value; diversity of the texts; standard error of the deciding score."""
-    mean = {name: mean_of(rows, name) for name in (*score_columns, "kl", "length", "ended", "win", "entropy_sum")}
-    texts = [row["completion"] for row in rows]
-    metrics = {
-        **{name: mean[name] for name in score_columns},
-        "kl": mean["kl"],
-        "win_rate": mean["win"],
-        "length": mean["length"],
-        "ended": mean["ended"],
-        "entropy": (mean["entropy_sum"] or 0.0) / max(mean["length"] or 0.0, 1e-9),
-        "distinct_2": distinct(texts, n=2),
-        "repetition": repetition(texts),
-        f"{decides}_se": standard_error(by_prompt(rows, decides)) if mean[decides] is not None else None,
-        **_without_score(rows, score_columns),
-    }
-    return {name: value for name, value in metrics.items() if value is not None}
-
-
-def _without_score(rows: Sequence[Mapping[str, Any]], score_columns: Sequence[str]) -> dict[str, float]:
-    """The shares of completions without a score: `NAME_failed` and `NAME_abstained`, where there are any."""
-    shares: dict[str, float] = {}
-    for name in score_columns:
-        failed = sum(name in row.get("failures", ()) for row in rows)
-        without = sum(row[name] is None for row in rows)
-        for what, count in (("failed", failed), ("abstained", without - failed)):
-            if count:
-                shares[f"{name}_{what}"] = count / len(rows)
-    return shares
-
-
-def mean_of(rows: Sequence[Mapping[str, Any]], name: str) -> float | None:
-    """The mean of a column over the rows that have a value; None if none has."""
-    values = [row[name] for row in rows if row[name] is not None]
-    return math.fsum(values) / len(values) if values else None
-
-
 def win(score: float | None, before: float | None) -> float | None:
     """1 for the higher score, ½ for a tie, None where one of them is missing."""
     if score is None or before is None:
         return None
     return 0.5 if score == before else float(score > before)
-
-
-def by_prompt(rows: Sequence[Mapping[str, Any]], name: str) -> Tensor:
-    """Each prompt's mean of a column, because the completions of one prompt are not independent draws.
-
-    Rows without a value are left out.
-    """
-    values: dict[int, list[float]] = {}
-    for row in rows:
-        if row[name] is not None:
-            values.setdefault(row["index"], []).append(row[name])
-    return torch.tensor([math.fsum(group) / len(group) for group in values.values()], dtype=torch.float64)
-
-
-def standard_error(values: Tensor) -> float:
-    """Standard error of the mean; 0 for a single value."""
-    return float(values.std() / len(values) ** 0.5) if len(values) > 1 else 0.0
-
-
-def distinct(texts: Sequence[str], *, n: int) -> float:
-    """Distinct word n-grams of all texts over all their n-grams (arXiv 1510.03055); 0 where there are none."""
-    grams = [tuple(words[i : i + n]) for words in map(str.split, texts) for i in range(len(words) - n + 1)]
-    return len(set(grams)) / len(grams) if grams else 0.0
-
-
-def repetition(texts: Sequence[str]) -> float:
-    """Share of words that repeat one of the four words before them; 0 where there are no words."""
-    repeats = [word in words[max(0, i - 4) : i] for words in map(str.split, texts) for i, word in enumerate(words)]
-    return sum(repeats) / len(repeats) if repeats else 0.0

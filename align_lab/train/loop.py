@@ -19,7 +19,8 @@ from align_lab.base.hyperparameters import Train
 from align_lab.base.types import Advantage, Rollout, State
 from align_lab.base.world import World
 from align_lab.train.engines.engine import shape
-from align_lab.train.evaluate import Evaluator, summary
+from align_lab.train.evaluate import Evaluator
+from align_lab.train.evaluation_metrics import summary
 from align_lab.train.experience import Collected, ExperienceSource
 from align_lab.train.learner import Learner
 from align_lab.train.update import Pretrain, StepContext, update
@@ -232,7 +233,8 @@ class Loop:
         rows = self.evaluate(self.learner, step=self.progress.step, start=self.start_rows)
         self.start_rows = self.start_rows or rows
         self.journal.log_samples(rows)
-        return summary(rows, judges=self.evaluate.judges, decides=self.evaluate.plan.decides)
+        plan = self.evaluate.plan
+        return summary(rows, judges=self.evaluate.judges, decides=plan.decides, pass_at=plan.pass_at)
 
     def _new_best(self, row: Mapping[str, float]) -> float | None:
         """The score, if this row holds an evaluation that is better than all earlier ones."""

@@ -9,6 +9,7 @@ from align_lab.base import registry
 from align_lab.base.contracts import Data, Reward
 from align_lab.base.errors import ConfigError
 from align_lab.base.registry import param
+from align_lab.base.settings import Decoding
 from align_lab.config.composition import compose
 
 
@@ -30,6 +31,14 @@ class Tone(Scores):
 
     def problems(self):
         return ["set words to an odd number"] if self.words % 2 == 0 else []
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parted(Scores):
+    """A score of one part."""
+
+    def parts(self):
+        return ("tone",)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,7 +70,12 @@ class Texts(Data):
 @pytest.fixture(scope="module", autouse=True)
 def registered():
     """The components of this module, for as long as its tests run: other tests look at the registry too."""
-    mine = {("reward", "tv_tone"): Tone, ("reward", "tv_packaged"): Packaged, ("data", "tv_texts"): Texts}
+    mine = {
+        ("reward", "tv_tone"): Tone,
+        ("reward", "tv_parted"): Parted,
+        ("reward", "tv_packaged"): Packaged,
+        ("data", "tv_texts"): Texts,
+    }
     for (kind, name), component in mine.items():
         registry.register(kind, name)(component)
     yield
@@ -214,3 +228,30 @@ def test_a_yaml_file_whose_component_no_module_registers_says_which_field_names_
     monkeypatch.chdir(tmp_path)
     message = error_of("data=lost", "reward=tv_tone")
     assert "asks for the component data=lost_component" in message and "plugins=[my_module]" in message
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["evaluation.pass_at=[1,8]", "evaluation.samples=4"], "(got evaluation.samples=4). Set evaluation.samples=8"),
+        (["evaluation.pass_at=[0]"], "each k is a number of completions, 1 or more"),
+        (["evaluation.pass_at=4"], "must be a list"),
+        (["evaluation.temperature=0", "evaluation.samples=2"], "Set evaluation.samples=1, or a temperature above 0"),
+        (["evaluation.temperature=-1"], "evaluation.temperature must be >= 0"),
+        (["evaluation.top_p=0"], "evaluation.top_p must be > 0"),
+        (["evaluation.judges.mine_unread=tv_tone"], "letters, digits and underscores only, and is none of"),
+        (["evaluation.judges.answers=tv_tone"], "letters, digits and underscores only, and is none of"),
+        (["evaluation.judges.mine_tone=tv_tone", "evaluation.judges.mine=tv_parted"], "the name of a part of mine"),
+    ],
+)
+def test_what_an_evaluation_cannot_measure_is_refused_with_what_to_type(overrides, message):
+    assert message in error_of(*overrides)
+
+
+def test_an_evaluation_decodes_as_training_samples_unless_it_says_otherwise():
+    cfg = compose(["sampling.temperature=0.9", "evaluation.max_new_tokens=7"])
+    assert cfg.evaluation.decoding(cfg.sampling) == Decoding(temperature=0.9, top_p=1.0, max_new_tokens=7)
+    greedy = compose(["evaluation.temperature=0"])
+    assert greedy.evaluation.decoding(greedy.sampling).temperature == 0.0
+    short = error_of("model.context=64", "evaluation.max_new_tokens=64")
+    assert "Set evaluation.max_new_tokens=32" in short

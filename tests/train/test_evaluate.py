@@ -1,17 +1,21 @@
 """Evaluation: several completions of a prompt, several sets, judges, and what their metrics mean."""
 
 import math
+from dataclasses import dataclass
 
 import pytest
 
 from align_lab.base import registry
+from align_lab.base.contracts import Reward
+from align_lab.base.errors import ConfigError
 from align_lab.base.hyperparameters import Train
 from align_lab.base.metrics import of_run
 from align_lab.base.settings import Evaluation, Sampling
 from align_lab.base.task import Example, Score
 from align_lab.models.policy import Text
 from align_lab.rollout.prompts import Prompts
-from align_lab.train.evaluate import Evaluator, summary
+from align_lab.train.evaluate import Evaluator
+from align_lab.train.evaluation_metrics import summary
 from align_lab.train.learner import Learner
 from align_lab.train.scoring import LimitedScorer
 from tests.train.small import CountWord, model, tokenizer
@@ -33,15 +37,15 @@ def prompts(*texts):
     return Prompts.encode(examples, Text(tokenizer=tokenizer(), eos=0), context=24, new=8)
 
 
-def evaluated(samples=1, sets=None, prompts_used=3, metric="eval/score"):
+def evaluated(samples=1, sets=None, prompts_used=3, metric="eval/score", reward=None, reference=None, **plan):
     sampling = Sampling(max_new_tokens=8, temperature=1.0, missing_eos_penalty=PENALTY)
     evaluate = Evaluator(
         sets=sets or {"evaluation": prompts("a good film", "a bad film", "the plot")},
-        reward=LimitedScorer(scorer=Columns()),
+        reward=LimitedScorer(scorer=reward or Columns()),
         judges={"liked": LimitedScorer(scorer=CountWord("o"))},
         sampling=sampling,
-        plan=Evaluation(prompts=prompts_used, samples=samples, metric=metric),
-        reference=lambda: model(),
+        plan=Evaluation(prompts=prompts_used, samples=samples, metric=metric, **plan),
+        reference=reference or (lambda: model()),
     )
     return evaluate(Learner(Train(), model(), temperature=1.0), step=5)
 
@@ -103,3 +107,103 @@ def test_every_metric_of_several_sets_is_declared_with_the_meaning_of_the_first(
     assert declared["eval/harder/liked"] == declared["eval/liked"] and declared["eval/liked"].unit == "-1 to 1"
     assert not [name for name in declared if name.startswith("eval/same")]  # the first set has no prefix
     assert "eval/score_se" not in declared  # the standard error is that of the deciding metric
+
+
+class Verifier:
+    """Is there an e in the completion? The answer is its first letter; one part counts letters."""
+
+    def score(self, examples, completions):
+        return Score(
+            total=[float("e" in text) for text in completions],
+            parts={"letters": [len(text) for text in completions]},
+            answers=[text.strip()[0] if "e" in text else None for text in completions],
+        )
+
+
+def test_greedy_completions_do_not_depend_on_the_seed_and_are_the_most_likely_tokens():
+    first, second = (evaluated(temperature=0, seed=seed) for seed in (1, 2))
+    assert [row["completion"] for row in first] == [row["completion"] for row in second]
+    assert [row["completion"] for row in first] != [row["completion"] for row in evaluated(seed=1)]
+
+
+def test_the_policy_decodes_as_the_evaluation_says_and_not_as_training_does():
+    texts = {
+        key: [row["completion"] for row in evaluated(**plan)]
+        for key, plan in {"usual": {}, "same": {"temperature": 1.0}, "cold": {"temperature": 0.1}}.items()
+    }
+    assert texts["usual"] == texts["same"] != texts["cold"]
+    assert {row["length"] for row in evaluated(max_new_tokens=3)} <= {1, 2, 3}
+    narrow = evaluated(top_p=1e-6)
+    assert [row["completion"] for row in narrow] == [row["completion"] for row in evaluated(temperature=0)]
+
+
+def test_kl_and_entropy_are_measured_at_the_temperature_of_training():
+    """Of the start policy against itself KL is 0 however it decodes; against another one it is that of the texts."""
+    for plan in ({}, {"temperature": 0}, {"temperature": 0.1}):
+        assert [row["kl"] for row in evaluated(**plan)] == pytest.approx([0.0] * 3, abs=1e-5)
+
+    class Sharper:
+        """The model at half the temperature that it is asked for."""
+
+        def __init__(self):
+            self.model = model()
+
+        def __call__(self, *args, temperature, **more):
+            return self.model(*args, temperature=temperature / 2, **more)
+
+    greedy, narrow = (evaluated(reference=Sharper, **plan) for plan in ({"temperature": 0}, {"top_p": 1e-6}))
+    assert [row["kl"] for row in greedy] == pytest.approx([row["kl"] for row in narrow], abs=1e-5)
+    assert all(abs(row["kl"]) > 1e-3 for row in greedy)
+
+
+def test_parts_answers_and_the_score_without_the_penalty_are_kept_by_the_name_of_their_scorer():
+    rows = evaluated(samples=2, reward=Verifier(), pass_at=[1, 2])
+    for row in rows:
+        assert row["parts"] == {"score": {"letters": len(row["completion"])}}
+        assert row["correct"] == float("e" in row["completion"])
+        assert (row["answers"]["score"] is None) == (row["correct"] == 0.0)
+        assert row["score"] == row["correct"] - PENALTY * (not row["ended"])
+    metrics = summary(rows, judges=["liked"], decides="score", pass_at=[1, 2])
+    correct = [row["correct"] for row in rows]
+    assert metrics["eval/pass@1"] == pytest.approx(sum(correct) / 6)
+    assert metrics["eval/pass@2"] == sum(max(pair) for pair in zip(correct[::2], correct[1::2], strict=True)) / 3
+    assert metrics["eval/score_letters"] == pytest.approx(sum(len(row["completion"]) for row in rows) / 6)
+    assert metrics["eval/score_unread"] == pytest.approx(1 - sum(correct) / 6)
+    assert metrics["eval/pass@2_low"] < metrics["eval/pass@2"] <= metrics["eval/pass@2_high"]
+
+
+def test_pass_at_k_of_scores_that_are_not_right_or_wrong_is_refused():
+    with pytest.raises(ConfigError, match="must be 0 or 1, and eval/score is 10"):
+        evaluated(samples=2, pass_at=[1])
+
+
+def test_parts_pass_at_k_and_answers_are_declared_for_every_set():
+    registry.register("reward", "te_verifier")(Verified)
+    config = {
+        "reward": {"name": "te_verifier"},
+        "data": {"name": "movie_reviews"},
+        "evaluation": {
+            "judges": {"second": {"name": "te_verifier"}},
+            "metric": "eval/second",
+            "sets": ["same", "harder"],
+            "pass_at": [1, 4],
+        },
+    }
+    try:
+        declared = of_run(config)
+    finally:
+        del registry._components["reward", "te_verifier"]
+    names = ["score_letters", "second_letters", "second_unread", "pass@1", "pass@4_low", "maj@4", "maj@4_high"]
+    assert {f"eval/{name}" for name in names} | {f"eval/harder/{name}" for name in names} <= declared.keys()
+    assert "eval/maj@1" not in declared and declared["eval/pass@4"].better == "higher"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verified(Reward):
+    """A verifier with a part."""
+
+    def parts(self):
+        return ("letters",)
+
+    def load(self, folder):
+        return Verifier()
