@@ -25,7 +25,7 @@ from align_lab.base.hardware import Hardware
 from align_lab.base.hyperparameters import Train
 from align_lab.base.record import Record
 from align_lab.base.registry import contract, param
-from align_lab.base.task import DataSet, Demonstration, Scorer
+from align_lab.base.task import DataSet, Demonstration, PromptForm, Scorer
 from align_lab.base.types import Advantage, Batch, LossOutput, Needs, PolicyOutput, Rollout, State
 
 if TYPE_CHECKING:
@@ -57,12 +57,29 @@ class Algorithm(Component, ABC):
 
 
 @contract("data")
+@dataclass(frozen=True, kw_only=True)
 class Data(Component, ABC):
     """Where examples come from. `build` writes them into a folder once; `load` reads that folder."""
 
-    instruction: str = (
-        "{prompt}"  # what a chat model is asked where prompts are texts to continue; "{prompt}": the text
+    instruction: str = param("{prompt}", "what a chat model is asked; {prompt} stands for the text of the prompt")
+    chat_form: str = param(
+        "answer",
+        "a chat model answers the prompt (answer), or its answer begins with the prompt's text (continuation)",
+        choices=("answer", "continuation"),
     )
+    too_long: str = param(
+        "error",
+        "prompts that leave no room for sampling.max_new_tokens in the model's context: error; drop; "
+        "truncate, from the left",
+        choices=("error", "drop", "truncate"),
+    )
+
+    used_later: ClassVar[tuple[str, ...]] = ("instruction", "chat_form", "too_long")
+
+    @property
+    def prompt_form(self) -> PromptForm:
+        """How a model gets the prompts."""
+        return PromptForm(chat=self.chat_form, instruction=self.instruction, too_long=self.too_long)
 
     def splits(self) -> tuple[str, ...]:
         """`train`, then the names of the evaluation sets."""
@@ -80,7 +97,7 @@ class Data(Component, ABC):
         """Are there preference pairs?"""
         return False
 
-    def columns(self) -> tuple[str, ...] | None:
+    def column_names(self) -> tuple[str, ...] | None:
         """The names of the columns that its examples have; None if the settings alone do not determine them."""
         return None
 

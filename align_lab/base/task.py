@@ -63,6 +63,15 @@ class PreferencePair:
     rejected: str
 
 
+@dataclass(frozen=True, kw_only=True)
+class PromptForm:
+    """How a model gets the prompts of a data set (fields of `base.contracts.Data`)."""
+
+    chat: str = "answer"  # a chat model answers the text of a prompt, or its answer begins with it ("continuation")
+    instruction: str = "{prompt}"  # what a chat model is asked; {prompt} stands for the text
+    too_long: str = "error"  # of a prompt that leaves no room for a completion: error, drop or truncate
+
+
 def content_key(*parts: str) -> str:
     """The key of a row without an identifier: a hash of its content."""
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]

@@ -216,7 +216,9 @@ class WandbTracker:
         """Log one row with its table."""
         import wandb
 
-        completions = {} if table is None else {"completions": wandb.Table(columns=[*table.columns], data=table.rows)}
+        completions = (
+            {} if table is None else {"completions": wandb.Table(columns=[*table.columns], data=[*table.rows])}
+        )
         self.run.log({**row, **completions})
         self.logged += 1
 

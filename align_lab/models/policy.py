@@ -13,8 +13,9 @@ from safetensors import SafetensorError
 from tokenizers import Tokenizer
 
 from align_lab.base.errors import AlignLabError, DataError
-from align_lab.base.task import Example
+from align_lab.base.task import Example, PromptForm
 from align_lab.models import chat_template
+from align_lab.models.control_tokens import Control
 from align_lab.models.convert import from_hf, is_plain_llama, to_hf
 from align_lab.models.language_model import LanguageModel
 from align_lab.models.lora import adapt
@@ -26,6 +27,8 @@ DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float64": torch
 TEMPLATE = "chat_template.jinja"
 TOKENS = ("bos_token", "eos_token")
 NO_LORA = Lora()
+PLAIN = PromptForm()
+NO_CONTROL = Control()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,23 +40,28 @@ class Text:
     template: str | None = None
     names: dict[str, str] = field(default_factory=dict)  # special tokens that a template may use
 
-    def prompts(self, examples: Sequence[Example], instruction: str) -> list[list[int]]:
+    def prompts(self, examples: Sequence[Example], form: PromptForm = PLAIN) -> list[list[int]]:
         """Tokens of each example's prompt, after which the completion begins.
 
-        A text is continued. A chat model is given the instruction ("{prompt}" stands for the text) and begins its
-        answer with the text; a prompt that is a conversation is rendered by the template as it is.
+        A chat model is asked a text as the user's turn, within the instruction of `form`, and answers; in the form
+        "continuation" its answer begins with the text. A prompt that is a conversation is rendered by the template as
+        it is. A base model continues the text. Control tokens in a prompt are encoded as ordinary text.
         """
-        if self.template is None:
-            return [encoding.ids for encoding in self.tokenizer.encode_batch([example.text for example in examples])]
-        rendered = [self._rendered(self.template, example, instruction) for example in examples]
-        return [encoding.ids for encoding in self.tokenizer.encode_batch(rendered, add_special_tokens=False)]
+        control = Control.of(self.tokenizer)
+        rendered = [self.rendered(example, form, control=control) for example in examples]
+        return control.encode(self.tokenizer, rendered, add_special_tokens=self.template is None)
 
-    def _rendered(self, template: str, example: Example, instruction: str) -> str:
+    def rendered(self, example: Example, form: PromptForm = PLAIN, *, control: Control = NO_CONTROL) -> str:
+        """The text whose tokens are the example's prompt. `control`: it marks the control tokens in what users say."""
+        if self.template is None:
+            return control.mark(example.text)
         if not isinstance(example.prompt, str):
-            turns = [{"role": turn.role, "content": turn.content} for turn in example.prompt]
-            return chat_template.render(template, turns, self.names)
-        question = [{"role": "user", "content": instruction.replace("{prompt}", example.prompt)}]
-        return chat_template.render(template, question, self.names) + example.prompt
+            turns = [{"role": turn.role, "content": control.mark(turn.content)} for turn in example.prompt]
+            return chat_template.render(self.template, turns, self.names)
+        text = control.mark(example.prompt)
+        question = [{"role": "user", "content": form.instruction.replace("{prompt}", text)}]
+        opening = text if form.chat == "continuation" else ""
+        return chat_template.render(self.template, question, self.names) + opening
 
     def save(self, folder: Path) -> None:
         """Write `tokenizer.json`, `tokenizer_config.json` and, for a chat model, `chat_template.jinja`."""

@@ -112,7 +112,8 @@ def prompt_tokens(cfg: RunConfig | Mapping[str, Any]) -> int:
     opening = OPENING * (PROMPT_WORDS if longest is None else longest)
     if cfg["model"]["name"] == "tiny" or not cfg["model"].get("chat", True):
         return opening
-    return opening + TEMPLATE + round(1.5 * len(data.instruction.split()))
+    repeated = opening if data.chat_form == "continuation" else 0  # the answer begins with the prompt
+    return opening + repeated + TEMPLATE + round(1.5 * len(data.instruction.split()))
 
 
 def human_tokens(data: Mapping[str, Any]) -> int:

@@ -9,10 +9,10 @@ import torch
 from tokenizers import Tokenizer
 from torch import Tensor
 
-from align_lab.base.errors import DataError
 from align_lab.base.settings import Decoding, Sampling
-from align_lab.base.task import Example
-from align_lab.models.policy import Policy, Text
+from align_lab.base.task import Example, PromptForm
+from align_lab.models.policy import PLAIN, Policy, Text
+from align_lab.rollout.long_prompts import Room, fit
 from align_lab.rollout.sampler import Samples
 
 
@@ -32,32 +32,30 @@ class Prompts:
         examples: Sequence[Example],
         sampling: Sampling | Decoding,
         *,
-        instruction: str = "{prompt}",
+        form: PromptForm = PLAIN,
+        split: str = "",
     ) -> Prompts:
-        """Prompts for a policy and its sampling settings; a chat model gets the instruction in its template."""
-        return cls.encode(
-            examples, policy.text, context=policy.model.context, new=sampling.max_new_tokens, instruction=instruction
-        )
+        """Prompts of the set `split` for a policy and its sampling settings, in the form that the data asks for."""
+        context, new = policy.model.context, sampling.max_new_tokens
+        return cls.encode(examples, policy.text, context=context, new=new, form=form, split=split)
 
     @classmethod
     def encode(
-        cls, examples: Sequence[Example], text: Text, *, context: int, new: int, instruction: str = "{prompt}"
+        cls,
+        examples: Sequence[Example],
+        text: Text,
+        *,
+        context: int,
+        new: int,
+        form: PromptForm = PLAIN,
+        split: str = "",
     ) -> Prompts:
-        """Tokenize the examples' prompts for a model with this context.
+        """Tokenize the examples' prompts for a model with this context, of which `new` tokens are kept free.
 
-        Raises DataError if a prompt is empty, or if a prompt and `new` tokens exceed the context.
+        Raises DataError if a prompt is empty, or if one is too long and `form` does not say what to do with it.
         """
-        ids = text.prompts(examples, instruction)
-        for example, tokens in zip(examples, ids, strict=True):
-            if not tokens:
-                raise DataError("a prompt is empty: a completion needs at least one token before it")
-            if len(tokens) + new > context:
-                raise DataError(
-                    f"the prompt {example.text[:60]!r} has {len(tokens)} tokens; with sampling.max_new_tokens={new} "
-                    f"that is more than the model's context of {context}. Set "
-                    f"sampling.max_new_tokens={max(1, context - len(tokens))} or less, or use shorter prompts"
-                )
-        return cls(examples, ids, text.tokenizer, text.eos)
+        fitting, ids = fit(examples, text, Room(context=context, new=new, split=split), form)
+        return cls(fitting, ids, text.tokenizer, text.eos)
 
     def __len__(self) -> int:
         return len(self.examples)

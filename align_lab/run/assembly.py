@@ -103,7 +103,7 @@ def _prompts(cfg: RunConfig, policy: Policy, data: DataSet) -> tuple[Prompts, di
     """The training prompts, and those of each evaluation set by name. Raises ConfigError when a set is too small."""
 
     def prompts(split: str, sampling: Sampling | Decoding) -> Prompts:
-        return Prompts.of(policy, data.examples(split), sampling, instruction=cfg.data.instruction)
+        return Prompts.of(policy, data.examples(split), sampling, form=cfg.data.prompt_form, split=split)
 
     decoding = cfg.evaluation.decoding(cfg.sampling)
     sets = {name: prompts(name, decoding) for name in cfg.evaluation.sets or cfg.data.splits()[1:]}

@@ -11,7 +11,7 @@ from align_lab.base import registry
 from align_lab.base.errors import ConfigError
 from align_lab.base.paths import cache_folder
 from align_lab.base.settings import Sampling
-from align_lab.base.task import TRAIN, DataSet, Example, Message
+from align_lab.base.task import TRAIN, DataSet, Example, Message, PromptForm
 from align_lab.models.policy import Policy
 from align_lab.record.folder import read_config
 from align_lab.record.layout import RunLayout
@@ -30,13 +30,13 @@ class Trained:
     policy: Policy
     start: Policy
     sampling: Sampling
-    instruction: str  # of the data, for a chat model whose prompts are texts
+    form: PromptForm  # of the data's prompts
     opening: tuple[Message, ...] | None  # turns before the user's, if prompts are conversations; None: they are texts
 
     @property
     def converses(self) -> bool:
-        """Are its prompts conversations, not texts that it continues?"""
-        return self.opening is not None
+        """Does it answer, instead of continuing the text?"""
+        return self.opening is not None or (self.form.chat == "answer" and self.policy.text.template is not None)
 
     def complete(self, prompt: str, *, temperature: float | None, seed: int) -> list[tuple[str, str]]:
         """(name, completion) of the start policy and of the trained policy, sampled with the same random numbers.
@@ -51,7 +51,7 @@ class Trained:
         ]
 
     def _complete(self, policy: Policy, example: Example, temperature: float | None, seed: int) -> str:
-        prompts = Prompts.of(policy, [example], self.sampling, instruction=self.instruction)
+        prompts = Prompts.of(policy, [example], self.sampling, form=self.form)
         ids, _ = prompts.batch([0])
         random_numbers = uniforms(seed, 0, [0], 1, self.sampling.max_new_tokens)
         samples = sample(
@@ -93,7 +93,7 @@ def load_trained(path: Path, checkpoint: str) -> Trained:
         policy,
         start,
         sampling=registry.construct(Sampling, values["sampling"]),
-        instruction=data.instruction,
+        form=data.prompt_form,
         opening=_opening(data.load(artefacts["data"])),
     )
 

@@ -97,7 +97,7 @@ def _backbone(name: str, model: Mapping[str, Any]) -> Mapping[str, Any]:
 def preference_stage(cfg: RunConfig, data: Stage, policy: Stage, reward: Stage | None) -> Stage:
     """Pairs of the start policy's completions, labelled by the reward."""
     dtype = cfg.hardware.numerics.dtype
-    instruction = cfg.data.instruction
+    form = cfg.data.prompt_form
 
     def build(folder: Path, inputs: list[Path]) -> None:
         from align_lab.models.policy import DTYPES
@@ -112,7 +112,7 @@ def preference_stage(cfg: RunConfig, data: Stage, policy: Stage, reward: Stage |
             cfg.preferences,
             policy=start,
             sampling=cfg.sampling,
-            prompts=Prompts.of(start, examples, cfg.sampling, instruction=instruction),
+            prompts=Prompts.of(start, examples, cfg.sampling, form=form, split=TRAIN),
             reward=LimitedScorer(
                 scorer=cfg.reward.load(inputs[2] if reward else None), max_failed=cfg.reward.max_failed
             ),
@@ -120,7 +120,7 @@ def preference_stage(cfg: RunConfig, data: Stage, policy: Stage, reward: Stage |
 
     settings = {
         "dtype": dtype,
-        "instruction": instruction,
+        "prompt_form": dataclasses.asdict(form),
         **{name: cfg.values[name] for name in ("preferences", "sampling")},
         "reward": _built_from(cfg.reward, cfg.values["reward"]),
         "version": VERSION["preferences"],

@@ -63,7 +63,8 @@ def splits_begin_with_train(component: Data) -> Iterator[str]:
 
 def the_instruction_is_a_text(component: Data) -> Iterator[str]:
     """A chat model is asked it."""
-    if not isinstance(component.instruction, str) or "{prompt}" not in component.instruction:
+    instruction: Any = component.instruction
+    if not isinstance(instruction, str) or "{prompt}" not in instruction:
         yield f"instruction is {component.instruction!r}. Set a text that holds {{prompt}}"
 
 

@@ -8,7 +8,7 @@ import torch
 from align_lab.base import registry
 from align_lab.base.paths import cache_folder
 from align_lab.base.settings import Sampling
-from align_lab.base.task import Example
+from align_lab.base.task import Example, PromptForm
 from align_lab.models.llama import Llama
 from align_lab.rollout.prompts import Prompts
 from align_lab.rollout.sampler import uniforms
@@ -52,16 +52,16 @@ def test_its_chat_template_renders_as_in_transformers(folder, policy):
     text = tokenizer.apply_chat_template(
         [{"role": "user", "content": "Hi The"}], tokenize=False, add_generation_prompt=True
     )
-    assert policy.text.prompts([Example.of_text("The")], "Hi {prompt}") == [
-        tokenizer(text + "The", add_special_tokens=False).input_ids
-    ]
+    assert policy.text.prompts(
+        [Example.of_text("The")], PromptForm(instruction="Hi {prompt}", chat="continuation")
+    ) == [tokenizer(text + "The", add_special_tokens=False).input_ids]
     assert text.startswith("<|im_start|>system\nYou are a helpful AI assistant named SmolLM")
 
 
 def test_it_continues_an_opening_with_words_of_a_review(policy):
-    instruction = registry.lookup("data", "movie_reviews")().instruction
+    form = registry.lookup("data", "movie_reviews")().prompt_form
     openings = [Example.of_text(text) for text in ("The film is", "Despite its flaws,")]
-    prompts = Prompts.of(policy, openings, Sampling(max_new_tokens=16), instruction=instruction)
+    prompts = Prompts.of(policy, openings, Sampling(max_new_tokens=16), form=form)
     ids, pad = prompts.batch([0, 1], repeat=2)
     samples = sample(
         policy.model, ids, left_padding(pad), uniforms=uniforms(0, 0, [0, 1], 2, 16), temperature=0.7, eos=policy.eos

@@ -13,7 +13,6 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
 
 from align_lab.base.contracts import Data
 from align_lab.base.download import SourceArchive, fetch, members
@@ -86,8 +85,11 @@ class MovieReviews(Data):
         "Write one sentence of a movie review. Begin with: {prompt}",
         "what a chat model is asked; its answer begins with the prompt",
     )
-
-    used_later: ClassVar = ("instruction",)
+    chat_form: str = param(
+        "continuation",
+        "a chat model answers the prompt (answer), or its answer begins with the prompt's text (continuation)",
+        choices=("answer", "continuation"),
+    )
 
     def size(self, split: str) -> int:
         """Reviews of the part: those too short for an opening give no example."""

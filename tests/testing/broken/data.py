@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from align_lab.base.contracts import Data
+from align_lab.base.registry import param
 from align_lab.base.task import DataSet, Demonstration, Example, Message
 from tests.testing.broken.collected import broken, component
 
@@ -61,7 +62,7 @@ class NoEvaluation(Prompts):
 
 @broken("data", "the instruction is a text")
 class InstructionWithoutPrompt(Prompts):
-    instruction = "Write a sentence."
+    instruction: str = param("Write a sentence.", "what a chat model is asked")
 
 
 @broken("data", "every split has examples")

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-from align_lab.base.contracts import Data, Record
+from align_lab.base.contracts import Model, Record
 from align_lab.base.registry import checked, param
 from tests.testing.broken.collected import BROKEN, COMPONENTS, broken
 
@@ -71,13 +71,10 @@ class WrongOrder(Record):
 
 
 @dataclass
-class Changeable(Data):
-    def build(self, folder):
-        """Nothing to write."""
-
+class Changeable(Model):
     def load(self, folder):
         return self
 
 
 BROKEN["record", "WrongOrder"], COMPONENTS["record", "WrongOrder"] = "bounds are enforced", WrongOrder
-BROKEN["data", "Changeable"], COMPONENTS["data", "Changeable"] = "it is a frozen dataclass", Changeable
+BROKEN["model", "Changeable"], COMPONENTS["model", "Changeable"] = "it is a frozen dataclass", Changeable

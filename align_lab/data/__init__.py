@@ -1,0 +1,1 @@
+"""Data sets: where examples, demonstrations and preference pairs come from."""
