@@ -17,11 +17,22 @@ from align_lab.stages.store import Artefact
 from align_lab.train.evaluate import Evaluator
 from align_lab.train.loop import Loop
 
+UNTIL = ".until_step_"  # in the name of the hash of something that was exchanged during the run
+
 
 def describe(
-    cfg: RunConfig, built: Mapping[str, Artefact], loop: Loop, memory: Memory, best_step: int | None
+    cfg: RunConfig,
+    built: Mapping[str, Artefact],
+    loop: Loop,
+    memory: Memory,
+    *,
+    best_step: int | None,
+    earlier: Mapping[str, str],
 ) -> dict[str, Any]:
-    """The manifest of a run at its current step. `built`: its artefacts by the name of their stage."""
+    """The manifest of a run at its current step.
+
+    `built`: its artefacts by the name of their stage; `earlier`: hashes of what earlier steps used (`earlier_hashes`).
+    """
     progress = loop.progress
     return {
         "signature": cfg.signature,
@@ -29,7 +40,7 @@ def describe(
         "choices": dict(cfg.choices),
         "config": dict(leaves(cfg.values)),
         "metrics": {name: asdict(metric) for name, metric in of_task(cfg.values).items()},
-        "hashes": content_hashes(cfg, built, loop),
+        "hashes": content_hashes(cfg, built, loop) | dict(earlier),
         "artefacts": {name: f"{artefact.kind}-{artefact.key}" for name, artefact in built.items()},
         "code": manifest.code(),
         "versions": manifest.versions(),
@@ -57,6 +68,26 @@ def content_hashes(cfg: RunConfig, built: Mapping[str, Artefact], loop: Loop) ->
         "torch": torch.__version__,
         "sampler": loop.evaluate.sampler.name,
     }
+
+
+def earlier_hashes(previous: Mapping[str, str], current: Mapping[str, str], step: int) -> dict[str, str]:
+    """`NAME.until_step_N` -> hash of files and plug-in code that the first steps used and that have changed since.
+
+    `previous`: the hashes of the manifest before the run was continued after `step`. Such a run was not made under one
+    setting, so a comparison with another names the difference.
+    """
+    known = {name: value for name, value in previous.items() if 0 <= _until(name) <= step}
+    changed = {
+        f"{name}{UNTIL}{step}": value
+        for name, value in previous.items()
+        if name.rpartition(".")[2] in ("files", "plugins") and current.get(name) != value
+    }
+    return known | changed
+
+
+def _until(name: str) -> int:
+    number = name.partition(UNTIL)[2]
+    return int(number) if number.isdecimal() else -1
 
 
 def _evaluation_prompts(evaluate: Evaluator) -> Iterator[str]:

@@ -15,7 +15,7 @@ from rich.console import Console
 
 from align_lab import preflight
 from align_lab.base.errors import AlignLabError, ConfigError, DataError, Stopped
-from align_lab.base.files import is_full
+from align_lab.base.files import is_full, read_json
 from align_lab.base.lease import lease
 from align_lab.base.paths import cache_folder, runs_folder
 from align_lab.base.run_config import RunConfig
@@ -28,7 +28,7 @@ from align_lab.record.console import Screen
 from align_lab.record.folder import RunFolder
 from align_lab.record.layout import RunLayout
 from align_lab.run import allocator, assembly, device, processes
-from align_lab.run.description import content_hashes, describe
+from align_lab.run.description import UNTIL, content_hashes, describe, earlier_hashes
 from align_lab.run.inherit import inherit
 from align_lab.run.journal import Follower, Journal
 from align_lab.run.outcome import print_outcome
@@ -164,8 +164,14 @@ def _train(
     loop = assembly.assemble(
         memory.apply_to(cfg), built, journal=journal, should_stop=lambda: bool(world.max(int(stop.asked))), world=world
     )
-    _restore(loop, cfg, journal, screen, world, hashes=content_hashes(cfg, built, loop))
-    journal.manifest(lambda: describe(cfg, built, loop, memory, journal.checkpoints.best()))
+    hashes = content_hashes(cfg, built, loop)
+    _restore(loop, cfg, journal, screen, world, hashes=hashes)
+    earlier = _earlier(loop, folder, screen, hashes)
+
+    def manifest_now() -> Mapping[str, Any]:
+        return describe(cfg, built, loop, memory, best_step=journal.checkpoints.best(), earlier=earlier)
+
+    journal.manifest(manifest_now)
     stop.patient = True
     if world.max(int(stop.asked)):
         raise Stopped("stopped before training began. Run the same command again to continue")
@@ -175,8 +181,21 @@ def _train(
         loop.run()
     screen.stop()
     screen.notice(memory.end_message(manifest.peak_memory()))
-    journal.manifest(lambda: describe(cfg, built, loop, memory, journal.checkpoints.best()))
+    journal.manifest(manifest_now)
     journal.done()
+
+
+def _earlier(loop: Loop, folder: RunFolder, screen: Screen, hashes: Mapping[str, str]) -> dict[str, str]:
+    """The hashes of files and plug-in code that a continued run used before they were changed, for its manifest."""
+    if loop.saved_step < 0:
+        return {}
+    earlier = earlier_hashes(read_json(folder.at.manifest).get("hashes", {}), hashes, loop.progress.step)
+    if changed := [name for name in earlier if name.endswith(f"{UNTIL}{loop.progress.step}")]:
+        screen.notice(
+            f"changed since the steps before: {', '.join(name.partition(UNTIL)[0] for name in changed)}. The manifest "
+            "names both versions, and so does compare; for a run under one setting, remove its folder first"
+        )
+    return earlier
 
 
 def _check_memory(cfg: RunConfig, folder: RunFolder, screen: Screen, world: World) -> Memory:
