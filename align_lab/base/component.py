@@ -13,7 +13,8 @@ class Component:
     Constructing it must be cheap and must not import torch.
     """
 
-    package: ClassVar[str] = ""  # the extra of align_lab that must be installed, for example "wandb"
+    package: ClassVar[str] = ""  # an optional package that must be installed, for example "wandb"
+    extra: ClassVar[str] = ""  # the extra of align_lab that installs it; "": the extra has the package's name
     version: ClassVar[int] = (
         1  # raise it when `build` computes something else than before: old artefacts are not reused
     )

@@ -166,6 +166,7 @@ class Reward(Component, ABC):
     trained: ClassVar[bool] = False  # `build` trains it on the data, once
     backbone: ClassVar[str] = ""  # the model component whose start policy `build` starts from; "": none
     on_gpu: ClassVar[bool] = True  # `build` and `score` use a GPU if there is one
+    costs: ClassVar[tuple[str, ...]] = ()  # parts whose sums the manifest records under `spent`: tokens, money
 
     def data_problem(self, data: Data) -> str:
         """Why it cannot be trained or score on this data, and what to choose instead; empty where it can."""

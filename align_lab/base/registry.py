@@ -189,6 +189,15 @@ def installed(package: str) -> bool:
         return False
 
 
+def missing_package(component: Any) -> str:
+    """Which package a component, or its class, needs and how to install it; empty where it is installed."""
+    package: str = getattr(component, "package", "")
+    if not package or installed(package):
+        return ""
+    extra: str = getattr(component, "extra", "") or package
+    return f"the package {package}, which is not installed: pip install 'align_lab[{extra}]'"
+
+
 def lookup(kind: str, name: str) -> type[Any]:
     """The registered class. Raises ConfigError, with the nearest name, when there is none."""
     try:

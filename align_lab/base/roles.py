@@ -25,7 +25,18 @@ ROLES: tuple[tuple[str, Role], ...] = (  # the first matching prefix decides
     ("", "setting"),
 )
 
+SERVICE = (  # fields of a reward that say how its service is reached, and not what it is asked
+    "key_env",
+    "connection.concurrency",
+    "connection.timeout",
+    "connection.retries",
+    "connection.longest_wait",
+    "connection.allow_http",
+)
+
 
 def role(key: str) -> Role:
     """setting: equal between arms; recipe: may differ and is listed; budget: is charged; none: changes no result."""
+    if key.startswith(("reward.", "evaluation.judges.")) and key.endswith(tuple(f".{name}" for name in SERVICE)):
+        return "none"
     return next(role for prefix, role in ROLES if not prefix or key == prefix or key.startswith(f"{prefix}."))

@@ -9,7 +9,7 @@ import copy
 import difflib
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
@@ -125,11 +125,17 @@ def apply(config: DictConfig, override: Override) -> None:
     elif not name:
         judges |= {str(each): _as_mapping(given) for each, given in override.value().items()}  # type: ignore[union-attr]
     elif field:
-        earlier: Any = judges.get(name)
-        judges[name] = {**(earlier if isinstance(earlier, dict) else {}), field: override.value()}
+        judges[name] = _with_field(judges.get(name), field, override.value())
     else:
         judges[name] = _as_mapping(override.value())
     config.evaluation.judges = judges
+
+
+def _with_field(earlier: Any, field: str, value: Any) -> dict[str, Any]:
+    """A judge with another value of a field, which may be one of a section: `connection.retries`."""
+    first, _, rest = field.partition(".")
+    fields: dict[str, Any] = dict(cast("dict[str, Any]", earlier)) if isinstance(earlier, dict) else {}
+    return {**fields, first: _with_field(fields.get(first), rest, value) if rest else value}
 
 
 def _as_mapping(given: Any) -> Any:

@@ -70,9 +70,8 @@ def _scorers(cfg: Mapping[str, Any], data: Data) -> list[str]:
 
 
 def _missing_package(judge: Reward) -> str:
-    if not judge.package or registry.installed(judge.package):
-        return ""
-    return f"it needs the package {judge.package}, which is not installed: pip install 'align_lab[{judge.package}]'"
+    missing = registry.missing_package(judge)
+    return f"it needs {missing}" if missing else ""
 
 
 def _demonstrations(cfg: Mapping[str, Any], data: Data, needs: Needs | None) -> list[str]:

@@ -106,13 +106,8 @@ def _placement(cfg: Mapping[str, Any]) -> list[str]:
 
 def _packages(cfg: Mapping[str, Any]) -> list[str]:
     """Components that need an optional package name it in `package`."""
-    packages = {group: getattr(registry.lookup(group, cfg[group]["name"]), "package", "") for group in GROUPS}
-    return [
-        f"{group}={cfg[group]['name']} needs the package {package}, which is not installed: "
-        f"pip install 'align_lab[{package}]'"
-        for group, package in packages.items()
-        if package and not registry.installed(package)
-    ]
+    missing = {group: registry.missing_package(registry.lookup(group, cfg[group]["name"])) for group in GROUPS}
+    return [f"{group}={cfg[group]['name']} needs {text}" for group, text in missing.items() if text]
 
 
 def _study(name: str) -> list[str]:

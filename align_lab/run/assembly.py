@@ -30,7 +30,7 @@ from align_lab.train.experience import ExperienceSource, Rollouts, draw
 from align_lab.train.learner import Critic, Learner
 from align_lab.train.loop import Loop, Recorder
 from align_lab.train.preference_pairs import load_pairs
-from align_lab.train.scoring import LimitedScorer
+from align_lab.train.scoring import LimitedScorer, Meter
 from align_lab.train.sft import collate
 from align_lab.train.update import Pretrain
 
@@ -44,6 +44,7 @@ class Common:
     reward: LimitedScorer
     reference: Callable[[], LanguageModel]
     world: World
+    meter: Meter
 
 
 def assemble(
@@ -59,14 +60,15 @@ def assemble(
     policy = start()
     data = cfg.data.load(built["data"].path)
     training, sets = _prompts(cfg, policy, data)
-    decoding = cfg.evaluation.decoding(cfg.sampling)
+    decoding, meter = cfg.evaluation.decoding(cfg.sampling), Meter()
     longest = max(len(ids) for prompts in (training, *sets.values()) for ids in prompts.ids)
     common = Common(
         sampling=cfg.sampling,
         sampler=_sampler(cfg, longest + max(cfg.sampling.max_new_tokens, decoding.max_new_tokens), world),
-        reward=_limited(cfg.reward, built, "reward", field="reward"),
+        reward=_limited(cfg.reward, built, "reward", field="reward", meter=meter),
         reference=_reference(policy, start),
         world=world,
+        meter=meter,
     )
     learner = Learner(
         cfg.train,
@@ -83,6 +85,7 @@ def assemble(
         importance_cap=cfg.sampling.importance_cap,
         pretrain=_human_text(cfg, policy, data),
         journal=journal,
+        meter=meter,
         seed=cfg.seed,
         should_stop=should_stop,
         world=world,
@@ -105,7 +108,7 @@ def _prompts(cfg: RunConfig, policy: Policy, data: DataSet) -> tuple[Prompts, di
     def prompts(split: str, sampling: Sampling | Decoding) -> Prompts:
         return Prompts.of(policy, data.examples(split), sampling, form=cfg.data.prompt_form, split=split)
 
-    decoding = cfg.evaluation.decoding(cfg.sampling)
+    decoding, meter = cfg.evaluation.decoding(cfg.sampling), Meter()
     sets = {name: prompts(name, decoding) for name in cfg.evaluation.sets or cfg.data.splits()[1:]}
     first = next(iter(sets.values()))
     if cfg.evaluation.prompts > len(first):
@@ -142,7 +145,7 @@ def _evaluator(cfg: RunConfig, built: Mapping[str, Artefact], sets: Mapping[str,
         sets=sets,
         reward=common.reward,
         judges={
-            name: _limited(judge, built, f"{JUDGE}{name}", field=f"evaluation.judges.{name}")
+            name: _limited(judge, built, f"{JUDGE}{name}", field=f"evaluation.judges.{name}", meter=common.meter)
             for name, judge in cfg.judges.items()
         },
         sampling=common.sampling,
@@ -153,10 +156,12 @@ def _evaluator(cfg: RunConfig, built: Mapping[str, Artefact], sets: Mapping[str,
     )
 
 
-def _limited(reward: Reward, built: Mapping[str, Artefact], stage: str, *, field: str) -> LimitedScorer:
+def _limited(reward: Reward, built: Mapping[str, Artefact], stage: str, *, field: str, meter: Meter) -> LimitedScorer:
     """The scorer of a reward, loaded from the artefact of its stage if it is a trained one."""
     scorer = reward.load(built[stage].path if reward.trained else None)
-    return LimitedScorer(scorer=scorer, max_failed=reward.max_failed, field=f"{field}.max_failed")
+    return LimitedScorer(
+        scorer=scorer, max_failed=reward.max_failed, field=f"{field}.max_failed", costs=reward.costs, meter=meter
+    )
 
 
 def _sampler(cfg: RunConfig, longest: int, world: World) -> Sampler:

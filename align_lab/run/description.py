@@ -52,6 +52,7 @@ def describe(
             "device_seconds": round(progress.seconds, 3),
             "flops": progress.flops,
             "peak_memory_gib": manifest.peak_memory(),
+            **({"scoring": loop.meter.totals} if loop.meter.totals else {}),
         },
         "memory": memory.record(manifest.peak_memory(), loop.plan.micro_batch),
         "best_step": best_step,

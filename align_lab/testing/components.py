@@ -187,18 +187,19 @@ def class_variables_have_a_meaning(component: contracts.Component) -> Iterator[s
     version: Any = component.version
     if not isinstance(version, int) or version < 1:
         yield f"version is {version!r}. Set a whole number from 1, and raise it when build computes something else"
-    if not isinstance(component.package, str):
-        yield f"package is {component.package!r}. Set the name of an extra of align_lab, or an empty text"
+    if not isinstance(component.package, str) or not isinstance(component.extra, str):
+        yield (
+            f"package is {component.package!r} and extra is {component.extra!r}. Set the names of a package and of "
+            "the extra of align_lab that installs it, or empty texts"
+        )
 
 
 def its_settings_can_be_used(component: contracts.Component) -> Iterator[str]:
     """Where its own `problems()` refuse the settings, or a package is missing, nothing more can be checked."""
     if messages := component.problems():
         raise CheckSkipped("; ".join(messages))
-    if component.package and not registry.installed(component.package):
-        raise CheckSkipped(
-            f"the package {component.package} is not installed: pip install 'align_lab[{component.package}]'"
-        )
+    if missing := registry.missing_package(component):
+        raise CheckSkipped(f"it needs {missing}")
     return iter(())
 
 

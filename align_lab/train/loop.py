@@ -23,6 +23,7 @@ from align_lab.train.evaluate import Evaluator
 from align_lab.train.evaluation_metrics import summary
 from align_lab.train.experience import Collected, ExperienceSource
 from align_lab.train.learner import Learner
+from align_lab.train.scoring import Meter
 from align_lab.train.update import Pretrain, StepContext, update
 
 
@@ -73,6 +74,7 @@ class Loop:
     world: World = World()
     state: State = ()
     progress: Progress = field(default_factory=Progress)
+    meter: Meter = field(default_factory=Meter)  # that of the reward and of all judges
     saved_step: int = -1  # the step of the newest checkpoint
     unlogged: dict[str, float] | None = None  # the row of a finished step whose evaluation has failed
 
@@ -99,10 +101,11 @@ class Loop:
         """Evaluate, log and save after a step where it is time for that. If the evaluation fails, save before it."""
         last = self.done()
         if last or self.progress.step % self.evaluate_every == 0:
+            spent = dict(self.meter.totals)
             try:
                 row = row | self._evaluate()
             except (RewardError, SamplerError):
-                self.unlogged = row
+                self.unlogged, self.meter.totals = row, spent  # the evaluation will be made once more, as a whole
                 self._save()
                 raise
         self.unlogged = None
@@ -247,6 +250,7 @@ class Loop:
     def state_dict(self) -> dict[str, Any]:
         """The state to save in a checkpoint: models, optimizers, the algorithm's state, counters."""
         state = {"learner": self.learner.state_dict(), "algo": self.state, "progress": dict(vars(self.progress))}
+        state |= {"scoring": dict(self.meter.totals)} if self.meter.totals else {}
         return state if self.unlogged is None else state | {"unlogged": dict(self.unlogged)}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -254,6 +258,7 @@ class Loop:
         self.learner.load_state_dict(state["learner"])
         self.state, self.progress = state["algo"], Progress(**state["progress"])
         self.unlogged = state.get("unlogged")
+        self.meter.totals = dict(state.get("scoring", {}))
         self.saved_step = self.progress.step
 
 

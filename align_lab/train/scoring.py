@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,6 +17,18 @@ from align_lab.base.world import World
 from align_lab.rewards.scores import CheckedScores, check_limit, scores
 
 
+class Meter:
+    """What scoring has cost: `totals` are sums of `Reward.costs` over all completions of a run, by `FIELD.PART`."""
+
+    def __init__(self) -> None:
+        self.totals: dict[str, float] = {}
+
+    def add(self, sums: Mapping[str, float]) -> None:
+        """Add these sums to the totals."""
+        for name, value in sums.items():
+            self.totals[name] = self.totals.get(name, 0.0) + value
+
+
 @dataclass(frozen=True, kw_only=True)
 class LimitedScorer:
     """A scorer with the share of its completions that may fail, and the config's field that holds it."""
@@ -23,6 +36,8 @@ class LimitedScorer:
     scorer: Scorer
     max_failed: float = 0.1
     field: str = "reward.max_failed"
+    costs: Sequence[str] = ()  # parts that `meter` adds up
+    meter: Meter = dataclasses.field(default_factory=Meter, compare=False)
 
     def __call__(self, examples: Sequence[Example], completions: Sequence[str], world: World) -> CheckedScores:
         """Score this process's completions.
@@ -44,7 +59,16 @@ class LimitedScorer:
         failed, total = world.sum(len(checked.failures)), world.sum(len(completions))
         first = next((text for text in firsts if text), "")
         check_limit(failed, total, limit=self.max_failed, field=self.field, first=first)
+        self._measure(checked, world)
         return checked
+
+    def _measure(self, checked: CheckedScores, world: World) -> None:
+        """Add up what the completions of all processes have cost."""
+        if self.costs:
+            own = {name: math.fsum(v for v in checked.parts.get(name, ()) if v is not None) for name in self.costs}
+            where = self.field.removesuffix(".max_failed")
+            for sums in world.concatenate([own]):
+                self.meter.add({f"{where}.{name}": value for name, value in sums.items()})
 
 
 def score_metrics(checked: CheckedScores, world: World) -> dict[str, float]:
