@@ -110,7 +110,7 @@ class Judge(Reward):
 
     def data_problem(self, data: Data) -> str:
         """Placeholders of the template that are no columns of the data."""
-        known = data.columns()
+        known = data.column_names()
         unknown = sorted(self.columns() - set(known)) if known is not None else []
         if not unknown:
             return ""

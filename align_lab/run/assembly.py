@@ -108,7 +108,7 @@ def _prompts(cfg: RunConfig, policy: Policy, data: DataSet) -> tuple[Prompts, di
     def prompts(split: str, sampling: Sampling | Decoding) -> Prompts:
         return Prompts.of(policy, data.examples(split), sampling, form=cfg.data.prompt_form, split=split)
 
-    decoding, meter = cfg.evaluation.decoding(cfg.sampling), Meter()
+    decoding = cfg.evaluation.decoding(cfg.sampling)
     sets = {name: prompts(name, decoding) for name in cfg.evaluation.sets or cfg.data.splits()[1:]}
     first = next(iter(sets.values()))
     if cfg.evaluation.prompts > len(first):

@@ -378,7 +378,7 @@ def test_bounds_and_unknown_columns():
         Judge(temperature=-1.0)
 
     class Known(Data):
-        def columns(self):
+        def column_names(self):
             return ("answer",)
 
         def build(self, folder): ...
