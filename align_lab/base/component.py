@@ -27,3 +27,10 @@ class Component:
     def files(self) -> Sequence[Path]:
         """Local files and folders that this component reads: their content enters the artefact's key."""
         return ()
+
+    def code(self) -> Sequence[Path]:
+        """Files of the user's code that this component runs: a queued job runs the copies that it was submitted with.
+
+        They are among `files`. The component opens each of them through `align_lab.base.paths.submitted`.
+        """
+        return ()

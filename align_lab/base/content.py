@@ -12,6 +12,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import socket
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
@@ -52,7 +53,10 @@ def file_hash(path: Path) -> str:
                 write_json(note, {"path": str(path), "look": before, "sha256": digest})
         return digest
     except OSError as error:
-        raise DataError(f"{path} cannot be read: {error.strerror}. Check the path and its permissions") from error
+        raise DataError(
+            f"{path} cannot be read: {error.strerror}. Check the path and its permissions. (This is machine "
+            f"{socket.gethostname()}: a job reads files only from a file system that its node shares)"
+        ) from error
 
 
 def _metadata(path: Path) -> dict[str, int]:

@@ -46,6 +46,14 @@ def of_run(values: Mapping[str, Any]) -> dict[str, str]:
     return hashes | {name: content_hash(paths) for name, group in files.items() if (paths := files_of(group))}
 
 
+def code_of(values: Mapping[str, Any]) -> set[Path]:
+    """The files of users' code that the components of a config run."""
+    kinds = [registry.build(kind, values[kind]) for kind in registry.kinds() if isinstance(values.get(kind), Mapping)]
+    judges = values.get("evaluation", {}).get("judges", {}).values()
+    components: list[Component] = [*kinds, *(registry.build("reward", judge) for judge in judges)]
+    return {path for component in components for path in component.code()}
+
+
 def _plugins(values: Mapping[str, Any]) -> dict[str, set[str]]:
     """Name of a hash -> the plug-in modules of the components that the config names.
 

@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 PACKAGE = Path(__file__).resolve().parent.parent
+USER_CODE = "user_code"  # folder of a snapshot with copies of the users' files, each under its absolute path
 _ROOT = PACKAGE if (PACKAGE / "conf").is_dir() else PACKAGE.parent  # installed wheel, or checkout
 
 
@@ -30,3 +31,15 @@ def cache_folder() -> Path:
 def runs_folder() -> Path:
     """The folder of all studies, relative to the working directory."""
     return Path("runs")
+
+
+def submitted(file: Path) -> Path:
+    """The copy of a user's file that belongs to the snapshot that this process runs; else the file itself."""
+    copy = PACKAGE.parent / user_code(file)
+    return copy if copy.is_file() else file
+
+
+def user_code(file: Path) -> Path:
+    """Where a snapshot has its copy of a user's file."""
+    path = Path.cwd() / file.expanduser()
+    return Path(USER_CODE, *path.resolve().parts[1:])

@@ -22,7 +22,7 @@ from align_lab.dispatch.ledger import Ledger, Submission
 from align_lab.dispatch.local_pool import LocalPool
 from align_lab.dispatch.plan import JobArray, Plan, artefacts, job_arrays, placement_of, plan
 from align_lab.dispatch.reconcile import Existing, link, one_per_config, publish_jobs, reconcile
-from align_lab.dispatch.snapshot import take
+from align_lab.dispatch.snapshot import of_runs
 from align_lab.dispatch.state_rules import ACTIVE
 from align_lab.dispatch.states import TaskState, is_done, states
 from align_lab.dispatch.submit import Refused, run_in_process, submit_slurm
@@ -95,7 +95,7 @@ def _submit(folder: Path, todo: Plan, existing: Existing, store: Store, stop: St
     tasks = [task for task in todo.tasks if task.placement.executor == "slurm" and task.name not in existing.queued]
     if not tasks:
         return []
-    ledger, (code, digest) = Ledger.of(folder), take(task.cfg.plugins for task in tasks)
+    ledger, (code, digest) = Ledger.of(folder), of_runs([task.cfg for task in tasks])
     stage_jobs = dict(existing.queued)
     submissions: list[Submission] = []
     for batch in job_arrays(tasks, max_size=slurm.max_array_size()):

@@ -13,7 +13,7 @@ from typing import Any
 from align_lab.base.signals import StopRequest
 from align_lab.dispatch.ledger import Ledger, Submission
 from align_lab.dispatch.plan import JobArray, Task
-from align_lab.dispatch.snapshot import take
+from align_lab.dispatch.snapshot import of_runs
 from align_lab.dispatch.submit import start_local
 from align_lab.stages.store import Store
 
@@ -29,7 +29,7 @@ class LocalPool:
         self.ledger, self.store, self.parallel, self.stop = ledger, store, parallel, stop
         self.waiting = list(tasks)
         self.running: dict[str, Any] = {}
-        self.code, self.digest = take(task.cfg.plugins for task in tasks)
+        self.code, self.digest = of_runs([task.cfg for task in tasks])
         self.devices, self.started = visible_gpus(), 0
 
     def run(self, *, on_tick: Callable[[], object]) -> None:

@@ -9,21 +9,26 @@ import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
-from align_lab.base import plugin_code, registry
+from align_lab.base import made_of, plugin_code, registry
 from align_lab.base.errors import DataError
 from align_lab.base.files import write_json, write_text
-from align_lab.base.paths import PACKAGE, cache_folder, conf_folder, runs_folder
+from align_lab.base.paths import PACKAGE, cache_folder, conf_folder, runs_folder, user_code
+from align_lab.base.run_config import RunConfig
 from align_lab.record import manifest
 
 INDEX = "snapshot.json"
 
 
-def take(plugins: Iterable[Sequence[str]] = ()) -> tuple[Path, str]:
-    """(folder, hash) of a snapshot of the current code: this package, its configs, plug-ins that are not installed."""
+def take(plugins: Iterable[Sequence[str]] = (), code: Iterable[Path] = ()) -> tuple[Path, str]:
+    """(folder, hash) of a snapshot of the current code: this package, its configs, plug-ins that are not installed.
+
+    `code`: files of users' code that components run, a reward function for example.
+    """
     with tempfile.TemporaryDirectory(dir=_root(), prefix=".") as folder:
         partial = Path(folder) / "code"
         names: list[str] = []
-        for name, file in _files({name for group in plugins for name in group}):
+        users_code = ((str(user_code(file)), file) for file in sorted(set(code)))
+        for name, file in (*_files({name for group in plugins for name in group}), *users_code):
             target = partial / name
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(file, target)
@@ -81,6 +86,11 @@ def content_hash(files: Mapping[str, Path]) -> str:
     for name in sorted(files):
         digest.update(f"{name}\0".encode() + hashlib.sha256(files[name].read_bytes()).digest())
     return digest.hexdigest()[:16]
+
+
+def of_runs(runs: Sequence[RunConfig]) -> tuple[Path, str]:
+    """(folder, hash) of a snapshot of all code that these runs need."""
+    return take((cfg.plugins for cfg in runs), (file for cfg in runs for file in made_of.code_of(cfg.values)))
 
 
 def _files(plugins: Iterable[str]) -> Iterator[tuple[str, Path]]:
