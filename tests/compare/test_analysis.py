@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from align_lab.base.errors import ConfigError
-from align_lab.compare import analysis, curves, evaluations, lock, reading, samples
+from align_lab.compare import analysis, curves, evaluations, reading, samples
 from align_lab.compare.analysis import analyse
 from align_lab.compare.statistics import paired_interval, t_interval, welch_interval
 from tests.compare.folders import edit, rows, write_lines, write_run
@@ -252,78 +252,6 @@ def test_a_study_in_which_nothing_has_finished_is_a_document_too(tmp_path):
         analyse([tmp_path / "empty"])
 
 
-def declare(folder, runs, left=(), question=""):
-    (folder / ".dispatch").mkdir()
-    wanted = {name: {"arm": arm, "seed": seed, "steps": 40} for name, (arm, seed) in runs.items()}
-    content = {"sweep": "st", "question": question, "runs": wanted, "left": {name: {} for name in left}}
-    (folder / ".dispatch" / "expected_runs.json").write_text(json.dumps(content))
-
-
-def test_the_sweep_file_names_the_question_the_arms_and_what_is_missing(study):
-    runs = {run_name("rloo", seed): ("mine", seed) for seed in range(4)} | {"ppo-tiny-s0-1": ("theirs", 0)}
-    declare(study, runs, left=[run_name("dpo", 2)], question="Which?")
-    write_run(study, "rloo", 3, status={"state": "failed"})
-    document = analyse([study])
-    assert document["question"] == "Which?"
-    assert [arm["name"] for arm in document["arms"]] == ["mine", "dpo"]
-    assert document["missing"] == [{"arm": "mine", "seeds": [3]}, {"arm": "theirs", "seeds": [0]}]
-    assert [(run["arm"], run["seed"]) for run in document["unfinished"]] == [("mine", 3)]
-    assert said(document, f"no longer in the study's sweep file, but counted: {run_name('dpo', 2)}")
-
-
-@pytest.mark.parametrize("text", ["{", "[]", '{"runs": 3}', '{"runs": {"x": 1}, "left": null}'])
-def test_a_damaged_sweep_record_does_no_harm(study, text):
-    (study / ".dispatch").mkdir()
-    (study / ".dispatch" / "expected_runs.json").write_text(text)
-    assert len(analyse([study])["arms"]) == 2
-
-
-def test_studies_are_pooled_and_a_run_that_both_hold_counts_once(study, tmp_path):
-    other = tmp_path / "other"
-    write_run(other, "ppo", 0, (0.0, 0.7))
-    (other / run_name("rloo", 0)).symlink_to(study / run_name("rloo", 0))
-    document = analyse([study, other])
-    assert document["study"] == "st + other"
-    assert {arm["name"]: arm["n"] for arm in document["arms"]} == {"rloo": 3, "dpo": 3, "ppo": 1}
-    assert document["unfinished"] == []
-    assert document["links"][run_name("ppo", 0)] == f"../other/{run_name('ppo', 0)}"
-    assert document["links"][run_name("dpo", 0)] == run_name("dpo", 0)
-
-
-def test_a_seed_that_was_run_twice_counts_once_and_the_other_is_named(study, tmp_path):
-    other = tmp_path / "other"
-    write_run(other, "rloo", 0, (0.0, 9.0))
-    document = analyse([study, other])
-    (twice,) = document["unfinished"]
-    assert (twice["name"], twice["state"]) == (f"other/{run_name('rloo', 0)}", "duplicate")
-    assert twice["why"] == f"seed 0 of rloo was run more than once: {run_name('rloo', 0)} is used"
-    assert twice["used"] == run_name("rloo", 0)
-    assert by(document["arms"])["rloo"]["metrics"]["eval/gold_score"]["values"] == RLOO
-
-
-def test_a_run_that_repeats_a_seed_is_part_of_the_proof(tmp_path):
-    write_run(tmp_path, "rloo", 0, (0.0, 1.0), name="first", config={"reward.name": "vader"})
-    write_run(tmp_path, "rloo", 0, (0.0, 2.0), name="second", config={"reward.name": "human_ratings"})
-    document = analyse([tmp_path])
-    assert not document["comparability"]["fair"]
-    (differs,) = document["comparability"]["differing"]
-    assert (differs["field"], differs["values"]) == ("reward.name", {"vader": ["first"], "human_ratings": ["second"]})
-    assert document["verdict"]["sentence"] == "Not comparable: the runs differ in reward.name."
-    allowed = analyse([tmp_path], allow=["reward"])
-    assert allowed["comparability"]["fair"] and len(allowed["arms"]) == 2 and not allowed["unfinished"]
-
-
-def test_a_lock_holds_the_runs_that_are_used_also_where_studies_use_one_name(study, tmp_path):
-    other = tmp_path / "other"
-    write_run(other, "rloo", 0, (0.0, 9.0))
-    write_run(other, "rloo", 5, (0.0, 7.0), name=run_name("dpo", 0))
-    document = analyse([study, other])
-    locked = lock.read(lock.write(document, [study, other]))["runs"]
-    names = [name for arm in document["arms"] for name in arm["runs"]]
-    assert f"other/{run_name('dpo', 0)}" in names and len(locked) == len(names) == 7
-    assert sorted(run["scores"]["eval/gold_score"] for run in locked) == sorted([*RLOO, *DPO, 7.0])
-
-
 def test_over_optimisation_and_hacks_are_noted(study):
     path = write_run(
         study, "ppo", 0, (0.0, 0.8, 0.1), eval_score=(0.0, 1.0, 2.0), eval_kl=(0.0, 4.0, 9.0), eval_length=(20, 25, 30)
@@ -403,44 +331,3 @@ def test_a_comparison_needs_neither_torch_nor_hydra_nor_for_a_small_study_polars
         [sys.executable, "-c", code, str(study)], capture_output=True, text=True, check=True, cwd=root
     )
     assert done.stdout.strip() == "[]"
-
-
-def accuracy(path, gold, **more):
-    """A run of another task: what decides is a judge of its own, with its own label and unit."""
-    label = {"label": "accuracy", "meaning": "share of right answers", "unit": "share", "better": "higher"}
-    judges = {"evaluation.metric": "eval/right", "evaluation.judges.right.name": "exact_match"}
-    run = write_run(
-        path, "rloo", 0, gold, config={"evaluation.judges.gold_score.name": "none", **judges}, eval_right=gold, **more
-    )
-    edit(run / "manifest.json", metrics={"eval/right": label, "eval/score": {**label, "label": "reward", "unit": ""}})
-    return run
-
-
-def test_another_task_is_shown_in_its_own_words(tmp_path):
-    accuracy(tmp_path, (0.0, 0.8, 0.2), eval_score=(0.0, 1.0, 2.0), eval_kl=(0.0, 4.0, 9.0))
-    document = analyse([tmp_path])
-    assert (document["metric"], document["metrics"]["eval/right"]["unit"]) == ("eval/right", "share")
-    assert said(document, "rloo: 1 of 1 runs was over-optimised: accuracy peaked while the reward rose")
-    assert "gold" not in json.dumps({**document, "comparability": {}, "curves": [], "metrics": {}, "arms": []})
-
-
-def test_where_the_reward_decides_there_is_no_over_optimisation_and_it_is_said(tmp_path):
-    for seed in range(2):
-        write_run(tmp_path, "rloo", seed, config={"evaluation.metric": "eval/score"})
-    document = analyse([tmp_path])
-    assert document["metric"] == "eval/score" and document["overoptimisation"] == []
-    assert len(said(document, "no over-optimisation can be seen")) == 1 and document["frontier"]
-
-
-def test_runs_that_decide_by_different_metrics_are_refused(tmp_path):
-    write_run(tmp_path, "rloo", 0)
-    write_run(tmp_path, "dpo", 0, config={"evaluation.metric": "eval/score"})
-    document = analyse([tmp_path])
-    assert document["verdict"]["sentence"] == "Not comparable: the runs differ in evaluation.metric."
-
-
-def test_a_metric_that_is_better_where_it_is_lower_does_not_decide(tmp_path):
-    run = accuracy(tmp_path, (0.0, 0.5))
-    edit(run / "manifest.json", metrics={"eval/right": {"label": "errors", "better": "lower"}})
-    with pytest.raises(ConfigError, match="better where it is lower"):
-        analyse([tmp_path])
