@@ -1,4 +1,4 @@
-"""From an empty folder: own prompts, pairs, reward function and model, three algorithms, two seeds; then a comparison."""
+"""From an empty folder: own prompts, pairs, reward function and model; three algorithms, two seeds; a comparison."""
 
 import json
 import os
