@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 from align_lab.base.content import content_hash
 from align_lab.base.contracts import Data, Reward
 from align_lab.base.errors import ConfigError, RewardError, near
+from align_lab.base.paths import submitted
 from align_lab.base.registry import param, register
 from align_lab.base.task import Example, Score
 from align_lab.rewards import python_source
@@ -36,8 +37,8 @@ class PythonFile(Reward):
 
     @property
     def path(self) -> Path:
-        """The file, without the function's name."""
-        return Path(self._split()[0])
+        """The file, without the function's name; in a queued job, the copy that it was submitted with."""
+        return submitted(Path(self._split()[0]))
 
     def _split(self) -> tuple[str, str]:
         path, colon, function = self.file.rpartition(":")
@@ -78,6 +79,10 @@ class PythonFile(Reward):
     def files(self) -> Sequence[Path]:
         """The file, and the modules beside it that it imports."""
         return python_source.with_local_modules(self.path) if self.file else ()
+
+    def code(self) -> Sequence[Path]:
+        """All of its files."""
+        return self.files()
 
     def load(self, folder: Path | None) -> PythonScorer:
         """Start the child process and import the file. Raises RewardError if that fails."""
