@@ -75,6 +75,7 @@ class Data(Component, ABC):
     )
 
     used_later: ClassVar[tuple[str, ...]] = ("instruction", "chat_form", "too_long")
+    whole_sets: ClassVar[bool] = False  # of an evaluation set with fewer than evaluation.prompts examples, all are used
 
     @property
     def prompt_form(self) -> PromptForm:
@@ -108,6 +109,10 @@ class Data(Component, ABC):
     def longest_text(self) -> int | None:
         """Words of the longest demonstration, for the memory estimate; None if the settings do not determine it."""
         return None
+
+    def notes(self) -> Sequence[str]:
+        """What `data inspect` says about it besides its counts: rows that were left out, oddities."""
+        return ()
 
     @abstractmethod
     def build(self, folder: Path) -> None:

@@ -6,9 +6,10 @@ Without a listener, a report has no effect.
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
+from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
 T = TypeVar("T")
@@ -24,6 +25,20 @@ class Listener(Protocol):
     def progress(self, done: int, total: int, /) -> None:
         """`done` of `total` units of work are complete; the first call has done=0, just before the first unit."""
         ...
+
+
+@dataclass(frozen=True)
+class NoticesOnly:
+    """A listener that shows notices and no progress."""
+
+    show: Callable[[str], None]
+
+    def notice(self, text: str, /) -> None:
+        """Show one line to the user."""
+        self.show(text)
+
+    def progress(self, done: int, total: int, /) -> None:
+        """Not shown."""
 
 
 _listener: ContextVar[Listener | None] = ContextVar("listener", default=None)

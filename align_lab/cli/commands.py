@@ -26,6 +26,7 @@ Commands (COMMAND --help has the options of each)
   replay LOCK               repeat a comparison from its comparison.lock, and check every hash
   export RUN DIR            write a run's policy as a Hugging Face folder
   chat RUN                  complete your own prompts with a run's policy, beside the policy it started from
+  data inspect data=OPTION ...  counts, lengths, splits, duplicates, and examples as the model will see them
   doctor [GROUP=OPTION ...] do the components keep their contracts, and what can this machine do? --json
   gc                        disk space of checkpoints, snapshots and artefacts; --older-than=30d --prune removes them
   wandb push STUDY          upload to W&B the rows of a study that it lacks, and verify them
@@ -56,6 +57,7 @@ VERBS = {  # verb -> module:function
     "replay": "align_lab.cli.replay:replay",
     "export": "align_lab.cli.export:export",
     "chat": "align_lab.cli.chat:chat",
+    "data": "align_lab.cli.data:data",
     "doctor": "align_lab.cli.doctor:doctor",
     "gc": "align_lab.cli.gc:gc",
     "wandb": "align_lab.cli.wandb:wandb",

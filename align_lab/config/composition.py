@@ -78,6 +78,12 @@ class Composer:
         _raise_all(messages + validation.problems(cfg.values))
         return cfg
 
+    def values(self, overrides: Sequence[str]) -> dict[str, Any]:
+        """The values of one job, of which only the overrides are checked. Raises ConfigError."""
+        messages, config, _ = self._merge(overrides)
+        _raise_all(messages)
+        return run_config.plain(config)
+
     def study(self, overrides: Sequence[str]) -> StudySettings:
         """The settings of the study, which its runs do not see. Raises ConfigError."""
         messages, config, _ = self._merge(overrides)

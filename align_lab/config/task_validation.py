@@ -107,7 +107,7 @@ def _sets(cfg: Mapping[str, Any], data: Data) -> list[str]:
         return [f"data={name} names no evaluation set in `splits`: every arm is judged on held-out prompts"]
     first, prompts = (named or known)[0], cfg["evaluation"]["prompts"]
     size = data.size(first)
-    if size is not None and prompts > size:
+    if size is not None and prompts > size and not data.whole_sets:
         return [
             f"evaluation.prompts={prompts} is more than the {size} held-out examples of data={name} ({first}). "
             f"Set evaluation.prompts={size} or less"

@@ -111,7 +111,7 @@ def _prompts(cfg: RunConfig, policy: Policy, data: DataSet) -> tuple[Prompts, di
     decoding = cfg.evaluation.decoding(cfg.sampling)
     sets = {name: prompts(name, decoding) for name in cfg.evaluation.sets or cfg.data.splits()[1:]}
     first = next(iter(sets.values()))
-    if cfg.evaluation.prompts > len(first):
+    if cfg.evaluation.prompts > len(first) and not cfg.data.whole_sets:
         raise ConfigError(
             f"evaluation.prompts={cfg.evaluation.prompts}, but the data holds {len(first)} held-out prompts: "
             "set it to that or less"

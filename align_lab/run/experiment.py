@@ -18,6 +18,7 @@ from align_lab.base.errors import AlignLabError, ConfigError, DataError, Stopped
 from align_lab.base.files import is_full, read_json
 from align_lab.base.lease import lease
 from align_lab.base.paths import cache_folder, runs_folder
+from align_lab.base.progress import NoticesOnly, listening
 from align_lab.base.run_config import RunConfig
 from align_lab.base.signals import StopRequest, stop_requests
 from align_lab.base.world import World, joined, lost
@@ -161,9 +162,14 @@ def _train(
         memory = _check_memory(cfg, folder, screen, world)
     allocator.release_free_memory()  # of building the stages
     manifest.reset_peak_memory()
-    loop = assembly.assemble(
-        memory.apply_to(cfg), built, journal=journal, should_stop=lambda: bool(world.max(int(stop.asked))), world=world
-    )
+    with listening(NoticesOnly(screen.notice)):
+        loop = assembly.assemble(
+            memory.apply_to(cfg),
+            built,
+            journal=journal,
+            should_stop=lambda: bool(world.max(int(stop.asked))),
+            world=world,
+        )
     hashes = content_hashes(cfg, built, loop)
     _restore(loop, cfg, journal, screen, world, hashes=hashes)
     earlier = _earlier(loop, folder, screen, hashes)

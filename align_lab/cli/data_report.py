@@ -1,0 +1,113 @@
+"""What `data inspect` prints: counts and lengths by split, duplicates, and examples as the model will see them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from align_lab.base.contracts import Data
+from align_lab.base.task import TRAIN, DataSet, Example
+from align_lab.data.near import NearIndex
+from align_lab.models import policy
+
+SAMPLED = 10_000  # examples of a split whose lengths are measured
+LONGEST = 2_000  # characters of an example that are printed
+ENDS = LONGEST // 2
+
+
+@dataclass(frozen=True, kw_only=True)
+class Inspected:
+    """A loaded data set, and the tokenizer of the model that will see it."""
+
+    name: str
+    component: Data
+    data_set: DataSet
+    text: policy.Text | None  # None: there is no tokenizer on this machine
+    model: str = ""  # "" if none was named
+    limit: int | None = None  # the most tokens of a prompt
+
+    def rendered(self, example: Example) -> str:
+        """The text whose tokens are the prompt."""
+        return example.text if self.text is None else self.text.rendered(example, self.component.prompt_form)
+
+    def length(self, example: Example) -> int:
+        """Tokens of the prompt as the model gets it; else its words."""
+        if self.text is None:
+            return len(example.text.split())
+        return len(self.text.prompts([example], self.component.prompt_form)[0])
+
+
+def show(inspected: Inspected, console: Console, *, examples: int) -> None:
+    """Print everything."""
+    unit = "words" if inspected.text is None else f"tokens of {inspected.model}"
+    console.print(Text(f"data={inspected.name}; lengths of prompts in {unit}"))
+    if inspected.model and inspected.text is None:
+        console.print(
+            Text(f"the tokenizer of {inspected.model} is not on this machine yet: a run fetches or trains it")
+        )
+    console.print(_table(inspected))
+    for note in (*_duplicates(inspected), *inspected.component.notes()):
+        console.print(Text(f"* {visible(note)}"))
+    for number, example in enumerate(inspected.data_set.examples(TRAIN)[:examples], start=1):
+        console.print(Text(f"\nexample {number} of {TRAIN}, key {visible(example.key)}", style="bold"))
+        console.print(Text(visible(inspected.rendered(example))))
+        for name, value in example.columns.items():
+            console.print(Text(visible(f"  {name} = {value!r}", longest=200), style="dim"))
+
+
+def _table(inspected: Inspected) -> Table:
+    table = Table(box=None, pad_edge=False)
+    table.add_column("split")
+    titles = ("prompts", "demonstrations", "pairs", "median length", "95 %", "longest", "too long")
+    for title in titles if inspected.limit is not None and inspected.text is not None else titles[:-1]:
+        table.add_column(title, justify="right")
+    for split in inspected.component.splits():
+        examples = inspected.data_set.examples(split)
+        every = max(1, len(examples) // SAMPLED)
+        lengths = sorted(inspected.length(examples[place]) for place in range(0, len(examples), every))
+        counts = [len(examples), len(inspected.data_set.demonstrations(split)), len(inspected.data_set.pairs(split))]
+        numbers = [f"{count:,}" for count in (*counts, *_quantiles(lengths))]
+        if len(table.columns) > len(numbers) + 1 and inspected.limit is not None:
+            long = sum(length > inspected.limit for length in lengths)
+            numbers.append(f"{long / max(1, len(lengths)):.1%} (> {inspected.limit:,})")
+        table.add_row(visible(split).replace("[", r"\["), *numbers)
+    return table
+
+
+def _quantiles(lengths: Sequence[int]) -> tuple[int, int, int]:
+    if not lengths:
+        return 0, 0, 0
+    return lengths[len(lengths) // 2], lengths[min(len(lengths) - 1, int(0.95 * len(lengths)))], lengths[-1]
+
+
+def _duplicates(inspected: Inspected) -> Iterator[str]:
+    """Prompts that occur twice, and training prompts that are, or nearly are, evaluation prompts."""
+    train = inspected.data_set.examples(TRAIN)
+    texts = {hash(example.text) for example in train}
+    yield f"{len(train) - len(texts):,} of {len(train):,} training prompts repeat an earlier one"
+    index, exact = NearIndex(), 0
+    for split in inspected.component.splits()[1:]:
+        for example in inspected.data_set.examples(split):
+            exact += hash(example.text) in texts
+            index.add(example.text, example.key)
+    sampled = range(0, len(train), max(1, len(train) // SAMPLED))
+    near = sum(index.find(train[place].text) is not None for place in sampled)
+    yield f"{exact:,} evaluation prompts are also training prompts"
+    yield f"{near:,} of {len(sampled):,} training prompts are nearly, or exactly, evaluation prompts"
+
+
+def visible(text: str, *, longest: int = LONGEST) -> str:
+    """A text with control characters written out, and without the middle of a very long one."""
+    if len(text) > longest:
+        cut = f"\n[... {len(text) - longest:,} characters ...]\n"
+        text = f"{text[: longest // 2]}{cut}{text[-longest // 2 :]}"
+    return "".join(letter if letter.isprintable() or letter == "\n" else _escaped(letter) for letter in text)
+
+
+def _escaped(letter: Any) -> str:
+    return str(letter).encode("unicode_escape").decode()

@@ -1,0 +1,181 @@
+"""The result of a check: problems, which stop everything, notes, which do not, and the sizes of what is there."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from align_lab.base.errors import near
+from align_lab.base.task import TRAIN
+from align_lab.data.check import Scan, by_split, in_both_orders, repeated, shares
+from align_lab.data.entries import Reading
+
+SHOWN = 5  # reasons of bad rows in a message
+FEW = 64  # held-out prompts below which a note is made
+FIELDS = {"examples": "data.prompts", "demonstrations": "data.demonstrations", "pairs": "data.preferences"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """The shares of rows that may be left out."""
+
+    equal: float
+    bad: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    """What a data set of files holds."""
+
+    sets: tuple[str, ...] = ("evaluation",)
+    sizes: Mapping[str, Mapping[str, int]] = field(default_factory=dict[str, Mapping[str, int]])  # part -> split -> n
+    columns: tuple[str, ...] = ()
+    longest_prompt: int = 0
+    longest_text: int = 0
+    layouts: Mapping[str, str] = field(default_factory=dict[str, str])  # file -> layout
+    problems: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    def of(self, part: str, split: str) -> int:
+        """The number of entries of a part in a split."""
+        return self.sizes.get(part, {}).get(split, 0)
+
+    def plain(self) -> dict[str, Any]:
+        """What `read` takes."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def read(cls, values: Mapping[str, Any]) -> Report:
+        """The report that `plain` and JSON made a dictionary of."""
+        lists = ("sets", "columns", "problems", "notes")
+        typed: dict[str, Any] = {name: tuple(value) if name in lists else value for name, value in values.items()}
+        return cls(**typed)
+
+
+def report_of(scan: Scan, reading: Reading, limits: Limits) -> Report:
+    """The report of a scan."""
+    return Report(
+        sets=reading.sets,
+        sizes={part: dict(by_split(scan, part)) for part in FIELDS},
+        columns=tuple(scan.columns),
+        longest_prompt=scan.longest_prompt,
+        longest_text=scan.longest_text,
+        layouts=scan.files,
+        problems=tuple(_problems(scan, reading, limits)),
+        notes=(*_notes(scan), *_few(scan, reading)),
+    )
+
+
+def _problems(scan: Scan, reading: Reading, limits: Limits) -> Iterator[str]:
+    bad = sum(places.count for places in scan.bad.values())
+    total = scan.rows + bad
+    unknown = _unknown_roles(scan, reading)
+    yield from unknown
+    if bad > limits.bad * total:
+        reasons = list(shares(scan.bad))
+        yield from (f"{places}: {reason}" for reason, places in reasons[:SHOWN])
+        if scan.rows:
+            yield (
+                f"{bad:,} of {total:,} rows cannot be used, and data.max_bad={limits.bad:g} allows a share of "
+                f"{limits.bad:g}. Repair them, or leave them out: data.max_bad={_above(bad / total)}"
+            )
+    if scan.empty:
+        yield f"{scan.empty}: the prompt is empty. Remove {'the row' if scan.empty.count == 1 else 'these rows'}"
+    yield from _equal(scan, limits)
+    if scan.overlap:
+        yield (
+            f"{scan.overlap.count:,} training rows have a prompt of an evaluation set: {scan.overlap}. Nothing that is "
+            "evaluated may be trained on: remove these rows from one of the files"
+        )
+    if not (bad or unknown or scan.empty):
+        yield from _lacking(scan, reading)
+
+
+def _unknown_roles(scan: Scan, reading: Reading) -> list[str]:
+    """Columns that the config names and no file has."""
+    there = list(scan.raw_columns)
+    return [
+        f"data.columns.{role}={column}: no file has such a column. {near(column, there)}"
+        for role, column in reading.roles.items()
+        if there and column not in there
+    ]
+
+
+def _equal(scan: Scan, limits: Limits) -> Iterator[str]:
+    pairs = sum(by_split(scan, "pairs").values()) + scan.equal.count
+    if scan.equal.count > limits.equal * pairs:
+        share = scan.equal.count / pairs
+        yield (
+            f"chosen equals rejected in {scan.equal.count:,} of {pairs:,} pairs ({share:.0%}): {scan.equal}. "
+            f"data.max_equal={limits.equal:g} allows a share of {limits.equal:g}. Repair the file, or leave these "
+            f"pairs out: data.max_equal={_above(share)}"
+        )
+
+
+def _above(share: float) -> str:
+    """A share with two digits that is not below this one."""
+    return f"{min(1.0, (int(100 * share) + 1) / 100):g}"
+
+
+def _lacking(scan: Scan, reading: Reading) -> Iterator[str]:
+    """Parts that a field promises, and splits without an example."""
+    if not scan.files:
+        files = [file for place in (*reading.sources.values(), *reading.evaluation.values()) for file in place.files]
+        yield f"there is no row in {', '.join(map(str, files))}"
+        return
+    layouts = ", ".join(sorted({f"{name} in {file}" for file, name in scan.files.items()}))
+    for source, part in (("demonstrations", "demonstrations"), ("preferences", "pairs")):
+        if source in reading.sources and not by_split(scan, part):
+            yield f"data.{source} holds no {part} (what was found: {layouts}). See docs/data.md for the layouts"
+    examples = by_split(scan, "examples")
+    total = sum(examples.values())
+    if not total:
+        yield (
+            f"the files hold no prompt (what was found: {layouts}). Name the column that holds it: "
+            "data.columns.prompt=NAME"
+        )
+    elif reading.splits_by_hash and min(examples[TRAIN], examples[reading.sets[0]]) == 0:
+        side = "to train on" if not examples[TRAIN] else "held out"
+        yield (
+            f"{total} example{'' if total == 1 else 's'} and data.evaluation_share={reading.share:g} leave none "
+            f"{side}: the side of an example follows from a hash of its prompt. Name a file with held-out prompts, "
+            "data.evaluation=FILE, or set another share, for example data.evaluation_share=0.5"
+        )
+    else:
+        empty = [split for split in (TRAIN, *reading.sets) if not examples[split]]
+        yield from (f"{split} holds no example: its files have no prompts that can be used" for split in empty)
+
+
+def _few(scan: Scan, reading: Reading) -> Iterator[str]:
+    """Evaluation sets that are too small for a narrow interval."""
+    for split in reading.sets:
+        if 0 < (held_out := by_split(scan, "examples")[split]) < FEW:
+            yield f"{split} holds {held_out} prompts: differences between arms will have wide intervals"
+
+
+def _notes(scan: Scan) -> Iterator[str]:
+    """What was left out, and what looks odd."""
+    for reason, places in shares(scan.bad):
+        yield f"left out: {places}: {reason}"
+    if scan.equal:
+        yield f"left out: {scan.equal.count:,} pairs whose answers are equal ({scan.equal})"
+    if scan.unanswered:
+        yield f"left out: {scan.unanswered.count:,} rows without an answer to imitate or prefer ({scan.unanswered})"
+    if double := repeated(scan.prompts):
+        yield f"{double:,} training prompts repeat an earlier one"
+    if scan.doubles:
+        yield f"left out: {scan.doubles:,} evaluation prompts that repeat an earlier one"
+    if scan.near:
+        yield f"{scan.near.count:,} training prompts are nearly evaluation prompts: {scan.near}"
+    if scan.index.left_out:
+        indexed = len(scan.index.sketches)
+        yield f"near duplicates were looked for among the first {indexed:,} evaluation prompts"
+    if reversed_ := in_both_orders(scan.orders):
+        yield f"{reversed_:,} pairs occur in both orders: their labels contradict each other"
+    if scan.control:
+        yield f"{scan.control.count:,} prompts hold control tokens, which are encoded as text ({scan.control})"
+    pairs = sum(by_split(scan, "pairs").values())
+    if pairs:
+        yield f"the chosen answer is the longer one in {scan.longer_chosen / pairs:.0%} of the pairs"
