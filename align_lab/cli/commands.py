@@ -18,6 +18,7 @@ align_lab: alignment experiments, and comparisons between them that can be trust
   python -m align_lab sweeps=five_algorithms         a study from a file under sweeps/
 
 Commands (COMMAND --help has the options of each)
+  init FOLDER               write a small project: prompts, a reward function, a study of three algorithms
   list [GROUP]              the options of every group, or of one
   show GROUP=OPTION         what an option computes, its papers, its fields and their defaults
   status STUDY              the state of every run, and the reason of every failure; --watch, --json
@@ -49,6 +50,7 @@ Exit status: 0 done, 1 failed, 2 wrong command or config, 3 not comparable, 75 s
 """
 
 VERBS = {  # verb -> module:function
+    "init": "align_lab.cli.init:init",
     "list": "align_lab.cli.list_options:list_options",
     "show": "align_lab.cli.show:show",
     "status": "align_lab.cli.status:status",

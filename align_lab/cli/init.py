@@ -1,0 +1,45 @@
+"""`python -m align_lab init FOLDER`: a small project of the user's own: prompts, a reward function, a study."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from align_lab.base.errors import ConfigError
+from align_lab.base.files import publishing
+
+TEMPLATE = Path(__file__).with_name("project")
+SUFFIX = ".template"  # of files that are neither code nor configs of this package
+
+
+def init(args: Sequence[str]) -> int:
+    """Write the project into a new folder. Raises ConfigError if the folder exists."""
+    parser = argparse.ArgumentParser(
+        prog="python -m align_lab init",
+        description="Write a small project that runs: ten prompts, a reward function in Python, configs, and a study "
+        "that compares three algorithms in minutes.",
+    )
+    parser.add_argument("folder", metavar="FOLDER", type=Path, help="a new folder, for example my_project")
+    folder: Path = parser.parse_args(args).folder
+    if folder.exists():
+        raise ConfigError(f"{folder} exists already, and nothing in it was changed. Name a new folder")
+    if not folder.resolve().parent.is_dir():
+        raise ConfigError(f"{folder.parent} does not exist. Create it, or name a folder in an existing one")
+    with publishing(folder) as partial:
+        for file, name in files():
+            target = partial / name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_text(file.read_text(encoding="utf-8"), encoding="utf-8")
+    print(f"{folder} holds a project:")
+    for _, name in files():
+        print(f"  {name}")
+    print(f"Start with: cd {folder} && python -m align_lab sweeps=my_study, and read its README.md")
+    return 0
+
+
+def files() -> list[tuple[Path, str]]:
+    """(file of the template, its path in the project), in the order in which a reader meets them."""
+    found = sorted(path for path in TEMPLATE.rglob(f"*{SUFFIX}"))
+    named = [(path, path.relative_to(TEMPLATE).as_posix().removesuffix(SUFFIX)) for path in found]
+    return sorted(named, key=lambda item: (item[1] != "README.md", item[1]))

@@ -1,0 +1,50 @@
+"""`init` writes a project whose commands run, into a new folder only."""
+
+import re
+
+import pytest
+
+from align_lab.__main__ import main
+from align_lab.cli import init
+from align_lab.config.composition import compose
+
+BLOCK = re.compile(r"^```\n(.*?)^```", re.DOTALL | re.MULTILINE)
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch):
+    assert main(["init", str(tmp_path / "my_project")]) == 0
+    monkeypatch.chdir(tmp_path / "my_project")
+    return tmp_path / "my_project"
+
+
+def test_every_file_that_the_readme_names_is_there(project):
+    named = re.findall(r"^\| `([^`]+)` \|", (project / "README.md").read_text(), re.MULTILINE)
+    assert sorted([*named, "README.md"]) == sorted(name for _, name in init.files())
+    assert all((project / name).is_file() for name in named)
+
+
+def test_the_commands_of_the_readme_are_valid(project, monkeypatch):
+    commands = [line for block in BLOCK.findall((project / "README.md").read_text()) for line in block.splitlines()]
+    runs = [words[3:] for words in map(str.split, commands) if "=" in words[3]]
+    assert len(runs) == 2
+    for overrides in runs:
+        if not overrides[0].startswith("sweeps="):
+            compose(overrides)
+    assert main(["sweeps=my_study", "dry_run=true"]) == 0
+
+
+def test_the_reward_prefers_what_its_prompt_asks_for(project):
+    space = {}
+    exec((project / "my_reward.py").read_text(), space)
+    long = "The sea is blue " + "and wide " * 20
+    scores = space["reward"](["", "", ""], ["The sea is blue.", "The sea is wide.", long], ["blue"] * 3)
+    assert scores[0] > scores[2] and scores[0] > scores[1]
+
+
+def test_nothing_is_overwritten(project, capsys):
+    before = {path: path.read_bytes() for path in project.rglob("*") if path.is_file()}
+    assert main(["init", str(project)]) == 2
+    assert "exists already, and nothing in it was changed" in capsys.readouterr().err
+    assert {path: path.read_bytes() for path in project.rglob("*") if path.is_file()} == before
+    assert main(["init", str(project / "no" / "where")]) == 2
