@@ -15,7 +15,7 @@ registered component against its contract, and `align_lab.testing` holds the sam
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -172,6 +172,7 @@ class Reward(Component, ABC):
     backbone: ClassVar[str] = ""  # the model component whose start policy `build` starts from; "": none
     on_gpu: ClassVar[bool] = True  # `build` and `score` use a GPU if there is one
     costs: ClassVar[tuple[str, ...]] = ()  # parts whose sums the manifest records under `spent`: tokens, money
+    holds: ClassVar[str] = ""  # the field that names other rewards (`align_lab.rewards.combination`); "": there is none
 
     def data_problem(self, data: Data) -> str:
         """Why it cannot be trained or score on this data, and what to choose instead; empty where it can."""
@@ -181,6 +182,14 @@ class Reward(Component, ABC):
         """The names of the parts of its scores, which are logged as `reward/NAME`."""
         return ()
 
+    def inner(self) -> Mapping[str, Mapping[str, Any]]:
+        """Name -> config of each reward that it is computed from, in `holds`. Those that are trained have a stage."""
+        return {}
+
+    def cost_parts(self) -> tuple[str, ...]:
+        """`costs`, and the same of the rewards that it holds."""
+        return self.costs
+
     def build(self, folder: Path, data: DataSet, backbone: Path | None) -> None:
         """Train on `data` from the start policy in `backbone`; write the result. Only called if `trained` is True."""
         raise NotImplementedError(f"{type(self).__name__}.build is needed where trained is True")
@@ -188,6 +197,10 @@ class Reward(Component, ABC):
     @abstractmethod
     def load(self, folder: Path | None) -> Scorer:
         """The scorer. `folder`: what `build` wrote; None if nothing is trained."""
+
+    def load_from(self, folders: Mapping[str, Path]) -> Scorer:
+        """The scorer. `folders`: what was built, by name: "" for this reward, NAME or NAME.NAME for those it holds."""
+        return self.load(folders.get(""))
 
     def value_weights(self, scorer: Scorer) -> tuple[Any, Tensor] | None:
         """(body, head [1 D]) of a scorer that is a language model on `backbone`, to initialise a critic; else None."""

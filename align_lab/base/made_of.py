@@ -17,19 +17,28 @@ from typing import Any, cast
 from align_lab.base import registry
 from align_lab.base.component import Component
 from align_lab.base.content import content_hash
+from align_lab.base.contracts import Reward
 from align_lab.base.plugin_code import is_plugin, source_hash
 from align_lab.base.roles import role
 from align_lab.base.run_config import leaves
 
 
 def files_of(components: Iterable[Component]) -> tuple[Path, ...]:
-    """The local files and folders whose content these components read."""
-    return tuple(path for component in components for path in component.files())
+    """The local files and folders whose content these components, and those that they hold, read."""
+    return tuple(path for component in whole(components) for path in component.files())
+
+
+def whole(components: Iterable[Component]) -> Iterator[Component]:
+    """These components, and the rewards that the rewards among them hold, at any depth."""
+    for component in components:
+        yield component
+        if isinstance(component, Reward):
+            yield from whole(registry.build("reward", values) for values in component.inner().values())
 
 
 def of_components(components: Sequence[Component]) -> dict[str, str]:
     """The hashes that enter the key of an artefact that these components build. Raises DataError for a missing file."""
-    modules = frozenset(filter(is_plugin, (type(component).__module__ for component in components)))
+    modules = frozenset(filter(is_plugin, (type(component).__module__ for component in whole(components))))
     files = files_of(components)
     return ({"plugins": source_hash(modules)} if modules else {}) | ({"files": content_hash(files)} if files else {})
 

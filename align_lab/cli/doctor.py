@@ -133,18 +133,17 @@ def _choice(chosen: Any, fields: Sequence[Any]) -> Choice:
 
 def _composed(kind: str, option: str, fields: Sequence[Any]) -> dict[str, Any]:
     """All fields of an option of the config, some of them replaced. Raises ConfigError for a wrong one."""
-    from omegaconf import OmegaConf
-
     from align_lab.base import run_config
-    from align_lab.config import composition, overrides, schema
+    from align_lab.config import composition, inner_rewards, overrides, schema
 
     schema.publish()
     config = composition.hydra_compose([option])
     if wrong := [problem for one in fields if (problem := overrides.field_problem(config, one))]:
         raise ConfigError("\n".join(wrong))
     for one in fields:
-        OmegaConf.update(config, one.key_or_group, one.value(), merge=True)
-    return dict(run_config.plain(config[kind]))
+        overrides.apply(config, one)
+    values = dict(run_config.plain(config[kind]))
+    return inner_rewards.with_inner(kind, values) if kind == "reward" else values
 
 
 def _skipped(report: Report) -> list[str]:

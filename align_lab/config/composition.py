@@ -72,7 +72,7 @@ class Composer:
         """Compose and check one job. Raises ConfigError."""
         messages, config, choices = self._merge(overrides)
         values = run_config.plain(config)
-        if wrong := task_validation.expand_judges(values["evaluation"]):
+        if wrong := task_validation.expand_rewards(values):
             _raise_all([*messages, *wrong])  # which metrics there are follows from the judges
         cfg = RunConfig({key: value for key, value in values.items() if key not in STUDY_KEYS}, choices)
         _raise_all(messages + validation.problems(cfg.values))

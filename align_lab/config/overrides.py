@@ -9,7 +9,7 @@ import copy
 import difflib
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, cast
+from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
@@ -19,10 +19,9 @@ from omegaconf.errors import OmegaConfBaseException
 
 from align_lab.base import run_config
 from align_lab.base.errors import ConfigError, near
+from align_lab.config import named_rewards
 from align_lab.config.groups import GROUPS, options
 from align_lab.config.schema import type_in_words
-
-JUDGES = "evaluation.judges"  # a mapping with names of the user's own
 
 
 def parse(overrides: Sequence[str]) -> list[Override]:
@@ -76,8 +75,8 @@ def option_problem(override: Override) -> str | None:
 def field_problem(config: DictConfig, override: Override) -> str | None:
     """What is wrong with setting a field of `config`; None where nothing is."""
     key, text = override.key_or_group, str(override.input_line)
-    if key == JUDGES or key.startswith(f"{JUDGES}."):
-        return _judge_problem(config, override)
+    if holder := named_rewards.holder(config, key):
+        return named_rewards.problem(config, override, holder)
     fields = dict(run_config.leaves(OmegaConf.to_container(config, throw_on_missing=False)))  # type: ignore[arg-type]
     section = [field for field in fields if field.startswith(f"{key}.")]
     if key not in fields and not section:
@@ -91,56 +90,12 @@ def field_problem(config: DictConfig, override: Override) -> str | None:
     return _type_problem(config, override, fields.get(key))
 
 
-def _judge_problem(config: DictConfig, override: Override) -> str | None:
-    """What is wrong with an override of the judges, whose names are free; their components are checked later."""
-    _, _, path = override.key_or_group.removeprefix(JUDGES).partition(".")
-    name, text, judges = path.partition(".")[0], override.input_line, list(config.evaluation.judges)
-    if override.is_sweep_override():
-        return f"{text}: several values need the flag -m (multirun)"
-    if override.is_delete():
-        if "." in path:
-            return f"{text}: a component always has all its fields. Remove the judge itself: ~{JUDGES}.{name}"
-        return None if not name or name in judges else f"{text}: there is no judge {name}. {near(name, judges)}"
-    if not name and not isinstance(override.value(), Mapping):
-        return (
-            f"{text}: {JUDGES} holds judges by their names. Name one and its component, for example "
-            f"{JUDGES}.my_judge.name=COMPONENT (--cfg job shows all of them)"
-        )
-    if not name and not override.value():
-        return f"{text}: a mapping adds judges, and this one adds none. To remove all of them, type ~{JUDGES}"
-    return None
-
-
 def apply(config: DictConfig, override: Override) -> None:
-    """Set a field of `config`, in place; of the judges, a mapping adds to them, and `~` removes them."""
-    key = override.key_or_group
-    if not key.startswith(f"{JUDGES}.") and key != JUDGES:
-        OmegaConf.update(config, key, override.value(), merge=True)
-        return
-    container: Any = OmegaConf.to_container(config.evaluation.judges)
-    judges: dict[str, Any] = {name: _as_mapping(given) for name, given in container.items()}
-    name, _, field = key.removeprefix(JUDGES).removeprefix(".").partition(".")
-    if override.is_delete():
-        judges = {other: given for other, given in judges.items() if name and other != name}
-    elif not name:
-        judges |= {str(each): _as_mapping(given) for each, given in override.value().items()}  # type: ignore[union-attr]
-    elif field:
-        judges[name] = _with_field(judges.get(name), field, override.value())
+    """Set a field of `config`, in place."""
+    if holder := named_rewards.holder(config, override.key_or_group):
+        named_rewards.apply(config, override, holder)
     else:
-        judges[name] = _as_mapping(override.value())
-    config.evaluation.judges = judges
-
-
-def _with_field(earlier: Any, field: str, value: Any) -> dict[str, Any]:
-    """A judge with another value of a field, which may be one of a section: `connection.retries`."""
-    first, _, rest = field.partition(".")
-    fields: dict[str, Any] = dict(cast("dict[str, Any]", earlier)) if isinstance(earlier, dict) else {}
-    return {**fields, first: _with_field(fields.get(first), rest, value) if rest else value}
-
-
-def _as_mapping(given: Any) -> Any:
-    """A judge's name alone stands for a component with its defaults."""
-    return {"name": given} if isinstance(given, str) else given
+        OmegaConf.update(config, override.key_or_group, override.value(), merge=True)
 
 
 def _operation_problem(override: Override, default: Any) -> str | None:

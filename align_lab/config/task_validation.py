@@ -10,7 +10,7 @@ from align_lab.base import registry
 from align_lab.base.contracts import Data, Model, Reward
 from align_lab.base.errors import ConfigError, near
 from align_lab.base.types import Needs
-from align_lab.config.schema import typed
+from align_lab.config.inner_rewards import expanded, with_inner
 
 COLUMNS = {  # of an evaluation's rows and metrics, which no judge may take
     *("step", "set", "index", "sample", "prompt", "completion", "ended", "length", "kl", "entropy_sum", "score", "win"),
@@ -19,30 +19,25 @@ COLUMNS = {  # of an evaluation's rows and metrics, which no judge may take
 ENDINGS = ("_se", "_failed", "_abstained", "_unread")  # of metrics that stand beside each score
 
 
-def expand_judges(evaluation: dict[str, Any]) -> list[str]:
-    """Give every judge all its fields, in place, so that the config names them; the mistakes, one sentence each."""
+def expand_rewards(cfg: dict[str, Any]) -> list[str]:
+    """Give every judge, and every reward inside another, all its fields, in place, so that the config names them.
+
+    Returns the mistakes, one sentence each.
+    """
     messages: list[str] = []
+    evaluation = cfg["evaluation"]
+    try:
+        cfg["reward"] = with_inner("reward", cfg["reward"])
+    except ConfigError as error:
+        messages.append(str(error))
     judges: dict[str, Any] = {}
     for name, given in evaluation["judges"].items():
         try:
-            judges[name] = _expanded(f"evaluation.judges.{name}", given)
+            judges[name] = expanded(f"evaluation.judges.{name}", given)
         except ConfigError as error:
             messages.append(str(error))
     evaluation["judges"] = judges
     return messages
-
-
-def _expanded(where: str, given: str | Mapping[str, Any] | None) -> dict[str, Any]:
-    """All fields of a judge, in their declared types. Raises ConfigError that begins with `where`."""
-    values: Any = {"name": given} if isinstance(given, str) else given
-    if not isinstance(given, str | dict) or not values.get("name"):
-        raise ConfigError(
-            f"{where}={given}: a judge names a reward component ({', '.join(registry.names('reward'))}). "
-            f"Type {where}.name={registry.names('reward')[0]}"
-        )
-    values = typed("reward", registry.expand("reward", values, where), where)
-    registry.expand("reward", values, where)  # bounds once more: "-1" is a number only now
-    return values
 
 
 def problems(cfg: Mapping[str, Any], needs: Needs | None) -> list[str]:

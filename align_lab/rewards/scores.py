@@ -7,7 +7,7 @@ RewardError shows the first of them with its completion; the loop saves, and the
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -59,6 +59,19 @@ def check(score: Score, completions: Sequence[str]) -> CheckedScores:
     steps = _as_many("lists of steps", score.steps, completions) if score.steps else ()
     answers = _as_many("answers", score.answers, completions) if score.answers else ()
     return CheckedScores(values=totals, failures=reasons, parts=parts, steps=steps, answers=answers)
+
+
+def outcomes_of(score: Score, completions: Sequence[str]) -> list[ScoreOutcome]:
+    """Each completion's number, None or `Failure`, of a score that another reward is computed from.
+
+    Raises RewardError if there is not one outcome for each completion.
+    """
+    return [_number(outcome) for outcome in _as_many("scores", score.total, completions)]
+
+
+def first_answers(scores: Iterable[Score]) -> Sequence[str | None]:
+    """What the first scorer that extracts answers has extracted; empty if none of them does."""
+    return next((score.answers for score in scores if score.answers), ())
 
 
 def _as_many(what: str, items: Sequence[Any], completions: Sequence[str]) -> Sequence[Any]:

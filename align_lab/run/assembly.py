@@ -21,7 +21,7 @@ from align_lab.models.tokenizer import encode
 from align_lab.rollout.prompts import Prompts
 from align_lab.rollout.sampler import Sampler
 from align_lab.rollout.torch_sampler import TorchSampler
-from align_lab.stages.dependencies import JUDGE
+from align_lab.stages.dependencies import JUDGE, folders_of
 from align_lab.stages.store import Artefact
 from align_lab.train.engines.engine import MakeEngine
 from align_lab.train.engines.torch_engine import TorchEngine
@@ -157,10 +157,10 @@ def _evaluator(cfg: RunConfig, built: Mapping[str, Artefact], sets: Mapping[str,
 
 
 def _limited(reward: Reward, built: Mapping[str, Artefact], stage: str, *, field: str, meter: Meter) -> LimitedScorer:
-    """The scorer of a reward, loaded from the artefact of its stage if it is a trained one."""
-    scorer = reward.load(built[stage].path if reward.trained else None)
+    """The scorer of a reward, loaded from the artefacts of its stages if it, or one that it holds, is trained."""
+    scorer = reward.load_from(folders_of(stage, {name: artefact.path for name, artefact in built.items()}))
     return LimitedScorer(
-        scorer=scorer, max_failed=reward.max_failed, field=f"{field}.max_failed", costs=reward.costs, meter=meter
+        scorer=scorer, max_failed=reward.max_failed, field=f"{field}.max_failed", costs=reward.cost_parts(), meter=meter
     )
 
 

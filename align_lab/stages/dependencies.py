@@ -24,20 +24,31 @@ JUDGE = "judges."  # in the name of a judge's stage: judges.NAME
 
 
 def stages(cfg: RunConfig) -> dict[str, Stage]:
-    """The stages of one run by name, from its config alone: `data`, `policy`, `reward`, `judges.NAME`, `pairs`."""
+    """The stages of one run by name, from its config alone: `data`, `policy`, `reward`, `judges.NAME`, `pairs`.
+
+    Those of rewards that another one holds are named after it: `reward.NAME`, `judges.NAME.NAME`.
+    """
     values = cfg.values
     data = data_stage(values["data"])
     policy = policy_stage(values["model"], data)
     required = {"data": data, "policy": policy}
-    reward = reward_stage(values["reward"], data, values["model"])
-    if reward is not None:
-        required["reward"] = reward
-    for name, judge_values in cfg.evaluation.judges.items():
-        if (judge := reward_stage(judge_values, data, values["model"])) is not None:
-            required[f"{JUDGE}{name}"] = judge
+    rewards = reward_stages(values["reward"], data, values["model"])
+    required |= _named("reward", rewards)
+    for name, judge in cfg.evaluation.judges.items():
+        required |= _named(f"{JUDGE}{name}", reward_stages(judge, data, values["model"]))
     if cfg.algo.needs.experience == "pairs":
-        required["pairs"] = preference_stage(cfg, data, policy, reward)
+        required["pairs"] = preference_stage(cfg, data, policy, rewards)
     return required
+
+
+def _named(name: str, stages_of_reward: Mapping[str, Stage]) -> dict[str, Stage]:
+    return {f"{name}.{inner}" if inner else name: stage for inner, stage in stages_of_reward.items()}
+
+
+def folders_of(name: str, built: Mapping[str, Path]) -> dict[str, Path]:
+    """What `Reward.load_from` takes: the folders of the stage `name` and of those named after it."""
+    own = {name: ""} | {key: key.removeprefix(f"{name}.") for key in built if key.startswith(f"{name}.")}
+    return {own[key]: folder for key, folder in built.items() if key in own}
 
 
 def data_stage(values: Mapping[str, Any]) -> Stage:
@@ -87,6 +98,15 @@ def reward_stage(values: Mapping[str, Any], data: Stage, model: Mapping[str, Any
     return dataclasses.replace(stage, gpu=reward.on_gpu)
 
 
+def reward_stages(values: Mapping[str, Any], data: Stage, model: Mapping[str, Any]) -> dict[str, Stage]:
+    """The stages of a reward ("") and of the rewards that it holds (NAME, NAME.NAME), where they are trained."""
+    own = reward_stage(values, data, model)
+    found = {} if own is None else {"": own}
+    for name, inner in registry.build("reward", values).inner().items():
+        found |= _named(name, reward_stages(inner, data, model))
+    return found
+
+
 def _backbone(name: str, model: Mapping[str, Any]) -> Mapping[str, Any]:
     """The run's own model if the reward names it; else the named model with its defaults."""
     if model["name"] == name:
@@ -94,7 +114,7 @@ def _backbone(name: str, model: Mapping[str, Any]) -> Mapping[str, Any]:
     return {"name": name, **dataclasses.asdict(registry.lookup("model", name)())}
 
 
-def preference_stage(cfg: RunConfig, data: Stage, policy: Stage, reward: Stage | None) -> Stage:
+def preference_stage(cfg: RunConfig, data: Stage, policy: Stage, rewards: Mapping[str, Stage]) -> Stage:
     """Pairs of the start policy's completions, labelled by the reward."""
     dtype = cfg.hardware.numerics.dtype
     form = cfg.data.prompt_form
@@ -114,7 +134,8 @@ def preference_stage(cfg: RunConfig, data: Stage, policy: Stage, reward: Stage |
             sampling=cfg.sampling,
             prompts=Prompts.of(start, examples, cfg.sampling, form=form, split=TRAIN),
             reward=LimitedScorer(
-                scorer=cfg.reward.load(inputs[2] if reward else None), max_failed=cfg.reward.max_failed
+                scorer=cfg.reward.load_from(dict(zip(rewards, inputs[2:], strict=True))),
+                max_failed=cfg.reward.max_failed,
             ),
         )
 
@@ -130,7 +151,7 @@ def preference_stage(cfg: RunConfig, data: Stage, policy: Stage, reward: Stage |
         title="preference pairs",
         settings=settings,
         build=build,
-        inputs=(data, policy, *([reward] if reward else [])),
+        inputs=(data, policy, *rewards.values()),
         made_of=made_of.of_components([cfg.reward]),
         files=made_of.files_of([cfg.reward]),
     )
@@ -148,7 +169,16 @@ def _component(data: Stage) -> Data:
 
 def _built_from(component: Component, values: Mapping[str, Any]) -> dict[str, Any]:
     """The fields that a component's `build` reads: changing others does not rebuild its artefact."""
-    return {key: value for key, value in values.items() if key not in component.used_later}
+    return {key: _without_later(value) for key, value in values.items() if key not in component.used_later}
+
+
+def _without_later(value: Any) -> Any:
+    """The same of the rewards that a field holds."""
+    if not isinstance(value, Mapping):
+        return value
+    if str(value.get("name")) in registry.names("reward"):
+        return _built_from(registry.lookup("reward", value["name"])(), value)
+    return {key: _without_later(inner) for key, inner in value.items()}
 
 
 def _stage(
