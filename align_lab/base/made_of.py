@@ -60,7 +60,7 @@ def code_of(values: Mapping[str, Any]) -> set[Path]:
     kinds = [registry.build(kind, values[kind]) for kind in registry.kinds() if isinstance(values.get(kind), Mapping)]
     judges = values.get("evaluation", {}).get("judges", {}).values()
     components: list[Component] = [*kinds, *(registry.build("reward", judge) for judge in judges)]
-    return {path for component in components for path in component.code()}
+    return {path for component in whole(components) for path in component.code()}
 
 
 def _plugins(values: Mapping[str, Any]) -> dict[str, set[str]]:

@@ -154,6 +154,13 @@ def test_files_of_rewards_inside_enter_the_hashes(tmp_path):
     assert hashes[0][0] != hashes[1][0] and hashes[0][1] != hashes[1][1]
 
 
+def test_a_queued_job_runs_the_reward_file_inside_another_reward_that_it_was_submitted_with(tmp_path):
+    file = tmp_path / "my_reward.py"
+    file.write_text("def reward(completions): return [0.0 for _ in completions]\n")
+    cfg = compose([*BASE, "reward=weighted", f"reward.of.a={{name:python,file:'{file}'}}"])
+    assert made_of.code_of(cfg.values) == {file}
+
+
 def test_each_part_is_a_metric():
     cfg = compose([*BASE, "reward=weighted", "reward.of.tone=vader", "reward.of.short=length"])
     assert {"reward/tone", "reward/short"} <= of_task(cfg.values).keys()
