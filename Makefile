@@ -1,5 +1,5 @@
 # make run            train the tiny policy
-# make test           run the tests
+# make test           run the tests, JOBS=2 files at a time
 # make lint           run the checks of .pre-commit-config.yaml: ruff, import contracts, pyright
 # make deepspeed-env  add DeepSpeed to .venv
 # make vllm-env       create .venv-vllm, an environment with vLLM for CPUs
@@ -9,6 +9,7 @@ PYTHON ?= python3.11
 VENV   := .venv
 STAMP  := $(VENV)/.installed
 VLLM   := .venv-vllm
+JOBS   ?= 2
 
 .PHONY: run test lint clean deepspeed-env vllm-env vllm-test
 
@@ -16,7 +17,7 @@ run: $(STAMP)
 	$(VENV)/bin/python -m align_lab algo=reinforce_pp
 
 test: $(STAMP)
-	$(VENV)/bin/python -m pytest
+	$(VENV)/bin/python -m pytest -n $(JOBS) --dist loadgroup
 
 lint: $(STAMP)
 	$(VENV)/bin/python -m pip install --quiet --constraint constraints.txt --editable ".[dev]"
