@@ -20,7 +20,7 @@ WITHOUT = "without_noise"  # the part that is logged
 class Noise(Combination):
     """Adds N(0, σ²) to a reward. The noise depends on seed, example and completion alone: scored again, it is equal."""
 
-    of: dict[str, Any] = param({}, "the reward, for example {name: vader}")
+    of: dict[str, Any] = param({}, "the reward, for example {name: length}")
     sd: float = param(0.5, "σ, in the reward's unit", low=0)
     seed: int = param(0, "of the noise", low=0)
 

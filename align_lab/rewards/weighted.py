@@ -18,7 +18,7 @@ from align_lab.rewards.scores import first_answers, outcomes_of
 class Weighted(Combination):
     """Σ w·score over named parts. A part that abstains leaves its weight to the others; one that fails fails it all."""
 
-    of: dict[str, Any] = param({}, "name -> reward with its weight, for example {tone: {name: vader, weight: 2}}")
+    of: dict[str, Any] = param({}, "name -> reward with its weight, for example {short: {name: length, weight: 2}}")
 
     holds: ClassVar = "of"
     beside: ClassVar = {"weight": 1.0}
