@@ -15,6 +15,7 @@ from align_lab.rewards.process import Process
 from align_lab.rewards.weighted import Weighted
 from align_lab.train.scoring import step_rewards
 
+registry.scan()
 FAILED = Failure("no reason")
 
 
