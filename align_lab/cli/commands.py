@@ -28,6 +28,7 @@ Commands (COMMAND --help has the options of each)
   export RUN DIR            write a run's policy as a Hugging Face folder
   chat RUN                  complete your own prompts with a run's policy, beside the policy it started from
   data inspect data=OPTION ...  counts, lengths, splits, duplicates, and examples as the model will see them
+  serve reward=OPTION       score completions for other machines over HTTP (reward=remote); port=8000 host=127.0.0.1
   doctor [GROUP=OPTION ...] do the components keep their contracts, and what can this machine do? --json
   gc                        disk space of checkpoints, snapshots and artefacts; --older-than=30d --prune removes them
   wandb push STUDY          upload to W&B the rows of a study that it lacks, and verify them
@@ -60,6 +61,7 @@ VERBS = {  # verb -> module:function
     "export": "align_lab.cli.export:export",
     "chat": "align_lab.cli.chat:chat",
     "data": "align_lab.cli.data:data",
+    "serve": "align_lab.cli.serve:serve",
     "doctor": "align_lab.cli.doctor:doctor",
     "gc": "align_lab.cli.gc:gc",
     "wandb": "align_lab.cli.wandb:wandb",

@@ -33,6 +33,7 @@ class JudgeServer(ThreadingHTTPServer):
     def __init__(self, answer, *, port=0, key=KEY, structured=True):
         self.answer, self.key, self.structured = answer, key, structured
         self.faults, self.requests, self.headers = [], [], []
+        self.paths = {"/v1/chat/completions"}
         self.lock = threading.Lock()
         super().__init__(("127.0.0.1", port), Handler)
 
@@ -68,14 +69,14 @@ class JudgeServer(ThreadingHTTPServer):
 
 
 class Handler(BaseHTTPRequestHandler):
-    """POST /v1/chat/completions."""
+    """POST to a known path."""
 
     protocol_version = "HTTP/1.1"
 
     def do_POST(self):
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         self.server.headers.append(dict(self.headers))
-        if self.path != "/v1/chat/completions":
+        if self.path not in self.server.paths:
             return self.send(404, {}, '{"error": "no such path"}')
         if self.server.key and self.headers.get("Authorization") != f"Bearer {self.server.key}":
             return self.send(401, {}, '{"error": "wrong key: ' + str(self.headers.get("Authorization")) + '"}')
