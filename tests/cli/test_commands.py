@@ -189,7 +189,7 @@ def test_list_and_show_import_plugins_as_a_run_does(tmp_path):
     ):
         assert "  mine                  Counts question marks.\n" in run(*args, cwd=tmp_path).stdout, args
     card = run("show", "reward=mine", "plugins=[my_pkg]", cwd=tmp_path).stdout
-    assert "Counts question marks." in card and "reward.weight  1.5         score of one question mark" in card
+    assert "Counts question marks." in card and "reward.weight      1.5         score of one question mark" in card
     unknown = run("show", "reward=mine", cwd=tmp_path)
     assert unknown.returncode == 2 and "reward=mine is not known" in unknown.stderr
 
