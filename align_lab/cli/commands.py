@@ -25,6 +25,7 @@ Commands (COMMAND --help has the options of each)
   cancel STUDY              cancel its queued and running jobs
   compare STUDY             are its runs comparable, and which arm is better, with what confidence? Writes report.html
   replay LOCK               repeat a comparison from its comparison.lock, and check every hash
+  evaluate RUN [KEY=VALUE]  evaluate a checkpoint again without training: other decoding, samples, sets, judges
   export RUN DIR            write a run's policy as a Hugging Face folder
   chat RUN                  complete your own prompts with a run's policy, beside the policy it started from
   data inspect data=OPTION ...  counts, lengths, splits, duplicates, and examples as the model will see them
@@ -58,6 +59,7 @@ VERBS = {  # verb -> module:function
     "cancel": "align_lab.cli.cancel:cancel",
     "compare": "align_lab.cli.compare:compare",
     "replay": "align_lab.cli.replay:replay",
+    "evaluate": "align_lab.cli.evaluate:evaluate",
     "export": "align_lab.cli.export:export",
     "chat": "align_lab.cli.chat:chat",
     "data": "align_lab.cli.data:data",

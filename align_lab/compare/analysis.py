@@ -11,7 +11,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from align_lab.base.errors import ConfigError
-from align_lab.compare import axes, curves, document, labels, notes, overoptimisation, pool, samples, summary, wins
+from align_lab.compare import (
+    axes,
+    curves,
+    document,
+    evaluated_again,
+    labels,
+    notes,
+    overoptimisation,
+    pool,
+    samples,
+    summary,
+    wins,
+)
 from align_lab.compare.answers import Answers
 from align_lab.compare.comparability import arms as arms_of
 from align_lab.compare.comparability import proof
@@ -159,6 +171,7 @@ def _described(
         "health": [overoptimisation.health(arm, table, scores) for arm, table in rows.items()],
         "wins": {"arms": [], "matrix": [], "prompts": 0},
         "samples": samples.side_by_side(material.answers),
+        "evaluations": evaluated_again.of_arms({arm.name: arm.runs for arm in arms}),
         "unfinished": [],
         "missing": [],
         "links": {},

@@ -346,6 +346,27 @@ class Foreign(TypedDict):
     notes: list[str]
 
 
+class Evaluated(TypedDict):
+    """A metric of an evaluation that was made after training (`align_lab evaluate`), with 95 % intervals over prompts.
+
+    start and change: of the start policy in the same evaluation, and the difference from it.
+    """
+
+    arm: str
+    seed: int
+    run: str
+    name: str
+    step: int
+    metric: str
+    value: float | None
+    low: float | None
+    high: float | None
+    start: float | None
+    change: float | None
+    change_low: float | None
+    change_high: float | None
+
+
 class Document(TypedDict):
     """metric: the one that decides; metrics: how each is called; arms: the best first; links: run -> its folder."""
 
@@ -368,6 +389,7 @@ class Document(TypedDict):
     health: list[Health]
     wins: Wins
     samples: list[Sample]
+    evaluations: list[Evaluated]
     unfinished: list[LeftOut]
     missing: list[Missing]
     links: dict[str, str]

@@ -124,7 +124,8 @@ class RunFolder:
         """Remove rows and checkpoints, so that the run starts at step 0."""
         for path in (self.at.metrics, self.at.samples, self.at.compacted):
             path.unlink(missing_ok=True)
-        shutil.rmtree(self.at.checkpoints, ignore_errors=True)
+        for folder in (self.at.checkpoints, self.at.evaluations):  # evaluations of checkpoints that no longer exist
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def read_config(path: Path) -> dict[str, Any]:

@@ -12,6 +12,7 @@ METRICS = "metrics.jsonl"
 SAMPLES = "samples.jsonl"
 COMPACTED = "metrics.parquet"
 CHECKPOINTS = "checkpoints"
+EVALUATIONS = "evaluations"
 DISPATCH = ".dispatch"  # of a study
 
 
@@ -70,6 +71,19 @@ class RunLayout:
     def best(self) -> Path:
         """The step with the best score; `train.checkpoint` writes it."""
         return self.checkpoints / "best.json"
+
+    @property
+    def evaluations(self) -> Path:
+        """The folder of evaluations that were made without training; `record.evaluations` writes it."""
+        return self.path / EVALUATIONS
+
+    def evaluation(self, name: str) -> Path:
+        """Settings and metrics of one of them."""
+        return self.evaluations / f"{name}.json"
+
+    def evaluation_samples(self, name: str) -> Path:
+        """Its completions, one row each."""
+        return self.evaluations / f"{name}.jsonl"
 
     @property
     def lease(self) -> Path:

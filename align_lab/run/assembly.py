@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -60,16 +60,7 @@ def assemble(
     policy = start()
     data = cfg.data.load(built["data"].path)
     training, sets = _prompts(cfg, policy, data)
-    decoding, meter = cfg.evaluation.decoding(cfg.sampling), Meter()
-    longest = max(len(ids) for prompts in (training, *sets.values()) for ids in prompts.ids)
-    common = Common(
-        sampling=cfg.sampling,
-        sampler=_sampler(cfg, longest + max(cfg.sampling.max_new_tokens, decoding.max_new_tokens), world),
-        reward=_limited(cfg.reward, built, "reward", field="reward", meter=meter),
-        reference=_reference(policy, start),
-        world=world,
-        meter=meter,
-    )
+    common = _common(cfg, built, policy, [training, *sets.values()], world=world)
     learner = Learner(
         cfg.train,
         policy.model,
@@ -85,12 +76,48 @@ def assemble(
         importance_cap=cfg.sampling.importance_cap,
         pretrain=_human_text(cfg, policy, data),
         journal=journal,
-        meter=meter,
+        meter=common.meter,
         seed=cfg.seed,
         should_stop=should_stop,
         world=world,
         evaluate_every=cfg.evaluation.every,
         save_every=cfg.record.checkpoint_every,
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class PolicyEvaluation:
+    """What evaluates a run's policies without training. `policy` has the start policy's weights until others are
+    loaded; `start` makes a new copy of it."""
+
+    evaluate: Evaluator
+    policy: Policy
+    start: Callable[[], Policy]
+
+
+def assemble_evaluation(cfg: RunConfig, built: Mapping[str, Artefact]) -> PolicyEvaluation:
+    """The evaluator of a run, as `assemble` makes it, in one process."""
+    start = partial(_start, cfg, built)
+    policy = start()
+    training, sets = _prompts(cfg, policy, cfg.data.load(built["data"].path))
+    common = _common(cfg, built, policy, [training, *sets.values()], world=World())
+    return PolicyEvaluation(evaluate=_evaluator(cfg, built, sets, common), policy=policy, start=start)
+
+
+def _common(
+    cfg: RunConfig, built: Mapping[str, Artefact], policy: Policy, every: Sequence[Prompts], *, world: World
+) -> Common:
+    """`every`: all prompts, of which the longest says how many tokens a sampler must hold."""
+    longest = max(len(ids) for prompts in every for ids in prompts.ids)
+    new = max(cfg.sampling.max_new_tokens, cfg.evaluation.decoding(cfg.sampling).max_new_tokens)
+    meter = Meter()
+    return Common(
+        sampling=cfg.sampling,
+        sampler=_sampler(cfg, longest + new, world),
+        reward=_limited(cfg.reward, built, "reward", field="reward", meter=meter),
+        reference=_reference(policy, partial(_start, cfg, built)),
+        world=world,
+        meter=meter,
     )
 
 

@@ -6,6 +6,7 @@ import json
 from dataclasses import dataclass
 from itertools import takewhile
 from pathlib import Path
+from typing import Any
 
 from align_lab.base import registry
 from align_lab.base.errors import ConfigError
@@ -66,24 +67,36 @@ class Trained:
         return prompts.completions(samples)[0]
 
 
+def begun(path: Path) -> dict[str, Any]:
+    """The manifest of a run. Raises ConfigError if it has not started to train."""
+    layout = RunLayout(path)
+    if not layout.manifest.exists():
+        raise ConfigError(f"{path} has not started to train, so there is no policy to load. Run its command again")
+    return json.loads(layout.manifest.read_text())
+
+
+def checkpoint_step(path: Path, checkpoint: str) -> int:
+    """The step of a run's checkpoint: `last`, `best` or a number. Raises ConfigError if there is none of that step."""
+    checkpoints = Checkpoints(RunLayout(path).checkpoints)
+    steps = checkpoints.steps()
+    by_name = {"last": steps[-1] if steps else None, "best": checkpoints.best()}
+    step = by_name.get(checkpoint, int(checkpoint) if checkpoint.isdecimal() else None)
+    if step is None or step not in steps:
+        allowed = ", ".join(["last", "best", *map(str, steps)]) if steps else "none, the run has saved no checkpoint"
+        raise ConfigError(f"{path} has no checkpoint {checkpoint!r}; allowed: {allowed}")
+    return step
+
+
 def load_trained(path: Path, checkpoint: str) -> Trained:
     """The policy of a run folder at its `last` step, its `best` step or a given one.
 
     Raises ConfigError when there is no checkpoint of that step.
     """
-    layout = RunLayout(path)
-    if not layout.manifest.exists():
-        raise ConfigError(f"{path} has not started to train, so there is no policy to load. Run its command again")
-    folders = json.loads(layout.manifest.read_text())["artefacts"]
+    folders = begun(path)["artefacts"]
     values = read_config(path)
     registry.scan(tuple(values["plugins"]))
-    checkpoints = Checkpoints(layout.checkpoints)
-    steps = checkpoints.steps()
-    by_name = {"last": steps[-1] if steps else None, "best": checkpoints.best()}
-    step = by_name.get(checkpoint, int(checkpoint) if checkpoint.isdecimal() else None)
-    if step not in steps:
-        allowed = ", ".join(["last", "best", *map(str, steps)]) if steps else "none, the run has saved no checkpoint"
-        raise ConfigError(f"{path} has no checkpoint {checkpoint!r}; allowed: {allowed}")
+    checkpoints = Checkpoints(RunLayout(path).checkpoints)
+    step = checkpoint_step(path, checkpoint)
     artefacts = {name: cache_folder() / "artefacts" / folder for name, folder in folders.items()}
     model, data = registry.build("model", values["model"]), registry.build("data", values["data"])
     start, policy = (model.load(artefacts["policy"]) for _ in range(2))

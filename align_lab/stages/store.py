@@ -115,6 +115,10 @@ class Store:
         """Is the artefact of this name built?"""
         return (self.root / name / CARD).is_file()
 
+    def open(self, name: str) -> Artefact:
+        """The artefact of this name, which is built. Raises DataError if its files were changed."""
+        return self._open(self.root / name)
+
     def get(self, stage: Stage) -> Artefact:
         """The artefact, built now (its inputs first) if it is missing. Raises DataError if its files were changed."""
         final = self.root / stage.name

@@ -18,16 +18,21 @@ def summary(
     rows: Sequence[Row], *, judges: Iterable[str], decides: str, pass_at: Sequence[int] = ()
 ) -> dict[str, float]:
     """The `eval/` metrics of an evaluation's rows; those of every set after the first are named `eval/SET/...`."""
-    by_set: dict[str, list[Row]] = {}
-    for row in rows:
-        by_set.setdefault(row.get("set", ""), []).append(row)
     names = ["score", *judges]
     metrics: dict[str, float] = {}
-    for number, (name, members) in enumerate(by_set.items()):
+    for number, (name, members) in enumerate(by_set(rows).items()):
         prefix = f"eval/{name}/" if number else "eval/"
         of_set = _set_metrics(members, names, decides) | pass_metrics(members, decides=decides, ks=pass_at)
         metrics |= {f"{prefix}{key}": value for key, value in of_set.items()}
     return metrics
+
+
+def by_set(rows: Sequence[Row]) -> dict[str, list[Row]]:
+    """The rows of each evaluation set; under "" those of the only one."""
+    sets: dict[str, list[Row]] = {}
+    for row in rows:
+        sets.setdefault(row.get("set", ""), []).append(row)
+    return sets
 
 
 def _set_metrics(rows: Sequence[Row], score_columns: Sequence[str], decides: str) -> dict[str, float]:
@@ -83,7 +88,7 @@ def _mean(values: Sequence[float]) -> float | None:
     return math.fsum(values) / len(values) if values else None
 
 
-def by_prompt(rows: Sequence[Row], name: str) -> Tensor:
+def prompt_means(rows: Sequence[Row], name: str) -> dict[int, float]:
     """Each prompt's mean of a column, because the completions of one prompt are not independent draws.
 
     Rows without a value are left out.
@@ -92,7 +97,12 @@ def by_prompt(rows: Sequence[Row], name: str) -> Tensor:
     for row in rows:
         if row[name] is not None:
             values.setdefault(row["index"], []).append(row[name])
-    return torch.tensor([math.fsum(group) / len(group) for group in values.values()], dtype=torch.float64)
+    return {index: math.fsum(group) / len(group) for index, group in values.items()}
+
+
+def by_prompt(rows: Sequence[Row], name: str) -> Tensor:
+    """`prompt_means` as a tensor [P]."""
+    return torch.tensor(list(prompt_means(rows, name).values()), dtype=torch.float64)
 
 
 def standard_error(values: Tensor) -> float:

@@ -58,6 +58,7 @@ def document() -> Document:
         "health": [_health(arm) for arm in arms],
         "wins": _wins(arms),
         "samples": samples(),
+        "evaluations": [],
         **LEFT_OUT,
         "links": {f"{arm}-tiny-s{seed}-00": f"{arm}-tiny-s{seed}-00" for arm in ARMS for seed in SEEDS},
     }

@@ -18,7 +18,8 @@ from tests.compare.test_evaluations import compact
 KEYS = {
     "version", "study", "question", "written", "metric", "verdict", "comparability", "arms", "iqm_coverage",
     "improvement",
-    "curves", "bands", "axes", "frontier", "overoptimisation", "health", "wins", "samples", "unfinished", "missing",
+    "curves", "bands", "axes", "frontier", "overoptimisation", "health", "wins", "samples", "evaluations",
+    "unfinished", "missing",
     "foreign",
     "links", "notes", "metrics",
 }  # fmt: skip

@@ -9,6 +9,7 @@ import pytest
 
 from align_lab.base.errors import ConfigError
 from align_lab.train import pass_at
+from align_lab.train.evaluation_intervals import measured
 from align_lab.train.intervals import bounded_mean, unbounded_mean
 
 
@@ -124,3 +125,34 @@ def test_without_values_nothing_is_known():
 def test_scores_of_any_size_have_students_interval():
     """Mean 2, sd 1, n 3: 2 ± 4.302653 / sqrt(3), with the quantile of Student's t with 2 degrees of freedom."""
     assert unbounded_mean([1.0, 2.0, 3.0]) == pytest.approx((2 - 4.302653 / 3**0.5, 2 + 4.302653 / 3**0.5), abs=1e-5)
+
+
+def scored(index, score, **more):
+    usual = {"kl": 0.0, "length": 2, "ended": True, "win": 0.5, "entropy_sum": 1.0, "completion": "a b"}
+    return {"index": index, "score": score, **usual, **more}
+
+
+def test_differences_from_the_start_policy_are_paired_by_prompt():
+    """Prompts differ by 10, the policy by exactly 1 on each: the change is sure, the level is not."""
+    start = [scored(index, 10.0 * index) for index in range(4)]
+    rows = [scored(index, 10.0 * index + 1) for index in range(4)]
+    score = measured(rows, start, judges=(), decides="score", pass_at=())["eval/score"]
+    assert (score["start"], score["value"], score["change"]) == (15.0, 16.0, 1.0)
+    assert (score["change_low"], score["change_high"]) == (1.0, 1.0)
+    assert score["low"] < 0 < 30 < score["high"]
+
+
+def test_a_score_of_right_and_wrong_has_the_exact_interval_and_a_kl_of_0_has_not():
+    rows = [scored(index, float(index < 9)) for index in range(12)]
+    found = measured(rows, rows, judges=(), decides="score", pass_at=())
+    assert (found["eval/score"]["low"], found["eval/score"]["high"]) == pytest.approx((0.4281, 0.9451), abs=1e-4)
+    assert (found["eval/kl"]["low"], found["eval/kl"]["high"]) == (0.0, 0.0)
+    assert found["eval/score"]["change_low"] < 0 < found["eval/score"]["change_high"]
+
+
+def test_a_second_set_has_intervals_of_its_own_and_a_missing_score_none():
+    rows = [scored(0, 1.0, set="same"), scored(1, 3.0, set="same"), scored(0, None, set="harder")]
+    found = measured(rows, rows, judges=(), decides="score", pass_at=())
+    assert found["eval/score"]["value"] == 2.0 and found["eval/score"]["low"] is not None
+    assert "eval/harder/score" not in found and found["eval/harder/kl"]["value"] == 0.0
+    assert "eval/score_se" not in found
