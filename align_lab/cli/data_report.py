@@ -17,7 +17,7 @@ from align_lab.models import policy
 
 SAMPLED = 10_000  # examples of a split whose lengths are measured
 LONGEST = 2_000  # characters of an example that are printed
-ENDS = LONGEST // 2
+PAIRS = 3  # preference pairs that are printed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,23 +58,28 @@ def show(inspected: Inspected, console: Console, *, examples: int) -> None:
         console.print(Text(visible(inspected.rendered(example))))
         for name, value in example.columns.items():
             console.print(Text(visible(f"  {name} = {value!r}", longest=200), style="dim"))
+    for number, pair in enumerate(inspected.data_set.pairs(TRAIN)[: min(PAIRS, examples)], start=1):
+        console.print(Text(f"\npair {number} of {TRAIN}", style="bold"))
+        console.print(Text(visible(inspected.rendered(pair.example))))
+        for name, answer in (("chosen", pair.chosen), ("rejected", pair.rejected)):
+            console.print(Text(visible(f"  {name}: {answer}")))
 
 
 def _table(inspected: Inspected) -> Table:
     table = Table(box=None, pad_edge=False)
     table.add_column("split")
-    titles = ("prompts", "demonstrations", "pairs", "median length", "95 %", "longest", "too long")
-    for title in titles if inspected.limit is not None and inspected.text is not None else titles[:-1]:
-        table.add_column(title, justify="right")
+    titles = ["prompts", "demonstrations", "pairs", "median", "95 %", "longest"]
+    limit = None if inspected.text is None else inspected.limit
+    for title in titles if limit is None else [*titles, f"> {limit:,}"]:
+        table.add_column(title, justify="right", no_wrap=True)
     for split in inspected.component.splits():
         examples = inspected.data_set.examples(split)
         every = max(1, len(examples) // SAMPLED)
         lengths = sorted(inspected.length(examples[place]) for place in range(0, len(examples), every))
         counts = [len(examples), len(inspected.data_set.demonstrations(split)), len(inspected.data_set.pairs(split))]
         numbers = [f"{count:,}" for count in (*counts, *_quantiles(lengths))]
-        if len(table.columns) > len(numbers) + 1 and inspected.limit is not None:
-            long = sum(length > inspected.limit for length in lengths)
-            numbers.append(f"{long / max(1, len(lengths)):.1%} (> {inspected.limit:,})")
+        if limit is not None:
+            numbers.append(f"{sum(length > limit for length in lengths) / max(1, len(lengths)):.1%}")
         table.add_row(visible(split).replace("[", r"\["), *numbers)
     return table
 

@@ -50,14 +50,15 @@ class Scan:
 
 
 def scan(reading: Reading) -> Scan:
-    """Count everything. Two passes: the evaluation prompts, then all rows."""
+    """Count everything. Two passes: the evaluation prompts, as far as they are looked up later, then all rows."""
     result = Scan()
     for item in entries(reading, evaluation_only=not reading.splits_by_hash):
         if isinstance(item, Entry) and item.part == "examples" and item.split != TRAIN and not flaw(item):
             place = Places.of(item.row.file, item.row.number)
             if not reading.splits_by_hash:
                 result.held_out.setdefault(hash_of(item.identity), place)
-            result.index.add(item.identity, place)
+            if not result.index.add(item.identity, place) and reading.splits_by_hash:
+                break
     seen: set[tuple[str, int]] = set()
     for item in entries(reading):
         if isinstance(item, Seen):

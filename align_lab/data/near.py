@@ -52,18 +52,17 @@ class NearIndex:
     sketches: list[frozenset[int]] = field(default_factory=list[frozenset[int]])
     places: list[str] = field(default_factory=list[str])
     owners: dict[int, list[int]] = field(default_factory=lambda: defaultdict(list))
-    left_out: int = 0
 
-    def add(self, text: str, place: str) -> None:
-        """Put an evaluation prompt into the index."""
+    def add(self, text: str, place: str) -> bool:
+        """Put an evaluation prompt into the index. False if the index is full."""
         if len(self.sketches) >= INDEXED:
-            self.left_out += 1
-            return
+            return False
         hashes = sketch(text)
         for one in hashes:
             self.owners[one].append(len(self.sketches))
         self.sketches.append(hashes)
         self.places.append(place)
+        return True
 
     def find(self, text: str) -> str | None:
         """The place of the evaluation prompt that is most similar to a text; None if none is similar."""

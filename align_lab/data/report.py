@@ -146,6 +146,17 @@ def _lacking(scan: Scan, reading: Reading) -> Iterator[str]:
     else:
         empty = [split for split in (TRAIN, *reading.sets) if not examples[split]]
         yield from (f"{split} holds no example: its files have no prompts that can be used" for split in empty)
+        yield from _nothing_held_out(scan, reading)
+
+
+def _nothing_held_out(scan: Scan, reading: Reading) -> Iterator[str]:
+    """Fine-tuning measures its loss on the first evaluation set."""
+    sizes = by_split(scan, "demonstrations")
+    if sizes[TRAIN] and not sizes[reading.sets[0]]:
+        yield (
+            f"none of {sizes[TRAIN]} demonstrations is held out in {reading.sets[0]}, where fine-tuning measures its "
+            "loss. Add some to its file, or hold out a larger share: data.evaluation_share=0.5"
+        )
 
 
 def _few(scan: Scan, reading: Reading) -> Iterator[str]:
@@ -169,8 +180,8 @@ def _notes(scan: Scan) -> Iterator[str]:
         yield f"left out: {scan.doubles:,} evaluation prompts that repeat an earlier one"
     if scan.near:
         yield f"{scan.near.count:,} training prompts are nearly evaluation prompts: {scan.near}"
-    if scan.index.left_out:
-        indexed = len(scan.index.sketches)
+    examples, indexed = by_split(scan, "examples"), len(scan.index.sketches)
+    if sum(examples.values()) - examples[TRAIN] > indexed:
         yield f"near duplicates were looked for among the first {indexed:,} evaluation prompts"
     if reversed_ := in_both_orders(scan.orders):
         yield f"{reversed_:,} pairs occur in both orders: their labels contradict each other"

@@ -109,7 +109,8 @@ def prompt_tokens(cfg: RunConfig | Mapping[str, Any]) -> int:
     """An estimate of the tokens of the longest prompt, with the instruction and template of a chat model."""
     data: Data = registry.build("data", cfg["data"])
     longest = data.longest_prompt()
-    opening = OPENING * (PROMPT_WORDS if longest is None else longest)
+    words = PROMPT_WORDS if longest is None else longest
+    opening = min(OPENING * words, TEMPLATE + TEXT * words)  # a few words may be rare ones, many are as in any text
     if cfg["model"]["name"] == "tiny" or not cfg["model"].get("chat", True):
         return opening
     repeated = opening if data.chat_form == "continuation" else 0  # the answer begins with the prompt

@@ -167,6 +167,13 @@ def test_fields_that_hold_nothing_of_their_kind(tmp_path):
     assert "the files hold no prompt (what was found: text in " in problems(prompts=texts)[0]
 
 
+def test_demonstrations_need_some_that_are_held_out(tmp_path):
+    few = write(tmp_path / "few.jsonl", [{"prompt": "ab", "completion": "x"}])
+    fields = {"prompts": write(tmp_path / "my.jsonl", ROWS), "demonstrations": few}
+    (message,) = problems(**fields)
+    assert message.startswith("none of 1 demonstrations is held out in evaluation")
+
+
 def test_evaluation_sets_need_names(tmp_path):
     path = str(write(tmp_path / "my.jsonl", ROWS))
     assert "data.evaluation names the set 'train'" in problems(prompts=path, evaluation={"train": path})[0]

@@ -1,0 +1,106 @@
+"""A practitioner's run from own files with one command, and `data inspect`, in real processes."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from align_lab.__main__ import main
+from tests.data.written import questions, write
+from tests.models.test_hf import folder
+
+pytest.importorskip("transformers")
+RUN = (
+    *("algo=rloo", "data=files", "data.prompts=my.jsonl", "reward=vader", "model=hf", "model.path=model"),
+    *("train.steps=1", "train.prompts_per_step=4", "train.group_size=2", "sampling.max_new_tokens=6"),
+)
+ATTACK = "Say <script>alert(1)</script> \x1b[31mred [bold]x[/bold] </s> \u202e"
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory):
+    """A folder with a file of prompts and a chat model of a few thousand weights."""
+    place = tmp_path_factory.mktemp("practitioner")
+    folder(place / "model", "llama")
+    write(place / "my.jsonl", questions(40))
+    write(place / "odd.jsonl", [{"prompt": ATTACK, "n": 1}, *questions(30), {"prompt": "x y " * 260_000}])
+    return place
+
+
+def command(lab, *args, expected=0):
+    environment = {**os.environ, "ALIGN_LAB_CACHE": str(lab / "cache"), "COLUMNS": "120"}
+    done = subprocess.run(
+        [sys.executable, "-m", "align_lab", *args], cwd=lab, env=environment, capture_output=True, text=True
+    )
+    assert done.returncode == expected, done.stdout + done.stderr
+    assert "Traceback" not in done.stderr, done.stderr
+    return done.stdout, done.stderr
+
+
+@pytest.fixture
+def here(lab, monkeypatch, capsys):
+    """Commands in this process: nothing is trained, and so they need no process of their own."""
+    monkeypatch.chdir(lab)
+    monkeypatch.setenv("ALIGN_LAB_CACHE", str(lab / "cache"))
+    monkeypatch.setenv("COLUMNS", "120")
+
+    def call(*args, expected=0):
+        assert main(args) == expected
+        return capsys.readouterr()
+
+    return call
+
+
+def run_of(lab, study):
+    (path,) = [path for path in (lab / "runs" / study).iterdir() if path.is_dir()]
+    return path
+
+
+def test_prompts_of_a_file_are_asked_in_the_chat_template_and_another_line_makes_another_run(lab):
+    command(lab, *RUN, "study=mine", "evaluation.prompts=1000")
+    samples = [json.loads(line) for line in (run_of(lab, "mine") / "samples.jsonl").read_text().splitlines()]
+    asked = {row["prompt"] for row in questions(40)}
+    assert {row["prompt"] for row in samples} <= asked  # the prompt itself, all held-out ones where fewer are asked for
+    assert not any(row["completion"].startswith(row["prompt"][:8]) for row in samples)
+    write(lab / "my.jsonl", [*questions(39), {"prompt": "Something else?", "answer": 0}])
+    command(lab, *RUN, "study=mine", "seed=1")
+    paths = sorted((lab / "runs" / "mine").glob("*/manifest.json"))
+    first, second = (json.loads(path.read_text())["hashes"] for path in paths)
+    assert {"files", "data"} <= {name for name in first if first[name] != second[name]}
+    _, err = command(lab, "compare", "mine", expected=3)
+    assert "files" in err and "data" in err
+
+
+def test_a_prompt_that_is_too_long_is_refused_or_left_out_with_a_notice(lab):
+    odd = [text.replace("my.jsonl", "odd.jsonl") for text in RUN]
+    _, err = command(lab, *odd, "study=long", expected=1)
+    assert "prompts of train has more than 250 tokens" in err and "data.too_long=drop or truncate" in err
+    out, _ = command(lab, *odd, "study=short", "data.too_long=drop")
+    assert "left out (data.too_long=drop)" in " ".join(out.split())
+
+
+def test_inspect_shows_counts_tokens_and_prompts_as_the_model_sees_them_and_nothing_that_a_terminal_obeys(here):
+    out, _ = here("data", "inspect", *RUN[1:6], "data.prompts=odd.jsonl", "--examples", "40")
+    assert "lengths of prompts in tokens of model" in out and "odd.jsonl: prompt" in out
+    assert "prompts hold control tokens" in out and "> 250" in out
+    assert r"<|user|>Say <script>alert(1)</script> \x1b[31mred [bold]x[/bold] </s> \u202e</s><|assistant|>" in out
+    assert "\x1b" not in out and "\u202e" not in out
+    assert "characters ...]" in out and max(map(len, out.splitlines())) < 3000
+
+
+def test_inspect_counts_words_where_no_model_is_named_and_refuses_what_a_run_refuses(here):
+    out, _ = here("data", "inspect", "data=files", "data.prompts=odd.jsonl", "--examples", "1")
+    assert "lengths of prompts in words" in out and "example 2" not in out
+    _, err = here("data", "inspect", "data=files", "data.prompts=nowhere.jsonl", expected=2)
+    assert "data.prompts=nowhere.jsonl: there is no such file" in err
+    _, err = here("data", "inspect", "data=files", "data.promts=my.jsonl", expected=2)
+    assert "did you mean 'data.prompts'" in err
+
+
+def test_a_run_of_broken_files_writes_nothing(lab, here):
+    write(lab / "broken.jsonl", [*questions(20), '{"prompt": '])
+    broken = [text.replace("my.jsonl", "broken.jsonl") for text in RUN]
+    _, err = here(*broken, "study=broken", expected=2)
+    assert "broken.jsonl, line 21: it is not valid JSON" in err and not (lab / "runs" / "broken").exists()
