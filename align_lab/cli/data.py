@@ -16,8 +16,9 @@ from align_lab.base.errors import ConfigError, DataError
 ABOUT = """\
 Read a data set as a run would, and print counts, lengths, splits, duplicates, and examples as the model will see them.
 
-Nothing is trained. With model=... lengths are in tokens of its tokenizer, if that is on this machine already.
+Nothing is trained. With model=... lengths are in tokens of its tokenizer, which is fetched if it is not here yet.
 """
+TOKENIZER = "tokenizer.json"
 EXAMPLES = """\
 examples:
   python -m align_lab data inspect data=files data.prompts=my.jsonl
@@ -82,22 +83,35 @@ def _loaded(values: Mapping[str, Any], component: Data) -> Any:
 
 
 def _text(model: Mapping[str, Any], data_values: Mapping[str, Any]) -> Any:
-    """Tokenizer and chat template of a model that needs no download and no training for it; else None."""
-    from align_lab.models.policy import read_text
+    """Tokenizer and chat template of a model; None where only training would make them.
+
+    A model that is not on this machine yet is fetched as a run would fetch it.
+    """
+    from align_lab.record.console import Screen
     from align_lab.stages.dependencies import data_stage, policy_stage
     from align_lab.stages.store import shared
 
     component: Model = registry.build("model", model)
     if messages := component.problems():
         raise ConfigError("\n".join(messages))
-    built = shared().root / policy_stage(model, data_stage(data_values)).name
-    for file in (built / "tokenizer.json", *component.files()):
-        if file.name == "tokenizer.json" and file.is_file():
-            try:
-                return read_text(Path(file).parent, chat=bool(model.get("chat", True)))
-            except (OSError, ValueError, KeyError) as error:
-                raise DataError(f"{file.parent} does not hold a tokenizer ({error})") from error
-    return None
+    stage, chat = policy_stage(model, data_stage(data_values)), bool(model.get("chat", True))
+    folders = [shared().root / stage.name, *dict.fromkeys(file.parent for file in component.files())]
+    if text := next((_read(folder, chat=chat) for folder in folders if (folder / TOKENIZER).is_file()), None):
+        return text
+    if component.fine_tuning() is not None:
+        return None
+    with Screen(live=False) as screen:
+        folder = shared(screen).get(stage).path
+    return _read(folder, chat=chat) if (folder / TOKENIZER).is_file() else component.load(folder).text
+
+
+def _read(folder: Path, *, chat: bool) -> Any:
+    from align_lab.models.policy import read_text
+
+    try:
+        return read_text(folder, chat=chat)
+    except (OSError, ValueError, KeyError) as error:
+        raise DataError(f"{folder} does not hold a tokenizer ({error})") from error
 
 
 def _limit(values: Mapping[str, Any]) -> int | None:

@@ -47,9 +47,7 @@ def show(inspected: Inspected, console: Console, *, examples: int) -> None:
     unit = "words" if inspected.text is None else f"tokens of {inspected.model}"
     console.print(Text(f"data={inspected.name}; lengths of prompts in {unit}"))
     if inspected.model and inspected.text is None:
-        console.print(
-            Text(f"the tokenizer of {inspected.model} is not on this machine yet: a run fetches or trains it")
-        )
+        console.print(Text(f"the tokenizer of {inspected.model} does not exist yet: a run trains it"))
     console.print(_table(inspected))
     for note in (*_duplicates(inspected), *inspected.component.notes()):
         console.print(Text(f"* {visible(note)}"))

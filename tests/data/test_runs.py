@@ -82,7 +82,7 @@ def test_a_prompt_that_is_too_long_is_refused_or_left_out_with_a_notice(lab):
 
 
 def test_inspect_shows_counts_tokens_and_prompts_as_the_model_sees_them_and_nothing_that_a_terminal_obeys(here):
-    out, _ = here("data", "inspect", *RUN[1:6], "data.prompts=odd.jsonl", "--examples", "40")
+    out, _ = here("data", "inspect", *RUN[1:6], RUN[-1], "data.prompts=odd.jsonl", "--examples", "40")
     assert "lengths of prompts in tokens of model" in out and "odd.jsonl: prompt" in out
     assert "prompts hold control tokens" in out and "> 250" in out
     assert r"<|user|>Say <script>alert(1)</script> \x1b[31mred [bold]x[/bold] </s> \u202e</s><|assistant|>" in out
