@@ -99,7 +99,9 @@ class ClassifierScorer:
 def open_classifier(folder: Path, *, dtype: str) -> tuple[Any, Any]:
     """(model, tokenizer) of a folder, on the default device. Raises DataError where they cannot be loaded."""
     from transformers import AutoModelForSequenceClassification, AutoTokenizer
+    from transformers.utils import logging
 
+    logging.disable_progress_bar()
     precision = "auto" if dtype == "auto" else getattr(torch, dtype)
     try:
         tokenizer: Any = AutoTokenizer.from_pretrained(folder, trust_remote_code=False, truncation_side="left")
