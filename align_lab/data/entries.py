@@ -96,7 +96,7 @@ def entries(reading: Reading, *, evaluation_only: bool = False) -> Iterator[Entr
 def _all(reading: Reading, evaluation_only: bool) -> Iterator[Entry | BadRow | Seen]:
     """All entries; their split is "" where neither a file nor the hash of examples decides it."""
     for name, location in reading.evaluation.items():
-        yield from _of_files(reading, location.files, split=name, source="")
+        yield from _of_files(reading, location.held_out, split=name, source="")
     of_sources = [(source, split) for source in reading.sources for split in reading.sources[source].splits]
     for source, split in sorted(of_sources, key=lambda one: one[1] in ("", TRAIN)):
         if not (evaluation_only and split in ("", TRAIN)):

@@ -32,6 +32,11 @@ class Location:
         """The files of all splits."""
         return tuple(file for files in self.splits.values() for file in files)
 
+    @property
+    def held_out(self) -> tuple[Path, ...]:
+        """The files of an evaluation set: those that are not for training, where some are."""
+        return tuple(file for split, files in self.splits.items() if split != TRAIN for file in files) or self.files
+
 
 def is_hub_id(text: str) -> bool:
     """OWNER/NAME, where no file or folder has this name."""

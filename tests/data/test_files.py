@@ -61,6 +61,8 @@ def test_folders_say_by_the_names_of_their_files_what_is_held_out(tmp_path):
     component = FileData(prompts=str(folder))
     assert component.splits() == ("train", "test")
     assert (component.size("train"), component.size("test")) == (20, 5)
+    elsewhere = FileData(prompts=str(write(tmp_path / "my.jsonl", ROWS[30:])), evaluation=str(folder))
+    assert (elsewhere.size("train"), elsewhere.size("evaluation")) == (30, 5)  # its training files hold out nothing
 
 
 def test_several_named_evaluation_sets(tmp_path):
