@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from align_lab.base.errors import ConfigError
 from align_lab.compare import (
+    audit,
     axes,
     curves,
     document,
@@ -169,6 +170,9 @@ def _described(
             for run in overoptimisation.overoptimisation(arm.name, arm.runs, rows[arm.name], scores)
         ],
         "health": [overoptimisation.health(arm, table, scores) for arm, table in rows.items()],
+        "audit": [
+            one for arm in material.arms for one in audit.audited(arm.name, arm.runs, rows[arm.name], scores.labels)
+        ],
         "wins": {"arms": [], "matrix": [], "prompts": 0},
         "samples": samples.side_by_side(material.answers),
         "evaluations": evaluated_again.of_arms({arm.name: arm.runs for arm in arms}),

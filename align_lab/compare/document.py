@@ -240,6 +240,22 @@ class Health(TypedDict):
     words: str
 
 
+class Finding(TypedDict):
+    """What the instrument audit found on an arm.
+
+    kind: disagreement (value: the change of a score that fell while others rose), unread, abstained, failed (shares of
+    the completions at the end) or order_bias. low and high: 95 % t interval over seeds.
+    """
+
+    arm: str
+    kind: str
+    metric: str
+    value: float
+    low: float | None
+    high: float | None
+    words: str
+
+
 class Rate(TypedDict):
     """A share with its interval."""
 
@@ -387,6 +403,7 @@ class Document(TypedDict):
     frontier: list[Frontier]
     overoptimisation: list[Overoptimisation]
     health: list[Health]
+    audit: list[Finding]
     wins: Wins
     samples: list[Sample]
     evaluations: list[Evaluated]

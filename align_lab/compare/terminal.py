@@ -11,6 +11,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from align_lab.compare.audit import NOTHING_FOUND
 from align_lab.compare.document import SCORE, ByArm, Comparability, Differing, Document, Foreign, LeftOut, Pair
 from align_lab.compare.labels import short
 
@@ -39,6 +40,7 @@ def render(document: Document) -> Group:
         *_proof(document["comparability"]),
         *_missing(document),
         *_left_out(document["unfinished"]),
+        *_audit(document),
         *_notes(document["notes"]),
         *(_foreign(foreign) if foreign else ()),
     )
@@ -151,6 +153,17 @@ def _missing(document: Document) -> Iterator[RenderableType]:
 def _left_out(runs: Sequence[LeftOut]) -> Iterator[RenderableType]:
     for run in runs:
         yield Text(f"left out: {run['name']}: {run['why']}", style="yellow")
+
+
+def _audit(document: Document) -> Iterator[RenderableType]:
+    """Where judges disagree and what they could not judge, or that nothing was found."""
+    if not document["arms"]:
+        return
+    if not document["audit"]:
+        yield Text(NOTHING_FOUND, style="dim")
+        return
+    yield Text("Instrument audit:")
+    yield from (Padding(Text(one["words"], style="yellow"), (0, 0, 0, 2)) for one in document["audit"])
 
 
 def _notes(notes: Sequence[str]) -> Iterator[RenderableType]:

@@ -59,6 +59,7 @@ def document() -> Document:
         "wins": _wins(arms),
         "samples": samples(),
         "evaluations": [],
+        "audit": [],
         **LEFT_OUT,
         "links": {f"{arm}-tiny-s{seed}-00": f"{arm}-tiny-s{seed}-00" for arm in ARMS for seed in SEEDS},
     }

@@ -18,7 +18,7 @@ from tests.compare.test_evaluations import compact
 KEYS = {
     "version", "study", "question", "written", "metric", "verdict", "comparability", "arms", "iqm_coverage",
     "improvement",
-    "curves", "bands", "axes", "frontier", "overoptimisation", "health", "wins", "samples", "evaluations",
+    "curves", "bands", "axes", "frontier", "overoptimisation", "health", "wins", "samples", "evaluations", "audit",
     "unfinished", "missing",
     "foreign",
     "links", "notes", "metrics",

@@ -64,6 +64,7 @@ def _training(document: Document) -> Tables:
         "overoptimisation": document["overoptimisation"],
         "peaks": list(_peaks(document)),
         "health": document["health"],
+        "audit": document["audit"],
         "evaluated_again": document["evaluations"],
         "samples": [
             {"index": sample["index"], "prompt": sample["prompt"], **completion}

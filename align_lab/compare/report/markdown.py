@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Sequence
 
+from align_lab.compare.audit import NOTHING_FOUND
 from align_lab.compare.document import SCORE, Document, Foreign
 from align_lab.compare.overoptimisation import NOTHING_BESIDE
 from align_lab.compare.report import foreign_tables, result_tables, setup_tables, words
@@ -138,6 +139,8 @@ def _training(document: Document, figure: Figure) -> Iterable[str]:
         figure(f"curves/{metric}/episode", f"{words.metric(document, metric)} over episodes") for metric in HEALTH
     )
     yield table(result_tables.health(document))
+    yield "## Instrument audit"
+    yield table(result_tables.audit(document)) or escaped(NOTHING_FOUND)
 
 
 def _foreign(foreign: Foreign) -> Iterable[str]:

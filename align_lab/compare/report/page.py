@@ -19,6 +19,7 @@ from typing import Any
 
 from align_lab.base.files import write_text
 from align_lab.base.paths import cache_folder
+from align_lab.compare.audit import NOTHING_FOUND
 from align_lab.compare.document import SCORE, Document
 from align_lab.compare.overoptimisation import NOTHING_BESIDE
 from align_lab.compare.report import foreign_tables, palette, result_tables, setup_tables, words
@@ -60,6 +61,7 @@ def html(document: Document) -> str:
         choices=_choices(document),
         optimised=SCORE,
         nothing_beside=NOTHING_BESIDE,
+        nothing_found=NOTHING_FOUND,
         policy=policy,
         style=Markup(_style()),
         data=Markup(_embedded(document)),
@@ -71,6 +73,7 @@ def _grids(document: Document) -> dict[str, Any]:
     """Every table of the page by name; `arms` is one a metric."""
     single = [
         result_tables.pairs, result_tables.axes, result_tables.overoptimisation, result_tables.health,
+        result_tables.audit,
         setup_tables.equal, setup_tables.differing, setup_tables.recipes, setup_tables.budgets,
         setup_tables.charged, setup_tables.runs, setup_tables.unfinished,
     ]  # fmt: skip

@@ -217,5 +217,18 @@ def health(document: Document) -> Grid:
     )
 
 
+def audit(document: Document) -> Grid:
+    """Where judges disagree, and what they could not judge."""
+    return Grid(
+        name="audit",
+        caption="What the numbers rest on, by arm; intervals are 95 % t intervals over seeds.",
+        columns=(Column("arm"), Column("metric"), Column("finding", wide=True)),
+        rows=tuple(
+            row(each["arm"], words.metric(document, each["metric"]), Cell(each["words"], "warn"), arms=[each["arm"]])
+            for each in document["audit"]
+        ),
+    )
+
+
 def _change(start: float | None, end: float | None) -> str:
     return f"{words.number(start)} → {words.number(end)}"
