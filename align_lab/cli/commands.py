@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import textwrap
 
 from align_lab.base.errors import ConfigError, near
 from align_lab.base.paths import cache_folder
@@ -81,9 +82,13 @@ def print_help(args: list[str]) -> int:
     """`help` and `--help`: how to use the program; `help VERB`: how to use one verb."""
     if args and args[0] in VERBS and args[0] != "help":
         return run(args[0], ["--help"])
-    groups = "\n".join(f"  {group:<9} {', '.join(yaml_options(group))}" for group in GROUPS)
+    groups = "\n".join(_wrapped(f"  {group:<9} {', '.join(yaml_options(group))}") for group in GROUPS)
     print(USAGE.format(groups=groups, cache=cache_folder()), end="")
     return 0
+
+
+def _wrapped(line: str) -> str:
+    return textwrap.fill(line, width=118, subsequent_indent=" " * 12, break_on_hyphens=False)
 
 
 def refuse_unknown_verb(word: str) -> None:

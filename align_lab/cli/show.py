@@ -40,7 +40,9 @@ def card(group: str, name: str, plugins: Sequence[str] = ()) -> str:
     """The docstrings of the component, what it needs, and its fields with the values of this option."""
     from align_lab.config import composition
 
-    values = composition.compose([f"{group}={name}", *plugins])[group]
+    overrides = [f"{group}={name}", *plugins]
+    composition.load_components(composition.parse(overrides))
+    values = composition.Composer().incomplete(overrides)[group]
     component = registry.lookup(group, values["name"])
     lines = [f"{group}={name}", ""]
     for docstring in (sys.modules[component.__module__].__doc__, component.__doc__):

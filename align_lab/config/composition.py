@@ -84,6 +84,12 @@ class Composer:
         _raise_all(messages)
         return run_config.plain(config)
 
+    def incomplete(self, overrides: Sequence[str]) -> Mapping[str, Any]:
+        """The values of a job that may still lack what a run needs, a path for example. Raises ConfigError."""
+        messages, config, _ = self._merge(overrides)
+        _raise_all(messages)
+        return run_config.plain(config)
+
     def study(self, overrides: Sequence[str]) -> StudySettings:
         """The settings of the study, which its runs do not see. Raises ConfigError."""
         messages, config, _ = self._merge(overrides)

@@ -19,7 +19,7 @@ from align_lab.base.registry import checked, param
 class Connection:
     """How a service is reached. None of these fields changes an answer, so a run may continue with other ones."""
 
-    concurrency: int = param(16, "requests at the same time", low=1)
+    concurrency: int = param(16, "requests at the same time, of each process", low=1)
     timeout: float = param(60.0, "seconds to wait for an answer", above=0)
     retries: int = param(
         6, "further attempts after 408, 429, 500, 502, 503, 504, a timeout or a lost connection", low=0

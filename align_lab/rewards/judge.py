@@ -91,6 +91,8 @@ class Judge(Reward):
     def problems(self) -> list[str]:
         """Errors in address, key and template."""
         messages = self.address.problems(example=EXAMPLE, allow_http=self.connection.allow_http)
+        if self.url.rstrip("/").endswith("/chat/completions"):
+            messages.append(f"url={self.url} is asked at url/chat/completions: set url without this ending")
         if not self.model:
             messages.append("it needs a model: set model=NAME, a model of the endpoint")
         if self.low >= self.high:

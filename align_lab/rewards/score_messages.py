@@ -19,6 +19,7 @@ from align_lab.rewards.scores import CheckedScores
 
 VERSION = 1
 PATH = "/v1/score"
+LONGEST_REASON = 2000  # characters of a failure
 
 
 class SentMessage(BaseModel):
@@ -81,7 +82,7 @@ class SentOutcome(BaseModel):
 
     def total(self) -> ScoreOutcome:
         """As a reward returns it."""
-        return self.score if self.failure is None else Failure(self.failure)
+        return self.score if self.failure is None else Failure(_harmless(self.failure))
 
 
 class ScoreAnswer(BaseModel):
@@ -124,6 +125,11 @@ def score_of(answers: Sequence[ScoreAnswer], parts: Sequence[str]) -> Score:
         else (),
         answers=extracted if any(answer.answers for answer in answers) else (),
     )
+
+
+def _harmless(reason: str) -> str:
+    """The beginning of a server's text without control characters, which could move the cursor of a terminal."""
+    return "".join(char if char.isprintable() or char == "\n" else " " for char in reason[:LONGEST_REASON])
 
 
 def _sent_step(step: StepScore) -> SentStep:

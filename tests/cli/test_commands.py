@@ -51,6 +51,12 @@ def test_list_prints_the_options_of_one_group_with_their_headlines():
     assert any("rloo" in line and "leave-one-out" in line for line in lines)
 
 
+@pytest.mark.parametrize("option", ["model=hf", "reward=judge", "reward=remote", "reward=hf_classifier"])
+def test_show_prints_the_fields_of_an_option_that_cannot_run_with_its_defaults(option):
+    done = run("show", option)
+    assert done.returncode == 0 and f"{option.partition('=')[0]}." in done.stdout, done.stderr
+
+
 def test_show_prints_equations_papers_needs_and_fields():
     text = run("show", "algo=rloo").stdout
     for part in ("arXiv 2402.14740", "Σ", "Needs  reference=True, min_group_size=2", "algo.kl_coef"):

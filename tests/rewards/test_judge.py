@@ -336,6 +336,7 @@ WRONG = [
     ({"url": "https://example.org:port"}, "is no address"),
     ({"url": "https://exam ple.org/"}, "blanks"),
     ({"url": "http://example.org/v1"}, "over plain http"),
+    ({"url": "https://example.org/v1/chat/completions"}, "set url without this ending"),
     ({"model": ""}, "needs a model"),
     ({"key_env": "NO_SUCH_KEY"}, "export NO_SUCH_KEY=..."),
     ({"low": 3.0, "high": 3.0}, "low=3 must be below high=3"),

@@ -118,6 +118,7 @@ def test_the_price_of_a_run_is_in_its_rows_and_its_manifest(place, whole):
     )
 
 
+@pytest.mark.slow
 def test_an_endpoint_that_dies_stops_the_run_saved_and_the_same_command_continues(place, whole, tmp_path):
     """First while it is the reward of a step, then while it is the judge of an evaluation."""
     cache = str(tmp_path / "cache")

@@ -63,7 +63,7 @@ class Everything:
 
     def score(self, examples, completions):
         return Score(
-            total=[1.5, None, Failure("no <b>answer</b>"), float("nan")],
+            total=[1.5, None, Failure("no <b>answer</b>\x1b[2J" + "x" * 5000), float("nan")],
             parts={"format": [1.0, None, Failure("x"), 0.0], "other": [0.0, 0.0, 0.0, 0.0]},
             steps=[[StepScore(start=0, end=2, score=0.5)], [], [], []],
             answers=["42", None, None, "x"],
@@ -74,7 +74,8 @@ def test_every_kind_of_outcome_travels():
     completions, examples = texts(4)
     with score_server(Everything()) as server:
         score = remote(server.url, logged_parts=["format"]).score(examples, completions)
-    assert score.total[:3] == [1.5, None, Failure("no <b>answer</b>")]
+    assert score.total[:2] == [1.5, None]
+    assert score.total[2] == Failure("no <b>answer</b> [2J" + "x" * (2000 - 20))
     assert score.total[3] == Failure("the reward returned nan, which is no finite number")
     assert score.parts == {"format": [1.0, None, None, 0.0]}
     assert score.steps == [[StepScore(start=0, end=2, score=0.5)], [], [], []]

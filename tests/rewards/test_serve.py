@@ -130,6 +130,7 @@ RUN = [
 ]
 
 
+@pytest.mark.slow
 def test_a_run_is_scored_by_a_served_reward(tmp_path):
     """The served reward is also a judge of the run, in a process of its own: both give the same numbers."""
     pytest.importorskip("transformers")
