@@ -28,7 +28,7 @@ from align_lab.rollout.prompts import Prompts
 from align_lab.run.allocator import suit_tensors
 from align_lab.train.engines.engine import MakeEngine
 from align_lab.train.engines.torch_engine import TorchEngine
-from align_lab.train.experience import Collected, Pairs, Rollouts
+from align_lab.train.experience import Collected, PairCost, Pairs, Rollouts
 from align_lab.train.learner import Learner
 from align_lab.train.loop import Loop
 from align_lab.train.scoring import LimitedScorer
@@ -68,8 +68,7 @@ def preference_set(tokenizer: Tokenizer) -> Pairs:
     )
     return Pairs(
         experience=Experience(ids=ids, pad=torch.zeros(shape, dtype=torch.int64), rollout=rollout),
-        episodes=0,
-        tokens=0,
+        cost=PairCost(episodes=0, tokens=0, labels=0),
         pairs_per_step=ROWS // 2,
         seed=0,
     )

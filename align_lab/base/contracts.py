@@ -31,7 +31,7 @@ from align_lab.base.types import Advantage, Batch, LossOutput, Needs, PolicyOutp
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["Algorithm", "Component", "Data", "Hardware", "Model", "Record", "Reward", "Train"]
+__all__ = ["Algorithm", "Component", "Data", "Hardware", "Model", "Record", "Reward", "RewardInputs", "Train"]
 
 
 @contract("algo")
@@ -128,29 +128,49 @@ class Model(Component, ABC):
     """The policy. Its start policy is built once: downloaded or converted, and fine-tuned where it needs that."""
 
     tiny: ClassVar[bool] = False  # so small that one thread is the fastest
+    pretrained: ClassVar[bool] = False  # `build` writes a model that can write; if it is fine-tuned, that begins there
 
     def shape(self) -> Any | None:
         """The sizes (`align_lab.models.shape.Shape`) that determine memory; None if only the weights contain them."""
         return None
 
     def fine_tuning(self) -> Any | None:
-        """Settings of supervised fine-tuning on demonstrations (`models.sft_settings.Sft`); None for no fine-tuning."""
+        """Settings of supervised fine-tuning on demonstrations (`models.sft_settings`); None for no fine-tuning.
+
+        They are the model's field `sft`, which the `build` of a pretrained model does not read.
+        """
         return None
 
     def initial(self, texts: Sequence[str]) -> Any:
         """The policy (`align_lab.models.policy.Policy`) that fine-tuning begins with; `texts` may train its tokenizer.
 
-        Only called where `fine_tuning` is not None.
+        Only called where `fine_tuning` is not None and the model is not pretrained.
         """
-        raise NotImplementedError(f"{type(self).__name__}.initial is needed where fine_tuning is not None")
+        raise NotImplementedError(f"{type(self).__name__}.initial is needed where it is fine-tuned and not pretrained")
 
     def build(self, folder: Path) -> None:
-        """Write the start policy into the empty `folder`. Only called without fine-tuning. Raises DataError."""
-        raise NotImplementedError(f"{type(self).__name__}.build is needed where fine_tuning is None")
+        """Write the model, before any fine-tuning, into the empty `folder`. Raises DataError.
+
+        Only called for a pretrained model, or where `fine_tuning` is None.
+        """
+        raise NotImplementedError(f"{type(self).__name__}.build is needed where it is pretrained or not fine-tuned")
 
     @abstractmethod
     def load(self, folder: Path) -> Any:
-        """A new copy of the start policy (`align_lab.models.policy.Policy`) at every call."""
+        """A new copy of the policy (`align_lab.models.policy.Policy`) at every call.
+
+        `folder`: what `build` wrote, or a Hugging Face folder that fine-tuning wrote.
+        """
+
+
+@dataclass(frozen=True, kw_only=True)
+class RewardInputs:
+    """What a reward is trained on."""
+
+    data: DataSet
+    held_out: tuple[str, ...]  # names of the evaluation sets of the data
+    prompt_form: PromptForm  # how a model gets the prompts
+    start: Any | None = None  # the start policy (`align_lab.models.policy.Policy`) that `starts_from` names, a new copy
 
 
 @contract("reward")
@@ -169,7 +189,6 @@ class Reward(Component, ABC):
     meaning: ClassVar[str] = ""  # one line for tables
     title: ClassVar[str] = ""  # name of what `build` makes, for example "reward model"; "": the component's name
     trained: ClassVar[bool] = False  # `build` trains it on the data, once
-    backbone: ClassVar[str] = ""  # the model component whose start policy `build` starts from; "": none
     on_gpu: ClassVar[bool] = True  # `build` and `score` use a GPU if there is one
     costs: ClassVar[tuple[str, ...]] = ()  # parts whose sums the manifest records under `spent`: tokens, money
     holds: ClassVar[str] = ""  # the field that names other rewards (`align_lab.rewards.combination`); "": there is none
@@ -190,8 +209,15 @@ class Reward(Component, ABC):
         """`costs`, and the same of the rewards that it holds."""
         return self.costs
 
-    def build(self, folder: Path, data: DataSet, backbone: Path | None) -> None:
-        """Train on `data` from the start policy in `backbone`; write the result. Only called if `trained` is True."""
+    def starts_from(self, policy: Mapping[str, Any]) -> Mapping[str, Any] | None:
+        """The config of the model whose start policy `build` starts from; None for none.
+
+        `policy`: the config of the run's own model, which is returned where the reward is to share its start policy.
+        """
+        return None
+
+    def build(self, folder: Path, given: RewardInputs) -> None:
+        """Train; write the result into the empty `folder`. Only called if `trained` is True."""
         raise NotImplementedError(f"{type(self).__name__}.build is needed where trained is True")
 
     @abstractmethod
@@ -203,7 +229,7 @@ class Reward(Component, ABC):
         return self.load(folders.get(""))
 
     def value_weights(self, scorer: Scorer) -> tuple[Any, Tensor] | None:
-        """(body, head [1 D]) of a scorer that is a language model on `backbone`, to initialise a critic; else None."""
+        """(body, head [1 D]) of a scorer that is a language model, to initialise a critic; else None."""
         return None
 
 
@@ -213,5 +239,5 @@ contract("record")(Record)
 
 
 def texts(demonstrations: Sequence[Demonstration]) -> list[str]:
-    """Each demonstration as one text; of a conversation, its completion."""
-    return [(one.prompt if isinstance(one.prompt, str) else "") + one.completion for one in demonstrations]
+    """Each demonstration as one text; a conversation has one line per turn."""
+    return [one.text for one in demonstrations]

@@ -27,10 +27,16 @@ class Metric:
 METRICS: dict[str, Metric] = {  # those of every task; `of_run` adds those that follow from the task
     "step": Metric("rollouts, or batches of preference pairs, so far", "steps"),
     "episode": Metric(
-        "completions charged so far: sampled and scored, in training or for the preference pairs used", "completions"
+        "completions charged so far: sampled and scored, in training or for the preference pairs used, or two for each "
+        "pair of the data that was used",
+        "completions",
     ),
     "budget/tokens": Metric("generated tokens charged so far", "tokens"),
-    "budget/labels": Metric("completions scored by the reward so far, or for the pairs used so far", "labels"),
+    "budget/labels": Metric(
+        "judgements charged so far: completions scored by the reward, in training or for the preference pairs used, or "
+        "one for each pair of the data that was used",
+        "labels",
+    ),
     "budget/flops": Metric(
         "estimated FLOPs so far: charged generation, reference and critic, updates; without reward and evaluation",
         "FLOP",

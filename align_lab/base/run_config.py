@@ -101,6 +101,11 @@ class RunConfig:
         return {name: registry.build("reward", values) for name, values in self.evaluation.judges.items()}
 
     @property
+    def uses_data_pairs(self) -> bool:
+        """Does the policy learn from preference pairs that come with the data?"""
+        return self.algo.needs.experience == "pairs" and self.preferences.source == "data"
+
+    @property
     def signature(self) -> str:
         """Eight hex digits, a hash of everything that can change a result."""
         return signature(self.values)

@@ -80,8 +80,21 @@ class Evaluation:
 @checked
 @dataclass(frozen=True, kw_only=True)
 class Preferences:
-    """Preference pairs for algorithms that do not sample: the start policy's completions, labelled by the reward."""
+    """Preference pairs for algorithms that do not sample: where they come from, and how many there are."""
 
-    pairs: int = param(1920, "number of pairs", low=1)
-    samples: int = param(2, "completions per prompt, of which the best and the worst form a pair", low=2)
+    source: str = param(
+        "reward",
+        "reward: completions of the start policy that the reward labels; data: the pairs that come with the data",
+        choices=("reward", "data"),
+    )
+    pairs: int | None = param(
+        1920, "number of pairs; source=data: at most as many, drawn by `seed`; null: all that the data has", low=1
+    )
+    samples: int = param(2, "source=reward: completions per prompt, of which the best and the worst form a pair", low=2)
+    too_long: str = param(
+        "drop",
+        "source=data: what becomes of a pair with a completion longer than sampling.max_new_tokens; truncate: the "
+        "completion loses its end and its end-of-sequence token",
+        choices=("drop", "truncate"),
+    )
     seed: int = param(10_000, "sampling seed of the pairs; runs with different `seed` share one set", low=0)

@@ -53,6 +53,16 @@ class Demonstration:
     completion: str
     prompt: Prompt = ""
 
+    @property
+    def example(self) -> Example:
+        """Its prompt as an example."""
+        return Example(key="", prompt=self.prompt)
+
+    @property
+    def text(self) -> str:
+        """Prompt and completion as one text."""
+        return self.example.text + self.completion
+
 
 @dataclass(frozen=True, kw_only=True)
 class PreferencePair:

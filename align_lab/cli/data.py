@@ -94,7 +94,8 @@ def _text(model: Mapping[str, Any], data_values: Mapping[str, Any]) -> Any:
     component: Model = registry.build("model", model)
     if messages := component.problems():
         raise ConfigError("\n".join(messages))
-    stage, chat = policy_stage(model, data_stage(data_values)), bool(model.get("chat", True))
+    form, chat = registry.build("data", data_values).prompt_form, bool(model.get("chat", True))
+    stage = policy_stage(model, data_stage(data_values), form=form)
     folders = [shared().root / stage.name, *dict.fromkeys(file.parent for file in component.files())]
     if text := next((_read(folder, chat=chat) for folder in folders if (folder / TOKENIZER).is_file()), None):
         return text

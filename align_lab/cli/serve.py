@@ -166,7 +166,9 @@ def _load(cfg: RunConfig) -> Scorer:
     from align_lab.stages.dependencies import data_stage, reward_stages
 
     device.use(cfg.hardware.numerics, tiny=cfg.model.tiny)
-    required = reward_stages(cfg.values["reward"], data_stage(cfg.values["data"]), cfg.values["model"])
+    required = reward_stages(
+        cfg.values["reward"], data_stage(cfg.values["data"]), cfg.values["model"], form=cfg.data.prompt_form
+    )
     with Screen(live=False) as screen:
         built = experiment.build(required, screen)
     return cfg.reward.load_from({name: artefact.path for name, artefact in built.items()})

@@ -20,6 +20,7 @@ from align_lab.compare.values import exact, plain
 PAIRED = {"seed"}  # differs between the runs of one arm, by design
 CODE = ("source", "plugins", "torch")  # allowed to differ, they make no other arms: they are then said not to matter
 CHARGED = ("episodes", "tokens", "labels", "device_seconds", "flops", "peak_memory_gib")
+SPENT = (*CHARGED, "preference_pairs")  # what a run records; pairs of the data are named in a note
 NOT_RECORDED = "not recorded"
 NOT_APPLICABLE = "not applicable"
 HASHES = "hashes."  # before the name of a hash that a setting has too

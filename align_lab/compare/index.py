@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from align_lab.base.files import replacing
-from align_lab.compare.comparability import CHARGED
+from align_lab.compare.comparability import SPENT
 from align_lab.compare.evaluations import Columns, Table, united
 from align_lab.compare.runs import Run
 from align_lab.compare.values import number
@@ -28,7 +28,7 @@ from align_lab.record import layout
 
 NOTHING = "- - "  # how the stamp of a folder begins that holds neither status nor manifest
 FILES = (layout.STATUS, layout.MANIFEST, layout.METRICS, layout.COMPACTED)
-VERSION = 4
+VERSION = 5
 SETTLED = 1_000_000_000  # ns: a file that changed later than that may change again without a new time
 NEW = "new"  # in the stamp of a file that has only just changed: no row counts for it
 ABOUT = ("algo", "seed", "arm", "machine")
@@ -40,7 +40,7 @@ OWN = (
     "hashes",
     "metrics",
     *ABOUT,
-    *CHARGED,
+    *SPENT,
     "version",
 )  # the rest are evaluations
 
@@ -103,7 +103,7 @@ def _frame(runs: Sequence[Run], stamps: Mapping[str, str]) -> Any:
             "hashes": [texts[id(run.hashes)] for run in runs],
             "metrics": [texts[id(run.labels)] for run in runs],
             **{name: [getattr(run, name) for run in runs] for name in ABOUT},
-            **{name: [number(run.spent.get(name)) for run in runs] for name in CHARGED},
+            **{name: [number(run.spent.get(name)) for run in runs] for name in SPENT},
             "version": [VERSION] * len(runs),
         }
     ).hstack(_lists(runs))
@@ -166,7 +166,7 @@ def _runs(folder: Path, frame: Any, stamps: Mapping[str, str]) -> dict[str, Run]
     texts = {text: json.loads(text) for name in ("hashes", "metrics") for text in frame[name].unique()}
     runs, begin = {}, 0
     own = [
-        frame[name].to_list() for name in ("name", "stamp", "version", "shared", "hashes", "metrics", *ABOUT, *CHARGED)
+        frame[name].to_list() for name in ("name", "stamp", "version", "shared", "hashes", "metrics", *ABOUT, *SPENT)
     ]
     for name, known, version, shape, hashes, labels, *about, end in zip(*own, ends, strict=True):
         if stamps.get(name) == known and NEW not in known and version == VERSION:
@@ -175,7 +175,7 @@ def _runs(folder: Path, frame: Any, stamps: Mapping[str, str]) -> dict[str, Run]
                 fields=fields[shape],
                 hashes=texts[hashes],
                 labels=texts[labels],
-                spent=dict(zip(CHARGED, about[len(ABOUT) :], strict=True)),
+                spent=dict(zip(SPENT, about[len(ABOUT) :], strict=True)),
                 rows=Table(columns, values[begin:end]),
                 place=f"{folder}/{name}",
                 **dict(zip(ABOUT, about, strict=False)),

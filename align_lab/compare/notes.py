@@ -9,6 +9,7 @@ from align_lab.compare.answers import Answers
 from align_lab.compare.comparability import CODE, NOT_RECORDED
 from align_lab.compare.document import Comparability, Differing, Document, Overoptimisation
 from align_lab.compare.overoptimisation import NOTHING_BESIDE, Scores
+from align_lab.compare.runs import Run
 from align_lab.compare.samples import most
 from align_lab.compare.summary import ArmRuns
 from align_lab.compare.values import listed
@@ -20,6 +21,7 @@ def about_runs(arms: Sequence[ArmRuns], comparability: Comparability, label: str
     label: of the metric that decides; left: runs that the sweep file no longer names.
     """
     yield from _seeds(arms)
+    yield from information(arms)
     yield from _allowed(comparability["differing"])
     yield from _other_versions(comparability["differing"])
     yield from _gaps(arms, label)
@@ -40,6 +42,29 @@ def _seeds(arms: Sequence[ArmRuns]) -> Iterator[str]:
 
 def _has(names: Sequence[str]) -> str:
     return "has" if len(names) == 1 else "have"
+
+
+def information(arms: Sequence[ArmRuns]) -> Iterator[str]:
+    """Arms that learned from preference pairs of the data, whose labels are not the reward's."""
+    pairs = {arm.name: max(_pairs_used(run) for run in arm.runs) for arm in arms if arm.runs}
+    given = {name: number for name, number in pairs.items() if number}
+    if not given:
+        return
+    learned = listed([f"{name} from {number:,.0f}" for name, number in given.items()], most=8)
+    yield (
+        f"Learned from preference pairs that came with the data: {learned} pairs, each with one label of whoever made "
+        "them, and no completions of its own."
+    )
+    others = [name for name, number in pairs.items() if not number]
+    if others:
+        yield (
+            f"{listed(others)} learned from the reward: the arms did not get the same information, and a label of a "
+            "pair is not the same as one score of the reward."
+        )
+
+
+def _pairs_used(run: Run) -> float:
+    return run.spent.get("preference_pairs") or 0
 
 
 def _allowed(differing: Sequence[Differing]) -> Iterator[str]:

@@ -26,7 +26,7 @@ class Run:
     fields: Mapping[str, Any]  # one object for all runs that have the same
     hashes: Mapping[str, Any]  # what the config cannot say: content of artefacts, code, package versions
     labels: Mapping[str, Mapping[str, str]]  # metric -> label, meaning, unit, better; empty where none are recorded
-    spent: Mapping[str, Any]  # episodes, tokens, labels, device_seconds, flops, peak_memory_gib
+    spent: Mapping[str, Any]  # episodes, tokens, labels, device_seconds, flops, peak_memory_gib, preference_pairs
     rows: Table  # its evaluations [E, C]
     arm: str = ""  # as the study names it; "" where it does not
     machine: str = ""

@@ -45,6 +45,7 @@ def problems(cfg: Mapping[str, Any], needs: Needs | None) -> list[str]:
     data: Data = registry.build("data", cfg["data"])
     return [
         *_demonstrations(cfg, data, needs),
+        *_pairs(cfg, data, needs),
         *_sets(cfg, data),
         *_scorers(cfg, data),
         *_judges(cfg["evaluation"]),
@@ -70,23 +71,70 @@ def _missing_package(judge: Reward) -> str:
 
 
 def _demonstrations(cfg: Mapping[str, Any], data: Data, needs: Needs | None) -> list[str]:
-    """A model that cannot write yet needs texts to imitate, and so does a pre-training term."""
+    """Models that are fine-tuned need texts to imitate, and so does a pre-training term."""
     if data.has_demonstrations():
         return []
-    messages: list[str] = []
-    name, model = cfg["data"]["name"], cfg["model"]["name"]
-    component: Model = registry.build("model", cfg["model"])
-    if component.fine_tuning() is not None:
-        messages.append(
-            f"model={model} learns to write from the data's demonstrations, and data={name} has none. "
-            "Choose a model that can write already, for example model=smollm2_135m, or data with demonstrations"
-        )
+    name, model = cfg["data"]["name"], cfg["model"]
+    messages = [_not_fine_tuned(model, f"model={model['name']}", "model.sft.epochs=0", name)]
+    for field, values in _scorers_of(cfg).items():
+        for start in _starts(values, model):
+            backbone = f"model={start['name']}, the backbone of {field},"
+            messages.append(_not_fine_tuned(start, backbone, "its sft.epochs=0", name))
     if needs is not None and needs.pretrain_batch:
         messages.append(
             f"algo={cfg['algo']['name']} has a pre-training term on human texts, and data={name} has none. "
             "Set algo.ptx_coef=0"
         )
-    return messages
+    return [text for text in messages if text]
+
+
+def _scorers_of(cfg: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+    """The config of the reward and of each judge, by the name of its field."""
+    judges = cfg["evaluation"]["judges"]
+    return {"reward": cfg["reward"], **{f"evaluation.judges.{name}": values for name, values in judges.items()}}
+
+
+def _starts(values: Mapping[str, Any], model: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """The models other than the run's own that a reward, and those that it holds, start from."""
+    reward: Reward = registry.build("reward", values)
+    start = reward.starts_from(model)
+    inside = [one for inner in reward.inner().values() for one in _starts(inner, model)]
+    return inside if start is None or start == model else [start, *inside]
+
+
+def _not_fine_tuned(values: Mapping[str, Any], model: str, switch: str, data: str) -> str:
+    """Why a model cannot be fine-tuned on data without demonstrations; empty where it is not to be."""
+    component: Model = registry.build("model", values)
+    if component.fine_tuning() is None:
+        return ""
+    if component.pretrained:
+        return (
+            f"{model} is to be fine-tuned on the data's demonstrations, and data={data} has none. "
+            f"Set {switch}, or choose data with demonstrations"
+        )
+    return (
+        f"{model} learns to write from the data's demonstrations, and data={data} has none. "
+        "Choose a model that can write already, for example model=smollm2_135m, or data with demonstrations"
+    )
+
+
+def _pairs(cfg: Mapping[str, Any], data: Data, needs: Needs | None) -> list[str]:
+    """Preference pairs that exist, for an algorithm that learns from them; others do not read `preferences`."""
+    if needs is None or needs.experience != "pairs":
+        return []
+    plan = cfg["preferences"]
+    if plan["source"] == "data" and not data.has_pairs():
+        return [
+            f"preferences.source=data: algo={cfg['algo']['name']} learns from preference pairs of the data, and "
+            f"data={cfg['data']['name']} has none. Set preferences.source=reward, for which the reward labels pairs "
+            "of the start policy's completions, or choose data with pairs"
+        ]
+    if plan["source"] == "reward" and plan["pairs"] is None:
+        return [
+            "preferences.pairs=null means all pairs of the data, and with preferences.source=reward they are sampled: "
+            "set a number, for example preferences.pairs=1920"
+        ]
+    return []
 
 
 def _sets(cfg: Mapping[str, Any], data: Data) -> list[str]:

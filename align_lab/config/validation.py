@@ -28,6 +28,8 @@ def problems(cfg: Mapping[str, Any]) -> list[str]:
     if "algo" in sound:
         needs = registry.build("algo", cfg["algo"]).needs
         messages += _against_needs(cfg, needs)
+        if "reward" in sound:
+            messages += _critic_of_reward(cfg, needs)
     if {"data", "model", "reward"} <= sound:
         messages += task_validation.problems(cfg, needs)
     if not any(text.startswith(("hardware.", "train.")) for text in messages):
@@ -51,19 +53,26 @@ def _against_needs(cfg: Mapping[str, Any], needs: Needs) -> list[str]:
             f"algo={name} uses pairs: train.prompts_per_step x train.group_size must be even (got "
             f"{train['prompts_per_step']} x {train['group_size']}). Set train.group_size=4"
         )
-    reward: Any = registry.lookup("reward", cfg["reward"]["name"])
-    backbone: str = reward.backbone
-    if needs.critic and needs.critic.init == "reward" and not backbone:
-        messages.append(
-            f"algo={name} starts its critic from the reward model, and reward={cfg['reward']['name']} is none. "
-            "Set algo.critic_init=policy"
-        )
-    elif needs.critic and needs.critic.init == "reward" and cfg["model"]["name"] != backbone:
-        messages.append(
-            f"algo={name} starts its critic from the reward model, whose tokenizer and shape are model={backbone}'s, "
-            f"not those of model={cfg['model']['name']}. Set algo.critic_init=policy"
-        )
     return messages
+
+
+def _critic_of_reward(cfg: Mapping[str, Any], needs: Needs) -> list[str]:
+    """A critic with the reward model's weights needs a reward model that starts from the policy's model."""
+    if needs.critic is None or needs.critic.init != "reward":
+        return []
+    algo, reward, model = (cfg[group]["name"] for group in ("algo", "reward", "model"))
+    start = registry.build("reward", cfg["reward"]).starts_from(cfg["model"])
+    if start is None:
+        return [
+            f"algo={algo} starts its critic from the reward model, and reward={reward} is none. "
+            "Set algo.critic_init=policy"
+        ]
+    if start != cfg["model"]:
+        return [
+            f"algo={algo} starts its critic from the reward model, whose tokenizer and shape are those of "
+            f"model={start['name']}, not those of model={model}. Set algo.critic_init=policy"
+        ]
+    return []
 
 
 def _within_train(train: Mapping[str, Any]) -> list[str]:

@@ -17,6 +17,14 @@ def bradley_terry(chosen: Tensor, rejected: Tensor, *, margin: Tensor | float = 
     return -F.logsigmoid(chosen - rejected - margin)
 
 
+def squared_sum(chosen: Tensor, rejected: Tensor) -> Tensor:
+    """(r_w + r_l)², which keeps a reward model's scores around 0 (arXiv 2312.09244): [...] -> [...].
+
+    The loss of Bradley and Terry depends on differences alone, so that a constant could be added to all scores.
+    """
+    return (chosen + rejected).square()
+
+
 def dpo(z: Tensor, *, beta: float, label_smoothing: float = 0.0) -> Tensor:
     """-(1-ε) log σ(βz) - ε log σ(-βz), z = log-ratio of the chosen minus that of the rejected: [P] -> [P].
 

@@ -17,6 +17,7 @@ from align_lab.base.errors import ConfigError, DataError
 from align_lab.base.progress import notice
 from align_lab.base.registry import param, register, section
 from align_lab.models.lora_settings import Lora
+from align_lab.models.sft_settings import FineTuning
 from align_lab.models.shape import Shape, read_shape
 
 if TYPE_CHECKING:
@@ -34,9 +35,11 @@ class HuggingFace(Model):
     path: str = param("", "a local folder, or OWNER/NAME on the hub")
     revision: str | None = param(None, "commit or tag of a model on the hub; null: the newest")
     chat: bool = param(True, "apply the tokenizer's chat template to prompts; false: plain prompts, for a base model")
+    sft: FineTuning = section(FineTuning, "supervised fine-tuning on the data's demonstrations")
     lora: Lora = section(Lora, "low-rank adapters")
 
     used_later: ClassVar = ("lora",)
+    pretrained: ClassVar = True
 
     def problems(self) -> list[str]:
         """Errors that validation finds before anything is downloaded."""
@@ -68,6 +71,10 @@ class HuggingFace(Model):
             folder = Path(config).parent
         return read_shape(folder, lora_rank=self.lora.rank)
 
+    def fine_tuning(self) -> FineTuning | None:
+        """Its settings, if it is to be fine-tuned."""
+        return self.sft if self.sft.epochs else None
+
     def build(self, folder: Path) -> None:
         """Download the model into the hub's own cache if needed; write its folder and the hash of each file."""
         source = self._locate()
@@ -85,8 +92,10 @@ class HuggingFace(Model):
 
     def load(self, folder: Path) -> Policy:
         """Load the policy. Raises DataError if a file is missing or has another hash than at `build`."""
-        from align_lab.models.policy import load_policy
+        from align_lab.models.policy import load_built, load_policy
 
+        if not (folder / SOURCE).exists():  # fine-tuning has written the weights into the folder itself
+            return load_built(folder, self.lora, chat=self.chat)
         record = json.loads((folder / SOURCE).read_text())
         source = Path(record["folder"])
         changed = [name for name, digest in record["files"].items() if not _has_hash(source / name, digest)]

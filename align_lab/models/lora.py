@@ -5,7 +5,7 @@ The policy with its adapters disabled is its own reference, so no second copy of
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -61,6 +61,21 @@ def merged_state(model: nn.Module) -> dict[str, Tensor]:
         for name, value in ((name, value.detach()) for name, value in model.state_dict().items())
         if ".lora_" not in name
     }
+
+
+@torch.no_grad()
+def load_base(model: nn.Module, state: Mapping[str, Tensor]) -> bool:
+    """Copy the weights of a model without adapters below the adapters of `model`; False, without a copy, where the two
+    have other weights or shapes.
+    """
+    own = {
+        name.replace(".base_layer.", "."): value for name, value in model.state_dict().items() if ".lora_" not in name
+    }
+    if {name: value.shape for name, value in own.items()} != {name: value.shape for name, value in state.items()}:
+        return False
+    for name, value in own.items():
+        value.copy_(state[name])
+    return True
 
 
 @contextmanager

@@ -114,10 +114,10 @@ def load_policy(folder: Path, *, lora: Lora = NO_LORA, chat: bool = True) -> Pol
     return Policy(adapt(model, lora), text)
 
 
-def load_built(folder: Path, lora: Lora) -> Policy:
+def load_built(folder: Path, lora: Lora, *, chat: bool = True) -> Policy:
     """Load a policy that a stage has built. Raises DataError, which says how to rebuild it, if it is damaged."""
     try:
-        return load_policy(folder, lora=lora)
+        return load_policy(folder, lora=lora, chat=chat)
     except DataError as error:
         raise DataError(f"{error}. Remove the folder, and it will be built again: rm -r {folder}") from error
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, ClassVar
 from align_lab.base.contracts import Model
 from align_lab.base.registry import register, section
 from align_lab.models.lora_settings import Lora
+from align_lab.models.sft_settings import FineTuning
 from align_lab.models.shape import Shape
 
 if TYPE_CHECKING:
@@ -29,9 +30,11 @@ SHA256 = "bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70"
 class SmolLM2(Model):
     """The released chat model, up to 4-bit rounding."""
 
+    sft: FineTuning = section(FineTuning, "supervised fine-tuning on the data's demonstrations")
     lora: Lora = section(Lora, "low-rank adapters")
 
     used_later: ClassVar = ("lora",)
+    pretrained: ClassVar = True
 
     def shape(self) -> Shape:
         """The dimensions that determine its memory."""
@@ -45,6 +48,10 @@ class SmolLM2(Model):
             context=8192,
             lora_rank=self.lora.rank,
         )
+
+    def fine_tuning(self) -> FineTuning | None:
+        """Its settings, if it is to be fine-tuned."""
+        return self.sft if self.sft.epochs else None
 
     def build(self, folder: Path) -> None:
         """Download and convert the model into `folder`. Raises DataError if the download fails or has another hash."""

@@ -14,8 +14,9 @@ from align_lab.base.settings import Decoding, Sampling
 from align_lab.base.task import TRAIN, DataSet, Scorer
 from align_lab.base.world import World
 from align_lab.models.blocks import configure_blocks
+from align_lab.models.fitting import collate
 from align_lab.models.language_model import LanguageModel
-from align_lab.models.lora import BaseModel, is_adapted
+from align_lab.models.lora import BaseModel, is_adapted, load_base
 from align_lab.models.policy import DTYPES, Policy
 from align_lab.models.tokenizer import encode
 from align_lab.rollout.prompts import Prompts
@@ -31,7 +32,6 @@ from align_lab.train.learner import Critic, Learner
 from align_lab.train.loop import Loop, Recorder
 from align_lab.train.preference_pairs import load_pairs
 from align_lab.train.scoring import LimitedScorer, Meter
-from align_lab.train.sft import collate
 from align_lab.train.update import Pretrain
 
 
@@ -230,14 +230,12 @@ def _critic(cfg: RunConfig, start: Callable[[], Policy], scorer: Scorer) -> Crit
     if needs.init == "policy":
         return Critic(backbone)
     weights = cfg.reward.value_weights(scorer)
-    if weights is None or weights[0].config != getattr(backbone, "config", None):
+    if weights is None or not load_base(backbone, weights[0].state_dict()):
         raise ConfigError(
             "algo.critic_init=reward needs a reward that is a language model with the tokenizer and the shape of the "
             "policy, which this one is not. Set algo.critic_init=policy"
         )
-    body, head = weights
-    backbone.load_state_dict(body.state_dict())
-    return Critic(backbone, head.detach().squeeze(0))
+    return Critic(backbone, weights[1].detach().squeeze(0))
 
 
 def _human_text(cfg: RunConfig, policy: Policy, data: DataSet) -> Callable[[int], Pretrain] | None:

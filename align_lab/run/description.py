@@ -48,7 +48,8 @@ def describe(
         "spent": {
             "episodes": progress.episode,
             "tokens": progress.tokens,
-            "labels": progress.episode,
+            "labels": progress.labels,
+            "preference_pairs": progress.labels if cfg.uses_data_pairs else 0,
             "device_seconds": round(progress.seconds, 3),
             "flops": progress.flops,
             "peak_memory_gib": manifest.peak_memory(),

@@ -14,12 +14,12 @@ from typing import Any
 
 from align_lab.base import made_of, registry
 from align_lab.base.component import Component
-from align_lab.base.contracts import Data, Model, Reward, texts
+from align_lab.base.contracts import Data, Model, Reward, RewardInputs, texts
 from align_lab.base.run_config import RunConfig
-from align_lab.base.task import TRAIN, DataSet
+from align_lab.base.task import TRAIN, DataSet, PromptForm
 from align_lab.stages.store import Stage
 
-VERSION = {"sft": 3, "preferences": 1}  # raise one when our own part of a stage computes something else
+VERSION = {"sft": 3, "preferences": 2}  # raise one when our own part of a stage computes something else
 JUDGE = "judges."  # in the name of a judge's stage: judges.NAME
 
 
@@ -29,14 +29,16 @@ def stages(cfg: RunConfig) -> dict[str, Stage]:
     Those of rewards that another one holds are named after it: `reward.NAME`, `judges.NAME.NAME`.
     """
     values = cfg.values
-    data = data_stage(values["data"])
-    policy = policy_stage(values["model"], data)
+    data, form = data_stage(values["data"]), cfg.data.prompt_form
+    policy = policy_stage(values["model"], data, form=form)
     required = {"data": data, "policy": policy}
-    rewards = reward_stages(values["reward"], data, values["model"])
+    rewards = reward_stages(values["reward"], data, values["model"], form=form)
     required |= _named("reward", rewards)
     for name, judge in cfg.evaluation.judges.items():
-        required |= _named(f"{JUDGE}{name}", reward_stages(judge, data, values["model"]))
-    if cfg.algo.needs.experience == "pairs":
+        required |= _named(f"{JUDGE}{name}", reward_stages(judge, data, values["model"], form=form))
+    if cfg.uses_data_pairs:
+        required["pairs"] = data_pair_stage(cfg, data, policy)
+    elif cfg.algo.needs.experience == "pairs":
         required["pairs"] = preference_stage(cfg, data, policy, rewards)
     return required
 
@@ -58,60 +60,88 @@ def data_stage(values: Mapping[str, Any]) -> Stage:
     return dataclasses.replace(stage, gpu=False)
 
 
-def policy_stage(values: Mapping[str, Any], data: Stage) -> Stage:
-    """The start policy: downloaded, converted, or fine-tuned on demonstrations if the model needs that."""
+def policy_stage(values: Mapping[str, Any], data: Stage, *, form: PromptForm) -> Stage:
+    """The start policy: downloaded or converted, and fine-tuned on demonstrations if the model is to be.
+
+    A released model is an artefact of its own, which its fine-tuning starts from.
+    """
     model: Model = registry.build("model", values)
     plan = model.fine_tuning()
     if plan is None:
-        return _stage(
-            "policy", "start policy", model, _built_from(model, values), lambda folder, inputs: model.build(folder)
-        )
+        return _released(model, values)
 
     def build(folder: Path, inputs: list[Path]) -> None:
         from align_lab.train.sft import build_sft
 
         data_set, held_out = load_data(data, inputs[0]), _component(data).splits()[1]
-        imitated, unseen = (texts(data_set.demonstrations(split)) for split in (TRAIN, held_out))
-        build_sft(folder, model.initial(imitated), plan, texts=imitated, held_out=unseen)
+        train_on = data_set.demonstrations(TRAIN)
+        start = _start_policy(values, inputs[1]) if model.pretrained else model.initial(texts(train_on))
+        unseen = data_set.demonstrations(held_out)
+        build_sft(folder, start, plan, train_on=train_on, held_out=unseen, form=form)
 
     settings = {**_built_from(model, values), "sft_version": VERSION["sft"]}
-    return _stage("sft", "start policy (supervised fine-tuning)", model, settings, build, data)
+    inputs = [data]
+    if model.pretrained:
+        settings["asked"] = _asked(form)
+        inputs.append(_released(model, values))
+    return _stage("sft", "start policy (supervised fine-tuning)", model, settings, build, *inputs)
 
 
-def reward_stage(values: Mapping[str, Any], data: Stage, model: Mapping[str, Any]) -> Stage | None:
+def _released(model: Model, values: Mapping[str, Any]) -> Stage:
+    """A model before any fine-tuning."""
+    read = {key: value for key, value in _built_from(model, values).items() if not (model.pretrained and key == "sft")}
+    return _stage("policy", "start policy", model, read, lambda folder, inputs: model.build(folder))
+
+
+def reward_stage(values: Mapping[str, Any], data: Stage, model: Mapping[str, Any], *, form: PromptForm) -> Stage | None:
     """The training of a reward or a judge; None for one that is not trained.
 
-    Its backbone, if it has one, is the start policy of the model that it names: the run's own policy if it is that one.
+    It starts from the start policy of the model that it names, if any: the run's own policy if it is that one.
     """
     reward: Reward = registry.build("reward", values)
     if not reward.trained:
         return None
+    start = reward.starts_from(model)
+    settings = _built_from(reward, values)
     inputs = [data]
-    if reward.backbone:
-        inputs.append(policy_stage(_backbone(reward.backbone, model), data))
+    if start is not None:
+        inputs.append(policy_stage(start, data, form=form))
+        settings["asked"] = _asked(form)
 
     def build(folder: Path, folders: list[Path]) -> None:
-        reward.build(folder, load_data(data, folders[0]), folders[1] if folders[1:] else None)
+        given = RewardInputs(
+            data=load_data(data, folders[0]),
+            held_out=_component(data).splits()[1:],
+            prompt_form=form,
+            start=None if start is None else _start_policy(start, folders[1]),
+        )
+        reward.build(folder, given)
 
     name = str(values["name"])
-    stage = _stage(name, reward.title or name, reward, _built_from(reward, values), build, *inputs)
+    stage = _stage(name, reward.title or name, reward, settings, build, *inputs)
     return dataclasses.replace(stage, gpu=reward.on_gpu)
 
 
-def reward_stages(values: Mapping[str, Any], data: Stage, model: Mapping[str, Any]) -> dict[str, Stage]:
+def reward_stages(
+    values: Mapping[str, Any], data: Stage, model: Mapping[str, Any], *, form: PromptForm
+) -> dict[str, Stage]:
     """The stages of a reward ("") and of the rewards that it holds (NAME, NAME.NAME), where they are trained."""
-    own = reward_stage(values, data, model)
+    own = reward_stage(values, data, model, form=form)
     found = {} if own is None else {"": own}
     for name, inner in registry.build("reward", values).inner().items():
-        found |= _named(name, reward_stages(inner, data, model))
+        found |= _named(name, reward_stages(inner, data, model, form=form))
     return found
 
 
-def _backbone(name: str, model: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The run's own model if the reward names it; else the named model with its defaults."""
-    if model["name"] == name:
-        return model
-    return {"name": name, **dataclasses.asdict(registry.lookup("model", name)())}
+def _asked(form: PromptForm) -> dict[str, str]:
+    """What the prompts of given completions depend on: where one is too long, the stage has a rule of its own."""
+    return {"chat": form.chat, "instruction": form.instruction}
+
+
+def _start_policy(values: Mapping[str, Any], folder: Path) -> Any:
+    """A model's policy as it was built: the fields that `build` does not read, as adapters, have their defaults."""
+    model: Model = registry.build("model", values)
+    return registry.build("model", _built_from(model, values)).load(folder)
 
 
 def preference_stage(cfg: RunConfig, data: Stage, policy: Stage, rewards: Mapping[str, Stage]) -> Stage:
@@ -142,7 +172,8 @@ def preference_stage(cfg: RunConfig, data: Stage, policy: Stage, rewards: Mappin
     settings = {
         "dtype": dtype,
         "prompt_form": dataclasses.asdict(form),
-        **{name: cfg.values[name] for name in ("preferences", "sampling")},
+        "preferences": {key: cfg.values["preferences"][key] for key in ("source", "pairs", "samples", "seed")},
+        "sampling": cfg.values["sampling"],
         "reward": _built_from(cfg.reward, cfg.values["reward"]),
         "version": VERSION["preferences"],
     }
@@ -154,6 +185,34 @@ def preference_stage(cfg: RunConfig, data: Stage, policy: Stage, rewards: Mappin
         inputs=(data, policy, *rewards.values()),
         made_of=made_of.of_components([cfg.reward]),
         files=made_of.files_of([cfg.reward]),
+    )
+
+
+def data_pair_stage(cfg: RunConfig, data: Stage, policy: Stage) -> Stage:
+    """Pairs that come with the data, and their log-probabilities under the start policy."""
+    dtype, form = cfg.hardware.numerics.dtype, cfg.data.prompt_form
+
+    def build(folder: Path, inputs: list[Path]) -> None:
+        from align_lab.models.policy import DTYPES
+        from align_lab.train.data_pairs import build_data_pairs
+
+        start = cfg.model.load(inputs[1]).to(DTYPES[dtype])
+        pairs = load_data(data, inputs[0]).pairs(TRAIN)
+        build_data_pairs(folder, cfg.preferences, pairs, policy=start, sampling=cfg.sampling, form=form)
+
+    settings = {
+        "dtype": dtype,
+        "asked": _asked(form),
+        "preferences": {key: cfg.values["preferences"][key] for key in ("source", "pairs", "too_long", "seed")},
+        "sampling": {key: cfg.values["sampling"][key] for key in ("temperature", "max_new_tokens")},
+        "version": VERSION["preferences"],
+    }
+    return Stage(
+        kind="preferences",
+        title="preference pairs of the data",
+        settings=settings,
+        build=build,
+        inputs=(data, policy),
     )
 
 

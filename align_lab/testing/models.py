@@ -35,7 +35,7 @@ class Started:
 def outcomes_of(model: Model) -> Iterator[Outcome]:
     """All checks of one model. A start policy that is fetched or converted is not fetched here."""
     yield from outcomes((the_start_policy_is_made_in_one_way, the_shape_is_a_shape), model)
-    if model.fine_tuning() is None:
+    if model.fine_tuning() is None or model.pretrained:
         return
     starting = outcome(initial_gives_a_policy, model)
     yield starting
@@ -46,10 +46,12 @@ def outcomes_of(model: Model) -> Iterator[Outcome]:
 
 
 def the_start_policy_is_made_in_one_way(model: Model) -> Iterator[str]:
-    """By `initial` and fine-tuning, or by `build`."""
-    if model.fine_tuning() is None and type(model).build is Model.build:
-        yield "fine_tuning() is None, and build is not overridden: nothing makes the start policy. Write one of them"
-    if model.fine_tuning() is not None and type(model).initial is Model.initial:
+    """By `initial` and fine-tuning, or by `build`, which fine-tuning may follow."""
+    fetched = model.pretrained or model.fine_tuning() is None
+    if fetched and type(model).build is Model.build:
+        reason = "pretrained is True" if model.pretrained else "fine_tuning() is None"
+        yield f"{reason}, and build is not overridden: nothing makes the start policy. Write def build(self, folder)"
+    if not fetched and type(model).initial is Model.initial:
         yield "fine_tuning() returns settings, and initial is not overridden. Write def initial(self, texts)"
 
 

@@ -75,7 +75,7 @@ class Scored:
 
 def outcomes_of(reward: Reward, examples: Sequence[Example] | None = None) -> Iterator[Outcome]:
     """All checks of one reward."""
-    yield from outcomes((training_is_declared, the_backbone_is_a_model, texts_about_it_are_texts), reward)
+    yield from outcomes((training_is_declared, it_starts_from_a_model, texts_about_it_are_texts), reward)
     if reward.trained:
         yield outcome(an_untrained_one_says_that_it_must_be_trained, reward)
         return
@@ -101,15 +101,20 @@ def training_is_declared(reward: Reward) -> Iterator[str]:
     """`build` is overridden where `trained` is True, and nowhere else: nobody would call it."""
     overridden = type(reward).build is not Reward.build
     if reward.trained and not overridden:
-        yield "trained is True, and build is not overridden. Write def build(self, folder, data, backbone)"
+        yield "trained is True, and build is not overridden. Write def build(self, folder, given)"
     if overridden and not reward.trained:
         yield "build is overridden, and trained is False, so nobody calls it. Write trained: ClassVar = True"
 
 
-def the_backbone_is_a_model(reward: Reward) -> Iterator[str]:
-    """`backbone` names a registered model."""
-    if reward.backbone and reward.backbone not in registry.names("model"):
-        yield f"backbone={reward.backbone!r} is no model: choose one of {', '.join(registry.names('model'))}, or ''"
+def it_starts_from_a_model(reward: Reward) -> Iterator[str]:
+    """`starts_from` returns the config of a registered model, or None."""
+    start = reward.starts_from(registry.expand("model", "tiny", "the run's model"))
+    if start is None:
+        return
+    try:
+        registry.build("model", start)
+    except (AlignLabError, KeyError, TypeError, ValueError) as error:
+        yield f"starts_from returned {start!r}, which is no config of a model ({error}). Return one, or None"
 
 
 def texts_about_it_are_texts(reward: Reward) -> Iterator[str]:

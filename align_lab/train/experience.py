@@ -31,10 +31,12 @@ class Collected:
     """The experience of one step, over all processes, and what is charged to the budget for it."""
 
     experience: Experience
-    episodes: int  # completions sampled and scored
+    episodes: int  # completions charged
     tokens: int  # tokens generated
+    labels: int  # judgements: completions that the reward scored, or pairs that the data came with
     ended: int | None  # completions with an end-of-sequence token; None where nothing was sampled
     seconds: dict[str, float]
+    reference_tokens: int = 0  # that the start policy read for log-probabilities of completions it did not sample
     metrics: Mapping[str, float] = field(default_factory=dict[str, float])  # of the scores
 
 
@@ -90,6 +92,7 @@ class Rollouts:
             ),
             episodes=mask.shape[0] * mask.shape[1],
             tokens=int(mask.sum()),
+            labels=mask.shape[0] * mask.shape[1],
             ended=ended,
             seconds={
                 "time/rollout": sampling_end - start - samples.sync_seconds,
@@ -134,6 +137,20 @@ class Rollouts:
 
 
 @dataclass(frozen=True, kw_only=True)
+class PairCost:
+    """What a set of pairs has cost.
+
+    Pairs that the reward labels cost every completion that was sampled and scored for them; pairs of the data cost
+    their two completions and one label each, and nothing was generated.
+    """
+
+    episodes: int
+    tokens: int
+    labels: int
+    reference_tokens: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
 class Pairs:
     """Batches of a preference set, as many sequences per step as a rollout has.
 
@@ -141,8 +158,7 @@ class Pairs:
     """
 
     experience: Experience  # all N pairs: [N 2 S+T]
-    episodes: int  # completions sampled and scored for all N pairs
-    tokens: int  # tokens generated for all N pairs
+    cost: PairCost  # of all N pairs
     pairs_per_step: int
     seed: int
 
@@ -151,8 +167,10 @@ class Pairs:
         rows = draw(len(self.experience.ids), self.pairs_per_step, step, self.seed)
         return Collected(
             experience=trim(self.experience.take(rows)),
-            episodes=self._charge(self.episodes, step),
-            tokens=self._charge(self.tokens, step),
+            episodes=self._charge(self.cost.episodes, step),
+            tokens=self._charge(self.cost.tokens, step),
+            labels=self._charge(self.cost.labels, step),
+            reference_tokens=self._charge(self.cost.reference_tokens, step),
             ended=None,
             seconds={},
         )

@@ -50,6 +50,7 @@ class Progress:
     step: int = 0
     episode: int = 0
     tokens: int = 0
+    labels: int = 0
     flops: float = 0.0
     seconds: float = 0.0
     best_score: float | None = None
@@ -181,6 +182,7 @@ class Loop:
         progress.step += 1
         progress.episode += collected.episodes
         progress.tokens += collected.tokens
+        progress.labels += collected.labels
         progress.seconds += seconds
         progress.flops += self._flops(collected)
 
@@ -213,21 +215,22 @@ class Loop:
             "step": progress.step,
             "episode": progress.episode,
             "budget/tokens": progress.tokens,
-            "budget/labels": progress.episode,
+            "budget/labels": progress.labels,
             "budget/flops": progress.flops,
         }
 
     def _flops(self, collected: Collected) -> float:
         """FLOPs of a step: 2 per parameter and token forward, 4 backward (arXiv 2001.08361).
 
-        The generation that is charged, the forward passes of reference and critic, and the updates.
+        The generation that is charged, the forward passes of reference and critic, and the updates. Of pairs that come
+        with the data, the reference's pass is made before training and charged with the pairs.
         """
         seen = collected.experience.seen_tokens()
         policy, critic = parameter_count(self.learner.policy), parameter_count(self.learner.critic)
         passes = int(self.algo.needs.reference) + int(collected.experience.rollout.logp_sampler is not None)
         scoring = policy * passes if self.algo.needs.experience == "rollouts" else 0
         return (
-            2 * policy * collected.tokens
+            2 * policy * (collected.tokens + collected.reference_tokens)
             + 2 * (scoring + critic) * seen
             + 6 * (policy + critic) * seen * self.plan.epochs
         )
@@ -256,7 +259,8 @@ class Loop:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restore what `state_dict` returned."""
         self.learner.load_state_dict(state["learner"])
-        self.state, self.progress = state["algo"], Progress(**state["progress"])
+        counted = {"labels": state["progress"]["episode"], **state["progress"]}  # earlier versions did not count labels
+        self.state, self.progress = state["algo"], Progress(**counted)
         self.unlogged = state.get("unlogged")
         self.meter.totals = dict(state.get("scoring", {}))
         self.saved_step = self.progress.step

@@ -7,6 +7,7 @@ it is charged for every completion.
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -22,7 +23,7 @@ from align_lab.base.settings import Preferences, Sampling
 from align_lab.base.types import Needs, Rollout
 from align_lab.models.policy import Policy
 from align_lab.rollout.prompts import Prompts
-from align_lab.train.experience import Pairs, Rollouts
+from align_lab.train.experience import PairCost, Pairs, Rollouts
 from align_lab.train.learner import Learner
 from align_lab.train.scoring import LimitedScorer
 from align_lab.train.update import Experience
@@ -37,6 +38,7 @@ def build_pairs(
 
     Raises DataError when nearly all prompts give ties.
     """
+    assert plan.pairs is not None
     learner = Learner(
         Train(prompts_per_step=PROMPTS, group_size=plan.samples), policy.model, temperature=sampling.temperature
     )
@@ -56,15 +58,14 @@ def build_pairs(
         parts.append(best_and_worst(collected.experience))
         report(min(plan.pairs, pairs + len(parts[-1].ids)), plan.pairs)
     pair_set = join(parts, fill=prompts.eos).take(torch.arange(plan.pairs))
-    save_file(
-        {
-            "ids": pair_set.ids,
-            "pad": pair_set.pad,
-            **{name: getattr(pair_set.rollout, name).contiguous() for name in ("mask", "score", "logp_old")},
-        },
-        folder / "pairs.safetensors",
-    )
-    (folder / "cost.json").write_text(json.dumps(cost))
+    save_pairs(folder, pair_set, PairCost(**cost, labels=cost["episodes"]))
+
+
+def save_pairs(folder: Path, pair_set: Experience, cost: PairCost) -> None:
+    """Write `pairs.safetensors` [N 2 ...] and `cost.json`."""
+    rollout = {name: getattr(pair_set.rollout, name).contiguous() for name in ("mask", "score", "logp_old")}
+    save_file({"ids": pair_set.ids.contiguous(), "pad": pair_set.pad, **rollout}, folder / "pairs.safetensors")
+    (folder / "cost.json").write_text(json.dumps(dataclasses.asdict(cost)))
 
 
 def best_and_worst(experience: Experience) -> Experience:
@@ -105,16 +106,14 @@ def join(parts: list[Experience], *, fill: int) -> Experience:
 
 
 def load_pairs(folder: Path, *, pairs_per_step: int, seed: int) -> Pairs:
-    """The set as a source of experience. The start policy sampled it, so logp_ref equals logp_old."""
+    """The set as a source of experience. logp_old is the start policy's, so logp_ref equals it."""
     tensors = load_file(folder / "pairs.safetensors")
     rollout = Rollout(
         mask=tensors["mask"], score=tensors["score"], logp_old=tensors["logp_old"], logp_ref=tensors["logp_old"]
     )
-    cost = json.loads((folder / "cost.json").read_text())
     return Pairs(
         experience=Experience(ids=tensors["ids"], pad=tensors["pad"], rollout=rollout),
-        episodes=cost["episodes"],
-        tokens=cost["tokens"],
+        cost=PairCost(**json.loads((folder / "cost.json").read_text())),
         pairs_per_step=pairs_per_step,
         seed=seed,
     )

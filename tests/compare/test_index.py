@@ -43,7 +43,7 @@ def test_runs_come_back_as_they_were_written(study, read_anew):
             assert getattr(one, name) == getattr(other, name)
         assert one.rows.columns == other.rows.columns
         assert np.array_equal(one.rows.values, other.rows.values, equal_nan=True)
-        assert other.spent == one.spent | {"flops": None, "peak_memory_gib": None}
+        assert other.spent == one.spent | {"flops": None, "peak_memory_gib": None, "preference_pairs": None}
 
 
 @pytest.mark.parametrize("file", ["status.json", "manifest.json", "metrics.jsonl", "metrics.parquet"])

@@ -27,7 +27,7 @@ class Trained(Reward):
     def files(self):
         return [Path(self.path)] if self.path else []
 
-    def build(self, folder, data, backbone):
+    def build(self, folder, given):
         raise AssertionError("composition builds nothing")
 
     def load(self, folder):

@@ -24,7 +24,11 @@ transformers = pytest.importorskip("transformers")
 def folder():
     registry.scan()
     data = dependencies.data_stage({"name": "movie_reviews"})
-    return Store(cache_folder() / "artefacts").get(dependencies.policy_stage({"name": "smollm2_135m"}, data)).path
+    return (
+        Store(cache_folder() / "artefacts")
+        .get(dependencies.policy_stage({"name": "smollm2_135m"}, data, form=PromptForm()))
+        .path
+    )
 
 
 @pytest.fixture(scope="module")

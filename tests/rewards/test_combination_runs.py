@@ -22,8 +22,8 @@ class Counted(Reward):
     trained: ClassVar = True
     on_gpu: ClassVar = False
 
-    def build(self, folder, data, backbone):
-        (folder / "number.json").write_text(json.dumps(self.share * len(data.examples("train"))))
+    def build(self, folder, given):
+        (folder / "number.json").write_text(json.dumps(self.share * len(given.data.examples("train"))))
 
     def load(self, folder):
         number = json.loads((folder / "number.json").read_text())

@@ -91,7 +91,7 @@ class Broken(Reward):
 
     trained = True
 
-    def build(self, folder, data, backbone):
+    def build(self, folder, given):
         raise ValueError("no film was ever this bad")
 
     def load(self, folder):

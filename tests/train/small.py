@@ -26,7 +26,7 @@ from align_lab.rollout.prompts import Prompts
 from align_lab.train.engines.engine import MakeEngine
 from align_lab.train.engines.torch_engine import TorchEngine
 from align_lab.train.evaluate import Evaluator
-from align_lab.train.experience import Pairs, Rollouts
+from align_lab.train.experience import PairCost, Pairs, Rollouts
 from align_lab.train.learner import Critic, Learner
 from align_lab.train.loop import Loop
 from align_lab.train.scoring import LimitedScorer
@@ -173,8 +173,7 @@ def pairs(rollouts: Rollouts, start: Llama) -> Pairs:
     order = collected.experience.rollout.score.argsort(-1, descending=True)[:, [0, -1]]
     return Pairs(
         experience=collected.experience.take((torch.arange(len(order))[:, None], order)),
-        episodes=collected.episodes,
-        tokens=collected.tokens,
+        cost=PairCost(episodes=collected.episodes, tokens=collected.tokens, labels=collected.labels),
         pairs_per_step=4,
         seed=0,
     )

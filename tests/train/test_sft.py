@@ -8,11 +8,13 @@ import torch
 
 from align_lab.base.errors import DataError, DivergedError
 from align_lab.base.progress import listening
+from align_lab.base.task import Demonstration
 from align_lab.models.llama import Llama, LlamaConfig
 from align_lab.models.lora_settings import Lora
 from align_lab.models.policy import load_built, load_policy
 from align_lab.models.sft_settings import Sft
 from align_lab.models.tiny import Tiny
+from align_lab.models.tokenizer import encode
 from align_lab.train import sft
 from tests.tasks.movie_reviews.corpus import made_up
 
@@ -21,11 +23,12 @@ SMALL = Tiny(
 )
 PLAN = Sft(epochs=2.0, batch_tokens=32)
 TEXTS = [review.text for review in made_up(300)]
+REVIEWS = [Demonstration(completion=text) for text in TEXTS]
 
 
 def build(folder, model):
     """The start policy of a tiny model, as its stage builds it."""
-    sft.build_sft(folder, model.initial(TEXTS), model.fine_tuning(), texts=TEXTS, held_out=TEXTS[:50])
+    sft.build_sft(folder, model.initial(TEXTS), model.fine_tuning(), train_on=REVIEWS, held_out=REVIEWS[:50])
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +40,7 @@ def folder(tmp_path_factory):
 
 def test_it_learns_and_the_folder_gives_the_policy_back(folder):
     policy = load_policy(folder)
-    nats, count = sft.total_loss(policy.model, sft.encode(policy.tokenizer, TEXTS[:50], longest=64))
+    nats, count = sft.total_loss(policy.model, encode(policy.tokenizer, TEXTS[:50], longest=64))
     assert nats / count == pytest.approx(json.loads((folder / "metrics.json").read_text())["loss_per_token"], rel=1e-5)
     assert nats / count < 0.6 * torch.tensor(300.0).log()
 

@@ -6,9 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-from align_lab.base.contracts import Data, Reward
+from align_lab.base.contracts import Data, Reward, RewardInputs
 from align_lab.base.registry import register
-from align_lab.base.task import DataSet
 from align_lab.tasks.movie_reviews.reviews import UNIT, problem_of, reviews_of
 
 if TYPE_CHECKING:
@@ -32,11 +31,11 @@ class Gold(Reward):
         """Only movie reviews have the ratings that it learns from."""
         return problem_of(data, "the judge gold")
 
-    def build(self, folder: Path, data: DataSet, backbone: Path | None) -> None:
+    def build(self, folder: Path, given: RewardInputs) -> None:
         """Train on the gold half of the reviews; write the judge and `metrics.json` (held-out accuracy)."""
         from align_lab.tasks.movie_reviews.gold import build_gold
 
-        reviews = reviews_of(data, "the judge gold")
+        reviews = reviews_of(given.data, "the judge gold")
         build_gold(folder, reviews.gold, reviews.evaluation)
 
     def load(self, folder: Path | None) -> GoldJudge:

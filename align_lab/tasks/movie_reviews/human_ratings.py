@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from align_lab.base.contracts import Data, Reward
+from align_lab.base import registry
+from align_lab.base.contracts import Data, Reward, RewardInputs
 from align_lab.base.registry import register
-from align_lab.base.task import DataSet, Scorer
+from align_lab.base.task import Scorer
 from align_lab.tasks.movie_reviews.reviews import UNIT, problem_of, reviews_of
 from align_lab.tasks.movie_reviews.reward_settings import RewardTraining
 
@@ -28,20 +30,22 @@ class HumanRatings(RewardTraining, Reward):
     unit: ClassVar = UNIT
     meaning: ClassVar = "what the policy was trained on"
     trained: ClassVar = True
-    backbone: ClassVar = "tiny"
 
     def data_problem(self, data: Data) -> str:
         """Only movie reviews have the ratings that it learns from."""
         return problem_of(data, "reward=human_ratings")
 
-    def build(self, folder: Path, data: DataSet, backbone: Path | None) -> None:
-        """Train from the start policy in `backbone`; write the model and `metrics.json` (held-out accuracy)."""
-        from align_lab.models.policy import load_policy
+    def starts_from(self, policy: Mapping[str, Any]) -> Mapping[str, Any]:
+        """The run's own model if that is a tiny one, else a tiny one with its defaults."""
+        return policy if policy["name"] == "tiny" else registry.expand("model", "tiny", "reward=human_ratings")
+
+    def build(self, folder: Path, given: RewardInputs) -> None:
+        """Train from the start policy; write the model and `metrics.json` (held-out accuracy)."""
         from align_lab.tasks.movie_reviews.reward_training import build_reward
 
-        assert backbone is not None
-        reviews = reviews_of(data, "reward=human_ratings")
-        build_reward(folder, self, load_policy(backbone), train=reviews.proxy, held_out=reviews.evaluation)
+        assert given.start is not None
+        reviews = reviews_of(given.data, "reward=human_ratings")
+        build_reward(folder, self, given.start, train=reviews.proxy, held_out=reviews.evaluation)
 
     def load(self, folder: Path | None) -> LearnedReward:
         """Read what `build` wrote. Raises DataError when it is not whole."""

@@ -23,6 +23,7 @@ from torch import Tensor
 from align_lab import equations as eq
 from align_lab.base.errors import DivergedError
 from align_lab.base.progress import track
+from align_lab.models.fitting import collate, follow, trapezoid
 from align_lab.models.llama import Llama
 from align_lab.models.policy import Policy
 from align_lab.models.tokenizer import encode
@@ -30,7 +31,6 @@ from align_lab.tasks.movie_reviews.agreement import pair_accuracy
 from align_lab.tasks.movie_reviews.reviews import Review
 from align_lab.tasks.movie_reviews.reward_settings import RewardTraining
 from align_lab.tasks.movie_reviews.two_experts import GRAMS, LearnedReward, RewardModel, hashed_grams, save_reward
-from align_lab.train.sft import collate, follow, trapezoid
 
 LOWEST, HIGHEST = -4, 4
 CALIBRATION = 1000  # reviews that say what 0 and 1 mean

@@ -92,7 +92,7 @@ class LearnedReward:
     @torch.inference_mode()
     def rate(self, texts: Sequence[str]) -> Tensor:
         """Scores of whole texts, [N]."""
-        from align_lab.train.sft import collate
+        from align_lab.models.fitting import collate
 
         tokens = encode(self.tokenizer, texts, longest=self.model.body.config.context)
         order = sorted(range(len(texts)), key=lambda row: len(tokens[row]))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from align_lab.base.contracts import Data, Reward
 from align_lab.base.registry import param, register
-from align_lab.base.task import DataSet, Demonstration, Example, Score
+from align_lab.base.task import DataSet, Demonstration, Example, PreferencePair, Score
 
 SPLITS = ("train", "same", "harder")
 
@@ -30,6 +30,14 @@ class Sums(DataSet):
             for example in self.examples(split)
         ]
 
+    def pairs(self, split):
+        """The right answer, and one that is off by some."""
+        return [
+            PreferencePair(example=one, chosen=f" {answer}", rejected=f" {answer + 1 + i % 5}")
+            for i, one in enumerate(self.examples(split))
+            for answer in [one.columns["answer"]]
+        ]
+
 
 @register("data", "sums")
 @dataclass(frozen=True, kw_only=True)
@@ -47,6 +55,9 @@ class SumsData(Data):
         return self.training if split == "train" else self.held_out
 
     def has_demonstrations(self):
+        return True
+
+    def has_pairs(self):
         return True
 
     def build(self, folder):

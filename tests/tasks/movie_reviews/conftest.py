@@ -20,12 +20,14 @@ def defaults(kind: str, name: str) -> dict:
 @pytest.fixture(scope="session")
 def real():
     """Name of a stage -> the folder of its artefact."""
-    model, data = defaults("model", "tiny"), dependencies.data_stage(defaults("data", "movie_reviews"))
+    reviews, model = defaults("data", "movie_reviews"), defaults("model", "tiny")
+    data, form = dependencies.data_stage(reviews), registry.build("data", reviews).prompt_form
+    gold, ratings = defaults("reward", "gold"), defaults("reward", "human_ratings")
     stages = {
         "data": data,
-        "policy": dependencies.policy_stage(model, data),
-        "gold": dependencies.reward_stage(defaults("reward", "gold"), data, model),
-        "reward": dependencies.reward_stage(defaults("reward", "human_ratings"), data, model),
+        "policy": dependencies.policy_stage(model, data, form=form),
+        "gold": dependencies.reward_stage(gold, data, model, form=form),
+        "reward": dependencies.reward_stage(ratings, data, model, form=form),
     }
     store = Store(cache_folder() / "artefacts")
     return lambda name: store.get(stages[name]).path

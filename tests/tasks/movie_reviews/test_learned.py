@@ -8,6 +8,7 @@ import torch.nn.functional as F
 
 from align_lab.base.errors import DataError, DivergedError
 from align_lab.base.task import Example
+from align_lab.models.fitting import collate
 from align_lab.models.llama import Llama, LlamaConfig
 from align_lab.models.policy import Policy, Text
 from align_lab.models.tokenizer import EOS, train_tokenizer
@@ -15,7 +16,6 @@ from align_lab.tasks.movie_reviews import reward_training as rm
 from align_lab.tasks.movie_reviews.human_ratings import HumanRatings
 from align_lab.tasks.movie_reviews.reviews import Review
 from align_lab.tasks.movie_reviews.two_experts import RewardModel, hashed_grams, load_reward
-from align_lab.train.sft import collate
 from tests.tasks.movie_reviews.corpus import made_up
 
 TRAIN, HELD_OUT = made_up(400), made_up(200, seed=1)

@@ -93,7 +93,7 @@ class TrainedWithoutBuild(Length):
 
 @broken("reward", "training is declared")
 class BuildsInVain(Length):
-    def build(self, folder, data, backbone):
+    def build(self, folder, given):
         """Nobody calls it."""
 
 
@@ -101,13 +101,14 @@ class BuildsInVain(Length):
 class ScoresUntrained(Length):
     trained: ClassVar = True
 
-    def build(self, folder, data, backbone):
+    def build(self, folder, given):
         """Trains nothing."""
 
 
-@broken("reward", "the backbone is a model")
+@broken("reward", "it starts from a model")
 class UnknownBackbone(Length):
-    backbone: ClassVar = "enormous"
+    def starts_from(self, policy):
+        return {"name": "enormous"}
 
 
 @component("reward", "verifier")
