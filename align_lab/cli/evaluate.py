@@ -120,7 +120,8 @@ def _show(result: StoredEvaluation, console: Console) -> None:
                 table.add_row(escape(of_set + row.label), *_cells(result["metrics"][key], row.digits))
     console.print()
     console.print(table)
-    console.print("95 % intervals over prompts: exact for scores of 0 and 1, else Student's t.", style="dim")
+    how = "of a bounded mean for shares and scores of 0 and 1, else Student's t (docs/evaluation.md)"
+    console.print(f"95 % intervals over prompts: {how}.", style="dim")
 
 
 def _cells(one: Measured, digits: int) -> list[str]:
