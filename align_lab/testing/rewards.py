@@ -108,6 +108,7 @@ def training_is_declared(reward: Reward) -> Iterator[str]:
 
 def it_starts_from_a_model(reward: Reward) -> Iterator[str]:
     """`starts_from` returns the config of a registered model, or None."""
+    registry.scan()  # a plug-in's test may have imported its own module alone
     start = reward.starts_from(registry.expand("model", "tiny", "the run's model"))
     if start is None:
         return
