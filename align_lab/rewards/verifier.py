@@ -8,11 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Literal
 
+from align_lab.base import registry
 from align_lab.base.contracts import Data, Reward
 from align_lab.base.registry import param, register
-from align_lab.base.task import Example, Failure, Score, ScoreOutcome
+from align_lab.base.task import Example, Failure, Score, ScoreOutcome, Scorer
 from align_lab.data import gym
 from align_lab.rewards import answers
+from align_lab.rewards.math_comparison import MathComparison
 
 PARTS = ("accuracy", "format", "readable")
 Outcome = tuple[ScoreOutcome, ScoreOutcome, ScoreOutcome]  # accuracy, format, readable
@@ -21,6 +23,16 @@ FAILED = (None, None, None)
 
 class UnverifiableError(Exception):
     """The verifier, and not the completion, is to blame: there is nothing to compare with, or the scorer failed."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answered:
+    """The answer of a completion and the right one. `problem`: why there is nothing to compare it with."""
+
+    answer: str  # empty where there is none
+    in_format: bool
+    reference: str
+    problem: str
 
 
 @register("reward", "verifier")
@@ -37,18 +49,18 @@ class Verifier(Reward):
     meaning: ClassVar = "share of completions whose answer is right"
     on_gpu: ClassVar = False
 
-    kind: Literal["reasoning_gym", "exact", "numeric"] = param(
+    kind: Literal["reasoning_gym", "exact", "numeric", "math"] = param(
         "reasoning_gym",
         "what is right: reasoning_gym (what its task's own scorer gives the full score), exact (the same text), "
-        "numeric (the same number: 1,000.0 is 1000)",
-        choices=("reasoning_gym", "exact", "numeric"),
+        "numeric (the same number: 1,000.0 is 1000), math (the same mathematics in any form, by math-verify)",
+        choices=("reasoning_gym", "exact", "numeric", "math"),
     )
     credit: Literal["full", "partial"] = param(
         "full",
         "of reasoning-gym's scores: full (1 for its full score, else 0), partial (its score, between 0 and 1)",
         choices=("full", "partial"),
     )
-    answer: str = param("answer", "column that holds the right answer (exact, numeric)")
+    answer: str = param("answer", "column that holds the right answer (exact, numeric, math)")
     entry: str = param("entry", "column that holds the problem as JSON (reasoning_gym)")
     pattern: str = param(r"<answer>(.*?)</answer>", "regular expression of the format; the answer is its only group")
     otherwise: Literal["last_line", "last_number", "nothing"] = param(
@@ -58,9 +70,14 @@ class Verifier(Reward):
     )
     format_score: float = param(0.0, "added to the score of a completion whose answer is in the format")
     tolerance: float = param(0.0, "largest difference from the right number (numeric)", low=0)
+    seconds: float = param(10.0, "limit of comparing up to 64 answers (math); beyond it, those that hang fail", above=0)
+
+    used_later: ClassVar = (*Reward.used_later, "seconds")
 
     def problems(self) -> list[str]:
-        """A pattern that cannot be used."""
+        """A pattern that cannot be used, and a package that is missing."""
+        if self.kind == "math" and not registry.installed("math-verify"):
+            return ["reward.kind=math needs the package math-verify: pip install 'align_lab[math]'"]
         try:
             groups = re.compile(self.pattern).groups
         except re.error as error:
@@ -77,7 +94,7 @@ class Verifier(Reward):
             "reasoning_gym": "Only data=reasoning has it. For other data set reward.kind=exact or reward.kind=numeric",
             "exact": f"Add it, or name the column that holds the right answer: reward.answer={[*columns, 'NAME'][0]}",
         }
-        remedy["numeric"] = remedy["exact"]
+        remedy["numeric"] = remedy["math"] = remedy["exact"]
         return (
             f"the verifier with kind={self.kind} compares with the column {needed!r}, and the data {has}. "
             f"{remedy[self.kind]}"
@@ -92,36 +109,49 @@ class Verifier(Reward):
         """Accuracy, and what may explain it."""
         return PARTS
 
-    def load(self, folder: Path | None) -> Verifier:
-        """Nothing is trained."""
-        return self
+    def load(self, folder: Path | None) -> Scorer:
+        """Nothing is trained. With kind=math, the process that compares is started."""
+        return MathScorer(self) if self.kind == "math" else self
 
     def score(self, examples: Sequence[Example], completions: Sequence[str]) -> Score:
         """The outcome of each completion."""
-        pattern, total, rows = re.compile(self.pattern, re.DOTALL), list[ScoreOutcome](), list[Outcome]()
-        for example, completion in zip(examples, completions, strict=True):
-            try:
-                accuracy, in_format, readable = self.verified(example, completion, pattern)
-            except UnverifiableError as error:
-                total.append(Failure(str(error)))
+        given = [self.answered(example, text) for example, text in zip(examples, completions, strict=True)]
+        return self.scored(given, [self.accuracy(one) for one in given])
+
+    def scored(self, given: Sequence[Answered], accuracies: Sequence[ScoreOutcome]) -> Score:
+        """The score of these answers. An accuracy is None where the answer cannot be read."""
+        total, rows = list[ScoreOutcome](), list[Outcome]()
+        for answer, accuracy in zip(given, accuracies, strict=True):
+            if isinstance(accuracy, Failure):
+                total.append(accuracy)
                 rows.append(FAILED)
                 continue
-            total.append(accuracy + self.format_score * in_format)
-            rows.append((accuracy, float(in_format), float(readable)))
+            total.append((accuracy or 0.0) + self.format_score * answer.in_format)
+            rows.append((accuracy or 0.0, float(answer.in_format), float(accuracy is not None)))
         columns = zip(*rows, strict=True) if rows else ((), (), ())
         return Score(total=total, parts=dict(zip(PARTS, columns, strict=True)))
 
-    def verified(self, example: Example, completion: str, pattern: re.Pattern[str]) -> tuple[float, bool, bool]:
-        """Accuracy, and whether the answer is in the format, and readable. Raises UnverifiableError."""
-        reference = example.columns.get(self.column)
-        if reference is None:
-            raise UnverifiableError(
-                f"its example has no {self.column!r}, only {', '.join(example.columns) or 'a prompt'}"
-            )
-        found = answers.extract(completion, pattern)
+    def answered(self, example: Example, completion: str) -> Answered:
+        """The answer of a completion, with the right one."""
+        found = answers.extract(completion, re.compile(self.pattern, re.DOTALL))
         answer = answers.fallback(completion, self.otherwise) if found is None else found
-        accuracy = self.compared(answer, str(reference)) if answer else None
-        return accuracy or 0.0, found is not None, accuracy is not None
+        reference = example.columns.get(self.column)
+        problem = f"its example has no {self.column!r}, only {', '.join(example.columns) or 'a prompt'}"
+        return Answered(
+            answer=answer,
+            in_format=found is not None,
+            reference="" if reference is None else str(reference),
+            problem=problem if reference is None else "",
+        )
+
+    def accuracy(self, given: Answered) -> ScoreOutcome:
+        """1 or 0, or between them; None if the answer cannot be read, a failure if it cannot be verified."""
+        if given.problem:
+            return Failure(given.problem)
+        try:
+            return self.compared(given.answer, given.reference) if given.answer else None
+        except UnverifiableError as error:
+            return Failure(str(error))
 
     def compared(self, answer: str, reference: str) -> float | None:
         """The accuracy of an answer; None if it cannot be read. Raises UnverifiableError."""
@@ -140,3 +170,19 @@ class Verifier(Reward):
         if right is None:
             raise UnverifiableError(f"its right answer {reference[:60]!r} is no number. Set reward.kind=exact")
         return None if given is None else float(answers.same_number(given, right, self.tolerance))
+
+
+class MathScorer:
+    """The verifier with kind=math, which compares all answers of a batch with one call of its child process."""
+
+    def __init__(self, verifier: Verifier) -> None:
+        self.verifier, self.comparison = verifier, MathComparison.start(seconds=verifier.seconds)
+
+    def score(self, examples: Sequence[Example], completions: Sequence[str]) -> Score:
+        """The outcome of each completion."""
+        given = [self.verifier.answered(one, text) for one, text in zip(examples, completions, strict=True)]
+        compared = {i: (one.reference, one.answer) for i, one in enumerate(given) if one.answer and not one.problem}
+        outcomes = dict(zip(compared, self.comparison.compare(list(compared.values())), strict=True))
+        return self.verifier.scored(
+            given, [Failure(one.problem) if one.problem else outcomes.get(i) for i, one in enumerate(given)]
+        )
