@@ -46,7 +46,7 @@ def build(name: str, cfg: RunConfig) -> int:
     try:
         with watched(stacks_of(record), minutes=cfg.hang_minutes) as watch:
             watch.beat("stages")
-            with device.stage_threads(cfg.hardware.numerics, tiny=cfg.model.tiny):
+            with device.stage_threads(cfg.hardware.numerics, cfg.model):
                 artefact = shared(Screen(live=False)).get(_stage(name, cfg))
     except BaseException as error:
         write("stopped" if isinstance(error, Stopped) else "failed", error=f"{type(error).__name__}: {error}")

@@ -46,8 +46,8 @@ class PythonFile(Reward):
 
     def function(self) -> RewardFunction:
         """The function that scores. Raises ConfigError that says what is wrong with the file."""
-        path, wanted = self._split()
-        return python_source.choose(Path(path), wanted)
+        _, wanted = self._split()
+        return python_source.choose(self.path, wanted)
 
     def problems(self) -> list[str]:
         """A file that is missing or has an error, and a function that is missing or cannot be called."""

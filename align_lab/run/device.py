@@ -8,11 +8,13 @@ from contextlib import contextmanager
 
 import torch
 
+from align_lab.base.contracts import Model
 from align_lab.base.errors import ConfigError
 from align_lab.base.hardware import Numerics, sharing
 from align_lab.run.allocator import suit_tensors
 
 STAGE_THREADS = 2  # of a tiny model's stages: 1.5 times as fast as one thread; more do not pay
+LARGE = 1_000_000  # parameters; with fewer, threads wait for each other for longer than they compute
 
 KERNELS = {"sdpa": "flash efficient eager", "flash": "flash", "efficient": "efficient", "eager": "eager"}
 
@@ -44,10 +46,11 @@ def use(numerics: Numerics, *, tiny: bool = True) -> str:
 
 
 @contextmanager
-def stage_threads(numerics: Numerics, *, tiny: bool) -> Generator[None]:
+def stage_threads(numerics: Numerics, model: Model) -> Generator[None]:
     """The threads with which stages are built: their batches are larger than those of a step of training."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(numerics.threads or (min(STAGE_THREADS, cores()) if tiny else cores()))
+    before, shape = torch.get_num_threads(), model.shape()
+    most = STAGE_THREADS if shape is not None and shape.parameters >= LARGE else 1
+    torch.set_num_threads(numerics.threads or (min(most, cores()) if model.tiny else cores()))
     try:
         yield
     finally:

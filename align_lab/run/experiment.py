@@ -154,7 +154,7 @@ def _train(
     required = stages(cfg)
     if world.rank:
         world.broadcast(None)  # wait until the first process has built all artefacts
-    with device.stage_threads(cfg.hardware.numerics, tiny=cfg.model.tiny):
+    with device.stage_threads(cfg.hardware.numerics, cfg.model):
         built = build(required, screen)
     if not world.rank:
         world.broadcast(None)
