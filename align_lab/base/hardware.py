@@ -25,7 +25,7 @@ class Numerics:
     dtype: str = param("float32", "precision of weights and activations", choices=("float32", "bfloat16", "float64"))
     threads: int | None = param(
         None,
-        "threads per process; null: 1 for a tiny model (2 for stages of a million weights), else its share of the cores",
+        "threads per process; null: 1 for a tiny model (2 for its stages if it is large), else its share of the cores",
         low=1,
     )
     attention: str = param(

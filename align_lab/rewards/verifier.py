@@ -129,7 +129,11 @@ class Verifier(Reward):
             total.append((accuracy or 0.0) + self.format_score * answer.in_format)
             rows.append((accuracy or 0.0, float(answer.in_format), float(accuracy is not None)))
         columns = zip(*rows, strict=True) if rows else ((), (), ())
-        return Score(total=total, parts=dict(zip(PARTS, columns, strict=True)))
+        read = [
+            None if accuracy is None or isinstance(accuracy, Failure) else answer.answer
+            for answer, accuracy in zip(given, accuracies, strict=True)
+        ]
+        return Score(total=total, parts=dict(zip(PARTS, columns, strict=True)), answers=read)
 
     def answered(self, example: Example, completion: str) -> Answered:
         """The answer of a completion, with the right one."""

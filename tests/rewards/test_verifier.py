@@ -41,6 +41,12 @@ def test_exact_answers_and_their_format(completion, expected):
     assert outcome(completion) == expected
 
 
+def test_the_answers_that_were_read_are_given_for_a_vote():
+    texts = ["<answer> 7 </answer>", "nothing", "", "so 42"]
+    examples = [Example.of_text("?", answer="42")] * 4
+    assert Verifier(kind="numeric").score(examples, texts).answers == ["7", None, None, "so 42"]
+
+
 @pytest.mark.parametrize(
     ("otherwise", "completion", "accuracy"),
     [
