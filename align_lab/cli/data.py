@@ -23,7 +23,7 @@ EXAMPLES = """\
 examples:
   python -m align_lab data inspect data=files data.prompts=my.jsonl
   python -m align_lab data inspect data=files data.preferences=pairs.jsonl model=hf model.path=FOLDER
-  python -m align_lab data inspect data=movie_reviews --examples 3
+  python -m align_lab data inspect data=reasoning --examples 3
 """
 
 

@@ -22,12 +22,12 @@ from align_lab.record.folder import read_config
 from align_lab.record.layout import CONFIG, RunLayout
 
 EPILOG = """arguments
-  step=last|best|N            the checkpoint (default: last); best has the highest proxy score
+  step=last|best|N            the checkpoint (default: last); best has the highest score of the reward
   name=NAME                   of the result (default: from step and settings)
   evaluation.FIELD=VALUE      any field of the evaluation, also further judges:
     evaluation.temperature=0                               greedy decoding
     evaluation.samples=8 evaluation.pass_at=[1,8]          pass@k and maj@k
-    evaluation.judges.vader.name=vader                     a judge that the run did not have
+    evaluation.judges.brief.name=length                    a judge that the run did not have
     evaluation.sets=[harder]                               another evaluation set of the data
 
 The result is RUN/evaluations/NAME.json, the completions NAME.jsonl; the run's own record does not change.

@@ -115,7 +115,7 @@ class FinalSummary:
         ]
 
     def _changes(self, x: Change) -> str:
-        """`The proxy score changed by +0.60, the gold score by -0.50`"""
+        """`The reward changed by +0.60, the accuracy by -0.50`, each in its own label."""
         if x.proxy is None or self.decides == "eval/score":
             return f"The {self.label} changed by {x.gain:+.2f}"
         return f"The {self._label('eval/score')} changed by {x.proxy:+.2f}, the {self.label} by {x.gain:+.2f}"
