@@ -206,7 +206,7 @@ def exclusive(folder: Path, name: str, on_wait: Callable[[str], None] = lambda o
 
 def _exit_in_time(record: TrackedRecord, folder: Path, run_ended: threading.Event) -> None:
     """Wait for the end of the run, then for its last rows, but at most `finish_seconds`."""
-    while sys.stdin.buffer.read(1):
+    while os.read(sys.stdin.fileno(), 1):  # not its buffer, whose lock a thread may hold when the process exits
         continue
     run_ended.set()
     time.sleep(record.finish_seconds)

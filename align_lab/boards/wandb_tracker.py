@@ -57,6 +57,7 @@ class Wandb(TrackedRecord):
 
     def tracker(self, folder: Path) -> WandbTracker:
         """The tracker of the run in this folder, whose training is this process' parent."""
+        os.environ.pop("WANDB_SERVICE", None)  # of the program that started the study, perhaps on another node
         mode = self.requested_mode()
         online = mode == "online" or (mode != "offline" and has_key())
         return WandbTracker(folder, self.project, self.entity, online=online, measured_pid=os.getppid())
@@ -159,7 +160,7 @@ class WandbTracker:
             resume="allow" if self.online else None,
             mode=self.mode,
             reinit="create_new",
-            dir=None if os.environ.get("WANDB_DIR") else str(self.folder),
+            dir=None if os.environ.get("WANDB_DIR") else str(self.folder.resolve()),
             settings=self._settings(run.job_type),
         )
 

@@ -354,6 +354,13 @@ def test_a_finished_run_is_uploaded_by_the_same_command_once(server, tmp_path):
     assert len(server.requests) == requests and again.messages == []
 
 
+def test_the_wandb_process_of_another_program_is_not_used(server, tmp_path, monkeypatch):
+    """A notebook or an agent that starts a study leaves it in the environment, also of jobs on other nodes."""
+    monkeypatch.setenv("WANDB_SERVICE", f"3-1-unix-{tmp_path}/socket")
+    run = Run(tmp_path).go()
+    assert run.warnings == [] and counts(server, only(server)) == COUNTS
+
+
 def test_disabled_starts_nothing(tmp_path, monkeypatch):
     assert isinstance(Run(tmp_path, "record.mode=disabled").sink, NoSink)
     monkeypatch.setenv("WANDB_MODE", "disabled")

@@ -9,7 +9,7 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
 from align_lab.base import registry
 from align_lab.base.errors import ConfigError, DataError
-from align_lab.base.task import Example
+from align_lab.base.task import Example, PromptForm
 from align_lab.models.blocks import configure_blocks
 from align_lab.models.llama import Llama
 from align_lab.models.lora import BaseModel, adapt, is_adapted, merged_state
@@ -153,13 +153,14 @@ def test_prompts_are_rendered_as_transformers_renders_them(at):
     policy = load_policy(at("llama"))
     tokenizer = transformers.AutoTokenizer.from_pretrained(at("llama"))
     openings = [Example.of_text(text) for text in ("a good", "film")]
-    prompts = policy.text.prompts(openings, "Go on: {prompt}")
+    form = PromptForm(chat="continuation", instruction="Go on: {prompt}")
+    prompts = policy.text.prompts(openings, form)
     for ids, opening in zip(prompts, ["a good", "film"], strict=True):
         messages = [{"role": "user", "content": f"Go on: {opening}"}]
         text = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True) + opening
         assert ids == tokenizer(text, add_special_tokens=False).input_ids
     without_template = load_policy(at("llama"), chat=False)
-    assert without_template.text.prompts(openings[:1], "Go on: {prompt}") == [tokenizer("a good").input_ids]
+    assert without_template.text.prompts(openings[:1], form) == [tokenizer("a good").input_ids]
 
 
 # --- models that are rejected
