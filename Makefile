@@ -1,5 +1,5 @@
 # make run            train the tiny policy
-# make test           run the tests, JOBS=2 files at a time
+# make test           run the tests, JOBS=2 files at a time, and those that need a cluster one after another
 # make lint           run the checks of .pre-commit-config.yaml: ruff, import contracts, pyright
 # make deepspeed-env  add DeepSpeed to .venv
 # make vllm-env       create .venv-vllm, an environment with vLLM for CPUs
@@ -17,7 +17,8 @@ run: $(STAMP)
 	$(VENV)/bin/python -m align_lab algo=reinforce_pp
 
 test: $(STAMP)
-	$(VENV)/bin/python -m pytest -n $(JOBS) --dist loadgroup
+	$(VENV)/bin/python -m pytest -n $(JOBS) --dist loadfile --ignore=tests/slurm
+	$(VENV)/bin/python -m pytest tests/slurm
 
 lint: $(STAMP)
 	$(VENV)/bin/python -m pip install --quiet --constraint constraints.txt --editable ".[dev]"

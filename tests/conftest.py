@@ -21,9 +21,3 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         metavar="DIR",
         help="folder of golden values to compare with, laid out like tests/golden/values",
     )
-
-
-def pytest_itemcollected(item: pytest.Item) -> None:
-    """With several workers a file stays in one, for its fixtures; there is one Slurm cluster for all that need one."""
-    folder = item.path.parent.name
-    item.add_marker(pytest.mark.xdist_group(folder if folder == "slurm" else item.path.stem))
