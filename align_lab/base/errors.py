@@ -33,7 +33,7 @@ class DataError(AlignLabError, ValueError):
 
 
 class RewardError(AlignLabError, ValueError):
-    """A reward component returned something that is not one finite number per completion."""
+    """A reward cannot be used, did not give each completion one outcome, or failed on too many of them."""
 
 
 class DivergedError(AlignLabError, ArithmeticError):

@@ -42,7 +42,7 @@ def card(group: str, name: str, plugins: Sequence[str] = ()) -> str:
 
     overrides = [f"{group}={name}", *plugins]
     composition.load_components(composition.parse(overrides))
-    values = composition.Composer().incomplete(overrides)[group]
+    values = composition.Composer().values(overrides)[group]
     component = registry.lookup(group, values["name"])
     lines = [f"{group}={name}", ""]
     for docstring in (sys.modules[component.__module__].__doc__, component.__doc__):

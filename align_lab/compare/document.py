@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from typing import Any, TypedDict
 
+from align_lab.record.evaluations import Measured
+
 VERSION = 2
 SCORE = "eval/score"  # the reward that is optimised, in every evaluation; it decides where a run names no other metric
 
@@ -362,11 +364,8 @@ class Foreign(TypedDict):
     notes: list[str]
 
 
-class Evaluated(TypedDict):
-    """A metric of an evaluation that was made after training (`align_lab evaluate`), with 95 % intervals over prompts.
-
-    start and change: of the start policy in the same evaluation, and the difference from it.
-    """
+class Evaluated(Measured):
+    """A metric of an evaluation that was made after training (`align_lab evaluate`)."""
 
     arm: str
     seed: int
@@ -374,13 +373,6 @@ class Evaluated(TypedDict):
     name: str
     step: int
     metric: str
-    value: float | None
-    low: float | None
-    high: float | None
-    start: float | None
-    change: float | None
-    change_low: float | None
-    change_high: float | None
 
 
 class Document(TypedDict):

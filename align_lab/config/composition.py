@@ -79,13 +79,7 @@ class Composer:
         return cfg
 
     def values(self, overrides: Sequence[str]) -> dict[str, Any]:
-        """The values of one job, of which only the overrides are checked. Raises ConfigError."""
-        messages, config, _ = self._merge(overrides)
-        _raise_all(messages)
-        return run_config.plain(config)
-
-    def incomplete(self, overrides: Sequence[str]) -> Mapping[str, Any]:
-        """The values of a job that may still lack what a run needs, a path for example. Raises ConfigError."""
+        """The values of one job, which may lack what a run needs: only overrides are checked. Raises ConfigError."""
         messages, config, _ = self._merge(overrides)
         _raise_all(messages)
         return run_config.plain(config)

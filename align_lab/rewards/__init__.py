@@ -1,1 +1,1 @@
-"""Validation of the scores that rewards return."""
+"""What scores completions of any task (functions, models, services, rules, combinations), and checks of the scores."""

@@ -108,6 +108,6 @@ def check_limit(failed: int, total: int, *, limit: float, field: str, first: str
     if failed > limit * total:
         raise RewardError(
             f"{failed} of {total} completions could not be scored, and {field}={limit:g} allows a share of {limit:g}. "
-            f"{first}\nRepair the reward and run the same command again: it continues, and the manifest names the "
-            f"change. Or allow more: {field}=1"
+            f"{first}\nRepair the reward and run the same command again: it continues, and the manifest names files "
+            f"that have changed. Or allow more: {field}=1"
         )

@@ -25,7 +25,6 @@ from align_lab.compare.statistics import (
 quick = settings(max_examples=60, deadline=None)
 eighths = st.integers(-800, 800).map(lambda i: i / 8)  # sums of these are exact
 seeds_of_one = st.lists(eighths, min_size=2, max_size=6)
-three_arms = st.fixed_dictionaries(dict.fromkeys(("ppo", "rloo", "dpo"), seeds_of_one))
 
 
 def rng():

@@ -2,25 +2,16 @@
 
 import math
 
-import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy.special import nctdtr, stdtrit
 
-from align_lab.compare.statistics import (
-    Interval,
-)
+from align_lab.compare.statistics import Interval
 from align_lab.compare.verdict import MOST, NO_DIFFERENCE, Comparison, headline, ranked, seeds_needed, verdicts
+from tests.compare.test_statistics import quick, seeds_of_one
 
-quick = settings(max_examples=60, deadline=None)
-eighths = st.integers(-800, 800).map(lambda i: i / 8)  # sums of these are exact
-seeds_of_one = st.lists(eighths, min_size=2, max_size=6)
 three_arms = st.fixed_dictionaries(dict.fromkeys(("ppo", "rloo", "dpo"), seeds_of_one))
-
-
-def rng():
-    return np.random.default_rng(0)
 
 
 def test_seeds_needed_are_the_power_tables():
