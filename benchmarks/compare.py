@@ -39,13 +39,13 @@ began = time.perf_counter()
 inside = time.perf_counter() - began
 print(json.dumps([inside, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20]))
 """
-ANALYSE = ("from align_lab.compare.analysis import analyse", "analyse([folder])")
+ANALYZE = ("from align_lab.compare.analysis import analyze", "analyze([folder])")
 FILES = "files = sorted(folder.glob('*/metrics.parquet'))"
 JUDGED = ("eval/gold_score", "eval/vader", "eval/gold_score_se")  # the columns of two judges
 FRESH, INDEXED = "compare from folders, writing the index", "compare with the index"
 WORK = {
-    FRESH: ANALYSE,
-    INDEXED: ANALYSE,
+    FRESH: ANALYZE,
+    INDEXED: ANALYZE,
     "scan of all columns": ("import polars as pl", f"{FILES}; pl.scan_parquet(files).collect()"),
     "scan of the columns needed": (
         "import polars as pl; from align_lab.compare.evaluations import columns",

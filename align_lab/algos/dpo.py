@@ -5,10 +5,10 @@ Rafailov et al., Direct Preference Optimization: Your Language Model is Secretly
     z = log π(y_w)/π_ref(y_w) - log π(y_l)/π_ref(y_l)                       (log-probabilities summed over tokens)
     L = mean over pairs of -log σ(β z)                                       (eq. 7)
 
-The pairs are generated and labelled before training. A pair is a group of two samples, the chosen one first. The label
+The pairs are generated and labeled before training. A pair is a group of two samples, the chosen one first. The label
 (+1 chosen, -1 rejected) takes the place of the advantage, so that z = Σ label · (log π - log π_ref).
 
-Choices: β = 0.1 is the paper's default (0.5 in its summarisation experiment). label_smoothing > 0 is conservative DPO
+Choices: β = 0.1 is the paper's default (0.5 in its summarization experiment). label_smoothing > 0 is conservative DPO
 (Mitchell 2023), which the paper does not have.
 """
 
@@ -25,9 +25,9 @@ from align_lab.base.types import Advantage, Batch, LossOutput, Needs, PolicyOutp
 @register("algo", "dpo")
 @dataclass(frozen=True, kw_only=True)
 class DPO(Algorithm):
-    """Direct preference optimisation on a fixed set of pairs."""
+    """Direct preference optimization on a fixed set of pairs."""
 
-    beta: float = param(0.1, "β, strength of the implicit KL constraint towards the reference", above=0)
+    beta: float = param(0.1, "β, strength of the implicit KL constraint toward the reference", above=0)
     label_smoothing: float = param(0.0, "ε, assumed fraction of flipped labels", low=0, high=0.5)
 
     @property

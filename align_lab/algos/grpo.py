@@ -1,4 +1,4 @@
-"""GRPO: PPO's clipped surrogate without a critic, on scores normalised within the group of a prompt.
+"""GRPO: PPO's clipped surrogate without a critic, on scores normalized within the group of a prompt.
 
 Shao et al., DeepSeekMath: Pushing the Limits of Mathematical Reasoning in Open Language Models, arXiv 2402.03300.
 
@@ -25,7 +25,7 @@ from align_lab.base.types import Advantage, Batch, LossOutput, Needs, PolicyOutp
 @register("algo", "grpo")
 @dataclass(frozen=True, kw_only=True)
 class GRPO(Algorithm):
-    """Scores normalised within each group, PPO's clip, the KL inside the loss."""
+    """Scores normalized within each group, PPO's clip, the KL inside the loss."""
 
     kl_coef: float = param(0.04, "β, weight of the per-token KL penalty inside the loss", low=0)
     clip: float = param(0.2, "ε, clip range of the ratio; .inf: no clip", above=0)
@@ -38,7 +38,7 @@ class GRPO(Algorithm):
 
     def advantages(self, x: Rollout, state: State) -> tuple[Advantage, State]:
         """Aᵢ at every token of completion i."""
-        A = eq.standardise_groups(x.score, eps=self.std_eps)
+        A = eq.standardize_groups(x.score, eps=self.std_eps)
         return Advantage(advantage=eq.spread(A, x.mask), metrics=eq.reward_metrics(x, 0.0)), state
 
     def loss(self, now: PolicyOutput, x: Batch) -> LossOutput:

@@ -29,7 +29,7 @@ from align_lab.base.types import Advantage, Batch, LossOutput, Needs, PolicyOutp
 class OnlineDPO(Algorithm):
     """DPO on the best and the worst of the policy's own samples."""
 
-    beta: float = param(0.1, "β, strength of the implicit KL constraint towards the reference", above=0)
+    beta: float = param(0.1, "β, strength of the implicit KL constraint toward the reference", above=0)
 
     @property
     def needs(self) -> Needs:

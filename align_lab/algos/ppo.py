@@ -13,7 +13,7 @@ Choices where implementations differ, and the implementations that make them:
     A is whitened over all counted tokens of the rollout, with the unbiased variance + 1e-8  TRL, verl
     losses are averaged over all tokens of the minibatch     TRL, OpenRLHF, MOSS-RLHF
     the score is added at the last token, not at padding     OpenRLHF, MOSS-RLHF
-    the critic is initialised from the policy, which every task has; arXiv 2307.04964 reports the same final reward as
+    the critic is initialized from the policy, which every task has; arXiv 2307.04964 reports the same final reward as
     from a reward model
 """
 
@@ -39,18 +39,18 @@ from align_lab.base.types import (
 @register("algo", "ppo")
 @dataclass(frozen=True, kw_only=True)
 class PPO(Algorithm):
-    """Token-level PPO with generalised advantage estimation and a learned critic."""
+    """Token-level PPO with generalized advantage estimation and a learned critic."""
 
     kl_coef: float = param(0.05, "β, weight of the per-token KL penalty inside the reward", low=0)
     gamma: float = param(1.0, "γ, discount per token", low=0, high=1)
-    lam: float = param(0.95, "λ of generalised advantage estimation", low=0, high=1)
+    lam: float = param(0.95, "λ of generalized advantage estimation", low=0, high=1)
     clip: float = param(0.2, "ε, clip range of the ratio; .inf: no clip", above=0)
     value_clip: float = param(0.2, "clip range of the value around its value at rollout; .inf: no clip", above=0)
     vf_coef: float = param(0.1, "c, weight of the value loss", low=0)
 
     @property
     def needs(self) -> Needs:
-        """A critic initialised from the policy, and the reference if there is a KL penalty."""
+        """A critic initialized from the policy, and the reference if there is a KL penalty."""
         return Needs(reference=self.kl_coef > 0, critic=CriticNeeds(init="policy"))
 
     def advantages(self, x: Rollout, state: State) -> tuple[Advantage, State]:

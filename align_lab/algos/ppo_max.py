@@ -2,20 +2,20 @@
 
 Zheng et al., Secrets of RLHF in Large Language Models Part I: PPO, arXiv 2307.04964, section 5.4.
 
-    r̃  = clip((r - mean_hist) / std_hist, ±δ)                              score, normalised by its running moments
+    r̃  = clip((r - mean_hist) / std_hist, ±δ)                              score, normalized by its running moments
     Rₜ = -β log π(yₜ)/π_ref(yₜ),  plus r̃ at the last token                 token-level KL, the most important trick
-    A  = GAE(R, V; γ, λ),  G = A + V                                        not normalised in addition to the score
+    A  = GAE(R, V; γ, λ),  G = A + V                                        not normalized in addition to the score
     L  = mean over tokens of max(-A ρ, -A clip(ρ, 1±ε)) + c · ½ max((V-G)², (V clipped - G)²)
          - c_ptx · mean over human tokens of log π                          (PPO-ptx, InstructGPT eq. 2)
 
-The critic is initialised from the reward model and pre-trained alone while the policy is frozen. The global gradient
+The critic is initialized from the reward model and pre-trained alone while the policy is frozen. The global gradient
 clip and the small buffer of the recommendation are fields of the training loop: train.max_grad_norm=1,
 train.minibatches=1.
 
 The twelve tricks of figure 5, and the value that disables each:
      1 token-level KL         kl_coef=0                    7 value-loss clip         value_clip=.inf
-     2 importance sampling    always on: the ratio ρ       8 critic initialisation   critic_init, critic_pretrain_steps
-     3 entropy bonus          entropy_coef=0 (default)     9 policy initialisation   the SFT stage
+     2 importance sampling    always on: the ratio ρ       8 critic initialization   critic_init, critic_pretrain_steps
+     3 entropy bonus          entropy_coef=0 (default)     9 policy initialization   the SFT stage
      4 reward scaling         score_norm=none             10 GAE                     lam=1
      5 reward norm and clip   score_norm, score_clip      11 clipped surrogate       clip=.inf
      6 advantage norm, clip   advantage_* (default off)   12 gradient clip           train.max_grad_norm=.inf
@@ -58,17 +58,17 @@ if TYPE_CHECKING:
 @register("algo", "ppo_max")
 @dataclass(frozen=True, kw_only=True)
 class PPOMax(Algorithm):
-    """PPO with score normalisation and clip, token-level KL, a pre-trained critic and a language-model (PTX) loss."""
+    """PPO with score normalization and clip, token-level KL, a pre-trained critic and a language-model (PTX) loss."""
 
     kl_coef: float = param(0.05, "β, weight of the per-token KL penalty inside the reward; 0: none", low=0)
-    score_norm: Literal["standardise", "scale", "none"] = param(
-        "standardise",
-        "normalisation of the score by its running moments: standardise (mean and std), scale (std only), none",
-        choices=("standardise", "scale", "none"),
+    score_norm: Literal["standardize", "scale", "none"] = param(
+        "standardize",
+        "normalization of the score by its running moments: standardize (mean and std), scale (std only), none",
+        choices=("standardize", "scale", "none"),
     )
-    score_clip: float = param(0.8, "δ, clip of the normalised score; .inf: no clip", above=0)
+    score_clip: float = param(0.8, "δ, clip of the normalized score; .inf: no clip", above=0)
     gamma: float = param(1.0, "γ, discount per token", low=0, high=1)
-    lam: float = param(0.9, "λ of generalised advantage estimation", low=0, high=1)
+    lam: float = param(0.9, "λ of generalized advantage estimation", low=0, high=1)
     advantage_norm: Literal["batch", "none"] = param(
         "none", "batch: whiten advantages over the tokens of the rollout; none", choices=("batch", "none")
     )
@@ -80,7 +80,7 @@ class PPOMax(Algorithm):
     entropy_target: float = param(35.0, "target of the entropy loss, nats per token", low=0)
     ptx_coef: float = param(0.1, "c_ptx, weight of the language-model loss on human text; 0: none", low=0)
     critic_init: Literal["reward", "policy"] = param(
-        "reward", "model that the critic is initialised from", choices=("reward", "policy")
+        "reward", "model that the critic is initialized from", choices=("reward", "policy")
     )
     critic_pretrain_steps: int = param(5, "steps that train only the critic, before the first policy update", low=0)
 
@@ -97,7 +97,7 @@ class PPOMax(Algorithm):
         return eq.initial_moments()
 
     def advantages(self, x: Rollout, state: State) -> tuple[Advantage, State]:
-        """GAE on the normalised score, and the critic's targets G."""
+        """GAE on the normalized score, and the critic's targets G."""
         state = eq.update_moments(state, x.score)
         R = eq.token_reward(x, self.shape_score(x.score, state), self.kl_coef)
         A = eq.gae(R, x.value, x.mask, gamma=self.gamma, lam=self.lam)
@@ -108,7 +108,7 @@ class PPOMax(Algorithm):
     def shape_score(self, r: Tensor, state: State) -> Tensor:
         """Tricks 4 and 5: r [P G] and the running moments, which include r -> r̃ [P G]."""
         mean, std = state["mean"].to(r), eq.running_std(state).to(r)
-        shaped = {"standardise": (r - mean) / std, "scale": r / std, "none": r}[self.score_norm]
+        shaped = {"standardize": (r - mean) / std, "scale": r / std, "none": r}[self.score_norm]
         return shaped.clamp(-self.score_clip, self.score_clip)
 
     def shape_advantage(self, A: Tensor, mask: Tensor) -> Tensor:

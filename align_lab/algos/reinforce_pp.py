@@ -1,4 +1,4 @@
-"""REINFORCE++: PPO's clipped surrogate without a critic, on returns normalised over the global batch.
+"""REINFORCE++: PPO's clipped surrogate without a critic, on returns normalized over the global batch.
 
 Hu et al., REINFORCE++: Stabilizing Critic-Free Policy Optimization with Global Advantage Normalization,
 arXiv 2501.03262 v9, and the authors' code (OpenRLHF).
@@ -10,7 +10,7 @@ arXiv 2501.03262 v9, and the authors' code (OpenRLHF).
 
 Where paper and code differ, this follows the code: every token has its own return (in appendix B.2 only the last one);
 the mean is over tokens (eq. 1 divides by each sequence's length); the variance is biased and floored at 1e-8 (eq. 5
-adds a constant to the std); of the paper's reward normalisation, clipping and scaling, only the clip to ±10 is applied.
+adds a constant to the std); of the paper's reward normalization, clipping and scaling, only the clip to ±10 is applied.
 Choices: β = 0.01 and ε = 0.2 are the general setting of v1 and the defaults of the code, for billions of parameters.
 """
 
@@ -27,7 +27,7 @@ from align_lab.base.types import Advantage, Batch, LossOutput, Needs, PolicyOutp
 @register("algo", "reinforce_pp")
 @dataclass(frozen=True, kw_only=True)
 class ReinforcePP(Algorithm):
-    """REINFORCE with PPO's clip and advantages normalised over the global batch."""
+    """REINFORCE with PPO's clip and advantages normalized over the global batch."""
 
     kl_coef: float = param(0.01, "β, weight of the per-token KL penalty inside the reward", low=0)
     score_clip: float = param(10.0, "c, clip of the score; .inf: no clip", above=0)

@@ -229,7 +229,7 @@ class Reward(Component, ABC):
         return self.load(folders.get(""))
 
     def value_weights(self, scorer: Scorer) -> tuple[Any, Tensor] | None:
-        """(body, head [1 D]) of a scorer that is a language model, to initialise a critic; else None."""
+        """(body, head [1 D]) of a scorer that is a language model, to initialize a critic; else None."""
         return None
 
 

@@ -101,7 +101,7 @@ class Placement:
     setup: list[str] = param([], "shell lines before the job, for example module load cuda")
     sbatch: list[str] = param([], "further sbatch flags, quoted: 'hardware.placement.sbatch=[\"--reservation=mine\"]'")
     max_parallel: int | None = param(None, "maximum number of jobs of one array that run at the same time", low=1)
-    signal_seconds: int = param(120, "seconds before its time limit at which a job is signalled to save", low=0)
+    signal_seconds: int = param(120, "seconds before its time limit at which a job is signaled to save", low=0)
     max_requeues: int = param(20, "maximum number of requeues after preemption or the time limit", low=0)
 
 

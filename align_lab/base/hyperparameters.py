@@ -13,7 +13,7 @@ from align_lab.base.registry import checked, param, register, section
 class Budget:
     """A run ends at `train.steps` or when one of these limits is reached, whichever comes first. null: no limit.
 
-    Preference pairs count with the completions that were sampled, scored and labelled to make them.
+    Preference pairs count with the completions that were sampled, scored and labeled to make them.
     """
 
     episodes: int | None = param(None, "scored completions", low=1)

@@ -112,7 +112,7 @@ def of_task(values: Mapping[str, Any]) -> dict[str, Metric]:
     judges = {name: registry.build("reward", judge) for name, judge in evaluation["judges"].items()}
     scored = {"eval/score": _score(reward, "what the policy was trained on")}
     for name, judge in judges.items():
-        scored[f"eval/{name}"] = _score(judge, judge.meaning or "a judge that is never optimised", name)
+        scored[f"eval/{name}"] = _score(judge, judge.meaning or "a judge that is never optimized", name)
     decides = scored.get(evaluation["metric"], scored["eval/score"])
     label = decides.label or label_of(evaluation["metric"])
     metrics = {

@@ -5,7 +5,7 @@ Axes: ``P`` prompts, ``G`` samples a prompt (the group), ``T`` response tokens, 
 One mask, ``mask [P G T]``: True where a token counts. The end-of-sequence token counts; what follows it does not.
 
 ``score``      what the reward component returned, one number a completion, after the one end-of-sequence rule;
-``reward``     what an algorithm optimises, per token or per sequence;
+``reward``     what an algorithm optimizes, per token or per sequence;
 ``advantage``  what multiplies the log-probability; neither of the two above.
 """
 
@@ -29,7 +29,7 @@ def _no_metrics() -> dict[str, Tensor]:
 
 @dataclass(frozen=True, kw_only=True)
 class CriticNeeds:
-    """How the critic is initialised: with the weights of the reward model or of the policy.
+    """How the critic is initialized: with the weights of the reward model or of the policy.
 
     `pretrain_steps`: steps that train the critic alone, before the policy's first update.
     """
@@ -53,7 +53,7 @@ class Needs:
 
 @dataclass(frozen=True, kw_only=True)
 class Rollout:
-    """One step's experience for all prompts, under the behaviour policy. Preference pairs: G = 2, chosen, rejected."""
+    """One step's experience for all prompts, under the behavior policy. Preference pairs: G = 2, chosen, rejected."""
 
     mask: Tensor  # [P G T] bool
     score: Tensor  # [P G]

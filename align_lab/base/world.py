@@ -26,7 +26,7 @@ BUCKET = 1 << 23  # numbers in one all-reduce of gradients
 def joined() -> Generator[World]:
     """Join the process group that torchrun's variables describe, and leave it at the end; without them, no group.
 
-    Every optimizer imports torch._dynamo. If that happens after the group is initialised, torch._dynamo keeps the group
+    Every optimizer imports torch._dynamo. If that happens after the group is initialized, torch._dynamo keeps the group
     and its threads until the process exits, which sometimes aborts it; so it is imported here first.
     """
     if int(os.environ.get("WORLD_SIZE", 1)) == 1 or dist.is_initialized():

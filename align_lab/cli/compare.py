@@ -16,7 +16,7 @@ from align_lab.base.errors import ConfigError, NotComparableError
 from align_lab.base.paths import runs_folder
 from align_lab.base.signals import stop_requests
 from align_lab.compare import lock, terminal
-from align_lab.compare.analysis import analyse
+from align_lab.compare.analysis import analyze
 from align_lab.compare.document import Document
 from align_lab.compare.runs import study_folder
 
@@ -47,7 +47,7 @@ def compare(args: Sequence[str]) -> int:
     foreign = _foreign(options.foreign, alone=not folders)
     if options.watch and folders:
         _watch(folders, options.allow)
-    document = analyse(folders, allow=options.allow, paired=options.paired, foreign=foreign)
+    document = analyze(folders, allow=options.allow, paired=options.paired, foreign=foreign)
     if folders:
         _refuse_nothing(document)
         _refuse(document)
@@ -141,7 +141,7 @@ def _watch(folders: Sequence[Path], allow: Sequence[str]) -> None:
     with stop_requests() as stop, Live(console=console, auto_refresh=False, transient=True) as live:
         stop.patient = True
         while not stop.asked:
-            document = analyse(folders, allow=allow)
+            document = analyze(folders, allow=allow)
             live.update(terminal.render(document), refresh=True)
             if not any(run["state"] == "running" for run in document["unfinished"]):
                 return

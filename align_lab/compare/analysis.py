@@ -19,7 +19,7 @@ from align_lab.compare import (
     evaluated_again,
     labels,
     notes,
-    overoptimisation,
+    overoptimization,
     pool,
     samples,
     summary,
@@ -30,7 +30,7 @@ from align_lab.compare.comparability import arms as arms_of
 from align_lab.compare.comparability import proof
 from align_lab.compare.document import SCORE, Comparability, Document, Label, Missing
 from align_lab.compare.evaluations import Table
-from align_lab.compare.overoptimisation import Scores
+from align_lab.compare.overoptimization import Scores
 from align_lab.compare.pool import StudyRuns
 from align_lab.compare.runs import Run, Unfinished
 from align_lab.compare.summary import ArmRuns
@@ -60,7 +60,7 @@ class _Material:
 
 
 @uncollected
-def analyse(
+def analyze(
     folders: Sequence[Path],
     *,
     allow: Sequence[str] = (),
@@ -164,12 +164,12 @@ def _described(
         "bands": curves.bands(rows, scores.metric) if rows else [],
         "axes": [],
         "frontier": curves.frontier(few, scores.metric),
-        "overoptimisation": [
+        "overoptimization": [
             run
             for arm in material.arms
-            for run in overoptimisation.overoptimisation(arm.name, arm.runs, rows[arm.name], scores)
+            for run in overoptimization.overoptimization(arm.name, arm.runs, rows[arm.name], scores)
         ],
-        "health": [overoptimisation.health(arm, table, scores) for arm, table in rows.items()],
+        "health": [overoptimization.health(arm, table, scores) for arm, table in rows.items()],
         "audit": [
             one for arm in material.arms for one in audit.audited(arm.name, arm.runs, rows[arm.name], scores.labels)
         ],

@@ -24,7 +24,7 @@ Prompt = tuple[int, str]
 
 
 class Answer(TypedDict):
-    """A completion with the score that is optimised and the one that decides."""
+    """A completion with the score that is optimized and the one that decides."""
 
     completion: str
     decides: float

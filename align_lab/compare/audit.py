@@ -50,7 +50,7 @@ def _last(rows: Table) -> Floats:
 
 
 def _scores(run: Run, names: Mapping[str, object]) -> list[str]:
-    """The metrics that say how good completions are: the score that is optimised, its parts, and the judges."""
+    """The metrics that say how good completions are: the score that is optimized, its parts, and the judges."""
     judges = {key.split(".")[2] for key in run.fields if key.startswith("evaluation.judges.")}
     opinions = [SCORE, run.metric, *(f"eval/{judge}" for judge in sorted(judges))]
     parts = [name for name in names if name.startswith(f"{SCORE}_") and not name.endswith((*SHARES, *COSTS, "_se"))]

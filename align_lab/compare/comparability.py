@@ -152,7 +152,7 @@ def arms(runs: Sequence[Run], allow: Sequence[str] = ()) -> dict[str, list[Run]]
         by_name[run.base][key].append(run)
     result: dict[str, list[Run]] = {}
     for base, groups in sorted(by_name.items()):
-        for label, members in _labelled(base, list(groups.values()), apart):
+        for label, members in _labeled(base, list(groups.values()), apart):
             result[_free(label, result)] = sorted(members, key=lambda run: run.seed)
     return result
 
@@ -173,7 +173,7 @@ def _value(run: Run, field: str) -> Any:
     return run.fields.get(field, run.hashes.get(field.removeprefix(HASHES), MISSING))
 
 
-def _labelled(base: str, groups: Sequence[list[Run]], apart: Sequence[str]) -> Iterable[tuple[str, list[Run]]]:
+def _labeled(base: str, groups: Sequence[list[Run]], apart: Sequence[str]) -> Iterable[tuple[str, list[Run]]]:
     """Each group under the name they share, with the fields that tell it from the others."""
     if len(groups) == 1:
         return [(base, groups[0])]

@@ -12,7 +12,7 @@ from typing import Any, TypedDict
 from align_lab.record.evaluations import Measured
 
 VERSION = 2
-SCORE = "eval/score"  # the reward that is optimised, in every evaluation; it decides where a run names no other metric
+SCORE = "eval/score"  # the reward that is optimized, in every evaluation; it decides where a run names no other metric
 
 
 class Label(TypedDict):
@@ -198,7 +198,7 @@ class Axis(TypedDict):
 
 
 class Frontier(TypedDict):
-    """What a run scored at which KL. score: what is optimised; decides: the metric that decides."""
+    """What a run scored at which KL. score: what is optimized; decides: the metric that decides."""
 
     arm: str
     seed: int
@@ -208,8 +208,8 @@ class Frontier(TypedDict):
     decides: float | None
 
 
-class Overoptimisation(TypedDict):
-    """Where the deciding metric of a run peaks, whether the optimised score rose beyond it, and which step to keep.
+class Overoptimization(TypedDict):
+    """Where the deciding metric of a run peaks, whether the optimized score rose beyond it, and which step to keep.
 
     checkpoint: is a checkpoint of that step left?
     """
@@ -275,7 +275,7 @@ class Wins(TypedDict):
 
 
 class Completion(TypedDict):
-    """What a run answered, with the score that is optimised and the one that decides."""
+    """What a run answered, with the score that is optimized and the one that decides."""
 
     arm: str
     seed: int
@@ -393,7 +393,7 @@ class Document(TypedDict):
     bands: list[Band]
     axes: list[Axis]
     frontier: list[Frontier]
-    overoptimisation: list[Overoptimisation]
+    overoptimization: list[Overoptimization]
     health: list[Health]
     audit: list[Finding]
     wins: Wins

@@ -69,8 +69,8 @@ def columns(judged: tuple[str, ...] = ()) -> Columns:
 def judged(metric: str, fields: Mapping[str, Any], labels: Iterable[str]) -> tuple[str, ...]:
     """Metrics that a run's judges add: of the judges in its config, those that it labels, and the one that decides."""
     names = [key.split(".")[2] for key in fields if key.startswith("evaluation.judges.")]
-    labelled = [name for name in labels if name.startswith("eval/") and name.count("/") == 1]
-    return tuple(dict.fromkeys([*(f"eval/{name}" for name in names), *labelled, metric, metric + ERROR]))
+    labeled = [name for name in labels if name.startswith("eval/") and name.count("/") == 1]
+    return tuple(dict.fromkeys([*(f"eval/{name}" for name in names), *labeled, metric, metric + ERROR]))
 
 
 @dataclass(frozen=True, eq=False)

@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from align_lab.compare.answers import Answers
 from align_lab.compare.comparability import CODE, NOT_RECORDED
-from align_lab.compare.document import Comparability, Differing, Document, Overoptimisation
-from align_lab.compare.overoptimisation import NOTHING_BESIDE, Scores
+from align_lab.compare.document import Comparability, Differing, Document, Overoptimization
+from align_lab.compare.overoptimization import NOTHING_BESIDE, Scores
 from align_lab.compare.runs import Run
 from align_lab.compare.samples import most
 from align_lab.compare.summary import ArmRuns
@@ -100,27 +100,27 @@ def _machines(arms: Sequence[ArmRuns]) -> Iterator[str]:
 
 
 def about_results(document: Document) -> Iterator[str]:
-    """Ranking flips, over-optimisation and unhealthy text."""
+    """Ranking flips, over-optimization and unhealthy text."""
     for axis in document["axes"]:
         if axis["flips"]:
             yield axis["words"]
     scores = Scores(document["metric"], document["metrics"])
     if document["arms"] and not scores.independent:
         yield NOTHING_BESIDE
-    for arm in dict.fromkeys(run["arm"] for run in document["overoptimisation"]):
-        yield from _fallen([run for run in document["overoptimisation"] if run["arm"] == arm], scores)
+    for arm in dict.fromkeys(run["arm"] for run in document["overoptimization"]):
+        yield from _fallen([run for run in document["overoptimization"] if run["arm"] == arm], scores)
     for arm in document["health"]:
         if arm["words"]:
             yield f"{arm['arm']}: {arm['words']}."
 
 
-def _fallen(runs: Sequence[Overoptimisation], scores: Scores) -> Iterator[str]:
-    """Runs of one arm whose score has fallen from its peak: those that were over-optimised, and the others."""
+def _fallen(runs: Sequence[Overoptimization], scores: Scores) -> Iterator[str]:
+    """Runs of one arm whose score has fallen from its peak: those that were over-optimized, and the others."""
     marked = [run for run in runs if run["keep"] is not None and run["marked"]]
     others = [run for run in runs if run["keep"] is not None and not run["marked"]]
     were = "was" if len(marked) == 1 else "were"
-    peaked = f"{were} over-optimised: {scores.decides} peaked while the {scores.optimised} rose"
-    lost = f"lost {scores.label} after its peak, without a rise of the {scores.optimised}"
+    peaked = f"{were} over-optimized: {scores.decides} peaked while the {scores.optimized} rose"
+    lost = f"lost {scores.label} after its peak, without a rise of the {scores.optimized}"
     for fallen, what in ((marked, peaked), (others, lost)):
         if fallen:
             steps = listed([f"step {run['keep']} of {run['run']}" for run in fallen])

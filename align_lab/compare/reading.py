@@ -181,7 +181,7 @@ def _run(head: _Head, columns: Columns, many: Mapping[str, Floats]) -> Run | Unf
 def _without_score(run: Run, identity: Mapping[str, Any]) -> Unfinished | None:
     """Why the scores of the last evaluation do not count; None where they do.
 
-    The optimised score may be missing where the reward had none for any completion, the one that decides may not.
+    The optimized score may be missing where the reward had none for any completion, the one that decides may not.
     """
     for metric in dict.fromkeys((run.metric, SCORE)):
         last, shares = run.rows[metric][-1], _unscored(run, metric)

@@ -27,7 +27,7 @@ IQM_COVERAGE = {
 }
 """Seeds -> coverage of the nominal 95 % `iqm_interval` for normal arms: 20,000 draws of `coverage_of_iqm` each.
 
-Up to 4 seeds the interval is [min, max], which holds the centre of any symmetric law with 1 - 2^(1-n): exact."""
+Up to 4 seeds the interval is [min, max], which holds the center of any symmetric law with 1 - 2^(1-n): exact."""
 
 Floats = NDArray[np.float64]
 

@@ -102,15 +102,15 @@ class Panels:
         return [metric for metric in metrics if not self.study.logged or metric in self.study.logged]
 
     def frontier(self) -> list[Any]:
-        """What a score costs in KL, and whether the score that decides follows the one that is optimised."""
+        """What a score costs in KL, and whether the score that decides follows the one that is optimized."""
         decides = self.study.metric
         scores = dict.fromkeys((decides, SCORE))
         over_kl = [self.curve(score, x="eval/kl", title=f"{self._title(score)} over KL") for score in scores]
         at_end = [self.scatter("eval/kl", score) for score in scores]
         if decides == SCORE:
             return [*over_kl, *at_end]
-        label, optimised = (words.metric(self.study.document, name) for name in (decides, SCORE))
-        both = f"{words.capitalised(optimised).removesuffix(' score')} and {label}"
+        label, optimized = (words.metric(self.study.document, name) for name in (decides, SCORE))
+        both = f"{words.capitalized(optimized).removesuffix(' score')} and {label}"
         return [self.curve(SCORE, decides, title=both), *over_kl, *at_end, self.scatter(SCORE, decides)]
 
     def cost(self) -> list[Any]:
@@ -149,4 +149,4 @@ class Panels:
     def _title(self, metric: str) -> str:
         """`Win rate`; the metric's own name where it is not one of an evaluation."""
         name = words.metric(self.study.document, metric)
-        return name if "/" in name else words.capitalised(name)
+        return name if "/" in name else words.capitalized(name)

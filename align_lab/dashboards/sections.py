@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from align_lab.compare.document import SCORE
-from align_lab.compare.overoptimisation import NOTHING_BESIDE
+from align_lab.compare.overoptimization import NOTHING_BESIDE
 from align_lab.compare.report import result_tables, setup_tables
 from align_lab.compare.report.markdown import escaped, facts, proven, samples, table
 from align_lab.dashboards.study_document import StudyDocument
@@ -79,11 +79,11 @@ def budgets(study: StudyDocument) -> str:
     return joined([words, table(result_tables.axes(study.document)) if axes else ""])
 
 
-def overoptimisation(study: StudyDocument) -> str:
+def overoptimization(study: StudyDocument) -> str:
     """Runs whose deciding score fell while the optimized one rose, or why there are none if the two are one."""
     if study.document["arms"] and study.metric == SCORE:
         return escaped(NOTHING_BESIDE)
-    return table(result_tables.overoptimisation(study.document))
+    return table(result_tables.overoptimization(study.document))
 
 
 def health(study: StudyDocument) -> str:

@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from align_lab.base.files import read_json, read_lines
-from align_lab.compare.analysis import analyse
+from align_lab.compare.analysis import analyze
 from align_lab.compare.document import SCORE, Document
 from align_lab.compare.evaluations import ERROR, LAST
 from align_lab.compare.report import MOST_ARMS, clean
-from align_lab.compare.report.palette import COLOURS, LIGHT
+from align_lab.compare.report.palette import COLORS, LIGHT
 from align_lab.record.layout import MANIFEST, RunLayout
 
 FEWEST_RUNS = 10  # in a panel, W&B's default; a larger study shows all its runs
@@ -66,9 +66,9 @@ class StudyDocument:
         return max(FEWEST_RUNS, self.runs)
 
     @property
-    def colours(self) -> dict[str, str]:
-        """`config.arm` -> its colour, as in report.html if every arm has a name of its own."""
-        palette = cycle(LIGHT[f"arm-{n}"] for n in range(COLOURS))
+    def colors(self) -> dict[str, str]:
+        """`config.arm` -> its color, as in report.html if every arm has a name of its own."""
+        palette = cycle(LIGHT[f"arm-{n}"] for n in range(COLORS))
         return dict(zip(dict.fromkeys(self.arms.values()), palette, strict=False))
 
     @property
@@ -80,7 +80,7 @@ class StudyDocument:
 
 def read(folder: Path, *, allow: Sequence[str] = (), paired: bool = False) -> StudyDocument:
     """The study in this folder. Raises ConfigError for a folder without runs."""
-    document = analyse([folder], allow=allow, paired=paired)
+    document = analyze([folder], allow=allow, paired=paired)
     firsts = {arm["name"]: folder / document["links"][arm["runs"][0]] for arm in document["arms"]}
     return StudyDocument(
         name=document["study"],

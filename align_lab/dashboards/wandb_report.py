@@ -48,10 +48,10 @@ def _blocks(study: StudyDocument) -> Iterable[Any]:
     yield from _part("Learning curves", study, "", charts.learning())
     yield from _part("At equal budgets", study, sections.budgets(study))
     yield from _part(
-        "Reward, KL and over-optimisation", study, sections.overoptimisation(study), charts.frontier(), by_arm=False
+        "Reward, KL and over-optimization", study, sections.overoptimization(study), charts.frontier(), by_arm=False
     )
     yield from _part("Length, entropy and diversity", study, sections.health(study), charts.curves(panels.TEXT))
-    yield from _part("Optimisation", study, "", charts.curves(panels.TRAINING))
+    yield from _part("Optimization", study, "", charts.curves(panels.TRAINING))
     yield from _part("Time, memory, budget", study, sections.charged(study), charts.cost())
     yield from _part("Recipes", study, sections.recipes(study), charts.recipes(), by_arm=False)
     yield from _part("Samples", study, sections.completions(study), charts.samples(), by_arm=False)
@@ -74,15 +74,15 @@ def _text(text: str) -> Iterable[wr.MarkdownBlock]:
 
 
 def _grid(title: str, study: StudyDocument, shown: Sequence[Any], by_arm: bool) -> wr.PanelGrid:
-    """Panels of the finished runs, grouped and coloured by arm, or run by run. A panel may group by itself."""
+    """Panels of the finished runs, grouped and colored by arm, or run by run. A panel may group by itself."""
     runs = wr.Runset(name=RUNS, groupby=["config.arm"] if by_arm else [])
-    colours: dict[Any, Any] = {
-        wr.RunsetGroup(runset_name=RUNS, keys=(wr.RunsetGroupKey(key=panels.ARM, value=arm),)): colour
-        for arm, colour in study.colours.items()
+    colors: dict[Any, Any] = {
+        wr.RunsetGroup(runset_name=RUNS, keys=(wr.RunsetGroupKey(key=panels.ARM, value=arm),)): color
+        for arm, color in study.colors.items()
     }
     return wr.PanelGrid(
         runsets=[identified(runs, "report", title)],
         panels=list(shown),
         hide_run_sets=True,
-        custom_run_colors=colours if by_arm else {},
+        custom_run_colors=colors if by_arm else {},
     )

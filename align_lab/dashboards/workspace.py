@@ -28,7 +28,7 @@ def view(study: StudyDocument, place: Project, *, description: str) -> View:
         settings=ws.WorkspaceSettings(x_axis="episode", max_runs=study.panel_runs, smoothing_type="none"),
         runset_settings=_runs(study),
     )
-    made._internal_runset_id = "align_lab"  # else it is random, and colours refer to it
+    made._internal_runset_id = "align_lab"  # else it is random, and colors refer to it
     model = made._to_model()
     model.spec.section.run_sets[0].filters = filters.of_study(study)
     ungrouped = (_frontier(study), RECIPES, SAMPLES)  # sections of runs, though the table of runs is grouped by arm
@@ -41,7 +41,7 @@ def _runs(study: StudyDocument) -> ws.RunsetSettings:
     metrics = dict.fromkeys((study.metric, SCORE, *COLUMNS))
     return ws.RunsetSettings(
         groupby=[expr.Config("arm")],
-        group_colors={**study.colours},
+        group_colors={**study.colors},
         pinned_columns=["run:displayName", "config:arm.value", "config:seed.value", *map("summary:{}".format, metrics)],
     )
 
@@ -54,7 +54,7 @@ def _sections(study: StudyDocument) -> list[ws.Section]:
         ws.Section(name="At the end", panels=made.final(), is_open=True),
         ws.Section(name=_frontier(study), panels=made.frontier(), is_open=True),
         ws.Section(name="Length, entropy and diversity", panels=made.curves(panels.TEXT)),
-        ws.Section(name="Optimisation", panels=made.curves(panels.TRAINING)),
+        ws.Section(name="Optimization", panels=made.curves(panels.TRAINING)),
         ws.Section(name="Time, memory, budget", panels=made.cost()),
         ws.Section(name=RECIPES, panels=made.recipes(), layout_settings=_columns(1)),
         ws.Section(name=SAMPLES, panels=made.samples(), layout_settings=_columns(1)),
@@ -65,8 +65,8 @@ def _sections(study: StudyDocument) -> list[ws.Section]:
 def _frontier(study: StudyDocument) -> str:
     if study.metric == SCORE:
         return "Reward against KL"
-    optimised, decides = (words.short(study.document, name) for name in (SCORE, study.metric))
-    return f"Reward against KL, {optimised} against {decides}"
+    optimized, decides = (words.short(study.document, name) for name in (SCORE, study.metric))
+    return f"Reward against KL, {optimized} against {decides}"
 
 
 def _verdict(study: StudyDocument) -> ws.Section:

@@ -1,4 +1,4 @@
-r"""The layouts of rows, recognised from their columns: TRL's forms, HH-RLHF, TL;DR, UltraFeedback, GSM8K.
+r"""The layouts of rows, recognized from their columns: TRL's forms, HH-RLHF, TL;DR, UltraFeedback, GSM8K.
 
 prompt                          a prompt alone: a text, or a list of messages
 prompt, completion              a demonstration; also prompt with a text as label (TL;DR)
@@ -105,7 +105,7 @@ def _demonstration(values: Values) -> Record:
     return Record(prompt=_prompt(values), completion=_answer(values, "completion"))
 
 
-def _labelled(values: Values) -> Record:
+def _labeled(values: Values) -> Record:
     """The label is the completion's text, or says whether the completion is good."""
     if isinstance(values["label"], str) and "completion" not in values:
         return Record(prompt=_prompt(values), completion=values["label"])
@@ -193,7 +193,7 @@ LAYOUTS = (
     _layout("prompt and completion", "prompt", "completion", convert=_demonstration),
     _layout("conversation", "messages", convert=_conversation),
     _layout("conversation", "conversations", convert=_conversation),
-    _layout("prompt and label", "prompt", "label", convert=_labelled),
+    _layout("prompt and label", "prompt", "label", convert=_labeled),
     _layout("prompt", "prompt", convert=_prompt_only),
     _layout("question", "question", convert=_question),
     _layout("text", "text", convert=_text),

@@ -19,7 +19,7 @@ from align_lab.dispatch.slurm import SlurmError
 from align_lab.dispatch.state_rules import ACTIVE
 from align_lab.dispatch.states import TaskState
 
-COLOURS = {"done": "green", "running": "cyan", "failed": "red", "cancelled": "red", "stopped": "yellow"}
+COLORS = {"done": "green", "running": "cyan", "failed": "red", "cancelled": "red", "stopped": "yellow"}
 POLL_SECONDS = 2.0
 
 
@@ -121,8 +121,8 @@ def _row(task: TaskState) -> Iterator[str]:
 
 
 def _state(task: TaskState) -> str:
-    colour = COLOURS.get(task.state)
-    return f"[{colour}]{task.state}[/]" if colour else task.state
+    color = COLORS.get(task.state)
+    return f"[{color}]{task.state}[/]" if color else task.state
 
 
 def _reason(task: TaskState) -> str:

@@ -17,7 +17,7 @@ def leave_one_out(reward: Tensor) -> Tensor:
     return (reward.sum(-1, keepdim=True) - reward) / (G - 1)
 
 
-def standardise_groups(reward: Tensor, *, eps: float) -> Tensor:
+def standardize_groups(reward: Tensor, *, eps: float) -> Tensor:
     """(Rᵢ - mean) / (std + eps) within the group of a prompt, with the unbiased std: [P G] -> [P G].
 
     Biased: the mean contains sample i, and the std changes the weight of a prompt. GRPO, arXiv 2402.03300, s. 4.1.2.

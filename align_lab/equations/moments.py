@@ -18,9 +18,9 @@ def whiten(x: Tensor, mask: Tensor, *, correction: int, floor: float = 0.0, eps:
     correction 0 and eps 1e-6.
     """
     n = int(mask.sum())
-    centred = masked(x - masked_mean(x, mask, over=max(n, 1)), mask)
-    variance = centred.square().sum() / max(n - correction, 1)
-    return centred / (variance.clamp(min=floor) + eps).sqrt()
+    centered = masked(x - masked_mean(x, mask, over=max(n, 1)), mask)
+    variance = centered.square().sum() / max(n - correction, 1)
+    return centered / (variance.clamp(min=floor) + eps).sqrt()
 
 
 def initial_moments() -> Moments:

@@ -18,7 +18,7 @@ def reward_to_go(reward: Tensor, mask: Tensor, *, gamma: float) -> Tensor:
 
 
 def gae(reward: Tensor, value: Tensor, mask: Tensor, *, gamma: float, lam: float) -> Tensor:
-    """Generalised advantage estimation (arXiv 1506.02438, eq. 16): [... T] -> [... T], 0 at masked tokens.
+    """Generalized advantage estimation (arXiv 1506.02438, eq. 16): [... T] -> [... T], 0 at masked tokens.
 
     δₜ = Rₜ + γ V(sₜ₊₁) - V(sₜ),  Aₜ = δₜ + γλ Aₜ₊₁;  V after the last token is 0.
     """

@@ -1,4 +1,4 @@
-"""From the score of a completion to the optimised reward, which includes the KL penalty."""
+"""From the score of a completion to the optimized reward, which includes the KL penalty."""
 
 from __future__ import annotations
 

@@ -56,7 +56,7 @@ class Control:
 
 
 def as_text(tokenizer: Tokenizer, text: str) -> list[int]:
-    """The tokens of a text in which no control token is recognised."""
+    """The tokens of a text in which no control token is recognized."""
     before = tokenizer.encode_special_tokens
     tokenizer.encode_special_tokens = True
     try:

@@ -1,4 +1,4 @@
-"""Loading of a quantised GGUF file as a policy in float32."""
+"""Loading of a quantized GGUF file as a policy in float32."""
 
 from __future__ import annotations
 

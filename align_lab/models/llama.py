@@ -1,4 +1,4 @@
-"""A small Llama (arXiv 2302.13971): RMS normalisation, rotary positions, gated SiLU, grouped-query attention.
+"""A small Llama (arXiv 2302.13971): RMS normalization, rotary positions, gated SiLU, grouped-query attention.
 
 One fused matrix computes queries, keys and values, and another gate and up, which halves the number of matrix products;
 `llama_weights.py` splits them for transformers. Rows of unequal length are left-padded; without padding no mask is
@@ -143,7 +143,7 @@ class Llama(LanguageModel):
         return self._run(ids, pad, None)
 
     def new_cache(self, rows: int, length: int) -> KVCache:
-        """An uninitialised KV cache in the dtype and on the device of the weights."""
+        """An uninitialized KV cache in the dtype and on the device of the weights."""
         c, like = self.config, self.embed.weight
         shape = (c.layers, rows, c.kv_heads, length, c.width // c.heads)
         return KVCache(like.new_empty(shape), like.new_empty(shape))

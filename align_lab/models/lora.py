@@ -22,7 +22,7 @@ NAME = "default"  # the name that peft gives to an adapter
 def adapt(model: LanguageModel, lora: Lora) -> LanguageModel:
     """Add an adapter to every matrix of the blocks, in place, and freeze all other weights; rank 0 does nothing.
 
-    B is initialised to 0, so the outputs do not change. Raises ConfigError without peft or without linear layers.
+    B is initialized to 0, so the outputs do not change. Raises ConfigError without peft or without linear layers.
     """
     if lora.rank == 0:
         return model

@@ -14,4 +14,4 @@ class Lora:
 
     rank: int = param(0, "rank r of the adapters; 0: no adapters, all weights are trained", low=0)
     alpha: int = param(32, "α, the output of an adapter is scaled by α / r", above=0)
-    seed: int = param(0, "seed of the initialisation of the matrices A; B is initialised to 0", low=0)
+    seed: int = param(0, "seed of the initialization of the matrices A; B is initialized to 0", low=0)

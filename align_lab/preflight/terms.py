@@ -56,7 +56,7 @@ def checkpoint(x: Workload) -> float:
 def block(x: Workload, length: int) -> float:
     """Bytes that autograd saves in one block per token.
 
-    Both norms save input, normalised and scaled state (in bfloat16 the first two in float32); attention saves the
+    Both norms save input, normalized and scaled state (in bfloat16 the first two in float32); attention saves the
     product [H+2K]E, the rotated [H+K]E, its output HE and a log-sum H, with padding a mask of L columns, with `eager`
     2HL probabilities; the MLP saves gate and up 2M, SiLU and product 2M.
     """

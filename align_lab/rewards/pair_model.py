@@ -1,6 +1,6 @@
 """A language model's body with a linear head on the hidden state of the last token, which is the end token.
 
-r(prompt, completion) = w · h_last - centre
+r(prompt, completion) = w · h_last - center
 """
 
 from __future__ import annotations
@@ -30,26 +30,26 @@ HEAD, READING = "head.safetensors", "reading.json"
 class PairModel(nn.Module):
     """Token ids -> one number a text."""
 
-    centre: Tensor
+    center: Tensor
 
     def __init__(self, body: LanguageModel) -> None:
         super().__init__()
         self.body = body
         self.head = nn.Parameter(torch.zeros(1, body.width))
-        self.register_buffer("centre", torch.zeros(()))
+        self.register_buffer("center", torch.zeros(()))
 
     def forward(self, ids: Tensor, mask: Tensor) -> Tensor:
         """ids [B L] padded on the right, mask [B L] -> r [B]."""
         last = mask.sum(1) - 1
         state = self.body.hidden(ids)[torch.arange(len(ids)), last]
-        return (state.to(self.head) @ self.head.t()).squeeze(-1) - self.centre
+        return (state.to(self.head) @ self.head.t()).squeeze(-1) - self.center
 
     @torch.no_grad()
-    def standardise(self, scores: Tensor) -> float:
+    def standardize(self, scores: Tensor) -> float:
         """Make the mean of these scores 0 and their standard deviation 1 from now on; returns what that was."""
         deviation = float(scores.std()) if len(scores) > 1 else 0.0
         scale = deviation if deviation > 0 else 1.0
-        self.centre.add_(scores.mean()).div_(scale)
+        self.center.add_(scores.mean()).div_(scale)
         self.head.div_(scale)
         return scale
 
@@ -99,7 +99,7 @@ def save_scorer(scorer: PairScorer, folder: Path) -> None:
     """Write the body as a Hugging Face folder, `head.safetensors` and `reading.json`."""
     model, reading = scorer.model, scorer.reading
     save_policy(Policy(model.body, reading.text), folder)
-    save_file({"head": model.head.detach().contiguous(), "centre": model.centre}, folder / HEAD)
+    save_file({"head": model.head.detach().contiguous(), "center": model.center}, folder / HEAD)
     (folder / READING).write_text(json.dumps({"form": asdict(reading.form), "longest": reading.longest}))
 
 
@@ -112,7 +112,7 @@ def load_scorer(folder: Path) -> PairScorer:
         model = PairModel(policy.model)
         with torch.no_grad():
             model.head.copy_(head["head"])
-            model.centre.copy_(head["centre"])
+            model.center.copy_(head["center"])
         reading = Reading(text=policy.text, form=PromptForm(**settings["form"]), longest=int(settings["longest"]))
         return PairScorer(model, reading)
     except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:

@@ -40,7 +40,7 @@ def build_pair_model(folder: Path, plan: PairTraining, given: RewardInputs) -> N
     reading = Reading(text=policy.text, form=given.prompt_form, longest=longest)
     fit(model, train, plan, reading)
     scorer = PairScorer(model, reading)
-    scale = model.standardise(torch.cat(scores(scorer, train[:CALIBRATION])))
+    scale = model.standardize(torch.cat(scores(scorer, train[:CALIBRATION])))
     save_scorer(scorer, folder)
     measured: dict[str, float] = {"training_pairs": len(train), "sd": scale}
     if held_out:

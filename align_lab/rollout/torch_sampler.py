@@ -107,7 +107,7 @@ def draw_token(logits: Tensor, uniform: Tensor, *, temperature: float, top_p: fl
 
 
 def nucleus(weight: Tensor, top_p: float) -> Tensor:
-    """Unnormalised probabilities [B V], set to 0 outside the smallest set of most likely tokens with mass top_p."""
+    """Unnormalized probabilities [B V], set to 0 outside the smallest set of most likely tokens with mass top_p."""
     ordered, order = weight.sort(dim=-1, descending=True, stable=True)
     before = ordered.cumsum(-1) - ordered
     truncated = ordered.where(before < top_p * weight.sum(-1, keepdim=True), 0)

@@ -119,7 +119,7 @@ class VllmSampler:
             sleeps=cuda and self.processes.shared,
         )
         if self.processes.shared and not self.settings.own_process and not dist.is_initialized():
-            return [InProcessEngine(settings)]  # vLLM initialises torch.distributed, of which a process has only one
+            return [InProcessEngine(settings)]  # vLLM initializes torch.distributed, of which a process has only one
         return in_parallel(lambda process: RemoteEngine(settings, **vars(process)), self.processes.engines(settings))
 
     def _load(self, model: LanguageModel) -> None:

@@ -222,7 +222,7 @@ def _reference(policy: Policy, start: Callable[[], Policy]) -> Callable[[], Lang
 
 
 def _critic(cfg: RunConfig, start: Callable[[], Policy], scorer: Scorer) -> Critic | None:
-    """The critic, initialised from the weights that the algorithm declares. Raises ConfigError if they do not fit."""
+    """The critic, initialized from the weights that the algorithm declares. Raises ConfigError if they do not fit."""
     needs = cfg.algo.needs.critic
     if needs is None:
         return None

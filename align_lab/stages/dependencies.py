@@ -145,7 +145,7 @@ def _start_policy(values: Mapping[str, Any], folder: Path) -> Any:
 
 
 def preference_stage(cfg: RunConfig, data: Stage, policy: Stage, rewards: Mapping[str, Stage]) -> Stage:
-    """Pairs of the start policy's completions, labelled by the reward."""
+    """Pairs of the start policy's completions, labeled by the reward."""
     dtype = cfg.hardware.numerics.dtype
     form = cfg.data.prompt_form
 

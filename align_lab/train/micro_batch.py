@@ -1,6 +1,6 @@
 """How a minibatch is split into micro-batches: whole groups, parts of equal size.
 
-Losses are normalised by the counts of the whole minibatch (`update.py`), so only memory use and speed depend on it.
+Losses are normalized by the counts of the whole minibatch (`update.py`), so only memory use and speed depend on it.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Preference pairs for algorithms that do not sample: completions of the start policy, labelled by the reward.
+"""Preference pairs for algorithms that do not sample: completions of the start policy, labeled by the reward.
 
 Of a few samples per prompt, the one with the highest score is chosen and the one with the lowest is rejected; a tie
 gives no pair. The end-of-sequence rule is that of all algorithms, so DPO learns from the same reward as the others, and

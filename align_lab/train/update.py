@@ -1,4 +1,4 @@
-"""Experience -> new weights: epochs, minibatches, micro-batches of whole groups; losses normalised by global counts."""
+"""Experience -> new weights: epochs, minibatches, micro-batches of whole groups; losses normalized by global counts."""
 
 from __future__ import annotations
 

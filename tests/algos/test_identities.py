@@ -35,7 +35,7 @@ def test_rloo_is_the_group_mean_form_times_g_over_g_minus_1(G: int) -> None:
 
 
 @pytest.mark.parametrize("k", [1, 2, 3])
-def test_grpo_standardises_correct_and_wrong_answers(k: int) -> None:
+def test_grpo_standardizes_correct_and_wrong_answers(k: int) -> None:
     """With k of G = 4 scores 1 and the others 0, A is ±√(3/4 (4-k)/k) for the right and its inverse for the wrong."""
     w = experience(9, P=1, G=4)
     w["score"] = torch.tensor([[1.0] * k + [0.0] * (4 - k)], dtype=torch.float64)

@@ -1,4 +1,4 @@
-"""A comparison document written by hand: five arms, five seeds, an over-optimised arm, failed and missing runs.
+"""A comparison document written by hand: five arms, five seeds, an over-optimized arm, failed and missing runs.
 
 The curves are formulas with noise, shaped like those of real runs; nothing here is a result.
 """
@@ -54,7 +54,7 @@ def document() -> Document:
         "bands": [band for metric in CURVES for axis in X for band in _bands(curves, metric, axis)],
         "axes": _axes(arms),
         "frontier": _frontier(curves),
-        "overoptimisation": [_over(arm, curves) for arm in ARMS],
+        "overoptimization": [_over(arm, curves) for arm in ARMS],
         "health": [_health(arm) for arm in arms],
         "wins": _wins(arms),
         "samples": samples(),
@@ -77,7 +77,7 @@ def bare() -> Document:
         "runs": ["lonely"],
         "metrics": {"eval/gold_score": {**numbers, **unknown}},
     }
-    lists = ("improvement", "curves", "bands", "axes", "frontier", "overoptimisation", "health", "samples",
+    lists = ("improvement", "curves", "bands", "axes", "frontier", "overoptimization", "health", "samples",
         "unfinished",
              "missing", "notes")  # fmt: skip
     return {

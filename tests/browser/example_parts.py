@@ -30,7 +30,7 @@ LEFT_OUT: dict[str, Any] = {
     "missing": [{"arm": "ppo_max", "seeds": [4]}, {"arm": "dpo", "seeds": [3]}],
     "foreign": None,
     "notes": [
-        "rloo is over-optimised: its gold score peaks at step 40 and falls while the proxy score rises.",
+        "rloo is over-optimized: its gold score peaks at step 40 and falls while the proxy score rises.",
         "At equal device-seconds reinforce_pp is ahead of ppo_max.",
         "ppo_max and dpo have 4 seeds, the other arms 5.",
     ],

@@ -21,7 +21,7 @@ def test_a_narrow_page_does_not_scroll_sideways(browser, report, width):
 
 
 CONTRAST = """(() => {
-  const parse = colour => (colour.match(/[\\d.]+/g) || []).map(Number);
+  const parse = color => (color.match(/[\\d.]+/g) || []).map(Number);
   const light = rgb => rgb.slice(0, 3).map(v => v / 255).map(v => v <= .03928 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4)
     .reduce((sum, v, i) => sum + v * [.2126, .7152, .0722][i], 0);
   const behind = e => { for (; e; e = e.parentElement) { const c = parse(getComputedStyle(e).backgroundColor);
@@ -50,7 +50,7 @@ def test_all_text_has_contrast(browser, report, scheme):
         assert found["bad"] == [] and found["seen"] > 500
 
 
-def test_charts_follow_the_colour_scheme_without_being_drawn_again(page):
+def test_charts_follow_the_color_scheme_without_being_drawn_again(page):
     read = "getComputedStyle(document.querySelector('[data-chart=ranking] svg text')).fill"
     light = page.js(read)
     page.js("window.drawn = document.querySelector('[data-chart=ranking] svg')")

@@ -29,7 +29,7 @@ LABELS = {
     "better": "higher"},
     "eval/score": {"label": "proxy score", "meaning": "what the policy is trained on", "unit": SD, "better": "higher"},
     "eval/gold_score": {
-        "label": "gold score", "meaning": "another model, other ratings, never optimised", "unit": SD,
+        "label": "gold score", "meaning": "another model, other ratings, never optimized", "unit": SD,
         "better": "higher"
     },
     "eval/vader": {"label": "VADER", "meaning": "a lexicon", "unit": "-1 to 1", "better": "higher"},

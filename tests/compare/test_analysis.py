@@ -10,7 +10,7 @@ import pytest
 
 from align_lab.base.errors import ConfigError
 from align_lab.compare import analysis, curves, evaluations, reading, samples
-from align_lab.compare.analysis import analyse
+from align_lab.compare.analysis import analyze
 from align_lab.compare.statistics import paired_interval, t_interval, welch_interval
 from tests.compare.folders import edit, rows, write_lines, write_run
 from tests.compare.test_evaluations import compact
@@ -18,7 +18,7 @@ from tests.compare.test_evaluations import compact
 KEYS = {
     "version", "study", "question", "written", "metric", "verdict", "comparability", "arms", "iqm_coverage",
     "improvement",
-    "curves", "bands", "axes", "frontier", "overoptimisation", "health", "wins", "samples", "evaluations", "audit",
+    "curves", "bands", "axes", "frontier", "overoptimization", "health", "wins", "samples", "evaluations", "audit",
     "unfinished", "missing",
     "foreign",
     "links", "notes", "metrics",
@@ -52,7 +52,7 @@ def said(document, text):
 
 
 def test_the_document_has_every_part_of_its_contract_and_is_plain_json(study):
-    document = analyse([study])
+    document = analyze([study])
     assert set(document) == KEYS
     assert json.loads(json.dumps(document, allow_nan=False)) == document
     assert (document["study"], document["metric"], document["version"]) == ("st", "eval/gold_score", 2)
@@ -67,7 +67,7 @@ def test_the_document_has_every_part_of_its_contract_and_is_plain_json(study):
     ("paired", "interval", "method"), [(False, welch_interval, "Welch"), (True, paired_interval, "paired")]
 )
 def test_the_verdict_is_decided_by_means_or_where_that_is_asked_seed_by_seed(study, paired, interval, method):
-    verdict = analyse([study], paired=paired)["verdict"]
+    verdict = analyze([study], paired=paired)["verdict"]
     (pair,) = verdict["pairs"]
     expected = interval(RLOO, DPO)
     assert (pair["a"], pair["b"], pair["words"], pair["needed"]) == ("rloo", "dpo", "rloo > dpo", None)
@@ -77,7 +77,7 @@ def test_the_verdict_is_decided_by_means_or_where_that_is_asked_seed_by_seed(stu
 
 def test_arms_with_other_seeds_are_compared_unpaired_and_it_is_said(study):
     write_run(study, "dpo", 3, (0.0, 0.1, 0.3))
-    document = analyse([study], paired=True)
+    document = analyze([study], paired=True)
     (pair,) = document["verdict"]["pairs"]
     expected = welch_interval(RLOO, [*DPO, 0.3])
     assert (pair["low"], pair["high"]) == pytest.approx((expected.low, expected.high))
@@ -88,7 +88,7 @@ def test_arms_with_other_seeds_are_compared_unpaired_and_it_is_said(study):
 
 
 def test_an_arm_is_described_by_every_metric_of_its_last_evaluation(study):
-    best, other = analyse([study])["arms"]
+    best, other = analyze([study])["arms"]
     assert (best["name"], best["n"], best["seeds"], other["name"]) == ("rloo", 3, [0, 1, 2], "dpo")
     assert best["runs"] == [run_name("rloo", seed) for seed in range(3)]
     gold, expected = best["metrics"]["eval/gold_score"], t_interval(RLOO)
@@ -101,7 +101,7 @@ def test_an_arm_is_described_by_every_metric_of_its_last_evaluation(study):
 
 
 def test_three_seeds_of_three_won_are_no_certainty(study):
-    (one,) = analyse([study])["improvement"]
+    (one,) = analyze([study])["improvement"]
     assert (one["a"], one["b"], one["value"], one["high"]) == ("rloo", "dpo", 1.0, 1.0)
     assert one["low"] == pytest.approx(
         0.025 ** (1 / 3)
@@ -109,7 +109,7 @@ def test_three_seeds_of_three_won_are_no_certainty(study):
 
 
 def test_completions_are_compared_prompt_by_prompt(study):
-    document = analyse([study])
+    document = analyze([study])
     assert document["wins"]["prompts"] == 4 and document["wins"]["arms"] == ["rloo", "dpo"]
     assert document["wins"]["matrix"][0][1]["rate"] == 0.75  # three of four prompts, at every seed
     first = document["samples"][0]
@@ -120,8 +120,8 @@ def test_completions_are_compared_prompt_by_prompt(study):
 
 
 def test_the_same_record_gives_the_same_document_whatever_the_order_of_its_folders(study, tmp_path, monkeypatch):
-    before = analyse([study])
-    assert without_time(analyse([study])) == without_time(before)
+    before = analyze([study])
+    assert without_time(analyze([study])) == without_time(before)
     scan = os.scandir
 
     class Reversed:
@@ -135,24 +135,24 @@ def test_the_same_record_gives_the_same_document_whatever_the_order_of_its_folde
         def __exit__(self, *error): ...
 
     monkeypatch.setattr(os, "scandir", Reversed)
-    assert without_time(analyse([study])) == without_time(before)
-    assert analyse([study], rng_seed=1)["verdict"] == before["verdict"]  # nothing is drawn for it
+    assert without_time(analyze([study])) == without_time(before)
+    assert analyze([study], rng_seed=1)["verdict"] == before["verdict"]  # nothing is drawn for it
 
 
 def test_runs_read_from_tables_and_from_the_index_give_the_same_document(study, monkeypatch):
-    before = analyse([study])
+    before = analyze([study])
     for name in before["links"]:
         compact(study / name)
     monkeypatch.setattr(evaluations, "MANY_BYTES", 1)
     monkeypatch.setattr(reading, "INDEX_FROM", 1)
-    assert without_time(analyse([study])) == without_time(before)
+    assert without_time(analyze([study])) == without_time(before)
     assert (study / ".compare").is_dir()
-    assert without_time(analyse([study])) == without_time(before)
+    assert without_time(analyze([study])) == without_time(before)
 
 
 def test_an_unequal_setting_is_named_and_nothing_is_compared(study):
     path = write_run(study, "ppo", 0, config={"sampling.temperature": 1.0}, hashes={"source": "other"})
-    document = analyse([study])
+    document = analyze([study])
     assert not document["comparability"]["fair"]
     assert [one["field"] for one in document["comparability"]["differing"]] == ["sampling.temperature", "source"]
     assert document["comparability"]["differing"][0]["values"]["1.0"] == [path.name]
@@ -164,7 +164,7 @@ def test_an_unequal_setting_is_named_and_nothing_is_compared(study):
 
 def test_what_is_allowed_is_compared_apart_and_said(study):
     write_run(study, "rloo", 0, name="warm", config={"sampling.temperature": 1.0})
-    document = analyse([study], allow=["sampling.temperature"])
+    document = analyze([study], allow=["sampling.temperature"])
     assert document["comparability"]["fair"]
     assert set(by(document["arms"])) == {"rloo (sampling.temperature=0.7)", "rloo (sampling.temperature=1.0)", "dpo"}
     assert len(document["verdict"]["pairs"]) == 3
@@ -174,8 +174,8 @@ def test_what_is_allowed_is_compared_apart_and_said(study):
 
 def test_mixed_code_is_refused_unless_allowed_and_then_said(study):
     write_run(study, "rloo", 3, hashes={"source": "new"})
-    assert not analyse([study])["comparability"]["fair"]
-    document = analyse([study], allow=["source"])
+    assert not analyze([study])["comparability"]["fair"]
+    document = analyze([study], allow=["source"])
     assert by(document["arms"])["rloo"]["seeds"] == [0, 1, 2, 3]
     assert said(document, "computed by different code: cccc in 6 runs; new in 1 run")
 
@@ -185,12 +185,12 @@ def test_a_run_of_another_version_is_named_with_what_it_does_not_record(study):
     manifest = json.loads((path / "manifest.json").read_text())
     del manifest["config"]["evaluation.prompts"], manifest["hashes"]["gold"], manifest["spent"], manifest["machine"]
     (path / "manifest.json").write_text(json.dumps(manifest))
-    document = analyse([study])
+    document = analyze([study])
     assert not document["comparability"]["fair"]
     differing = by(document["comparability"]["differing"], "field")
     assert differing["gold"]["values"]["not recorded"] == [path.name]
     assert said(document, f"{path.name} does not record evaluation.prompts and gold, which others do: another version")
-    assert analyse([study], allow=["evaluation.prompts", "gold"])["comparability"]["fair"]
+    assert analyze([study], allow=["evaluation.prompts", "gold"])["comparability"]["fair"]
 
 
 def test_what_did_not_finish_is_listed_with_its_arm_and_seed(study):
@@ -200,7 +200,7 @@ def test_what_did_not_finish_is_listed_with_its_arm_and_seed(study):
     nan = write_run(study, "dpo", 5, (0.0, 0.5, float("nan")))
     cut = write_run(study, "dpo", 6)
     write_lines(cut / "metrics.jsonl", rows([0.0, 0.5]), torn='{"step": 40, "eval/sc')
-    document = analyse([study])
+    document = analyze([study])
     found = {(run["arm"], run["seed"]): (run["state"], run["why"]) for run in document["unfinished"]}
     assert found == {
         ("rloo", 3): ("running", "running at step 20"),
@@ -216,7 +216,7 @@ def test_what_did_not_finish_is_listed_with_its_arm_and_seed(study):
 def test_a_score_that_is_no_number_on_the_way_is_a_gap_and_is_said(study):
     path = study / run_name("dpo", 1)
     write_lines(path / "metrics.jsonl", rows([0.0, float("nan"), 0.35]))
-    document = analyse([study])
+    document = analyze([study])
     assert by(document["arms"])["dpo"]["metrics"]["eval/gold_score"]["values"] == DPO
     assert said(document, f"not a number in some evaluations of {path.name}")
     points = [p for p in document["curves"] if p["run"] == path.name and p["metric"] == "eval/gold_score"]
@@ -227,7 +227,7 @@ def test_a_score_that_is_no_number_on_the_way_is_a_gap_and_is_said(study):
 def test_one_seed_gives_no_interval_and_it_is_said(tmp_path):
     write_run(tmp_path, "rloo", 0, (0.0, 1.0))
     write_run(tmp_path, "dpo", 0, (0.0, 0.5))
-    document = analyse([tmp_path])
+    document = analyze([tmp_path])
     gold = document["arms"][0]["metrics"]["eval/gold_score"]
     assert (gold["mean"], gold["sd"], gold["low"], gold["high"], gold["iqm_low"]) == (1.0, None, None, None, None)
     assert "one seed gives no interval" in document["verdict"]["sentence"]
@@ -237,35 +237,35 @@ def test_one_seed_gives_no_interval_and_it_is_said(tmp_path):
 
 def test_a_single_arm_is_not_compared_with_anything(tmp_path):
     write_run(tmp_path, "rloo", 0)
-    document = analyse([tmp_path])
+    document = analyze([tmp_path])
     assert document["verdict"]["sentence"] == "One arm only: nothing to compare it with."
     assert document["axes"] == document["improvement"] == [] and document["wins"]["matrix"] == [[None]]
 
 
 def test_a_study_in_which_nothing_has_finished_is_a_document_too(tmp_path):
     write_run(tmp_path, "rloo", 0, status={"state": "running"})
-    document = analyse([tmp_path])
+    document = analyze([tmp_path])
     assert set(document) == KEYS and document["arms"] == [] and len(document["unfinished"]) == 1
     assert document["verdict"]["sentence"] == "No run has finished yet: nothing to compare."
     assert not document["comparability"]["fair"]
     (tmp_path / "empty").mkdir()
     with pytest.raises(ConfigError, match="holds no runs"):
-        analyse([tmp_path / "empty"])
+        analyze([tmp_path / "empty"])
 
 
-def test_over_optimisation_and_hacks_are_noted(study):
+def test_over_optimization_and_hacks_are_noted(study):
     path = write_run(
         study, "ppo", 0, (0.0, 0.8, 0.1), eval_score=(0.0, 1.0, 2.0), eval_kl=(0.0, 4.0, 9.0), eval_length=(20, 25, 30)
     )
-    document = analyse([study])
-    (marked,) = [run for run in document["overoptimisation"] if run["marked"]]
+    document = analyze([study])
+    (marked,) = [run for run in document["overoptimization"] if run["marked"]]
     assert (marked["run"], marked["keep"], marked["peak_distance"], marked["last_distance"]) == (
         path.name,
         20,
         2.0,
         3.0,
     )
-    assert said(document, "ppo: 1 of 1 runs was over-optimised")
+    assert said(document, "ppo: 1 of 1 runs was over-optimized")
     assert said(document, "ppo: length grew by 50 % with the score: look for a length hack.")
 
 
@@ -273,19 +273,19 @@ def test_a_flip_between_axes_is_noted(tmp_path):
     for seed in range(2):
         write_run(tmp_path, "slow", seed, (0.0, 0.5, 1.0 + seed / 100), time_elapsed=(0, 50, 100))
         write_run(tmp_path, "fast", seed, (0.0, 0.4, 0.8 + seed / 100), time_elapsed=(0, 5, 10))
-    document = analyse([tmp_path])
+    document = analyze([tmp_path])
     assert by(document["axes"], "axis")["seconds"]["flips"] == [{"ahead": "fast", "behind": "slow", "shown": True}]
     assert said(document, "At 10 device-seconds of training fast leads, not slow as at equal episodes")
 
 
 def test_different_machines_are_noted(study):
     edit(study / run_name("dpo", 0) / "manifest.json", machine={"cpu": "two"})
-    assert said(analyse([study]), "different machines (one and two): their seconds do not compare")
+    assert said(analyze([study]), "different machines (one and two): their seconds do not compare")
 
 
 def test_runs_without_completions_are_noted(study):
     (study / run_name("dpo", 0) / "samples.jsonl").unlink()
-    document = analyse([study])
+    document = analyze([study])
     assert said(document, f"No completions of the last evaluation are kept of {run_name('dpo', 0)}")
     assert document["wins"]["matrix"][0][1]["rate"] == 0.75  # of the two other seeds
 
@@ -295,9 +295,9 @@ def test_a_large_study_shows_its_best_arms_and_corrects_for_all(tmp_path, monkey
     for seed in range(3):
         for arm in range(4):
             write_run(tmp_path, f"a{arm}", seed, (0.0, arm / 10 + (arm + 2) * (seed + arm) % 3 / 100))
-    few = analyse([tmp_path])
+    few = analyze([tmp_path])
     monkeypatch.undo()
-    whole = analyse([tmp_path])
+    whole = analyze([tmp_path])
     assert [arm["name"] for arm in few["arms"]] == [arm["name"] for arm in whole["arms"]] == ["a3", "a2", "a1", "a0"]
     one, same = few["verdict"]["pairs"][0], whole["verdict"]["pairs"][0]
     assert (one["a"], one["b"], one["words"]) == (same["a"], same["b"], same["words"])
@@ -314,17 +314,17 @@ def test_many_seeds_show_the_first_and_count_all(tmp_path, monkeypatch):
     monkeypatch.setattr(samples, "RUNS", 3)
     for seed in range(5):
         write_run(tmp_path, "rloo", seed, (0.0, 1.0 + seed), samples=[1.0, 2.0])
-    document = analyse([tmp_path])
+    document = analyze([tmp_path])
     assert {point["seed"] for point in document["curves"]} == {0, 1}
     assert {band["n"] for band in document["bands"]} == {5}
-    assert len(document["overoptimisation"]) == 5
+    assert len(document["overoptimization"]) == 5
     assert said(document, "of the first 2 seeds") and said(document, "Win rates are of the first 3 seeds")
 
 
 def test_a_comparison_needs_neither_torch_nor_hydra_nor_for_a_small_study_polars(study):
     code = (
-        "import sys; from pathlib import Path; from align_lab.compare.analysis import analyse; "
-        "analyse([Path(sys.argv[1])]);"
+        "import sys; from pathlib import Path; from align_lab.compare.analysis import analyze; "
+        "analyze([Path(sys.argv[1])]);"
         "print([name for name in ('torch', 'hydra', 'omegaconf', 'polars', 'wandb') if name in sys.modules])"
     )
     root = Path(analysis.__file__).parents[2]

@@ -6,7 +6,7 @@ import os
 import pytest
 
 from align_lab.compare import answers, answers_index, index
-from align_lab.compare.analysis import analyse
+from align_lab.compare.analysis import analyze
 from tests.compare.folders import write_run, write_samples
 
 
@@ -30,7 +30,7 @@ def opened(monkeypatch):
 
 
 def document(study):
-    found = analyse([study])
+    found = analyze([study])
     return {key: value for key, value in found.items() if key != "written"}
 
 

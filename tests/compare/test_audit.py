@@ -5,7 +5,7 @@ import io
 import pytest
 from rich.console import Console
 
-from align_lab.compare.analysis import analyse
+from align_lab.compare.analysis import analyze
 from align_lab.compare.audit import NOTHING_FOUND
 from align_lab.compare.report.csv_tables import tables
 from align_lab.compare.report.markdown import markdown
@@ -29,7 +29,7 @@ def study(folder, *seeds, gold=(0.0, 0.5, 1.0)):
                 row |= {} if value is None else {f"eval/{name}": value}
         write_lines(path / "metrics.jsonl", evaluations)
         edit(path / "manifest.json", metrics={**LABELS, **NAMED})
-    return analyse([folder])
+    return analyze([folder])
 
 
 def found(document):

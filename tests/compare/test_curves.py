@@ -137,6 +137,6 @@ def test_many_curves_are_cut_to_the_first_seeds_of_each_arm(monkeypatch):
     assert {arm: len(few) for arm, few in curves.few({"a": runs, "b": runs[:1]}, GOLD).items()} == {"a": 2, "b": 1}
 
 
-def test_a_metric_that_is_optimised_and_decides_is_drawn_once():
+def test_a_metric_that_is_optimized_and_decides_is_drawn_once():
     assert curves.drawn("eval/score")[:2] == ["eval/score", "eval/kl"]
     assert len(set(curves.drawn("eval/accuracy"))) == len(curves.drawn("eval/accuracy")) == 6

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from align_lab.boards import feed, run_view
-from align_lab.compare.analysis import analyse
+from align_lab.compare.analysis import analyze
 from align_lab.compare.answers import last
 from align_lab.compare.evaluations import columns, from_lines, from_parquet
 from align_lab.compare.runs import Unfinished
@@ -43,7 +43,7 @@ def test_a_missing_proxy_score_does_not_cost_the_run(tmp_path):
     without(path, "eval/score", abstained=1.0)
     run = read_run(path)
     assert run.final["eval/gold_score"] == 1.0 and "eval/score" not in run.final
-    document = analyse([tmp_path])
+    document = analyze([tmp_path])
     assert document["arms"][0]["metrics"]["eval/score"]["mean"] is None
     assert [one["state"] for one in document["unfinished"]] == []
 
@@ -72,7 +72,7 @@ def test_win_rates_are_over_the_prompts_that_both_arms_have_a_score_for(tmp_path
     for algo, scores in (("a", [2.0, None, 5.0, 1.0]), ("b", [1.0, 9.0, None, 1.0])):
         for seed in (0, 1):
             write_run(tmp_path, algo, seed, samples=scores)
-    wins = analyse([tmp_path])["wins"]
+    wins = analyze([tmp_path])["wins"]
     assert wins["prompts"] == 2
     assert wins["matrix"][wins["arms"].index("a")][wins["arms"].index("b")]["rate"] == pytest.approx(0.75)
 

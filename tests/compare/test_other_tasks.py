@@ -5,7 +5,7 @@ import json
 import pytest
 
 from align_lab.base.errors import ConfigError
-from align_lab.compare.analysis import analyse
+from align_lab.compare.analysis import analyze
 from tests.compare.folders import edit, write_run
 from tests.compare.test_analysis import said
 
@@ -23,24 +23,24 @@ def accuracy(path, gold, **more):
 
 def test_another_task_is_shown_in_its_own_words(tmp_path):
     accuracy(tmp_path, (0.0, 0.8, 0.2), eval_score=(0.0, 1.0, 2.0), eval_kl=(0.0, 4.0, 9.0))
-    document = analyse([tmp_path])
+    document = analyze([tmp_path])
     assert (document["metric"], document["metrics"]["eval/right"]["unit"]) == ("eval/right", "share")
-    assert said(document, "rloo: 1 of 1 runs was over-optimised: accuracy peaked while the reward rose")
+    assert said(document, "rloo: 1 of 1 runs was over-optimized: accuracy peaked while the reward rose")
     assert "gold" not in json.dumps({**document, "comparability": {}, "curves": [], "metrics": {}, "arms": []})
 
 
-def test_where_the_reward_decides_there_is_no_over_optimisation_and_it_is_said(tmp_path):
+def test_where_the_reward_decides_there_is_no_over_optimization_and_it_is_said(tmp_path):
     for seed in range(2):
         write_run(tmp_path, "rloo", seed, config={"evaluation.metric": "eval/score"})
-    document = analyse([tmp_path])
-    assert document["metric"] == "eval/score" and document["overoptimisation"] == []
-    assert len(said(document, "no over-optimisation can be seen")) == 1 and document["frontier"]
+    document = analyze([tmp_path])
+    assert document["metric"] == "eval/score" and document["overoptimization"] == []
+    assert len(said(document, "no over-optimization can be seen")) == 1 and document["frontier"]
 
 
 def test_runs_that_decide_by_different_metrics_are_refused(tmp_path):
     write_run(tmp_path, "rloo", 0)
     write_run(tmp_path, "dpo", 0, config={"evaluation.metric": "eval/score"})
-    document = analyse([tmp_path])
+    document = analyze([tmp_path])
     assert document["verdict"]["sentence"] == "Not comparable: the runs differ in evaluation.metric."
 
 
@@ -48,4 +48,4 @@ def test_a_metric_that_is_better_where_it_is_lower_does_not_decide(tmp_path):
     run = accuracy(tmp_path, (0.0, 0.5))
     edit(run / "manifest.json", metrics={"eval/right": {"label": "errors", "better": "lower"}})
     with pytest.raises(ConfigError, match="better where it is lower"):
-        analyse([tmp_path])
+        analyze([tmp_path])

@@ -100,8 +100,8 @@ def test_markdown_keeps_what_was_written_as_text():
     )
     tokens = _tokens(markdown.markdown(hostile, []))
     assert not {"code_inline", "ordered_list_open", "hr", "fence", "s_open", "image"} & {token.type for token in tokens}
-    emphasised = {after.content for token, after in pairwise(tokens) if token.type == "em_open"}
-    assert emphasised == {"(cut at the length limit)"}
+    emphasized = {after.content for token, after in pairwise(tokens) if token.type == "em_open"}
+    assert emphasized == {"(cut at the length limit)"}
     blocks = {token.content.strip() for token in tokens if token.type == "html_block"}
     assert blocks == {"<details><summary>The 14 that are equal</summary>", "</details>"}
     links = {token.attrs["href"] for token in tokens if token.type == "link_open"}
@@ -167,7 +167,7 @@ def test_the_page_names_settings_that_differ():
     assert "Compared although 1 setting differs" in page.html(unfair)
 
 
-PARTS = ("samples", "curves", "bands", "frontier", "axes", "overoptimisation", "health", "improvement", "notes")
+PARTS = ("samples", "curves", "bands", "frontier", "axes", "overoptimization", "health", "improvement", "notes")
 
 
 @pytest.mark.parametrize("missing", PARTS)

@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console
 
 from align_lab.compare import terminal
-from align_lab.compare.analysis import analyse
+from align_lab.compare.analysis import analyze
 from tests.compare.folders import write_run
 
 
@@ -32,7 +32,7 @@ def text(document, width=80):
 
 
 def test_the_verdict_stands_first_and_everything_fits_80_columns(study):
-    lines = text(analyse([study])).splitlines()
+    lines = text(analyze([study])).splitlines()
     assert max(map(len, lines)) <= 80
     assert "rloo is better than every other arm" in " ".join(lines[:3])
     shown = "\n".join(lines)
@@ -50,18 +50,18 @@ def test_the_verdict_stands_first_and_everything_fits_80_columns(study):
 
 def test_what_is_missing_or_left_out_is_named(study):
     write_run(study, "dpo", 3, (0.0, 0.1, 0.3), status={"state": "failed", "error": "it hung"})
-    shown = text(analyse([study]))
+    shown = text(analyze([study]))
     assert "left out: dpo-tiny-s3-" in shown and "it hung" in shown
 
 
 def test_a_run_that_repeats_a_seed_is_named_with_the_run_that_is_used(study):
     write_run(study, "dpo", 0, (0.0, 9.0), name="twice")
-    shown = " ".join(text(analyse([study])).split())
+    shown = " ".join(text(analyze([study])).split())
     assert "left out: twice: seed 0 of dpo was run more than once: dpo-tiny-s0-00000000 is used" in shown
 
 
 def test_intervals_and_numbers_that_do_not_exist_are_blank_not_nan(study):
-    one = analyse([study])
+    one = analyze([study])
     one["arms"][0]["metrics"]["eval/gold_score"] |= {"mean": None, "low": None, "high": None, "values": [None]}
     assert "nan" not in text(one).lower() and "None" not in text(one)
 

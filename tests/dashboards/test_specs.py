@@ -141,11 +141,11 @@ def test_ids_are_those_of_the_panels_and_no_two_are_equal(view, study):
     assert MAKERS[view.kind](study, PLACE, description="about") == view
 
 
-def test_arms_have_the_colours_of_the_page(study):
-    colours = workspace.view(study, PLACE, description="").spec["section"]["customRunColors"]
-    assert sorted(colours.values()) == sorted(["#1640ad", "#e66700", "#830871"])
+def test_arms_have_the_colors_of_the_page(study):
+    colors = workspace.view(study, PLACE, description="").spec["section"]["customRunColors"]
+    assert sorted(colors.values()) == sorted(["#1640ad", "#e66700", "#830871"])
     assert study.arms == {"dpo": "dpo", "ppo": "ppo", "large": "large"}
-    assert list(study.colours) == [arm["name"] for arm in study.document["arms"]]
+    assert list(study.colors) == [arm["name"] for arm in study.document["arms"]]
 
 
 def test_the_report_shows_the_compared_runs_and_the_workspace_all(study):
@@ -211,7 +211,7 @@ def test_arms_that_share_a_name_are_told_about(tmp_path):
     same = read(folder)
     assert list(same.merged) == ["rloo"]
     assert "one curve in the charts here" in sections.verdict(same)
-    assert len(same.colours) == 1
+    assert len(same.colors) == 1
 
 
 def test_a_study_without_a_finished_run_has_a_dashboard_too(tmp_path):

@@ -62,7 +62,7 @@ def gae(g: Folder, gamma: float, lam: float) -> Fields:
 
 
 def ppo_max_gae(g: Folder, gamma: float, lam: float) -> Fields:
-    """PPO-max without normalisation of score and advantage is plain GAE."""
+    """PPO-max without normalization of score and advantage is plain GAE."""
     kl_coef = g.file("token_rewards")["inputs"]["kl_coef"]
     algo = PPOMax(kl_coef=kl_coef, gamma=gamma, lam=lam, score_norm="none", score_clip=inf)
     result = advantages(algo, g.rollout())
@@ -210,12 +210,12 @@ def _shaped_score(g: Folder, step: float, **fields: Any) -> Tensor:
 def shaped_scores(g: Folder, step: float) -> Fields:
     return {
         "scaled": _shaped_score(g, step, score_norm="scale", score_clip=inf),
-        "normalised": _shaped_score(g, step, score_norm="standardise", score_clip=inf),
+        "normalised": _shaped_score(g, step, score_norm="standardize", score_clip=inf),
     }
 
 
 def clipped_scores(g: Folder, step: float, clip: float) -> Tensor:
-    return _shaped_score(g, step, score_norm="standardise", score_clip=clip)
+    return _shaped_score(g, step, score_norm="standardize", score_clip=clip)
 
 
 def running_moments(g: Folder, step: float) -> Fields:
@@ -363,10 +363,10 @@ def _pairs(g: Folder) -> tuple[Tensor, Batch, float]:
 def _preference_loss(algo: DPO | OnlineDPO, logp: Tensor, batch: Batch) -> tuple[Fields, Fields]:
     score = torch.tensor([[1.0, 0.0]], dtype=torch.float64).expand(len(logp), 2)
     x = Rollout(mask=batch.mask, score=score, logp_old=logp, logp_ref=batch.logp_ref)
-    labelled = Batch(**(vars(batch) | {"advantage": advantages(algo, x).advantage}))
+    labeled = Batch(**(vars(batch) | {"advantage": advantages(algo, x).advantage}))
     logp = logp.clone().requires_grad_()
-    out = algo.loss(PolicyOutput(logp=logp), labelled)
-    chosen, rejected = per_sequence(torch.autograd.grad(out.loss, logp)[0], labelled.mask).unbind(-1)
+    out = algo.loss(PolicyOutput(logp=logp), labeled)
+    chosen, rejected = per_sequence(torch.autograd.grad(out.loss, logp)[0], labeled.mask).unbind(-1)
     return {"loss": out.loss, "grad_chosen": chosen, "grad_rejected": rejected}, out.metrics
 
 

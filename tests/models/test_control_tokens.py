@@ -45,7 +45,7 @@ def test_a_base_model_reads_them_as_text(text):
     assert text.tokenizer.decode(marked) == "a</s>b"
 
 
-def test_the_tokenizer_recognises_control_tokens_again_afterwards(text):
+def test_the_tokenizer_recognizes_control_tokens_again_afterwards(text):
     text.prompts([Example.of_text("a</s>b")])
     assert text.tokenizer.token_to_id("</s>") in text.tokenizer.encode("a</s>b").ids
 

@@ -47,7 +47,7 @@ def folder(path, kind, *, template=TEMPLATE):
     """A Hugging Face model of a few thousand random weights, saved by transformers."""
     torch.manual_seed(0)
     model = transformers.AutoModelForCausalLM.from_config(CONFIGS[kind]())
-    for parameter in model.parameters():  # at initialisation all logits are nearly equal
+    for parameter in model.parameters():  # at initialization all logits are nearly equal
         parameter.data = parameter.data * 3
     model.save_pretrained(path)
     tokenizer = Tokenizer(models.BPE())
@@ -139,7 +139,7 @@ def test_only_adapters_are_trained_they_merge_exactly_and_the_reference_does_not
     assert merged_state(plain.model).keys() == plain.model.state_dict().keys()
 
 
-def test_the_initialisation_of_adapters_is_a_function_of_the_seed(at):
+def test_the_initialization_of_adapters_is_a_function_of_the_seed(at):
     def initial_state(seed):
         torch.manual_seed(seed + 7)
         return adapt(load_policy(at("llama")).model, Lora(rank=2, seed=seed)).state_dict()

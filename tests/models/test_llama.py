@@ -16,7 +16,7 @@ def tiny(**changes) -> Llama:
     torch.manual_seed(0)
     shape = {"vocab": 40, "width": 16, "layers": 2, "heads": 4, "kv_heads": 2, "mlp": 24, "context": 32} | changes
     model = Llama(LlamaConfig(**shape)).double()
-    for weight in model.parameters():  # larger than at initialisation, so that every part matters
+    for weight in model.parameters():  # larger than at initialization, so that every part matters
         torch.nn.init.normal_(weight, std=0.4)
     return model
 

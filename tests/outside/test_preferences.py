@@ -47,7 +47,7 @@ def test_compare_names_what_the_arms_learned_from(lab, direct):
     )
 
 
-def test_a_reward_model_of_the_pairs_is_trained_shown_and_optimised(lab, learned):
+def test_a_reward_model_of_the_pairs_is_trained_shown_and_optimized(lab, learned):
     assert "building reward model" in learned and "reward model: accuracy" in learned
     assert "reward model score" in learned
     name = lab.manifest("learned")["artefacts"]["reward"]

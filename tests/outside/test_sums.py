@@ -114,7 +114,7 @@ def test_compare_answers_in_the_names_of_this_task(lab, four):
         assert not OTHER_TASK.search(re.sub(r"<script.*?</script>", "", text, flags=re.DOTALL)), name
 
 
-def test_preference_pairs_are_labelled_by_the_reward_of_the_task(lab, whole):
+def test_preference_pairs_are_labeled_by_the_reward_of_the_task(lab, whole):
     out, _ = lab(*SUMS, "algo=dpo", "study=pairs")
     assert "building preference pairs" in out
     assert lab.manifest("pairs")["artefacts"]["pairs"].startswith("preferences-")

@@ -199,7 +199,7 @@ def test_processes_and_runs_of_a_machine_share_its_available_memory(monkeypatch)
     assert measured({**placement, "mem_gb": 0.5}, gpu=False).gib == pytest.approx(0.125)
 
 
-def test_an_out_of_memory_error_of_torch_is_recognised():
+def test_an_out_of_memory_error_of_torch_is_recognized():
     with pytest.raises(RuntimeError) as error:
         torch.empty(1 << 50)
     assert is_out_of_memory(error.value) and not is_out_of_memory(RuntimeError("shapes differ"))

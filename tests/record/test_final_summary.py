@@ -42,7 +42,7 @@ def test_the_sentence_claims_what_the_numbers_carry(final, words):
     assert words in BY_JUDGE.sentence(row(), final)
 
 
-def test_a_run_that_is_judged_by_its_own_reward_cannot_be_called_over_optimised():
+def test_a_run_that_is_judged_by_its_own_reward_cannot_be_called_over_optimized():
     assert BY_REWARD.sentence(row(), row(score=-0.5)).startswith("The policy got worse: the score fell by 0.50")
     assert "The score changed by +3.00. Try" in BY_REWARD.sentence(row(), row(score=3.0, distinct_2=0.1))
 
@@ -61,7 +61,7 @@ def test_a_missing_score_is_said_and_never_taken_for_0():
     assert "before training" in BY_JUDGE.sentence(gone, row())
 
 
-def test_without_the_optimised_score_the_judge_still_decides():
+def test_without_the_optimized_score_the_judge_still_decides():
     gone = {key: value for key, value in row(gold_score=-0.5).items() if key != "eval/score"}
     assert BY_JUDGE.sentence(row(), gone).startswith("The policy got worse: the gold score fell by 0.50")
     collapsed = {**gone, "eval/distinct_2": 0.1}

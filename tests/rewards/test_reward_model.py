@@ -119,7 +119,7 @@ def test_scores_of_the_training_pairs_have_mean_0_and_deviation_1(built):
     assert float(scored.mean()) == pytest.approx(0, abs=1e-4) and float(scored.std()) == pytest.approx(1, rel=1e-3)
 
 
-def test_the_measures_are_those_of_the_scores_before_they_were_standardised(built):
+def test_the_measures_are_those_of_the_scores_before_they_were_standardized(built):
     measured = json.loads((built / "metrics.json").read_text())
     chosen, rejected = pair_training.scores(PLAN.load(built), Films().pairs("evaluation"))
     gap = measured["sd"] * (chosen - rejected).double()

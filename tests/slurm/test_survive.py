@@ -42,8 +42,8 @@ def freeze(lab, study, step=3):
 def limits(cluster, cache, tmp_path_factory, undisturbed):
     """Two runs that will reach their time limits, started first because a minute is the shortest limit there is."""
     lab = Lab(cluster, cache, tmp_path_factory.mktemp("limits"))
-    lab.train(*RUN, "study=signalled", "hardware.placement.minutes=2", "hardware.placement.signal_seconds=60")
-    thread = threading.Thread(target=continue_on_signal, args=(freeze(lab, "signalled")["pid"],))
+    lab.train(*RUN, "study=signaled", "hardware.placement.minutes=2", "hardware.placement.signal_seconds=60")
+    thread = threading.Thread(target=continue_on_signal, args=(freeze(lab, "signaled")["pid"],))
     thread.start()
     lab.train(*RUN, "study=killed", "hardware.placement.minutes=1", "hardware.placement.signal_seconds=0")
     freeze(lab, "killed")
@@ -164,9 +164,9 @@ echo "$output"; exit $status
 
 
 def test_a_run_that_gets_the_signal_before_its_time_limit_saves_and_continues(limits, undisturbed):
-    limits.wait("signalled")
-    assert "requeued (1 of at most 20)" in limits.logs("signalled")
-    same(limits, "signalled", undisturbed)
+    limits.wait("signaled")
+    assert "requeued (1 of at most 20)" in limits.logs("signaled")
+    same(limits, "signaled", undisturbed)
 
 
 def test_a_run_killed_at_its_time_limit_has_failed_and_the_same_command_continues_it(limits, undisturbed):

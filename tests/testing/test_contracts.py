@@ -66,7 +66,7 @@ def test_an_assertion_lists_every_problem_with_component_and_check():
 
 def test_an_exception_of_a_component_names_the_file_and_the_line():
     (problem,) = check("record", "Raises")[:1]
-    assert "it raised KeyError: 'colour' (settings.py, line " in problem
+    assert "it raised KeyError: 'color' (settings.py, line " in problem
 
 
 def test_a_reward_that_reads_a_column_is_checked_on_examples_that_have_it():

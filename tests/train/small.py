@@ -100,7 +100,7 @@ def tokenizer() -> Tokenizer:
 def model(seed: int = 0, dtype: torch.dtype = torch.float32) -> Llama:
     torch.manual_seed(seed)
     llama = Llama(LlamaConfig(vocab=280, width=16, layers=2, heads=2, kv_heads=1, mlp=24, context=24))
-    for parameter in llama.parameters():  # larger than an initialisation, so that the probabilities differ clearly
+    for parameter in llama.parameters():  # larger than an initialization, so that the probabilities differ clearly
         parameter.data = parameter.data * 4
     return llama.to(dtype)
 

@@ -1,6 +1,6 @@
 """The comparison as files: `report.html`, `report.md`, and `report/` with tables (CSV) and figures (SVG, PNG).
 
-Everything renders the comparison document of `align_lab.compare.analysis.analyse`; nothing is computed anew.
+Everything renders the comparison document of `align_lab.compare.analysis.analyze`; nothing is computed anew.
 """
 
 from __future__ import annotations

@@ -46,7 +46,7 @@ def final_metrics(document: Document) -> list[str]:
 
 
 def frontier_scores(document: Document) -> list[str]:
-    """The metric that decides and the one that is optimised, which may be one; none where no evaluation is known."""
+    """The metric that decides and the one that is optimized, which may be one; none where no evaluation is known."""
     return list(dict.fromkeys((document["metric"], SCORE))) if document["frontier"] else []
 
 

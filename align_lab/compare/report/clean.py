@@ -56,7 +56,7 @@ def ordered(document: Document) -> Document:
     comparability: Comparability = {**document["comparability"], "charged": charged}
     return {
         **document,
-        "overoptimisation": _sorted(document["overoptimisation"], places),
+        "overoptimization": _sorted(document["overoptimization"], places),
         "health": _sorted(document["health"], places),
         "frontier": _sorted(document["frontier"], places),
         "missing": _sorted(document["missing"], places),
@@ -94,7 +94,7 @@ def best(document: Document, *, arms: int) -> Document:
             for axis in document["axes"]
         ],
         "frontier": _about(document["frontier"], names),
-        "overoptimisation": _about(document["overoptimisation"], names),
+        "overoptimization": _about(document["overoptimization"], names),
         "health": _about(document["health"], names),
         "wins": _wins(document["wins"], names),
         "samples": [{**sample, "completions": _about(sample["completions"], names)} for sample in document["samples"]],

@@ -61,7 +61,7 @@ def _training(document: Document) -> Tables:
         "evaluations": _evaluations(document["curves"]),
         "bands": document["bands"],
         "frontier": [{**row, "root_kl": _root(row["kl"])} for row in document["frontier"]],
-        "overoptimisation": document["overoptimisation"],
+        "overoptimization": document["overoptimization"],
         "peaks": list(_peaks(document)),
         "health": document["health"],
         "audit": document["audit"],
@@ -147,7 +147,7 @@ def _peaks(document: Document) -> Iterable[Row]:
     """Where a run's deciding score peaks and which checkpoint to keep, as points of the frontier."""
     points = {(row["arm"], row["seed"], row["step"]): row for row in document["frontier"]}
     lines: Counter[str] = Counter()  # so that labels of several seeds stand below each other
-    for row in document["overoptimisation"]:
+    for row in document["overoptimization"]:
         for kind, step in (("peak", row["peak_step"]), ("keep", row["keep"])):
             point = points.get((row["arm"], row["seed"], step))
             if point and (kind == "keep" or row["marked"]):

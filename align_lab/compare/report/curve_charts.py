@@ -39,7 +39,7 @@ def learning_curve(document: Document, metric: str, axis: str, look: Look) -> Ch
         height=280,
     )  # fmt: skip
     return Chart(
-        title=f"{words.capitalised(words.metric(document, metric))} over {words.axis(axis)}",
+        title=f"{words.capitalized(words.metric(document, metric))} over {words.axis(axis)}",
         alt=(
             f"Learning curves: {words.metric(document, metric)} over {words.axis(axis)}. At the end: "
             f"{_ends(document, metric, axis)}."
@@ -75,7 +75,7 @@ def frontier(document: Document, score: str, look: Look) -> Chart:
     columns = [["arm", "arm"], ["seed", "seed"], ["step", "step"], ["kl", "KL"], [y, label]]
     what = "against the KL from the start policy, every evaluation of every run"
     return Chart(
-        title=f"{words.capitalised(label)} against KL",
+        title=f"{words.capitalized(label)} against KL",
         alt=f"Frontier: {label} {what}, for {', '.join(arms)}.",
         spec={**spec, "data": data("frontier")},
         rows={"frontier": {}},
@@ -84,16 +84,16 @@ def frontier(document: Document, score: str, look: Look) -> Chart:
 
 
 def both_scores(document: Document, name: str, look: Look) -> Chart:
-    """The score that decides and the one that is optimised, of one arm over √KL, thin lines for seeds.
+    """The score that decides and the one that is optimized, of one arm over √KL, thin lines for seeds.
 
     Marked are the peak of the score that decides and the checkpoint to keep.
     """
     x, y = _scales(document["frontier"])
-    decides, optimised = words.metric(document, document["metric"]), words.metric(document, SCORE)
-    both = _both(decides, optimised)
-    kinds = {"x": x, "y": y, **_kinds([decides, optimised], look)}
+    decides, optimized = words.metric(document, document["metric"]), words.metric(document, SCORE)
+    both = _both(decides, optimized)
+    kinds = {"x": x, "y": y, **_kinds([decides, optimized], look)}
     pointer = tip(("kind", "score"), *_RUN[1:], ("kl", "KL"), ("value", "value"))
-    only, bad = [{"filter": "datum.kind === 'keep'"}], look.colours["bad"]
+    only, bad = [{"filter": "datum.kind === 'keep'"}], look.colors["bad"]
     spec = layered(
         {"data": data("frontier"), "transform": both, "mark": {"type": "line", "strokeWidth": 1, "strokeOpacity": 0.35},
          "encoding": {**kinds, "detail": {"field": "seed"}, "order": {"field": "step"}}},
@@ -111,11 +111,11 @@ def both_scores(document: Document, name: str, look: Look) -> Chart:
          "encoding": {"x": x, "y": {"value": 6}, "text": {"field": "label"}}},
         height=200,
     )  # fmt: skip
-    columns = [["seed", "seed"], ["step", "step"], ["kl", "KL"], ["score", optimised], ["decides", decides]]
+    columns = [["seed", "seed"], ["step", "step"], ["kl", "KL"], ["score", optimized], ["decides", decides]]
     return Chart(
         title=name,
         alt=(
-            f"{words.capitalised(decides)} and {optimised} of {name} over the root of the KL. {_marked(document, name)}"
+            f"{words.capitalized(decides)} and {optimized} of {name} over the root of the KL. {_marked(document, name)}"
         ),
         spec=spec,
         rows={"frontier": {"arm": name}, "peaks": {"arm": name}},
@@ -123,9 +123,9 @@ def both_scores(document: Document, name: str, look: Look) -> Chart:
     )
 
 
-def _both(decides: str, optimised: str) -> list[Spec]:
+def _both(decides: str, optimized: str) -> list[Spec]:
     """A row a score, under its name; names come from components, so they are quoted."""
-    named = f"datum.kind === 'score' ? {json.dumps(optimised)} : {json.dumps(decides)}"
+    named = f"datum.kind === 'score' ? {json.dumps(optimized)} : {json.dumps(decides)}"
     return [{"fold": ["decides", "score"], "as": ["kind", "value"]}, {"calculate": named, "as": "kind"}]
 
 
@@ -136,8 +136,8 @@ _MEAN = {
 
 
 def _kinds(names: Sequence[str], look: Look) -> Spec:
-    """The two scores told apart by colour and by dashes."""
-    ranges = {"color": [look.colours["arm-0"], look.colours["arm-1"]], "strokeDash": [[1, 0], [5, 3]]}
+    """The two scores told apart by color and by dashes."""
+    ranges = {"color": [look.colors["arm-0"], look.colors["arm-1"]], "strokeDash": [[1, 0], [5, 3]]}
     kind = {"field": "kind", "type": "nominal"}
     legend = {} if look.legend else {"legend": None}
     return {
@@ -162,5 +162,5 @@ def _scales(rows: Sequence[Frontier]) -> tuple[Spec, Spec]:
 
 
 def _marked(document: Document, name: str) -> str:
-    rows = [row for row in document["overoptimisation"] if row["arm"] == name and row["marked"] and row["words"]]
-    return "; ".join(row["words"] for row in rows) or "No over-optimisation is marked."
+    rows = [row for row in document["overoptimization"] if row["arm"] == name and row["marked"] and row["words"]]
+    return "; ".join(row["words"] for row in rows) or "No over-optimization is marked."

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from align_lab.compare.audit import NOTHING_FOUND
 from align_lab.compare.document import SCORE, Document, Foreign
-from align_lab.compare.overoptimisation import NOTHING_BESIDE
+from align_lab.compare.overoptimization import NOTHING_BESIDE
 from align_lab.compare.report import foreign_tables, result_tables, setup_tables, words
 from align_lab.compare.report.charts import HEALTH
 from align_lab.compare.report.figures import file_name
@@ -96,7 +96,7 @@ def facts(document: Document) -> str:
     return (
         f"{words.several(len(document['arms']), 'arm')}, {words.several(runs, 'finished run')}{unfinished}, decided by "
         f"{escaped(words.explained(document, document['metric']))}. "
-        f"{escaped(words.sentence(words.capitalised(method)))}"
+        f"{escaped(words.sentence(words.capitalized(method)))}"
     )
 
 
@@ -126,14 +126,14 @@ def _training(document: Document, figure: Figure) -> Iterable[str]:
     yield "\n".join(f"- {escaped(words.sentence(axis['words']))}" for axis in document["axes"] if axis["words"])
     yield figure("ranking", "Ranking of the arms at equal episodes, tokens, device-seconds, FLOPs and KL")
     yield table(result_tables.axes(document))
-    yield "## Reward, KL and over-optimisation"
-    label, optimised = words.capitalised(words.metric(document, decides)), words.metric(document, SCORE)
+    yield "## Reward, KL and over-optimization"
+    label, optimized = words.capitalized(words.metric(document, decides)), words.metric(document, SCORE)
     yield figure(f"frontier/{decides}", f"{label} against KL, every evaluation of every run")
     if decides == SCORE:
         yield escaped(NOTHING_BESIDE)
     else:
-        yield figure("beyond", f"{label} and {optimised} of each arm over the root of the KL")
-        yield table(result_tables.overoptimisation(document))
+        yield figure("beyond", f"{label} and {optimized} of each arm over the root of the KL")
+        yield table(result_tables.overoptimization(document))
     yield "## Length, entropy and diversity"
     yield from (
         figure(f"curves/{metric}/episode", f"{words.metric(document, metric)} over episodes") for metric in HEALTH
@@ -175,7 +175,7 @@ def proven(document: Document) -> Iterable[str]:
 
 
 def samples(document: Document) -> Iterable[str]:
-    """A table a prompt, an arm a line, with the score that decides and the one that is optimised."""
+    """A table a prompt, an arm a line, with the score that decides and the one that is optimized."""
     if document["samples"]:
         yield "## Samples"
         yield "Completions of the last evaluation for the same prompt and seed, as they are."
@@ -192,5 +192,5 @@ def samples(document: Document) -> Iterable[str]:
 
 
 def scores_of_a_sample(document: Document) -> list[str]:
-    """The metric that decides, and the one that is optimised where that is another."""
+    """The metric that decides, and the one that is optimized where that is another."""
     return list(dict.fromkeys((document["metric"], SCORE)))

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from align_lab.compare.report import words
-from align_lab.compare.report.palette import COLOURS, DASHES, SHAPES, Look
+from align_lab.compare.report.palette import COLORS, DASHES, SHAPES, Look
 
 Spec = dict[str, Any]
 SCHEMA = "https://vega.github.io/schema/vega-lite/v6.json"
@@ -41,11 +41,11 @@ def data(name: str) -> Spec:
 
 
 def arm(arms: Sequence[str], *channels: str, look: Look) -> Spec:
-    """Encodings of an arm by colour and, where asked for, by shape and strokeDash: the same in every chart."""
+    """Encodings of an arm by color and, where asked for, by shape and strokeDash: the same in every chart."""
     ranges = {
         "color": {},
         "shape": {"range": [SHAPES[place % len(SHAPES)] for place in range(len(arms))]},
-        "strokeDash": {"range": [DASHES[(place // COLOURS + place) % len(DASHES)] for place in range(len(arms))]},
+        "strokeDash": {"range": [DASHES[(place // COLORS + place) % len(DASHES)] for place in range(len(arms))]},
     }
     legend = {"symbolStrokeWidth": 0} if look.legend else None  # no outline: one in dashes looks broken
     return {

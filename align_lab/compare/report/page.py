@@ -21,7 +21,7 @@ from align_lab.base.files import write_text
 from align_lab.base.paths import cache_folder
 from align_lab.compare.audit import NOTHING_FOUND
 from align_lab.compare.document import SCORE, Document
-from align_lab.compare.overoptimisation import NOTHING_BESIDE
+from align_lab.compare.overoptimization import NOTHING_BESIDE
 from align_lab.compare.report import foreign_tables, palette, result_tables, setup_tables, words
 from align_lab.compare.report.charts import HEALTH, charts, curve_choices, datasets, final_metrics, frontier_scores
 from align_lab.compare.report.csv_tables import Row
@@ -59,7 +59,7 @@ def html(document: Document) -> str:
         arms=arms,
         grids=_grids(document),
         choices=_choices(document),
-        optimised=SCORE,
+        optimized=SCORE,
         nothing_beside=NOTHING_BESIDE,
         nothing_found=NOTHING_FOUND,
         policy=policy,
@@ -72,7 +72,7 @@ def html(document: Document) -> str:
 def _grids(document: Document) -> dict[str, Any]:
     """Every table of the page by name; `arms` is one a metric."""
     single = [
-        result_tables.pairs, result_tables.axes, result_tables.overoptimisation, result_tables.health,
+        result_tables.pairs, result_tables.axes, result_tables.overoptimization, result_tables.health,
         result_tables.audit,
         setup_tables.equal, setup_tables.differing, setup_tables.recipes, setup_tables.budgets,
         setup_tables.charged, setup_tables.runs, setup_tables.unfinished,
@@ -130,7 +130,7 @@ def _rounded(value: Any) -> Any:
 
 
 def _style() -> str:
-    """The colours, from the palette that charts use too, and the style sheets."""
+    """The colors, from the palette that charts use too, and the style sheets."""
     light, dark = palette.variables(palette.LIGHT), palette.variables(palette.DARK)
     sheets = [(HERE / name).read_text(encoding="utf-8") for name in ("style.css", "print.css")]
     return "\n".join(
@@ -164,8 +164,8 @@ def _hash(script: str) -> str:
 
 
 def _marker(place: int) -> dict[str, Any]:
-    """Colour and shape of an arm, as charts draw them."""
-    return {"colour": f"var(--arm-{place % palette.COLOURS})", "shape": palette.SHAPES[place % len(palette.SHAPES)]}
+    """Color and shape of an arm, as charts draw them."""
+    return {"color": f"var(--arm-{place % palette.COLORS})", "shape": palette.SHAPES[place % len(palette.SHAPES)]}
 
 
 def _places(arms: Sequence[str], names: Sequence[str]) -> str:

@@ -1,6 +1,6 @@
-"""Colours, once for screens (as CSS variables) and once for figures (as they are).
+"""Colors, once for screens (as CSS variables) and once for figures (as they are).
 
-The eight colours of arms were searched for the largest distance under normal sight and three kinds of colour blindness
+The eight colors of arms were searched for the largest distance under normal sight and three kinds of color blindness
 (OKLab distance ≥ 0.10 for every pair; Okabe-Ito's eight have 0.076), each with a contrast of at least 3 : 1. An arm has
 a shape and a name besides.
 """
@@ -55,19 +55,19 @@ DARK = {
     "arm-6": "#a47b92",
     "arm-7": "#f7db98",
 }
-COLOURS = 8
+COLORS = 8
 SHAPES = ("circle", "square", "triangle-up", "diamond", "cross", "triangle-down")
 DASHES = ([1, 0], [6, 2], [2, 2], [8, 2, 2, 2], [4, 4])
 FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
 
 
-def variables(colours: Mapping[str, str]) -> str:
+def variables(colors: Mapping[str, str]) -> str:
     """Declarations of CSS variables: `--ink: #1b1d21; ...`."""
-    return " ".join(f"--{name}: {colour};" for name, colour in colours.items())
+    return " ".join(f"--{name}: {color};" for name, color in colors.items())
 
 
 def on_screen() -> dict[str, str]:
-    """Every colour as a reference to its variable, so that charts follow dark mode and print without redrawing."""
+    """Every color as a reference to its variable, so that charts follow dark mode and print without redrawing."""
     return {name: f"var(--{name})" for name in LIGHT}
 
 
@@ -75,7 +75,7 @@ def on_screen() -> dict[str, str]:
 class Look:
     """How charts are drawn. legend: whether a chart names its arms; the page does that once for all of its charts."""
 
-    colours: Mapping[str, str]
+    colors: Mapping[str, str]
     legend: bool
 
 
@@ -89,28 +89,28 @@ def paper() -> Look:
     return Look(LIGHT, legend=True)
 
 
-def config(colours: Mapping[str, str], *, size: int = 12) -> dict[str, Any]:
+def config(colors: Mapping[str, str], *, size: int = 12) -> dict[str, Any]:
     """The look of every chart, as Vega-Lite's config."""
-    text = {"labelColor": colours["ink"], "titleColor": colours["ink"], "labelFontSize": size, "titleFontSize": size}
+    text = {"labelColor": colors["ink"], "titleColor": colors["ink"], "labelFontSize": size, "titleFontSize": size}
     return {
         "background": None,
         "aria": False,  # a chart is one image with a description and a table, not a thousand marks
         "font": FONT,
         "view": {"stroke": None},
         "axis": {
-            **text, "titleFontWeight": 500, "gridColor": colours["faint"], "domainColor": colours["rule"],
-            "tickColor": colours["rule"], "tickSize": 4, "tickCount": 6, "labelPadding": 4, "titlePadding": 8,
+            **text, "titleFontWeight": 500, "gridColor": colors["faint"], "domainColor": colors["rule"],
+            "tickColor": colors["rule"], "tickSize": 4, "tickCount": 6, "labelPadding": 4, "titlePadding": 8,
         },
         "legend": {
             **text, "title": None, "orient": "top", "offset": 6, "columnPadding": 16, "symbolOpacity": 1,
             "labelLimit": 220,
             "columns": {"signal": "max(1, floor(width / 130))"},
         },
-        "title": {"color": colours["ink"], "fontSize": size + 1, "fontWeight": 600, "anchor": "start", "offset": 8},
-        "text": {"color": colours["ink"], "fontSize": size},
-        "rule": {"color": colours["rule"]},
+        "title": {"color": colors["ink"], "fontSize": size + 1, "fontWeight": 600, "anchor": "start", "offset": 8},
+        "text": {"color": colors["ink"], "fontSize": size},
+        "rule": {"color": colors["rule"]},
         "range": {
-            "category": [colours[f"arm-{place}"] for place in range(COLOURS)],
+            "category": [colors[f"arm-{place}"] for place in range(COLORS)],
             "symbol": list(SHAPES),
         },
     }  # fmt: skip

@@ -1,4 +1,4 @@
-"""The tables of results: arms, pairs, win rates, ranking by axis, over-optimisation, health."""
+"""The tables of results: arms, pairs, win rates, ranking by axis, over-optimization, health."""
 
 from __future__ import annotations
 
@@ -132,7 +132,7 @@ def axes(document: Document) -> Grid:
     places = words.digits(place["mean"] for axis in document["axes"] for place in axis["ranking"])
     arms = [arm["name"] for arm in document["arms"]]
     by_arm = (Column(arm, numeric=True, arms=(arm,)) for arm in arms)
-    score = words.capitalised(words.metric(document, document["metric"]))
+    score = words.capitalized(words.metric(document, document["metric"]))
     return Grid(
         name="axes",
         caption=f"{score} at the largest value that every arm reaches: rank, mean and interval.",
@@ -159,21 +159,21 @@ def _places(ranking: Sequence[Ranked], arms: Sequence[str], places: int) -> list
     return [texts.get(arm, words.NOTHING) for arm in arms]
 
 
-def overoptimisation(document: Document) -> Grid:
-    """Where the deciding score peaks while the optimised one rises, and the checkpoint to keep."""
-    runs = document["overoptimisation"]
+def overoptimization(document: Document) -> Grid:
+    """Where the deciding score peaks while the optimized one rises, and the checkpoint to keep."""
+    runs = document["overoptimization"]
     places = words.digits(each["peak"] for each in runs)
     score, decides = words.metric(document, document["metric"]), words.short(document, document["metric"])
-    optimised = words.short(document, SCORE)
+    optimized = words.short(document, SCORE)
     return Grid(
-        name="overoptimisation",
+        name="overoptimization",
         caption=(
-            f"Runs by their {score} along training: over-optimised are those whose {score} falls while the "
-            f"{optimised} rises."
+            f"Runs by their {score} along training: over-optimized are those whose {score} falls while the "
+            f"{optimized} rises."
         ),
         columns=(
             Column("run"), numeric("seed"), numeric(f"{decides} at its peak"), numeric("peak at step"),
-            numeric(f"{decides} at the end"), Column(f"{optimised} rose"), numeric("keep step"),
+            numeric(f"{decides} at the end"), Column(f"{optimized} rose"), numeric("keep step"),
             Column("in words", wide=True),
         ),
         rows=tuple(

@@ -31,14 +31,14 @@ def final_scores(document: Document, metric: str, look: Look) -> Chart:
 
 def _score_layers(document: Document, metric: str, look: Look) -> list[Spec]:
     arms = [row["name"] for row in document["arms"]]
-    title, colour = words.with_unit(document, metric), arm(arms, look=look)
+    title, color = words.with_unit(document, metric), arm(arms, look=look)
     axis = {"labelLimit": 130, "ticks": False, "domain": False, "grid": True}
     y = {"field": "arm", "type": "nominal", "sort": list(arms), "title": None, "axis": axis}
     each = tip(("arm", "arm"), ("seed", "seed"), ("run", "run"), ("value", words.metric(document, metric)))
     means = tip(("arm", "arm"), ("mean", "mean"), ("low", "from"), ("high", "to"), ("iqm", "IQM"))
 
     def at(name: str, **rest: Any) -> Spec:
-        return {"x": number(name, title), "y": y, **colour, **rest}
+        return {"x": number(name, title), "y": y, **color, **rest}
 
     return [
         {"data": data("arms"), "transform": [{"aggregate": [{"op": "mean", "field": "start", "as": "start"}]}],
@@ -65,7 +65,7 @@ def ranking(document: Document, look: Look) -> Chart:
     pointer = tip(
         ("arm", "arm"), ("equal", "at equal"), ("at", "at"), ("mean", "mean"), ("low", "from"), ("high", "to")
     )
-    ring = {"type": "point", "size": 320, "strokeWidth": 2, "opacity": 1, "color": look.colours["bad"]}
+    ring = {"type": "point", "size": 320, "strokeWidth": 2, "opacity": 1, "color": look.colors["bad"]}
     spec = layered(
         {"mark": {"type": "line", "strokeWidth": 2}, "encoding": {**place, **arm(arms, "strokeDash", look=look)}},
         {"mark": {"type": "point", "filled": True, "size": 90, "opacity": 1},
@@ -130,7 +130,7 @@ def _square(arms: Sequence[str]) -> Spec:
 
 
 def _cells(arms: Sequence[str], look: Look) -> Spec:
-    side = {"domain": [True, False], "range": [look.colours["better"], look.colours["worse"]]}
+    side = {"domain": [True, False], "range": [look.colors["better"], look.colors["worse"]]}
     strength = {"domain": [0, 0.5], "range": [0.05, 1]}
     return {
         **_square(arms),

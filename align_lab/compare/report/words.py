@@ -31,7 +31,7 @@ def short(document: Document, name: str) -> str:
     return labels.short(metric(document, name))
 
 
-def capitalised(text: str) -> str:
+def capitalized(text: str) -> str:
     """The first letter as a capital, the others as they are."""
     return text[:1].upper() + text[1:]
 

@@ -1,10 +1,10 @@
-"""The gold judge: another kind of model than the reward, trained on other reviews and their ratings, never optimised.
+"""The gold judge: another kind of model than the reward, trained on other reviews and their ratings, never optimized.
 
-    gold(text) = sentiment(text) - softplus(-naturalness(text)),  standardised on its own reviews
+    gold(text) = sentiment(text) - softplus(-naturalness(text)),  standardized on its own reviews
 
 Sentiment is ridge regression on the mean of all ratings, over the *set* of words, word pairs and character n-grams: a
 word that occurs twice counts once. Naturalness is the log-odds of a logistic regression that separates reviews from
-corrupted ones (shuffled, or one word or phrase repeated), by repetition and by how often neighbouring words occur
+corrupted ones (shuffled, or one word or phrase repeated), by repetition and by how often neighboring words occur
 together. A policy that collapses to "best best best" has a high score from a sentiment model, and a low one from this
 judge. Proxy and gold: Gao et al., arXiv 2210.10760.
 """
@@ -51,7 +51,7 @@ def load_gold(folder: Path) -> GoldJudge:
         words = json.loads((folder / "words.json").read_text(encoding="utf-8"))
         return GoldJudge(
             arrays=load_file(folder / "gold.safetensors"),
-            neighbours=Neighbours(
+            neighbors=Neighbors(
                 Counter(words["single"]), Counter({tuple(k.split(" ")): n for k, n in words["pairs"].items()})
             ),
         )
@@ -66,7 +66,7 @@ class GoldJudge:
     """A trained judge; a reward like any other, but nobody trains on it."""
 
     arrays: dict[str, np.ndarray]
-    neighbours: Neighbours
+    neighbors: Neighbors
 
     def score(self, examples: Sequence[Example], completions: Sequence[str]) -> Score:
         """Judge prompt and completion as one text; 0 is an average human review, 1 is one standard deviation better."""
@@ -82,11 +82,11 @@ class GoldJudge:
     def sentiment(self, texts: Sequence[str]) -> np.ndarray:
         """Predicted mean rating, in its standard deviations over the training reviews, [N]."""
         rows = bags(texts, self.arrays["idf"])
-        return (rows @ self.arrays["weight"] - self.arrays["centre"][0]) / self.arrays["centre"][1]
+        return (rows @ self.arrays["weight"] - self.arrays["center"][0]) / self.arrays["center"][1]
 
     def naturalness(self, texts: Sequence[str]) -> np.ndarray:
         """Log-odds that a text is a review and not a corrupted one, [N]."""
-        textures = np.array([texture(split(text), self.neighbours) for text in texts])
+        textures = np.array([texture(split(text), self.neighbors) for text in texts])
         return (textures - self.arrays["texture_mean"]) / self.arrays["texture_sd"] @ self.arrays[
             "texture_weight"
         ] + self.arrays["texture_bias"][0]
@@ -98,14 +98,14 @@ def split(text: str) -> list[str]:
 
 
 @dataclass(frozen=True)
-class Neighbours:
+class Neighbors:
     """How often words, and words beside each other, occur."""
 
     single: Counter[str]
     pairs: Counter[tuple[str, str]]
 
     @classmethod
-    def count(cls, texts: Iterable[Sequence[str]]) -> Neighbours:
+    def count(cls, texts: Iterable[Sequence[str]]) -> Neighbors:
         """Count words and pairs of adjacent words."""
         texts = list(texts)
         return cls(
@@ -114,7 +114,7 @@ class Neighbours:
         )
 
     def affinity(self, words: Sequence[str]) -> float:
-        """Mean over neighbours of log P(b | a) / P(b), smoothed towards 0."""
+        """Mean over neighbors of log P(b | a) / P(b), smoothed toward 0."""
         total, kinds = self.single.total(), len(self.single)
         sum_of_logs = 0.0
         for a, b in pairwise(words):
@@ -123,20 +123,20 @@ class Neighbours:
         return sum_of_logs / max(1, len(words) - 1)
 
 
-def texture(words: Sequence[str], neighbours: Neighbours) -> list[float]:
+def texture(words: Sequence[str], neighbors: Neighbors) -> list[float]:
     """Eight features of repetition and word order, which do not depend on the sentiment of the words."""
     count, pairs = len(words), list(pairwise(words))
     near = sum(word in words[max(0, i - 4) : i] for i, word in enumerate(words)) / count
     new, new_pairs = len(set(words)) / count, len(set(pairs)) / max(1, len(pairs))
     return [
-        neighbours.affinity(words),
+        neighbors.affinity(words),
         1 - new,
         1 - new_pairs,
         near,
         max(Counter(words).values()) / count,
         math.log(count),
         (1 - new) * math.log(count),
-        sum(neighbours.pairs[pair] > 0 for pair in pairs) / max(1, len(pairs)),
+        sum(neighbors.pairs[pair] > 0 for pair in pairs) / max(1, len(pairs)),
     ]
 
 
@@ -165,26 +165,26 @@ def train(reviews: Sequence[Review]) -> tuple[dict[str, np.ndarray], dict[str, d
     weight = ridge_weights(rows, ratings - ratings.mean())
     fitted = rows @ weight
     words = [split(text) for text in texts]
-    neighbours = Neighbours.count(words)
+    neighbors = Neighbors.count(words)
     arrays = {
         "idf": idf,
         "weight": weight.astype(np.float32),
-        "centre": np.array([fitted.mean(), fitted.std()]),
+        "center": np.array([fitted.mean(), fitted.std()]),
         **train_naturalness([w for w in words if len(w) >= 4], random.Random(0)),
         "calibration": np.array([0.0, 1.0]),
     }
-    raw = GoldJudge(arrays=arrays, neighbours=neighbours).judge(texts)
+    raw = GoldJudge(arrays=arrays, neighbors=neighbors).judge(texts)
     arrays["calibration"] = np.array([raw.mean(), raw.std()])
     return arrays, {
-        "single": dict(neighbours.single),
-        "pairs": {" ".join(pair): n for pair, n in neighbours.pairs.items()},
+        "single": dict(neighbors.single),
+        "pairs": {" ".join(pair): n for pair, n in neighbors.pairs.items()},
     }
 
 
 def train_naturalness(texts: Sequence[Sequence[str]], rng: random.Random) -> dict[str, np.ndarray]:
     """Logistic regression of reviews (1) against corrupted ones (0); each half is scored with the other's counts."""
     half = len(texts) // 2
-    counts = (Neighbours.count(texts[half:]), Neighbours.count(texts[:half]))
+    counts = (Neighbors.count(texts[half:]), Neighbors.count(texts[:half]))
     rows, labels = [], []
     for number, words in enumerate(texts):
         other = counts[number >= half]
@@ -198,7 +198,7 @@ def train_naturalness(texts: Sequence[Sequence[str]], rng: random.Random) -> dic
 
 
 def ridge_weights(x: sparse.csr_matrix, y: np.ndarray) -> np.ndarray:
-    """Weights [D] that minimise ‖x w - y‖² + ‖w‖², for x [N D] and y [N]."""
+    """Weights [D] that minimize ‖x w - y‖² + ‖w‖², for x [N D] and y [N]."""
     from sklearn.linear_model import Ridge  # only training needs it: half a second and 70 MB
 
     return Ridge(alpha=1.0, fit_intercept=False, solver="sparse_cg", tol=1e-10).fit(x, y).coef_

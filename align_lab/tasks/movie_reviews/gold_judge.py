@@ -1,4 +1,4 @@
-"""The gold judge as a component: `evaluation.judges` names it on movie reviews, and nobody optimises it."""
+"""The gold judge as a component: `evaluation.judges` names it on movie reviews, and nobody optimizes it."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ SNIPPETS = "hutto_ICWSM_2014/movieReviewSnippets"
 PARTS = ("proxy", "gold", "prompts", "evaluation")
 RUN = 8  # texts that share as many words in a row stay in one part
 LONGEST_REVIEW = 51  # words
-UNIT = "sd of human reviews"  # of scores that are standardised on reviews
+UNIT = "sd of human reviews"  # of scores that are standardized on reviews
 
 
 @dataclass(frozen=True)

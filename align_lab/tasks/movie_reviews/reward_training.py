@@ -44,7 +44,7 @@ def build_reward(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(settings.seed)
         reward = LearnedReward(fit(policy, train, settings), policy.tokenizer)
-    reward.model.standardise(reward.rate([review.text for review in train[:CALIBRATION]]))
+    reward.model.standardize(reward.rate([review.text for review in train[:CALIBRATION]]))
     save_reward(reward, folder)
     scores = reward.rate([review.text for review in held_out]).cpu().numpy()
     means = np.array([review.mean for review in held_out])

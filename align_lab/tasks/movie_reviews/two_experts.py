@@ -1,6 +1,6 @@
 """A reward model of two experts: a policy's body with a linear head on its mean state, and a weight for every word.
 
-    r(text) = w · mean_t h_t + Σ_g v_g a_g - centre,   a_g = idf_g / ‖idf‖ over the text's words and word pairs
+    r(text) = w · mean_t h_t + Σ_g v_g a_g - center,   a_g = idf_g / ‖idf‖ over the text's words and word pairs
 
 What a tiny body misses a bag of words knows, and the other way round. The prompt is part of the text. 0 is an average
 human review of the training half, 1 is one standard deviation better.
@@ -34,7 +34,7 @@ ROWS = 16  # texts scored together, sorted by length
 class RewardModel(nn.Module):
     """Token ids and grams -> one number a text."""
 
-    centre: Tensor
+    center: Tensor
     idf: Tensor
 
     def __init__(self, body: Llama, *, dropout: float = 0.0) -> None:
@@ -45,11 +45,11 @@ class RewardModel(nn.Module):
         self.dropout = dropout
         nn.init.zeros_(self.head.weight)
         self.register_buffer("idf", torch.zeros(GRAMS))
-        self.register_buffer("centre", torch.zeros(()))
+        self.register_buffer("center", torch.zeros(()))
 
     def forward(self, ids: Tensor, mask: Tensor, grams: Sequence[Sequence[int]]) -> Tensor:
         """ids [B L] padded on the right, mask [B L], hashed grams of each text -> r [B]."""
-        return sum(self.experts(ids, mask, grams)) - self.centre
+        return sum(self.experts(ids, mask, grams)) - self.center
 
     def experts(self, ids: Tensor, mask: Tensor, grams: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
         """What the body and what the words say, [B] each."""
@@ -64,10 +64,10 @@ class RewardModel(nn.Module):
         norm = zero.index_add(0, text, weight.square()).clamp(min=1e-9).sqrt()
         return zero.index_add(0, text, self.words[flat] * weight / norm[text])
 
-    def standardise(self, scores: Tensor) -> None:
+    def standardize(self, scores: Tensor) -> None:
         """Make the mean of these scores 0 and their standard deviation 1 from now on."""
         with torch.no_grad():
-            self.centre.add_(scores.mean()).div_(scores.std())
+            self.center.add_(scores.mean()).div_(scores.std())
             self.head.weight.div_(scores.std())
             self.words.div_(scores.std())
 

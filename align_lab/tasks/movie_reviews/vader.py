@@ -29,7 +29,7 @@ class Vader(Reward):
 
     def score(self, examples: Sequence[Example], completions: Sequence[str]) -> Score:
         """The compound sentiment of prompt and completion as one text."""
-        judge = _analyser()
+        judge = _analyzer()
         return Score(
             total=[
                 judge.polarity_scores(example.text + completion)["compound"]
@@ -39,7 +39,7 @@ class Vader(Reward):
 
 
 @functools.cache
-def _analyser() -> Any:
+def _analyzer() -> Any:
     from vaderSentiment.vaderSentiment import SentimentIntensityAnalyzer
 
     return SentimentIntensityAnalyzer()

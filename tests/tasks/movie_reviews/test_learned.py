@@ -94,7 +94,7 @@ def test_padding_and_the_order_of_texts_do_not_matter():
     torch.testing.assert_close(both[1:], model(*collate(rows[1:]), grams[1:]))
 
 
-def test_standardising_changes_neither_order_nor_ratios():
+def test_standardizing_changes_neither_order_nor_ratios():
     model = RewardModel(Llama(LlamaConfig(vocab=50, width=16, layers=1, heads=2, kv_heads=2, mlp=32, context=16)))
     torch.nn.init.normal_(model.words)
     model.idf.fill_(1.0)
@@ -103,7 +103,7 @@ def test_standardising_changes_neither_order_nor_ratios():
     before = model(*ids, grams).detach()
     expected = (before - before.mean()) / before.std()
     for _ in range(2):  # the second time nothing is left to do
-        model.standardise(model(*ids, grams).detach())
+        model.standardize(model(*ids, grams).detach())
         torch.testing.assert_close(model(*ids, grams).detach(), expected, atol=1e-5, rtol=1e-5)
 
 

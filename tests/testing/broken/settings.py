@@ -13,12 +13,12 @@ from tests.testing.broken.collected import BROKEN, COMPONENTS, broken
 
 @broken("record", "every field has a help text")
 class NoHelp(Record):
-    colour: str = "blue"
+    color: str = "blue"
 
 
 @broken("record", "every field has a plain default")
 class NoDefault(Record):
-    colour: str
+    color: str
 
 
 @broken("record", "every field has a plain default")
@@ -59,7 +59,7 @@ class ImportsTorch(Record):
 @broken("record", "problems are sentences")
 class Raises(Record):
     def problems(self):
-        raise KeyError("colour")
+        raise KeyError("color")
 
 
 @dataclass(frozen=True, kw_only=True)

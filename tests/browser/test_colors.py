@@ -1,4 +1,4 @@
-"""Colours are computed, not believed: contrast for text and marks, and distance as colour-blind readers see it."""
+"""Colors are computed, not believed: contrast for text and marks, and distance as color-blind readers see it."""
 
 from __future__ import annotations
 
@@ -8,22 +8,22 @@ import pytest
 from align_lab.compare.report import palette
 
 
-@pytest.mark.parametrize("colours", [palette.LIGHT, palette.DARK], ids=["light", "dark"])
-def test_colours_can_be_read(colours):
+@pytest.mark.parametrize("colors", [palette.LIGHT, palette.DARK], ids=["light", "dark"])
+def test_colors_can_be_read(colors):
     for name in ("ink", "soft", "link", "good", "bad", "warn"):
-        assert _contrast(colours[name], colours["paper"]) >= 4.5, name
-        assert _contrast(colours[name], colours["raised"]) >= 4.5, name
+        assert _contrast(colors[name], colors["paper"]) >= 4.5, name
+        assert _contrast(colors[name], colors["raised"]) >= 4.5, name
     for name in ("better", "worse"):
-        assert _contrast(colours["ink"], colours[name]) >= 4.5, name
-    for place in range(palette.COLOURS):
-        assert _contrast(colours[f"arm-{place}"], colours["paper"]) >= 3, place
+        assert _contrast(colors["ink"], colors[name]) >= 4.5, name
+    for place in range(palette.COLORS):
+        assert _contrast(colors[f"arm-{place}"], colors["paper"]) >= 3, place
 
 
-@pytest.mark.parametrize("colours", [palette.LIGHT, palette.DARK], ids=["light", "dark"])
+@pytest.mark.parametrize("colors", [palette.LIGHT, palette.DARK], ids=["light", "dark"])
 @pytest.mark.parametrize("sight", ["normal", "protanopia", "deuteranopia", "tritanopia"])
-def test_colours_of_arms_differ_for_colour_blind_readers(colours, sight):
-    seen = np.array([_oklab(SIGHT[sight] @ _linear(colours[f"arm-{place}"])) for place in range(palette.COLOURS)])
-    apart = np.linalg.norm(seen[:, None] - seen[None], axis=-1)[np.triu_indices(palette.COLOURS, 1)]
+def test_colors_of_arms_differ_for_color_blind_readers(colors, sight):
+    seen = np.array([_oklab(SIGHT[sight] @ _linear(colors[f"arm-{place}"])) for place in range(palette.COLORS)])
+    apart = np.linalg.norm(seen[:, None] - seen[None], axis=-1)[np.triu_indices(palette.COLORS, 1)]
     assert apart.min() >= 0.1
 
 
@@ -41,8 +41,8 @@ SIGHT = {  # Machado, Oliveira, Fernandes 2009, severity 1, on linear RGB
 }
 
 
-def _linear(colour: str) -> np.ndarray:
-    x = np.array([int(colour[i : i + 2], 16) for i in (1, 3, 5)]) / 255
+def _linear(color: str) -> np.ndarray:
+    x = np.array([int(color[i : i + 2], 16) for i in (1, 3, 5)]) / 255
     return np.where(x <= 0.04045, x / 12.92, ((x + 0.055) / 1.055) ** 2.4)
 
 

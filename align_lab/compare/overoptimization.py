@@ -1,7 +1,7 @@
-"""What a score alone hides: a reward that is optimised beyond what it means, and text that became long, narrow or
+"""What a score alone hides: a reward that is optimized beyond what it means, and text that became long, narrow or
 repetitive.
 
-There is no over-optimisation to see where the score that decides is the one that is optimised.
+There is no over-optimization to see where the score that decides is the one that is optimized.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from align_lab.compare.document import SCORE, Health, Label, Overoptimisation
+from align_lab.compare.document import SCORE, Health, Label, Overoptimization
 from align_lab.compare.evaluations import ERROR, Floats, Table
 from align_lab.compare.labels import short, usual
 from align_lab.compare.runs import Run
@@ -23,7 +23,7 @@ from align_lab.record.layout import CHECKPOINTS
 NOISE = 2.0  # standard errors that the score must fall by
 GROWN, NARROWED = 0.25, 1 / 3  # shares of the start that are worth a word: length, and entropy or diversity lost
 NOTHING_BESIDE = (
-    "The score that decides is the one that is optimised, so no over-optimisation can be seen: there is no "
+    "The score that decides is the one that is optimized, so no over-optimization can be seen: there is no "
     "independent score "
     "to hold it against. Name one: evaluation.judges, evaluation.metric."
 )
@@ -31,14 +31,14 @@ NOTHING_BESIDE = (
 
 @dataclass(frozen=True)
 class Scores:
-    """The metric that decides, and how it and the optimised score are called."""
+    """The metric that decides, and how it and the optimized score are called."""
 
     metric: str
     labels: Mapping[str, Label]
 
     @property
     def independent(self) -> bool:
-        """Is the score that decides another than the one that is optimised?"""
+        """Is the score that decides another than the one that is optimized?"""
         return self.metric != SCORE
 
     @property
@@ -52,16 +52,16 @@ class Scores:
         return short(self.label)
 
     @property
-    def optimised(self) -> str:
+    def optimized(self) -> str:
         """`proxy score`"""
         return (self.labels.get(SCORE) or usual(SCORE))["label"]
 
 
-def overoptimisation(arm: str, runs: Sequence[Run], rows: Table, scores: Scores) -> list[Overoptimisation]:
-    """Per run [R, E, C]: has the deciding score peaked while the optimised one went on rising, over d = √KL?
+def overoptimization(arm: str, runs: Sequence[Run], rows: Table, scores: Scores) -> list[Overoptimization]:
+    """Per run [R, E, C]: has the deciding score peaked while the optimized one went on rising, over d = √KL?
 
     Marked when it fell from its peak by more than NOISE · √(se²_peak + se²_last) (se over prompts; the prompts are the
-    same, so the noise is smaller than that), while the optimised score and KL are higher at the end than at the peak.
+    same, so the noise is smaller than that), while the optimized score and KL are higher at the end than at the peak.
     Source: Gao et al. 2022, arXiv 2210.10760. Nothing where the two scores are one.
     """
     if not scores.independent:
@@ -100,7 +100,7 @@ def _at(rows: Table, places: Any) -> Table:
     return Table(rows.columns, rows.values[np.arange(len(rows)), places])
 
 
-def _of_run(arm: str, run: Run, line: Mapping[str, Any], scores: Scores) -> Overoptimisation:
+def _of_run(arm: str, run: Run, line: Mapping[str, Any], scores: Scores) -> Overoptimization:
     keep = count(line["keep"])
     checkpoint = None if keep is None else os.path.isdir(f"{run.place}/{CHECKPOINTS}/step-{keep:06d}")
     lost = ", of which no checkpoint is left" if keep and not checkpoint else ""
@@ -127,8 +127,8 @@ def _words(line: Mapping[str, Any], keep: int | None, scores: Scores) -> str:
     fell = f"{scores.decides} fell from {line['peak']:.2f} to {line['last']:.2f} after step {keep}"
     advice = "keep the start policy" if keep == 0 else f"keep step {keep}"
     if line["marked"]:
-        return f"over-optimised: {fell} while the {scores.optimised} rose: {advice}"
-    return f"unstable: {fell}, and the {scores.optimised} did not rise with the KL: {advice}"
+        return f"over-optimized: {fell} while the {scores.optimized} rose: {advice}"
+    return f"unstable: {fell}, and the {scores.optimized} did not rise with the KL: {advice}"
 
 
 def health(arm: str, rows: Table, scores: Scores) -> Health:

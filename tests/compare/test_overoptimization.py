@@ -7,7 +7,7 @@ import pytest
 
 from align_lab.compare.curves import stacked
 from align_lab.compare.evaluations import Table
-from align_lab.compare.overoptimisation import Scores, health, overoptimisation
+from align_lab.compare.overoptimization import Scores, health, overoptimization
 from tests.compare.folders import LABELS
 from tests.compare.test_curves import COLUMNS, GOLD, run
 
@@ -18,7 +18,7 @@ STEPS = [0, 20, 40, 60]
 
 def judged(gold, proxy, kl, se=0.05):
     r = run("r", 3, step=STEPS, eval_gold_score=gold, eval_score=proxy, eval_kl=kl, eval_gold_score_se=[se] * 4)
-    (found,) = overoptimisation("a", [r], stacked([r]), SCORES)
+    (found,) = overoptimization("a", [r], stacked([r]), SCORES)
     return found
 
 
@@ -29,7 +29,7 @@ def test_a_peak_that_the_proxy_rises_beyond_is_marked_with_the_checkpoint_to_kee
     assert found["marked"] and found["score_rose"] and found["keep"] == found["peak_step"] == 20
     assert (found["peak_distance"], found["last_distance"]) == pytest.approx((8.325, 10.387), abs=1e-3)
     assert found["words"] == (
-        "over-optimised: gold fell from 0.36 to -3.27 after step 20 while the proxy score rose: keep step 20, "
+        "over-optimized: gold fell from 0.36 to -3.27 after step 20 while the proxy score rose: keep step 20, "
         "of which no "
         "checkpoint is left"
     )
@@ -58,8 +58,8 @@ def test_only_a_fall_beyond_noise_counts(gold, proxy, kl, marked, keep):
 def test_whether_the_checkpoint_to_keep_is_still_there_is_said(tmp_path):
     (tmp_path / "checkpoints" / "step-000020").mkdir(parents=True)
     r = run("r", step=STEPS, eval_gold_score=[0, 1, 0, 0], eval_score=[0, 1, 2, 3], eval_kl=[0, 1, 2, 3])
-    (gone,) = overoptimisation("a", [r], stacked([r]), SCORES)
-    (there,) = overoptimisation("a", [replace(r, place=str(tmp_path))], stacked([r]), SCORES)
+    (gone,) = overoptimization("a", [r], stacked([r]), SCORES)
+    (there,) = overoptimization("a", [replace(r, place=str(tmp_path))], stacked([r]), SCORES)
     assert (gone["checkpoint"], there["checkpoint"]) == (False, True)
     assert gone["words"].endswith("keep step 20, of which no checkpoint is left")
     assert there["words"].endswith("keep step 20")
@@ -105,15 +105,15 @@ def test_lengths_are_means_over_runs():
     assert (found["length_start"], found["length"], found["entropy"], found["distinct_2"]) == (2.0, 2.0, 2.0, 2.0)
 
 
-def test_where_the_optimised_score_decides_there_is_nothing_to_hold_it_against():
+def test_where_the_optimized_score_decides_there_is_nothing_to_hold_it_against():
     r = run("r", step=STEPS, eval_score=[0, 3, 2, 1], eval_kl=[0, 1, 2, 3])
-    assert overoptimisation("a", [r], stacked([r]), Scores("eval/score", {})) == []
+    assert overoptimization("a", [r], stacked([r]), Scores("eval/score", {})) == []
 
 
 def test_words_are_those_that_the_runs_bring():
     labels = {GOLD: {**LABELS[GOLD], "label": "accuracy"}, "eval/score": {**LABELS["eval/score"], "label": "reward"}}
     r = run("r", step=STEPS, eval_gold_score=[0, 1, 0, 0], eval_score=[0, 1, 2, 3], eval_kl=[0, 1, 2, 3])
-    (line,) = overoptimisation("a", [r], stacked([r]), Scores(GOLD, labels))
+    (line,) = overoptimization("a", [r], stacked([r]), Scores(GOLD, labels))
     assert line["words"].startswith(
-        "over-optimised: accuracy fell from 1.00 to 0.00 after step 20 while the reward rose"
+        "over-optimized: accuracy fell from 1.00 to 0.00 after step 20 while the reward rose"
     )
