@@ -26,13 +26,15 @@ from align_lab.models.logp import response_logps
 from align_lab.models.policy import Text
 from align_lab.rollout.prompts import Prompts
 from align_lab.run.allocator import suit_tensors
+from align_lab.run.assembly import groups_per_step
 from align_lab.train.engines.engine import MakeEngine
 from align_lab.train.engines.torch_engine import TorchEngine
-from align_lab.train.experience import Collected, PairCost, Pairs, Rollouts
+from align_lab.train.experience import Collected, Experience
 from align_lab.train.learner import Learner
 from align_lab.train.loop import Loop
+from align_lab.train.pair_source import PairCost, Pairs
+from align_lab.train.rollouts import Rollouts
 from align_lab.train.scoring import LimitedScorer
-from align_lab.train.update import Experience
 
 
 class Trivial:
@@ -51,8 +53,8 @@ class PairsAndReference:
     reference: Llama
 
     @torch.no_grad()
-    def collect(self, step: int) -> Collected:
-        collected = self.pairs.collect(step)
+    def collect(self, step: int, *, groups: int) -> Collected:
+        collected = self.pairs.collect(step, groups=groups)
         x = collected.experience
         logp = response_logps(self.reference, x.ids.flatten(0, 1), None, x.rollout.mask.flatten(0, 1))
         rollout = replace(x.rollout, logp_ref=logp.view_as(x.rollout.logp_old))
@@ -69,7 +71,6 @@ def preference_set(tokenizer: Tokenizer) -> Pairs:
     return Pairs(
         experience=Experience(ids=ids, pad=torch.zeros(shape, dtype=torch.int64), rollout=rollout),
         cost=PairCost(episodes=0, tokens=0, labels=0),
-        pairs_per_step=ROWS // 2,
         seed=0,
     )
 
@@ -96,7 +97,7 @@ def loop(folder: Path, kind: str, *, make_engine: MakeEngine = TorchEngine, worl
             needs=algo.needs,
             seed=0,
             reference=reference,
-            sampling=Sampling(max_new_tokens=NEW, missing_eos_penalty=0.0),
+            sampling=Sampling(temperature=1.0, max_new_tokens=NEW, missing_eos_penalty=0.0),
             world=world,
         )
     unused = cast(Any, None)  # evaluation and the record are not part of a step
@@ -104,6 +105,7 @@ def loop(folder: Path, kind: str, *, make_engine: MakeEngine = TorchEngine, worl
         algo=algo,
         learner=learner,
         source=source,
+        groups=groups_per_step(algo.needs, plan),
         evaluate=unused,
         journal=unused,
         seed=0,

@@ -99,8 +99,9 @@ def whole_step(folder: Path, rows: int) -> Callable[[], Numbers]:
     from align_lab.algos.rloo import RLOO
     from align_lab.base.hyperparameters import Train
     from align_lab.base.types import Rollout
+    from align_lab.train.experience import Experience
     from align_lab.train.learner import Learner
-    from align_lab.train.update import Experience, StepContext, update
+    from align_lab.train.update import StepContext, update
 
     algo, sampler, number = RLOO(kl_coef=0.0), with_vllm(), 0
     learner = Learner(

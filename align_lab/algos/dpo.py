@@ -33,7 +33,7 @@ class DPO(Algorithm):
     @property
     def needs(self) -> Needs:
         """Preference pairs in place of rollouts, and the reference."""
-        return Needs(experience="pairs", reference=True, min_group_size=2)
+        return Needs(pairs=1.0, reference=True, min_group_size=2)
 
     def advantages(self, x: Rollout, state: State) -> tuple[Advantage, State]:
         """Labels +1 (chosen) and -1 (rejected) at every token."""

@@ -31,7 +31,7 @@ class Reinforce(Algorithm):
     @property
     def needs(self) -> Needs:
         """The reference, if there is a KL penalty."""
-        return Needs(reference=self.kl_coef > 0)
+        return Needs(reference=self.kl_coef > 0, single_update=True)
 
     def init_state(self) -> State:
         """Running moments of the reward; the baseline is their mean."""

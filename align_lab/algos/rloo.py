@@ -32,7 +32,7 @@ class RLOO(Algorithm):
     @property
     def needs(self) -> Needs:
         """At least two samples per prompt, and the reference if there is a KL penalty."""
-        return Needs(reference=self.kl_coef > 0, min_group_size=2)
+        return Needs(reference=self.kl_coef > 0, min_group_size=2, single_update=True)
 
     def advantages(self, x: Rollout, state: State) -> tuple[Advantage, State]:
         """Aᵢ at every token of completion i."""

@@ -51,6 +51,20 @@ class Algorithm(Component, ABC):
     def advantages(self, x: Rollout, state: State) -> tuple[Advantage, State]:
         """The advantages [P G T] of a step's rollout over all processes, and the state for the next step."""
 
+    def keep(self, x: Rollout) -> Tensor:
+        """The groups [P] bool that are worth training on. Only called where `needs.refills` is not 0.
+
+        Groups that are not kept are replaced by those of further prompts, and are charged all the same.
+        """
+        raise NotImplementedError(f"{type(self).__name__}.keep is needed where needs.refills is not 0")
+
+    def statistics(self, now: PolicyOutput, x: Batch) -> Mapping[str, Tensor]:
+        """Scalars that the loss of any part of a minibatch needs from all of it; they add up over the parts.
+
+        The loss finds the sums in `x.statistics`, without gradient. Only called where `needs.statistics` is True.
+        """
+        raise NotImplementedError(f"{type(self).__name__}.statistics is needed where needs.statistics is True")
+
     @abstractmethod
     def loss(self, now: PolicyOutput, x: Batch) -> LossOutput:
         """A scalar to differentiate, and detached metrics that add up over the parts of a minibatch."""

@@ -68,6 +68,7 @@ METRICS: dict[str, Metric] = {  # those of every task; `of_run` adds those that 
     "rewards/margins": Metric("mean of rewards/chosen - rewards/rejected", "", "higher"),
     "logps/chosen": Metric("mean log-probability of chosen completions", "nats a sequence"),
     "logps/rejected": Metric("mean log-probability of rejected completions", "nats a sequence"),
+    "rollout/groups_kept": Metric("share of the sampled groups that are trained on", "fraction"),
     "completions/mean_length": Metric("mean length", "tokens"),
     "completions/min_length": Metric("shortest", "tokens"),
     "completions/max_length": Metric("longest", "tokens"),

@@ -103,7 +103,7 @@ class RunConfig:
     @property
     def uses_data_pairs(self) -> bool:
         """Does the policy learn from preference pairs that come with the data?"""
-        return self.algo.needs.experience == "pairs" and self.preferences.source == "data"
+        return self.algo.needs.pairs > 0 and self.preferences.source == "data"
 
     @property
     def signature(self) -> str:

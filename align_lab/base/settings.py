@@ -91,6 +91,12 @@ class Preferences:
         1920, "number of pairs; source=data: at most as many, drawn by `seed`; null: all that the data has", low=1
     )
     samples: int = param(2, "source=reward: completions per prompt, of which the best and the worst form a pair", low=2)
+    temperature: float | None = param(
+        None,
+        "softmax temperature of the log-probabilities of pairs, for algorithms that learn from pairs alone; null: that "
+        "of sampling",
+        above=0,
+    )
     too_long: str = param(
         "drop",
         "source=data: what becomes of a pair with a completion longer than sampling.max_new_tokens; truncate: the "

@@ -39,16 +39,41 @@ class CriticNeeds:
 
 
 @dataclass(frozen=True, kw_only=True)
+class RoundNeeds:
+    """Training in rounds: the experience of a round is sampled by the policy that the round begins with.
+
+    `reference` "round": the reference is that policy as well; "start": it is the start policy throughout.
+    """
+
+    steps: int
+    reference: Literal["start", "round"] = "start"
+
+
+@dataclass(frozen=True, kw_only=True)
 class Needs:
     """What an algorithm needs from the loop. It is declared, so that the loop never depends on an algorithm's name."""
 
-    experience: Literal["rollouts", "pairs"] = "rollouts"  # sampled in the loop, or read from a preference set
-    reference: bool = False  # logp_ref of the frozen start policy
+    pairs: float = 0.0  # share of a step's groups that are read from a set of preference pairs; the rest is sampled
+    paired: bool = True  # False: each completion of a set of pairs is a group of its own, with score 1 or 0
+    rounds: RoundNeeds | None = None  # None: the current policy samples at every step
+    reference: bool = False  # logp_ref of the frozen start policy, or of the policy that the round begins with
     critic: CriticNeeds | None = None  # value [P G T] in the rollout and in the policy output
     min_group_size: int = 1  # samples a prompt
+    max_group_size: int | None = None  # None: any number
+    refills: int = 0  # batches of further prompts that a step may sample in place of the groups that `keep` rejects
+    greedy: bool = False  # score_greedy of the most likely completion of each prompt
+    noise: bool = False  # uniform random numbers [P G], for random choices of the algorithm
     entropy: bool = False  # entropy [P G T] in the policy output
+    mismatched: bool = False  # log-probabilities of other prompts' completions, for `statistics`
+    statistics: bool = False  # `statistics` of the whole minibatch, before its loss
     pretrain_batch: bool = False  # logp_pretrain of human text in the policy output (PPO-ptx)
-    on_policy: bool = True  # the loss is linear in the advantage, an expectation over what the policy itself samples
+    on_policy: bool = True  # the term with the advantage is an expectation over what the policy itself samples
+    single_update: bool = False  # the loss has no ratio: it is only right for the first update with an experience
+
+    @property
+    def samples(self) -> bool:
+        """Are completions sampled in the loop?"""
+        return self.pairs < 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,6 +87,11 @@ class Rollout:
     logp_ref: IfNeeded = None  # [P G T] under the frozen reference
     value: IfNeeded = None  # [P G T] critic's estimate before each token
     step_reward: Tensor | None = None  # [P G T] the parts of the score that belong to a step, at its last token
+    ended: Tensor | None = None  # [P G] bool: the completion has an end-of-sequence token; None: all have
+    longest: int | None = None  # sampling.max_new_tokens, the most tokens that a completion may have; None: unlimited
+    score_greedy: IfNeeded = None  # [P] score of the most likely completion
+    origin: IfNeeded = None  # [P] int, where `needs.pairs` mixes: 0 for a pair of the set, 1 for sampled completions
+    noise: IfNeeded = None  # [P G] uniform in [0, 1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,6 +119,9 @@ class Batch:
     logp_ref: IfNeeded = None  # [P G T]
     value: IfNeeded = None  # [P G T] at rollout time
     returns: IfNeeded = None  # [P G T]
+    longest: int | None = None  # as in the rollout
+    logp_ref_mismatched: IfNeeded = None  # [P G T] of the completions of other prompts
+    statistics: Mapping[str, Tensor] = field(default_factory=_no_metrics)  # what `Algorithm.statistics` has summed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,6 +134,8 @@ class PolicyOutput:
     logp_pretrain: IfNeeded = None  # [N L] of human text, 0 where its mask is False
     mask_pretrain: IfNeeded = None  # [N L] bool
     tokens_pretrain: float = 0.0  # counted human tokens in the whole minibatch
+    logp_mismatched: IfNeeded = None  # [P G T] of the completions of other prompts, only in `statistics`
+    mask_mismatched: IfNeeded = None  # [P G T] bool
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -87,7 +87,7 @@ class World:
 
     def _gather_value(self, value: Any) -> Any:
         if isinstance(value, Tensor):
-            return self._gather_tensor(value)
+            return self.gather_tensor(value)
         if dataclasses.is_dataclass(value):
             return self.gather(value)
         if value is None:
@@ -95,8 +95,10 @@ class World:
         first, *others = self.concatenate([value])
         return sum(others, start=first)
 
-    def _gather_tensor(self, value: Tensor) -> Tensor:
+    def gather_tensor(self, value: Tensor) -> Tensor:
         """[n ...] of each process -> [Σn ...]; sent as bytes, which all backends support, padded to equal length."""
+        if self.size == 1:
+            return value
         lengths = self.concatenate([len(value)])
         padded = value.new_zeros(max(lengths), *value.shape[1:])
         padded[: len(value)] = value

@@ -98,11 +98,11 @@ def deepspeed_problems() -> list[str]:
 
 def _shares(train: Mapping[str, Any], needs: Needs, processes: int, *, equal: bool) -> list[str]:
     """Each process takes its share of the groups (prompts, or pairs) of every update; DeepSpeed needs equal shares."""
-    pairs = needs.experience == "pairs"
-    total = train["prompts_per_step"] * (train["group_size"] // 2 if pairs else 1)
+    pairs = not needs.samples
+    total = train["prompts_per_step"] * (train["group_size"] // (2 if needs.paired else 1) if pairs else 1)
     minibatches = max(1, train["minibatches"])
     per_update = total // minibatches
-    amount = f"{per_update} {'pairs' if pairs else 'prompts'} of an update"
+    amount = f"{per_update} {('pairs' if needs.paired else 'completions') if pairs else 'prompts'} of an update"
     fix = "Set hardware.placement.tasks_per_node, or train.prompts_per_step and train.minibatches"
     if per_update < processes:
         return [f"{processes} processes (hardware.placement) are more than the {amount}: some would be idle. {fix}"]

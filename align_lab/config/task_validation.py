@@ -120,7 +120,7 @@ def _not_fine_tuned(values: Mapping[str, Any], model: str, switch: str, data: st
 
 def _pairs(cfg: Mapping[str, Any], data: Data, needs: Needs | None) -> list[str]:
     """Preference pairs that exist, for an algorithm that learns from them; others do not read `preferences`."""
-    if needs is None or needs.experience != "pairs":
+    if needs is None or not needs.pairs:
         return []
     plan = cfg["preferences"]
     if plan["source"] == "data" and not data.has_pairs():

@@ -43,17 +43,36 @@ def _against_needs(cfg: Mapping[str, Any], needs: Needs) -> list[str]:
     """What the algorithm requires of the other groups."""
     messages: list[str] = []
     name, train = cfg["algo"]["name"], cfg["train"]
-    if needs.experience == "rollouts" and train["group_size"] < needs.min_group_size:
+    if needs.samples and train["group_size"] < needs.min_group_size:
         messages.append(
             f"algo={name} needs train.group_size >= {needs.min_group_size} (got {train['group_size']}): "
             "with one sample there is nothing to compare it with. Set train.group_size=4 or algo=reinforce_pp"
         )
-    if needs.experience == "pairs" and train["prompts_per_step"] * train["group_size"] % 2:
+    if not needs.samples and needs.paired and train["prompts_per_step"] * train["group_size"] % 2:
         messages.append(
             f"algo={name} uses pairs: train.prompts_per_step x train.group_size must be even (got "
             f"{train['prompts_per_step']} x {train['group_size']}). Set train.group_size=4"
         )
+    if needs.samples and needs.max_group_size is not None and train["group_size"] > needs.max_group_size:
+        messages.append(
+            f"algo={name} needs train.group_size <= {needs.max_group_size} (got {train['group_size']}). "
+            f"Set train.group_size={needs.max_group_size}"
+        )
+    messages += _single_update(cfg, needs)
     return messages
+
+
+def _single_update(cfg: Mapping[str, Any], needs: Needs) -> list[str]:
+    """Without a ratio, a second update would treat the experience as if the updated policy had sampled it."""
+    train = cfg["train"]
+    if not needs.single_update or train["epochs"] * train["minibatches"] == 1:
+        return []
+    return [
+        f"algo={cfg['algo']['name']} has no ratio between the policy and the one that sampled, so that only the first "
+        f"update of a step is right (got train.epochs={train['epochs']}, train.minibatches={train['minibatches']}). "
+        "Set train.epochs=1 train.minibatches=1, or choose an algorithm with a ratio, for example algo=grpo or "
+        "algo=reinforce_pp"
+    ]
 
 
 def _critic_of_reward(cfg: Mapping[str, Any], needs: Needs) -> list[str]:

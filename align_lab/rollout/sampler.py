@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from align_lab.base.random import stream
 from align_lab.models.language_model import LanguageModel
 
 
@@ -67,14 +68,24 @@ class Sampler(Protocol):
         ...
 
 
-def uniforms(seed: int, step: int, prompts: Sequence[int], samples: int, tokens: int) -> Tensor:
+def uniforms(
+    seed: int,
+    step: int,
+    prompts: Sequence[int],
+    samples: int,
+    tokens: int,
+    *,
+    passes: Sequence[int] = (),
+    purpose: str = "sampling",
+) -> Tensor:
     """Uniform numbers in [0, 1) for `samples` completions of each prompt, [P·G T], prompt-major.
 
-    A row depends only on (seed, step, prompt, sample), not on the batch layout or the number of processes.
+    A row depends only on (purpose, seed, step, pass, prompt, sample), not on the batch layout or the number of
+    processes. `passes`: of each prompt, how often it was drawn before, so that a step may use it twice; default 0.
     """
     rows = [
-        np.random.default_rng([seed, step, int(prompt), sample]).random(tokens, dtype=np.float32)
-        for prompt in prompts
+        stream(purpose, seed, step, number, prompt, sample).random(tokens, dtype=np.float32)
+        for prompt, number in zip(prompts, passes or [0] * len(prompts), strict=True)
         for sample in range(samples)
     ]
     return torch.from_numpy(np.stack(rows)) if rows else torch.empty(0, tokens)

@@ -9,9 +9,11 @@ from functools import partial
 from align_lab.base.contracts import Reward, texts
 from align_lab.base.errors import ConfigError
 from align_lab.base.hardware import Numerics
+from align_lab.base.hyperparameters import Train
 from align_lab.base.run_config import RunConfig
 from align_lab.base.settings import Decoding, Sampling
 from align_lab.base.task import TRAIN, DataSet, Scorer
+from align_lab.base.types import Needs
 from align_lab.base.world import World
 from align_lab.models.blocks import configure_blocks
 from align_lab.models.fitting import collate
@@ -24,13 +26,17 @@ from align_lab.rollout.sampler import Sampler
 from align_lab.rollout.torch_sampler import TorchSampler
 from align_lab.stages.dependencies import JUDGE, folders_of
 from align_lab.stages.store import Artefact
+from align_lab.train.draws import draw
 from align_lab.train.engines.engine import MakeEngine
 from align_lab.train.engines.torch_engine import TorchEngine
 from align_lab.train.evaluate import Evaluator
-from align_lab.train.experience import ExperienceSource, Rollouts, draw
+from align_lab.train.experience import ExperienceSource
 from align_lab.train.learner import Critic, Learner
 from align_lab.train.loop import Loop, Recorder
-from align_lab.train.preference_pairs import load_pairs
+from align_lab.train.mixture import Mixture
+from align_lab.train.pair_source import load_pairs
+from align_lab.train.rollouts import Rollouts
+from align_lab.train.rounds import Rounds
 from align_lab.train.scoring import LimitedScorer, Meter
 from align_lab.train.update import Pretrain
 
@@ -65,13 +71,15 @@ def assemble(
         cfg.train,
         policy.model,
         critic=_critic(cfg, start, common.reward.scorer),
-        temperature=cfg.sampling.temperature,
+        temperature=_temperature(cfg),
         make_engine=_engine(cfg.hardware.numerics),
     )
     return Loop(
         algo=cfg.algo,
         learner=learner,
         source=_source(cfg, built, learner, training, common),
+        groups=groups_per_step(cfg.algo.needs, cfg.train),
+        reference=common.reference() if cfg.algo.needs.mismatched else None,
         evaluate=_evaluator(cfg, built, sets, common),
         importance_cap=cfg.sampling.importance_cap,
         pretrain=_human_text(cfg, policy, data),
@@ -146,25 +154,45 @@ def _prompts(cfg: RunConfig, policy: Policy, data: DataSet) -> tuple[Prompts, di
     return prompts(TRAIN, cfg.sampling), sets
 
 
+def groups_per_step(needs: Needs, plan: Train) -> int:
+    """Prompts, preference pairs or single completions of a step: all algorithms use the same number of sequences."""
+    if needs.samples:
+        return plan.prompts_per_step
+    return plan.prompts_per_step * plan.group_size // (2 if needs.paired else 1)
+
+
+def _temperature(cfg: RunConfig) -> float:
+    """Of the log-probabilities in training: that of sampling, unless all experience is pairs with their own."""
+    own = cfg.preferences.temperature
+    return cfg.sampling.temperature if own is None or cfg.algo.needs.samples else own
+
+
 def _source(
     cfg: RunConfig, built: Mapping[str, Artefact], learner: Learner, prompts: Prompts, common: Common
 ) -> ExperienceSource:
-    """Preference pairs or rollouts, as the algorithm declares, with the same number of sequences per step."""
-    needs, plan = cfg.algo.needs, cfg.train
-    if needs.experience == "pairs":
-        pairs_per_step = plan.prompts_per_step * plan.group_size // 2
-        return load_pairs(built["pairs"].path, pairs_per_step=pairs_per_step, seed=cfg.seed)
-    return Rollouts(
+    """Preference pairs, rollouts or both, as the algorithm declares."""
+    needs = cfg.algo.needs
+    if not needs.samples:
+        return load_pairs(built["pairs"].path, seed=cfg.seed, paired=needs.paired, noise=needs.noise)
+    of_start = needs.reference and not (needs.rounds and needs.rounds.reference == "round")
+    rollouts = Rollouts(
         learner=learner,
         prompts=prompts,
         reward=common.reward,
         sampling=common.sampling,
         needs=needs,
+        keep=cfg.algo.keep,
         seed=cfg.seed,
-        reference=common.reference() if needs.reference else None,
+        reference=common.reference() if of_start else None,
         world=common.world,
         sampler=common.sampler,
     )
+    if needs.rounds:
+        return Rounds(source=rollouts, steps=needs.rounds.steps)
+    if needs.pairs:
+        pairs = load_pairs(built["pairs"].path, seed=cfg.seed, noise=needs.noise)
+        return Mixture(pairs=pairs, rollouts=rollouts, share=needs.pairs)
+    return rollouts
 
 
 def _evaluator(cfg: RunConfig, built: Mapping[str, Artefact], sets: Mapping[str, Prompts], common: Common) -> Evaluator:
@@ -247,6 +275,6 @@ def _human_text(cfg: RunConfig, policy: Policy, data: DataSet) -> Callable[[int]
 
 def human_text(policy: Policy, demonstrations: list[str], rows: int, seed: int, step: int) -> Pretrain:
     """A step's human texts [N L] for the pre-training term; every pass over the texts has another order."""
-    batch = [demonstrations[i] for i in draw(len(demonstrations), rows, step, seed).tolist()]
+    batch = [demonstrations[i] for i in draw(len(demonstrations), rows, step * rows, seed).tolist()]
     ids, mask = collate(encode(policy.tokenizer, batch, longest=policy.model.context, end=policy.eos))
     return Pretrain(ids=ids, mask=mask[:, 1:])

@@ -19,7 +19,7 @@ from align_lab.base.run_config import RunConfig
 from align_lab.base.task import TRAIN, DataSet, PromptForm
 from align_lab.stages.store import Stage
 
-VERSION = {"sft": 3, "preferences": 2}  # raise one when our own part of a stage computes something else
+VERSION = {"sft": 3, "preferences": 3}  # raise one when our own part of a stage computes something else
 JUDGE = "judges."  # in the name of a judge's stage: judges.NAME
 
 
@@ -38,7 +38,7 @@ def stages(cfg: RunConfig) -> dict[str, Stage]:
         required |= _named(f"{JUDGE}{name}", reward_stages(judge, data, values["model"], form=form))
     if cfg.uses_data_pairs:
         required["pairs"] = data_pair_stage(cfg, data, policy)
-    elif cfg.algo.needs.experience == "pairs":
+    elif cfg.algo.needs.pairs:
         required["pairs"] = preference_stage(cfg, data, policy, rewards)
     return required
 
@@ -172,7 +172,9 @@ def preference_stage(cfg: RunConfig, data: Stage, policy: Stage, rewards: Mappin
     settings = {
         "dtype": dtype,
         "prompt_form": dataclasses.asdict(form),
-        "preferences": {key: cfg.values["preferences"][key] for key in ("source", "pairs", "samples", "seed")},
+        "preferences": {
+            key: cfg.values["preferences"][key] for key in ("source", "pairs", "samples", "temperature", "seed")
+        },
         "sampling": cfg.values["sampling"],
         "reward": _built_from(cfg.reward, cfg.values["reward"]),
         "version": VERSION["preferences"],
@@ -203,7 +205,9 @@ def data_pair_stage(cfg: RunConfig, data: Stage, policy: Stage) -> Stage:
     settings = {
         "dtype": dtype,
         "asked": _asked(form),
-        "preferences": {key: cfg.values["preferences"][key] for key in ("source", "pairs", "too_long", "seed")},
+        "preferences": {
+            key: cfg.values["preferences"][key] for key in ("source", "pairs", "temperature", "too_long", "seed")
+        },
         "sampling": {key: cfg.values["sampling"][key] for key in ("temperature", "max_new_tokens")},
         "version": VERSION["preferences"],
     }

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from align_lab.base.contracts import Algorithm
 from align_lab.base.metrics import METRICS
-from align_lab.base.types import Advantage, Needs
+from align_lab.base.types import Advantage, Batch, Needs
 from align_lab.testing.outcomes import Outcome, outcome, outcomes
 from align_lab.testing.random_experience import (
     TOKENWISE,
@@ -24,6 +24,7 @@ from align_lab.testing.random_experience import (
     experience,
     policy_output,
     rollout,
+    statistics,
 )
 
 JUNK = (float("nan"), float("inf"), 1e30)  # what may lie under the mask
@@ -43,8 +44,10 @@ def needs_are_declared(algorithm: Algorithm) -> Iterator[str]:
     needs: Any = algorithm.needs
     if not isinstance(needs, Needs):
         yield f"needs is {needs!r}. Return align_lab.base.types.Needs(...) from a property"
-    elif needs.min_group_size < 1 or (needs.experience == "pairs" and needs.min_group_size > 2):
+    elif needs.min_group_size < 1 or (needs.pairs and needs.min_group_size > 2):
         yield f"needs.min_group_size is {needs.min_group_size}. It is at least 1, and for pairs at most 2"
+    elif not 0 <= needs.pairs <= 1 or (needs.samples and not needs.paired):
+        yield f"needs.pairs is {needs.pairs}. It is a share from 0 to 1, and 1 where needs.paired is False"
 
 
 def advantages_have_the_shape_of_the_rollout(algorithm: Algorithm) -> Iterator[str]:
@@ -82,11 +85,13 @@ def nothing_under_the_mask_matters(algorithm: Algorithm) -> Iterator[str]:
 
 
 def what_is_not_needed_may_be_absent(algorithm: Algorithm) -> Iterator[str]:
-    """The reference and the critic's values are None where `needs` does not ask for them."""
+    """What only some algorithms need is None where `needs` does not ask for it."""
     w, needs = _experience(algorithm, 3), algorithm.needs
     absent = {name: None for name, use in (("logp_ref", needs.reference), ("value", needs.critic)) if not use}
-    result, _ = algorithm.advantages(dataclasses.replace(rollout(w), **absent), algorithm.init_state())
-    out = algorithm.loss(policy_output(algorithm, w), dataclasses.replace(batch(w, result), **absent))
+    optional = (("score_greedy", needs.greedy), ("noise", needs.noise), ("origin", 0 < needs.pairs < 1))
+    unused = {name: None for name, use in optional if not use}
+    result, _ = algorithm.advantages(dataclasses.replace(rollout(w), **absent, **unused), algorithm.init_state())
+    out = algorithm.loss(policy_output(algorithm, w), dataclasses.replace(_batch(algorithm, w, result), **absent))
     if not out.loss.isfinite():
         yield f"without {' and '.join(absent)}, which needs does not ask for, the loss is {out.loss.item()}"
 
@@ -94,7 +99,7 @@ def what_is_not_needed_may_be_absent(algorithm: Algorithm) -> Iterator[str]:
 def the_loss_is_a_finite_scalar_with_a_gradient(algorithm: Algorithm) -> Iterator[str]:
     """The policy gets a gradient, and the critic where there is one."""
     w = _experience(algorithm, 4)
-    out = algorithm.loss(policy_output(algorithm, w), batch(w, _advantages(algorithm, w)))
+    out = algorithm.loss(policy_output(algorithm, w), _batch(algorithm, w, _advantages(algorithm, w)))
     if out.loss.shape != () or not out.loss.isfinite():
         yield f"the loss has shape {tuple(out.loss.shape)} and is {out.loss.tolist()}. Return one finite number"
         return
@@ -118,7 +123,7 @@ def metrics_are_declared_detached_scalars(algorithm: Algorithm) -> Iterator[str]
     """Every name is in the METRICS table."""
     w = _experience(algorithm, 6)
     result = _advantages(algorithm, w)
-    out = algorithm.loss(policy_output(algorithm, w), batch(w, result))
+    out = algorithm.loss(policy_output(algorithm, w), _batch(algorithm, w, result))
     for name, value in {**result.metrics, **out.metrics}.items():
         if name not in METRICS:
             yield f"the metric {name} is not declared in align_lab.base.metrics.METRICS"
@@ -167,7 +172,8 @@ def the_inputs_are_not_modified(algorithm: Algorithm) -> Iterator[str]:
 
 def the_smallest_group_is_enough(algorithm: Algorithm) -> Iterator[str]:
     """With `needs.min_group_size` samples a prompt, advantages are finite; the config refuses fewer."""
-    size = 2 if algorithm.needs.experience == "pairs" else algorithm.needs.min_group_size
+    needs = algorithm.needs
+    size = (2 if needs.paired else 1) if needs.pairs else needs.min_group_size
     w = experience(11, P=3, G=size)
     if not _advantages(algorithm, w).advantage.isfinite().all():
         yield (
@@ -191,7 +197,13 @@ CHECKS = (
 
 
 def _experience(algorithm: Algorithm, seed: int, *, prompts: int = 3) -> Experience:
-    return experience(seed, P=prompts, G=max(2, algorithm.needs.min_group_size), holes=True)
+    needs = algorithm.needs
+    samples = max(2, needs.min_group_size) if needs.paired else 1
+    return experience(seed, P=prompts, G=min(samples, needs.max_group_size or samples), holes=True)
+
+
+def _batch(algorithm: Algorithm, w: Experience, advantage: Advantage) -> Batch:
+    return batch(w, advantage, statistics=statistics(algorithm, w, advantage))
 
 
 def _advantages(algorithm: Algorithm, w: Experience) -> Advantage:

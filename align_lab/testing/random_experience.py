@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import itertools
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -11,7 +13,7 @@ from align_lab.base.contracts import Algorithm
 from align_lab.base.types import Advantage, Batch, PolicyOutput, Rollout
 
 Experience = dict[str, Tensor]
-TOKENWISE = ("logp_old", "logp_ref", "value", "logp", "new_value", "entropy")
+TOKENWISE = ("logp_old", "logp_ref", "value", "logp", "new_value", "entropy")  # read at counted tokens alone
 
 
 def experience(seed: int, *, P: int = 3, G: int = 2, T: int = 5, holes: bool = False) -> Experience:
@@ -27,8 +29,14 @@ def experience(seed: int, *, P: int = 3, G: int = 2, T: int = 5, holes: bool = F
         for name in ("logp_ref", "logp", "value", "new_value")
     }
     near = {name: old + free[name] / 3 for name in ("logp_ref", "logp")}
-    score = torch.randn(P, G, generator=random, dtype=torch.float64)
-    return {"mask": mask, "score": score, "logp_old": old, **free, **near, "entropy": free["value"].abs()}
+    per_group = {
+        "score": torch.randn(P, G, generator=random, dtype=torch.float64),
+        "score_greedy": torch.randn(P, generator=random, dtype=torch.float64),
+        "noise": torch.rand(P, G, generator=random, dtype=torch.float64),
+        "origin": torch.arange(P) % 2,
+        "ended": length.squeeze(-1) < T,
+    }
+    return {"mask": mask, "logp_old": old, **free, **near, "entropy": free["value"].abs(), **per_group}
 
 
 @dataclass(frozen=True)
@@ -44,15 +52,33 @@ class Result:
 
 def rollout(w: Experience) -> Rollout:
     """All that a loop can provide."""
-    return Rollout(**{name: w[name] for name in ("mask", "score", "logp_old", "logp_ref", "value")})
+    return Rollout(
+        mask=w["mask"],
+        score=w["score"],
+        logp_old=w["logp_old"],
+        logp_ref=w["logp_ref"],
+        value=w["value"],
+        ended=w["ended"],
+        longest=w["mask"].shape[-1],
+        score_greedy=w["score_greedy"],
+        origin=w["origin"],
+        noise=w["noise"],
+    )
 
 
-def batch(w: Experience, advantages: Advantage, rows: slice = slice(None)) -> Batch:
-    """Some prompts of the minibatch, with the denominators of the whole minibatch."""
-    part = {name: w[name][rows] for name in ("mask", "logp_old", "logp_ref", "value")}
+def batch(
+    w: Experience, advantages: Advantage, rows: slice = slice(None), statistics: Mapping[str, Tensor] | None = None
+) -> Batch:
+    """Some prompts of the minibatch, with the denominators and statistics of the whole minibatch."""
     returns = None if advantages.returns is None else advantages.returns[rows]
     return Batch(
-        **part,
+        mask=w["mask"][rows],
+        logp_old=w["logp_old"][rows],
+        logp_ref=w["logp_ref"][rows],
+        value=w["value"][rows],
+        logp_ref_mismatched=w["logp_ref"].roll(1, 0)[rows],
+        longest=w["mask"].shape[-1],
+        statistics=statistics or {},
         advantage=advantages.advantage[rows],
         returns=returns,
         tokens=float(w["mask"].sum()),
@@ -76,15 +102,33 @@ def policy_output(algorithm: Algorithm, w: Experience, rows: slice = slice(None)
     return PolicyOutput(logp=logp, value=value, entropy=w["entropy"][rows] if needs.entropy else None, **human)
 
 
+def statistics(algorithm: Algorithm, w: Experience, advantage: Advantage, parts: int = 1) -> dict[str, Tensor]:
+    """What the algorithm sums over a minibatch in this number of micro-batches, with completions of other prompts."""
+    totals: dict[str, Tensor] = {}
+    for rows in _parts(len(w["mask"]), parts) if algorithm.needs.statistics else ():
+        now = replace(
+            policy_output(algorithm, w, rows),
+            logp_mismatched=w["logp"].roll(1, 0)[rows],
+            mask_mismatched=w["mask"].roll(1, 0)[rows],
+        )
+        for name, value in algorithm.statistics(now, batch(w, advantage, rows)).items():
+            totals[name] = totals.get(name, torch.zeros(())) + value.detach()
+    return totals
+
+
+def _parts(count: int, parts: int) -> list[slice]:
+    bounds = [count * i // parts for i in range(parts + 1)]
+    return [slice(*ends) for ends in itertools.pairwise(bounds)]
+
+
 def evaluate(algorithm: Algorithm, w: Experience, *, parts: int = 1) -> Result:
     """Advantages, then loss, gradients and metrics summed over micro-batches of prompts."""
     advantage, _ = algorithm.advantages(rollout(w), algorithm.init_state())
-    P = w["mask"].shape[0]
-    bounds = [P * i // parts for i in range(parts + 1)]
+    whole = statistics(algorithm, w, advantage, parts)
     loss, metrics, grads = torch.zeros(()).double(), {}, []
-    for rows in map(slice, bounds, bounds[1:]):
+    for rows in _parts(len(w["mask"]), parts):
         now = policy_output(algorithm, w, rows)
-        out = algorithm.loss(now, batch(w, advantage, rows))
+        out = algorithm.loss(now, batch(w, advantage, rows, whole))
         out.loss.backward()
         loss = loss + out.loss.detach()
         metrics = {name: metrics.get(name, 0) + value for name, value in out.metrics.items()}

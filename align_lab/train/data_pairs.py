@@ -19,9 +19,10 @@ from align_lab.base.task import PreferencePair, PromptForm
 from align_lab.base.types import Rollout
 from align_lab.models.policy import PLAIN, Policy
 from align_lab.models.written import Written, written
-from align_lab.train.experience import PairCost
-from align_lab.train.preference_pairs import join, save_pairs
-from align_lab.train.update import Experience, left_padding, permutation
+from align_lab.train.draws import permutation
+from align_lab.train.experience import Experience, join, left_padding
+from align_lab.train.pair_source import PairCost
+from align_lab.train.preference_pairs import save_pairs
 
 TOGETHER = 64  # pairs that are tokenized together, and whose log-probabilities are computed together
 LONG_PROMPT, LONG, SAME, EMPTY = "a prompt without room", "a completion too long", "equal completions", "no prompt"
@@ -47,7 +48,9 @@ def build_data_pairs(
     parts: list[Experience] = []
     report(0, len(kept))
     for start in range(0, len(kept), TOGETHER):
-        parts.append(experience(policy, kept[start : start + TOGETHER], temperature=sampling.temperature))
+        parts.append(
+            experience(policy, kept[start : start + TOGETHER], temperature=plan.temperature or sampling.temperature)
+        )
         report(min(len(kept), start + TOGETHER), len(kept))
     pair_set = join(parts, fill=policy.eos)
     cost = PairCost(episodes=2 * len(kept), tokens=0, labels=len(kept), reference_tokens=pair_set.seen_tokens())
@@ -61,7 +64,7 @@ def usable(
 
     `new`: the most tokens of a completion, its end-of-sequence token among them.
     """
-    order = permutation(len(pairs), plan.seed).tolist()
+    order = permutation(len(pairs), "pairs of the data", plan.seed).tolist()
     limit = len(pairs) if plan.pairs is None else plan.pairs
     kept: list[Pair] = []
     dropped: Counter[str] = Counter()

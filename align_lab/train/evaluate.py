@@ -16,8 +16,8 @@ from align_lab.rollout.prompts import Prompts
 from align_lab.rollout.sampler import Sampler, Weights, uniforms
 from align_lab.rollout.torch_sampler import TorchSampler
 from align_lab.train import pass_at
+from align_lab.train.experience import left_padding
 from align_lab.train.scoring import LimitedScorer
-from align_lab.train.update import left_padding
 
 ROWS = 128  # completions per forward pass
 
@@ -111,7 +111,9 @@ class Evaluator:
         """
         decoding, temperature = self.plan.decoding(self.sampling), self.sampling.temperature
         ids, pad = prompts.batch(indices, repeat=self.plan.samples)
-        random_numbers = uniforms(self.plan.seed, 0, indices, self.plan.samples, decoding.max_new_tokens)
+        random_numbers = uniforms(
+            self.plan.seed, 0, indices, self.plan.samples, decoding.max_new_tokens, purpose="evaluation"
+        )
         samples = self.sampler(
             policy,
             ids,

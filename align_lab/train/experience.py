@@ -1,29 +1,41 @@
-"""Where experience comes from: completions sampled and scored in the loop, or a set of preference pairs.
+"""The experience of a step, which every source of it gives: tokens, what an algorithm reads of them, and their cost.
 
-Both yield whole groups. A preference pair is a group of two, the chosen completion first.
+A source samples completions in the loop, reads preference pairs, or mixes both. All give whole groups.
 """
 
 from __future__ import annotations
 
-import time
+import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
-from align_lab.base.settings import Sampling
-from align_lab.base.types import Needs, Rollout
-from align_lab.base.world import World
-from align_lab.models.language_model import LanguageModel
-from align_lab.rewards.scores import CheckedScores
-from align_lab.rollout.prompts import Prompts
-from align_lab.rollout.sampler import Sampler, Samples, uniforms
-from align_lab.rollout.torch_sampler import TorchSampler
-from align_lab.train.learner import Learner
-from align_lab.train.scoring import LimitedScorer, as_tensor, score_metrics, step_rewards
-from align_lab.train.update import Experience, left_padding, permutation
+from align_lab.base.types import Rollout
+
+PER_TOKEN = ("mask", "logp_old", "logp_sampler", "logp_ref", "value", "step_reward")  # of a rollout, [P G T]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Experience:
+    """The completions of one step: the tokens that a model reads, and the rollout that an algorithm reads."""
+
+    ids: Tensor  # [P G S+T] left-padded prompt, then response
+    pad: Tensor  # [P G] left padding
+    rollout: Rollout
+
+    def take(self, rows: Tensor | tuple[Tensor, ...]) -> Experience:
+        """The groups at these indices, or, for a pair of index tensors, the samples at (group, sample)."""
+        taken = {f.name: _rows(getattr(self.rollout, f.name), rows) for f in dataclasses.fields(self.rollout)}
+        return Experience(ids=self.ids[rows], pad=self.pad[rows], rollout=Rollout(**taken))
+
+    def seen_tokens(self) -> int:
+        """Number of tokens in prompts and responses, without padding."""
+        T = self.rollout.mask.shape[-1]
+        return int(self.rollout.mask.sum() + (self.ids.shape[-1] - T - self.pad).sum())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,172 +47,46 @@ class Collected:
     tokens: int  # tokens generated
     labels: int  # judgements: completions that the reward scored, or pairs that the data came with
     ended: int | None  # completions with an end-of-sequence token; None where nothing was sampled
-    seconds: dict[str, float]
+    seconds: Mapping[str, float]
     reference_tokens: int = 0  # that the start policy read for log-probabilities of completions it did not sample
+    scored_tokens: int = 0  # of prompts and completions of which reference, critic and trainer computed their values
     metrics: Mapping[str, float] = field(default_factory=dict[str, float])  # of the scores
+
+    def state_dict(self) -> dict[str, Any]:
+        """Plain values and tensors, for a checkpoint."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_state(cls, state: Mapping[str, Any]) -> Collected:
+        """What `state_dict` was called on."""
+        parts = state["experience"]
+        experience = Experience(ids=parts["ids"], pad=parts["pad"], rollout=Rollout(**parts["rollout"]))
+        return cls(**{**state, "experience": experience})
 
 
 class ExperienceSource(Protocol):
     """Where the loop gets its experience from."""
 
-    def collect(self, step: int) -> Collected:
-        """The experience of one step."""
+    def collect(self, step: int, *, groups: int) -> Collected:
+        """The experience of one step, with this number of groups. If it raises, no state has changed."""
+        ...
+
+    def state_dict(self) -> dict[str, Any]:
+        """What it has drawn so far, for a checkpoint."""
+        ...
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Restore what `state_dict` returned."""
         ...
 
 
-@dataclass(frozen=True, kw_only=True)
-class Rollouts:
-    """Samples `group_size` completions of each of the step's prompts from the current policy, and scores them."""
-
-    learner: Learner
-    prompts: Prompts
-    reward: LimitedScorer
-    sampling: Sampling
-    needs: Needs
-    seed: int
-    reference: LanguageModel | None = None
-    world: World = World()
-    sampler: Sampler = field(default_factory=TorchSampler)
-
-    def collect(self, step: int) -> Collected:
-        """Sample and score this process's share of the step's prompts, then gather the shares of all processes."""
-        plan = self.learner.plan
-        start = time.perf_counter()
-        indices = self.world.shard(draw(len(self.prompts), plan.prompts_per_step, step, self.seed)).tolist()
-        width = self.world.max(self.prompts.width(indices))
-        ids, pad = self.prompts.batch(indices, repeat=plan.group_size, least=width)
-        random_numbers = uniforms(self.seed, step, indices, plan.group_size, self.sampling.max_new_tokens)
-        samples = self.sampler(
-            self.learner,
-            ids,
-            left_padding(pad),
-            uniforms=random_numbers,
-            temperature=self.sampling.temperature,
-            top_p=self.sampling.top_p,
-            eos=self.prompts.eos,
-        )
-        self.sampler.release_device()
-        sampling_end = time.perf_counter()
-        checked = self._score(indices, samples)
-        local = self._experience(torch.cat([ids, samples.tokens], 1), pad, samples, checked, len(indices))
-        experience = self.world.gather(local)
-        mask = experience.rollout.mask
-        ended = self.world.sum(int(samples.ended.sum()))
-        return Collected(
-            experience=trim(
-                scored_groups(experience, plan.minibatches * self.world.size if self.world.size > 1 else 1)
-            ),
-            episodes=mask.shape[0] * mask.shape[1],
-            tokens=int(mask.sum()),
-            labels=mask.shape[0] * mask.shape[1],
-            ended=ended,
-            seconds={
-                "time/rollout": sampling_end - start - samples.sync_seconds,
-                "time/score": time.perf_counter() - sampling_end,
-            }
-            | ({} if self.sampler.exact else {"time/sync": samples.sync_seconds}),
-            metrics=score_metrics(checked, self.world),
-        )
-
-    def _score(self, prompts: Sequence[int], samples: Samples) -> CheckedScores:
-        """The scores of this process's completions. Raises RewardError if too many of all processes' failed."""
-        completions = self.prompts.completions(samples)
-        examples = [self.prompts.examples[i] for i in prompts for _ in range(self.learner.plan.group_size)]
-        return self.reward(examples, completions, self.world)
-
-    @torch.no_grad()
-    def _experience(self, ids: Tensor, pad: Tensor, samples: Samples, checked: CheckedScores, count: int) -> Experience:
-        """Rows [P G ...] with the log-probabilities and values that the algorithm needs.
-
-        In every algorithm a truncated completion loses `missing_eos_penalty`; one without a score has NaN.
-        """
-
-        def group(flat: Tensor) -> Tensor:
-            return flat.view(count, -1, *flat.shape[1:])
-
-        score = as_tensor(checked.values).to(samples.logp) - self.sampling.missing_eos_penalty * ~samples.ended
-        rollout = Rollout(mask=group(samples.mask), score=group(score), logp_old=group(samples.logp))
-        if self.world.max(bool(checked.steps)):
-            steps = step_rewards(checked.steps, samples.tokens, samples.mask, self.prompts.tokenizer)
-            rollout = replace(rollout, step_reward=group(steps.to(samples.logp)))
-        if not self.sampler.exact:  # the update's ratio must compare two log-probabilities of the trainer
-            logp, _ = self.learner.logps(ids, left_padding(pad), samples.mask)
-            rollout = replace(rollout, logp_old=group(logp), logp_sampler=rollout.logp_old)
-        if self.needs.reference:
-            assert self.reference is not None
-            logp = self.reference(ids, left_padding(pad), samples.mask, temperature=self.sampling.temperature)
-            rollout = replace(rollout, logp_ref=group(logp))
-        if self.learner.critic is not None:
-            value = self.learner.critic(ids, left_padding(pad), samples.mask.shape[1]) * samples.mask
-            rollout = replace(rollout, value=group(value))
-        return Experience(ids=group(ids), pad=group(pad), rollout=rollout)
-
-
-@dataclass(frozen=True, kw_only=True)
-class PairCost:
-    """What a set of pairs has cost.
-
-    Pairs that the reward labels cost every completion that was sampled and scored for them; pairs of the data cost
-    their two completions and one label each, and nothing was generated.
-    """
-
-    episodes: int
-    tokens: int
-    labels: int
-    reference_tokens: int = 0
-
-
-@dataclass(frozen=True, kw_only=True)
-class Pairs:
-    """Batches of a preference set, as many sequences per step as a rollout has.
-
-    A pair is charged to the budget the first time it is used.
-    """
-
-    experience: Experience  # all N pairs: [N 2 S+T]
-    cost: PairCost  # of all N pairs
-    pairs_per_step: int
-    seed: int
-
-    def collect(self, step: int) -> Collected:
-        """The pairs of one step."""
-        rows = draw(len(self.experience.ids), self.pairs_per_step, step, self.seed)
-        return Collected(
-            experience=trim(self.experience.take(rows)),
-            episodes=self._charge(self.cost.episodes, step),
-            tokens=self._charge(self.cost.tokens, step),
-            labels=self._charge(self.cost.labels, step),
-            reference_tokens=self._charge(self.cost.reference_tokens, step),
-            ended=None,
-            seconds={},
-        )
-
-    def _charge(self, cost: int, step: int) -> int:
-        """The step's share of the cost of the set. The shares of one pass add up to it; further passes are free."""
-        total = len(self.experience.ids)
-        before, after = (min(total, (step + k) * self.pairs_per_step) for k in (0, 1))
-        return round(cost * after / total) - round(cost * before / total)
-
-
-def draw(total: int, count: int, step: int, seed: int) -> Tensor:
-    """Indices [count] of the items that a step uses: consecutive slices of a shuffle of `total` items per pass."""
-    first, last = step * count, (step + 1) * count - 1
-    shuffles = torch.cat([permutation(total, seed, epoch) for epoch in range(first // total, last // total + 1)])
-    start = first - first // total * total
-    return shuffles[start : start + count]
-
-
-def scored_groups(experience: Experience, unit: int) -> Experience:
-    """Without the groups in which a completion has no score: their baselines would lack it.
-
-    Where groups are missing, their number is a multiple of `unit`, so that all processes make the same number of
-    forward passes.
-    """
-    whole = ~experience.rollout.score.isnan().any(1)
-    if bool(whole.all()):
-        return experience
-    rows = whole.nonzero().squeeze(1)
-    return experience.take(rows[: len(rows) // unit * unit])
+def scored_groups(experience: Experience) -> Experience:
+    """Without the groups in which a completion has no score: their baselines would lack it."""
+    rollout = experience.rollout
+    missing = rollout.score.isnan().any(1)
+    if rollout.score_greedy is not None:
+        missing = missing | rollout.score_greedy.isnan()
+    return experience.take((~missing).nonzero().squeeze(1)) if bool(missing.any()) else experience
 
 
 def trim(experience: Experience) -> Experience:
@@ -211,8 +97,7 @@ def trim(experience: Experience) -> Experience:
     T = rollout.mask.shape[-1]
     used = _longest_response(rollout.mask)
     left = int(experience.pad.min())
-    per_token = ("mask", "logp_old", "logp_sampler", "logp_ref", "value", "step_reward")
-    fields = {name: getattr(rollout, name) for name in per_token}
+    fields = {name: getattr(rollout, name) for name in PER_TOKEN}
     short = {name: None if value is None else value[..., :used] for name, value in fields.items()}
     return Experience(
         ids=experience.ids[..., left : experience.ids.shape[-1] - (T - used)],
@@ -225,3 +110,52 @@ def _longest_response(mask: Tensor) -> int:
     """Number of columns up to the last one that counts in any row, at least one."""
     columns = mask.flatten(0, -2).any(0).nonzero()
     return int(columns.max()) + 1 if len(columns) else 1
+
+
+def join(parts: Sequence[Experience], *, fill: int) -> Experience:
+    """Concatenate all groups: prompts are padded on the left and responses on the right to a common width.
+
+    `fill`: the token at padding. A field of the rollout that one part lacks is absent from the result.
+    """
+    if len(parts) == 1:
+        return parts[0]
+    T = max(part.rollout.mask.shape[-1] for part in parts)
+    S = max(part.ids.shape[-1] - part.rollout.mask.shape[-1] for part in parts)
+    padded = [_widen(part, S, T, fill) for part in parts]
+    columns = {f.name: [getattr(part.rollout, f.name) for part in padded] for f in dataclasses.fields(Rollout)}
+    return Experience(
+        ids=torch.cat([part.ids for part in padded]),
+        pad=torch.cat([part.pad for part in padded]),
+        rollout=Rollout(**{name: _concatenated(values) for name, values in columns.items()}),
+    )
+
+
+def _widen(part: Experience, S: int, T: int, fill: int) -> Experience:
+    """The same groups with prompts of S and responses of T tokens."""
+    right = T - part.rollout.mask.shape[-1]
+    left = S + T - right - part.ids.shape[-1]
+    fields = {name: getattr(part.rollout, name) for name in PER_TOKEN}
+    wide: dict[str, Any] = {name: None if x is None else F.pad(x, (0, right)) for name, x in fields.items()}
+    ids = F.pad(part.ids, (left, right), value=fill)
+    return Experience(ids=ids, pad=part.pad + left, rollout=replace(part.rollout, **wide))
+
+
+def _concatenated(values: Sequence[Any]) -> Any:
+    present = [value for value in values if value is not None]
+    if present and not isinstance(present[0], Tensor):
+        return present[0]
+    return torch.cat(present) if len(present) == len(values) else None
+
+
+def _rows(value: Any, rows: Tensor | tuple[Tensor, ...]) -> Any:
+    """These groups of a field of the rollout; a field [P] has no samples to choose from."""
+    if not isinstance(value, Tensor):
+        return value
+    if isinstance(rows, tuple) and value.ndim == 1:
+        return value[rows[0].flatten()]
+    return value[rows]
+
+
+def left_padding(pad: Tensor) -> Tensor | None:
+    """None if no row is padded, for which the model has a faster path."""
+    return pad if bool(pad.any()) else None

@@ -88,17 +88,17 @@ class Learner:
         for engine in self.engines.values():
             engine.reduce(world)
         for name, engine in self.engines.items():
-            age = number - policy_from if name == "policy" else number
-            if age >= 0:
-                engine.step(schedule(self.plan, age))
+            first = policy_from if name == "policy" else 0
+            if number >= first:
+                engine.step(schedule(self.plan, number, first=first))
         self.version += 1
         return {
             f"optim/{name}_grad_norm": engine.norm for name, engine in self.engines.items() if engine.norm is not None
         }
 
     def rate(self, *, number: int, policy_from: int = 0) -> float:
-        """The policy's learning rate at step `number`."""
-        return self.plan.lr * schedule(self.plan, number - policy_from)
+        """The policy's learning rate at step `number`; 0 while only the critic is trained."""
+        return self.plan.lr * schedule(self.plan, number, first=policy_from) if number >= policy_from else 0.0
 
     @contextmanager
     def full_model(self) -> Iterator[LanguageModel]:
@@ -121,9 +121,13 @@ class Learner:
         self.version += 1
 
 
-def schedule(plan: Train, step: int) -> float:
-    """Factor on the learning rate at step 0, 1, ...: linear warm-up, then constant, or linear or cosine decay to 0."""
-    warmup = min(1.0, (step + 1) / (plan.warmup_steps + 1))
-    progress = min(1.0, max(0, step - plan.warmup_steps) / max(1, plan.steps - plan.warmup_steps))
+def schedule(plan: Train, step: int, *, first: int = 0) -> float:
+    """Factor on the learning rate at step `first`, `first` + 1, ... of a training that begins at step `first`.
+
+    Linear warm-up, then constant, or linear or cosine decay that reaches 0 at step `plan.steps`, wherever it began.
+    """
+    age, start = step - first, first + plan.warmup_steps
+    warmup = min(1.0, (age + 1) / (plan.warmup_steps + 1))
+    progress = min(1.0, max(0, step - start) / max(1, plan.steps - start))
     decay = {"constant": 1.0, "linear": 1 - progress, "cosine": (1 + math.cos(math.pi * progress)) / 2}
     return warmup * decay[plan.decay]

@@ -18,6 +18,7 @@ from align_lab.base.errors import RewardError, SamplerError, Stopped
 from align_lab.base.hyperparameters import Train
 from align_lab.base.types import Advantage, Rollout, State
 from align_lab.base.world import World
+from align_lab.models.language_model import LanguageModel
 from align_lab.train.engines.engine import shape
 from align_lab.train.evaluate import Evaluator
 from align_lab.train.evaluation_metrics import summary
@@ -66,10 +67,12 @@ class Loop:
     evaluate: Evaluator
     journal: Recorder
     seed: int
+    groups: int  # of a step: prompts, or preference pairs
     evaluate_every: int
     save_every: int
     importance_cap: float | None = None  # of the importance weights when another engine samples; None: no correction
     pretrain: Callable[[int], Pretrain] | None = None
+    reference: LanguageModel | None = None  # of the updates; the source of experience has its own
     start_rows: Sequence[Mapping[str, Any]] = ()  # the start policy's evaluation
     should_stop: Callable[[], bool] = lambda: False
     world: World = World()
@@ -163,15 +166,17 @@ class Loop:
             world=self.world,
             pretrain=self.pretrain(step) if self.pretrain else None,
             policy_from=critic.pretrain_steps if critic else 0,
+            reference=self.reference,
         )
         losses = update(self.learner, self.algo, collected.experience, advantage, context)
+        self.progress.flops += self._update_flops(collected, context.pretrain)
         rate = {"lr": self.learner.rate(number=step, policy_from=context.policy_from)}
         return experience_metrics(collected, advantage) | losses | rate
 
     def _collect(self, step: int) -> Collected:
         """The experience of a step. If sampler or reward fails, save first: nothing has changed yet in this step."""
         try:
-            return self.source.collect(step)
+            return self.source.collect(step, groups=self.groups)
         except (RewardError, SamplerError):
             self._save_if_needed()
             raise
@@ -184,7 +189,7 @@ class Loop:
         progress.tokens += collected.tokens
         progress.labels += collected.labels
         progress.seconds += seconds
-        progress.flops += self._flops(collected)
+        progress.flops += self._experience_flops(collected)
 
     def _importance_weighted(self, advantage: Advantage, rollout: Rollout) -> Advantage:
         """Where another engine sampled, multiply each token's advantage by its importance weight, capped at
@@ -219,21 +224,30 @@ class Loop:
             "budget/flops": progress.flops,
         }
 
-    def _flops(self, collected: Collected) -> float:
-        """FLOPs of a step: 2 per parameter and token forward, 4 backward (arXiv 2001.08361).
+    def _experience_flops(self, collected: Collected) -> float:
+        """FLOPs of a step's experience: 2 per parameter and token of a forward pass (arXiv 2001.08361).
 
-        The generation that is charged, the forward passes of reference and critic, and the updates. Of pairs that come
-        with the data, the reference's pass is made before training and charged with the pairs.
+        The generation that is charged, and the forward passes of trainer, reference and critic over all that was
+        sampled. Of pairs that come with the data, the reference's pass is made before training and charged with them.
         """
-        seen = collected.experience.seen_tokens()
+        needs, rollout = self.algo.needs, collected.experience.rollout
         policy, critic = parameter_count(self.learner.policy), parameter_count(self.learner.critic)
-        passes = int(self.algo.needs.reference) + int(collected.experience.rollout.logp_sampler is not None)
-        scoring = policy * passes if self.algo.needs.experience == "rollouts" else 0
-        return (
-            2 * policy * (collected.tokens + collected.reference_tokens)
-            + 2 * (scoring + critic) * seen
-            + 6 * (policy + critic) * seen * self.plan.epochs
-        )
+        reference = needs.reference and not (needs.rounds and needs.rounds.reference == "round")
+        passes = int(reference) + int(rollout.logp_sampler is not None)
+        generated = policy * (collected.tokens + collected.reference_tokens)
+        return 2 * generated + 2 * (policy * passes + critic) * collected.scored_tokens
+
+    def _update_flops(self, collected: Collected, pretrain: Pretrain | None) -> float:
+        """FLOPs of a step's updates: 6 per parameter and token of a forward and backward pass.
+
+        Every update reads the whole human text of a pre-training term once. What is computed before a minibatch's loss
+        (`needs.statistics`) are forward passes of the policy, and of the reference for other prompts' completions.
+        """
+        needs, plan, seen = self.algo.needs, self.plan, collected.experience.seen_tokens()
+        policy, critic = parameter_count(self.learner.policy), parameter_count(self.learner.critic)
+        human = 0 if pretrain is None else pretrain.seen_tokens() * plan.minibatches
+        before = (1 + 2 * needs.mismatched) * policy * seen if needs.statistics else 0
+        return plan.epochs * (6 * (policy + critic) * seen + 6 * policy * human + 2 * before)
 
     def _evaluate(self) -> dict[str, float]:
         rows = self.evaluate(self.learner, step=self.progress.step, start=self.start_rows)
@@ -253,6 +267,7 @@ class Loop:
     def state_dict(self) -> dict[str, Any]:
         """The state to save in a checkpoint: models, optimizers, the algorithm's state, counters."""
         state = {"learner": self.learner.state_dict(), "algo": self.state, "progress": dict(vars(self.progress))}
+        state["source"] = self.source.state_dict()
         state |= {"scoring": dict(self.meter.totals)} if self.meter.totals else {}
         return state if self.unlogged is None else state | {"unlogged": dict(self.unlogged)}
 
@@ -261,6 +276,7 @@ class Loop:
         self.learner.load_state_dict(state["learner"])
         counted = {"labels": state["progress"]["episode"], **state["progress"]}  # earlier versions did not count labels
         self.state, self.progress = state["algo"], Progress(**counted)
+        self.source.load_state_dict(state["source"])
         self.unlogged = state.get("unlogged")
         self.meter.totals = dict(state.get("scoring", {}))
         self.saved_step = self.progress.step

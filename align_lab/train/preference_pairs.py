@@ -9,24 +9,24 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import torch
-import torch.nn.functional as F
-from safetensors.torch import load_file, save_file
-from torch import Tensor
+from safetensors.torch import save_file
 
 from align_lab.base.errors import DataError
 from align_lab.base.hyperparameters import Train
 from align_lab.base.progress import report
 from align_lab.base.settings import Preferences, Sampling
-from align_lab.base.types import Needs, Rollout
+from align_lab.base.types import Needs
 from align_lab.models.policy import Policy
 from align_lab.rollout.prompts import Prompts
-from align_lab.train.experience import PairCost, Pairs, Rollouts
+from align_lab.train.experience import Experience, join, left_padding
 from align_lab.train.learner import Learner
+from align_lab.train.pair_source import PairCost
+from align_lab.train.rollouts import Rollouts
 from align_lab.train.scoring import LimitedScorer
-from align_lab.train.update import Experience
 
 PROMPTS = 64  # per batch of completions
 
@@ -53,12 +53,23 @@ def build_pairs(
                 "completions of a prompt have equal scores. Increase sampling.temperature or decrease preferences.pairs"
             )
         step = cost["episodes"] // (PROMPTS * plan.samples)
-        collected = source.collect(step)
+        collected = source.collect(step, groups=PROMPTS)
         cost = {"episodes": cost["episodes"] + collected.episodes, "tokens": cost["tokens"] + collected.tokens}
-        parts.append(best_and_worst(collected.experience))
+        parts.append(_at(plan.temperature, learner, best_and_worst(collected.experience)))
         report(min(plan.pairs, pairs + len(parts[-1].ids)), plan.pairs)
     pair_set = join(parts, fill=prompts.eos).take(torch.arange(plan.pairs))
     save_pairs(folder, pair_set, PairCost(**cost, labels=cost["episodes"]))
+
+
+@torch.no_grad()
+def _at(temperature: float | None, learner: Learner, pairs: Experience) -> Experience:
+    """The pairs with log-probabilities at this temperature; None: that of sampling, at which they are already."""
+    if temperature is None or not len(pairs.ids):
+        return pairs
+    mask = pairs.rollout.mask
+    ids, pad = pairs.ids.flatten(0, 1), left_padding(pairs.pad.flatten())
+    logp, _ = learner.logps(ids, pad, mask.flatten(0, 1), temperature=temperature)
+    return replace(pairs, rollout=replace(pairs.rollout, logp_old=logp.view(mask.shape)))
 
 
 def save_pairs(folder: Path, pair_set: Experience, cost: PairCost) -> None:
@@ -73,47 +84,3 @@ def best_and_worst(experience: Experience) -> Experience:
     order = experience.rollout.score.sort(dim=-1, descending=True, stable=True)
     groups = (order.values[:, 0] > order.values[:, -1]).nonzero()
     return experience.take((groups, order.indices[groups.squeeze(1)][:, [0, -1]]))
-
-
-def join(parts: list[Experience], *, fill: int) -> Experience:
-    """Concatenate all groups: prompts are padded on the left and responses on the right to a common width."""
-    T = max(part.rollout.mask.shape[-1] for part in parts)
-    S = max(part.ids.shape[-1] - part.rollout.mask.shape[-1] for part in parts)
-
-    def pad(part: Experience) -> Experience:
-        right = T - part.rollout.mask.shape[-1]
-        left = S + T - right - part.ids.shape[-1]
-        return Experience(
-            ids=F.pad(part.ids, (left, right), value=fill),
-            pad=part.pad + left,
-            rollout=Rollout(
-                mask=F.pad(part.rollout.mask, (0, right)),
-                score=part.rollout.score,
-                logp_old=F.pad(part.rollout.logp_old, (0, right)),
-            ),
-        )
-
-    padded = [pad(part) for part in parts]
-
-    def cat(name: str) -> Tensor:
-        return torch.cat([getattr(part.rollout, name) for part in padded])
-
-    return Experience(
-        ids=torch.cat([part.ids for part in padded]),
-        pad=torch.cat([part.pad for part in padded]),
-        rollout=Rollout(mask=cat("mask"), score=cat("score"), logp_old=cat("logp_old")),
-    )
-
-
-def load_pairs(folder: Path, *, pairs_per_step: int, seed: int) -> Pairs:
-    """The set as a source of experience. logp_old is the start policy's, so logp_ref equals it."""
-    tensors = load_file(folder / "pairs.safetensors")
-    rollout = Rollout(
-        mask=tensors["mask"], score=tensors["score"], logp_old=tensors["logp_old"], logp_ref=tensors["logp_old"]
-    )
-    return Pairs(
-        experience=Experience(ids=tensors["ids"], pad=tensors["pad"], rollout=rollout),
-        cost=PairCost(**json.loads((folder / "cost.json").read_text())),
-        pairs_per_step=pairs_per_step,
-        seed=seed,
-    )

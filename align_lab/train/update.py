@@ -2,45 +2,24 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 import sys
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from functools import partial
-from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from align_lab.base.contracts import Algorithm
 from align_lab.base.errors import AlignLabError, DivergedError
-from align_lab.base.types import Advantage, Batch, PolicyOutput, Rollout
+from align_lab.base.types import Advantage, Batch, PolicyOutput
 from align_lab.base.world import World
+from align_lab.models.language_model import LanguageModel
+from align_lab.train.draws import permutation
+from align_lab.train.experience import Experience, left_padding
 from align_lab.train.learner import Learner
 from align_lab.train.micro_batch import is_out_of_memory
-
-
-@dataclass(frozen=True, kw_only=True)
-class Experience:
-    """The completions of one step: the tokens that a model reads, and the rollout that an algorithm reads."""
-
-    ids: Tensor  # [P G S+T] left-padded prompt, then response
-    pad: Tensor  # [P G] left padding
-    rollout: Rollout
-
-    def take(self, rows: Tensor | tuple[Tensor, ...]) -> Experience:
-        """The groups at these indices, or, for a pair of index tensors, the samples at (group, sample)."""
-        fields = {f.name: getattr(self.rollout, f.name) for f in dataclasses.fields(self.rollout)}
-        taken: dict[str, Any] = {name: None if value is None else value[rows] for name, value in fields.items()}
-        return Experience(ids=self.ids[rows], pad=self.pad[rows], rollout=Rollout(**taken))
-
-    def seen_tokens(self) -> int:
-        """Number of tokens in prompts and responses, without padding."""
-        T = self.rollout.mask.shape[-1]
-        return int(self.rollout.mask.sum() + (self.ids.shape[-1] - T - self.pad).sum())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,6 +28,10 @@ class Pretrain:
 
     ids: Tensor  # [N L] right-padded
     mask: Tensor  # [N L-1] True where a target counts
+
+    def seen_tokens(self) -> int:
+        """Number of tokens that a model reads, without padding."""
+        return int(self.mask.sum()) + len(self.ids)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,56 +43,65 @@ class StepContext:
     world: World = World()
     pretrain: Pretrain | None = None
     policy_from: int = 0  # the first step that trains the policy; earlier ones train the critic alone
+    reference: LanguageModel | None = None  # only where log-probabilities of other prompts' completions are needed
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Minibatch:
+    """What one update is computed from: these groups of a step's experience."""
+
+    learner: Learner
+    algo: Algorithm
+    experience: Experience
+    advantage: Advantage
+    groups: Tensor  # indices, in the order of the minibatch
+    context: StepContext
+
+    @property
+    def group_size(self) -> int:
+        return self.experience.rollout.mask.shape[1]
+
+    def micro_batches(self, groups: Tensor) -> tuple[Tensor, ...]:
+        """This process's share of `groups`, in the micro-batches that are in use."""
+        size = max(1, (self.learner.plan.micro_batch or len(self.groups) * self.group_size) // self.group_size)
+        return self.context.world.shard(groups).split(size)
 
 
 def update(
     learner: Learner, algo: Algorithm, experience: Experience, advantage: Advantage, context: StepContext
 ) -> dict[str, float]:
     """All updates of one step. Returns the metrics of the losses, averaged over the updates."""
-    step, world = context.step, context.world
     rows: dict[str, list[float]] = defaultdict(list)
     for epoch in range(learner.plan.epochs):
-        order = permutation(len(experience.ids), context.seed, step, epoch)
-        for prompts in order.chunk(learner.plan.minibatches):
-            accumulate = partial(_accumulate, learner, algo, experience, advantage, prompts, world, context.pretrain)
-            metrics = _fit_in_memory(
-                accumulate,
-                learner,
-                experience,
-                groups=len(prompts),
-                world=world,
-                critic_only=step < context.policy_from,
+        order = permutation(len(experience.ids), "epoch", context.seed, context.step, epoch)
+        for groups in order.chunk(learner.plan.minibatches):
+            minibatch = _Minibatch(
+                learner=learner,
+                algo=algo,
+                experience=experience,
+                advantage=advantage,
+                groups=groups,
+                context=context,
             )
-            metrics |= learner.step(world, number=step, policy_from=context.policy_from)
+            metrics = _fit_in_memory(minibatch)
+            metrics |= learner.step(context.world, number=context.step, policy_from=context.policy_from)
             for name, value in metrics.items():
                 rows[name].append(value)
     return {name: math.fsum(values) / len(values) for name, values in rows.items()}
 
 
-def permutation(count: int, *key: int) -> Tensor:
-    """A random order [count] that depends on the key alone."""
-    return torch.from_numpy(np.random.default_rng(key).permutation(count))
-
-
-def _fit_in_memory(
-    accumulate: Callable[[], dict[str, float]],
-    learner: Learner,
-    experience: Experience,
-    *,
-    groups: int,
-    world: World,
-    critic_only: bool,
-) -> dict[str, float]:
+def _fit_in_memory(minibatch: _Minibatch) -> dict[str, float]:
     """Accumulate the gradient of a minibatch; when memory runs out, start again with micro-batches of half the size.
 
     Raises AlignLabError where that is not possible: with one group per micro-batch, or in one of several processes.
     """
-    group = experience.rollout.mask.shape[1]
+    learner, world = minibatch.learner, minibatch.context.world
+    group, groups = minibatch.group_size, len(minibatch.groups)
     while True:
-        learner.zero_grad(policy=not critic_only)
+        learner.zero_grad(policy=minibatch.context.step >= minibatch.context.policy_from)
         size = (learner.plan.micro_batch or groups * group) // group  # groups per micro-batch
         try:
-            return accumulate()
+            return _accumulate(minibatch)
         except RuntimeError as error:  # torch.OutOfMemoryError is a subclass
             if not is_out_of_memory(error):
                 raise
@@ -133,43 +125,57 @@ def _fit_in_memory(
         print(f"memory ran out: micro-batches of {learner.plan.micro_batch} completions from now on", file=sys.stderr)
 
 
-def _accumulate(
-    learner: Learner,
-    algo: Algorithm,
-    experience: Experience,
-    advantage: Advantage,
-    prompts: Tensor,
-    world: World,
-    pretrain: Pretrain | None,
-) -> dict[str, float]:
-    """Accumulate the gradient of this process's share of the loss over `prompts`. Returns metrics of all processes."""
-    group = experience.rollout.mask.shape[1]
-    tokens, sequences = float(experience.rollout.mask[prompts].sum()), float(len(prompts) * group)
-    size = max(1, (learner.plan.micro_batch or len(prompts) * group) // group)
+def _accumulate(m: _Minibatch) -> dict[str, float]:
+    """Accumulate the gradient of this process's share of the loss. Returns the metrics of all processes."""
+    world = m.context.world
+    statistics = _statistics(m) if m.algo.needs.statistics else {}
     totals: dict[str, Tensor] = {}
     finite = True
-    for number, rows in enumerate(world.shard(prompts).split(size)):
-        batch = _batch(experience.rollout, advantage, rows, tokens, sequences)
-        now = _forward(learner, algo, experience, rows)
-        if number == 0 and pretrain is not None:
-            now = _with_pretrain(learner, now, pretrain, world)
-        out = algo.loss(now, batch)
+    for number, rows in enumerate(m.micro_batches(m.groups)):
+        batch = _batch(m, rows, statistics)
+        now = _forward(m, rows)
+        if number == 0 and m.context.pretrain is not None:
+            now = _with_pretrain(m.learner, now, m.context.pretrain, world)
+        out = m.algo.loss(now, batch)
         finite &= bool(torch.isfinite(out.loss))
-        learner.backward(out.loss)
-        for name, value in out.metrics.items():
-            totals[name] = totals.get(name, torch.zeros(())) + value.detach()
+        m.learner.backward(out.loss)
+        _add(totals, out.metrics)
     if world.max(not finite):  # all processes stop together
         raise DivergedError(
             "the loss is not finite. The last good checkpoint is kept. Try a lower train.lr or a larger algo.kl_coef"
         )
+    return {name: value.item() for name, value in _over_processes(totals, world).items()}
+
+
+@torch.no_grad()
+def _statistics(m: _Minibatch) -> dict[str, Tensor]:
+    """What `Algorithm.statistics` gives for the whole minibatch, over all micro-batches and processes."""
+    totals: dict[str, Tensor] = {}
+    partners = m.micro_batches(m.groups.roll(1))
+    for rows, others in zip(m.micro_batches(m.groups), partners, strict=True):
+        batch, now = _batch(m, rows, {}), _forward(m, rows)
+        if m.algo.needs.mismatched:
+            batch, now = _with_mismatched(m, batch, now, rows, others)
+        _add(totals, m.algo.statistics(now, batch))
+    return _over_processes(totals, m.context.world)
+
+
+def _add(totals: dict[str, Tensor], parts: Mapping[str, Tensor]) -> None:
+    for name, value in parts.items():
+        totals[name] = totals.get(name, torch.zeros(())) + value.detach()
+
+
+def _over_processes(totals: Mapping[str, Tensor], world: World) -> dict[str, Tensor]:
+    """Scalars, summed over all processes in double precision."""
     names = sorted(totals)
     values = torch.stack([totals[name].double() for name in names]) if names else torch.zeros(0, dtype=torch.float64)
     world.add_up([values])
-    return dict(zip(names, values.tolist(), strict=True))
+    return dict(zip(names, values, strict=True))
 
 
-def _batch(rollout: Rollout, advantage: Advantage, rows: Tensor, tokens: float, sequences: float) -> Batch:
-    """The groups `rows` of a rollout, with the denominators of the whole minibatch."""
+def _batch(m: _Minibatch, rows: Tensor, statistics: Mapping[str, Tensor]) -> Batch:
+    """The groups `rows` of a minibatch, with the denominators of the whole minibatch."""
+    rollout = m.experience.rollout
 
     def take(value: Tensor | None) -> Tensor | None:
         return None if value is None else value[rows]
@@ -177,26 +183,47 @@ def _batch(rollout: Rollout, advantage: Advantage, rows: Tensor, tokens: float, 
     return Batch(
         mask=rollout.mask[rows],
         logp_old=rollout.logp_old[rows],
-        advantage=advantage.advantage[rows],
-        tokens=tokens,
-        sequences=sequences,
+        advantage=m.advantage.advantage[rows],
+        tokens=float(rollout.mask[m.groups].sum()),
+        sequences=float(len(m.groups) * m.group_size),
         logp_ref=take(rollout.logp_ref),
         value=take(rollout.value),
-        returns=take(advantage.returns),
+        returns=take(m.advantage.returns),
+        longest=rollout.longest,
+        statistics=statistics,
     )
 
 
-def _forward(learner: Learner, algo: Algorithm, experience: Experience, rows: Tensor) -> PolicyOutput:
-    """The models' current outputs for these groups, with gradient."""
+def _forward(m: _Minibatch, rows: Tensor) -> PolicyOutput:
+    """The models' current outputs for these groups, with gradient unless it is disabled."""
+    experience, learner = m.experience, m.learner
     mask = experience.rollout.mask[rows]
     shape, length = mask.shape, mask.shape[-1]
     ids, pad = experience.ids[rows].flatten(0, 1), left_padding(experience.pad[rows].flatten())
-    logp, entropy = learner.logps(ids, pad, mask.flatten(0, 1), entropy=algo.needs.entropy)
+    logp, entropy = learner.logps(ids, pad, mask.flatten(0, 1), entropy=m.algo.needs.entropy)
     value = learner.values(ids, pad, length)
     return PolicyOutput(
         logp=logp.view(shape),
         value=None if value is None else value.view(shape),
         entropy=None if entropy is None else entropy.view(shape),
+    )
+
+
+def _with_mismatched(
+    m: _Minibatch, batch: Batch, now: PolicyOutput, rows: Tensor, others: Tensor
+) -> tuple[Batch, PolicyOutput]:
+    """Add log-probabilities of the completions of the groups `others` after the prompts of `rows`."""
+    assert m.context.reference is not None
+    experience, mask = m.experience, m.experience.rollout.mask[others]
+    S = experience.ids.shape[-1] - mask.shape[-1]  # tokens of a prompt
+    ids = torch.cat([experience.ids[rows][..., :S], experience.ids[others][..., S:]], -1).flatten(0, 1)
+    pad, flat = left_padding(experience.pad[rows].flatten()), mask.flatten(0, 1)
+    logp, _ = m.learner.logps(ids, pad, flat)
+    reference = m.context.reference(ids, pad, flat, temperature=m.learner.temperature)
+    assert isinstance(reference, Tensor)
+    return (
+        replace(batch, logp_ref_mismatched=reference.view(mask.shape)),
+        replace(now, logp_mismatched=logp.view(mask.shape), mask_mismatched=mask),
     )
 
 
@@ -211,8 +238,3 @@ def _with_pretrain(learner: Learner, now: PolicyOutput, pretrain: Pretrain, worl
         mask_pretrain=mask,
         tokens_pretrain=float(pretrain.mask.sum()),
     )
-
-
-def left_padding(pad: Tensor) -> Tensor | None:
-    """None if no row is padded, for which the model has a faster path."""
-    return pad if bool(pad.any()) else None

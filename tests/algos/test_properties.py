@@ -68,7 +68,7 @@ def test_the_order_of_samples_in_a_group_does_not_matter(name: str, seed: int, G
     """Permuting a group permutes its advantages; dpo is excluded, because the order of a pair is its label."""
     w, order = experience(seed, G=G), data.draw(st.permutations(range(G)))
     before = evaluate(build(name), w)
-    after = evaluate(build(name), {key: x[:, order] for key, x in w.items()})
+    after = evaluate(build(name), {key: x if x.ndim == 1 else x[:, order] for key, x in w.items()})
     torch.testing.assert_close(after.advantage, before.advantage[:, order])
     torch.testing.assert_close(after.grads[0], before.grads[0][:, order])
 

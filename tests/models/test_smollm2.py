@@ -15,7 +15,7 @@ from align_lab.rollout.sampler import uniforms
 from align_lab.rollout.torch_sampler import sample
 from align_lab.stages import dependencies
 from align_lab.stages.store import Store
-from align_lab.train.update import left_padding
+from align_lab.train.experience import left_padding
 
 transformers = pytest.importorskip("transformers")
 

@@ -28,8 +28,9 @@ from align_lab.preflight.workload import Workload
 from align_lab.rollout.torch_sampler import TorchSampler
 from align_lab.run.allocator import suit_tensors
 from align_lab.train.checkpoint import Checkpoints
+from align_lab.train.experience import Experience, left_padding
 from align_lab.train.learner import Critic, Learner
-from align_lab.train.update import Experience, StepContext, left_padding, update
+from align_lab.train.update import StepContext, update
 
 GROUP, CONTEXT = 4, 1024
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}

@@ -17,18 +17,24 @@ from align_lab.base.contracts import Algorithm
 from align_lab.base.hyperparameters import Budget, Train
 from align_lab.base.settings import Evaluation, Sampling
 from align_lab.base.task import Example, Score
+from align_lab.base.types import Needs
 from align_lab.base.world import World
 from align_lab.models.llama import Llama, LlamaConfig
 from align_lab.models.lora import adapt
 from align_lab.models.lora_settings import Lora
 from align_lab.models.policy import NO_LORA, Text
 from align_lab.rollout.prompts import Prompts
+from align_lab.run.assembly import groups_per_step
 from align_lab.train.engines.engine import MakeEngine
 from align_lab.train.engines.torch_engine import TorchEngine
 from align_lab.train.evaluate import Evaluator
-from align_lab.train.experience import PairCost, Pairs, Rollouts
+from align_lab.train.experience import ExperienceSource
 from align_lab.train.learner import Critic, Learner
 from align_lab.train.loop import Loop
+from align_lab.train.mixture import Mixture
+from align_lab.train.pair_source import PairCost, Pairs, separated
+from align_lab.train.rollouts import Rollouts
+from align_lab.train.rounds import Rounds
 from align_lab.train.scoring import LimitedScorer
 from align_lab.train.update import Pretrain
 
@@ -129,7 +135,7 @@ def loop(
     )
     policy, reference = adapt(model(dtype=dtype), lora), model(dtype=dtype)
     critic = Critic(model(seed=1, dtype=dtype)) if algo.needs.critic else None
-    learner = Learner(recipe, policy, critic=critic, make_engine=make_engine)
+    learner = Learner(recipe, policy, critic=critic, temperature=sampling.temperature, make_engine=make_engine)
     reward = reward or CountWord("good")
     rollouts = Rollouts(
         learner=learner,
@@ -137,6 +143,7 @@ def loop(
         reward=LimitedScorer(scorer=reward),
         sampling=sampling,
         needs=algo.needs,
+        keep=algo.keep,
         seed=0,
         reference=reference if algo.needs.reference else None,
         world=world,
@@ -150,12 +157,14 @@ def loop(
         reference=lambda: reference,
         world=world,
     )
-    source = rollouts if algo.needs.experience == "rollouts" else pairs(rollouts, reference)
+    source = source_of(algo.needs, rollouts, reference)
     text = Pretrain(ids=torch.arange(1, 19).view(3, 6), mask=torch.ones(3, 5, dtype=torch.bool))
     return Loop(
         algo=algo,
         learner=learner,
         source=source,
+        groups=groups_per_step(algo.needs, recipe),
+        reference=reference if algo.needs.mismatched else None,
         evaluate=evaluate,
         journal=Memory(),
         seed=0,
@@ -166,16 +175,29 @@ def loop(
     )
 
 
-def pairs(rollouts: Rollouts, start: Llama) -> Pairs:
-    """Eight pairs: the best and the worst of four samples of the start policy."""
-    learner = Learner(replace(rollouts.learner.plan, prompts_per_step=8, group_size=4), start)
-    collected = replace(rollouts, learner=learner).collect(1000)
+def source_of(needs: Needs, rollouts: Rollouts, start: Llama) -> ExperienceSource:
+    """As `align_lab.run.assembly` chooses it."""
+    if needs.rounds:
+        return Rounds(source=rollouts, steps=needs.rounds.steps)
+    if not needs.pairs:
+        return rollouts
+    offline = pairs(rollouts, start, needs)
+    return Mixture(pairs=offline, rollouts=rollouts, share=needs.pairs) if needs.samples else offline
+
+
+def pairs(rollouts: Rollouts, start: Llama, needs: Needs) -> Pairs:
+    """Sixteen pairs: the best and the worst of four samples of the start policy, each prompt twice."""
+    plan = replace(rollouts.learner.plan, group_size=4)
+    learner = Learner(plan, start, temperature=rollouts.learner.temperature)
+    sampler = replace(rollouts, learner=learner, needs=Needs(reference=True), reference=start, seed=1000)
+    collected = sampler.collect(0, groups=16)
     order = collected.experience.rollout.score.argsort(-1, descending=True)[:, [0, -1]]
+    pair_set = collected.experience.take((torch.arange(len(order))[:, None], order))
     return Pairs(
-        experience=collected.experience.take((torch.arange(len(order))[:, None], order)),
+        experience=pair_set if needs.paired else separated(pair_set),
         cost=PairCost(episodes=collected.episodes, tokens=collected.tokens, labels=collected.labels),
-        pairs_per_step=4,
         seed=0,
+        noise=needs.noise,
     )
 
 

@@ -114,9 +114,9 @@ class Verifier:
 
     def score(self, examples, completions):
         return Score(
-            total=[float("e" in text) for text in completions],
+            total=[float("o" in text) for text in completions],
             parts={"letters": [len(text) for text in completions]},
-            answers=[text.strip()[0] if "e" in text else None for text in completions],
+            answers=[text.strip()[0] if "o" in text else None for text in completions],
         )
 
 
@@ -160,7 +160,7 @@ def test_parts_answers_and_the_score_without_the_penalty_are_kept_by_the_name_of
     rows = evaluated(samples=2, reward=Verifier(), pass_at=[1, 2])
     for row in rows:
         assert row["parts"] == {"score": {"letters": len(row["completion"])}}
-        assert row["correct"] == float("e" in row["completion"])
+        assert row["correct"] == float("o" in row["completion"])
         assert (row["answers"]["score"] is None) == (row["correct"] == 0.0)
         assert row["score"] == row["correct"] - PENALTY * (not row["ended"])
     metrics = summary(rows, judges=["liked"], decides="score", pass_at=[1, 2])

@@ -8,7 +8,7 @@ import torch
 from align_lab.base import registry
 from align_lab.base.errors import RewardError, Stopped
 from align_lab.rewards.scores import Score
-from align_lab.train.experience import draw
+from align_lab.train.draws import draw
 from tests.train.small import FIELDS, TRAJECTORIES, CountWord, algorithm, loop, rows, trajectory
 
 registry.scan()
@@ -64,16 +64,23 @@ def test_a_budget_ends_the_run_and_the_end_is_evaluated_and_saved(budget, steps)
 
 
 def test_pairs_are_charged_for_the_completions_that_made_them_and_only_once():
-    it = loop(algorithm("dpo"), steps=6)  # 8 pairs, 4 a step: from the third step on they are used again
+    it = loop(algorithm("dpo"), steps=5)  # 16 pairs, 8 a step: from the third step on they are used again
     it.run()
-    assert [row["episode"] for row in it.journal.rows] == [0, 16, 32, 32, 32, 32, 32]
+    assert [row["episode"] for row in it.journal.rows] == [
+        0,
+        32,
+        64,
+        64,
+        64,
+        64,
+    ]  # each pair is the best and the worst of 4 completions
     rollouts = loop(algorithm("rloo"), steps=2)
     rollouts.run()
     assert rollouts.journal.rows[-1]["episode"] == 32
 
 
 def test_every_item_is_drawn_once_before_any_is_drawn_again():
-    items = torch.cat([draw(10, 4, step, seed=3) for step in range(5)]).tolist()
+    items = torch.cat([draw(10, 4, 4 * step, seed=3) for step in range(5)]).tolist()
     assert sorted(items[:10]) == sorted(items[10:]) == list(range(10))
     assert items[:10] != items[10:]
     assert draw(3, 8, 0, seed=0).bincount(minlength=3).tolist() in ([3, 3, 2], [3, 2, 3], [2, 3, 3])
@@ -99,7 +106,7 @@ def test_the_reference_is_loaded_only_where_the_algorithm_needs_it():
     assert loop(algorithm("rloo")).learner.critic is None
 
 
-@pytest.mark.parametrize("name", [name for name in ALGOS if algorithm(name).needs.experience == "rollouts"])
+@pytest.mark.parametrize("name", [name for name in ALGOS if algorithm(name).needs.samples])
 def test_empty_completions_are_scored_and_learned_from(name):
     """The policy generates the end-of-sequence token first: one counted token and an empty text."""
     it = loop(algorithm(name, **FIELDS.get(name, {})), steps=2)

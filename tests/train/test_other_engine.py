@@ -15,7 +15,7 @@ from align_lab.rollout.torch_sampler import TorchSampler
 from tests.train.small import algorithm, loop
 
 registry.scan()
-ROLLOUTS = [name for name in registry.names("algo") if algorithm(name).needs.experience == "rollouts"]
+ROLLOUTS = [name for name in registry.names("algo") if algorithm(name).needs.samples]
 
 
 class Rounding(TorchSampler):
@@ -67,7 +67,7 @@ def test_the_correction_of_a_sampler_without_error_changes_nothing(name):
 def test_the_correction_multiplies_each_tokens_advantage_by_its_capped_importance_weight(name):
     """The expected weight is computed here from the rollout alone."""
     it = with_engine(name, Rounding(), cap=1.1)
-    rollout = it.source.collect(0).experience.rollout
+    rollout = it.source.collect(0, groups=4).experience.rollout
     advantage, _ = it.algo.advantages(rollout, it.algo.init_state())
     weighted = it._importance_weighted(advantage, rollout).advantage
     ratio = torch.exp(rollout.logp_old - rollout.logp_sampler)
@@ -134,7 +134,7 @@ def test_when_the_sampler_dies_the_run_saves_and_resumes_exactly():
 def test_a_loss_that_is_corrected_is_linear_in_the_advantage(name):
     """Only then may the importance weight multiply the advantage: three times the advantage is three times the loss."""
     it = with_engine(name, Rounding())
-    x = it.source.collect(0).experience.rollout
+    x = it.source.collect(0, groups=4).experience.rollout
     advantage, _ = it.algo.advantages(x, it.algo.init_state())
     moved = x.logp_old + 0.1 * torch.cos(torch.arange(x.logp_old.numel())).view_as(x.logp_old)
     now = PolicyOutput(logp=moved, value=x.value, entropy=torch.ones_like(moved))

@@ -19,7 +19,7 @@ from align_lab.config.composition import compose
 from align_lab.models.policy import Policy, Text, load_policy
 from align_lab.stages import dependencies
 from align_lab.train.data_pairs import build_data_pairs
-from align_lab.train.preference_pairs import load_pairs
+from align_lab.train.pair_source import load_pairs
 from tests.models.test_hf import folder as hf_folder
 from tests.train import small
 from tests.train.test_sft_demonstrations import Notices
@@ -45,11 +45,11 @@ def policy():
     return Policy(small.model(), Text(tokenizer=small.tokenizer(), eos=0))
 
 
-def built(folder, policy, pairs, plan=ALL, sampling=SAMPLING, per_step=1):
+def built(folder, policy, pairs, plan=ALL, sampling=SAMPLING):
     folder.mkdir(exist_ok=True)
     with listening(shown := Notices()):
         build_data_pairs(folder, plan, pairs, policy=policy, sampling=sampling)
-    return load_pairs(folder, pairs_per_step=per_step, seed=0), shown.texts
+    return load_pairs(folder, seed=0), shown.texts
 
 
 def rows_of(policy, source):
@@ -97,8 +97,8 @@ def test_conversations_are_rendered_through_the_chat_template(tmp_path):
 
 
 def test_a_pair_costs_two_completions_and_one_label_the_first_time_and_nothing_is_generated(policy, tmp_path):
-    source, _ = built(tmp_path, policy, PAIRS, per_step=1)
-    collected = [source.collect(step) for step in range(5)]
+    source, _ = built(tmp_path, policy, PAIRS)
+    collected = [source.collect(step, groups=1) for step in range(5)]
     assert [one.episodes for one in collected] == [2, 2, 2, 0, 0]
     assert [one.labels for one in collected] == [1, 1, 1, 0, 0]
     assert [one.tokens for one in collected] == [0] * 5
@@ -111,9 +111,10 @@ def test_a_pair_costs_two_completions_and_one_label_the_first_time_and_nothing_i
 
 
 def test_the_loop_counts_labels_apart_from_completions(policy, tmp_path):
-    source, _ = built(tmp_path, policy, PAIRS, per_step=1)
+    source, _ = built(tmp_path, policy, PAIRS)
     it = small.loop(small.algorithm("dpo"), steps=4)
-    it.source = dataclasses.replace(it.source, experience=source.experience, cost=source.cost, pairs_per_step=1)
+    it.source = dataclasses.replace(it.source, experience=source.experience, cost=source.cost)
+    it.groups = 1
     it.run()
     assert [row["budget/labels"] for row in it.journal.rows] == [0, 1, 2, 3, 3]
     assert [row["episode"] for row in it.journal.rows] == [0, 2, 4, 6, 6]

@@ -13,7 +13,7 @@ from align_lab.base.errors import RewardError
 from align_lab.base.task import Example, Failure, Score, StepScore
 from align_lab.base.world import World
 from align_lab.rewards.scores import check
-from align_lab.train.experience import draw
+from align_lab.train.draws import draw
 from align_lab.train.scoring import LimitedScorer, as_tensor, score_metrics, step_rewards
 from tests.train.small import CountWord, loop, tokenizer
 
@@ -95,7 +95,7 @@ def test_the_group_of_a_completion_without_a_score_leaves_the_step(outcome):
     first, both = loop(RLOO()), loop(RLOO())
     both.source = replaced(both.source, Sometimes({prompts_of(both, 0)[2]: outcome}))
     first.source = replaced(first.source, Sometimes({}))
-    one, other = first.source.collect(0), both.source.collect(0)
+    one, other = first.source.collect(0, groups=4), both.source.collect(0, groups=4)
     kept = (one.experience.rollout.mask.shape[0], other.experience.rollout.mask.shape[0])
     assert kept == (4, 3)
     assert one.episodes == other.episodes == 16, "a completion that was sampled is charged"
@@ -108,7 +108,7 @@ def replaced(source, scorer):
 
 def prompts_of(of, step):
     texts = [example.text for example in of.source.prompts.examples]
-    return [texts[i] for i in draw(len(texts), 4, step, 0).tolist()]
+    return [texts[i] for i in draw(len(texts), 4, 4 * step, 0).tolist()]
 
 
 def test_a_step_without_any_score_changes_no_weight_and_goes_on():
@@ -172,7 +172,7 @@ def test_step_scores_are_at_the_tokens_that_complete_the_steps():
 
 
 def test_with_step_rewards_each_token_gets_the_return_of_the_steps_that_follow():
-    rollout = loop(ReinforcePP()).source.collect(0).experience.rollout
+    rollout = loop(ReinforcePP()).source.collect(0, groups=4).experience.rollout
     rollout = replace(rollout, logp_ref=rollout.logp_old)
     steps = torch.zeros_like(rollout.logp_old)
     steps[..., 0] = 2.0

@@ -13,7 +13,7 @@ from align_lab.base.types import LossOutput
 from align_lab.base.world import World, joined
 from align_lab.models.lora_settings import Lora
 from align_lab.train.engines.engine import learning, load_weights
-from align_lab.train.update import _fit_in_memory
+from align_lab.train.update import StepContext, update
 from tests.train.small import FIELDS, Memory, algorithm, loop, rows
 
 registry.scan()
@@ -78,13 +78,15 @@ def test_when_one_group_does_not_fit_the_error_says_what_to_change():
 def test_when_memory_runs_out_in_one_of_several_processes_the_run_ends_and_the_error_says_what_to_change():
     it = loop(algorithm("rloo"), micro_batch=8)
 
-    def out_of_memory():
-        torch.empty(1 << 50)
+    class OutOfMemory(type(it.algo)):
+        def loss(self, now, x):
+            return torch.empty(1 << 50)
 
-    experience = it.source.collect(0).experience
+    experience = it.source.collect(0, groups=2).experience
+    advantage, _ = it.algo.advantages(experience.rollout, ())
     with pytest.raises(AlignLabError, match=r"8 completions in a forward pass. Set train.micro_batch=4"):
-        world = World(rank=1, size=2)
-        _fit_in_memory(out_of_memory, it.learner, experience, groups=2, world=world, critic_only=False)
+        context = StepContext(step=0, seed=0, world=World(rank=1, size=2))
+        update(it.learner, OutOfMemory(), experience, advantage, context)
 
 
 ALGOS_BY_COUNT = {2: ALGOS, 3: ["dpo", "ppo_max"], 4: ALGOS}  # number of processes: algorithms

@@ -1,0 +1,234 @@
+"""Experience that is sampled in the loop: completions of the current policy, scored by the reward."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from align_lab.base.settings import Sampling
+from align_lab.base.types import Needs, Rollout
+from align_lab.base.world import World
+from align_lab.models.language_model import LanguageModel
+from align_lab.rewards.scores import CheckedScores
+from align_lab.rollout.prompts import Prompts
+from align_lab.rollout.sampler import Sampler, Samples, uniforms
+from align_lab.rollout.torch_sampler import TorchSampler
+from align_lab.train.draws import draw, passes
+from align_lab.train.experience import Collected, Experience, join, left_padding, scored_groups, trim
+from align_lab.train.learner import Learner
+from align_lab.train.scoring import LimitedScorer, as_tensor, score_metrics, step_rewards
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Sampled:
+    """The completions of some prompts, over all processes."""
+
+    experience: Experience  # those that have a score
+    mask: Tensor  # [P G T] of all completions
+    greedy: Tensor | None  # [P T] mask of the most likely completions
+    ended: int
+    scored_tokens: int
+    seconds: Mapping[str, float]
+    metrics: Mapping[str, float]
+
+
+@dataclass(kw_only=True)
+class Rollouts:
+    """Samples `group_size` completions of each of the step's prompts from the current policy, and scores them.
+
+    Where the algorithm does not keep all groups (`needs.refills`), further prompts take their place.
+    """
+
+    learner: Learner
+    prompts: Prompts
+    reward: LimitedScorer
+    sampling: Sampling
+    needs: Needs
+    seed: int
+    keep: Callable[[Rollout], Tensor] | None = None  # of the algorithm; only asked where `needs.refills` is not 0
+    reference: LanguageModel | None = None
+    world: World = World()
+    sampler: Sampler = field(default_factory=TorchSampler)
+    drawn: int = 0  # prompts so far
+
+    def collect(self, step: int, *, groups: int) -> Collected:
+        """The scored completions of `groups` prompts, or fewer where the algorithm keeps fewer of all that it may
+        sample in a step."""
+        sampled: list[_Sampled] = []
+        kept: list[Experience] = []
+        for attempt in range(1 + self.needs.refills):
+            sampled.append(self._sample(step, groups, first=self.drawn + attempt * groups))
+            kept.append(self._kept(sampled[-1].experience))
+            if sum(len(part.ids) for part in kept) >= groups:
+                break
+        self.drawn += groups * len(sampled)
+        return self._charged(self._whole_shares(join(kept, fill=self.prompts.eos), groups), sampled)
+
+    def state_dict(self) -> dict[str, Any]:
+        """The number of prompts that were drawn."""
+        return {"drawn": self.drawn}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Restore what `state_dict` returned."""
+        self.drawn = state["drawn"]
+
+    def _kept(self, experience: Experience) -> Experience:
+        """The groups that are worth training on."""
+        if self.keep is None or not self.needs.refills or not len(experience.ids):
+            return experience
+        return experience.take(self.keep(experience.rollout).nonzero().squeeze(1))
+
+    def _whole_shares(self, experience: Experience, groups: int) -> Experience:
+        """At most `groups` groups; if some are missing, a number for which all processes make equally many passes."""
+        count = len(experience.ids)
+        if count == groups:
+            return experience
+        unit = self.learner.plan.minibatches * self.world.size if self.world.size > 1 else 1
+        return experience.take(torch.arange(groups if count > groups else count // unit * unit))
+
+    def _charged(self, experience: Experience, sampled: Sequence[_Sampled]) -> Collected:
+        """The step's experience with the cost of everything that was sampled for it."""
+        completions = sum(one.mask.shape[0] * one.mask.shape[1] for one in sampled)
+        tokens = sum(int(one.mask.sum()) for one in sampled)
+        greedy = [one.greedy for one in sampled if one.greedy is not None]
+        extra = sum(len(mask) for mask in greedy)
+        kept = {"rollout/groups_kept": len(experience.ids) * experience.rollout.mask.shape[1] / completions}
+        return Collected(
+            experience=trim(experience),
+            episodes=completions + extra,
+            tokens=tokens + sum(int(mask.sum()) for mask in greedy),
+            labels=completions + extra,
+            ended=sum(one.ended for one in sampled),
+            seconds=_sums([one.seconds for one in sampled]),
+            scored_tokens=sum(one.scored_tokens for one in sampled),
+            metrics=_means([one.metrics for one in sampled]) | (kept if self.needs.refills else {}),
+        )
+
+    def _sample(self, step: int, groups: int, *, first: int) -> _Sampled:
+        """Sample and score this process's share of the prompts, then gather the shares of all processes."""
+        start = time.perf_counter()
+        total, plan = len(self.prompts), self.learner.plan
+        indices = self.world.shard(draw(total, groups, first, self.seed)).tolist()
+        numbers = self.world.shard(passes(total, groups, first)).tolist()
+        width = self.world.max(self.prompts.width(indices))
+        random_numbers = uniforms(
+            self.seed, step, indices, plan.group_size, self.sampling.max_new_tokens, passes=numbers
+        )
+        samples, ids, pad = self._complete(indices, width, random_numbers, self.sampling.temperature)
+        greedy = self._greedy(indices, width)
+        self.sampler.release_device()
+        sampling_end = time.perf_counter()
+        checked = self._score(indices, samples)
+        local = self._experience(torch.cat([ids, samples.tokens], 1), pad, samples, checked, len(indices))
+        local = replace(local, rollout=replace(local.rollout, **self._extras(step, indices, numbers, greedy)))
+        experience = self.world.gather(local)
+        experience = replace(experience, rollout=replace(experience.rollout, longest=self.sampling.max_new_tokens))
+        sync = samples.sync_seconds
+        return _Sampled(
+            experience=scored_groups(experience),
+            mask=experience.rollout.mask,
+            greedy=None if greedy is None else self.world.gather_tensor(greedy.mask),
+            ended=self.world.sum(int(samples.ended.sum())),
+            scored_tokens=experience.seen_tokens(),
+            seconds={
+                "time/rollout": sampling_end - start - sync,
+                "time/score": time.perf_counter() - sampling_end,
+            }
+            | ({} if self.sampler.exact else {"time/sync": sync}),
+            metrics=score_metrics(checked, self.world),
+        )
+
+    def _complete(
+        self, indices: Sequence[int], width: int, random_numbers: Tensor, temperature: float
+    ) -> tuple[Samples, Tensor, Tensor]:
+        """Completions of these prompts, as many as there are rows of random numbers; prompts [B S], padding [B]."""
+        ids, pad = self.prompts.batch(indices, repeat=len(random_numbers) // max(1, len(indices)), least=width)
+        samples = self.sampler(
+            self.learner,
+            ids,
+            left_padding(pad),
+            uniforms=random_numbers,
+            temperature=temperature,
+            top_p=self.sampling.top_p if temperature else 1.0,
+            eos=self.prompts.eos,
+        )
+        return samples, ids, pad
+
+    def _greedy(self, indices: Sequence[int], width: int) -> Samples | None:
+        """The most likely completion of each prompt, if the algorithm needs it."""
+        if not self.needs.greedy:
+            return None
+        unused = torch.zeros(len(indices), self.sampling.max_new_tokens)
+        return self._complete(indices, width, unused, temperature=0.0)[0]
+
+    def _extras(
+        self, step: int, indices: Sequence[int], numbers: Sequence[int], greedy: Samples | None
+    ) -> dict[str, Any]:
+        """The fields of the rollout that only some algorithms need."""
+        extras: dict[str, Any] = {}
+        if greedy is not None:
+            extras["score_greedy"] = self._final_score(self._score(indices, greedy), greedy)
+        if self.needs.noise:
+            group = self.learner.plan.group_size
+            noise = uniforms(self.seed, step, indices, group, 1, passes=numbers, purpose="noise")
+            extras["noise"] = noise.view(-1, group)
+        return extras
+
+    def _score(self, prompts: Sequence[int], samples: Samples) -> CheckedScores:
+        """The scores of this process's completions. Raises RewardError if too many of all processes' failed."""
+        completions = self.prompts.completions(samples)
+        repeat = len(completions) // max(1, len(prompts))
+        examples = [self.prompts.examples[i] for i in prompts for _ in range(repeat)]
+        return self.reward(examples, completions, self.world)
+
+    def _final_score(self, checked: CheckedScores, samples: Samples) -> Tensor:
+        """[B]: in every algorithm a truncated completion loses `missing_eos_penalty`; one without a score has NaN."""
+        return as_tensor(checked.values).to(samples.logp) - self.sampling.missing_eos_penalty * ~samples.ended
+
+    @torch.no_grad()
+    def _experience(self, ids: Tensor, pad: Tensor, samples: Samples, checked: CheckedScores, count: int) -> Experience:
+        """Rows [P G ...] with the log-probabilities and values that the algorithm needs."""
+        needs = self.needs
+
+        def group(flat: Tensor) -> Tensor:
+            return flat.view(count, -1, *flat.shape[1:])
+
+        rollout = Rollout(
+            mask=group(samples.mask),
+            score=group(self._final_score(checked, samples)),
+            logp_old=group(samples.logp),
+            ended=group(samples.ended),
+        )
+        if self.world.max(bool(checked.steps)):
+            steps = step_rewards(checked.steps, samples.tokens, samples.mask, self.prompts.tokenizer)
+            rollout = replace(rollout, step_reward=group(steps.to(samples.logp)))
+        if not self.sampler.exact:  # the update's ratio must compare two log-probabilities of the trainer
+            logp, _ = self.learner.logps(ids, left_padding(pad), samples.mask)
+            rollout = replace(rollout, logp_old=group(logp), logp_sampler=rollout.logp_old)
+        if needs.reference and needs.rounds is not None and needs.rounds.reference == "round":
+            rollout = replace(rollout, logp_ref=rollout.logp_old)
+        elif needs.reference:
+            assert self.reference is not None
+            logp = self.reference(ids, left_padding(pad), samples.mask, temperature=self.sampling.temperature)
+            rollout = replace(rollout, logp_ref=group(logp))
+        if self.learner.critic is not None:
+            value = self.learner.critic(ids, left_padding(pad), samples.mask.shape[1]) * samples.mask
+            rollout = replace(rollout, value=group(value))
+        return Experience(ids=group(ids), pad=group(pad), rollout=rollout)
+
+
+def _sums(rows: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    return {name: sum(row[name] for row in rows) for name in rows[0]}
+
+
+def _means(rows: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """Of counts of failed and abstained completions the sum, of all else the mean over the rows that have it."""
+    names = dict.fromkeys(name for row in rows for name in row)
+    values = {name: [row[name] for row in rows if name in row] for name in names}
+    counted = ("reward/failed", "reward/abstained")
+    return {name: sum(v) if name in counted else sum(v) / len(v) for name, v in values.items()}
