@@ -11,7 +11,7 @@ from typing import Any, TypedDict
 
 from align_lab.record.evaluations import Measured
 
-VERSION = 2
+VERSION = 3
 SCORE = "eval/score"  # the reward that is optimized, in every evaluation; it decides where a run names no other metric
 
 

@@ -36,6 +36,7 @@ class PairReward(PairTraining, Reward):
         "({name: tiny, width: 64}); a folder; OWNER/NAME of the Hugging Face hub",
     )
 
+    version: ClassVar = 2
     label: ClassVar = "reward model score"
     title: ClassVar = "reward model"
     unit: ClassVar = "sd of the pairs' completions"

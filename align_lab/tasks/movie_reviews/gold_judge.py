@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 class Gold(Reward):
     """Another kind of model than the reward, trained on other people's ratings of other reviews."""
 
-    version: ClassVar = 2
+    version: ClassVar = 3
     label: ClassVar = "gold score"
     title: ClassVar = "gold judge"
     unit: ClassVar = UNIT

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 class HumanRatings(RewardTraining, Reward):
     """A reward model on the start policy's body, trained on pairs of human ratings."""
 
+    version: ClassVar = 2
     label: ClassVar = "proxy score"
     title: ClassVar = "reward model"
     unit: ClassVar = UNIT
