@@ -16,32 +16,15 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import venv
 from pathlib import Path
 
 import shape
 import torch
-
-from align_lab.base.paths import cache_folder
+from trl_environment import trl_python
 
 HERE = Path(__file__).parent
-TRL = "trl==1.16.*"
 TRUSTED = {"grpo": 1.6, "dpo": 3.0}  # the bare loop is a fair baseline if TRL takes this many times as long
 MOST = 1.1  # target, relative to the bare loop, in time and in memory
-
-
-def trl_python() -> Path:
-    """The interpreter of TRL's environment, with the same torch as this one."""
-    folder = cache_folder() / "benchmarks" / "trl-1.16"
-    python = folder / "bin" / "python"
-    probe = [str(python), "-c", "import trl, datasets"]
-    if python.exists() and subprocess.run(probe, capture_output=True, cwd=folder).returncode == 0:
-        return python
-    print(f"installing TRL in {folder}: this takes minutes, once", file=sys.stderr)
-    venv.create(folder, with_pip=True, clear=True)
-    for package in (f"torch=={torch.__version__.split('+')[0]}", TRL):
-        subprocess.run([str(python), "-m", "pip", "install", "--quiet", package], check=True)
-    return python
 
 
 class Contender:

@@ -12,6 +12,7 @@ sampling policy. Importance weights (sampling.importance_cap) for another engine
 Departures: the paper draws two samples per prompt; here the best and the worst of a group of any size form the pair. A
 prompt whose scores are all equal expresses no preference: its z is 0, so it adds log 2 to the loss but no gradient, and
 it counts as an incorrectly predicted pair (TRL takes the first sample as the chosen one and has a gradient).
+TRL 1.16 computes log-probabilities at temperature 1 at any sampling temperature; here they have that of sampling.
 """
 
 from __future__ import annotations

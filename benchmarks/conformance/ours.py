@@ -1,0 +1,125 @@
+"""The same quantities from this project's components: `advantages` and `loss` as the loop calls them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from align_lab.base import registry
+from align_lab.base.contracts import Algorithm
+from align_lab.base.types import Batch, PolicyOutput, Rollout
+from align_lab.models.convert import from_hf
+from align_lab.models.llama import Llama
+from align_lab.models.logp import response_logps
+from benchmarks.conformance import probes
+from benchmarks.conformance.cases import Case
+
+Numbers = Mapping[str, Any]
+TEMPERATURE = 0.7  # of the worker's sampling; pairs of a data set were not sampled
+
+
+def algorithm(case: Case) -> Algorithm:
+    """The component with the case's fields."""
+    registry.scan()
+    return registry.build("algo", {"name": case.algo, **case.ours})
+
+
+def quantities(case: Case, record: Numbers, theirs: Numbers) -> probes.Quantities:
+    """What this side computes from the inputs that TRL computed: log-probabilities as they are in `theirs`."""
+    algo = algorithm(case)
+    paired = case.trainer in ("DPO", "OnlineDPO")
+    group = 2 if paired else record["group_size"]
+
+    def grouped(x: Any) -> Tensor:
+        rows = torch.as_tensor(x, dtype=torch.float64)
+        return rows.view(-1, group, *rows.shape[1:])
+
+    mask = grouped(theirs["mask"]).bool()
+    logp = grouped(theirs["logp"])
+    reference = grouped(theirs["logp_ref"]) if algo.needs.reference else None
+    x = Rollout(
+        mask=mask,
+        score=grouped(scores(case, record)),
+        logp_old=grouped(theirs["logp_old"]) if "logp_old" in theirs else logp,
+        logp_ref=reference,
+        longest=record["longest"],
+    )
+    advantage = algo.advantages(x, algo.init_state())[0].advantage
+    loss = _loss(algo, x, logp)
+    if paired:
+        found = probes.of_pairs(
+            lambda _, old, given: loss(advantage, old, given), logp=logp, reference=reference, mask=mask
+        )
+        found["advantage"] = advantage
+    else:
+        found = probes.of_rollout(loss, advantage=advantage, logp=logp, old=x.logp_old, reference=reference, mask=mask)
+    return {name: value.reshape(torch.as_tensor(theirs[name]).shape) for name, value in found.items() if name in theirs}
+
+
+def _loss(algo: Algorithm, x: Rollout, policy: Tensor) -> probes.Loss:
+    def loss(advantage: Tensor, old: Tensor, reference: Tensor | None) -> tuple[Tensor, Tensor]:
+        logp = policy.clone().requires_grad_()
+        batch = Batch(
+            mask=x.mask,
+            logp_old=old,
+            logp_ref=reference,
+            advantage=advantage,
+            tokens=float(x.mask.sum()),
+            sequences=float(x.mask[..., 0].numel()),
+            longest=x.longest,
+        )
+        value = algo.loss(PolicyOutput(logp=logp), batch).loss
+        return value.detach(), torch.autograd.grad(value, logp)[0]
+
+    return loss
+
+
+def scores(case: Case, record: Numbers) -> list[float]:
+    """The scores of the case's completions; pairs of a data set are 1 and 0."""
+    if case.trainer == "DPO":
+        return [1.0, 0.0] * len(record["pairs"])
+    values = tied(record) if case.tie else record["scores"]
+    if case.trainer == "OnlineDPO":
+        group = record["group_size"]
+        return [values[first + sample] for first in range(0, len(values), group) for sample in range(2)]
+    return values
+
+
+def tied(record: Numbers) -> list[float]:
+    """The scores, with that of the second sample as that of the first."""
+    values = list(record["scores"])
+    return [values[0], values[0], *values[2:]]
+
+
+def log_probabilities(case: Case, record: Numbers, folder: Path) -> probes.Quantities:
+    """logp, logp_old and logp_ref [N T] of this project's model with the same weights, at its temperature."""
+    names = {"logp": "policy" if case.state == "changed" else "old", "logp_old": "old", "logp_ref": "reference"}
+    temperature = case.theirs.get("temperature", 1.0 if case.trainer == "DPO" else TEMPERATURE)
+    found = {}
+    for name, model_name in names.items():
+        model = from_hf(folder / model_name)
+        rows = [_row(model, *tokens, temperature, record["longest"]) for tokens in _tokens(case, record)]
+        found[name] = torch.stack(rows)
+    return found
+
+
+def _tokens(case: Case, record: Numbers) -> list[tuple[list[int], list[int]]]:
+    """The prompt and the completion of each row."""
+    if case.trainer == "DPO":
+        return [(pair["prompt"], pair[side]) for pair in record["pairs"] for side in ("chosen", "rejected")]
+    group = record["group_size"]
+    rows = [(record["prompts"][number // group], ids) for number, ids in enumerate(record["completions"])]
+    if case.trainer == "OnlineDPO":
+        return [row for number, row in enumerate(rows) if number % group < 2]
+    return rows
+
+
+@torch.no_grad()
+def _row(model: Llama, prompt: list[int], completion: list[int], temperature: float, width: int) -> Tensor:
+    ids, mask = torch.tensor([[*prompt, *completion]]), torch.ones(1, len(completion), dtype=torch.bool)
+    logp = response_logps(model, ids, None, mask, temperature=temperature)[0]
+    return torch.nn.functional.pad(logp, (0, width - len(completion)))
