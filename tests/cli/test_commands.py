@@ -59,7 +59,8 @@ def test_show_prints_the_fields_of_an_option_that_cannot_run_with_its_defaults(o
 
 def test_show_prints_equations_papers_needs_and_fields():
     text = run("show", "algo=rloo").stdout
-    for part in ("arXiv 2402.14740", "Σ", "Needs  reference=True, min_group_size=2", "algo.kl_coef"):
+    parts = ("arXiv 2402.14740", "Σ", "the reference: a frozen copy", "(at least 2)", "algo.kl_coef", "tuned over")
+    for part in (*parts, "tests/golden/test_golden.py", "docs/studies/five_algorithms.md"):
         assert part in text
 
 

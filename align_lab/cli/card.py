@@ -1,0 +1,202 @@
+"""The card of an option: what it computes, what it keeps in memory, its fields, its papers, tests and measured results.
+
+Docstrings, fields and values are those of the component; papers, the sources of defaults, tests and studies stand in
+`align_lab/algos/papers.toml`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import sys
+import tomllib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from align_lab.base import registry
+from align_lab.base.paths import PACKAGE
+from align_lab.base.types import Needs
+
+PAPERS = PACKAGE / "algos" / "papers.toml"
+REPOSITORY = "../../"  # from docs/algorithms/
+
+
+@dataclass(frozen=True, kw_only=True)
+class FieldCard:
+    """A field of the component, with the value of this option."""
+
+    name: str
+    value: str
+    help: str
+    source: str
+    tune: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class PaperCard:
+    """A paper, and what of it this option implements."""
+
+    title: str
+    arxiv: str
+    part: str  # what of it is implemented; "": the method that the option is named after
+
+
+@dataclass(frozen=True, kw_only=True)
+class Card:
+    """What `show` prints, and the page in docs/algorithms/."""
+
+    option: str
+    texts: Sequence[str]
+    memory: Sequence[str]
+    fields: Sequence[FieldCard]
+    papers: Sequence[PaperCard]
+    tests: Sequence[str]
+    studies: Sequence[str]
+
+
+def card(group: str, name: str, plugins: Sequence[str] = ()) -> Card:
+    """The card of GROUP=NAME. Raises ConfigError if there is none."""
+    from align_lab.config import composition
+
+    overrides = [f"{group}={name}", *plugins]
+    composition.load_components(composition.parse(overrides))
+    values = composition.Composer().values(overrides)[group]
+    component = registry.lookup(group, values["name"])
+    docstrings = (sys.modules[component.__module__].__doc__, component.__doc__)
+    entry = index()["algos"].get(name, {}) if group == "algo" else {}
+    papers = index()["papers"]
+    return Card(
+        option=f"{group}={name}",
+        texts=[inspect.cleandoc(text) for text in docstrings if text],
+        memory=list(memory(registry.build("algo", values).needs)) if group == "algo" else [],
+        fields=list(_fields(component, values, f"{group}.", entry)),
+        papers=[
+            PaperCard(title=papers[key]["title"], arxiv=papers[key]["arxiv"], part=part)
+            for key, part in entry.get("papers", {}).items()
+        ],
+        tests=entry.get("tests", []),
+        studies=entry.get("studies", []),
+    )
+
+
+def index() -> Mapping[str, Any]:
+    """`papers`: key -> title, authors, arxiv. `algos`: option -> its papers, the tests that pin it, its studies."""
+    return tomllib.loads(PAPERS.read_text(encoding="utf-8"))
+
+
+def memory(needs: Needs) -> Iterator[str]:
+    """What a run holds in memory and samples, in the words of a user."""
+    yield "the policy, which is trained"
+    if needs.reference and needs.rounds is not None and needs.rounds.reference == "round":
+        yield "log-probabilities of the policy that the round begins with, as the reference; no second model"
+    elif needs.reference and needs.samples:
+        yield "the reference: a frozen copy of the start policy, or the policy itself without its adapters"
+    elif needs.reference:
+        yield "log-probabilities of the pairs under the start policy, computed once; no second model"
+    if needs.mismatched:
+        yield "the reference, for completions of other prompts"
+    if needs.critic is not None:
+        start = {"reward": "the reward model", "policy": "the policy"}[needs.critic.init]
+        yield f"a critic of the policy's size, which is trained and starts from {start}"
+    yield from _experience(needs)
+    if needs.pretrain_batch:
+        yield "a batch of human texts a step, for a pre-training loss"
+
+
+def _experience(needs: Needs) -> Iterator[str]:
+    """Where the completions of a step come from."""
+    if not needs.samples:
+        yield "preference pairs" if needs.paired else "completions that were liked or not, each by itself"
+        return
+    least, most = needs.min_group_size, needs.max_group_size
+    size = f"{least}" if least == most else f"at least {least}" + (f", at most {most}" if most else "")
+    yield f"train.group_size samples a prompt ({size})"
+    if needs.pairs:
+        yield f"preference pairs in {needs.pairs:.0%} of the groups"
+    if needs.greedy:
+        yield "one greedy completion a prompt, which is charged"
+    if needs.refills:
+        yield f"up to {needs.refills} further batches of prompts a step, in place of groups that it does not keep"
+    if needs.rounds is not None:
+        yield f"the experience of a round of {needs.rounds.steps} steps"
+
+
+def _fields(component: type, values: Mapping[str, Any], prefix: str, entry: Mapping[str, Any]) -> Iterator[FieldCard]:
+    for spec in dataclasses.fields(component):
+        value = values[spec.name]
+        if isinstance(value, Mapping) and isinstance(spec.default_factory, type):
+            yield from _fields(spec.default_factory, value, f"{prefix}{spec.name}.", entry)
+            continue
+        yield FieldCard(
+            name=prefix + spec.name,
+            value="null" if value is None else str(value),
+            help=spec.metadata.get("help", ""),
+            source=entry.get("defaults", {}).get(spec.name, ""),
+            tune=", ".join(f"{one:g}" for one in entry.get("tune", {}).get(spec.name, ())),
+        )
+
+
+def as_text(shown: Card) -> str:
+    """For a terminal."""
+    lines = [shown.option, ""]
+    for text in shown.texts:
+        lines += [text, ""]
+    lines += _listed("Keeps in memory and samples", shown.memory)
+    lines.append("Fields")
+    width = max((len(one.name) for one in shown.fields), default=0)
+    for one in shown.fields:
+        lines.append(f"  {one.name:<{width}}  {one.value:<10}  {one.help}".rstrip())
+        if more := _source_and_range(one):
+            lines.append(" " * (width + 16) + more)
+    lines += ["", *_listed("Papers", [_paper(one) for one in shown.papers])] if shown.papers else []
+    lines += _listed("Tests that pin it", shown.tests)
+    lines += _listed("Measured", shown.studies)
+    return "\n".join(lines).rstrip()
+
+
+def _listed(title: str, entries: Sequence[str]) -> list[str]:
+    return [title, *(f"  {entry}" for entry in entries), ""] if entries else []
+
+
+def _source_and_range(one: FieldCard) -> str:
+    """Where the default comes from, and what a search tries."""
+    return "; ".join(part for part in (one.source, one.tune and f"tuned over {one.tune}") if part)
+
+
+def _paper(one: PaperCard) -> str:
+    return f"{one.title}, arXiv {one.arxiv}" + (f": {one.part}" if one.part else "")
+
+
+def as_markdown(shown: Card) -> str:
+    """A page of docs/algorithms/."""
+    lines = [f"# {shown.option}", ""]
+    for text in shown.texts:
+        lines += ["```text", text, "```", ""]
+    lines += _section("What it keeps in memory and samples", shown.memory)
+    if shown.fields:
+        lines += ["## Fields", "", "| field | default | what it is | where the default comes from | tuned over |"]
+        lines.append("|---|---|---|---|---|")
+        lines += [
+            f"| `{one.name}` | {one.value} | {_cell(one.help)} | {_cell(one.source)} | {one.tune} |"
+            for one in shown.fields
+        ]
+        lines.append("")
+    links = [f"[{one.title}](https://arxiv.org/abs/{one.arxiv}){one.part and f': {one.part}'}" for one in shown.papers]
+    lines += _section("Papers", links)
+    lines += _section("Tests that pin it", [_link(test) for test in shown.tests])
+    lines += _section("Measured", [_link(study) for study in shown.studies])
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _section(title: str, entries: Sequence[str]) -> list[str]:
+    return [f"## {title}", "", *(f"* {entry}" for entry in entries), ""] if entries else []
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|")
+
+
+def _link(target: str) -> str:
+    """A file of the repository, from docs/algorithms/; a test's name behind `::` stays text."""
+    return f"[{target}]({REPOSITORY}{target.partition('::')[0]})"
