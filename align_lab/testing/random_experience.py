@@ -12,6 +12,7 @@ from torch import Tensor
 from align_lab.base.contracts import Algorithm
 from align_lab.base.types import Advantage, Batch, PolicyOutput, Rollout
 
+LONGEST = 12  # tokens that a completion may have, whatever the padding
 Experience = dict[str, Tensor]
 TOKENWISE = ("logp_old", "logp_ref", "value", "logp", "new_value", "entropy")  # read at counted tokens alone
 
@@ -59,7 +60,7 @@ def rollout(w: Experience) -> Rollout:
         logp_ref=w["logp_ref"],
         value=w["value"],
         ended=w["ended"],
-        longest=w["mask"].shape[-1],
+        longest=LONGEST,
         score_greedy=w["score_greedy"],
         origin=w["origin"],
         noise=w["noise"],
@@ -77,7 +78,7 @@ def batch(
         logp_ref=w["logp_ref"][rows],
         value=w["value"][rows],
         logp_ref_mismatched=w["logp_ref"].roll(1, 0)[rows],
-        longest=w["mask"].shape[-1],
+        longest=LONGEST,
         statistics=statistics or {},
         advantage=advantages.advantage[rows],
         returns=returns,

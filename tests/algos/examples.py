@@ -26,6 +26,19 @@ VARIANTS = {  # in addition to every algorithm's defaults: features that the def
     },
     "grpo_without_kl": {"name": "grpo", "kl_coef": 0.0},
     "reinforce_pp_discounted": {"name": "reinforce_pp", "gamma": 0.9},
+    "policy_gradient_like_grpo": {
+        "name": "policy_gradient",
+        "baseline": "group_mean",
+        "normalization": "group",
+        "kl": "k3_loss",
+        "aggregation": "constant",
+    },
+    "policy_gradient_like_reinforce_pp": {
+        "name": "policy_gradient",
+        "baseline": "moving_average",
+        "normalization": "batch",
+        "kl": "token_reward",
+    },
     "dpo_with_label_noise": {"name": "dpo", "label_smoothing": 0.1},
 }
 ALGORITHMS = {**{name: {"name": name} for name in NAMES}, **VARIANTS}
