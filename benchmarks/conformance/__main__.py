@@ -24,9 +24,10 @@ from typing import Any
 from rich.console import Console
 
 from benchmarks.conformance import ours, recording
-from benchmarks.conformance.cases import CASES, Case
+from benchmarks.conformance.cases import Case
 from benchmarks.conformance.comparing import Outcome, compare
 from benchmarks.conformance.report import as_json, show, write_docs, write_recording
+from benchmarks.conformance.table import CASES
 from benchmarks.trl_environment import offline, trl_python
 
 HERE = Path(__file__).parent

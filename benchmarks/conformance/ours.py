@@ -19,6 +19,7 @@ from benchmarks.conformance import probes
 from benchmarks.conformance.cases import Case
 
 Numbers = Mapping[str, Any]
+OF_PAIRS = ("DPO", "KTO", "CPO", "ORPO")  # trainers that read a set of pairs
 TEMPERATURE = 0.7  # of the worker's sampling; pairs of a data set were not sampled
 
 
@@ -31,8 +32,8 @@ def algorithm(case: Case) -> Algorithm:
 def quantities(case: Case, record: Numbers, theirs: Numbers) -> probes.Quantities:
     """What this side computes from the inputs that TRL computed: log-probabilities as they are in `theirs`."""
     algo = algorithm(case)
-    paired = case.trainer in ("DPO", "OnlineDPO")
-    group = 2 if paired else record["group_size"]
+    paired = case.trainer in (*OF_PAIRS, "OnlineDPO")
+    group = (2 if algo.needs.paired else 1) if paired else record["group_size"]
 
     def grouped(x: Any) -> Tensor:
         rows = torch.as_tensor(x, dtype=torch.float64)
@@ -80,13 +81,18 @@ def _loss(algo: Algorithm, x: Rollout, policy: Tensor) -> probes.Loss:
 
 def scores(case: Case, record: Numbers) -> list[float]:
     """The scores of the case's completions; pairs of a data set are 1 and 0."""
-    if case.trainer == "DPO":
-        return [1.0, 0.0] * len(record["pairs"])
+    if case.trainer in OF_PAIRS:
+        return [1.0, 0.0] * len(pairs(case, record))
     values = tied(record) if case.tie else record["scores"]
     if case.trainer == "OnlineDPO":
         group = record["group_size"]
         return [values[first + sample] for first in range(0, len(values), group) for sample in range(2)]
     return values
+
+
+def pairs(case: Case, record: Numbers) -> list[dict[str, list[int]]]:
+    """The preference pairs of the case."""
+    return [record["short_pair"]] if case.short else record["pairs"]
 
 
 def tied(record: Numbers) -> list[float]:
@@ -98,7 +104,7 @@ def tied(record: Numbers) -> list[float]:
 def log_probabilities(case: Case, record: Numbers, folder: Path) -> probes.Quantities:
     """logp, logp_old and logp_ref [N T] of this project's model with the same weights, at its temperature."""
     names = {"logp": "policy" if case.state == "changed" else "old", "logp_old": "old", "logp_ref": "reference"}
-    temperature = case.theirs.get("temperature", 1.0 if case.trainer == "DPO" else TEMPERATURE)
+    temperature = case.theirs.get("temperature", 1.0 if case.trainer in OF_PAIRS else TEMPERATURE)
     found = {}
     for name, model_name in names.items():
         model = from_hf(folder / model_name)
@@ -109,8 +115,8 @@ def log_probabilities(case: Case, record: Numbers, folder: Path) -> probes.Quant
 
 def _tokens(case: Case, record: Numbers) -> list[tuple[list[int], list[int]]]:
     """The prompt and the completion of each row."""
-    if case.trainer == "DPO":
-        return [(pair["prompt"], pair[side]) for pair in record["pairs"] for side in ("chosen", "rejected")]
+    if case.trainer in OF_PAIRS:
+        return [(pair["prompt"], pair[side]) for pair in pairs(case, record) for side in ("chosen", "rejected")]
     group = record["group_size"]
     rows = [(record["prompts"][number // group], ids) for number, ids in enumerate(record["completions"])]
     if case.trainer == "OnlineDPO":

@@ -50,6 +50,7 @@ def write(folder: Path) -> dict[str, Any]:
         "group_size": GROUP,
         "longest": LONGEST,
         "pairs": [_pair(draw) for _ in range(PAIRS)],
+        "short_pair": _pair(draw) | {"prompt": [1]},
     }
 
 

@@ -13,8 +13,9 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from benchmarks.conformance.cases import QUANTITIES, WITHOUT_COUNTERPART
+from benchmarks.conformance.cases import QUANTITIES
 from benchmarks.conformance.comparing import MOST, Outcome
+from benchmarks.conformance.table import WITHOUT_COUNTERPART
 
 DOCS = Path(__file__).parents[2] / "docs" / "conformance.md"
 DIGITS = 12

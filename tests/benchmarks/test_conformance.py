@@ -17,9 +17,10 @@ import pytest
 
 from benchmarks.conformance import ours
 from benchmarks.conformance.__main__ import RECORDED, from_recording
-from benchmarks.conformance.cases import CASES, DEFAULTS, QUANTITIES
+from benchmarks.conformance.cases import DEFAULTS, QUANTITIES
 from benchmarks.conformance.comparing import compare, gap
 from benchmarks.conformance.report import DOCS, markdown
+from benchmarks.conformance.table import CASES
 from benchmarks.trl_environment import installed
 
 BY_NAME = {case.name: case for case in CASES}
