@@ -5,6 +5,8 @@ A baseline that does not depend on its sample lowers the variance of the policy 
 
 from __future__ import annotations
 
+import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 
@@ -17,9 +19,32 @@ def leave_one_out(reward: Tensor) -> Tensor:
     return (reward.sum(-1, keepdim=True) - reward) / (G - 1)
 
 
+def centered_groups(reward: Tensor) -> Tensor:
+    """Rᵢ - mean(R₁ … R_G), (G-1)/G times the advantage of `leave_one_out`: [P G] -> [P G].
+
+    Exactly 0 in a group of equal rewards, where rounding would leave a remainder.
+    """
+    centered = reward - reward.mean(-1, keepdim=True)
+    return torch.where(differing_groups(reward).unsqueeze(-1), centered, torch.zeros_like(centered))
+
+
+def differing_groups(reward: Tensor) -> Tensor:
+    """False for the groups whose rewards are all equal, which say nothing about what is better: [P G] -> [P] bool."""
+    return reward.amax(-1) > reward.amin(-1)
+
+
+def best(reward: Tensor) -> Tensor:
+    """1 for the (first) highest reward of a group, 0 for all others, and for all where they are equal: [P G] -> [P G].
+
+    The completions that RAFT imitates, arXiv 2304.06767.
+    """
+    won = F.one_hot(reward.argmax(-1), reward.shape[-1]).to(reward)
+    return won * differing_groups(reward).unsqueeze(-1)
+
+
 def standardize_groups(reward: Tensor, *, eps: float) -> Tensor:
     """(Rᵢ - mean) / (std + eps) within the group of a prompt, with the unbiased std: [P G] -> [P G].
 
     Biased: the mean contains sample i, and the std changes the weight of a prompt. GRPO, arXiv 2402.03300, s. 4.1.2.
     """
-    return (reward - reward.mean(-1, keepdim=True)) / (reward.std(-1, keepdim=True) + eps)
+    return centered_groups(reward) / (reward.std(-1, keepdim=True) + eps)

@@ -32,3 +32,12 @@ def token_reward(x: Rollout, score: Tensor, kl_coef: float) -> Tensor:
         return token_penalty(x, kl_coef) + at_end(score, x.mask)
     steps = masked(x.step_reward, x.mask)
     return token_penalty(x, kl_coef) + steps + at_end(score - steps.sum(-1), x.mask)
+
+
+def overlong_penalty(mask: Tensor, *, longest: int, share: float) -> Tensor:
+    """0 up to (1 - share) of the `longest` length, then linearly down to -1 at `longest`: mask [P G T] -> [P G].
+
+    "Soft overlong punishment" of DAPO, arXiv 2503.14476, eq. 13; there 4,096 of 20,480 tokens are the buffer.
+    """
+    buffer = share * longest
+    return -((mask.sum(-1) - (longest - buffer)) / buffer).clamp(0, 1)

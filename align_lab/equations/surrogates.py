@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from align_lab.base.types import Rollout
-from align_lab.equations.masks import masked
+from align_lab.equations.masks import masked, masked_sum
 
 
 class Clipped(NamedTuple):
@@ -18,11 +18,44 @@ class Clipped(NamedTuple):
     active: Tensor
 
 
-def clipped_surrogate(logp: Tensor, logp_old: Tensor, advantage: Tensor, mask: Tensor, *, clip: float) -> Clipped:
-    """max(-A ρ, -A clip(ρ, 1-ε, 1+ε)), ρ = π/π_old (PPO, arXiv 1707.06347, eq. 7); ε = ∞ does not clip."""
+def clipped_surrogate(
+    logp: Tensor, logp_old: Tensor, advantage: Tensor, mask: Tensor, *, clip: float, clip_high: float | None = None
+) -> Clipped:
+    """max(-A ρ, -A clip(ρ, 1-ε, 1+ε)), ρ = π/π_old (PPO, arXiv 1707.06347, eq. 7); ε = ∞ does not clip.
+
+    `clip_high`: the ε above 1, where it differs (DAPO, arXiv 2503.14476, section 3.1); None: as below 1.
+    """
     ratio = masked(logp - logp_old, mask).exp()
-    unclipped, clipped = -advantage * ratio, -advantage * ratio.clamp(1 - clip, 1 + clip)
+    return _clipped(ratio, advantage, mask, low=clip, high=clip if clip_high is None else clip_high)
+
+
+def sequence_surrogate(
+    logp: Tensor, logp_old: Tensor, advantage: Tensor, mask: Tensor, *, clip: float, clip_high: float
+) -> Clipped:
+    """`clipped_surrogate` with one ratio for all tokens of a sequence, the geometric mean of theirs: [P G T].
+
+    s = (π(y)/π_old(y))^(1/|y|), GSPO, arXiv 2507.18071, eqs. 5 and 7.
+    """
+    length = mask.sum(-1).clamp(min=1)
+    mean = masked_sum(logp - logp_old, mask) / length
+    ratio = mean.exp().unsqueeze(-1).expand(mask.shape)
+    return _clipped(ratio, advantage, mask, low=clip, high=clip_high)
+
+
+def _clipped(ratio: Tensor, advantage: Tensor, mask: Tensor, *, low: float, high: float) -> Clipped:
+    """max(-A ρ, -A clip(ρ, 1-low, 1+high)) of any ratio ρ [... T]."""
+    unclipped, clipped = -advantage * ratio, -advantage * ratio.clamp(1 - low, 1 + high)
     return Clipped(torch.maximum(unclipped, clipped), (clipped > unclipped) & mask)
+
+
+def capped_weight_surrogate(logp: Tensor, logp_old: Tensor, advantage: Tensor, mask: Tensor, *, cap: float) -> Clipped:
+    """-sg(min(ρ, cap)) A log π: the ratio is a weight without gradient, so every token keeps its gradient: [... T].
+
+    CISPO, arXiv 2506.13585, eqs. 4 and 5; `active` marks the tokens whose weight is capped.
+    """
+    logp = masked(logp, mask)
+    ratio = (logp - masked(logp_old, mask)).detach().exp()
+    return Clipped(-ratio.clamp(max=cap) * advantage * logp, (ratio > cap) & mask)
 
 
 def importance_weight(x: Rollout, cap: float) -> Tensor:

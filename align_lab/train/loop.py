@@ -5,6 +5,7 @@ It never depends on an algorithm's name: an algorithm declares what it needs.
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -137,7 +138,7 @@ class Loop:
         """One step: experience, advantages, updates. Returns its row of metrics."""
         start, cpu, step = time.perf_counter(), time.process_time(), self.progress.step
         collected = self._collect(step)
-        learned = self._learn(step, collected) if len(collected.experience.ids) else {}
+        learned = self._learn(step, collected) if len(collected.experience.ids) else self._skipped(step, collected)
         seconds = self.world.max(time.perf_counter() - start)  # the same in all processes, so that all stop together
         self._count(collected, seconds)
         return (
@@ -172,6 +173,17 @@ class Loop:
         self.progress.flops += self._update_flops(collected, context.pretrain)
         rate = {"lr": self.learner.rate(number=step, policy_from=context.policy_from)}
         return experience_metrics(collected, advantage) | losses | rate
+
+    def _skipped(self, step: int, collected: Collected) -> dict[str, float]:
+        """Say that a step makes no update, because no group is left to learn from. It is charged all the same."""
+        if self.world.rank == 0:
+            print(
+                f"step {step + 1} makes no update: in no group of its {collected.episodes} completions do scores "
+                "differ. If this repeats, the prompts are too easy or too hard for the policy: choose others, or set a "
+                "larger train.group_size",
+                file=sys.stderr,
+            )
+        return {}
 
     def _collect(self, step: int) -> Collected:
         """The experience of a step. If sampler or reward fails, save first: nothing has changed yet in this step."""

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from align_lab import equations as eq
 from align_lab.base.settings import Sampling
 from align_lab.base.types import Needs, Rollout
 from align_lab.base.world import World
@@ -128,9 +129,10 @@ class Rollouts:
         local = replace(local, rollout=replace(local.rollout, **self._extras(step, indices, numbers, greedy)))
         experience = self.world.gather(local)
         experience = replace(experience, rollout=replace(experience.rollout, longest=self.sampling.max_new_tokens))
+        scored = scored_groups(experience)
         sync = samples.sync_seconds
         return _Sampled(
-            experience=scored_groups(experience),
+            experience=scored,
             mask=experience.rollout.mask,
             greedy=None if greedy is None else self.world.gather_tensor(greedy.mask),
             ended=self.world.sum(int(samples.ended.sum())),
@@ -140,8 +142,14 @@ class Rollouts:
                 "time/score": time.perf_counter() - sampling_end,
             }
             | ({} if self.sampler.exact else {"time/sync": sync}),
-            metrics=score_metrics(checked, self.world),
+            metrics=score_metrics(checked, self.world) | self._equal_groups(scored.rollout.score),
         )
+
+    def _equal_groups(self, score: Tensor) -> dict[str, float]:
+        """The share of groups [P G] whose scores are all equal, before any is rejected."""
+        if self.needs.min_group_size < 2 or not len(score):
+            return {}
+        return {"frac_reward_zero_std": 1 - float(eq.differing_groups(score).double().mean())}
 
     def _complete(
         self, indices: Sequence[int], width: int, random_numbers: Tensor, temperature: float

@@ -5,9 +5,9 @@ Each function takes the folder and the numbers in the case's key; it returns the
 
 from __future__ import annotations
 
-import itertools
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from math import inf
 from typing import Any
 
@@ -16,13 +16,12 @@ from torch import Tensor
 
 from align_lab import equations as eq
 from align_lab.algos.dpo import DPO
-from align_lab.algos.grpo import GRPO
 from align_lab.algos.online_dpo import OnlineDPO
 from align_lab.algos.ppo import PPO
 from align_lab.algos.ppo_max import PPOMax
 from align_lab.algos.reinforce import Reinforce
 from align_lab.algos.reinforce_pp import ReinforcePP
-from align_lab.algos.rloo import RLOO
+from align_lab.algos.vanilla_pg import VanillaPG
 from align_lab.base.contracts import Algorithm
 from align_lab.base.types import Advantage, Batch, PolicyOutput, Rollout
 
@@ -77,6 +76,13 @@ def ppo_gae(g: Folder, lam: float, gamma: float = 1.0, eps: float | None = None)
     return {"advantages": result.advantage, "returns": result.returns}
 
 
+def vanilla_pg(g: Folder) -> Fields:
+    """GAE with neither discount nor bootstrapping."""
+    kl_coef = g.file("token_rewards")["inputs"]["kl_coef"]
+    result = advantages(VanillaPG(kl_coef=kl_coef), g.rollout())
+    return {"advantages": result.advantage, "returns": result.returns}
+
+
 def _to_whiten(g: Folder) -> Tensor:
     return g.refer(g.file("advantage_whitening")["inputs"])
 
@@ -112,8 +118,10 @@ def ratio(g: Folder) -> Tensor:
     return eq.masked(surrogate.loss, g.mask)
 
 
-def _policy_loss(g: Folder, algo: PPO | ReinforcePP | GRPO) -> Fields:
-    batch = g.batch(g.refer(g.file("ppo_policy_loss")["inputs"]["advantages"]))
+def policy_loss(g: Folder, algo: Algorithm) -> Fields:
+    """The losses of a file's advantages; the longest completion that might have been is as wide as the rows."""
+    advantage = g.refer(g.file("ppo_policy_loss")["inputs"]["advantages"])
+    batch = replace(g.batch(advantage), longest=g.mask.shape[-1])
     out, grad = g.update(algo, batch)
     approx_kl = eq.masked_mean(eq.k1(batch.logp_old, g.new_logp), batch.mask, over=batch.tokens)
     return {
@@ -125,15 +133,11 @@ def _policy_loss(g: Folder, algo: PPO | ReinforcePP | GRPO) -> Fields:
 
 
 def ppo_policy(g: Folder) -> Fields:
-    return _policy_loss(g, PPO(clip=g.file("ppo_policy_loss")["inputs"]["eps"]))
+    return policy_loss(g, PPO(clip=g.file("ppo_policy_loss")["inputs"]["eps"]))
 
 
 def reinforce_pp_policy(g: Folder) -> Fields:
-    return _policy_loss(g, ReinforcePP(clip=g.file("ppo_policy_loss")["inputs"]["eps"]))
-
-
-def grpo_policy(g: Folder) -> Fields:
-    return _policy_loss(g, GRPO(kl_coef=0, clip=g.file("ppo_policy_loss")["inputs"]["eps"]))
+    return policy_loss(g, ReinforcePP(clip=g.file("ppo_policy_loss")["inputs"]["eps"]))
 
 
 def clip_probe(g: Folder) -> Tensor:
@@ -192,7 +196,7 @@ def _batches(g: Folder, step: float) -> list[Tensor]:
     return [torch.tensor(s["batch"], dtype=torch.float64).unsqueeze(-1) for s in steps]
 
 
-def _one_token(score: Tensor) -> Rollout:
+def one_token(score: Tensor) -> Rollout:
     """[P G] -> completions of one token, with a KL of 0 and a critic whose values are 0."""
     zeros = torch.zeros_like(score).unsqueeze(-1)
     return Rollout(mask=zeros == 0, score=score, logp_old=zeros, logp_ref=zeros, value=zeros)
@@ -203,7 +207,7 @@ def _shaped_score(g: Folder, step: float, **fields: Any) -> Tensor:
     algo = PPOMax(**fields)
     state, result = algo.init_state(), None
     for score in _batches(g, step):
-        result, state = algo.advantages(_one_token(score), state)
+        result, state = algo.advantages(one_token(score), state)
     return result.advantage
 
 
@@ -237,7 +241,7 @@ def reinforce(g: Folder, step: float) -> Fields:
     baseline, state, result = None, algo.init_state(), None
     for inputs in g.file("reinforce")["steps"][: int(step) + 1]:
         baseline = state["mean"]
-        result, state = algo.advantages(_one_token(g.grouped(1).rows(inputs["R"])), state)
+        result, state = algo.advantages(one_token(g.grouped(1).rows(inputs["R"])), state)
     return {"baseline_before": baseline, "advantage": result.advantage, "baseline_after": state["mean"]}
 
 
@@ -246,95 +250,6 @@ def reinforce_third(g: Folder) -> Fields:
     advantage = eq.spread(reinforce(g, 2)["advantage"].view(g.mask.shape[:2]), g.mask)
     out, grad = g.update(algo, g.batch(advantage))
     return {"third_step_loss": out.loss, "third_step_grad": grad}
-
-
-# ---- RLOO and REINFORCE++ ----
-
-
-def rloo(g: Folder) -> Fields:
-    inputs = g.file("rloo")["inputs"]
-    g = g.grouped(inputs["k"])
-    result = advantages(RLOO(kl_coef=inputs["beta"]), g.rollout())
-    return {
-        "seq_kl_k1": eq.masked_sum(eq.k1(g.old_logp, g.ref_logp), g.mask),
-        "R": g.score + eq.kl_penalty(g.rollout(), inputs["beta"]),
-        "paper_advantage_seq": per_sequence(result.advantage, g.mask),
-    }
-
-
-def rloo_example(g: Folder, k: float) -> Fields:
-    """The key's number is the group's size, which the list of scores states as well."""
-    case = g.file("rloo")[f"k{k:g}_example"]
-    score = torch.tensor([case["scores"]], dtype=torch.float64)
-    return {"advantages": advantages(RLOO(kl_coef=case["beta"]), _one_token(score)).advantage}
-
-
-def rloo_of_scores(g: Folder, k: float) -> Tensor:
-    score = torch.tensor([g.file("grpo")["advantage"][f"k{k:g}_scores"]], dtype=torch.float64)
-    return advantages(RLOO(kl_coef=0), _one_token(score)).advantage
-
-
-def rloo_loss(g: Folder) -> Fields:
-    advantage = eq.spread(g.refer(g.file("rloo_loss")["inputs"]["advantages"]), g.mask)
-    out, grad = g.update(RLOO(), g.batch(advantage))
-    return {"loss": out.loss, "grad": grad}
-
-
-def _reinforce_pp(g: Folder, gamma: float = 1.0) -> ReinforcePP:
-    inputs = g.file("reinforce_pp")["inputs"]
-    return ReinforcePP(kl_coef=inputs["kl_coef"], clip=inputs["eps"], gamma=gamma, score_clip=inf)
-
-
-def reinforce_pp(g: Folder) -> Fields:
-    algo = _reinforce_pp(g)
-    advantage = advantages(algo, g.rollout()).advantage
-    out, grad = g.update(algo, g.batch(advantage))
-    return {"advantage_openrlhf": advantage, "policy_loss": out.loss, "policy_grad": grad}
-
-
-def reinforce_pp_gamma(g: Folder, gamma: float) -> Tensor:
-    return advantages(_reinforce_pp(g, gamma), g.rollout()).advantage
-
-
-def reinforce_pp_return(g: Folder, gamma: float) -> Tensor:
-    reward = eq.token_reward(g.rollout(), g.score, _reinforce_pp(g).kl_coef)
-    return eq.reward_to_go(reward, g.mask, gamma=gamma)
-
-
-def reinforce_pp_verl(g: Folder) -> Tensor:
-    """verl whitens with the unbiased variance + 1e-8."""
-    return eq.whiten(reinforce_pp_return(g, 1.0), g.mask, correction=1, eps=1e-8)
-
-
-# ---- GRPO ----
-
-
-def grpo_advantage(g: Folder, eps: float) -> Tensor:
-    g = g.grouped(g.file("grpo")["inputs"]["k"])
-    return per_sequence(advantages(GRPO(std_eps=eps), g.rollout()).advantage, g.mask)
-
-
-def _grpo_of(scores: list[float], eps: float) -> Tensor:
-    score = torch.tensor([scores], dtype=torch.float64)
-    return advantages(GRPO(std_eps=eps), _one_token(score)).advantage
-
-
-def grpo_of_scores(g: Folder, k: float) -> Tensor:
-    """The case adds nothing to the standard deviation."""
-    return _grpo_of(g.file("grpo")["advantage"][f"k{k:g}_scores"], eps=1e-12)
-
-
-def grpo_of_equal_scores(g: Folder) -> Fields:
-    return {"adv": _grpo_of(g.file("grpo")["zero_std_group"]["scores"], eps=1e-4)}
-
-
-def grpo_loss(g: Folder, beta: float) -> Fields:
-    """TRL adds 1e-4 to the standard deviation."""
-    file = g.file("grpo")
-    g = g.grouped(file["inputs"]["k"])
-    algo = GRPO(kl_coef=beta, clip=file["trl_losses"]["eps"], std_eps=1e-4)
-    out, grad = g.update(algo, g.batch(advantages(algo, g.rollout()).advantage))
-    return {"loss": out.loss, "grad": grad}
 
 
 # ---- pairs ----
@@ -409,88 +324,6 @@ def bradley_terry(g: Folder) -> Fields:
         "grad_chosen": grad_chosen,
         "grad_rejected": grad_rejected,
         "loss_with_margin": eq.bradley_terry(chosen, rejected, margin=margin).mean(),
-    }
-
-
-# ---- estimators, by exact enumeration ----
-
-
-def _k(n: float) -> Any:
-    return {1: eq.k1, 2: eq.k2, 3: eq.k3}[int(n)]
-
-
-def kl_estimator(g: Folder, n: float) -> Fields:
-    logp, mask = g.new_logp.requires_grad_(), g.mask
-    value = eq.masked(_k(n)(logp, g.ref_logp), mask)
-    total = eq.masked_sum(value, mask)
-    return {
-        "value": value,
-        "grad_wrt_logp": torch.autograd.grad(total.sum(), logp, retain_graph=True)[0],
-        "seq_sum": total,
-        "token_mean": eq.masked_mean(value, mask, over=float(mask.sum())),
-    }
-
-
-def _demo(g: Folder) -> tuple[Tensor, Tensor, Tensor]:
-    """(theta, log π, log ref) over the vocabulary; π depends on theta."""
-    demo = g.file("kl_estimators")["expectation_demo"]
-    theta = torch.tensor(demo["theta"], dtype=torch.float64, requires_grad=True)
-    return theta, theta.log_softmax(-1), torch.tensor(demo["ref_logits"], dtype=torch.float64).log_softmax(-1)
-
-
-def expected_kl(g: Folder, n: float) -> Tensor:
-    _, logp, ref = _demo(g)
-    return (logp.exp() * _k(n)(logp, ref)).sum()
-
-
-def kl_as_loss(g: Folder, n: float) -> Tensor:
-    """E[∇ k], with the sampling distribution fixed."""
-    theta, logp, ref = _demo(g)
-    return torch.autograd.grad((logp.detach().exp() * _k(n)(logp, ref)).sum(), theta)[0]
-
-
-def kl_in_reward(g: Folder, n: float) -> Tensor:
-    """E[k ∇ log π], with k detached."""
-    theta, logp, ref = _demo(g)
-    return torch.autograd.grad((logp.detach().exp() * _k(n)(logp, ref).detach() * logp).sum(), theta)[0]
-
-
-def _group_gradients(g: Folder, algo: Algorithm) -> tuple[Tensor, Tensor]:
-    """Over all V^k groups of one-token completions: their probability [N] and the gradient in theta [N V]."""
-    file = g.file("estimator_bias")
-    policy = torch.tensor(file["theta"], dtype=torch.float64).softmax(-1)
-    arms = torch.tensor(list(itertools.product(range(len(policy)), repeat=file["k"])))  # [N k]
-    x = _one_token(torch.tensor(file["rewards"], dtype=torch.float64)[arms])
-    logp = policy.log()[arms].unsqueeze(-1).requires_grad_()
-    batch = Batch(
-        mask=x.mask,
-        logp_old=logp.detach(),
-        logp_ref=x.logp_ref,
-        advantage=advantages(algo, x).advantage,
-        tokens=float(file["k"]),
-        sequences=float(file["k"]),
-    )  # each group is a batch of its own
-    ascent = -torch.autograd.grad(algo.loss(PolicyOutput(logp=logp), batch).loss, logp)[0]
-    score = torch.eye(len(policy), dtype=torch.float64)[arms] - policy  # ∇ log π(arm) in theta, [N k V]
-    return policy[arms].prod(-1), (ascent * score).sum(1)
-
-
-BIAS = {
-    "reinforce": Reinforce(kl_coef=0),
-    "loo": RLOO(kl_coef=0),
-    "grpo_unbiased_std_eps1e-4": GRPO(kl_coef=0, std_eps=1e-4),
-}
-
-
-def expected_gradient(g: Folder) -> Fields:
-    gradients = {name: _group_gradients(g, algo) for name, algo in BIAS.items()}
-    return {name: weight @ gradient for name, (weight, gradient) in gradients.items()}
-
-
-def gradient_variance(g: Folder) -> Fields:
-    gradients = {name: _group_gradients(g, algo) for name, algo in BIAS.items()}
-    return {
-        name: weight @ (gradient - weight @ gradient).square().sum(-1) for name, (weight, gradient) in gradients.items()
     }
 
 
