@@ -14,7 +14,6 @@ from align_lab.base.types import Advantage, Batch, PolicyOutput, Rollout
 
 LONGEST = 12  # tokens that a completion may have, whatever the padding
 Experience = dict[str, Tensor]
-LONGEST = 8  # tokens that a completion might have had
 TOKENWISE = ("logp_old", "logp_ref", "value", "logp", "new_value", "entropy")  # read at counted tokens alone
 
 

@@ -6,7 +6,7 @@ from align_lab.base.errors import ConfigError
 from align_lab.config.composition import compose
 
 WRONG = [  # overrides, what the message must contain
-    (["algo=reinforce_p"], ["algo=reinforce_p is not known", "did you mean 'reinforce_pp'?", "rloo"]),
+    (["algo=reinforce_p"], ["algo=reinforce_p is not known", "did you mean 'reinforce_pp'?", "allowed: "]),
     (["algo.kl_cof=0.1"], ["there is no algo.kl_cof", "did you mean 'algo.kl_coef'?"]),
     (["+algo.kl_cof=0.1"], ["there is no algo.kl_cof", "algo.kl_coef"]),
     (["++algo.kl_cof=0.1"], ["there is no algo.kl_cof", "algo.kl_coef"]),

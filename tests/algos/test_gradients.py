@@ -69,6 +69,24 @@ def test_grpo_without_its_two_divisions_is_rloo(G: int) -> None:
     torch.testing.assert_close(dr_grpo * LONGEST * G / (G - 1), rloo)
 
 
+@pytest.mark.parametrize(
+    ("name", "fields"),
+    [
+        ("dr_grpo", {"baseline": "group_mean", "kl": "none", "aggregation": "constant"}),
+        ("reinforce_pp_baseline", {"baseline": "group_mean", "normalization": "batch", "kl": "k2_loss"}),
+        ("dapo", {"baseline": "group_mean", "normalization": "group", "kl": "none", "std_eps": 1e-6}),
+    ],
+)
+def test_choices_of_the_family_of_policy_gradients_are_these_algorithms(name: str, fields: dict[str, Any]) -> None:
+    """DAPO without its higher clip and its length penalty; REINFORCE++-baseline for scores within its clip."""
+    w = experience(18, G=3)
+    own = {"dapo": {"clip_high": 0.2, "overlong_coef": 0.0}, "reinforce_pp_baseline": {"kl_coef": 0.05}}.get(name, {})
+    same = evaluate(build(name, **own), w), evaluate(build("policy_gradient", **fields), w)
+    torch.testing.assert_close(same[0].advantage, same[1].advantage)
+    torch.testing.assert_close(same[0].loss, same[1].loss)
+    torch.testing.assert_close(same[0].grads[0], same[1].grads[0])
+
+
 def test_ppo_at_lambda_1_without_critic_and_clip_is_reinforce() -> None:
     """At the first update; PPO-max's tricks are off, and PPO divides by tokens where REINFORCE divides by sequences."""
     w = experience(1)
