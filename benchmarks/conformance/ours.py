@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -50,30 +51,63 @@ def quantities(case: Case, record: Numbers, theirs: Numbers) -> probes.Quantitie
         longest=record["longest"],
     )
     advantage = algo.advantages(x, algo.init_state())[0].advantage
+    if algo.needs.statistics:
+        return _with_statistics(algo, x, logp, advantage, theirs)
     loss = _loss(algo, x, logp)
     if paired:
         found = probes.of_pairs(
             lambda _, old, given: loss(advantage, old, given), logp=logp, reference=reference, mask=mask
         )
-        found["advantage"] = advantage
+        found |= {"advantage": advantage, "prompt": torch.zeros(mask.shape[:2])}  # no algorithm sees the prompt's
     else:
         found = probes.of_rollout(loss, advantage=advantage, logp=logp, old=x.logp_old, reference=reference, mask=mask)
+    return like(theirs, found)
+
+
+def like(theirs: Numbers, found: probes.Quantities) -> probes.Quantities:
+    """The quantities that both sides have, with the shapes of theirs: groups as rows."""
     return {name: value.reshape(torch.as_tensor(theirs[name]).shape) for name, value in found.items() if name in theirs}
+
+
+def _with_statistics(
+    algo: Algorithm, x: Rollout, policy: Tensor, advantage: Tensor, theirs: Numbers
+) -> probes.Quantities:
+    """Of an algorithm that looks at the whole minibatch first, at completions of other prompts."""
+
+    def other(name: str) -> Tensor:
+        """A sum over a completion [N] as a completion of one token [N 1 1]."""
+        return torch.as_tensor(theirs[name], dtype=torch.float64)[:, None, None]
+
+    logp, sums = policy.clone().requires_grad_(), other("logp_mismatched")
+    now = PolicyOutput(logp=logp, logp_mismatched=sums, mask_mismatched=torch.ones_like(sums, dtype=torch.bool))
+    batch = replace(_batch(x, advantage, x.logp_old, x.logp_ref), logp_ref_mismatched=other("logp_ref_mismatched"))
+    batch = replace(batch, statistics=algo.statistics(now, batch))
+    out = algo.loss(now, batch)
+    found = {
+        "mask": x.mask.to(policy),
+        "reference_point": out.metrics["rewards/reference_point"],
+        "loss": out.loss.detach(),
+        "gradient": torch.autograd.grad(out.loss, logp)[0],
+    }
+    return like(theirs, found)
+
+
+def _batch(x: Rollout, advantage: Tensor, old: Tensor, reference: Tensor | None) -> Batch:
+    return Batch(
+        mask=x.mask,
+        logp_old=old,
+        logp_ref=reference,
+        advantage=advantage,
+        tokens=float(x.mask.sum()),
+        sequences=float(x.mask[..., 0].numel()),
+        longest=x.longest,
+    )
 
 
 def _loss(algo: Algorithm, x: Rollout, policy: Tensor) -> probes.Loss:
     def loss(advantage: Tensor, old: Tensor, reference: Tensor | None) -> tuple[Tensor, Tensor]:
         logp = policy.clone().requires_grad_()
-        batch = Batch(
-            mask=x.mask,
-            logp_old=old,
-            logp_ref=reference,
-            advantage=advantage,
-            tokens=float(x.mask.sum()),
-            sequences=float(x.mask[..., 0].numel()),
-            longest=x.longest,
-        )
-        value = algo.loss(PolicyOutput(logp=logp), batch).loss
+        value = algo.loss(PolicyOutput(logp=logp), _batch(x, advantage, old, reference)).loss
         return value.detach(), torch.autograd.grad(value, logp)[0]
 
     return loss

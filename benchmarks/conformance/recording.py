@@ -22,6 +22,7 @@ PROMPTS = [[1, 5, 9], [2, 7, 11, 13, 4], [3, 3]]  # lengths differ: batches are 
 LENGTHS = [7, 3, 5, 7, 2, 6, 7, 4, 5, 1, 7, 3]  # of the completions; those of LONGEST tokens have no EOS
 SCORES = [0.5, -1.25, 2.0, 0.75, 1.0, 1.5, -0.5, 1.5, 3.0, -2.0, 0.5, 1.0]
 PAIRS = 5
+PAIR_SEED = 1  # such that KTO's reference point is positive
 MODELS = {"old": 0.0, "policy": 0.12, "reference": 0.15}  # standard deviation of what is added to the old weights
 
 
@@ -42,15 +43,15 @@ def write(folder: Path) -> dict[str, Any]:
         )
         to_hf(model, folder / name, eos=EOS)
         _tokenizer(folder / name)
-    draw = random.Random(0)
+    draw, draw_pairs = random.Random(0), random.Random(PAIR_SEED)
     return {
         "prompts": PROMPTS,
         "completions": [_completion(draw, length) for length in LENGTHS],
         "scores": SCORES,
         "group_size": GROUP,
         "longest": LONGEST,
-        "pairs": [_pair(draw) for _ in range(PAIRS)],
-        "short_pair": _pair(draw) | {"prompt": [1]},
+        "pairs": [_pair(draw_pairs) for _ in range(PAIRS)],
+        "short_pair": _pair(draw_pairs) | {"prompt": [1]},
     }
 
 
