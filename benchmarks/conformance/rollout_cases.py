@@ -73,4 +73,77 @@ ROLLOUT_CASES = (
         because="TRL can normalize the advantages over the batch, which the paper does not: normalize_advantages=false",
         left_out=REINFORCE_VALUE,
     ),
+    Case(
+        algo="dr_grpo",
+        comparison=DEFAULTS,
+        trainer="GRPO",
+        theirs={"loss_type": "dr_grpo"},
+        expected="advantage",
+        because="TRL's loss_type=dr_grpo still divides the scores by the group's standard deviation: "
+        "scale_rewards=none",
+    ),
+    Case(
+        algo="dr_grpo",
+        comparison="the paper's",
+        trainer="GRPO",
+        theirs={"loss_type": "dr_grpo", "scale_rewards": "none"},
+    ),
+    Case(
+        algo="dr_grpo",
+        comparison="with KL",
+        trainer="GRPO",
+        theirs={"loss_type": "dr_grpo", "scale_rewards": "none", "beta": 0.04, "use_bias_correction_kl": False},
+        ours={"kl_coef": 0.04},
+    ),
+    Case(
+        algo="dapo",
+        comparison=DEFAULTS,
+        trainer="GRPO",
+        expected="advantage",
+        because="TRL has the token mean alone: here long completions are penalized (algo.overlong_coef=0; TRL's "
+        "get_soft_overlong_punishment is a reward function), and 1e-6 is added to the standard deviation "
+        "(algo.std_eps=1e-4); TRL clips at 0.2 on both sides (epsilon_high=0.28) and samples no group again",
+    ),
+    Case(
+        algo="dapo",
+        comparison="clip-higher, token mean",
+        trainer="GRPO",
+        theirs={"epsilon_high": 0.28},
+        ours={"overlong_coef": 0.0, "std_eps": 1e-4},
+    ),
+    Case(
+        algo="gspo",
+        comparison=DEFAULTS,
+        trainer="GRPO",
+        theirs={"importance_sampling_level": "sequence"},
+        expected="clip",
+        because="TRL keeps GRPO's clip range, a thousand times the paper's, and the token mean: epsilon=3e-4 "
+        "epsilon_high=4e-4 loss_type=grpo",
+    ),
+    Case(
+        algo="gspo",
+        comparison="the paper's",
+        trainer="GRPO",
+        theirs={
+            "importance_sampling_level": "sequence",
+            "loss_type": "grpo",
+            "epsilon": 3e-4,
+            "epsilon_high": 4e-4,
+        },
+    ),
+    Case(
+        algo="cispo",
+        comparison=DEFAULTS,
+        trainer="GRPO",
+        theirs={"loss_type": "cispo"},
+        expected="ratio",
+        because="TRL's epsilon_high is the whole bound of the weight, and its default of 0.2 makes every weight 0.2: "
+        "epsilon_high=5",
+    ),
+    Case(
+        algo="cispo",
+        comparison="weights up to 5",
+        trainer="GRPO",
+        theirs={"loss_type": "cispo", "epsilon_high": 5.0},
+    ),
 )

@@ -10,7 +10,13 @@ CASES = (*ROLLOUT_CASES, *PAIR_CASES)
 WITHOUT_COUNTERPART = {
     "ppo": "TRL 1.16 has no PPO any more",
     "ppo_max": "TRL has no PPO-max",
+    "vanilla_pg": "TRL has no learned baseline any more",
     "reinforce": "no trainer of TRL has a baseline that moves over steps",
-    "reinforce_pp": "no trainer of TRL normalizes returns per token over the batch",
+    "reinforce_pp": "no trainer of TRL whitens the returns of tokens over the batch",
+    "reinforce_pp_baseline": "TRL's scale_rewards=batch divides by the standard deviation of the scores; here the "
+    "centered scores are whitened over tokens",
+    "remax": "TRL has no greedy baseline",
+    "raft": "TRL has no fine-tuning on the best of a group's samples",
+    "policy_gradient": "a family: its members are compared as the algorithms that they are",
 }
-"""Algorithms that are compared with golden values of other code (tests/golden) alone."""
+"""Algorithms that are compared with golden values of other code, exact enumeration and identities alone."""
