@@ -15,7 +15,11 @@ class Sampling:
 
     temperature: float = param(0.7, "softmax temperature, in the sampler and in every log-probability", above=0)
     top_p: float = param(
-        1.0, "nucleus sampling: sample from the smallest set of tokens with this probability mass", above=0, high=1
+        1.0,
+        "nucleus sampling: sample from the smallest set of tokens with this probability mass; below 1 gradient and KL "
+        "are biased, because log-probabilities are of the full distribution",
+        above=0,
+        high=1,
     )
     max_new_tokens: int = param(40, "maximum length of a completion, in tokens", low=1)
     importance_cap: float | None = param(
@@ -27,6 +31,16 @@ class Sampling:
     missing_eos_penalty: float = param(
         1.0, "subtracted from the score of a completion without an end-of-sequence token", low=0
     )
+
+    @property
+    def caution(self) -> str:
+        """What is to be known of training with these settings; empty where there is nothing."""
+        if self.top_p >= 1:
+            return ""
+        return (
+            f"sampling.top_p={self.top_p:g}: completions are sampled from a truncated distribution, and "
+            "log-probabilities are of the full one, so the gradient and the KL are biased. sampling.top_p=1 avoids that"
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -24,6 +24,7 @@ def about_runs(arms: Sequence[ArmRuns], comparability: Comparability, label: str
     yield from information(arms)
     yield from _allowed(comparability["differing"])
     yield from _other_versions(comparability["differing"])
+    yield from _truncated(arms)
     yield from _gaps(arms, label)
     yield from _machines(arms)
     if left:
@@ -85,6 +86,18 @@ def _other_versions(differing: Sequence[Differing]) -> Iterator[str]:
         verb = "does" if len(names) == 1 else "do"
         what = f"{listed(fields, most=8)}, which others do: another version of align_lab wrote them"
         yield f"{listed(names)} {verb} not record {what}."
+
+
+def _truncated(arms: Sequence[ArmRuns]) -> Iterator[str]:
+    """Arms that were trained on samples of a nucleus."""
+    nuclei = {arm.name: {run.fields.get("sampling.top_p") or 1 for run in arm.runs} for arm in arms}
+    named = [f"{name} ({', '.join(f'{p:g}' for p in sorted(own))})" for name, own in nuclei.items() if min(own) < 1]
+    if named:
+        yield (
+            f"sampling.top_p is below 1 in {listed(named, most=12)}: completions were sampled from a truncated "
+            "distribution, and log-probabilities are of the full one, so the gradients of arms that "
+            "sample and every KL are biased."
+        )
 
 
 def _gaps(arms: Sequence[ArmRuns], label: str) -> Iterator[str]:

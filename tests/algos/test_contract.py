@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from align_lab.testing import assert_contract
-from align_lab.testing.random_experience import batch, experience, policy_output, rollout
+from align_lab.testing.random_experience import batch, experience, policy_output, rollout, statistics
 from tests.algos.examples import ALGORITHMS, build
 
 every_algorithm = pytest.mark.parametrize("name", ALGORITHMS)
@@ -29,4 +29,5 @@ def test_its_loss_is_recorded_under_one_name(name: str) -> None:
     """The record and the trackers plot it for all algorithms."""
     algorithm, w = build(name), experience(4)
     advantages, _ = algorithm.advantages(rollout(w), algorithm.init_state())
-    assert "loss/policy_avg" in algorithm.loss(policy_output(algorithm, w), batch(w, advantages)).metrics
+    x = batch(w, advantages, statistics=statistics(algorithm, w, advantages))
+    assert "loss/policy_avg" in algorithm.loss(policy_output(algorithm, w), x).metrics

@@ -332,3 +332,17 @@ def test_a_comparison_needs_neither_torch_nor_hydra_nor_for_a_small_study_polars
         [sys.executable, "-c", code, str(study)], capture_output=True, text=True, check=True, cwd=root
     )
     assert done.stdout.strip() == "[]"
+
+
+def test_arms_that_were_sampled_from_a_nucleus_are_named_with_what_that_biases(tmp_path):
+    for algo, value in (("rloo", RLOO), ("dpo", DPO)):
+        for seed, score in enumerate(value):
+            write_run(tmp_path / "st", algo, seed, (0.0, score), config={"sampling.top_p": 0.9})
+    (note,) = said(analyze([tmp_path / "st"]), "sampling.top_p")
+    assert "is below 1 in" in note and "rloo (0.9)" in note and "dpo (0.9)" in note
+    assert "the gradients of arms that sample and every KL are biased" in note
+
+
+def test_nothing_is_said_of_the_nucleus_where_the_whole_distribution_was_sampled(study, tmp_path):
+    write_run(tmp_path / "whole", "rloo", 0, (0.0, 1.0), config={"sampling.top_p": 1.0})
+    assert not said(analyze([study]), "top_p") and not said(analyze([tmp_path / "whole"]), "top_p")

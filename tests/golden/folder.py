@@ -9,6 +9,7 @@ import functools
 import json
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -101,7 +102,10 @@ class Folder:
     def update(self, algo: Algorithm, batch: Batch, entropy: Tensor | None = None) -> tuple[LossOutput, Tensor]:
         """The loss of the new policy and critic, and its gradient with respect to the new log-probabilities."""
         logp = self.new_logp.requires_grad_()
-        out = algo.loss(PolicyOutput(logp=logp, value=self.new_values, entropy=entropy), batch)
+        now = PolicyOutput(logp=logp, value=self.new_values, entropy=entropy)
+        if algo.needs.statistics:
+            batch = replace(batch, statistics=algo.statistics(now, batch))
+        out = algo.loss(now, batch)
         return out, torch.autograd.grad(out.loss, logp)[0]
 
 

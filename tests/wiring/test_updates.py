@@ -167,3 +167,21 @@ def test_a_state_advances_once_a_step_and_a_resumed_run_continues_it(run):
     again = run("algo=rloo", "train.epochs=1", algo={"name": "asks"})
     again.loop.load_state_dict(it.loop.journal.saved[2])
     assert again.loop.state == (2,) and again.loop.progress.step == 2 and again.loop.source.drawn == 8
+
+
+def test_an_entropy_target_between_the_entropies_of_micro_batches_is_that_of_the_whole_minibatch(run):
+    fields = {"critic_init": "policy", "critic_pretrain_steps": 0, "ptx_coef": 0.0, "entropy_coef": 5.0}
+    probe = run("algo=ppo_max", algo=fields)
+    followed(probe, 1)
+    now, x = probe.algo.calls[-1]
+    means = [float((own * mask).sum() / mask.sum()) for own, mask in zip(now.entropy.detach(), x.mask, strict=True)]
+    mean = float((now.entropy.detach() * x.mask).sum() / x.mask.sum())
+    fields |= {"entropy_target": mean - 0.02}
+    assert min(means) < fields["entropy_target"] < max(means)  # groups lie on both sides
+    weights = []
+    for plan in ((), ("train.micro_batch=4",)):
+        it = run("algo=ppo_max", "train.beta1=0", "train.adam_eps=1", *plan, algo=fields)
+        followed(it, 1)
+        weights.append(torch.cat([p.detach().flatten() for p in it.loop.learner.policy.parameters()]))
+    torch.testing.assert_close(weights[1], weights[0], rtol=0, atol=1e-12)
+    assert len(it.algo.calls) == 4
