@@ -5,7 +5,13 @@ from __future__ import annotations
 from benchmarks.conformance.cases import DEFAULTS, Case
 
 PAIR_CASES = (
-    Case(algo="dpo", comparison=DEFAULTS, trainer="DPO", because="the same equation and the same defaults"),
+    Case(
+        algo="dpo",
+        comparison=DEFAULTS,
+        trainer="DPO",
+        because="TRL computes the log-probabilities at temperature 1; a run here has sampling.temperature (0.7) unless "
+        "preferences.temperature=1 is set",
+    ),
     Case(
         algo="dpo",
         comparison="beta 0.5",

@@ -137,7 +137,7 @@ ROLLOUT_CASES = (
         trainer="GRPO",
         theirs={"loss_type": "cispo"},
         expected="ratio",
-        because="TRL's epsilon_high is the whole bound of the weight, and its default of 0.2 makes every weight 0.2: "
+        because="TRL's epsilon_high is the bound of the weight itself, so its default bounds all weights by 0.2: "
         "epsilon_high=5",
     ),
     Case(

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.conformance import __main__ as tool
 from benchmarks.conformance import ours
 from benchmarks.conformance.__main__ import RECORDED, from_recording
 from benchmarks.conformance.cases import DEFAULTS, QUANTITIES
@@ -89,6 +90,15 @@ def test_differences_are_relative_above_one_and_shapes_must_agree():
     assert gap([1.0, 2.0], [1.0, 4.0]) == 0.5
     assert gap([0.25], [0.5]) == 0.25
     assert gap([1.0], [[1.0]]) == gap([float("nan")], [1.0]) == float("inf")
+
+
+@pytest.mark.parametrize(("declared", "status"), [("ratio", 0), ("equal", 1)])
+def test_the_exit_status_says_whether_all_is_as_declared(monkeypatch, capsys, declared, status):
+    case = replace(BY_NAME["rloo: defaults"], expected=declared)
+    monkeypatch.setattr(tool, "CASES", [case])
+    monkeypatch.setattr(sys, "argv", ["conformance", "--recorded"])
+    assert tool.main() == status
+    assert ("declared: equal" in capsys.readouterr().out) == bool(status)
 
 
 @pytest.mark.slow
