@@ -47,7 +47,7 @@ def compare(args: Sequence[str]) -> int:
     foreign = _foreign(options.foreign, alone=not folders)
     if options.watch and folders:
         _watch(folders, options.allow)
-    document = analyze(folders, allow=options.allow, paired=options.paired, foreign=foreign)
+    document = analyze(folders, allow=options.allow, paired=options.paired, control=options.control, foreign=foreign)
     if folders:
         _refuse_nothing(document)
         _refuse(document)
@@ -83,6 +83,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--allow", action="append", default=[], metavar="FIELD", help=FIELDS)
     parser.add_argument(
         "--paired", action="store_true", help="decide by differences seed by seed, where all arms share seeds"
+    )
+    parser.add_argument(
+        "--control",
+        default="",
+        metavar="ARM",
+        help="compare every other arm with this one only; default: the sweep file's `control`, else all pairs",
     )
     parser.add_argument("--watch", action="store_true", help="look again every five seconds while runs are going on")
     parser.add_argument("--json", action="store_true", help="print the whole comparison for scripts, write nothing")

@@ -5,12 +5,12 @@ shows.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from align_lab.base.errors import ConfigError
+from align_lab.base.errors import ConfigError, near
 from align_lab.compare import (
     audit,
     axes,
@@ -23,6 +23,7 @@ from align_lab.compare import (
     pool,
     samples,
     summary,
+    verdict,
     wins,
 )
 from align_lab.compare.answers import Answers
@@ -65,6 +66,7 @@ def analyze(
     *,
     allow: Sequence[str] = (),
     paired: bool = False,
+    control: str = "",
     rng_seed: int = 0,
     foreign: ForeignRuns | None = None,
 ) -> Document:
@@ -74,20 +76,23 @@ def analyze(
     seed are set aside, and arms are compared. `allow`: settings (or groups of them) that may differ; runs with other
     values of one are arms of their own. Where a setting differs that may not, `comparability.fair` is False and nothing
     is compared: each arm is described by itself. `foreign`: runs of other programs, which have a verdict of their own;
-    with them, `folders` may be empty. The same record and `rng_seed` give the same document, apart from `written`.
-    Raises ConfigError for a folder without runs.
+    with them, `folders` may be empty. `control`: the arm that all others are compared with, instead of every pair with
+    each other; by default the one that the studies name. The same record and `rng_seed` give the same document, apart
+    from `written`. Raises ConfigError for a folder without runs.
     """
     study = pool.read(folders)
     metric = _metric(study.runs)
     groups, duplicates = _once(arms_of(study.runs, allow))
-    arms = summary.ranked(groups, metric)
+    control = _control(control, study, groups)
+    arms = _shown_first(summary.ranked(groups, metric), control)
     comparability = proof(study.runs, {arm.name: arm.runs for arm in arms}, allow)
     names = _labels(study.runs, metric)
     material = _material(arms[:SHOWN], Scores(metric, names))
     whole = _described(study, arms, material, comparability, rng_seed)
     if comparability["fair"]:
-        pairs = len(arms) * (len(arms) - 1) // 2
-        _compare(whole, material, rng_seed, verdict=summary.decided(material.arms, pairs=pairs, paired=paired))
+        pairs = len(verdict.pairs_of([arm.name for arm in arms], control))
+        decided = summary.decided(material.arms, pairs=pairs, paired=paired, control=control)
+        _compare(whole, material, rng_seed, verdict=decided)
     else:
         whole["verdict"] = _refusal(comparability)
     _leave_out(whole, study, groups, duplicates)
@@ -100,6 +105,25 @@ def analyze(
     if foreign:
         _put_beside(whole, foreign, arms if comparability["fair"] else [], rng_seed)
     return whole
+
+
+def _control(control: str, study: StudyRuns, arms: Collection[str]) -> str:
+    """The arm that all others are compared with: the one that was asked for, else the one that all studies name.
+
+    Raises ConfigError for a name that no arm has.
+    """
+    if control and control not in arms:
+        raise ConfigError(f"--control={control}: there is no such arm. {near(control, arms)}")
+    named = study.controls
+    return control or (next(iter(named)) if len(named) == 1 and named <= set(arms) else "")
+
+
+def _shown_first(arms: list[ArmRuns], control: str) -> list[ArmRuns]:
+    """The arms, the best first; a control that is not among those that are compared stands at the end of these."""
+    place = next((i for i, arm in enumerate(arms) if arm.name == control), 0)
+    if place < SHOWN:
+        return arms
+    return [*arms[: SHOWN - 1], arms[place], *arms[SHOWN - 1 : place], *arms[place + 1 :]]
 
 
 def _metric(runs: Sequence[Run]) -> str:

@@ -27,6 +27,7 @@ class StudyRuns:
     runs: list[Run] = field(default_factory=list)
     unfinished: list[Unfinished] = field(default_factory=list)
     questions: list[str] = field(default_factory=list)
+    controls: set[str] = field(default_factory=set)  # the arms that the studies compare all others with
     expected: dict[str, set[int]] = field(default_factory=dict)  # arm -> its seeds, where a sweep declared them
     left: list[str] = field(default_factory=list)  # runs that the sweep file no longer names
 
@@ -97,6 +98,7 @@ def _declare(pool: StudyRuns, declared: Mapping[str, Any], finished: set[str]) -
     question = str(declared.get("question") or "")
     if question and question not in pool.questions:
         pool.questions.append(question)
+    pool.controls.add(str(declared.get("control") or ""))
     for about in declared.get("runs", {}).values():
         if about.get("arm") and about.get("seed") is not None:
             pool.expected.setdefault(str(about["arm"]), set()).add(int(about["seed"]))

@@ -108,7 +108,7 @@ def _mean(values: Floats) -> float | None:
     return float(known.mean()) if len(known) else None
 
 
-def decided(arms: Sequence[ArmRuns], *, pairs: int, paired: bool = False) -> Verdict:
+def decided(arms: Sequence[ArmRuns], *, pairs: int, paired: bool = False, control: str = "") -> Verdict:
     """`verdict` of the document.
 
     Arms are compared by their means (Welch). `paired` compares them seed by seed where all have the same seeds:
@@ -116,20 +116,20 @@ def decided(arms: Sequence[ArmRuns], *, pairs: int, paired: bool = False) -> Ver
     (`docs/studies/five_algorithms.md`), and at half the freedom.
 
     `pairs` counts those of all arms, also where only the best are given here: they were chosen by their scores, so each
-    is still decided at 1 - (1 - confidence)/pairs.
+    is still decided at 1 - (1 - confidence)/pairs. With a `control` only its pairs are decided.
     """
     scores = {arm.name: arm.scores for arm in arms}
     seeds = {arm.name: arm.seeds for arm in arms}
     paired = paired and same_seeds(arms)
-    here = len(arms) * (len(arms) - 1) // 2
+    here = len(verdict.pairs_of(list(scores), control))
     confidence = 1 - (1 - CONFIDENCE) * here / pairs if here else CONFIDENCE
-    comparisons = verdict.verdicts(scores, seeds=seeds, paired=paired, confidence=confidence)
-    sentence = verdict.headline(comparisons, scores)
+    comparisons = verdict.verdicts(scores, seeds=seeds, paired=paired, confidence=confidence, control=control)
+    sentence = verdict.headline_against(control, comparisons) if control else verdict.headline(comparisons, scores)
     if pairs > here:
         sentence = sentence.replace(f"corrected for {here} comparisons", f"corrected for {pairs} comparisons")
     return {
         "sentence": sentence,
-        "method": verdict.PAIRED_METHOD if paired else verdict.METHOD,
+        "method": verdict.method(paired=paired, control=control),
         "confidence": CONFIDENCE,
         "pairs": [pair(one, pairs / here) for one in comparisons],
     }
@@ -152,7 +152,7 @@ def pair(one: verdict.Comparison, raised: float = 1.0) -> Pair:
 
 def undecided(sentence: str) -> Verdict:
     """`verdict` where nothing may be compared."""
-    return {"sentence": sentence, "method": verdict.METHOD, "confidence": CONFIDENCE, "pairs": []}
+    return {"sentence": sentence, "method": verdict.method(), "confidence": CONFIDENCE, "pairs": []}
 
 
 def same_seeds(arms: Sequence[ArmRuns]) -> bool:

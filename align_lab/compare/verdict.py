@@ -14,8 +14,6 @@ from align_lab.compare.statistics import Interval, paired_interval, paired_p, we
 
 Samples = tuple[list[float], list[float]]
 
-METHOD = "Welch t intervals, Bonferroni-corrected over all pairs"
-PAIRED_METHOD = "paired t intervals by seed, Bonferroni-corrected over all pairs"
 NO_DIFFERENCE = "no difference shown"
 NOT_ENOUGH = "not enough seeds: "
 POWER = 0.8
@@ -56,8 +54,11 @@ def verdicts(
     paired: bool = False,
     confidence: float = 0.95,
     smallest: float = 0.1,
+    control: str = "",
 ) -> list[Comparison]:
-    """Every pair of arms, the better mean first: `A > B`, `no difference shown` or `not enough seeds: ...`.
+    """Every pair of arms, or with a `control` every pair with it, the better mean first.
+
+    The words of a pair are `A > B`, `no difference shown` or `not enough seeds: ...`.
 
     Each of the m pairs is decided by an interval at 1 - (1 - confidence)/m, so that all m hold together with
     `confidence` (Bonferroni). `smallest` is the gap worth seeing: an interval around 0 that is no wider than ± smallest
@@ -74,9 +75,20 @@ def verdicts(
     values = _by_seed(arms, seeds=seeds, paired=paired)
     if not (0 < confidence < 1 and smallest > 0):
         raise ValueError(f"needs 0 < confidence < 1 and smallest > 0 (got {confidence} and {smallest})")
-    pairs = list(combinations(ranked(arms), 2))
+    pairs = pairs_of(ranked(arms), control)
     test = _Test(paired=paired, pairs=len(pairs) or 1, confidence=confidence, smallest=smallest)
     return [_compare(a, b, _samples(a, b, values, paired=paired), test) for a, b in pairs]
+
+
+def pairs_of(names: Sequence[str], control: str = "") -> list[tuple[str, str]]:
+    """Every pair of these names in their order; with a control only those that it is part of."""
+    return [pair for pair in combinations(names, 2) if not control or control in pair]
+
+
+def method(*, paired: bool = False, control: str = "") -> str:
+    """How pairs are decided, for people."""
+    intervals = "paired t intervals by seed" if paired else "Welch t intervals"
+    return f"{intervals}, Bonferroni-corrected over all pairs{f' with {control}' if control else ''}"
 
 
 def ranked(arms: Mapping[str, Sequence[float]]) -> list[str]:
@@ -108,6 +120,28 @@ def headline(comparisons: Sequence[Comparison], arms: Mapping[str, Sequence[floa
     standing = _standing(names, comparisons)
     sentence = next(words(standing) for fits, words in RULES if fits(standing))
     return f"{sentence} (corrected for {len(comparisons)} comparisons)." if len(comparisons) > 1 else f"{sentence}."
+
+
+def headline_against(control: str, comparisons: Sequence[Comparison]) -> str:
+    """One sentence on which arms differ from the control, which do not, and for which there are too few seeds."""
+    if not comparisons:
+        return "One arm only: nothing to compare it with."
+    groups: dict[str, list[str]] = {"better than": [], "worse than": [], "as good as": [], "not told from": []}
+    for one in comparisons:
+        other = one.b if one.a == control else one.a
+        shown = "as good as" if one.words == NO_DIFFERENCE else "not told from"
+        kind = shown if one.better is None else "better than" if one.better == other else "worse than"
+        groups[kind].append(other)
+    words = {
+        "better than": "better than {control}: {names}",
+        "worse than": "worse: {names}" if groups["better than"] else "worse than {control}: {names}",
+        "as good as": "no difference shown: {names}",
+        "not told from": "not enough seeds: {names}",
+    }
+    parts = [words[kind].format(control=control, names=_listed(names)) for kind, names in groups.items() if names]
+    sentence = "; ".join(parts) if control in "; ".join(parts) else f"against {control}: {'; '.join(parts)}"
+    number = f" (corrected for {len(comparisons)} comparisons)" if len(comparisons) > 1 else ""
+    return f"{sentence[0].upper()}{sentence[1:]}{number}."
 
 
 @dataclass(frozen=True, kw_only=True)

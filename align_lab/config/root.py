@@ -29,6 +29,9 @@ class StudySettings:
 
     question: str = param("", "what the study is to answer")
     arms: dict[str, list[str]] = param({}, "name of an arm -> its overrides, for example rloo: [algo=rloo]")
+    control: str = param(
+        "", "the arm that every other one is compared with, as in an ablation; empty: every arm with every other"
+    )
     seeds: list[int] = param([], "seeds of every arm")
     budget: Budget = section(Budget, "the same for every arm: episodes, tokens or seconds (train.budget)")
     parallel: int = param(1, "runs of a sweep at the same time on this machine", low=1)

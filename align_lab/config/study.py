@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from hydra.core.override_parser.types import Override
 
-from align_lab.base.errors import ConfigError
+from align_lab.base.errors import ConfigError, near
 from align_lab.base.hyperparameters import Budget
 from align_lab.base.run_config import RunConfig
 from align_lab.config import composition, overrides
@@ -106,6 +106,8 @@ def _budget(budget: Budget, command_line: Mapping[str, Override]) -> list[str]:
 
 
 def _refuse_contradictions(command_line: Mapping[str, Override], settings: StudySettings) -> None:
+    if settings.control and settings.arms and settings.control not in settings.arms:
+        raise ConfigError(f"control={settings.control} is none of the arms. {near(settings.control, settings.arms)}")
     for name, texts in settings.arms.items():
         for override in overrides.parse(texts):
             group = override.key_or_group

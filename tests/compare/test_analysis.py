@@ -55,7 +55,7 @@ def test_the_document_has_every_part_of_its_contract_and_is_plain_json(study):
     document = analyze([study])
     assert set(document) == KEYS
     assert json.loads(json.dumps(document, allow_nan=False)) == document
-    assert (document["study"], document["metric"], document["version"]) == ("st", "eval/gold_score", 2)
+    assert (document["study"], document["metric"], document["version"]) == ("st", "eval/gold_score", 3)
     assert (
         document["comparability"]["fair"]
         and document["unfinished"] == document["missing"] == []

@@ -62,7 +62,7 @@ def compared(foreign: ForeignRuns, arms: Sequence[ArmRuns], rng_seed: int) -> Fo
         "metric": metric,
         "arms": [_arm(arm, groups[arm], metric, rng_seed) for arm in (verdict.ranked(values) if values else [])],
         "sentence": f"{MARK.capitalize()} (settings, data and reward are not known to be equal): {sentence}",
-        "method": verdict.METHOD,
+        "method": verdict.method(),
         "confidence": summary.CONFIDENCE,
         "smallest": smallest,
         "pairs": [summary.pair(one) for one in pairs],
