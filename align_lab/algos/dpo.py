@@ -37,12 +37,12 @@ class DPO(Algorithm):
 
     def advantages(self, x: Rollout, state: State) -> tuple[Advantage, State]:
         """Labels +1 (chosen) and -1 (rejected) at every token."""
-        label = x.score.new_tensor([1.0, -1.0]).expand(x.score.shape)
-        return Advantage(advantage=eq.spread(label, x.mask)), state
+        return Advantage(advantage=eq.pair_labels(x.score, x.mask)), state
 
     def loss(self, now: PolicyOutput, x: Batch) -> LossOutput:
         """-log σ(β z), averaged over pairs."""
         pairs = x.sequences / 2
         z = eq.log_ratio_gap(now.logp, x.logp_ref, x.advantage, x.mask)
         loss = eq.dpo(z, beta=self.beta, label_smoothing=self.label_smoothing).sum() / pairs
-        return LossOutput(loss=loss, metrics=eq.preference_metrics(loss, now, x, beta=self.beta))
+        implicit = self.beta * eq.log_ratio(now.logp, x.logp_ref, x.mask)
+        return LossOutput(loss=loss, metrics=eq.preference_metrics(loss, now, x, implicit=implicit))

@@ -46,4 +46,5 @@ class OnlineDPO(Algorithm):
         pairs = x.sequences / x.mask.shape[-2]
         z = eq.log_ratio_gap(now.logp, x.logp_ref, x.advantage, x.mask)
         loss = eq.dpo(z, beta=self.beta).sum() / pairs
-        return LossOutput(loss=loss, metrics=eq.preference_metrics(loss, now, x, beta=self.beta))
+        implicit = self.beta * eq.log_ratio(now.logp, x.logp_ref, x.mask)
+        return LossOutput(loss=loss, metrics=eq.preference_metrics(loss, now, x, implicit=implicit))

@@ -57,6 +57,7 @@ METRICS: dict[str, Metric] = {  # those of every task; `of_run` adds those that 
         "nats a token",
         "lower",
     ),
+    "loss/nll_avg": Metric("negative log-likelihood of the chosen completions, as the loss weighs it", "nats", "lower"),
     "loss/value_avg": Metric("value loss", "", "lower"),
     "loss/pretrain_avg": Metric("negative log-likelihood of human text (PPO-ptx)", "nats a token", "lower"),
     "val/ratio": Metric("mean over tokens of exp(logp - logp_old)"),
@@ -66,6 +67,8 @@ METRICS: dict[str, Metric] = {  # those of every task; `of_run` adds those that 
     "rewards/rejected": Metric("mean of beta times the log-ratio of rejected completions"),
     "rewards/accuracies": Metric("share of pairs whose chosen completion has the higher log-ratio", "share", "higher"),
     "rewards/margins": Metric("mean of rewards/chosen - rewards/rejected", "", "higher"),
+    "rewards/reference_point": Metric("KTO's z₀, the log-ratio of completions of other prompts, at least 0", "nats"),
+    "rewards/policy_labels": Metric("share of pairs whose label the policy draws (SAIL)", "share"),
     "logps/chosen": Metric("mean log-probability of chosen completions", "nats a sequence"),
     "logps/rejected": Metric("mean log-probability of rejected completions", "nats a sequence"),
     "frac_reward_zero_std": Metric(

@@ -120,6 +120,8 @@ class Batch:
     value: IfNeeded = None  # [P G T] at rollout time
     returns: IfNeeded = None  # [P G T]
     longest: int | None = None  # as in the rollout
+    origin: IfNeeded = None  # [P] as in the rollout
+    noise: IfNeeded = None  # [P G] as in the rollout
     logp_ref_mismatched: IfNeeded = None  # [P G T] of the completions of other prompts
     statistics: Mapping[str, Tensor] = field(default_factory=_no_metrics)  # what `Algorithm.statistics` has summed
 

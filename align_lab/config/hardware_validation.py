@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -21,6 +22,7 @@ def problems(cfg: Mapping[str, Any], needs: Needs | None) -> list[str]:
         messages += deepspeed_problems()
     if needs is not None and processes > 1:
         messages += _shares(cfg["train"], needs, processes, equal=deepspeed)
+        messages += _sampled_shares(cfg["train"], needs, processes, equal=deepspeed)
     return messages
 
 
@@ -93,6 +95,27 @@ def deepspeed_problems() -> list[str]:
     if tuple(int(part) for part in version.split(".")[:2] if part.isdecimal()) != DEEPSPEED:
         allowed = ".".join(map(str, DEEPSPEED))
         return [f"hardware.numerics.engine=deepspeed needs DeepSpeed {allowed}, and {version} is installed: {fix}"]
+    return []
+
+
+def _sampled_shares(train: Mapping[str, Any], needs: Needs, processes: int, *, equal: bool) -> list[str]:
+    """Of a mixture of pairs and samples, each process samples for its share of the prompts, in every step."""
+    if processes == 1 or not 0 < needs.pairs < 1:
+        return []
+    share = 1 - needs.pairs
+    prompts = round(share * train["prompts_per_step"], 9)
+    if prompts < processes:
+        return [
+            f"{processes} processes (hardware.placement) are more than the prompts of a step that completions are "
+            f"sampled for, {prompts:g}: some would be idle. Set train.prompts_per_step={math.ceil(processes / share)} "
+            "or more, or increase algo.share"
+        ]
+    if equal and prompts % processes:
+        return [
+            f"{processes} processes (hardware.placement) cannot share the prompts of a step that completions are "
+            f"sampled for, {prompts:g}, equally in every step, and DeepSpeed needs the same number of forward passes "
+            "in each. Set train.prompts_per_step or algo.share, or hardware.numerics.engine=torch"
+        ]
     return []
 
 

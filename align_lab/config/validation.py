@@ -54,9 +54,11 @@ def _against_needs(cfg: Mapping[str, Any], needs: Needs) -> list[str]:
             f"{train['prompts_per_step']} x {train['group_size']}). Set train.group_size=4"
         )
     if needs.samples and needs.max_group_size is not None and train["group_size"] > needs.max_group_size:
+        completions = train["prompts_per_step"] * train["group_size"]
         messages.append(
             f"algo={name} needs train.group_size <= {needs.max_group_size} (got {train['group_size']}). "
-            f"Set train.group_size={needs.max_group_size}"
+            f"Set train.group_size={needs.max_group_size}; with "
+            f"train.prompts_per_step={completions // needs.max_group_size} a step holds as many completions as before"
         )
     messages += _single_update(cfg, needs)
     return messages

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from align_lab.equations.preference_losses import *  # noqa: F403
     from align_lab.equations.returns import *  # noqa: F403
     from align_lab.equations.reward_shaping import *  # noqa: F403
+    from align_lab.equations.self_labeling import *  # noqa: F403
     from align_lab.equations.surrogates import *  # noqa: F403
 
 MODULES = (
@@ -31,6 +32,7 @@ MODULES = (
     "reward_shaping",
     "surrogates",
     "preference_losses",
+    "self_labeling",
     "diagnostics",
 )
 

@@ -11,6 +11,7 @@ from torch import Tensor
 from align_lab.base.types import Batch, PolicyOutput, Rollout
 from align_lab.equations.divergences import k2, k3
 from align_lab.equations.masks import masked, masked_mean, masked_sum
+from align_lab.equations.preference_losses import label_of, of_label
 from align_lab.equations.reward_shaping import kl_penalty
 from align_lab.equations.surrogates import Clipped
 
@@ -58,12 +59,17 @@ def value_metrics(loss: Tensor, x: Batch, value: Clipped) -> Metrics:
 
 
 @torch.no_grad()
-def preference_metrics(loss: Tensor, now: PolicyOutput, x: Batch, *, beta: float) -> Metrics:
-    """Implicit rewards β log π/π_ref of chosen and rejected completions, means over pairs (arXiv 2305.18290, s. 4)."""
-    label = masked_sum(x.advantage, x.mask).sign()  # [P G]: the advantage of every counted token is the label
+def preference_metrics(
+    loss: Tensor, now: PolicyOutput, x: Batch, *, implicit: Tensor, label: Tensor | None = None
+) -> Metrics:
+    """Means over pairs of the implicit rewards [P G] of chosen and rejected completions, and of log-probabilities.
+
+    The implicit reward is β log π/π_ref where there is a reference (arXiv 2305.18290, section 4); without one, β log π
+    or the mean over tokens of it, as TRL logs it. `label` [P G]: by default that of the advantages.
+    """
+    label = label_of(x.advantage, x.mask) if label is None else label
     logp = masked_sum(now.logp, x.mask)
-    implicit = beta * masked_sum(now.logp - x.logp_ref, x.mask)
-    chosen, rejected = ((implicit * (label == side)).sum(-1) for side in (1, -1))
+    chosen, rejected = (of_label(implicit, label, side) for side in (1, -1))
     per_pair = {
         "rewards/chosen": chosen,
         "rewards/rejected": rejected,
@@ -74,3 +80,26 @@ def preference_metrics(loss: Tensor, now: PolicyOutput, x: Batch, *, beta: float
     }
     pairs = x.sequences / x.mask.shape[-2]
     return {"loss/policy_avg": loss.detach(), **{name: value.sum() / pairs for name, value in per_pair.items()}}
+
+
+@torch.no_grad()
+def unpaired_metrics(loss: Tensor, now: PolicyOutput, x: Batch, *, implicit: Tensor) -> Metrics:
+    """The same of single completions, means over those with the label: `statistics` has the number of desirable ones.
+
+    Where a minibatch holds none with a label, its mean is 0.
+    """
+    label, logp = label_of(x.advantage, x.mask), masked_sum(now.logp, x.mask)
+    counts = {1: x.statistics["desirable"], -1: x.sequences - x.statistics["desirable"]}
+
+    def mean(value: Tensor, side: int) -> Tensor:
+        return of_label(value, label, side).sum() / counts[side].clamp(min=1).to(value)
+
+    chosen, rejected = mean(implicit, 1), mean(implicit, -1)
+    return {
+        "loss/policy_avg": loss.detach(),
+        "rewards/chosen": chosen,
+        "rewards/rejected": rejected,
+        "rewards/margins": chosen - rejected,
+        "logps/chosen": mean(logp, 1),
+        "logps/rejected": mean(logp, -1),
+    }

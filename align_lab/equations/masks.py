@@ -24,12 +24,17 @@ def masked_mean(x: Tensor, mask: Tensor, *, over: float) -> Tensor:
     return masked(x, mask).sum() / over
 
 
+def sequence_mean(x: Tensor, mask: Tensor) -> Tensor:
+    """1/|i| Σₜ xᵢₜ, the mean over the counted tokens of each sequence: [... T] -> [...]."""
+    return masked_sum(x, mask) / mask.sum(-1).clamp(min=1)
+
+
 def mean_of_means(x: Tensor, mask: Tensor, *, over: float) -> Tensor:
     """Σᵢ (1/|i| Σₜ xᵢₜ) / N, a scalar: |i| counts the tokens of sequence i, and N the sequences of the minibatch.
 
     Every sequence weighs the same, so a token of a long sequence weighs less (GRPO, arXiv 2402.03300, eq. 3).
     """
-    return (masked_sum(x, mask) / mask.sum(-1).clamp(min=1)).sum() / over
+    return sequence_mean(x, mask).sum() / over
 
 
 def spread(per_sequence: Tensor, mask: Tensor) -> Tensor:

@@ -91,7 +91,9 @@ def what_is_not_needed_may_be_absent(algorithm: Algorithm) -> Iterator[str]:
     optional = (("score_greedy", needs.greedy), ("noise", needs.noise), ("origin", 0 < needs.pairs < 1))
     unused = {name: None for name, use in optional if not use}
     result, _ = algorithm.advantages(dataclasses.replace(rollout(w), **absent, **unused), algorithm.init_state())
-    out = algorithm.loss(policy_output(algorithm, w), dataclasses.replace(_batch(algorithm, w, result), **absent))
+    of_batch = {name: None for name in unused if name != "score_greedy"}
+    batch = dataclasses.replace(_batch(algorithm, w, result), **absent, **of_batch)
+    out = algorithm.loss(policy_output(algorithm, w), batch)
     if not out.loss.isfinite():
         yield f"without {' and '.join(absent)}, which needs does not ask for, the loss is {out.loss.item()}"
 

@@ -79,6 +79,8 @@ def batch(
         value=w["value"][rows],
         logp_ref_mismatched=w["logp_ref"].roll(1, 0)[rows],
         longest=LONGEST,
+        origin=w["origin"][rows],
+        noise=w["noise"][rows],
         statistics=statistics or {},
         advantage=advantages.advantage[rows],
         returns=returns,

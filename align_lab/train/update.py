@@ -190,6 +190,8 @@ def _batch(m: _Minibatch, rows: Tensor, statistics: Mapping[str, Tensor]) -> Bat
         value=take(rollout.value),
         returns=take(m.advantage.returns),
         longest=rollout.longest,
+        origin=take(rollout.origin),
+        noise=take(rollout.noise),
         statistics=statistics,
     )
 

@@ -39,6 +39,11 @@ VARIANTS = {  # in addition to every algorithm's defaults: features that the def
         "normalization": "batch",
         "kl": "token_reward",
     },
+    "ipo_on_means": {"name": "ipo", "over_tokens": "mean"},
+    "iterative_dpo_with_a_new_reference": {"name": "iterative_dpo", "reference": "round"},
+    "kto_with_weights": {"name": "kto", "desirable_weight": 1.3, "undesirable_weight": 0.7},
+    "sail_pp_without_pairs": {"name": "sail_pp", "share": 1.0},
+    "sail_released_with_labels_of_the_reward": {"name": "sail_released", "labels": "reward", "coef": 0.3},
     "dpo_with_label_noise": {"name": "dpo", "label_smoothing": 0.1},
 }
 ALGORITHMS = {**{name: {"name": name} for name in NAMES}, **VARIANTS}

@@ -15,15 +15,13 @@ import torch
 from torch import Tensor
 
 from align_lab import equations as eq
-from align_lab.algos.dpo import DPO
-from align_lab.algos.online_dpo import OnlineDPO
 from align_lab.algos.ppo import PPO
 from align_lab.algos.ppo_max import PPOMax
 from align_lab.algos.reinforce import Reinforce
 from align_lab.algos.reinforce_pp import ReinforcePP
 from align_lab.algos.vanilla_pg import VanillaPG
 from align_lab.base.contracts import Algorithm
-from align_lab.base.types import Advantage, Batch, PolicyOutput, Rollout
+from align_lab.base.types import Advantage, Rollout
 
 from .folder import Folder
 
@@ -252,62 +250,7 @@ def reinforce_third(g: Folder) -> Fields:
     return {"third_step_loss": out.loss, "third_step_grad": grad}
 
 
-# ---- pairs ----
-
-
-def _pairs(g: Folder) -> tuple[Tensor, Batch, float]:
-    """Each completion's total log-probability, divided evenly over its tokens: (logp [P 2 T], batch, beta)."""
-    inputs = g.file("preference_losses")["inputs"]
-    length, policy, ref = (
-        torch.tensor([inputs[f"{name}_chosen"], inputs[f"{name}_rejected"]], dtype=torch.float64).T
-        for name in ("len", "policy", "ref")
-    )
-    mask = torch.arange(int(length.max())) < length.unsqueeze(-1)
-    logp, logp_ref = (eq.spread(total / length, mask) for total in (policy, ref))
-    batch = Batch(
-        mask=mask,
-        logp_old=logp,
-        logp_ref=logp_ref,
-        advantage=torch.zeros_like(logp),
-        tokens=float(mask.sum()),
-        sequences=float(length.numel()),
-    )
-    return logp, batch, inputs["beta"]
-
-
-def _preference_loss(algo: DPO | OnlineDPO, logp: Tensor, batch: Batch) -> tuple[Fields, Fields]:
-    score = torch.tensor([[1.0, 0.0]], dtype=torch.float64).expand(len(logp), 2)
-    x = Rollout(mask=batch.mask, score=score, logp_old=logp, logp_ref=batch.logp_ref)
-    labeled = Batch(**(vars(batch) | {"advantage": advantages(algo, x).advantage}))
-    logp = logp.clone().requires_grad_()
-    out = algo.loss(PolicyOutput(logp=logp), labeled)
-    chosen, rejected = per_sequence(torch.autograd.grad(out.loss, logp)[0], labeled.mask).unbind(-1)
-    return {"loss": out.loss, "grad_chosen": chosen, "grad_rejected": rejected}, out.metrics
-
-
-def dpo(g: Folder) -> Fields:
-    logp, batch, beta = _pairs(g)
-    result, _ = _preference_loss(DPO(beta=beta), logp, batch)
-    single = []
-    for row in range(len(logp)):  # a minibatch of one pair
-        one = {key: value[row : row + 1] if isinstance(value, Tensor) else value for key, value in vars(batch).items()}
-        single.append(_preference_loss(DPO(beta=beta), logp[row : row + 1], Batch(**(one | {"sequences": 2.0}))))
-    return {
-        **result,
-        "per_pair": torch.stack([loss["loss"] for loss, _ in single]),
-        "implicit_reward_chosen": torch.stack([metrics["rewards/chosen"] for _, metrics in single]),
-        "implicit_reward_rejected": torch.stack([metrics["rewards/rejected"] for _, metrics in single]),
-    }
-
-
-def online_dpo(g: Folder) -> Fields:
-    logp, batch, beta = _pairs(g)
-    return _preference_loss(OnlineDPO(beta=beta), logp, batch)[0]
-
-
-def cdpo(g: Folder, eps: float) -> Fields:
-    logp, batch, beta = _pairs(g)
-    return _preference_loss(DPO(beta=beta, label_smoothing=eps), logp, batch)[0]
+# ---- reward models ----
 
 
 def bradley_terry(g: Folder) -> Fields:

@@ -12,6 +12,8 @@ from typing import Any, NamedTuple
 from . import computed as c
 from . import computed_estimators as ce
 from . import computed_groups as cg
+from . import computed_preferences as p
+from . import computed_sail as s
 
 
 class Row(NamedTuple):
@@ -87,11 +89,34 @@ TABLE = (
     Row(
         "preference_losses",
         "dpo",
-        c.dpo,
+        p.dpo,
         "per_pair loss grad_chosen grad_rejected implicit_reward_chosen implicit_reward_rejected",
     ),
-    Row("preference_losses", "dpo", c.online_dpo, "loss grad_chosen grad_rejected"),
-    Row("preference_losses", "cdpo_label_smoothing_{eps}", c.cdpo, "loss"),
+    Row("preference_losses", "dpo", p.online_dpo, "per_pair loss grad_chosen grad_rejected"),
+    Row("preference_losses", "dpo", p.iterative_dpo, "per_pair loss grad_chosen grad_rejected"),
+    Row("preference_losses", "dpo", p.sail_dp_of_the_set, "per_pair loss grad_chosen grad_rejected"),
+    Row("preference_losses", "dpo", p.sail_pp_of_the_set, "per_pair loss grad_chosen grad_rejected"),
+    Row("preference_losses", "dpo", p.sail_pr_of_the_set, "per_pair loss grad_chosen grad_rejected"),
+    Row("preference_losses", "cdpo_label_smoothing_{eps}", p.cdpo, "loss"),
+    Row("preference_losses", "ipo_sum_paper_literal", p.ipo_sum, "per_pair loss grad_chosen grad_rejected"),
+    Row("preference_losses", "ipo_length_averaged", p.ipo_mean, "per_pair loss"),
+    Row("preference_losses", "slic_normalised_hinge", p.slic_norm, "per_pair loss grad_chosen grad_rejected"),
+    Row("preference_losses", "slic_hf_paper", p.slic_hf, "per_pair loss"),
+    Row("preference_losses", "simpo.beta{beta}_gamma{gamma}", p.simpo, ""),
+    Row("preference_losses", "orpo_or_term", p.orpo, "beta_log_sigmoid log_odds_mean"),
+    Row("preference_losses", "kto", p.kto, "chosen rejected"),
+    Row("sail", "", s.sail_inputs, "z log_sigmoid p_keep_label p_switch_label"),
+    Row("sail", "DP_rho{rho}.released_code", s.sail_dp, "loss_per_pair loss grad_chosen grad_rejected"),
+    Row("sail", "DP_rho{rho}.exact_gradient", s.sail_dp, "grad_chosen grad_rejected"),
+    Row("sail", "PP_pi{pi}.released_code", s.released_pp, "loss_per_pair loss grad_chosen grad_rejected"),
+    Row("sail", "PP_pi{pi}.exact_gradient", s.sail_pp, "grad_chosen grad_rejected"),
+    Row("sail", "PR_gamma{gamma}.released_code", s.released_pr, "loss_per_pair loss grad_chosen grad_rejected"),
+    Row("sail", "PR_gamma{gamma}.exact_gradient", s.sail_pr, "grad_chosen grad_rejected"),
+    Row("sail", "switched_labels", s.switched, "loss_per_pair"),
+    Row("sail_exact_expectation", "results.DPO", s.expected_dpo, "objective gradient"),
+    Row("sail_exact_expectation", "results.DP", s.expected_dp, "objective gradient"),
+    Row("sail_exact_expectation", "results.PP", s.expected_pp, "objective gradient"),
+    Row("sail_exact_expectation", "results.PR", s.expected_pr, "objective gradient"),
     Row(
         "reward_model", "bradley_terry", c.bradley_terry, "loss grad_chosen grad_rejected loss_with_margin logexp_loss"
     ),
@@ -106,8 +131,6 @@ TABLE = (
 
 NO_COMPONENT_YET = (  # file:case, with * for anything
     "remax:original_*",
-    "sail:*",
-    "sail_exact_expectation:*",
     "grpo:advantage.k*_biased_std",
     "grpo:trl_losses.results.bnpo_beta0.04.*",
     "grpo:trl_losses.results.dapo_beta0.04.*",
@@ -119,11 +142,6 @@ NO_COMPONENT_YET = (  # file:case, with * for anything
     "rloo_loss:seq_ratio",
     "rloo_loss:*_trl*",
     "reinforce_pp:reinforce_pp_baseline.no_std",
-    "preference_losses:ipo_*",
-    "preference_losses:slic_*",
-    "preference_losses:simpo.*",
-    "preference_losses:orpo_*",
-    "preference_losses:kto.*",
     "reward_model:moss.*",
     "kl_estimators:estimators.k3+.*",
     "misc:sft.seq_mean",
@@ -165,6 +183,11 @@ NOT_A_RESULT = (  # inputs, provenance and prose; the closed forms that enumerat
     "misc:dapo_overlong.lengths",
     "misc:dapo_overlong.rewards_before",
     "misc:raft.scores",
+    "preference_losses:kto.z",
+    "sail:beta",
+    "sail:discrepancy",
+    *(f"sail_exact_expectation:{name}" for name in ("theta", "ref", "beta", "true_reward", "dataset_dist", "maximise")),
+    *(f"sail_exact_expectation:{name}" for name in ("DPO", "DP", "PP", "PR")),
     "estimator_bias:theta",
     "estimator_bias:rewards",
     "estimator_bias:k",

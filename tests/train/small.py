@@ -51,9 +51,10 @@ TEXTS = [
 ]
 
 
-FIELDS = {
-    "ppo_max": {"critic_init": "policy", "critic_pretrain_steps": 1}
-}  # fields that differ from an algorithm's defaults in these tests
+FIELDS = {  # fields that differ from an algorithm's defaults in these tests
+    "ppo_max": {"critic_init": "policy", "critic_pretrain_steps": 1},
+    "iterative_dpo": {"round_steps": 2},
+}
 TRAJECTORIES = Path(__file__).parent / "trajectories.json"
 
 
@@ -127,7 +128,9 @@ def loop(
     **plan: Any,
 ) -> Loop:
     """A loop at step 0. `plan` overrides fields of the recipe."""
-    values: dict[str, Any] = {"steps": 4, "prompts_per_step": 4, "group_size": 4, "lr": 3e-3, "warmup_steps": 0, **plan}
+    group = algo.needs.max_group_size or 4
+    given = {"steps": 4, "prompts_per_step": 4, "group_size": group, "lr": 3e-3, "warmup_steps": 0}
+    values: dict[str, Any] = {**given, **plan}
     recipe = Train(**{**values, "budget": Budget(**values.get("budget", {}))})
     sampling = Sampling(max_new_tokens=8)
     prompts = Prompts.encode(

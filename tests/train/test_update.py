@@ -23,9 +23,15 @@ ALGOS = registry.names("algo")
 NOISE = {"rewards/accuracies"}  # before the first update every margin is 0 up to rounding, so its sign is random
 
 
+def built(name, **plan):
+    """Where only a share of the prompts is sampled for, it has one for each of four processes."""
+    algo = algorithm(name, **FIELDS.get(name, {}))
+    prompts = 14 if 0 < algo.needs.pairs < 1 else 4
+    return loop(algo, **{"dtype": torch.float64, "steps": 3, "epochs": 2, "prompts_per_step": prompts, **plan})
+
+
 def trained(name, **plan):
-    plan = {"steps": 3, "minibatches": 2, "epochs": 2, **plan}
-    it = loop(algorithm(name, **FIELDS.get(name, {})), dtype=torch.float64, **plan)
+    it = built(name, **{"minibatches": 2, **plan})
     it.run()
     return it
 
@@ -97,15 +103,7 @@ def train_as_one_process(rank: int, port: int, count: int, folder: str) -> None:
     torch.set_num_threads(1)
     with joined() as world:
         for name in ALGOS_BY_COUNT[count]:
-            it = loop(
-                algorithm(name, **FIELDS.get(name, {})),
-                dtype=torch.float64,
-                steps=3,
-                minibatches=2 if count == 2 else 1,
-                epochs=2,
-                micro_batch=4,
-                world=world,
-            )
+            it = built(name, minibatches=2 if count == 2 else 1, micro_batch=4, world=world)
             it.run()
             torch.save({"weights": weights(it), "rows": it.journal.rows}, f"{folder}/{name}-{rank}.pt")
 
