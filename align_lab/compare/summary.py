@@ -15,6 +15,7 @@ from align_lab.compare import document as documents
 from align_lab.compare import many, verdict
 from align_lab.compare.document import Improvement, Pair, Spread, Summary, Verdict
 from align_lab.compare.evaluations import Floats
+from align_lab.compare.headline import headline, headline_against
 from align_lab.compare.runs import Run
 from align_lab.compare.statistics import (
     IQM_COVERAGE,
@@ -124,7 +125,7 @@ def decided(arms: Sequence[ArmRuns], *, pairs: int, paired: bool = False, contro
     here = len(verdict.pairs_of(list(scores), control))
     confidence = 1 - (1 - CONFIDENCE) * here / pairs if here else CONFIDENCE
     comparisons = verdict.verdicts(scores, seeds=seeds, paired=paired, confidence=confidence, control=control)
-    sentence = verdict.headline_against(control, comparisons) if control else verdict.headline(comparisons, scores)
+    sentence = headline_against(control, comparisons) if control else headline(comparisons, scores)
     if pairs > here:
         sentence = sentence.replace(f"corrected for {here} comparisons", f"corrected for {pairs} comparisons")
     return {

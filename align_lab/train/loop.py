@@ -20,7 +20,7 @@ from align_lab.base.hyperparameters import Train
 from align_lab.base.types import Advantage, Rollout, State
 from align_lab.base.world import World
 from align_lab.models.language_model import LanguageModel
-from align_lab.train.engines.engine import shape
+from align_lab.train import flops
 from align_lab.train.evaluate import Evaluator
 from align_lab.train.evaluation_metrics import summary
 from align_lab.train.experience import Collected, ExperienceSource
@@ -170,7 +170,7 @@ class Loop:
             reference=self.reference,
         )
         losses = update(self.learner, self.algo, collected.experience, advantage, context)
-        self.progress.flops += self._update_flops(collected, context.pretrain)
+        self.progress.flops += flops.of_updates(self.learner, self.algo.needs, collected, context.pretrain)
         rate = {"lr": self.learner.rate(number=step, policy_from=context.policy_from)}
         return experience_metrics(collected, advantage) | losses | rate
 
@@ -178,9 +178,9 @@ class Loop:
         """Say that a step makes no update, because no group is left to learn from. It is charged all the same."""
         if self.world.rank == 0:
             print(
-                f"step {step + 1} makes no update: in no group of its {collected.episodes} completions do scores "
-                "differ. If this repeats, the prompts are too easy or too hard for the policy: choose others, or set a "
-                "larger train.group_size",
+                f"step {step + 1} makes no update: no group of its {collected.episodes} completions has scores that "
+                "differ. If this repeats, the prompts are too easy or too hard for the policy: choose others, or "
+                "set a larger train.group_size",
                 file=sys.stderr,
             )
         return {}
@@ -201,7 +201,7 @@ class Loop:
         progress.tokens += collected.tokens
         progress.labels += collected.labels
         progress.seconds += seconds
-        progress.flops += self._experience_flops(collected)
+        progress.flops += flops.of_experience(self.learner, self.algo.needs, collected)
 
     def _importance_weighted(self, advantage: Advantage, rollout: Rollout) -> Advantage:
         """Where another engine sampled, multiply each token's advantage by its importance weight, capped at
@@ -236,31 +236,6 @@ class Loop:
             "budget/flops": progress.flops,
         }
 
-    def _experience_flops(self, collected: Collected) -> float:
-        """FLOPs of a step's experience: 2 per parameter and token of a forward pass (arXiv 2001.08361).
-
-        The generation that is charged, and the forward passes of trainer, reference and critic over all that was
-        sampled. Of pairs that come with the data, the reference's pass is made before training and charged with them.
-        """
-        needs, rollout = self.algo.needs, collected.experience.rollout
-        policy, critic = parameter_count(self.learner.policy), parameter_count(self.learner.critic)
-        reference = needs.reference and not (needs.rounds and needs.rounds.reference == "round")
-        passes = int(reference) + int(rollout.logp_sampler is not None)
-        generated = policy * (collected.tokens + collected.reference_tokens)
-        return 2 * generated + 2 * (policy * passes + critic) * collected.scored_tokens
-
-    def _update_flops(self, collected: Collected, pretrain: Pretrain | None) -> float:
-        """FLOPs of a step's updates: 6 per parameter and token of a forward and backward pass.
-
-        Every update reads the whole human text of a pre-training term once. What is computed before a minibatch's loss
-        (`needs.statistics`) are forward passes of the policy, and of the reference for other prompts' completions.
-        """
-        needs, plan, seen = self.algo.needs, self.plan, collected.experience.seen_tokens()
-        policy, critic = parameter_count(self.learner.policy), parameter_count(self.learner.critic)
-        human = 0 if pretrain is None else pretrain.seen_tokens() * plan.minibatches
-        before = (1 + 2 * needs.mismatched) * policy * seen if needs.statistics else 0
-        return plan.epochs * (6 * (policy + critic) * seen + 6 * policy * human + 2 * before)
-
     def _evaluate(self) -> dict[str, float]:
         rows = self.evaluate(self.learner, step=self.progress.step, start=self.start_rows)
         self.start_rows = self.start_rows or rows
@@ -292,11 +267,6 @@ class Loop:
         self.unlogged = state.get("unlogged")
         self.meter.totals = dict(state.get("scoring", {}))
         self.saved_step = self.progress.step
-
-
-def parameter_count(model: torch.nn.Module | None) -> int:
-    """Number of parameters of a model, over all processes that shard it; 0 without a model."""
-    return 0 if model is None else sum(shape(p).numel() for p in model.parameters())
 
 
 def experience_metrics(collected: Collected, advantage: Advantage) -> dict[str, float]:

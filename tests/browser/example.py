@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 
 from align_lab.compare.document import VERSION, Document
+from align_lab.compare.headline import headline
 from align_lab.compare.statistics import IQM_COVERAGE, Interval, t_interval
-from align_lab.compare.verdict import headline, verdicts
+from align_lab.compare.verdict import verdicts
 from tests.browser.example_parts import ARMS, LEFT_OUT, SEEDS, comparability, metrics, samples
 
 START = {

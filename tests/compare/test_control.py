@@ -8,8 +8,9 @@ import pytest
 
 from align_lab.base.errors import ConfigError
 from align_lab.compare.analysis import analyze
+from align_lab.compare.headline import headline_against
 from align_lab.compare.statistics import welch_interval
-from align_lab.compare.verdict import headline_against, verdicts
+from align_lab.compare.verdict import verdicts
 from align_lab.config import study as studies
 from align_lab.record.layout import StudyLayout
 from tests.compare.folders import write_run

@@ -7,8 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.special import nctdtr, stdtrit
 
+from align_lab.compare.headline import headline
 from align_lab.compare.statistics import Interval
-from align_lab.compare.verdict import MOST, NO_DIFFERENCE, Comparison, headline, ranked, seeds_needed, verdicts
+from align_lab.compare.verdict import MOST, NO_DIFFERENCE, Comparison, ranked, seeds_needed, verdicts
 from tests.compare.test_statistics import quick, seeds_of_one
 
 three_arms = st.fixed_dictionaries(dict.fromkeys(("ppo", "rloo", "dpo"), seeds_of_one))

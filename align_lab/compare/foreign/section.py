@@ -17,6 +17,7 @@ from align_lab.compare import summary, verdict
 from align_lab.compare.document import Foreign, ForeignArm, ForeignColumn, ForeignPoint
 from align_lab.compare.foreign.reader import ForeignRun, ForeignRuns, final_mean
 from align_lab.compare.foreign.sources import SCORES
+from align_lab.compare.headline import headline
 from align_lab.compare.runs import Run
 from align_lab.compare.summary import ArmRuns
 from align_lab.compare.values import listed, number
@@ -56,7 +57,7 @@ def compared(foreign: ForeignRuns, arms: Sequence[ArmRuns], rng_seed: int) -> Fo
     values, smallest = {arm: group.values for arm, group in groups.items()}, _worth_seeing(list(groups.values()))
     seeds = {arm: group.seeds for arm, group in groups.items()}
     pairs = verdict.verdicts(values, seeds=seeds, confidence=summary.CONFIDENCE, smallest=smallest) if values else []
-    sentence = verdict.headline(pairs, values) if values else "No run counts."
+    sentence = headline(pairs, values) if values else "No run counts."
     return {
         "mark": MARK,
         "metric": metric,
