@@ -50,7 +50,8 @@ def trl_python() -> Path:
     venv.create(folder, with_pip=True, clear=True)
     python = folder / "bin" / "python"
     for package in (f"torch=={torch.__version__.split('+')[0]}", TRL):
-        subprocess.run([str(python), "-m", "pip", "install", "--quiet", package], check=True)
+        if subprocess.run([str(python), "-m", "pip", "install", "--quiet", package]).returncode:
+            sys.exit(f"pip could not install {package} in {folder} (its message is above): is there a package index?")
     return python
 
 
