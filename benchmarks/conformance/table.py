@@ -17,6 +17,12 @@ WITHOUT_COUNTERPART = {
     "centered scores are whitened over tokens",
     "remax": "TRL has no greedy baseline",
     "raft": "TRL has no fine-tuning on the best of a group's samples",
+    "slic_hf": "TRL's hinge loss is another one, with a reference: algo=slic_norm",
+    "iterative_dpo": "TRL has no rounds; the loss is that of dpo",
+    "sail_dp": "TRL has no SAIL",
+    "sail_pp": "TRL has no SAIL",
+    "sail_pr": "TRL has no SAIL",
+    "sail_released": "TRL has no SAIL",
     "policy_gradient": "a family: its members are compared as the algorithms that they are",
 }
 """Algorithms that are compared with golden values of other code, exact enumeration and identities alone."""

@@ -49,6 +49,9 @@ def test_the_first_difference_from_trl_is_the_declared_one(recorded, name):
         ("cispo: weights up to 5", {"weight_cap": 1.5}, "ratio"),
         ("dr_grpo: with KL", {"kl_coef": 0.05}, "kl"),
         ("dpo: defaults", {"beta": 0.11}, "denominator"),
+        ("ipo: means over tokens", {"beta": 0.2, "over_tokens": "mean"}, "denominator"),
+        ("kto: defaults", {"beta": 0.2}, "loss"),
+        ("simpo: the paper's", {"gamma": 0.5}, "loss"),
         ("rloo: first update of a rollout", {"kl_coef": 0.04}, "advantage"),
     ],
 )
@@ -77,7 +80,8 @@ def test_the_recording_states_where_its_values_come_from():
     content = json.loads(RECORDED.read_text(encoding="utf-8"))
     assert content["versions"]["trl"].startswith("1.16.")
     assert set(content["results"]) == set(BY_NAME)
-    assert all("_compute_loss" in text or "training_step" in text for text in content["functions"].values())
+    assert set(content["functions"]) == {case.trainer for case in CASES}
+    assert all(text.startswith("trl.") for text in content["functions"].values())
 
 
 def test_the_table_in_docs_is_that_of_the_recording(recorded):
