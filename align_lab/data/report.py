@@ -119,6 +119,12 @@ def _above(share: float) -> str:
     return f"{min(1.0, (int(100 * share) + 1) / 100):g}"
 
 
+UNPAIRED = (
+    "Completions with a label are paired with those of the other label and the same prompt, also for algo=kto: give a "
+    "prompt one with label true and one with label false. Where all are good, imitate them: data.demonstrations=FILE"
+)
+
+
 def _lacking(scan: Scan, reading: Reading) -> Iterator[str]:
     """Parts that a field promises, and splits without an example."""
     if not scan.files:
@@ -128,7 +134,8 @@ def _lacking(scan: Scan, reading: Reading) -> Iterator[str]:
     layouts = ", ".join(sorted({f"{name} in {file}" for file, name in scan.files.items()}))
     for source, part in (("demonstrations", "demonstrations"), ("preferences", "pairs")):
         if source in reading.sources and not by_split(scan, part):
-            yield f"data.{source} holds no {part} (what was found: {layouts}). See docs/data.md for the layouts"
+            alone = f". {UNPAIRED}" if part == "pairs" and "unpaired preference" in scan.files.values() else ""
+            yield f"data.{source} holds no {part} (what was found: {layouts}){alone}. See docs/data.md for the layouts"
     examples = by_split(scan, "examples")
     total = sum(examples.values())
     if not total:

@@ -20,6 +20,15 @@ def test_broken_json_names_its_line(tmp_path):
     assert problems(prompts=path, max_bad=0.02) == []
 
 
+@pytest.mark.parametrize("good", [True, False])
+def test_completions_that_all_have_one_label_give_no_pairs(tmp_path, good):
+    rows = [{"prompt": f"{name(i)}?", "completion": f"word {i}", "label": good} for i in range(40)]
+    (message,) = problems(preferences=write(tmp_path / "same.jsonl", rows))
+    assert message.startswith("data.preferences holds no pairs (what was found: unpaired preference in ")
+    assert "also for algo=kto: give a prompt one with label true and one with label false" in message
+    assert "data.demonstrations=FILE" in message
+
+
 @pytest.mark.parametrize(
     ("line", "expected"),
     [
