@@ -1,0 +1,183 @@
+"""Do the tests know the truth? Change the code where they should notice, and count who does.
+
+    python -m tests.mutation                         # all that is not measured yet, and the table of docs/mutations.md
+    python -m tests.mutation --room train --most 10  # up to ten generated mutants a file of one package
+    python -m tests.mutation --survivors             # ask again about those that survived
+    python -m tests.mutation --table                 # only write the table from the results so far
+
+Results are kept in tests/mutation/results.json by the text of the change, so that a measurement can be continued; a
+mutant whose file has changed since is asked about again. Outside
+CI: it takes hours.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import hashlib
+import json
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tests.mutation import runner
+from tests.mutation.by_hand import MUTANTS
+from tests.mutation.equivalent import EQUIVALENT
+from tests.mutation.generated import chosen
+
+RESULTS = Path(__file__).parent / "results.json"
+DOCS = runner.CHECKOUT / "docs" / "mutations.md"
+BEGIN, END = "<!-- table -->", "<!-- end of the table -->"
+ROOMS = ("equations", "algos", "train", "rollout", "stages", "rewards", "run")
+FILES = {  # of the packages of which not all modules run in the tests' own process
+    "run": ["assembly.py"],
+    "rollout": ["torch_sampler.py", "sampler.py", "prompts.py", "long_prompts.py"],
+    "rewards": [
+        *("combination.py", "ensemble.py", "format_match.py", "length.py", "math_answers.py"),
+        *("noise.py", "weighted.py"),
+        *("pair_metrics.py", "pair_model.py", "pair_training.py", "regex_count.py", "scores.py", "verifier.py"),
+    ],
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """A changed file. `key` names the change whatever line it is on."""
+
+    file: str
+    line: int
+    what: str
+    text: str
+    lines: tuple[int, ...]
+
+    @property
+    def key(self) -> str:
+        return f"{self.file}: {self.what}"
+
+    @property
+    def room(self) -> str:
+        return self.file.split("/")[0]
+
+
+def by_hand() -> Iterator[Mutant]:
+    """Those of the list. Raises ValueError for one whose old text is not in its file, or more than once."""
+    wrong = []
+    for file, old, new, why in MUTANTS:
+        source = (runner.CHECKOUT / "align_lab" / file).read_text()
+        if source.count(old) != 1:
+            wrong.append(f"{file}: {old!r} is there {source.count(old)} times")
+            continue
+        if not _is_python(source.replace(old, new)):
+            wrong.append(f"{file}: with {new!r} it is no Python")
+            continue
+        first = source[: source.index(old)].count("\n") + 1
+        yield Mutant(file, first, why, source.replace(old, new), tuple(range(first, first + old.count("\n") + 1)))
+    if wrong:
+        raise ValueError("tests/mutation/by_hand.py has mutants that are not true any more:\n" + "\n".join(wrong))
+
+
+def _is_python(text: str) -> bool:
+    try:
+        ast.parse(text)
+    except SyntaxError:
+        return False
+    return True
+
+
+def generated(room: str, most: int) -> Iterator[Mutant]:
+    """At most `most` of every module of a package."""
+    folder = runner.CHECKOUT / "align_lab" / room
+    for path in sorted(folder.rglob("*.py")):
+        if path.name == "__init__.py" or (room in FILES and path.name not in FILES[room]):
+            continue
+        source, file = path.read_text(), str(path.relative_to(runner.CHECKOUT / "align_lab"))
+        lines = source.splitlines()
+        for change in chosen(source, most):
+            text = source[: change.start] + change.new + source[change.end :]
+            if not _is_python(text):
+                continue
+            what = f"{change.words} in `{lines[change.line - 1].strip()}`"
+            last = change.line + change.old.count("\n")
+            yield Mutant(file, change.line, what, text, tuple(range(change.line, last + 1)))
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.mutation")
+    parser.add_argument("--room", choices=ROOMS)
+    parser.add_argument("--most", type=int, default=6, help="generated mutants of a file")
+    parser.add_argument("--survivors", action="store_true")
+    parser.add_argument("--table", action="store_true")
+    parser.add_argument("--minutes", type=float, default=600.0, help="begin no mutant after them")
+    parser.add_argument(
+        "--seconds", type=float, default=300.0, help="for the tests of one mutant; without an answer it is not decided"
+    )
+    given = parser.parse_args()
+    rooms = [given.room] if given.room else list(ROOMS)
+    every = [one for one in by_hand() if one.room in rooms or not given.room]
+    every += [one for room in rooms for one in generated(room, given.most)]
+    results: dict[str, Any] = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
+    if not given.table:
+        _measure(every, results, given)
+    DOCS.write_text(_document(results))
+    return 0
+
+
+def _measure(every: list[Mutant], results: dict[str, Any], given: argparse.Namespace) -> None:
+    """Ask about each mutant that is not known yet, and keep what is found after each."""
+    end = time.monotonic() + 60 * given.minutes
+
+    def ask(tests: runner.Asking) -> None:
+        for number, one in enumerate(every, start=1):
+            known = results.get(one.key)
+            current = known is not None and known["text"] == _digest(one)
+            if one.key in EQUIVALENT or (current and not (given.survivors and not known["killed"])):
+                continue
+            if time.monotonic() > end:
+                break
+            killed = tests.verdict(one.file, one.text)
+            if killed in runner.UNDECIDED:
+                print(f"{number}/{len(every)} not decided: {one.key} ({killed})", flush=True)
+                continue
+            results[one.key] = {"room": one.room, "line": one.line, "killed": killed, "text": _digest(one)}
+            print(f"{number}/{len(every)} {'killed' if killed else 'SURVIVED'} {one.key} {killed}", flush=True)
+            RESULTS.write_text(json.dumps(results, indent=0, sort_keys=True, ensure_ascii=False) + "\n")
+
+    runner.collect(ask, given.seconds)
+
+
+def _digest(one: Mutant) -> str:
+    return hashlib.sha256(one.text.encode()).hexdigest()[:12]
+
+
+def _document(results: dict[str, Any]) -> str:
+    """docs/mutations.md with the table of these results."""
+    before, _, rest = DOCS.read_text().partition(BEGIN)
+    after = rest.partition(END)[2]
+    return f"{before}{BEGIN}\n{_table(results)}\n{END}{after}"
+
+
+def _table(results: dict[str, Any]) -> str:
+    rows = [
+        "| package | decided | fell | survived | equivalent | fell, of those not equivalent |",
+        "|---|---|---|---|---|---|",
+    ]
+    total = [0, 0, 0]
+    for room in sorted({one["room"] for one in results.values()}):
+        own = {key: one for key, one in results.items() if one["room"] == room and key not in EQUIVALENT}
+        fell = sum(bool(one["killed"]) for one in own.values())
+        same = sum(key.startswith(f"{room}/") for key in EQUIVALENT)
+        rows.append(_row(room, len(own), fell, same))
+        total = [total[0] + len(own), total[1] + fell, total[2] + same]
+    survivors = [key for key, one in sorted(results.items()) if not one["killed"] and key not in EQUIVALENT]
+    listed = "\n".join(f"* {key}" for key in survivors) or "None."
+    return "\n".join([*rows, _row("**all**", *total)]) + f"\n\nSurvivors:\n\n{listed}"
+
+
+def _row(name: str, count: int, fell: int, same: int) -> str:
+    return f"| {name} | {count + same} | {fell} | {count - fell} | {same} | {100 * fell / max(1, count):.1f} % |"
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
