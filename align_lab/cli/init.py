@@ -40,6 +40,6 @@ def init(args: Sequence[str]) -> int:
 
 def files() -> list[tuple[Path, str]]:
     """(file of the template, its path in the project), in the order in which a reader meets them."""
-    found = sorted(path for path in TEMPLATE.rglob(f"*{SUFFIX}"))
-    named = [(path, path.relative_to(TEMPLATE).as_posix().removesuffix(SUFFIX)) for path in found]
+    templates = sorted(path for path in TEMPLATE.rglob(f"*{SUFFIX}"))
+    named = [(path, path.relative_to(TEMPLATE).as_posix().removesuffix(SUFFIX)) for path in templates]
     return sorted(named, key=lambda item: (item[1] != "README.md", item[1]))

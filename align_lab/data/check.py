@@ -73,17 +73,17 @@ def scan(reading: Reading) -> Scan:
 
 
 def _count(result: Scan, entry: Entry, seen: set[tuple[str, int]]) -> None:
-    found, place = flaw(entry), (entry.row.file, entry.row.number)
+    problem, place = flaw(entry), (entry.row.file, entry.row.number)
     result.rows += 1
-    if found:
-        getattr(result, found).add(*place)
-        if found != "equal":
+    if problem:
+        getattr(result, problem).add(*place)
+        if problem != "equal":
             return
     code = hash_of(entry.identity)
     if entry.split == TRAIN and (there := result.held_out.get(code)):
         result.overlap.add(*place, f"also in {there}")
     if entry.part == "pairs":
-        result.sizes[entry.part, entry.split] += not found
+        result.sizes[entry.part, entry.split] += not problem
         _count_pair(result, entry, code)
     elif entry.part == "demonstrations":
         result.sizes[entry.part, entry.split] += 1

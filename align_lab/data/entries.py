@@ -208,7 +208,7 @@ def filled(template: str, values: Mapping[str, Any]) -> str:
     missing = sorted({name for name in NAMES.findall(template) if name not in values})
     if missing:
         raise RowError(f"it has no column {', '.join(missing)}, which data.template names")
-    return NAMES.sub(lambda found: str(values[found[1]]), template)
+    return NAMES.sub(lambda match: str(values[match[1]]), template)
 
 
 def _check_encoding(record: Record) -> None:

@@ -113,8 +113,8 @@ class Reasoning(Data):
             ]
         if not installed(gym.PACKAGE):  # the missing package is reported elsewhere
             return messages
-        found = (gym.task_problem(task, settings) for _, task, settings in self.parts())
-        return messages + [f"data.tasks: {problem}" for problem in dict.fromkeys(found) if problem]
+        per_task = (gym.task_problem(task, settings) for _, task, settings in self.parts())
+        return messages + [f"data.tasks: {problem}" for problem in dict.fromkeys(per_task) if problem]
 
     def parts(self) -> list[Part]:
         """What is drawn, in this order."""

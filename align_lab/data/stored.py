@@ -128,14 +128,14 @@ class FileSet(DataSet):
         if not self.lines.get(name):
             return ()
         try:
-            found = Lines(self.folder / name, parse)
+            result = Lines(self.folder / name, parse)
         except (OSError, ValueError) as error:
             raise DataError(
                 f"{self.folder} is not whole ({error}). Remove it, and it will be built again: rm -r {self.folder}"
             ) from error
-        if len(found) != self.lines[name]:
+        if len(result) != self.lines[name]:
             raise DataError(f"{self.folder} is not whole. Remove it, and it will be built again: rm -r {self.folder}")
-        return found
+        return result
 
 
 def _prompt(value: str | list[list[str]]) -> Prompt:

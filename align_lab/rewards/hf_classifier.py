@@ -88,8 +88,8 @@ class HFClassifier(Reward):
             return names.index(self.scored_label)
         if self.scored_label is not None and self.scored_label.isdecimal() and int(self.scored_label) < len(names):
             return int(self.scored_label)
-        found = "has several labels" if self.scored_label is None else f"has no label {self.scored_label}"
-        raise RewardError(f"{self.path} {found}: set scored_label=NAME. {near(str(self.scored_label or ''), names)}")
+        labels = "has several labels" if self.scored_label is None else f"has no label {self.scored_label}"
+        raise RewardError(f"{self.path} {labels}: set scored_label=NAME. {near(str(self.scored_label or ''), names)}")
 
     def files(self) -> list[Path]:
         """The weights, settings and tokenizer of a local folder. The commit identifies those of the hub."""

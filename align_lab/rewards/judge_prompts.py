@@ -116,7 +116,7 @@ def read_verdict(text: str, verdict: Verdict) -> float:
 
     Raises Nonsense.
     """
-    verdicts = [found[verdict.key] for found in _objects(text) if verdict.key in found]
+    verdicts = [result[verdict.key] for result in _objects(text) if verdict.key in result]
     if not verdicts:
         raise Nonsense(f"it holds no JSON with {verdict.key!r}")
     return verdict.read(verdicts[-1])
@@ -127,9 +127,9 @@ def _objects(text: str) -> Iterable[dict[str, Any]]:
     decoder, start = json.JSONDecoder(), text.find("{")
     while start >= 0:
         try:
-            found, end = decoder.raw_decode(text, start)
+            result, end = decoder.raw_decode(text, start)
         except (ValueError, RecursionError):
             end = start + 1
         else:
-            yield found
+            yield result
         start = text.find("{", end)

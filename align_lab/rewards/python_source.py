@@ -102,15 +102,15 @@ def _required(arguments: ast.arguments) -> Iterator[str]:
 
 def with_local_modules(file: Path) -> list[Path]:
     """The file and all modules beside it that it imports, directly or not; of a package, every module."""
-    found: dict[Path, None] = {}
+    modules: dict[Path, None] = {}
     waiting = [file]
     while waiting:
         current = waiting.pop(0)
-        if current in found:
+        if current in modules:
             continue
-        found[current] = None
+        modules[current] = None
         waiting += _imported(current, file.parent)
-    return list(found)
+    return list(modules)
 
 
 def _imported(file: Path, folder: Path) -> Iterator[Path]:

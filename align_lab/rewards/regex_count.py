@@ -58,5 +58,5 @@ class RegexScorer:
         return float(1 - number if self.reward.mode == "absence" else number)
 
     def _count(self, text: str, most: int) -> int:
-        found = self.pattern.finditer(text, timeout=self.reward.seconds)
-        return sum(1 for _ in islice(found, most))
+        matches = self.pattern.finditer(text, timeout=self.reward.seconds)
+        return sum(1 for _ in islice(matches, most))

@@ -49,8 +49,8 @@ class PairReward(PairTraining, Reward):
             start = self.starts_from({"name": POLICY})
         except ConfigError as error:
             return [str(error)]
-        found = [] if start["name"] == POLICY else registry.build("model", start).problems()
-        return [f"reward.backbone={self.backbone}: {text}" for text in found]
+        of_backbone = [] if start["name"] == POLICY else registry.build("model", start).problems()
+        return [f"reward.backbone={self.backbone}: {text}" for text in of_backbone]
 
     def data_problem(self, data: Data) -> str:
         """It learns from pairs, and from their margins if it is told where these are."""

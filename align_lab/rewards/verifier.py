@@ -137,13 +137,13 @@ class Verifier(Reward):
 
     def answered(self, example: Example, completion: str) -> Answered:
         """The answer of a completion, with the right one."""
-        found = answers.extract(completion, re.compile(self.pattern, re.DOTALL))
-        answer = answers.fallback(completion, self.otherwise) if found is None else found
+        extracted = answers.extract(completion, re.compile(self.pattern, re.DOTALL))
+        answer = answers.fallback(completion, self.otherwise) if extracted is None else extracted
         reference = example.columns.get(self.column)
         problem = f"its example has no {self.column!r}, only {', '.join(example.columns) or 'a prompt'}"
         return Answered(
             answer=answer,
-            in_format=found is not None,
+            in_format=extracted is not None,
             reference="" if reference is None else str(reference),
             problem=problem if reference is None else "",
         )

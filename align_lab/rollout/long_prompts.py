@@ -44,12 +44,12 @@ def fit(
     long = [row for row, tokens in enumerate(ids) if len(tokens) > room.limit]
     if not long:
         return examples, ids
-    found = _in_words(examples, ids, long, room)
+    numbers = _in_words(examples, ids, long, room)
     if form.too_long == "error" or room.limit < 1:
-        raise DataError(f"{found}. {_advice(max(map(len, ids)), room)}")
+        raise DataError(f"{numbers}. {_advice(max(map(len, ids)), room)}")
     if form.too_long == "drop":
-        return _without(set(long), examples, ids, found)
-    notice(f"{found}: truncated from the left (data.too_long=truncate)")
+        return _without(set(long), examples, ids, numbers)
+    notice(f"{numbers}: truncated from the left (data.too_long=truncate)")
 
     def encode(example: Example) -> list[int]:
         return text.prompts([example], form)[0]
@@ -60,11 +60,11 @@ def fit(
 
 
 def _without(
-    rows: set[int], examples: Sequence[Example], ids: list[list[int]], found: str
+    rows: set[int], examples: Sequence[Example], ids: list[list[int]], numbers: str
 ) -> tuple[Sequence[Example], list[list[int]]]:
     if len(rows) == len(ids):
-        raise DataError(f"{found}, so data.too_long=drop leaves none. Set sampling.max_new_tokens smaller")
-    notice(f"{found}: left out (data.too_long=drop)")
+        raise DataError(f"{numbers}, so data.too_long=drop leaves none. Set sampling.max_new_tokens smaller")
+    notice(f"{numbers}: left out (data.too_long=drop)")
     kept = [row for row in range(len(ids)) if row not in rows]
     return [examples[row] for row in kept], [ids[row] for row in kept]
 

@@ -127,10 +127,10 @@ def reward_stages(
 ) -> dict[str, Stage]:
     """The stages of a reward ("") and of the rewards that it holds (NAME, NAME.NAME), where they are trained."""
     own = reward_stage(values, data, model, form=form)
-    found = {} if own is None else {"": own}
+    result = {} if own is None else {"": own}
     for name, inner in registry.build("reward", values).inner().items():
-        found |= _named(name, reward_stages(inner, data, model, form=form))
-    return found
+        result |= _named(name, reward_stages(inner, data, model, form=form))
+    return result
 
 
 def _asked(form: PromptForm) -> dict[str, str]:

@@ -29,8 +29,8 @@ def measured(
     """
     after, before = (summary(each, judges=judges, decides=decides, pass_at=pass_at) for each in (rows, start))
     columns = {**{name: name for name in ("score", *judges)}, **COLUMNS}
-    found = {name: _point(after.get(name), before.get(name)) for name in {**before, **after} if not _is_an_end(name)}
-    for name, measures in found.items():
+    points = {name: _point(after.get(name), before.get(name)) for name in {**before, **after} if not _is_an_end(name)}
+    for name, measures in points.items():
         if f"{name}_low" in after:
             measures |= {"low": after[f"{name}_low"], "high": after[f"{name}_high"]}
     after_sets, before_sets = by_set(rows), by_set(start)
@@ -38,8 +38,8 @@ def measured(
         prefix = f"eval/{name}/" if number else "eval/"
         for metric, column in columns.items():
             is_share = column in SHARES or (column not in COLUMNS.values() and _is_binary((*members, *start), column))
-            found.get(f"{prefix}{metric}", {}).update(_intervals(members, before_sets[name], column, bounded=is_share))
-    return found
+            points.get(f"{prefix}{metric}", {}).update(_intervals(members, before_sets[name], column, bounded=is_share))
+    return points
 
 
 def _is_binary(rows: Sequence[Row], column: str) -> bool:

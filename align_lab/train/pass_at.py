@@ -29,12 +29,12 @@ def metrics(rows: Sequence[Row], *, decides: str, ks: Sequence[int]) -> dict[str
     measures: dict[str, tuple[int, Callable[[Sequence[Row], int], float]]] = {f"pass@{k}": (k, _pass) for k in ks}
     if any(decides in row.get("answers", ()) for row in scored):
         measures |= {f"maj@{k}": (k, lambda group, k: _majority(group, decides, k)) for k in ks if k > 1}
-    found: dict[str, float] = {}
+    result: dict[str, float] = {}
     for name, (k, measure) in measures.items():
         if values := [measure(group, k) for group in prompts.values() if len(group) >= k]:
             low, high = bounded_mean(values)
-            found |= {name: fmean(values), f"{name}_low": low, f"{name}_high": high}
-    return found
+            result |= {name: fmean(values), f"{name}_low": low, f"{name}_high": high}
+    return result
 
 
 def _pass(group: Sequence[Row], k: int) -> float:

@@ -60,8 +60,8 @@ def from_recording(cases: Sequence[Case], file: Path = RECORDED) -> tuple[dict[s
 def outcome(case: Case, content: dict[str, Any], folder: Path) -> Outcome:
     """Compare a case with TRL's values. `folder`: the models of the record."""
     record, theirs = content["record"], content["results"][case.name]
-    found = ours.quantities(case, record, theirs) | ours.log_probabilities(case, record, folder)
-    return compare(case, found, theirs)
+    result = ours.quantities(case, record, theirs) | ours.log_probabilities(case, record, folder)
+    return compare(case, result, theirs)
 
 
 def main() -> int:

@@ -55,18 +55,20 @@ def quantities(case: Case, record: Numbers, theirs: Numbers) -> probes.Quantitie
         return _with_statistics(algo, x, logp, advantage, theirs)
     loss = _loss(algo, x, logp)
     if paired:
-        found = probes.of_pairs(
+        result = probes.of_pairs(
             lambda _, old, given: loss(advantage, old, given), logp=logp, reference=reference, mask=mask
         )
-        found |= {"advantage": advantage, "prompt": torch.zeros(mask.shape[:2])}  # no algorithm sees the prompt's
+        result |= {"advantage": advantage, "prompt": torch.zeros(mask.shape[:2])}  # no algorithm sees the prompt's
     else:
-        found = probes.of_rollout(loss, advantage=advantage, logp=logp, old=x.logp_old, reference=reference, mask=mask)
-    return like(theirs, found)
+        result = probes.of_rollout(loss, advantage=advantage, logp=logp, old=x.logp_old, reference=reference, mask=mask)
+    return like(theirs, result)
 
 
-def like(theirs: Numbers, found: probes.Quantities) -> probes.Quantities:
+def like(theirs: Numbers, result: probes.Quantities) -> probes.Quantities:
     """The quantities that both sides have, with the shapes of theirs: groups as rows."""
-    return {name: value.reshape(torch.as_tensor(theirs[name]).shape) for name, value in found.items() if name in theirs}
+    return {
+        name: value.reshape(torch.as_tensor(theirs[name]).shape) for name, value in result.items() if name in theirs
+    }
 
 
 def _with_statistics(
@@ -83,13 +85,13 @@ def _with_statistics(
     batch = replace(_batch(x, advantage, x.logp_old, x.logp_ref), logp_ref_mismatched=other("logp_ref_mismatched"))
     batch = replace(batch, statistics=algo.statistics(now, batch))
     out = algo.loss(now, batch)
-    found = {
+    result = {
         "mask": x.mask.to(policy),
         "reference_point": out.metrics["rewards/reference_point"],
         "loss": out.loss.detach(),
         "gradient": torch.autograd.grad(out.loss, logp)[0],
     }
-    return like(theirs, found)
+    return like(theirs, result)
 
 
 def _batch(x: Rollout, advantage: Tensor, old: Tensor, reference: Tensor | None) -> Batch:
@@ -139,12 +141,12 @@ def log_probabilities(case: Case, record: Numbers, folder: Path) -> probes.Quant
     """logp, logp_old and logp_ref [N T] of this project's model with the same weights, at its temperature."""
     names = {"logp": "policy" if case.state == "changed" else "old", "logp_old": "old", "logp_ref": "reference"}
     temperature = case.theirs.get("temperature", 1.0 if case.trainer in OF_PAIRS else TEMPERATURE)
-    found = {}
+    result = {}
     for name, model_name in names.items():
         model = from_hf(folder / model_name)
         rows = [_row(model, *tokens, temperature, record["longest"]) for tokens in _tokens(case, record)]
-        found[name] = torch.stack(rows)
-    return found
+        result[name] = torch.stack(rows)
+    return result
 
 
 def _tokens(case: Case, record: Numbers) -> list[tuple[list[int], list[int]]]:

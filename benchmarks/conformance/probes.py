@@ -55,8 +55,8 @@ def of_pairs(loss: Loss, *, logp: Tensor, reference: Tensor | None, mask: Tensor
     """`denominator`: the gradient where policy and reference are equal, if there is a reference; `offset`: the loss."""
     nothing = zeros_like(logp)
     value, gradient = loss(nothing, nothing, reference)
-    found = {"mask": mask.to(logp)}
+    result = {"mask": mask.to(logp)}
     if reference is not None:
         offset, weight = loss(nothing, nothing, logp)
-        found |= {"denominator": weight, "offset": offset}
-    return found | {"loss": value, "gradient": gradient}
+        result |= {"denominator": weight, "offset": offset}
+    return result | {"loss": value, "gradient": gradient}

@@ -98,9 +98,9 @@ def write_recording(content: dict[str, Any], file: Path) -> None:
     head = {name: value for name, value in content.items() if name != "results"}
     cases = ",\n".join(
         f"  {json.dumps(name)}: {{\n"
-        + ",\n".join(f"   {json.dumps(key)}: {json.dumps(rounded(value))}" for key, value in found.items())
+        + ",\n".join(f"   {json.dumps(key)}: {json.dumps(rounded(value))}" for key, value in output.items())
         + "\n  }"
-        for name, found in content["results"].items()
+        for name, output in content["results"].items()
     )
     text = json.dumps(head, indent=1)[:-2] + f',\n "results": {{\n{cases}\n }}\n}}\n'
     json.loads(text)

@@ -79,15 +79,15 @@ def _probe_rollout(trainer: Any, folder: Folder, batch: dict[str, Any], name: st
     def logps_of(name: str) -> Tensor:
         now = {key: weight.clone() for key, weight in trainer.model.state_dict().items()}
         folder.load(trainer.model, name)
-        found = logps(trainer.model)
+        result = logps(trainer.model)
         trainer.model.load_state_dict(now)
-        return found
+        return result
 
     policy, reference = logps(trainer.model), logps_of("reference")
     old = batch.get("old_per_token_logps", logps_of("old")) * mask  # RLOO keeps their sums alone
     advantage = batch["advantages"].to(policy)[:, None].expand_as(mask)
-    found = probes.of_rollout(loss, advantage=advantage, logp=policy, old=old, reference=reference, mask=mask)
-    return {"logp": policy, "logp_old": old, "logp_ref": reference} | found
+    result = probes.of_rollout(loss, advantage=advantage, logp=policy, old=old, reference=reference, mask=mask)
+    return {"logp": policy, "logp_old": old, "logp_ref": reference} | result
 
 
 KINDS = {
@@ -115,8 +115,8 @@ def main(path: Path) -> None:
     folder = Folder(path)
     results = {}
     for number, case in enumerate(folder.job["cases"]):
-        found = KINDS[case["trainer"]](case, folder, str(path / f"out-{number}"))
-        results[case["name"]] = {key: value.double().tolist() for key, value in found.items()}
+        result = KINDS[case["trainer"]](case, folder, str(path / f"out-{number}"))
+        results[case["name"]] = {key: value.double().tolist() for key, value in result.items()}
         print(case["name"], file=sys.stderr)
     used = sorted({case["trainer"] for case in folder.job["cases"]})
     sources = {name: f"{config_and_trainer(name)[1].__module__}.{name}Trainer: {CALLED[name]}" for name in used}

@@ -132,8 +132,8 @@ class Task:
             load_weights(evaluation.policy.model, weights)
             rows = evaluation.evaluate(Untrained(evaluation.policy.model, 1), step=1, start=start)
         plan = self.cfg.evaluation
-        found = measured(rows, start, judges=list(self.cfg.judges), decides=plan.decides, pass_at=plan.pass_at)
-        return {name: one["value"] for name, one in found.items() if one["value"] is not None}
+        result = measured(rows, start, judges=list(self.cfg.judges), decides=plan.decides, pass_at=plan.pass_at)
+        return {name: one["value"] for name, one in result.items() if one["value"] is not None}
 
     def judge_ours(self) -> Numbers:
         """The run's own policy."""

@@ -23,16 +23,16 @@ Results = Mapping[str, Sequence[Mapping[str, Any]]]  # arm -> one result a seed
 
 def compared(results: Results) -> dict[str, dict[str, Any]]:
     """arm -> metric -> means and TRL minus ours, by Welch and paired by seed (same prompts in the same order)."""
-    found: dict[str, dict[str, Any]] = {}
+    outcome: dict[str, dict[str, Any]] = {}
     for arm, seeds in results.items():
         for metric in METRICS:
             both = {side: [one[side][metric] for one in seeds] for side in ("ours", "trl")}
-            found.setdefault(arm, {})[metric] = {
+            outcome.setdefault(arm, {})[metric] = {
                 **{side: mean(values) for side, values in both.items()},
                 "welch": asdict(welch_interval(both["trl"], both["ours"])),
                 "paired": asdict(paired_interval(both["trl"], both["ours"])),
             }
-    return found
+    return outcome
 
 
 def markdown(results: Results) -> str:

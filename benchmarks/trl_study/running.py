@@ -31,7 +31,7 @@ def result(arm: Arm, seed: int, steps: int | None, folder: Path) -> dict[str, An
     with tempfile.TemporaryDirectory() as work:
         done = train_with_trl(arm, seed, ours.Task(run), Path(work))
         theirs = ours.Task(run).judge_folder(Path(work) / "trained")
-    found = {
+    outcome = {
         "asked": asked,
         "settings": task.settings(),
         "ours": own,
@@ -40,8 +40,8 @@ def result(arm: Arm, seed: int, steps: int | None, folder: Path) -> dict[str, An
         "versions": done["versions"],
         "trl_log": done["log"],
     }
-    write_json(file, found)
-    return found
+    write_json(file, outcome)
+    return outcome
 
 
 def train_with_trl(arm: Arm, seed: int, task: ours.Task, work: Path) -> dict[str, Any]:

@@ -46,8 +46,8 @@ def test_all_text_has_contrast(browser, report, scheme):
     with browser.page(media={"color_scheme": scheme}) as tab:
         tab.open(report, ready=DRAWN)
         tab.js("document.querySelectorAll('details').forEach(details => details.open = true)")
-        found = tab.js(CONTRAST)
-        assert found["bad"] == [] and found["seen"] > 500
+        result = tab.js(CONTRAST)
+        assert result["bad"] == [] and result["seen"] > 500
 
 
 def test_charts_follow_the_color_scheme_without_being_drawn_again(page):

@@ -201,8 +201,8 @@ def test_what_did_not_finish_is_listed_with_its_arm_and_seed(study):
     cut = write_run(study, "dpo", 6)
     write_lines(cut / "metrics.jsonl", rows([0.0, 0.5]), torn='{"step": 40, "eval/sc')
     document = analyze([study])
-    found = {(run["arm"], run["seed"]): (run["state"], run["why"]) for run in document["unfinished"]}
-    assert found == {
+    result = {(run["arm"], run["seed"]): (run["state"], run["why"]) for run in document["unfinished"]}
+    assert result == {
         ("rloo", 3): ("running", "running at step 20"),
         ("ppo", 1): ("diverged", "failed at step 40: DivergedError: loss is nan"),
         ("dpo", 4): ("unreadable", "manifest.json is missing"),

@@ -30,8 +30,8 @@ def opened(monkeypatch):
 
 
 def document(study):
-    found = analyze([study])
-    return {key: value for key, value in found.items() if key != "written"}
+    result = analyze([study])
+    return {key: value for key, value in result.items() if key != "written"}
 
 
 def test_a_second_comparison_says_the_same_and_opens_only_what_kept_no_samples(study, opened):

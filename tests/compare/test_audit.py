@@ -32,7 +32,7 @@ def study(folder, *seeds, gold=(0.0, 0.5, 1.0)):
     return analyze([folder])
 
 
-def found(document):
+def findings(document):
     return [(one["arm"], one["kind"], one["metric"]) for one in document["audit"]]
 
 
@@ -47,11 +47,11 @@ def test_a_score_that_falls_while_another_rises_is_named_with_both_intervals(tmp
 
 
 def test_a_change_within_the_spread_of_the_seeds_is_no_disagreement(tmp_path):
-    assert found(study(tmp_path, {"vader": (0.0, 0.0, -2.0)}, {"vader": (0.0, 0.0, 1.0)})) == []
+    assert findings(study(tmp_path, {"vader": (0.0, 0.0, -2.0)}, {"vader": (0.0, 0.0, 1.0)})) == []
 
 
 def test_one_seed_shows_no_disagreement(tmp_path):
-    assert found(study(tmp_path, {"vader": (0.0, 0.0, -2.0)})) == []
+    assert findings(study(tmp_path, {"vader": (0.0, 0.0, -2.0)})) == []
 
 
 def test_a_part_of_the_reward_that_rises_alone_is_seen(tmp_path):
@@ -82,7 +82,7 @@ def test_a_part_of_the_reward_that_rises_alone_is_seen(tmp_path):
 )
 def test_what_no_judge_could_read_score_or_decide_is_said_by_arm(tmp_path, name, values, kind, words):
     document = study(tmp_path, {name: values}, {name: values})
-    assert found(document) == ([("rloo", kind, f"eval/{name}")] if kind else [])
+    assert findings(document) == ([("rloo", kind, f"eval/{name}")] if kind else [])
     assert words in "".join(one["words"] for one in document["audit"])
 
 

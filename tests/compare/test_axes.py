@@ -30,13 +30,13 @@ FAST = np.stack([line(10, gold) for gold in (0.7, 0.8, 0.9)])  # ten times as qu
 
 
 def by_axis(arms):
-    return {found["axis"]: found for found in compared(arms)}
+    return {result["axis"]: result for result in compared(arms)}
 
 
 def test_arms_are_compared_where_every_run_has_come():
-    found = by_axis({"slow": SLOW, "fast": FAST})
-    assert (found["episode"]["at"], found["seconds"]["at"]) == (100, 10)
-    slow, fast = found["seconds"]["ranking"][::-1]
+    result = by_axis({"slow": SLOW, "fast": FAST})
+    assert (result["episode"]["at"], result["seconds"]["at"]) == (100, 10)
+    slow, fast = result["seconds"]["ranking"][::-1]
     assert (fast["arm"], slow["arm"]) == ("fast", "slow")
     assert (fast["mean"], slow["mean"]) == pytest.approx((0.8, 0.11))  # a tenth of 1.1 after a tenth of its time
     expected = t_interval([0.1, 0.11, 0.12])
@@ -44,14 +44,14 @@ def test_arms_are_compared_where_every_run_has_come():
 
 
 def test_a_ranking_flip_is_named_and_said_to_be_shown_or_not():
-    found = by_axis({"slow": SLOW, "fast": FAST})
-    assert found["seconds"]["flips"] == [{"ahead": "fast", "behind": "slow", "shown": True}]
-    assert found["seconds"]["words"] == (
+    result = by_axis({"slow": SLOW, "fast": FAST})
+    assert result["seconds"]["flips"] == [{"ahead": "fast", "behind": "slow", "shown": True}]
+    assert result["seconds"]["words"] == (
         "At 10 device-seconds of training fast leads, not slow as at equal episodes; 1 pair changes places, 1 "
         "by more than the "
         "seeds vary: fast is now ahead of slow."
     )
-    assert found["tokens"]["flips"] == found["episode"]["flips"] == []
+    assert result["tokens"]["flips"] == result["episode"]["flips"] == []
     noisy = np.stack([line(10, gold) for gold in (-0.5, 0.2, 1.0)])
     (flip,) = by_axis({"slow": SLOW, "noisy": noisy})["seconds"]["flips"]
     assert flip == {"ahead": "noisy", "behind": "slow", "shown": False}
@@ -59,28 +59,28 @@ def test_a_ranking_flip_is_named_and_said_to_be_shown_or_not():
 
 def test_the_shortest_run_sets_the_place():
     long = np.stack([line(100, 1.0, kl=8.0), line(100, 1.0, kl=2.0)])
-    found = by_axis({"long": long, "short": np.stack([line(100, 0.5, kl=4.0)])})
-    assert found["kl"]["at"] == 2.0
-    assert {row["arm"]: row["mean"] for row in found["kl"]["ranking"]} == {"long": (0.25 + 1.0) / 2, "short": 0.25}
-    assert [row["low"] for row in found["kl"]["ranking"] if row["arm"] == "short"] == [None]
+    result = by_axis({"long": long, "short": np.stack([line(100, 0.5, kl=4.0)])})
+    assert result["kl"]["at"] == 2.0
+    assert {row["arm"]: row["mean"] for row in result["kl"]["ranking"]} == {"long": (0.25 + 1.0) / 2, "short": 0.25}
+    assert [row["low"] for row in result["kl"]["ranking"] if row["arm"] == "short"] == [None]
 
 
 @pytest.mark.parametrize("seconds", [NAN, 0.0])
 def test_an_axis_that_a_run_did_not_record_or_move_along_is_not_compared(seconds):
     still = FAST.copy()
     still[0, :, COLUMN["time/elapsed"]] = seconds
-    found = by_axis({"slow": SLOW, "fast": still})
-    assert found["seconds"]["at"] is None and found["seconds"]["ranking"] == [] and found["seconds"]["flips"] == []
-    assert found["seconds"]["words"].startswith("Not compared")
-    assert found["episode"]["at"] == 100
+    result = by_axis({"slow": SLOW, "fast": still})
+    assert result["seconds"]["at"] is None and result["seconds"]["ranking"] == [] and result["seconds"]["flips"] == []
+    assert result["seconds"]["words"].startswith("Not compared")
+    assert result["episode"]["at"] == 100
 
 
 def test_a_gap_in_the_curve_leaves_that_run_out():
     broken = np.stack([np.insert(line(10, gold), 1, line(5, 0.1)[1], axis=0) for gold in (0.7, 0.9)])
     broken[0, 1, COLUMN["eval/gold_score"]] = NAN
     short = np.stack([line(8, 1.0)])
-    found = by_axis({"broken": broken, "short": short})["seconds"]
-    assert {row["arm"]: row["n"] for row in found["ranking"]} == {"broken": 1, "short": 1}
+    result = by_axis({"broken": broken, "short": short})["seconds"]
+    assert {row["arm"]: row["n"] for row in result["ranking"]} == {"broken": 1, "short": 1}
 
 
 def test_one_arm_has_nothing_to_be_compared_with():

@@ -40,8 +40,8 @@ def unequal(*runs):
     return {field: values for field, values in settings(runs).items() if len(values) > 1}
 
 
-def names(found):
-    return {label: [member.name for member in members] for label, members in found.items()}
+def names(differing):
+    return {label: [member.name for member in members] for label, members in differing.items()}
 
 
 def test_recipes_budgets_seeds_and_names_may_differ():
@@ -108,8 +108,8 @@ def test_no_arm_is_lost_where_two_would_have_one_name():
 
 
 def test_runs_of_one_recipe_are_an_arm_and_equal_names_are_told_apart():
-    found = arms([run("a"), run("b", seed=1), run("c", **{"train.lr": 5e-4}), run("d", algo="dpo")])
-    assert names(found) == {
+    differing = arms([run("a"), run("b", seed=1), run("c", **{"train.lr": 5e-4}), run("d", algo="dpo")])
+    assert names(differing) == {
         "rloo (train.lr=0.001)": ["a", "b"],
         "rloo (train.lr=0.0005)": ["c"],
         "dpo": ["d"],
@@ -117,13 +117,13 @@ def test_runs_of_one_recipe_are_an_arm_and_equal_names_are_told_apart():
 
 
 def test_the_study_s_name_for_an_arm_comes_first():
-    found = arms([run("a", arm="small step"), run("b", arm="small step", seed=1), run("c", arm="large step")])
-    assert names(found) == {"small step": ["a", "b"], "large step": ["c"]}
+    differing = arms([run("a", arm="small step"), run("b", arm="small step", seed=1), run("c", arm="large step")])
+    assert names(differing) == {"small step": ["a", "b"], "large step": ["c"]}
 
 
 def test_an_arm_whose_recipe_changed_is_two():
-    found = arms([run("a", arm="mine"), run("b", arm="mine", **{"train.steps": 90})])
-    assert names(found) == {"mine (train.steps=60)": ["a"], "mine (train.steps=90)": ["b"]}
+    differing = arms([run("a", arm="mine"), run("b", arm="mine", **{"train.steps": 90})])
+    assert names(differing) == {"mine (train.steps=60)": ["a"], "mine (train.steps=90)": ["b"]}
 
 
 def test_runs_of_an_arm_are_in_the_order_of_their_seeds_whatever_their_own():
@@ -157,24 +157,24 @@ def test_code_that_is_allowed_to_differ_does_not():
     ],
 )
 def test_a_difference_is_allowed_by_its_name_or_its_group_s(allow, fair, allowed):
-    found = proof([run("a"), WARM, NEWER], {"x": [run("a"), WARM], "y": [NEWER]}, allow)
-    assert found["fair"] is fair
-    assert {one["field"] for one in found["differing"] if one["allowed"]} == allowed
-    assert {one["field"]: one["values"] for one in found["differing"]} == {
+    differing = proof([run("a"), WARM, NEWER], {"x": [run("a"), WARM], "y": [NEWER]}, allow)
+    assert differing["fair"] is fair
+    assert {one["field"] for one in differing["differing"] if one["allowed"]} == allowed
+    assert {one["field"]: one["values"] for one in differing["differing"]} == {
         "sampling.temperature": {"1.0": ["a", "n"], "2.0": ["w"]},
         "source": {"b": ["a", "w"], "new": ["n"]},
     }
-    assert found["equal"] == [{"field": "policy", "value": "a"}]
+    assert differing["equal"] == [{"field": "policy", "value": "a"}]
 
 
 def test_the_proof_lists_each_arm_s_recipe_budget_and_cost():
     dear = [run("a", spent={"tokens": 100, "flops": 2.0}), run("b", seed=1, spent={"tokens": 200})]
     cheap = [run("c", algo="dpo", spent={"tokens": 30}, **{"train.steps": 5, "algo.clip": float("inf")})]
-    found = proof([*dear, *cheap], {"dear": dear, "cheap": cheap}, [])
-    assert found["fair"] and found["differing"] == []
-    assert found["recipes"] == [{"field": "algo.clip", "values": {"dear": "not applicable", "cheap": "inf"}}]
-    assert found["budgets"] == [{"field": "train.steps", "values": {"dear": 60, "cheap": 5}}]
-    one, other = found["charged"]
+    differing = proof([*dear, *cheap], {"dear": dear, "cheap": cheap}, [])
+    assert differing["fair"] and differing["differing"] == []
+    assert differing["recipes"] == [{"field": "algo.clip", "values": {"dear": "not applicable", "cheap": "inf"}}]
+    assert differing["budgets"] == [{"field": "train.steps", "values": {"dear": 60, "cheap": 5}}]
+    one, other = differing["charged"]
     assert (one["arm"], one["tokens"], one["flops"], one["labels"]) == ("dear", 150.0, 2.0, None)
     assert (other["arm"], other["tokens"]) == ("cheap", 30.0)
 

@@ -19,15 +19,15 @@ ARMS = {"full": [1.0, 1.1, 1.2], "without_kl": [0.0, 0.1, 0.2], "more": [2.0, 2.
 
 
 def test_only_pairs_with_the_control_are_made_and_corrected_for():
-    found = verdicts(ARMS, control="full")
-    assert [(one.a, one.b) for one in found] == [("more", "full"), ("same", "full"), ("full", "without_kl")]
+    comparisons = verdicts(ARMS, control="full")
+    assert [(one.a, one.b) for one in comparisons] == [("more", "full"), ("same", "full"), ("full", "without_kl")]
     expected = welch_interval([2.0, 2.1, 2.2], [1.0, 1.1, 1.2], confidence=1 - 0.05 / 3)
-    assert found[0].gap.low == pytest.approx(expected.low)
+    assert comparisons[0].gap.low == pytest.approx(expected.low)
 
 
 def test_the_sentence_names_the_arms_by_what_is_shown_of_them():
-    found = verdicts(ARMS, control="full", smallest=0.5)
-    assert headline_against("full", found) == (
+    comparisons = verdicts(ARMS, control="full", smallest=0.5)
+    assert headline_against("full", comparisons) == (
         "Better than full: more; worse: without_kl; no difference shown: same (corrected for 3 comparisons)."
     )
     worse = verdicts({name: ARMS[name] for name in ("full", "without_kl")}, control="full")

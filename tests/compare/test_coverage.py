@@ -86,8 +86,8 @@ def test_the_family_s_twin_is_what_production_says(paired):
     seeds = {name: [1, 2, 3] for name in "abcde"} if paired else None
     called = 0
     for x in rng.normal(size=(60, 5, 3)) * rng.exponential(size=(60, 5, 1)) + rng.normal(size=(60, 5, 1)):
-        found = verdicts(dict(zip("abcde", x.tolist(), strict=True)), seeds=seeds, paired=paired)
-        decided = any(c.better for c in found)
+        interval = verdicts(dict(zip("abcde", x.tolist(), strict=True)), seeds=seeds, paired=paired)
+        decided = any(c.better for c in interval)
         assert decided == bool(family_error(x[None], paired=paired))
         called += decided
     assert 5 < called < 55  # both answers occur
@@ -202,8 +202,8 @@ def test_the_table_of_the_iqm_s_coverage_is_measured(n):
 @pytest.mark.parametrize(("n", "measured"), [(3, 0.79), (5, 0.91), (10, 0.94)])
 def test_the_probability_of_improvement_covers_too_little_at_few_seeds(n, measured):
     rng = np.random.default_rng(n)
-    found = [probability_of_improvement(rng.normal(size=n), rng.normal(size=n), rng, draws=500) for _ in range(800)]
-    assert np.mean([i.low <= 0.5 <= i.high for i in found]) == pytest.approx(measured, abs=0.045)
+    interval = [probability_of_improvement(rng.normal(size=n), rng.normal(size=n), rng, draws=500) for _ in range(800)]
+    assert np.mean([i.low <= 0.5 <= i.high for i in interval]) == pytest.approx(measured, abs=0.045)
 
 
 @pytest.mark.parametrize(
@@ -216,6 +216,6 @@ def test_two_levels_cover_as_their_docstring_says(seeds, sds, measured):
     hits = []
     for _ in range(400):
         parts = zip(sds, (rng.normal(size=shape) for shape in ((seeds, 1), (1, 50), (seeds, 50))), strict=True)
-        found = two_level_interval(sum(sd * part for sd, part in parts), rng, draws=500)
-        hits.append(found.low <= 0 <= found.high)
+        interval = two_level_interval(sum(sd * part for sd, part in parts), rng, draws=500)
+        hits.append(interval.low <= 0 <= interval.high)
     assert np.mean(hits) == pytest.approx(measured, abs=0.05)

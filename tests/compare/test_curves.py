@@ -31,8 +31,8 @@ def one(x, y, grid):
 
 
 def test_between_evaluations_lies_a_line_and_outside_nothing():
-    found = one([0, 10, 20], [0, 1, 5], [-1, 0, 5, 10, 15, 20, 21])
-    assert found == pytest.approx([NAN, 0, 0.5, 1, 3, 5, NAN], nan_ok=True)
+    points = one([0, 10, 20], [0, 1, 5], [-1, 0, 5, 10, 15, 20, 21])
+    assert points == pytest.approx([NAN, 0, 0.5, 1, 3, 5, NAN], nan_ok=True)
 
 
 def test_an_axis_that_turns_back_is_crossed_for_the_first_time():
@@ -43,14 +43,14 @@ def test_an_axis_that_turns_back_is_crossed_for_the_first_time():
 def test_runs_are_interpolated_each_on_its_own_places():
     x = np.array([[0, 2, 4], [0, 3, NAN]])
     y = np.stack([x * 10, x + 1], axis=2)
-    found = at(x, y, np.array([3.0, 3.5]))
-    assert found[:, :, 0] == pytest.approx(np.array([[30, 35], [30, NAN]]), nan_ok=True)
-    assert found[:, :, 1] == pytest.approx(np.array([[4, 4.5], [4, NAN]]), nan_ok=True)
+    points = at(x, y, np.array([3.0, 3.5]))
+    assert points[:, :, 0] == pytest.approx(np.array([[30, 35], [30, NAN]]), nan_ok=True)
+    assert points[:, :, 1] == pytest.approx(np.array([[4, 4.5], [4, NAN]]), nan_ok=True)
 
 
 def test_a_value_that_is_no_number_makes_a_gap_and_nothing_else():
-    found = one([0, 1, 2, 3], [0, NAN, 2, 3], [0, 0.5, 1.5, 2, 2.5, 3])
-    assert found == pytest.approx([0, NAN, NAN, 2, 2.5, 3], nan_ok=True)
+    points = one([0, 1, 2, 3], [0, NAN, 2, 3], [0, 0.5, 1.5, 2, 2.5, 3])
+    assert points == pytest.approx([0, NAN, NAN, 2, 2.5, 3], nan_ok=True)
 
 
 @settings(max_examples=50, deadline=None)
@@ -59,10 +59,10 @@ def test_on_axes_that_only_grow_it_is_numpy_s_interpolation(n, seed):
     rng = np.random.default_rng(seed)
     x, y = np.cumsum(rng.random((3, n)), axis=1), rng.normal(size=(3, n))
     grid = np.append(rng.uniform(x.min(), x.max(), 5), x[0])
-    found = at(x, y[:, :, None], grid)[:, :, 0]
+    points = at(x, y[:, :, None], grid)[:, :, 0]
     for i in range(3):
         expected = np.interp(grid, x[i], y[i], left=NAN, right=NAN)
-        assert found[i] == pytest.approx(expected, nan_ok=True)
+        assert points[i] == pytest.approx(expected, nan_ok=True)
 
 
 def test_a_band_is_the_t_interval_of_the_seeds_that_are_there():
@@ -85,23 +85,23 @@ def test_the_grid_is_where_the_runs_were_judged_while_these_places_are_few():
 def test_bands_of_arms_share_their_grid_and_end_with_their_runs():
     a = [run(seed=i, step=[0, 1], episode=[0, 8], eval_gold_score=[0, 1 + i]) for i in range(2)]
     b = [run(step=[0, 1], episode=[0, 4], eval_gold_score=[0, 3])]
-    found = [band for band in bands({"a": stacked(a), "b": stacked(b)}, GOLD) if band["axis"] == "episode"]
-    assert [(band["arm"], band["x"], band["mean"], band["n"]) for band in found] == [
+    points = [band for band in bands({"a": stacked(a), "b": stacked(b)}, GOLD) if band["axis"] == "episode"]
+    assert [(band["arm"], band["x"], band["mean"], band["n"]) for band in points] == [
         ("a", 0, 0, 2),
         ("a", 4, 0.75, 2),
         ("a", 8, 1.5, 2),
         ("b", 0, 0, 1),
         ("b", 4, 3, 1),
     ]
-    assert {band["metric"] for band in found} == {"eval/gold_score"}  # nothing else was recorded
+    assert {band["metric"] for band in points} == {"eval/gold_score"}  # nothing else was recorded
     end = t_interval([1.0, 2.0])
-    assert (found[2]["low"], found[2]["high"]) == pytest.approx((end.low, end.high))
-    assert found[3]["low"] is None and found[3]["high"] is None
+    assert (points[2]["low"], points[2]["high"]) == pytest.approx((end.low, end.high))
+    assert points[3]["low"] is None and points[3]["high"] is None
 
 
 def test_an_axis_that_nobody_records_has_no_bands():
-    found = bands({"a": stacked([run(step=[0, 1], episode=[0, 4], eval_gold_score=[0, 3])])}, GOLD)
-    assert {band["axis"] for band in found} == {"episode"}
+    points = bands({"a": stacked([run(step=[0, 1], episode=[0, 4], eval_gold_score=[0, 3])])}, GOLD)
+    assert {band["axis"] for band in points} == {"episode"}
 
 
 def test_curves_hold_every_evaluation_and_the_frontier_every_kl():

@@ -52,10 +52,10 @@ def test_tables_of_runs_with_other_judges_fit_together():
     assert np.isnan(moved["eval/b"]).all() and np.isnan(moved["eval/never"]).all()
 
 
-def with_training(found):
+def with_training(result):
     """Between two evaluations lie rows of training alone, as the loop logs them."""
-    between = [{"step": row["step"] + 1, "loss/policy_avg": 0.5, "time/step": 1.0} for row in found[:-1]]
-    return sorted([*found, *between], key=lambda row: row["step"])
+    between = [{"step": row["step"] + 1, "loss/policy_avg": 0.5, "time/step": 1.0} for row in result[:-1]]
+    return sorted([*result, *between], key=lambda row: row["step"])
 
 
 def compact(path):
@@ -65,11 +65,11 @@ def compact(path):
 
 def test_only_evaluations_are_kept_and_no_clock_has_run_at_the_start(tmp_path):
     write_lines(tmp_path / "m", with_training(rows([0.0, 0.5, 1.0])))
-    found, last = from_lines(tmp_path / "m")
-    assert found.shape == (3, len(COLUMNS.names)) and last == 40
-    assert column(found, "step") == [0, 20, 40] and column(found, "eval/gold_score") == [0.0, 0.5, 1.0]
-    assert column(found, "time/elapsed") == [0, 10, 20]
-    assert np.isnan(column(found, "eval/vader")).all()  # never recorded
+    result, last = from_lines(tmp_path / "m")
+    assert result.shape == (3, len(COLUMNS.names)) and last == 40
+    assert column(result, "step") == [0, 20, 40] and column(result, "eval/gold_score") == [0.0, 0.5, 1.0]
+    assert column(result, "time/elapsed") == [0, 10, 20]
+    assert np.isnan(column(result, "eval/vader")).all()  # never recorded
 
 
 @pytest.mark.parametrize(
@@ -78,8 +78,8 @@ def test_only_evaluations_are_kept_and_no_clock_has_run_at_the_start(tmp_path):
 )
 def test_a_torn_last_line_is_not_a_row_and_a_whole_one_without_a_line_end_is(tmp_path, torn, last):
     write_lines(tmp_path / "m", rows([0.0, 0.5, 1.0]), torn=torn)
-    found, at = from_lines(tmp_path / "m")
-    assert column(found, "step") == [0, 20, 40] and at == last
+    result, at = from_lines(tmp_path / "m")
+    assert column(result, "step") == [0, 20, 40] and at == last
 
 
 def test_the_table_holds_what_the_lines_hold(tmp_path):
@@ -125,14 +125,14 @@ def many(monkeypatch, tmp_path):
 
 
 def test_many_runs_are_read_at_once_and_none_is_mistaken_for_another(many):
-    found = of_many(list(map(str, many)))
-    assert [column(found[str(path)], "eval/gold_score")[-1] for path in many] == [0, 1, 2, 3, 4]
+    result = of_many(list(map(str, many)))
+    assert [column(result[str(path)], "eval/gold_score")[-1] for path in many] == [0, 1, 2, 3, 4]
 
 
 def test_a_damaged_table_is_left_to_be_read_alone(many):
     (many[2] / "metrics.parquet").write_bytes(b"PAR1 and then nothing")
-    found = of_many(list(map(str, many)))
-    assert set(found) == {str(many[i]) for i in (0, 1, 4)}  # run 3 was read together with run 2
+    result = of_many(list(map(str, many)))
+    assert set(result) == {str(many[i]) for i in (0, 1, 4)}  # run 3 was read together with run 2
     assert column(of_one(many[2])[0], "eval/gold_score") == [0.0, 2.0]
     (many[2] / "metrics.jsonl").unlink()
     with pytest.raises(ValueError, match=r"metrics\.parquet"):

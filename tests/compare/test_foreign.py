@@ -21,8 +21,8 @@ def read(*words):
     return reader.read([[str(word) for word in words]])
 
 
-def told(found):
-    return [(run.label, run.seed) for run in found.runs]
+def told(result):
+    return [(run.label, run.seed) for run in result.runs]
 
 
 # TRL
@@ -32,9 +32,9 @@ def test_a_folder_of_trl_runs_gives_arms_and_seeds_from_its_names(tmp_path):
     trl_state(tmp_path / "grpo-qwen-s1", [0.1, 0.2])
     trl_state(tmp_path / "grpo-qwen-seed_2", [0.1, 0.4])
     trl_state(tmp_path / "rloo" / "seed3", [0.1, 0.3])
-    found = read("trl", tmp_path)
-    assert sorted(told(found)) == [("grpo-qwen (TRL)", 1), ("grpo-qwen (TRL)", 2), ("rloo (TRL)", 3)]
-    one = next(run for run in found.runs if run.seed == 1)
+    result = read("trl", tmp_path)
+    assert sorted(told(result)) == [("grpo-qwen (TRL)", 1), ("grpo-qwen (TRL)", 2), ("rloo (TRL)", 3)]
+    one = next(run for run in result.runs if run.seed == 1)
     assert one.series["objective/scores"] == ([1, 2], [0.1, 0.2])
     assert one.series["objective/kl"] == ([1, 2], [0.01, 0.02])
     assert one.columns["completions/mean_length"] == "completions/mean_length"
@@ -67,8 +67,8 @@ def test_of_a_runs_checkpoints_only_the_furthest_counts(tmp_path):
     trl_state(tmp_path / "grpo-s1" / "checkpoint-10", [0.1, 0.2, 0.9])
     trl_state(tmp_path / "grpo-s2" / "checkpoint-2", [0.1, 0.2])
     trl_state(tmp_path / "grpo-s2", [0.1, 0.2, 0.8])
-    found = read("trl", tmp_path)
-    assert {run.seed: run.last("objective/scores") for run in found.runs} == {1: 0.9, 2: 0.8}
+    result = read("trl", tmp_path)
+    assert {run.seed: run.last("objective/scores") for run in result.runs} == {1: 0.9, 2: 0.8}
     assert told(read("trl", tmp_path / "grpo-s1" / "checkpoint-10" / "trainer_state.json")) == [("grpo (TRL)", 1)]
 
 
@@ -115,11 +115,11 @@ def test_rows_of_openrlhf_are_read(tmp_path):
 def test_charts_of_wandb_are_split_by_run_and_joined_by_name(tmp_path):
     wandb_chart(tmp_path / "a.csv", "train/reward", {"grpo-s1": [0.1, 0.3], "grpo - big-s2": [0.2, 0.5, 0.6]})
     wandb_chart(tmp_path / "b.csv", "train/kl", {"grpo-s1": [0.0, 2.0], "grpo - big-s2": [0.0, 3.0]})
-    found = read("wandb", tmp_path)
-    assert told(found) == [("grpo (W&B)", 1), ("grpo - big (W&B)", 2)]
-    assert found.runs[0].series["objective/scores"] == ([0, 10], [0.1, 0.3])
-    assert found.runs[0].last("objective/kl") == 2.0 and all(run.sampled for run in found.runs)
-    assert found.runs[1].series["objective/scores"] == ([0, 10, 20], [0.2, 0.5, 0.6])
+    result = read("wandb", tmp_path)
+    assert told(result) == [("grpo (W&B)", 1), ("grpo - big (W&B)", 2)]
+    assert result.runs[0].series["objective/scores"] == ([0, 10], [0.1, 0.3])
+    assert result.runs[0].last("objective/kl") == 2.0 and all(run.sampled for run in result.runs)
+    assert result.runs[1].series["objective/scores"] == ([0, 10, 20], [0.2, 0.5, 0.6])
 
 
 def history(scores):
@@ -157,8 +157,8 @@ def test_the_runs_table_of_wandb_names_its_runs_and_their_seeds(tmp_path):
         {"Name": f"brave-fox-{i}", "State": "finished", "algo": "grpo", "seed": i, "train/reward": 0.1 * i}
         for i in (1, 2)
     ]
-    found = read("wandb", write_csv(tmp_path / "export.csv", rows))
-    assert told(found) == [("grpo (W&B)", 1), ("grpo (W&B)", 2)] and found.runs[1].last("objective/scores") == 0.2
+    result = read("wandb", write_csv(tmp_path / "export.csv", rows))
+    assert told(result) == [("grpo (W&B)", 1), ("grpo (W&B)", 2)] and result.runs[1].last("objective/scores") == 0.2
 
 
 # Arm, seed, mapping
@@ -253,14 +253,14 @@ def test_a_damaged_file_is_named(tmp_path, content):
 def test_a_run_that_ends_without_a_number_is_left_out_with_the_reason(tmp_path, value):
     openrlhf_rows(tmp_path / "ppo-s1.jsonl", [0.1, value])
     openrlhf_rows(tmp_path / "ppo-s2.jsonl", [0.1, 0.2])
-    found = read("openrlhf", tmp_path)
-    assert told(found) == [("ppo (OpenRLHF)", 2)]
-    (left,) = found.left_out
+    result = read("openrlhf", tmp_path)
+    assert told(result) == [("ppo (OpenRLHF)", 2)]
+    (left,) = result.left_out
     assert (left.name, left.state, left.seed) == ("ppo-s1", "diverged", 1) and "train/reward ends with" in left.why
 
 
 def test_a_seed_that_is_there_already_is_left_out(tmp_path):
     trl_state(tmp_path / "a" / "grpo-s1", [0.1])
     trl_state(tmp_path / "b" / "grpo-s1", [0.2])
-    found = read("trl", tmp_path)
-    assert len(found.runs) == 1 and f"{found.runs[0].name} is used" in found.left_out[0].why
+    result = read("trl", tmp_path)
+    assert len(result.runs) == 1 and f"{result.runs[0].name} is used" in result.left_out[0].why

@@ -53,19 +53,19 @@ def test_beside_a_study_the_proven_verdict_stays_as_it_is(tmp_path, outputs):
     for key in ("verdict", "arms", "improvement", "comparability", "metric"):
         assert both[key] == alone[key]
     assert alone["foreign"] is None
-    found = both["foreign"]
-    assert found["mark"] == "not proven comparable" and found["sentence"].startswith("Not proven comparable")
-    assert found["metric"] == "eval/score"  # what both have; gold is ours alone
-    assert {arm["name"]: arm["proven"] for arm in found["arms"]} == {
+    result = both["foreign"]
+    assert result["mark"] == "not proven comparable" and result["sentence"].startswith("Not proven comparable")
+    assert result["metric"] == "eval/score"  # what both have; gold is ours alone
+    assert {arm["name"]: arm["proven"] for arm in result["arms"]} == {
         "rloo (align_lab)": True,
         "ppo (align_lab)": True,
         "grpo (verl)": False,
     }
-    grpo = next(arm for arm in found["arms"] if not arm["proven"])
+    grpo = next(arm for arm in result["arms"] if not arm["proven"])
     assert (grpo["values"], grpo["mean"], grpo["low"], grpo["n"], grpo["start"]) == ([0.5], 0.5, None, 1, 0.1)
-    rloo = next(arm for arm in found["arms"] if arm["name"].startswith("rloo"))
+    rloo = next(arm for arm in result["arms"] if arm["name"].startswith("rloo"))
     assert rloo["values"] == pytest.approx([1.1, 1.2, 1.0]) and rloo["low"] < 1.1 < rloo["high"]
-    assert any("grpo (verl) has one seed only" in note for note in found["notes"])
+    assert any("grpo (verl) has one seed only" in note for note in result["notes"])
 
 
 def test_page_markdown_and_terminal_of_a_study_hold_them_apart(tmp_path, outputs):

@@ -18,9 +18,9 @@ LAWS = {
 @pytest.mark.parametrize("n", [50, 101])
 def test_the_iqm_s_interval_is_scipy_s_of_a_trimmed_mean(law, n):
     x = LAWS[law](np.random.default_rng(n), n)
-    found = many.iqm_interval(x.tolist())
-    assert (found.low, found.high) == pytest.approx(tuple(trimmed_mean_ci(x, limits=(0.25, 0.25), alpha=0.05)))
-    assert found.mean == statistics.iqm(x)
+    interval = many.iqm_interval(x.tolist())
+    assert (interval.low, interval.high) == pytest.approx(tuple(trimmed_mean_ci(x, limits=(0.25, 0.25), alpha=0.05)))
+    assert interval.mean == statistics.iqm(x)
 
 
 @pytest.mark.parametrize("law", LAWS)
@@ -39,14 +39,14 @@ def test_they_are_what_the_bootstrap_would_say(law, shift):
         (many.iqm_interval(a.tolist()), statistics.iqm_interval(a, rng, draws=4000)),
         (many.probability_of_improvement(a, b), statistics.probability_of_improvement(a, b, rng, draws=4000)),
     ]
-    for found, expected in pairs:
-        assert found.mean == pytest.approx(expected.mean)
+    for interval, expected in pairs:
+        assert interval.mean == pytest.approx(expected.mean)
         width = expected.high - expected.low
-        assert (found.low, found.high) == pytest.approx((expected.low, expected.high), abs=0.12 * width)
+        assert (interval.low, interval.high) == pytest.approx((expected.low, expected.high), abs=0.12 * width)
 
 
 def test_arms_that_do_not_overlap_stay_within_bounds():
-    found = many.probability_of_improvement([2.0, 3.0], [0.0, 1.0])
-    assert (found.low, found.mean, found.high) == (1.0, 1.0, 1.0)
+    interval = many.probability_of_improvement([2.0, 3.0], [0.0, 1.0])
+    assert (interval.low, interval.mean, interval.high) == (1.0, 1.0, 1.0)
     nearly = many.probability_of_improvement([*range(10, 60), 0.5], [*range(50)])
     assert 0 <= nearly.low < nearly.mean < nearly.high <= 1

@@ -18,17 +18,17 @@ STEPS = [0, 20, 40, 60]
 
 def judged(gold, proxy, kl, se=0.05):
     r = run("r", 3, step=STEPS, eval_gold_score=gold, eval_score=proxy, eval_kl=kl, eval_gold_score_se=[se] * 4)
-    (found,) = overoptimization("a", [r], stacked([r]), SCORES)
-    return found
+    (result,) = overoptimization("a", [r], stacked([r]), SCORES)
+    return result
 
 
 def test_a_peak_that_the_proxy_rises_beyond_is_marked_with_the_checkpoint_to_keep():
     """runs/collapse of the first study."""
-    found = judged([0.03, 0.364, -1.152, -3.27], [0.19, 2.12, 2.55, 2.73], [0.0, 69.3, 84.4, 107.9])
-    assert (found["arm"], found["seed"], found["run"]) == ("a", 3, "r")
-    assert found["marked"] and found["score_rose"] and found["keep"] == found["peak_step"] == 20
-    assert (found["peak_distance"], found["last_distance"]) == pytest.approx((8.325, 10.387), abs=1e-3)
-    assert found["words"] == (
+    result = judged([0.03, 0.364, -1.152, -3.27], [0.19, 2.12, 2.55, 2.73], [0.0, 69.3, 84.4, 107.9])
+    assert (result["arm"], result["seed"], result["run"]) == ("a", 3, "r")
+    assert result["marked"] and result["score_rose"] and result["keep"] == result["peak_step"] == 20
+    assert (result["peak_distance"], result["last_distance"]) == pytest.approx((8.325, 10.387), abs=1e-3)
+    assert result["words"] == (
         "over-optimized: gold fell from 0.36 to -3.27 after step 20 while the proxy score rose: keep step 20, "
         "of which no "
         "checkpoint is left"
@@ -49,10 +49,10 @@ def test_a_peak_that_the_proxy_rises_beyond_is_marked_with_the_checkpoint_to_kee
     ],
 )
 def test_only_a_fall_beyond_noise_counts(gold, proxy, kl, marked, keep):
-    found = judged(gold, proxy, kl)
-    assert (found["marked"], found["keep"]) == (marked, keep)
-    assert bool(found["words"]) == (keep is not None)
-    assert ("keep the start policy" in found["words"]) == (keep == 0)
+    result = judged(gold, proxy, kl)
+    assert (result["marked"], result["keep"]) == (marked, keep)
+    assert bool(result["words"]) == (keep is not None)
+    assert ("keep the start policy" in result["words"]) == (keep == 0)
 
 
 def test_whether_the_checkpoint_to_keep_is_still_there_is_said(tmp_path):
@@ -101,8 +101,8 @@ def test_the_text_is_looked_at_beside_the_score(changes, words):
 
 def test_lengths_are_means_over_runs():
     two = np.concatenate([np.full((1, 2, len(COLUMNS.names)), value) for value in (1.0, 3.0)])
-    found = health("a", Table(COLUMNS, two), SCORES)
-    assert (found["length_start"], found["length"], found["entropy"], found["distinct_2"]) == (2.0, 2.0, 2.0, 2.0)
+    result = health("a", Table(COLUMNS, two), SCORES)
+    assert (result["length_start"], result["length"], result["entropy"], result["distinct_2"]) == (2.0, 2.0, 2.0, 2.0)
 
 
 def test_where_the_optimized_score_decides_there_is_nothing_to_hold_it_against():

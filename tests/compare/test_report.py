@@ -55,12 +55,12 @@ def test_the_document_is_not_changed(tmp_path):
 
 def test_every_seed_stands_in_the_csv_file(folder):
     rows = _rows(folder, "seeds")
-    found = {(row["arm"], row["metric"], int(row["seed"])): float(row["value"]) for row in rows}
+    result = {(row["arm"], row["metric"], int(row["seed"])): float(row["value"]) for row in rows}
     for arm in document()["arms"]:
         for metric, summary in arm["metrics"].items():
             for seed, value in zip(arm["seeds"], summary["values"], strict=True):
-                assert found.pop((arm["name"], metric, seed)) == value
-    assert not found
+                assert result.pop((arm["name"], metric, seed)) == value
+    assert not result
 
 
 def test_long_tables_arrive_whole(folder):

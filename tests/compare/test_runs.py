@@ -63,10 +63,10 @@ def test_what_is_wrong_with_another_is_said(path, file, content, state, why):
         (path / file).unlink()
     else:
         (path / file).write_text(content if isinstance(content, str) else json.dumps(content))
-    found = read_run(path)
-    assert isinstance(found, Unfinished)
-    assert why in found.why
-    assert (found.state, found.arm, found.seed) == (state, "rloo", 3)
+    result = read_run(path)
+    assert isinstance(result, Unfinished)
+    assert why in result.why
+    assert (result.state, result.arm, result.seed) == (state, "rloo", 3)
 
 
 @pytest.mark.parametrize(
@@ -79,8 +79,8 @@ def test_what_is_wrong_with_another_is_said(path, file, content, state, why):
 @pytest.mark.parametrize("torn", ["", '{"step": 40, "eval/score": 1.0'])
 def test_rows_that_end_before_the_run_did_are_cut_short(path, lines, torn):
     write_lines(path / "metrics.jsonl", lines, torn=torn)
-    found = read_run(path)
-    assert isinstance(found, Unfinished) and "cut short" in found.why
+    result = read_run(path)
+    assert isinstance(result, Unfinished) and "cut short" in result.why
 
 
 def test_a_torn_line_after_the_last_evaluation_does_no_harm(path):
@@ -121,8 +121,8 @@ def test_links_are_followed_hidden_folders_are_not_runs_and_strangers_are_let_be
 def test_a_folder_that_has_only_just_begun_is_a_run(tmp_path):
     (tmp_path / "rloo-tiny-s1-0a0b0c0d").mkdir()
     (tmp_path / "rloo-tiny-s1-0a0b0c0d" / "config.yaml").write_text("")
-    _, (found,) = read_study(tmp_path)
-    assert (found.why, found.arm, found.seed) == ("status.json is missing", "rloo", 1)
+    _, (result,) = read_study(tmp_path)
+    assert (result.why, result.arm, result.seed) == ("status.json is missing", "rloo", 1)
 
 
 def test_a_study_without_runs_says_how_to_start_one(tmp_path):

@@ -63,8 +63,8 @@ def test_a_run_without_whole_completions_of_its_last_evaluation_has_none(tmp_pat
 
 
 def test_rows_are_known_by_prompt_and_those_without_a_score_are_left_out(tmp_path):
-    found = last(run_with(tmp_path, lambda path: write_samples(path, 40, [1.0, float("nan"), 3.0])))
-    assert {key: row["decides"] for key, row in found.items()} == {(0, "p0"): 1.0, (2, "p2"): 3.0}
+    result = last(run_with(tmp_path, lambda path: write_samples(path, 40, [1.0, float("nan"), 3.0])))
+    assert {key: row["decides"] for key, row in result.items()} == {(0, "p0"): 1.0, (2, "p2"): 3.0}
 
 
 def rows(*prompts, text="t"):

@@ -33,28 +33,28 @@ def rng():
 
 def test_the_t_interval_of_three_values_is_the_textbooks():
     """n = 3, mean 2, s = 1: half-width t(0.975, 2) / √3 = 4.302653 / 1.732051 = 2.484138."""
-    found = t_interval([1.0, 2.0, 3.0])
-    assert found.mean == 2.0
-    assert found.high - found.mean == pytest.approx(2.484138, abs=1e-6)
-    assert found.mean - found.low == pytest.approx(2.484138, abs=1e-6)
+    result = t_interval([1.0, 2.0, 3.0])
+    assert result.mean == 2.0
+    assert result.high - result.mean == pytest.approx(2.484138, abs=1e-6)
+    assert result.mean - result.low == pytest.approx(2.484138, abs=1e-6)
 
 
 def test_one_value_has_a_mean_and_no_interval():
-    found = t_interval([0.7])
-    assert found.mean == 0.7 and math.isnan(found.low) and math.isnan(found.high)
+    result = t_interval([0.7])
+    assert result.mean == 0.7 and math.isnan(result.low) and math.isnan(result.high)
 
 
 def test_equal_variances_and_sizes_give_student_s_interval():
     """Two samples of 3 with s = 1: 4 degrees of freedom, t = 2.776445, half-width 2.776445 · √(2/3) = 2.266958."""
-    found = welch_interval([3.0, 4.0, 5.0], [1.0, 2.0, 3.0])
-    assert found.mean == 2.0
-    assert found.high - found.mean == pytest.approx(2.266958, abs=1e-5)
+    result = welch_interval([3.0, 4.0, 5.0], [1.0, 2.0, 3.0])
+    assert result.mean == 2.0
+    assert result.high - result.mean == pytest.approx(2.266958, abs=1e-5)
 
 
 def test_the_paired_interval_is_that_of_the_differences():
     """Differences 1, 2, 3: as the textbook's interval above, however much the seeds differ."""
-    found = paired_interval([11.0, 52.0, 93.0], [10.0, 50.0, 90.0])
-    assert (found.mean, found.high) == pytest.approx((2.0, 2.0 + 2.484138), abs=1e-6)
+    result = paired_interval([11.0, 52.0, 93.0], [10.0, 50.0, 90.0])
+    assert (result.mean, result.high) == pytest.approx((2.0, 2.0 + 2.484138), abs=1e-6)
 
 
 def test_p_values_are_those_of_the_closed_forms():
@@ -74,8 +74,8 @@ def test_p_values_of_arms_without_spread_or_with_one_seed():
 def test_an_interval_ends_at_zero_at_the_confidence_of_its_p_value(a, b):
     p = welch_p(a, b)
     assume(1e-9 < p < 1)
-    found = welch_interval(a, b, confidence=1 - p)
-    assert min(abs(found.low), abs(found.high)) < 1e-6 * (found.high - found.low)
+    result = welch_interval(a, b, confidence=1 - p)
+    assert min(abs(result.low), abs(result.high)) < 1e-6 * (result.high - result.low)
 
 
 def test_pairs_of_unequal_length_are_refused():
@@ -110,13 +110,13 @@ def test_tasks_are_resampled_apart_from_each_other():
 
 
 def test_intervals_that_resample_need_two_of_what_they_resample():
-    for found in (
+    for result in (
         iqm_interval([1.0], rng()),
         probability_of_improvement([1.0], [0.0, 1.0], rng()),
         two_level_interval([[0.0, 1.0]], rng()),
         two_level_interval([[0.0], [1.0]], rng()),
     ):
-        assert math.isnan(found.low) and math.isnan(found.high) and not math.isnan(found.mean)
+        assert math.isnan(result.low) and math.isnan(result.high) and not math.isnan(result.mean)
 
 
 def test_intervals_that_resample_are_those_of_their_generator():
@@ -142,18 +142,18 @@ def test_two_levels_are_as_wide_as_the_factor_that_varies():
     """Only rows differ: the bootstrap of S seed means has variance s²(S-1)/S²; S = 400 of 0, 1: sd 0.5/20 = 0.025."""
     rows = np.repeat(np.arange(400)[:, None] % 2, 400, axis=1).astype(float)
     for table in (rows, rows.T):
-        found = two_level_interval(table, rng(), draws=4000)
-        assert found.mean == 0.5
-        assert (found.high - found.low) / 2 == pytest.approx(1.96 * 0.025, rel=0.06)
+        result = two_level_interval(table, rng(), draws=4000)
+        assert result.mean == 0.5
+        assert (result.high - result.low) / 2 == pytest.approx(1.96 * 0.025, rel=0.06)
 
 
 def test_paired_improvement_counts_seeds_with_the_exact_binomial_interval():
     from scipy.stats import binomtest
 
     a, b = [1.0, 2.0, 3.0, 0.0, 5.0], [0.0, 1.0, 2.0, 4.0, 4.0]
-    found = paired_improvement(a, b)
+    result = paired_improvement(a, b)
     theirs = binomtest(4, 5).proportion_ci(0.95, method="exact")
-    assert (found.mean, found.low, found.high) == pytest.approx((0.8, theirs.low, theirs.high))
+    assert (result.mean, result.low, result.high) == pytest.approx((0.8, theirs.low, theirs.high))
     sure = paired_improvement([1.0] * 5, [0.0] * 5)
     assert (sure.mean, sure.high) == (1.0, 1.0) and sure.low == pytest.approx(0.025 ** (1 / 5))
     assert paired_improvement([1.0, 1.0], [1.0, 1.0]).mean == 0.5

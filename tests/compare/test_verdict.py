@@ -18,8 +18,8 @@ three_arms = st.fixed_dictionaries(dict.fromkeys(("ppo", "rloo", "dpo"), seeds_o
 def test_seeds_needed_are_the_power_tables():
     """Two-sided t test, α 0.05, power 0.8, n a group: Cohen 1988 and G*Power give 394, 64, 26, 17, 12."""
     effects = [0.2, 0.5, 0.8, 1.0, 1.2]
-    found = [seeds_needed(math.sqrt(2), smallest=d, confidence=0.95, ratio=2) for d in effects]
-    assert found == [394, 64, 26, 17, 12]
+    comparison = [seeds_needed(math.sqrt(2), smallest=d, confidence=0.95, ratio=2) for d in effects]
+    assert comparison == [394, 64, 26, 17, 12]
 
 
 def test_seeds_are_counted_up_to_a_thousand_more():
@@ -65,20 +65,21 @@ def test_a_narrow_interval_around_zero_shows_no_difference():
 def test_the_number_of_seeds_to_add_is_the_power_tables():
     """sd 1 in both arms, 3 seeds, a gap of 1 to see: 17 a group (Cohen 1988), 14 more. A gap of 0.01 takes 157,000."""
     arms = {"ppo": [0.1, 1.1, 2.1], "dpo": [0.0, 1.0, 2.0]}
-    (found,) = verdicts(arms, smallest=1.0)
-    assert (found.words, found.needed) == ("not enough seeds: about 14 more would be needed to see 1", 14)
-    (found,) = verdicts(arms, smallest=0.01)
+    (comparison,) = verdicts(arms, smallest=1.0)
+    assert (comparison.words, comparison.needed) == ("not enough seeds: about 14 more would be needed to see 1", 14)
+    (comparison,) = verdicts(arms, smallest=0.01)
     assert (
-        found.words == "not enough seeds: more than 1000 more would be needed to see 0.01" and found.needed == MOST + 1
+        comparison.words == "not enough seeds: more than 1000 more would be needed to see 0.01"
+        and comparison.needed == MOST + 1
     )
 
 
 def test_one_seed_is_not_enough():
-    (found,) = verdicts({"ppo": [1.0], "dpo": [0.0, 0.1, 0.2]})
-    assert found.words == "not enough seeds: one seed gives no interval, at least 2 more would be needed"
-    assert found.needed == 2 and found.better is None and math.isnan(found.p)
-    assert found.gap.mean == pytest.approx(0.9) and math.isnan(found.gap.low)
-    assert headline([found], {"ppo": [1.0], "dpo": [0.0, 0.1, 0.2]}).startswith(
+    (comparison,) = verdicts({"ppo": [1.0], "dpo": [0.0, 0.1, 0.2]})
+    assert comparison.words == "not enough seeds: one seed gives no interval, at least 2 more would be needed"
+    assert comparison.needed == 2 and comparison.better is None and math.isnan(comparison.p)
+    assert comparison.gap.mean == pytest.approx(0.9) and math.isnan(comparison.gap.low)
+    assert headline([comparison], {"ppo": [1.0], "dpo": [0.0, 0.1, 0.2]}).startswith(
         "Not enough seeds to tell ppo from dpo: one"
     )
 
@@ -86,33 +87,34 @@ def test_one_seed_is_not_enough():
 def test_arms_without_spread_differ_when_their_values_do():
     """0.1 has no exact binary form: the mean of ten is not the mean of three, which must not count as a gap."""
     assert verdicts({"ppo": [0.1] * 10, "dpo": [0.1] * 3})[0].words == NO_DIFFERENCE
-    (found,) = verdicts({"ppo": [0.1] * 10, "dpo": [0.2] * 3})
-    assert (found.words, found.p) == ("dpo > ppo", 0.0)
+    (comparison,) = verdicts({"ppo": [0.1] * 10, "dpo": [0.2] * 3})
+    assert (comparison.words, comparison.p) == ("dpo > ppo", 0.0)
     assert verdicts({"ppo": [0.5] * 3, "dpo": [0.0, 0.1, 0.2]})[0].words == "ppo > dpo"  # one arm without
 
 
 def test_pairs_are_made_by_seed_whatever_the_order():
     arms = {"ppo": [0.0, 10.0, 20.1], "dpo": [19.1, -1.0, 9.1]}
     seeds = {"ppo": [1, 2, 3], "dpo": [3, 1, 2]}
-    (found,) = verdicts(arms, seeds=seeds, paired=True)
-    assert found.words == "ppo > dpo"
-    assert found.gap.mean == pytest.approx((1.0 + 0.9 + 1.0) / 3)
+    (comparison,) = verdicts(arms, seeds=seeds, paired=True)
+    assert comparison.words == "ppo > dpo"
+    assert comparison.gap.mean == pytest.approx((1.0 + 0.9 + 1.0) / 3)
     assert verdicts(arms, seeds=seeds)[0].better is None  # without pairs the seeds hide it
 
 
 def test_pairs_are_made_of_the_seeds_that_both_arms_have():
     arms = {"ppo": [1.0, 2.0, 3.1, 50.0], "dpo": [0.0, 1.0, 2.0]}
-    (found,) = verdicts(arms, seeds={"ppo": [1, 2, 3, 4], "dpo": [1, 2, 3]}, paired=True)
-    assert found.gap.mean == pytest.approx(3.1 / 3)
-    (found,) = verdicts(arms, seeds={"ppo": [1, 2, 3, 4], "dpo": [1, 8, 9]}, paired=True)
-    assert found.words.startswith("not enough seeds: one seed")
+    (comparison,) = verdicts(arms, seeds={"ppo": [1, 2, 3, 4], "dpo": [1, 2, 3]}, paired=True)
+    assert comparison.gap.mean == pytest.approx(3.1 / 3)
+    (comparison,) = verdicts(arms, seeds={"ppo": [1, 2, 3, 4], "dpo": [1, 8, 9]}, paired=True)
+    assert comparison.words.startswith("not enough seeds: one seed")
 
 
 def test_the_words_name_the_better_arm_even_where_the_means_of_all_seeds_say_otherwise():
     arms = {"lucky": [0.0, 0.01, 0.02, 90.0], "steady": [1.0, 1.01, 1.03]}
-    (found,) = verdicts(arms, seeds={"lucky": [1, 2, 3, 4], "steady": [1, 2, 3]}, paired=True)
-    assert (found.a, found.better, found.worse, found.words) == ("lucky", "steady", "lucky", "steady > lucky")
-    assert headline([found], arms) == "steady is better than lucky."
+    (comparison,) = verdicts(arms, seeds={"lucky": [1, 2, 3, 4], "steady": [1, 2, 3]}, paired=True)
+    assert (comparison.a, comparison.better, comparison.worse) == ("lucky", "steady", "lucky")
+    assert comparison.words == "steady > lucky"
+    assert headline([comparison], arms) == "steady is better than lucky."
 
 
 @pytest.mark.parametrize(
@@ -137,11 +139,11 @@ def test_what_cannot_be_compared_is_refused_by_name(arms, options, said):
 @quick
 @given(three_arms, st.sampled_from([0.5, 10.0, 100.0]))
 def test_the_p_value_and_the_interval_never_disagree(arms, smallest):
-    for found in verdicts(arms, smallest=smallest):
-        assert (found.p < 0.05) == (found.better is not None)
-        assert (found.needed is None) == (not found.words.startswith("not enough seeds"))
-        half = (found.gap.high - found.gap.low) / 2
-        assert (found.words == NO_DIFFERENCE) == (found.better is None and half <= smallest)
+    for comparison in verdicts(arms, smallest=smallest):
+        assert (comparison.p < 0.05) == (comparison.better is not None)
+        assert (comparison.needed is None) == (not comparison.words.startswith("not enough seeds"))
+        half = (comparison.gap.high - comparison.gap.low) / 2
+        assert (comparison.words == NO_DIFFERENCE) == (comparison.better is None and half <= smallest)
 
 
 @quick

@@ -23,25 +23,25 @@ def kept(**arms):
     }
 
 
-def rate(found, a, b):
-    return found["matrix"][found["arms"].index(a)][found["arms"].index(b)]
+def rate(table, a, b):
+    return table["matrix"][table["arms"].index(a)][table["arms"].index(b)]
 
 
 def test_a_win_is_a_higher_gold_score_on_the_same_prompt_and_a_tie_a_half():
     """Seed 1: win, tie, loss, win; seed 2: four losses."""
-    found = wins(kept(a={1: [1, 2, 3, 4], 2: [0, 0, 0, 0]}, b={1: [0, 2, 5, 0], 2: [1, 1, 1, 1]}), 0)
-    assert found["prompts"] == 4
-    assert rate(found, "a", "b")["rate"] == pytest.approx(2.5 / 8)
-    assert rate(found, "b", "a")["rate"] == pytest.approx(5.5 / 8)
-    assert rate(found, "a", "a") is None
+    table = wins(kept(a={1: [1, 2, 3, 4], 2: [0, 0, 0, 0]}, b={1: [0, 2, 5, 0], 2: [1, 1, 1, 1]}), 0)
+    assert table["prompts"] == 4
+    assert rate(table, "a", "b")["rate"] == pytest.approx(2.5 / 8)
+    assert rate(table, "b", "a")["rate"] == pytest.approx(5.5 / 8)
+    assert rate(table, "a", "a") is None
 
 
 def test_the_matrix_mirrors_itself():
     rng = np.random.default_rng(0)
-    found = wins(kept(**{arm: {s: rng.normal(size=30).tolist() for s in range(4)} for arm in "abc"}), 0)
+    table = wins(kept(**{arm: {s: rng.normal(size=30).tolist() for s in range(4)} for arm in "abc"}), 0)
     for a in "abc":
         for b in set("abc") - {a}:
-            one, other = rate(found, a, b), rate(found, b, a)
+            one, other = rate(table, a, b), rate(table, b, a)
             assert one["rate"] == pytest.approx(1 - other["rate"])
             assert (one["low"], one["high"]) == pytest.approx((1 - other["high"], 1 - other["low"]))
             assert one["low"] < one["rate"] < one["high"]
@@ -50,10 +50,10 @@ def test_the_matrix_mirrors_itself():
 def test_its_intervals_are_those_of_the_two_level_bootstrap():
     rng = np.random.default_rng(1)
     a, b = rng.normal(0.3, 1, size=(5, 100)) + rng.normal(0, 0.5, size=(5, 1)), rng.normal(size=(5, 100))
-    found = rate(wins(kept(a=dict(enumerate(a.tolist())), b=dict(enumerate(b.tolist()))), 0), "a", "b")
+    table = rate(wins(kept(a=dict(enumerate(a.tolist())), b=dict(enumerate(b.tolist()))), 0), "a", "b")
     expected = two_level_interval(a > b, np.random.default_rng(2), draws=20_000)
-    assert found["rate"] == pytest.approx(expected.mean)
-    assert (found["low"], found["high"]) == pytest.approx((expected.low, expected.high), abs=0.01)
+    assert table["rate"] == pytest.approx(expected.mean)
+    assert (table["low"], table["high"]) == pytest.approx((expected.low, expected.high), abs=0.01)
 
 
 def test_seeds_are_paired_by_their_number_and_where_none_is_shared_by_their_order():
@@ -73,16 +73,16 @@ def test_one_seed_or_one_prompt_has_no_interval():
 
 
 def test_only_prompts_that_all_have_answered_count():
-    found = wins(kept(a={1: [1, 1, None]}, b={1: [0, 2, 0]}, c={1: [None, 0, 0]}), 0)
-    assert found["prompts"] == 1 and rate(found, "a", "b")["rate"] == 0.0
+    table = wins(kept(a={1: [1, 1, None]}, b={1: [0, 2, 0]}, c={1: [None, 0, 0]}), 0)
+    assert table["prompts"] == 1 and rate(table, "a", "b")["rate"] == 0.0
     nothing = wins(kept(a={1: [1, None]}, b={1: [None, 1]}), 0)
     assert nothing["prompts"] == 0 and rate(nothing, "a", "b") is None
 
 
 def test_an_arm_that_kept_no_completions_leaves_its_row_empty():
-    found = wins(kept(a={1: [1, 1]}, b={}, c={1: [0, 0]}), 0)
-    assert found["arms"] == ["a", "b", "c"] and found["prompts"] == 2
-    assert rate(found, "a", "b") is None and rate(found, "a", "c")["rate"] == 1.0
+    table = wins(kept(a={1: [1, 1]}, b={}, c={1: [0, 0]}), 0)
+    assert table["arms"] == ["a", "b", "c"] and table["prompts"] == 2
+    assert rate(table, "a", "b") is None and rate(table, "a", "c")["rate"] == 1.0
 
 
 def test_what_is_drawn_follows_the_seed_and_does_not_depend_on_other_arms():

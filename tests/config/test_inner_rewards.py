@@ -121,12 +121,12 @@ def test_trained_rewards_inside_have_stages_of_their_own_with_the_keys_that_they
         "reward.of.c=vader",
         "evaluation.judges.mixed={name:noise,of:ir_trained}",
     ]
-    found = stages(compose([*BASE, *nested, "algo=dpo"]))
-    assert {"reward.a", "reward.b.reward", "judges.mixed.reward"} <= found.keys() and "reward" not in found
-    assert "reward.c" not in found
+    parts = stages(compose([*BASE, *nested, "algo=dpo"]))
+    assert {"reward.a", "reward.b.reward", "judges.mixed.reward"} <= parts.keys() and "reward" not in parts
+    assert "reward.c" not in parts
     alone = stages(compose([*BASE, "reward=ir_trained"]))["reward"]
-    assert found["reward.a"].key == alone.key == found["judges.mixed.reward"].key != found["reward.b.reward"].key
-    assert {stage.key for stage in found["pairs"].inputs} >= {found["reward.a"].key, found["reward.b.reward"].key}
+    assert parts["reward.a"].key == alone.key == parts["judges.mixed.reward"].key != parts["reward.b.reward"].key
+    assert {stage.key for stage in parts["pairs"].inputs} >= {parts["reward.a"].key, parts["reward.b.reward"].key}
 
 
 def test_preference_pairs_are_made_anew_if_a_reward_inside_changes_but_not_for_its_limits():

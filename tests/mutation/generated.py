@@ -45,11 +45,11 @@ def changes(source: str) -> list[Change]:
     def at(line: int, column: int) -> int:
         return firsts[line - 1] + len(lines[line - 1].encode()[:column].decode())
 
-    found: list[Change] = []
+    result: list[Change] = []
     for node, text in _edits(ast.parse(source), source):
         start, end = at(node.lineno, node.col_offset), at(node.end_lineno or 0, node.end_col_offset or 0)
-        found.append(Change(start, end, source[start:end], text, node.lineno))
-    return sorted({(c.start, c.end, c.new): c for c in found}.values(), key=lambda c: (c.start, c.end))
+        result.append(Change(start, end, source[start:end], text, node.lineno))
+    return sorted({(c.start, c.end, c.new): c for c in result}.values(), key=lambda c: (c.start, c.end))
 
 
 def chosen(source: str, count: int) -> list[Change]:

@@ -41,8 +41,8 @@ class Served:
         self.lines = []
         for line in self.process.stdout:
             self.lines.append(line)
-            if found := re.search(r"at (http://\S+)$", line):
-                self.url = found[1]
+            if result := re.search(r"at (http://\S+)$", line):
+                self.url = result[1]
                 return
         raise AssertionError(self.process.communicate())
 

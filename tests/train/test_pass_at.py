@@ -53,17 +53,17 @@ def rows(*prompts, answers=None):
 
 def test_means_are_over_prompts_and_a_prompt_with_fewer_than_k_scored_completions_is_left_out():
     """Prompt 0: 1 of 2 correct; prompt 1: 2 of 2; prompt 2 has one completion with a score."""
-    found = pass_at.metrics(rows([1.0, 0.0], [1.0, 1.0], [0.0, None]), decides="score", ks=[1, 2])
-    assert found["pass@1"] == pytest.approx((0.5 + 1 + 0) / 3)
-    assert found["pass@2"] == 1.0 and found["pass@2_high"] == 1.0
-    assert found["pass@2_low"] == pytest.approx(0.025**0.5)  # Clopper and Pearson, 2 of 2: (α/2)^(1/n)
-    assert not [name for name in found if name.startswith("maj")]  # no answers were extracted
+    result = pass_at.metrics(rows([1.0, 0.0], [1.0, 1.0], [0.0, None]), decides="score", ks=[1, 2])
+    assert result["pass@1"] == pytest.approx((0.5 + 1 + 0) / 3)
+    assert result["pass@2"] == 1.0 and result["pass@2_high"] == 1.0
+    assert result["pass@2_low"] == pytest.approx(0.025**0.5)  # Clopper and Pearson, 2 of 2: (α/2)^(1/n)
+    assert not [name for name in result if name.startswith("maj")]  # no answers were extracted
 
 
 def test_votes_need_answers_and_their_metric_stands_beside_pass_at_k():
-    found = pass_at.metrics(rows([1.0, 1.0, 0.0], [0.0, 0.0, 1.0], answers=["aab", "xxy"]), decides="score", ks=[1, 3])
-    assert (found["maj@3"], found["pass@3"]) == (0.5, 1.0)
-    assert "maj@1" not in found
+    result = pass_at.metrics(rows([1.0, 1.0, 0.0], [0.0, 0.0, 1.0], answers=["aab", "xxy"]), decides="score", ks=[1, 3])
+    assert (result["maj@3"], result["pass@3"]) == (0.5, 1.0)
+    assert "maj@1" not in result
 
 
 def test_scores_that_are_not_0_or_1_are_refused_with_what_to_type():
@@ -144,15 +144,15 @@ def test_differences_from_the_start_policy_are_paired_by_prompt():
 
 def test_a_score_of_right_and_wrong_has_the_exact_interval_and_a_kl_of_0_has_not():
     rows = [scored(index, float(index < 9)) for index in range(12)]
-    found = measured(rows, rows, judges=(), decides="score", pass_at=())
-    assert (found["eval/score"]["low"], found["eval/score"]["high"]) == pytest.approx((0.4281, 0.9451), abs=1e-4)
-    assert (found["eval/kl"]["low"], found["eval/kl"]["high"]) == (0.0, 0.0)
-    assert found["eval/score"]["change_low"] < 0 < found["eval/score"]["change_high"]
+    result = measured(rows, rows, judges=(), decides="score", pass_at=())
+    assert (result["eval/score"]["low"], result["eval/score"]["high"]) == pytest.approx((0.4281, 0.9451), abs=1e-4)
+    assert (result["eval/kl"]["low"], result["eval/kl"]["high"]) == (0.0, 0.0)
+    assert result["eval/score"]["change_low"] < 0 < result["eval/score"]["change_high"]
 
 
 def test_a_second_set_has_intervals_of_its_own_and_a_missing_score_none():
     rows = [scored(0, 1.0, set="same"), scored(1, 3.0, set="same"), scored(0, None, set="harder")]
-    found = measured(rows, rows, judges=(), decides="score", pass_at=())
-    assert found["eval/score"]["value"] == 2.0 and found["eval/score"]["low"] is not None
-    assert "eval/harder/score" not in found and found["eval/harder/kl"]["value"] == 0.0
-    assert "eval/score_se" not in found
+    result = measured(rows, rows, judges=(), decides="score", pass_at=())
+    assert result["eval/score"]["value"] == 2.0 and result["eval/score"]["low"] is not None
+    assert "eval/harder/score" not in result and result["eval/harder/kl"]["value"] == 0.0
+    assert "eval/score_se" not in result

@@ -71,8 +71,8 @@ def differ(actual, experience, model, temperature: float) -> bool:
 
 def number_of(prompt: str) -> int:
     """The number that the example of this prompt has."""
-    (found,) = [10 * s + i for s, name in enumerate(SPLITS) for i, text in enumerate(PROMPTS[name]) if text == prompt]
-    return found
+    (result,) = [10 * s + i for s, name in enumerate(SPLITS) for i, text in enumerate(PROMPTS[name]) if text == prompt]
+    return result
 
 
 def texts(it, row: Row) -> tuple[str, str, bool]:

@@ -41,9 +41,9 @@ def reward(folder):
 
 
 def test_it_learns_what_people_prefer(folder):
-    found = json.loads((folder / "metrics.json").read_text())
-    assert found["accuracy"] > 0.85 and found["accuracy_1_apart"] > 0.9
-    assert (found["human_ceiling"], found["vader"]) == (0.9, 0.64)
+    result = json.loads((folder / "metrics.json").read_text())
+    assert result["accuracy"] > 0.85 and result["accuracy_1_apart"] > 0.9
+    assert (result["human_ceiling"], result["vader"]) == (0.9, 0.64)
 
 
 def test_zero_is_an_average_review_and_one_a_standard_deviation(reward):
@@ -69,8 +69,8 @@ def test_the_same_seed_gives_the_same_model(folder, tmp_path):
 def test_a_preference_is_that_of_two_random_raters():
     one, other = Review("a", (1, 1, 2, 4)), Review("b", (1, 3))
     wins = sum((a > b) + 0.5 * (a == b) for a in one.ratings for b in other.ratings) / 8
-    found = rm.preferred(rm.histograms([one, other]))
-    torch.testing.assert_close(found, torch.tensor([[0.5, wins], [1 - wins, 0.5]]))
+    result = rm.preferred(rm.histograms([one, other]))
+    torch.testing.assert_close(result, torch.tensor([[0.5, wins], [1 - wins, 0.5]]))
 
 
 def test_with_clear_preferences_the_loss_is_that_of_all_ordered_pairs():

@@ -12,14 +12,14 @@ from tests.tasks.movie_reviews.corpus import made_up, write_archive
 
 def test_texts_and_every_rating_are_read(tmp_path):
     reviews = made_up(20)
-    found = data.parse(write_archive(tmp_path / "a.tar.gz", reviews))
-    assert found == reviews
+    result = data.parse(write_archive(tmp_path / "a.tar.gz", reviews))
+    assert result == reviews
 
 
 def test_the_escapes_of_the_data_set_are_undone(tmp_path):
     raw = {1: "''Lovely &amp; Amazing''  is  <b>\u2019fine\u2019 "}
-    found = data.parse(write_archive(tmp_path / "a.tar.gz", made_up(1), raw=raw))
-    assert found[0].text == "\"Lovely & Amazing\" is <b>'fine'"
+    result = data.parse(write_archive(tmp_path / "a.tar.gz", made_up(1), raw=raw))
+    assert result[0].text == "\"Lovely & Amazing\" is <b>'fine'"
 
 
 def test_a_review_without_ratings_is_named(tmp_path):
@@ -48,7 +48,7 @@ def test_copies_never_come_into_two_parts(seed, texts):
     for part, rows in parts.items():
         for review in rows:
             places.setdefault(" ".join(data.words(review.text)), set()).add(part)
-    assert all(len(found) == 1 for found in places.values())
+    assert all(len(result) == 1 for result in places.values())
 
 
 def test_texts_that_share_eight_words_in_a_row_stay_together():
@@ -76,11 +76,11 @@ def test_too_large_parts_say_what_to_set():
 def test_what_is_built_is_loaded(tmp_path):
     reviews = [Review(f"film number {i} is here", (i % 9 - 4, 0)) for i in range(60)]
     data.build_reviews(tmp_path, MovieReviews(prompts=10, evaluation=10), reviews)
-    found = data.load_reviews(tmp_path)
-    assert {review for part in PARTS for review in getattr(found, part)} == set(reviews)
-    assert found.examples("train")[0].text == " ".join(found.prompts[0].text.split()[:3])
-    assert {one.completion for one in found.demonstrations("train")}.isdisjoint(
-        review.text for review in (*found.prompts, *found.evaluation)
+    result = data.load_reviews(tmp_path)
+    assert {review for part in PARTS for review in getattr(result, part)} == set(reviews)
+    assert result.examples("train")[0].text == " ".join(result.prompts[0].text.split()[:3])
+    assert {one.completion for one in result.demonstrations("train")}.isdisjoint(
+        review.text for review in (*result.prompts, *result.evaluation)
     )
 
 

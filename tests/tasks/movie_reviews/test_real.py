@@ -82,8 +82,8 @@ def test_vader_is_the_lexicon(gold):
 
 @pytest.mark.slow
 def test_the_proxy_orders_human_pairs_at_least_as_well_as_a_bag_of_words(real):
-    found = json.loads((real("reward") / "metrics.json").read_text())
-    assert found["accuracy"] >= 0.72 and found["accuracy_1_apart"] >= 0.79
+    result = json.loads((real("reward") / "metrics.json").read_text())
+    assert result["accuracy"] >= 0.72 and result["accuracy_1_apart"] >= 0.79
 
 
 @pytest.mark.slow
