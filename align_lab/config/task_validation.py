@@ -134,6 +134,13 @@ def _pairs(cfg: Mapping[str, Any], data: Data, needs: Needs | None) -> list[str]
             "preferences.pairs=null means all pairs of the data, and with preferences.source=reward they are sampled: "
             "set a number, for example preferences.pairs=1920"
         ]
+    own, sampled = plan["temperature"], cfg["sampling"]["temperature"]
+    if needs.samples and own not in (None, sampled):
+        return [
+            f"preferences.temperature={own}: algo={cfg['algo']['name']} mixes pairs with completions that it "
+            f"samples at sampling.temperature={sampled}, and all log-probabilities of a step have one temperature. Set "
+            "preferences.temperature=null"
+        ]
     return []
 
 

@@ -38,6 +38,10 @@ WRONG = [  # overrides, what the message must contain
     (["algo=dpo", "train.group_size=1", "train.prompts_per_step=1"], ["must be even"]),
     (["algo=sail_pp"], ["train.group_size <= 2 (got 4)", "Set train.group_size=2; with train.prompts_per_step=32"]),
     (["algo=sail_pr", "train.group_size=1"], ["algo=sail_pr needs train.group_size >= 2 (got 1)"]),
+    (
+        ["algo=sail_pp", "train.group_size=2", "preferences.temperature=1"],
+        ["samples at sampling.temperature=0.7", "Set preferences.temperature=null"],
+    ),
     (["algo=sail_pp", "train.group_size=2", "train.epochs=2"], ["no ratio", "Set train.epochs=1 train.minibatches=1"]),
     (
         ["algo=sail_pr", "train.group_size=2", "train.prompts_per_step=4", "hardware=cpu_2proc"],
