@@ -35,7 +35,8 @@ def headline_against(control: str, comparisons: Sequence[Comparison]) -> str:
         "not told from": "not enough seeds: {names}",
     }
     parts = [words[kind].format(control=control, names=_listed(names)) for kind, names in groups.items() if names]
-    sentence = "; ".join(parts) if control in "; ".join(parts) else f"against {control}: {'; '.join(parts)}"
+    named = groups["better than"] or groups["worse than"]
+    sentence = "; ".join(parts) if named else f"against {control}: {'; '.join(parts)}"
     number = f" (corrected for {len(comparisons)} comparisons)" if len(comparisons) > 1 else ""
     return f"{sentence[0].upper()}{sentence[1:]}{number}."
 

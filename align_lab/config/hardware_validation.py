@@ -122,7 +122,8 @@ def _sampled_shares(train: Mapping[str, Any], needs: Needs, processes: int, *, e
 def _shares(train: Mapping[str, Any], needs: Needs, processes: int, *, equal: bool) -> list[str]:
     """Each process takes its share of the groups (prompts, or pairs) of every update; DeepSpeed needs equal shares."""
     pairs = not needs.samples
-    total = train["prompts_per_step"] * (train["group_size"] // (2 if needs.paired else 1) if pairs else 1)
+    completions = train["prompts_per_step"] * train["group_size"]
+    total = completions // (2 if needs.paired else 1) if pairs else train["prompts_per_step"]
     minibatches = max(1, train["minibatches"])
     per_update = total // minibatches
     amount = f"{per_update} {('pairs' if needs.paired else 'completions') if pairs else 'prompts'} of an update"

@@ -243,7 +243,8 @@ def _newest_checkpoint(
         screen.notice(f"the first {start.step} steps are those of {start.path.name}, an equal run with fewer steps")
     newest = journal.checkpoints.latest(screen.notice)
     if newest:
-        folder.rewind(newest[0])
+        step, state = newest
+        folder.rewind(step if state.get("unlogged") is None else step - 1)  # the row of such a step is not final
     else:
         folder.forget()
     return newest

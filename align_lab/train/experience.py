@@ -16,6 +16,7 @@ from torch import Tensor
 
 from align_lab.base.types import Rollout
 
+PAIR, SAMPLED = 0, 1  # `Rollout.origin`
 PER_TOKEN = ("mask", "logp_old", "logp_sampler", "logp_ref", "value", "step_reward")  # of a rollout, [P G T]
 
 
@@ -31,6 +32,11 @@ class Experience:
         """The groups at these indices, or, for a pair of index tensors, the samples at (group, sample)."""
         taken = {f.name: _rows(getattr(self.rollout, f.name), rows) for f in dataclasses.fields(self.rollout)}
         return Experience(ids=self.ids[rows], pad=self.pad[rows], rollout=Rollout(**taken))
+
+    def fresh(self) -> Experience:
+        """The groups that were sampled in this step, where a set of pairs gives the others."""
+        origin = self.rollout.origin
+        return self if origin is None else self.take((origin == SAMPLED).nonzero().squeeze(1))
 
     def seen_tokens(self) -> int:
         """Number of tokens in prompts and responses, without padding."""
@@ -60,7 +66,8 @@ class Collected:
     def from_state(cls, state: Mapping[str, Any]) -> Collected:
         """What `state_dict` was called on."""
         parts = state["experience"]
-        experience = Experience(ids=parts["ids"], pad=parts["pad"], rollout=Rollout(**parts["rollout"]))
+        rollout = Rollout(**{name: _on_device(value) for name, value in parts["rollout"].items()})
+        experience = Experience(ids=_on_device(parts["ids"]), pad=_on_device(parts["pad"]), rollout=rollout)
         return cls(**{**state, "experience": experience})
 
 
@@ -78,6 +85,11 @@ class ExperienceSource(Protocol):
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restore what `state_dict` returned."""
         ...
+
+
+def _on_device(value: Any) -> Any:
+    """A checkpoint is read into main memory; experience lies where the models are."""
+    return value.to(torch.get_default_device()) if isinstance(value, Tensor) else value
 
 
 def scored_groups(experience: Experience) -> Experience:

@@ -15,7 +15,7 @@ import torch
 
 from align_lab import equations as eq
 from align_lab.base.contracts import Algorithm
-from align_lab.base.errors import RewardError, SamplerError, Stopped
+from align_lab.base.errors import DataError, RewardError, SamplerError, Stopped
 from align_lab.base.hyperparameters import Train
 from align_lab.base.types import Advantage, Rollout, State
 from align_lab.base.world import World
@@ -113,10 +113,10 @@ class Loop:
                 self.unlogged, self.meter.totals = row, spent  # the evaluation will be made once more, as a whole
                 self._save()
                 raise
-        self.unlogged = None
+        repeated, self.unlogged = self.unlogged is not None, None
         self.journal.log(row)
         best = self._new_best(row)
-        if last or best is not None or self.progress.step % self.save_every == 0:
+        if last or repeated or best is not None or self.progress.step % self.save_every == 0:
             self._save(best)
 
     def close(self) -> None:
@@ -176,13 +176,16 @@ class Loop:
 
     def _skipped(self, step: int, collected: Collected) -> dict[str, float]:
         """Say that a step makes no update, because no group is left to learn from. It is charged all the same."""
+        unscored = collected.metrics.get("reward/failed", 0) + collected.metrics.get("reward/abstained", 0)
+        why = (
+            f"{unscored:.0f} of its {collected.episodes} completions have no score, and a group without one leaves the "
+            "step: see reward/failed and reward/abstained"
+            if unscored
+            else f"no group of its {collected.episodes} completions has scores that differ. If this repeats, the "
+            "prompts are too easy or too hard for the policy: choose others, or set a larger train.group_size"
+        )
         if self.world.rank == 0:
-            print(
-                f"step {step + 1} makes no update: no group of its {collected.episodes} completions has scores that "
-                "differ. If this repeats, the prompts are too easy or too hard for the policy: choose others, or "
-                "set a larger train.group_size",
-                file=sys.stderr,
-            )
+            print(f"step {step + 1} makes no update: {why}", file=sys.stderr)
         return {}
 
     def _collect(self, step: int) -> Collected:
@@ -260,9 +263,13 @@ class Loop:
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restore what `state_dict` returned."""
+        if "source" not in state:
+            raise DataError(
+                "the checkpoint is of an earlier version, whose prompts and completions were drawn with other random "
+                "numbers: remove the run's folder to start again, or continue it with the version that began it"
+            )
         self.learner.load_state_dict(state["learner"])
-        counted = {"labels": state["progress"]["episode"], **state["progress"]}  # earlier versions did not count labels
-        self.state, self.progress = state["algo"], Progress(**counted)
+        self.state, self.progress = state["algo"], Progress(**state["progress"])
         self.source.load_state_dict(state["source"])
         self.unlogged = state.get("unlogged")
         self.meter.totals = dict(state.get("scoring", {}))
@@ -272,7 +279,9 @@ class Loop:
 def experience_metrics(collected: Collected, advantage: Advantage) -> dict[str, float]:
     """Metrics of a step's experience that do not depend on the algorithm. Scores and KL only of fresh completions:
     those of preference pairs were sampled and scored before training."""
-    rollout = collected.experience.rollout
+    rollout = collected.experience.fresh().rollout
+    if not len(rollout.score):
+        return {name: float(value) for name, value in advantage.metrics.items()}
     lengths = rollout.mask.sum(-1).to(rollout.logp_old)
     row = {
         "objective/entropy": -(rollout.logp_old * rollout.mask).sum(-1).mean(),

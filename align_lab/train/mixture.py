@@ -9,11 +9,9 @@ from typing import Any
 
 import torch
 
-from align_lab.train.experience import Collected, Experience, join, trim
+from align_lab.train.experience import PAIR, SAMPLED, Collected, Experience, join, trim
 from align_lab.train.pair_source import Pairs
 from align_lab.train.rollouts import Rollouts
-
-PAIR, SAMPLED = 0, 1  # `Rollout.origin`
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,8 +49,9 @@ class Mixture:
 
 def together(parts: Mapping[int, Collected], *, fill: int) -> Collected:
     """One step of what each origin gave; costs add up, and the metrics are those of the sampled completions."""
-    experience = [_marked(part.experience, origin) for origin, part in parts.items()]
     every, sampled = list(parts.values()), parts.get(SAMPLED)
+    other_engine = sampled is not None and sampled.experience.rollout.logp_sampler is not None
+    experience = [_marked(part.experience, origin, other_engine) for origin, part in parts.items()]
     return Collected(
         experience=trim(join(experience, fill=fill)),
         episodes=sum(part.episodes for part in every),
@@ -66,6 +65,9 @@ def together(parts: Mapping[int, Collected], *, fill: int) -> Collected:
     )
 
 
-def _marked(experience: Experience, origin: int) -> Experience:
-    marks = torch.full((len(experience.ids),), origin, dtype=torch.long)
-    return replace(experience, rollout=replace(experience.rollout, origin=marks))
+def _marked(experience: Experience, origin: int, other_engine: bool) -> Experience:
+    """With `origin`; where another engine has sampled, pairs have the log-probabilities that they have."""
+    rollout = replace(experience.rollout, origin=torch.full((len(experience.ids),), origin, dtype=torch.long))
+    if other_engine and rollout.logp_sampler is None:
+        rollout = replace(rollout, logp_sampler=rollout.logp_old)
+    return replace(experience, rollout=rollout)

@@ -24,6 +24,8 @@ from align_lab.train.experience import Collected, Experience, join, left_padding
 from align_lab.train.learner import Learner
 from align_lab.train.scoring import LimitedScorer, as_tensor, score_metrics, step_rewards
 
+COUNTED = ("reward/failed", "reward/abstained")  # metrics that are sums over completions, not means
+
 
 @dataclass(frozen=True, kw_only=True)
 class _Sampled:
@@ -125,8 +127,12 @@ class Rollouts:
         self.sampler.release_device()
         sampling_end = time.perf_counter()
         checked = self._score(indices, samples)
+        checked_greedy = self._score(indices, greedy) if greedy is not None else None
         local = self._experience(torch.cat([ids, samples.tokens], 1), pad, samples, checked, len(indices))
-        local = replace(local, rollout=replace(local.rollout, **self._extras(step, indices, numbers, greedy)))
+        local = replace(local, rollout=replace(local.rollout, **self._noise(step, indices, numbers)))
+        if greedy is not None and checked_greedy is not None:
+            score_greedy = self._final_score(checked_greedy, greedy)
+            local = replace(local, rollout=replace(local.rollout, score_greedy=score_greedy))
         experience = self.world.gather(local)
         experience = replace(experience, rollout=replace(experience.rollout, longest=self.sampling.max_new_tokens))
         scored = scored_groups(experience)
@@ -142,8 +148,14 @@ class Rollouts:
                 "time/score": time.perf_counter() - sampling_end,
             }
             | ({} if self.sampler.exact else {"time/sync": sync}),
-            metrics=score_metrics(checked, self.world) | self._equal_groups(scored.rollout.score),
+            metrics=self._metrics(checked, checked_greedy) | self._equal_groups(scored.rollout.score),
         )
+
+    def _metrics(self, checked: CheckedScores, greedy: CheckedScores | None) -> dict[str, float]:
+        """Of the scores; failures and abstentions are counted over all completions, the means over the sampled ones."""
+        metrics = score_metrics(checked, self.world)
+        counts = {} if greedy is None else score_metrics(greedy, self.world)
+        return {name: value + (counts.get(name, 0.0) if name in COUNTED else 0.0) for name, value in metrics.items()}
 
     def _equal_groups(self, score: Tensor) -> dict[str, float]:
         """The share of groups [P G] whose scores are all equal, before any is rejected."""
@@ -174,18 +186,13 @@ class Rollouts:
         unused = torch.zeros(len(indices), self.sampling.max_new_tokens)
         return self._complete(indices, width, unused, temperature=0.0)[0]
 
-    def _extras(
-        self, step: int, indices: Sequence[int], numbers: Sequence[int], greedy: Samples | None
-    ) -> dict[str, Any]:
-        """The fields of the rollout that only some algorithms need."""
-        extras: dict[str, Any] = {}
-        if greedy is not None:
-            extras["score_greedy"] = self._final_score(self._score(indices, greedy), greedy)
-        if self.needs.noise:
-            group = self.learner.plan.group_size
-            noise = uniforms(self.seed, step, indices, group, 1, passes=numbers, purpose="noise")
-            extras["noise"] = noise.view(-1, group)
-        return extras
+    def _noise(self, step: int, indices: Sequence[int], numbers: Sequence[int]) -> dict[str, Tensor]:
+        """Uniform numbers [P G] for the algorithm, if it needs them."""
+        if not self.needs.noise:
+            return {}
+        group = self.learner.plan.group_size
+        noise = uniforms(self.seed, step, indices, group, 1, passes=numbers, purpose="noise")
+        return {"noise": noise.view(-1, group).to(torch.get_default_device())}
 
     def _score(self, prompts: Sequence[int], samples: Samples) -> CheckedScores:
         """The scores of this process's completions. Raises RewardError if too many of all processes' failed."""
@@ -238,5 +245,4 @@ def _means(rows: Sequence[Mapping[str, float]]) -> dict[str, float]:
     """Of counts of failed and abstained completions the sum, of all else the mean over the rows that have it."""
     names = dict.fromkeys(name for row in rows for name in row)
     values = {name: [row[name] for row in rows if name in row] for name in names}
-    counted = ("reward/failed", "reward/abstained")
-    return {name: sum(v) if name in counted else sum(v) / len(v) for name, v in values.items()}
+    return {name: sum(v) if name in COUNTED else sum(v) / len(v) for name, v in values.items()}

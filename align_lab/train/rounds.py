@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from align_lab.train.experience import Collected, ExperienceSource
@@ -25,7 +25,7 @@ class Rounds:
         if not self.waiting:
             before = self.source.state_dict()
             try:
-                self.waiting = [self.source.collect(step + k, groups=groups) for k in range(self.steps)]
+                self.waiting = _timed([self.source.collect(step + k, groups=groups) for k in range(self.steps)])
             except Exception:
                 self.source.load_state_dict(before)
                 raise
@@ -39,3 +39,11 @@ class Rounds:
         """Restore what `state_dict` returned."""
         self.source.load_state_dict(state["source"])
         self.waiting = [Collected.from_state(one) for one in state["waiting"]]
+
+
+def _timed(collected: list[Collected]) -> list[Collected]:
+    """The seconds of all steps belong to the first, in which they are spent."""
+    names = collected[0].seconds
+    total = {name: sum(one.seconds[name] for one in collected) for name in names}
+    none = dict.fromkeys(names, 0.0)
+    return [replace(one, seconds=none if k else total) for k, one in enumerate(collected)]

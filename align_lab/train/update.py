@@ -153,7 +153,7 @@ def _statistics(m: _Minibatch) -> dict[str, Tensor]:
     totals: dict[str, Tensor] = {}
     partners = m.micro_batches(m.groups.roll(1))
     for rows, others in zip(m.micro_batches(m.groups), partners, strict=True):
-        batch, now = _batch(m, rows, {}), _forward(m, rows)
+        batch, now = _batch(m, rows, {}), _forward(m, rows, values=False)
         if m.algo.needs.mismatched:
             batch, now = _with_mismatched(m, batch, now, rows, others)
         _add(totals, m.algo.statistics(now, batch))
@@ -196,14 +196,14 @@ def _batch(m: _Minibatch, rows: Tensor, statistics: Mapping[str, Tensor]) -> Bat
     )
 
 
-def _forward(m: _Minibatch, rows: Tensor) -> PolicyOutput:
-    """The models' current outputs for these groups, with gradient unless it is disabled."""
+def _forward(m: _Minibatch, rows: Tensor, *, values: bool = True) -> PolicyOutput:
+    """The models' current outputs for these groups, with gradient unless it is disabled; with the critic's values."""
     experience, learner = m.experience, m.learner
     mask = experience.rollout.mask[rows]
     shape, length = mask.shape, mask.shape[-1]
     ids, pad = experience.ids[rows].flatten(0, 1), left_padding(experience.pad[rows].flatten())
     logp, entropy = learner.logps(ids, pad, mask.flatten(0, 1), entropy=m.algo.needs.entropy)
-    value = learner.values(ids, pad, length)
+    value = learner.values(ids, pad, length) if values else None
     return PolicyOutput(
         logp=logp.view(shape),
         value=None if value is None else value.view(shape),

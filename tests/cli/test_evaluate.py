@@ -66,7 +66,7 @@ def test_another_decoding_and_a_judge_that_the_run_did_not_have(place, trained):
     assert lexicon == vader and lexicon["low"] <= lexicon["value"] <= lexicon["high"]
     assert result["labels"]["eval/lexicon"]["unit"] == "-1 to 1"
     assert "lexicon_se" not in str(result["metrics"].keys())
-    taken = evaluate(place, str(trained), "step=0", "name=greedy")
+    taken = evaluate(place, str(trained), "step=2", "name=greedy")
     assert taken.returncode == 2 and "holds an evaluation with other settings" in taken.stderr
 
 
@@ -102,7 +102,7 @@ def test_runs_of_a_study_without_a_checkpoint_are_named_and_the_others_evaluated
     empty = trained.with_name("rloo-tiny-s9-00000000")
     shutil.copytree(trained, empty, ignore=shutil.ignore_patterns("checkpoints", "evaluations"))
     try:
-        done = evaluate(place, "measured", "step=0", "evaluation.prompts=4")
+        done = evaluate(place, "measured", "step=2", "evaluation.prompts=4")
         alone = evaluate(place, str(empty))
     finally:
         shutil.rmtree(empty)

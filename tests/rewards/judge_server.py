@@ -1,6 +1,7 @@
 """An endpoint that speaks OpenAI's chat completions over real HTTP, with answers of a rule or of a language model.
 
-As a program it is a server that dies: python -m tests.rewards.judge_server PORT DIES_AFTER
+As a program it is a server that dies after so many requests with a word: python -m tests.rewards.judge_server PORT
+DIES_AFTER WORD
 """
 
 from __future__ import annotations
@@ -126,10 +127,10 @@ def prefers_longer(message):
 
 
 def main():
-    port, dies_after = map(int, sys.argv[1:])
+    port, dies_after, word = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
 
     def answer(message):
-        if dies_after and len(server.requests) > dies_after:
+        if dies_after and sum(word in earlier for earlier in server.messages) > dies_after:
             os._exit(1)
         return by_length(message)
 

@@ -366,7 +366,7 @@ def test_one_file_and_one_yaml_add_an_algorithm(place, tmp_path):
         assert done.returncode == 0, done.stderr
     done = run(place, args=[*start, "compare", "added"])
     assert done.returncode == 0 and "twice" in done.stdout, done.stderr
-    assert "Needs" in run(place, args=[*start, "show", "algo=twice"]).stdout
+    assert "Keeps in memory" in run(place, args=[*start, "show", "algo=twice"]).stdout
 
 
 def test_chat_answers_with_the_start_policy_beside_the_trained_one(place, whole):

@@ -36,8 +36,10 @@ RESUMED = "ppo_max"  # critic, critic pre-training, human text, running moments
 
 
 def make(name, engine=TorchEngine, *, world=World(), dtype=torch.float32, **plan):
-    fields = FIELDS.get(name, {})
-    return loop(algorithm(name, **fields), make_engine=engine, world=world, dtype=dtype, **{**PLAN, **plan})
+    algo = algorithm(name, **FIELDS.get(name, {}))
+    prompts = 20 if 0 < algo.needs.pairs < 1 else 4  # of a mixture, both processes sample for equally many
+    values = {**PLAN, "prompts_per_step": prompts, **plan}
+    return loop(algo, make_engine=engine, world=world, dtype=dtype, **values)
 
 
 def continued(it, state, start):

@@ -151,7 +151,7 @@ def test_a_loss_that_is_corrected_is_linear_in_the_advantage(name):
     x = it.source.collect(0, groups=4).experience.rollout
     advantage, _ = it.algo.advantages(x, it.algo.init_state())
     moved = x.logp_old + 0.1 * torch.cos(torch.arange(x.logp_old.numel())).view_as(x.logp_old)
-    now = PolicyOutput(logp=moved, value=x.value, entropy=torch.ones_like(moved))
+    now = PolicyOutput(logp=moved, value=x.value, entropy=torch.ones_like(moved) if it.algo.needs.entropy else None)
 
     def loss(factor):
         batch = Batch(
@@ -165,6 +165,8 @@ def test_a_loss_that_is_corrected_is_linear_in_the_advantage(name):
             returns=advantage.returns,
             longest=x.longest,
         )
+        if it.algo.needs.statistics:
+            batch = replace(batch, statistics=it.algo.statistics(now, batch))
         return float(it.algo.loss(now, batch).metrics["loss/policy_avg"])
 
     assert loss(3.0) == pytest.approx(3 * loss(1.0), rel=1e-9) and loss(1.0) != 0
