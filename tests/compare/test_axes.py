@@ -1,4 +1,4 @@
-"""At equal cost another arm may lead: worked out by hand on straight lines."""
+"""Rankings of arms at equal cost (tokens, device-seconds, KL), checked by hand on straight learning curves."""
 
 import numpy as np
 import pytest
@@ -33,7 +33,7 @@ def by_axis(arms):
     return {result["axis"]: result for result in compared(arms)}
 
 
-def test_arms_are_compared_where_every_run_has_come():
+def test_arms_are_compared_at_the_largest_cost_that_every_run_has_reached():
     result = by_axis({"slow": SLOW, "fast": FAST})
     assert (result["episode"]["at"], result["seconds"]["at"]) == (100, 10)
     slow, fast = result["seconds"]["ranking"][::-1]
@@ -47,9 +47,8 @@ def test_a_ranking_flip_is_named_and_said_to_be_shown_or_not():
     result = by_axis({"slow": SLOW, "fast": FAST})
     assert result["seconds"]["flips"] == [{"ahead": "fast", "behind": "slow", "shown": True}]
     assert result["seconds"]["words"] == (
-        "At 10 device-seconds of training fast leads, not slow as at equal episodes; 1 pair changes places, 1 "
-        "by more than the "
-        "seeds vary: fast is now ahead of slow."
+        "At 10 device-seconds of training fast leads, not slow as at equal episodes; 1 pair changes places, "
+        "1 by more than the seeds vary: fast is now ahead of slow."
     )
     assert result["tokens"]["flips"] == result["episode"]["flips"] == []
     noisy = np.stack([line(10, gold) for gold in (-0.5, 0.2, 1.0)])
@@ -57,7 +56,7 @@ def test_a_ranking_flip_is_named_and_said_to_be_shown_or_not():
     assert flip == {"ahead": "noisy", "behind": "slow", "shown": False}
 
 
-def test_the_shortest_run_sets_the_place():
+def test_the_shortest_run_sets_the_point_of_comparison():
     long = np.stack([line(100, 1.0, kl=8.0), line(100, 1.0, kl=2.0)])
     result = by_axis({"long": long, "short": np.stack([line(100, 0.5, kl=4.0)])})
     assert result["kl"]["at"] == 2.0

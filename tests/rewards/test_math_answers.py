@@ -1,4 +1,4 @@
-"""Free-form mathematics: equal whatever its form, unreadable, or wrong; a comparison that hangs is a failure."""
+"""The verifier of mathematics: equal answers in any form, unreadable and wrong ones; a comparison that hangs fails."""
 
 import pytest
 
@@ -40,7 +40,7 @@ def test_answers_are_equal_whatever_their_form(comparison, reference, answer, eq
     assert comparison.compare([(reference, answer)]) == [equal]
 
 
-def test_what_cannot_be_read_is_told_apart(comparison):
+def test_an_unreadable_answer_and_an_unreadable_reference_are_distinguished(comparison):
     unreadable, failed = comparison.compare([("7", "no idea at all"), ("no idea at all", "7")])
     assert unreadable is None
     assert isinstance(failed, Failure) and "its right answer 'no idea at all' is no mathematics" in failed.reason

@@ -1,4 +1,4 @@
-"""An artefact is built once, published whole, and refused when its bytes changed."""
+"""An artefact is built once, published atomically, and rejected if its bytes have changed."""
 
 import multiprocessing
 import os

@@ -1,4 +1,4 @@
-"""What a run should hold, computed one completion at a time, without padding, from hidden states and weights alone."""
+"""Expected values of a run, recomputed by completion and without padding from hidden states and weights."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def assert_logps(actual, experience, model, temperature: float) -> None:
 
 
 def differ(actual, experience, model, temperature: float) -> bool:
-    """Is some log-probability clearly another than the model's?"""
+    """Is some log-probability more than 1e-4 away from the model's?"""
     gaps = [actual[r.place].detach()[: len(r.completion)] - logps(model, r, temperature) for r in rows_of(experience)]
     return float(torch.cat(gaps).abs().max()) > 1e-4
 
@@ -91,7 +91,7 @@ def parameters() -> int:
     return SIZES["vocab"] * D + SIZES["layers"] * block + D
 
 
-class Remembered:
+class RecordingSource:
     """A source of experience that keeps what it has given."""
 
     def __init__(self, source) -> None:
@@ -105,9 +105,9 @@ class Remembered:
         return self.given[-1]
 
 
-def followed(it, steps: int):
+def recorded_steps(it, steps: int):
     """Take steps one by one: (experience, the policy before the step) of each."""
-    it.loop.source = source = Remembered(it.loop.source)
+    it.loop.source = source = RecordingSource(it.loop.source)
     it.loop.state = it.loop.algo.init_state()
     policies = []
     for _ in range(steps):

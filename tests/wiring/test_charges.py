@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.wiring.by_hand import followed, parameters, rows_of
+from tests.wiring.by_hand import parameters, recorded_steps, rows_of
 from tests.wiring.conftest import REWARD_MODEL
 
 N = parameters()
@@ -28,7 +28,7 @@ def test_the_model_has_as_many_weights_as_its_dimensions_say(run):
 def test_a_step_is_charged_for_what_it_samples_scores_and_computes(run, reference):
     it = run("algo=rloo", algo={"kl_coef": 0.05 if reference else 0.0})
     tokens = flops = 0
-    for got, _ in followed(it, 3):
+    for got, _ in recorded_steps(it, 3):
         tokens += written(got.experience)
         seen = read(got.experience)
         flops += 2 * N * written(got.experience) + 2 * N * seen * reference + 6 * N * seen
@@ -41,7 +41,7 @@ def test_a_step_is_charged_for_what_it_samples_scores_and_computes(run, referenc
 
 def test_every_epoch_and_the_critic_cost_their_flops(run):
     it = run("algo=ppo", "train.epochs=3", "train.minibatches=2")
-    ((got, _),) = followed(it, 1)
+    ((got, _),) = recorded_steps(it, 1)
     critic, seen = N + 16, read(got.experience)
     expected = 2 * N * written(got.experience) + 2 * (N + critic) * seen + 3 * 6 * (N + critic) * seen
     assert it.loop.progress.flops == pytest.approx(expected, rel=1e-12)
@@ -52,8 +52,8 @@ def test_every_update_reads_the_human_text_and_is_charged_for_it(run, minibatche
     fields = {"critic_init": "policy", "critic_pretrain_steps": 0}
     plan = ("algo=ppo_max", f"train.minibatches={minibatches}", "train.epochs=2")
     with_text, without = run(*plan, algo=fields), run(*plan, algo={**fields, "ptx_coef": 0.0})
-    followed(with_text, 1)
-    followed(without, 1)
+    recorded_steps(with_text, 1)
+    recorded_steps(without, 1)
     batch = with_text.loop.pretrain(0)
     human = int(batch.mask.sum()) + len(batch.ids)
     assert human > 20 and without.loop.pretrain is None
@@ -63,7 +63,7 @@ def test_every_update_reads_the_human_text_and_is_charged_for_it(run, minibatche
 
 def test_the_most_likely_completions_of_a_step_are_charged_too(run):
     plain, greedy = (run("algo=rloo", algo={"name": "asks", "greedy": wanted}) for wanted in (False, True))
-    ((a, _),), ((b, _),) = followed(plain, 1), followed(greedy, 1)
+    ((a, _),), ((b, _),) = recorded_steps(plain, 1), recorded_steps(greedy, 1)
     assert (a.episodes, a.labels) == (16, 16) and (b.episodes, b.labels) == (20, 20)
     assert len(greedy.scorer.asked if greedy.scorer is greedy.loop.source.reward.scorer else []) == 20
     assert 4 <= b.tokens - a.tokens <= 4 * 6
@@ -73,7 +73,7 @@ def test_the_most_likely_completions_of_a_step_are_charged_too(run):
 def test_groups_that_are_sampled_in_place_of_others_are_charged_too_and_are_of_further_prompts(run):
     it = run("algo=rloo", algo={"name": "asks", "refills": 3, "at_least": 1.4, "reference": False})
     before = it.loop.source.drawn
-    ((got, _),) = followed(it, 1)
+    ((got, _),) = recorded_steps(it, 1)
     batches = len(it.loop.source.reward.scorer.asked) // 16
     assert batches > 1
     assert (got.episodes, got.labels) == (16 * batches, 16 * batches)
@@ -87,7 +87,7 @@ def test_groups_that_are_sampled_in_place_of_others_are_charged_too_and_are_of_f
 def test_labeled_pairs_cost_what_was_sampled_for_them_once(run):
     it = run("algo=dpo", "train.steps=5", "preferences.pairs=12")
     progress, rows = it.loop.progress, []
-    for got, _ in followed(it, 4):
+    for got, _ in recorded_steps(it, 4):
         rows.append((got.episodes, got.labels))
     assert rows[0][0] > 0 and rows[2] == rows[3] == (0, 0)
     assert progress.episode == progress.labels and progress.episode % (64 * 4) == 0  # whole batches of four samples
@@ -96,7 +96,7 @@ def test_labeled_pairs_cost_what_was_sampled_for_them_once(run):
 
 def test_pairs_of_the_data_cost_two_completions_and_a_label_each_once(run):
     it = run("algo=dpo", "sampling.max_new_tokens=12", preferences={"source": "data", "pairs": None})
-    taken = followed(it, 3)  # 8 pairs, 8 a step
+    taken = recorded_steps(it, 3)  # 8 pairs, 8 a step
     assert [(got.episodes, got.labels, got.tokens) for got, _ in taken] == [(16, 8, 0), (0, 0, 0), (0, 0, 0)]
     seen = read(taken[0][0].experience)
     assert it.loop.progress.flops == pytest.approx(2 * N * seen + 3 * 6 * N * seen, rel=1e-12)
@@ -129,5 +129,5 @@ def test_a_run_ends_after_the_step_in_which_its_budget_is_spent(run):
 
 def test_a_trained_reward_model_scores_without_a_charge_of_its_own(run):
     it = run("algo=rloo", reward=REWARD_MODEL)
-    ((got, _),) = followed(it, 1)
+    ((got, _),) = recorded_steps(it, 1)
     assert (got.episodes, got.labels) == (16, 16)

@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import load_file
 
 from align_lab.models.policy import load_policy
-from tests.wiring.by_hand import followed, number_of, rows_of, texts, values
+from tests.wiring.by_hand import number_of, recorded_steps, rows_of, texts, values
 from tests.wiring.conftest import REWARD_MODEL
 from tests.wiring.test_pairs import reordered
 
@@ -45,7 +45,7 @@ def test_a_critic_of_the_reward_model_has_its_weights_and_its_head(run):
 
 def test_at_the_last_token_the_critic_of_the_reward_model_is_its_score_up_to_the_center(run):
     it = run("algo=ppo_max", "sampling.missing_eos_penalty=0", reward=REWARD_MODEL)
-    ((got, _),) = followed(it, 1)
+    ((got, _),) = recorded_steps(it, 1)
     center = float(load_file(it.built["reward"].path / "head.safetensors")["center"])
     start = copy.deepcopy(run("algo=ppo_max", reward=REWARD_MODEL).loop.learner.critic)
     for row in rows_of(got.experience):
@@ -74,7 +74,7 @@ def test_a_value_is_the_head_on_the_state_before_its_token(run, name, fields, re
 
 def test_the_loss_gets_the_values_of_the_critic_that_is_trained(run):
     it = run("algo=ppo", "train.epochs=2")
-    ((got, _),) = followed(it, 1)
+    ((got, _),) = recorded_steps(it, 1)
     (first, old), (second, _) = it.algo.calls
     experience = reordered(it, got.experience)
     torch.testing.assert_close(first.value.detach() * old.mask, old.value, rtol=0, atol=1e-9)

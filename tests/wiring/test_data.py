@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.wiring.by_hand import followed, number_of, rows_of, texts
+from tests.wiring.by_hand import number_of, recorded_steps, rows_of, texts
 from tests.wiring.conftest import choice, names
 from tests.wiring.parts import PROMPTS, true_score
 
@@ -19,7 +19,7 @@ def prompts_of(it, experience):
 @pytest.mark.parametrize("name", ["rloo", "online_dpo", "ppo"])
 def test_training_samples_only_the_prompts_of_the_training_split_each_once_a_pass(run, name):
     it = run(f"algo={name}")
-    seen = [prompts_of(it, got.experience) for got, _ in followed(it, 4)]
+    seen = [prompts_of(it, got.experience) for got, _ in recorded_steps(it, 4)]
     groups = [prompt for step in seen for prompt in step[::4]]
     assert sorted(groups[:8]) == sorted(groups[8:]) == sorted(PROMPTS["train"])
     assert groups[:8] != groups[8:]
@@ -62,7 +62,7 @@ def test_a_score_is_that_of_the_completion_after_its_own_prompt(run, name):
     overrides, fields = choice(name)
     it = run(*overrides, "sampling.missing_eos_penalty=0", **fields)
     checked = 0
-    for got, _ in followed(it, 2):
+    for got, _ in recorded_steps(it, 2):
         rollout = got.experience.rollout
         for row in rows_of(got.experience):
             if rollout.origin is not None and rollout.origin[row.place[0]] == 0:
@@ -75,7 +75,7 @@ def test_a_score_is_that_of_the_completion_after_its_own_prompt(run, name):
 
 def test_the_reward_is_asked_once_for_each_completion_with_the_example_of_its_prompt(run):
     it = run("algo=rloo")
-    ((got, _),) = followed(it, 1)
+    ((got, _),) = recorded_steps(it, 1)
     rows = [texts(it, row) for row in rows_of(got.experience)]
     expected = [(f"train-{number_of(prompt)}", completion) for prompt, completion, _ in rows]
     assert it.loop.source.reward.scorer.asked == expected
@@ -97,7 +97,7 @@ def test_an_evaluated_row_has_the_score_of_its_own_prompt_and_completion(run, sa
 def test_the_penalty_for_a_completion_without_an_end_is_in_training_evaluation_and_pairs_but_not_in_a_judge(run):
     judge = {"same": {"name": "knows_the_example", "max_failed": 0.1}}
     it = run("algo=rloo", "sampling.missing_eos_penalty=3", "sampling.max_new_tokens=3", evaluation={"judges": judge})
-    ((got, _),) = followed(it, 1)
+    ((got, _),) = recorded_steps(it, 1)
     ends = set()
     for row in rows_of(got.experience):
         prompt, completion, ended = texts(it, row)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from tests.wiring.by_hand import assert_logps, differ, followed, number_of, rows_of, texts
+from tests.wiring.by_hand import assert_logps, differ, number_of, recorded_steps, rows_of, texts
 from tests.wiring.conftest import needs_of
 from tests.wiring.parts import KnowsTheExample, Scored, true_score
 
@@ -81,7 +81,7 @@ def test_pairs_have_the_log_probabilities_of_the_start_policy_at_the_temperature
     experience = it.loop.source.experience
     assert_logps(experience.rollout.logp_old, experience, it.start.model, expected)
     assert_logps(experience.rollout.logp_ref, experience, it.start.model, expected)
-    taken = followed(it, 3)
+    taken = recorded_steps(it, 3)
     for got, _ in taken:
         assert_logps(got.experience.rollout.logp_ref, got.experience, it.start.model, expected)
     got, before = taken[-1]
@@ -102,7 +102,7 @@ def reordered(it, experience):
 
 def test_an_algorithm_that_samples_ignores_the_temperature_of_pairs(run):
     it = run("algo=rloo", preferences={"temperature": 1.3})
-    ((got, before),) = followed(it, 1)
+    ((got, before),) = recorded_steps(it, 1)
     assert_logps(got.experience.rollout.logp_old, got.experience, before, 0.7)
     assert_logps(it.algo.calls[0][0].logp, reordered(it, got.experience), before, 0.7)
 
@@ -110,7 +110,7 @@ def test_an_algorithm_that_samples_ignores_the_temperature_of_pairs(run):
 def test_online_pairs_are_the_best_and_the_worst_of_the_step(run):
     it = run("algo=online_dpo")
     assert needs_of("online_dpo").samples
-    ((got, _),) = followed(it, 1)
+    ((got, _),) = recorded_steps(it, 1)
     _, batch = it.algo.calls[0]
     score = reordered(it, got.experience).rollout.score
     label = batch.advantage.sum(-1).sign()
@@ -123,6 +123,6 @@ def test_online_pairs_are_the_best_and_the_worst_of_the_step(run):
 
 def test_every_pair_is_used_once_before_any_is_used_again(run):
     it = run("algo=dpo", "train.prompts_per_step=2", "train.group_size=4", preferences={"pairs": 12})
-    used = [got.experience for got, _ in followed(it, 6)]
+    used = [got.experience for got, _ in recorded_steps(it, 6)]
     sums = [round(float(x), 9) for experience in used for x in experience.rollout.logp_old.sum((1, 2))]
     assert len(set(sums[:12])) == 12 and sorted(sums[:12]) == sorted(sums[12:]) and sums[:12] != sums[12:]

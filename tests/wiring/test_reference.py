@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from align_lab.rollout.torch_sampler import TorchSampler
-from tests.wiring.by_hand import Row, assert_logps, differ, entropy, followed, logps, rows_of
+from tests.wiring.by_hand import Row, assert_logps, differ, entropy, logps, recorded_steps, rows_of
 from tests.wiring.conftest import choice, names, needs_of
 from tests.wiring.test_pairs import reordered
 
@@ -25,7 +25,7 @@ def of_start(name):
 def test_the_reference_is_the_start_policy_after_every_step(run, name):
     overrides, fields = choice(name)
     it = run(*overrides, *FAST, **fields)
-    taken = followed(it, 3)
+    taken = recorded_steps(it, 3)
     for got, _ in taken:
         assert_logps(got.experience.rollout.logp_ref, got.experience, it.start.model, 0.7)
     got, before = taken[-1]
@@ -39,7 +39,7 @@ def test_with_adapters_the_reference_is_the_policy_without_them(run, name):
     adapters = {"lora": {"rank": 2, "alpha": 8.0, "seed": 0}}
     it = run(f"algo={name}", "train.lr=0.1", model=adapters)
     plain = run(f"algo={name}").start.model
-    taken = followed(it, 3)
+    taken = recorded_steps(it, 3)
     for got, _ in taken:
         assert_logps(got.experience.rollout.logp_ref, got.experience, plain, 0.7)
     got, before = taken[-1]
@@ -52,7 +52,7 @@ def test_with_adapters_the_reference_is_the_policy_without_them(run, name):
 @pytest.mark.parametrize("temperature", [0.7, 1.0, 1.6])
 def test_every_log_probability_has_the_sampling_temperature(run, name, temperature):
     it = run(f"algo={name}", *FAST, f"sampling.temperature={temperature}")
-    got, before = followed(it, 2)[-1]
+    got, before = recorded_steps(it, 2)[-1]
     assert_logps(got.experience.rollout.logp_old, got.experience, before, temperature)
     assert_logps(got.experience.rollout.logp_ref, got.experience, it.start.model, temperature)
     now, _ = it.algo.calls[-1]
@@ -61,7 +61,7 @@ def test_every_log_probability_has_the_sampling_temperature(run, name, temperatu
 
 def test_human_text_has_temperature_one_whatever_the_sampling_temperature_is(run):
     it = run("algo=ppo_max", algo={"critic_init": "policy", "critic_pretrain_steps": 0})
-    ((_, before),) = followed(it, 1)
+    ((_, before),) = recorded_steps(it, 1)
     now, _ = it.algo.calls[0]
     batch = it.loop.pretrain(0)
     for i, (ids, mask) in enumerate(zip(batch.ids.tolist(), batch.mask, strict=True)):
@@ -72,7 +72,7 @@ def test_human_text_has_temperature_one_whatever_the_sampling_temperature_is(run
 
 def test_entropy_has_the_sampling_temperature(run):
     it = run("algo=ppo_max", algo={"critic_init": "policy", "critic_pretrain_steps": 0, "entropy_coef": 0.01})
-    ((got, before),) = followed(it, 1)
+    ((got, before),) = recorded_steps(it, 1)
     now, _ = it.algo.calls[-1]
     for row in rows_of(reordered(it, got.experience)):
         assert float(now.entropy[row.place].detach().sum()) == pytest.approx(entropy(before, row, 0.7), abs=1e-9)
@@ -100,7 +100,7 @@ class Remembers:
 @pytest.mark.parametrize("decoding", [{}, {"temperature": 0.0}, {"temperature": 1.4}])
 def test_an_evaluation_measures_kl_and_entropy_at_the_temperature_of_training(run, decoding):
     it = run("algo=rloo", *FAST, evaluation=decoding)
-    followed(it, 2)
+    recorded_steps(it, 2)
     policy, start = it.loop.learner.policy, it.start
     remembers = Remembers()
     rows = dataclasses.replace(it.loop.evaluate, sampler=remembers)(it.loop.learner, step=2)

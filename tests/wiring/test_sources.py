@@ -10,7 +10,7 @@ import torch
 from align_lab.base.random import stream
 from align_lab.rollout.sampler import uniforms
 from align_lab.train.draws import permutation
-from tests.wiring.by_hand import Row, assert_logps, differ, followed, number_of, rows_of, texts
+from tests.wiring.by_hand import Row, assert_logps, differ, number_of, recorded_steps, rows_of, texts
 from tests.wiring.parts import true_score
 
 
@@ -23,7 +23,7 @@ def test_a_mixture_has_its_share_of_pairs_so_far_to_within_a_group(run, share):
     it = run("algo=rloo", "train.group_size=2", algo=asks(pairs=share), preferences={"pairs": 12})
     assert it.loop.groups == 4
     total = 0
-    for step, (got, _) in enumerate(followed(it, 6), start=1):
+    for step, (got, _) in enumerate(recorded_steps(it, 6), start=1):
         origin = got.experience.rollout.origin
         assert len(origin) == 4
         total += int((origin == 0).sum())
@@ -34,7 +34,7 @@ def test_a_mixture_has_its_share_of_pairs_so_far_to_within_a_group(run, share):
 def test_the_pairs_of_a_mixture_are_of_the_set_and_the_others_of_the_policy_of_the_step(run):
     it = run("algo=rloo", "train.group_size=2", "train.lr=0.03", algo=asks(pairs=0.5), preferences={"pairs": 12})
     stored = {round(float(x), 9) for x in it.loop.source.pairs.experience.rollout.logp_old.sum((1, 2))}
-    for got, before in followed(it, 3):
+    for got, before in recorded_steps(it, 3):
         origin = got.experience.rollout.origin
         pairs, sampled = (got.experience.take((origin == kind).nonzero().squeeze(1)) for kind in (0, 1))
         assert_logps(pairs.rollout.logp_old, pairs, it.start.model, 0.7)
@@ -59,7 +59,7 @@ def test_a_mixture_costs_what_both_sources_cost(run):
 @pytest.mark.parametrize("reference", ["start", "round"])
 def test_a_round_is_sampled_by_the_policy_that_it_begins_with(run, reference):
     it = run("algo=rloo", "train.lr=0.03", "train.steps=5", algo=asks(rounds=2, round_reference=reference))
-    taken = followed(it, 5)
+    taken = recorded_steps(it, 5)
     for step, (got, before) in enumerate(taken):
         _, of_round = taken[step - step % 2]
         assert_logps(got.experience.rollout.logp_old, got.experience, of_round, 0.7)
@@ -75,7 +75,7 @@ def test_a_round_is_sampled_by_the_policy_that_it_begins_with(run, reference):
 
 def test_the_most_likely_completion_is_scored_with_its_prompt_and_the_penalty(run):
     it = run("algo=rloo", "train.lr=0.03", "sampling.max_new_tokens=4", algo=asks(greedy=True))
-    got, before = followed(it, 2)[-1]
+    got, before = recorded_steps(it, 2)[-1]
     rollout = got.experience.rollout
     for p, row in enumerate(rows_of(got.experience)[::4]):
         ids = list(row.prompt)
@@ -88,7 +88,7 @@ def test_the_most_likely_completion_is_scored_with_its_prompt_and_the_penalty(ru
 
 def test_a_truncated_nucleus_samples_likely_tokens_alone_and_keeps_the_whole_distributions_log_probabilities(run):
     it = run("algo=rloo", "sampling.top_p=0.5")
-    ((got, before),) = followed(it, 1)
+    ((got, before),) = recorded_steps(it, 1)
     assert_logps(got.experience.rollout.logp_old, got.experience, before, 0.7)
     for row in rows_of(got.experience):
         states = before.hidden(torch.tensor([row.prompt + row.completion]))[0][len(row.prompt) - 1 : -1]
@@ -160,7 +160,7 @@ def test_every_evaluation_has_the_same_random_numbers(run):
 def test_the_win_over_the_start_policy_is_counted_prompt_by_prompt(run):
     it = run("algo=rloo", "train.lr=0.1")
     start = it.loop.evaluate(it.loop.learner, step=0)
-    followed(it, 2)
+    recorded_steps(it, 2)
     rows = it.loop.evaluate(it.loop.learner, step=2, start=start)
     for row, before in zip(rows, start, strict=True):
         gap = row["score"] - before["score"]
@@ -170,8 +170,8 @@ def test_the_win_over_the_start_policy_is_counted_prompt_by_prompt(run):
 
 def test_noise_is_uniform_and_another_in_every_step_and_for_every_completion(run):
     it = run("algo=rloo", algo=asks(noise=True))
-    noise = torch.cat([got.experience.rollout.noise.flatten() for got, _ in followed(it, 3)])
+    noise = torch.cat([got.experience.rollout.noise.flatten() for got, _ in recorded_steps(it, 3)])
     assert len(set(noise.tolist())) == 48 and bool(((noise >= 0) & (noise < 1)).all()) and 0.3 < noise.mean() < 0.7
     pairs = run("algo=dpo", algo=asks(noise=True, pairs=1.0), preferences={"pairs": 12})
-    of_pairs = torch.cat([got.experience.rollout.noise.flatten() for got, _ in followed(pairs, 3)])
+    of_pairs = torch.cat([got.experience.rollout.noise.flatten() for got, _ in recorded_steps(pairs, 3)])
     assert len(set(of_pairs.tolist())) == 48

@@ -11,7 +11,7 @@ import math
 import pytest
 import torch
 
-from tests.wiring.by_hand import followed, rows_of
+from tests.wiring.by_hand import recorded_steps, rows_of
 from tests.wiring.conftest import choice, names
 
 SIGNS = ("train.beta1=0", "train.beta2=0", "train.adam_eps=1e-30")
@@ -81,7 +81,7 @@ def test_the_gradient_is_clipped_to_its_greatest_norm_for_each_model_by_itself(r
 def test_the_step_goes_down_the_gradient_of_the_loss(run):
     it = run("algo=rloo", *SLOPES, "train.lr=1", "train.max_grad_norm=.inf", algo={"kl_coef": 0.0})
     start = it.start.model
-    ((got, _),) = followed(it, 1)
+    ((got, _),) = recorded_steps(it, 1)
     score = got.experience.rollout.score.double()
     loss = torch.zeros((), dtype=torch.float64)
     for row in rows_of(got.experience):
@@ -116,7 +116,7 @@ def test_every_group_is_used_once_an_epoch_in_another_order_with_the_counts_of_i
     plan = ("train.prompts_per_step=8", "train.epochs=3", "train.minibatches=2", "train.micro_batch=8")
     overrides, fields = choice(name)
     it = run(*overrides, *plan, **fields)
-    ((got, _),) = followed(it, 1)
+    ((got, _),) = recorded_steps(it, 1)
     rollout = got.experience.rollout
     group = rollout.mask.shape[1]
     total, per_call = len(rollout.mask), max(1, 8 // group)
@@ -172,7 +172,7 @@ def test_a_state_advances_once_a_step_and_a_resumed_run_continues_it(run):
 def test_an_entropy_target_between_the_entropies_of_micro_batches_is_that_of_the_whole_minibatch(run):
     fields = {"critic_init": "policy", "critic_pretrain_steps": 0, "ptx_coef": 0.0, "entropy_coef": 5.0}
     probe = run("algo=ppo_max", algo=fields)
-    followed(probe, 1)
+    recorded_steps(probe, 1)
     now, x = probe.algo.calls[-1]
     means = [float((own * mask).sum() / mask.sum()) for own, mask in zip(now.entropy.detach(), x.mask, strict=True)]
     mean = float((now.entropy.detach() * x.mask).sum() / x.mask.sum())
@@ -181,7 +181,7 @@ def test_an_entropy_target_between_the_entropies_of_micro_batches_is_that_of_the
     weights = []
     for plan in ((), ("train.micro_batch=4",)):
         it = run("algo=ppo_max", "train.beta1=0", "train.adam_eps=1", *plan, algo=fields)
-        followed(it, 1)
+        recorded_steps(it, 1)
         weights.append(torch.cat([p.detach().flatten() for p in it.loop.learner.policy.parameters()]))
     torch.testing.assert_close(weights[1], weights[0], rtol=0, atol=1e-12)
     assert len(it.algo.calls) == 4

@@ -1,4 +1,4 @@
-"""The reward that people gave: a Bradley-Terry model of the ratings of one half of the reviews."""
+"""A Bradley-Terry reward model, trained on the human ratings of one half of the reviews."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class HumanRatings(RewardTraining, Reward):
         build_reward(folder, self, given.start, train=reviews.proxy, held_out=reviews.evaluation)
 
     def load(self, folder: Path | None) -> LearnedReward:
-        """Read what `build` wrote. Raises DataError when it is not whole."""
+        """Read what `build` wrote. Raises DataError when it is incomplete."""
         from align_lab.base.errors import DataError
         from align_lab.tasks.movie_reviews.two_experts import load_reward
 
@@ -58,7 +58,7 @@ class HumanRatings(RewardTraining, Reward):
         return load_reward(folder)
 
     def value_weights(self, scorer: Scorer) -> tuple[Any, Tensor]:
-        """The body, and the head on its mean state: the words' weights have no part in a critic."""
+        """The body, and the head on its mean state; a critic does not use the weights of single words."""
         from align_lab.tasks.movie_reviews.two_experts import LearnedReward
 
         assert isinstance(scorer, LearnedReward)

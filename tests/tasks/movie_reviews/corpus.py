@@ -1,4 +1,4 @@
-"""A made-up source distribution in the form of the real one: reviews whose words decide their ratings."""
+"""A synthetic archive of reviews with the files of the real download; the words of a review decide its ratings."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def sentence(rng: random.Random) -> tuple[str, list[int]]:
     return text, [max(-4, min(4, round(worth + rng.gauss(0, 0.7)))) for _ in range(15)]
 
 
-def made_up(count: int, *, seed: int = 0) -> list[Review]:
+def synthetic_reviews(count: int, *, seed: int = 0) -> list[Review]:
     rng = random.Random(seed)
     return [Review(text, tuple(ratings)) for text, ratings in (sentence(rng) for _ in range(count))]
 

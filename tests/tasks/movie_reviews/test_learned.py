@@ -16,9 +16,9 @@ from align_lab.tasks.movie_reviews import reward_training as rm
 from align_lab.tasks.movie_reviews.human_ratings import HumanRatings
 from align_lab.tasks.movie_reviews.reviews import Review
 from align_lab.tasks.movie_reviews.two_experts import RewardModel, hashed_grams, load_reward
-from tests.tasks.movie_reviews.corpus import made_up
+from tests.tasks.movie_reviews.corpus import synthetic_reviews
 
-TRAIN, HELD_OUT = made_up(400), made_up(200, seed=1)
+TRAIN, HELD_OUT = synthetic_reviews(400), synthetic_reviews(200, seed=1)
 
 
 def small_policy() -> Policy:

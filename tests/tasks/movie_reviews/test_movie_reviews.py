@@ -7,29 +7,29 @@ from hypothesis import strategies as st
 from align_lab.base.errors import ConfigError, DataError
 from align_lab.tasks.movie_reviews import reviews as data
 from align_lab.tasks.movie_reviews.reviews import PARTS, MovieReviews, Review
-from tests.tasks.movie_reviews.corpus import made_up, write_archive
+from tests.tasks.movie_reviews.corpus import synthetic_reviews, write_archive
 
 
 def test_texts_and_every_rating_are_read(tmp_path):
-    reviews = made_up(20)
+    reviews = synthetic_reviews(20)
     result = data.parse(write_archive(tmp_path / "a.tar.gz", reviews))
     assert result == reviews
 
 
 def test_the_escapes_of_the_data_set_are_undone(tmp_path):
     raw = {1: "''Lovely &amp; Amazing''  is  <b>\u2019fine\u2019 "}
-    result = data.parse(write_archive(tmp_path / "a.tar.gz", made_up(1), raw=raw))
+    result = data.parse(write_archive(tmp_path / "a.tar.gz", synthetic_reviews(1), raw=raw))
     assert result[0].text == "\"Lovely & Amazing\" is <b>'fine'"
 
 
 def test_a_review_without_ratings_is_named(tmp_path):
     with pytest.raises(DataError, match="number 3"):
-        data.parse(write_archive(tmp_path / "a.tar.gz", made_up(5), drop_rating=3))
+        data.parse(write_archive(tmp_path / "a.tar.gz", synthetic_reviews(5), drop_rating=3))
 
 
 def test_a_line_with_too_few_columns_is_named(tmp_path):
     with pytest.raises(DataError, match="line 2: 4 columns instead of 3"):
-        data.parse(write_archive(tmp_path / "a.tar.gz", made_up(5), raw={2: "two\tparts"}))
+        data.parse(write_archive(tmp_path / "a.tar.gz", synthetic_reviews(5), raw={2: "two\tparts"}))
 
 
 def test_every_review_is_in_exactly_one_part_and_the_sizes_are_met():
