@@ -34,6 +34,8 @@ def test_the_sentence_names_the_arms_by_what_is_shown_of_them():
     assert headline_against("full", worse) == "Worse than full: without_kl."
     unsure = verdicts({"full": [0.0, 1.0], "other": [0.1, 1.2]}, control="full")
     assert headline_against("full", unsure) == "Against full: not enough seeds: other."
+    similar = verdicts({"grpo": [0.0, 1.0], "dr_grpo": [0.1, 1.2]}, control="grpo")
+    assert headline_against("grpo", similar) == "Against grpo: not enough seeds: dr_grpo."
 
 
 @pytest.fixture

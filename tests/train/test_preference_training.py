@@ -9,6 +9,7 @@ import torch
 
 from align_lab.train.draws import permutation
 from align_lab.train.experience import left_padding
+from align_lab.train.loop import experience_metrics
 from align_lab.train.mixture import Mixture
 from tests.train.small import CountWord, algorithm, loop, model, rows
 
@@ -45,6 +46,14 @@ def logps(it, policy, experience):
     mask = experience.rollout.mask
     ids, pad = experience.ids.flatten(0, 1), left_padding(experience.pad.flatten())
     return policy(ids, pad, mask.flatten(0, 1), temperature=it.learner.temperature).view(mask.shape)
+
+
+def test_the_seconds_of_a_round_belong_to_the_step_that_samples_it():
+    """Else the update of a later step, which is what remains of its time, would take less than no time."""
+    it = run("iterative_dpo", steps=4, round_steps=2)
+    rolled_out = [row["time/rollout"] for row in it.journal.rows[1:]]
+    assert [seconds > 0 for seconds in rolled_out] == [True, False, True, False]
+    assert all(row["time/update"] > 0 for row in it.journal.rows[1:])
 
 
 @pytest.mark.parametrize("reference", ["start", "round"])
@@ -116,3 +125,18 @@ def expected_point(it, experience, step):
         )
         total += float(((now - start) * mask).sum())
     return max(0.0, total / len(x.ids))
+
+
+def test_scores_and_kl_of_a_mixture_are_those_of_its_samples_alone():
+    """The pairs of the set were scored, and sampled by the start policy, before training."""
+    it = loop(algorithm("sail_pr", share=0.5), dtype=torch.float64)
+    it.advance()
+    collected = it.source.collect(1, groups=it.groups)
+    x = collected.experience.rollout
+    advantage, _ = it.algo.advantages(x, ())
+    row = experience_metrics(collected, advantage)
+    own = x.origin == 1
+    assert 0 < int(own.sum()) < len(own)
+    assert row["objective/scores"] == pytest.approx(float(x.score[own].mean()))
+    kl = ((x.logp_old - x.logp_ref) * x.mask).sum(-1)
+    assert row["objective/kl"] == pytest.approx(float(kl[own].mean())) and kl[~own].abs().max() < 1e-12

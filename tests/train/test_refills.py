@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from align_lab.base.task import Failure
 from align_lab.models.logp import response_logps
 from align_lab.rewards.scores import Score
 from tests.train.small import TEXTS, CountWord, algorithm, loop, rows
@@ -180,3 +181,17 @@ def most_likely(it, text):
             return tokens, True
         tokens.append(token)
     return tokens, False
+
+
+def test_a_greedy_completion_that_cannot_be_scored_is_counted_and_its_group_leaves_the_step():
+    class FailsOnce(CountWord):
+        """Fails for one of the greedy completions, which are asked for after the sampled ones."""
+
+        def score(self, examples, completions):
+            total = list(super().score(examples, completions).total)
+            return Score(total=total if len(completions) == GROUPS * G else [Failure("no answer"), *total[1:]])
+
+    it = loop(algorithm("remax"), reward=FailsOnce("good"), dtype=torch.float64)
+    it.source.reward = replace(it.source.reward, max_failed=1.0)
+    collected = it.source.collect(0, groups=GROUPS)
+    assert collected.metrics["reward/failed"] == 1 and len(collected.experience.ids) == GROUPS - 1
