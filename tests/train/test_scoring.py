@@ -1,5 +1,7 @@
+
 """A failure is counted and never becomes a number; its group leaves the step; too many failures stop the run, saved."""
 
+import copy
 import math
 from dataclasses import replace
 
@@ -138,6 +140,21 @@ def test_a_judge_that_fails_stops_the_run_saved_and_the_evaluation_is_made_later
     straight.run()
     untimed = lambda rows: [{k: v for k, v in row.items() if not k.startswith("time/")} for row in rows]  # noqa: E731
     assert untimed(again.journal.rows) == untimed(straight.journal.rows)
+
+
+def test_an_evaluation_that_was_repeated_is_saved_at_once():
+    """Else a stop before the next checkpoint would leave one whose row seems to be missing, beside a record with it."""
+    broken = loop(RLOO(), steps=4)
+    broken.evaluate, broken.save_every = with_judge(broken.evaluate, FailsAt(call=2)), 100
+    with pytest.raises(RewardError):
+        broken.run()
+    assert broken.journal.saved[2]["unlogged"]
+    again = loop(RLOO(), steps=4)
+    again.journal, again.start_rows, again.save_every = broken.journal, broken.start_rows, 100
+    again.load_state_dict(copy.deepcopy(broken.journal.saved[2]))
+    again.progress.best_score = 1e9  # so that no step is saved for being the best
+    again.run()
+    assert "unlogged" not in again.journal.saved[2]
 
 
 class FailsAt:
