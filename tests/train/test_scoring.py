@@ -1,4 +1,3 @@
-
 """A failure is counted and never becomes a number; its group leaves the step; too many failures stop the run, saved."""
 
 import copy
