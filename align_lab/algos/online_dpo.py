@@ -44,7 +44,7 @@ class OnlineDPO(Algorithm):
     def loss(self, now: PolicyOutput, x: Batch) -> LossOutput:
         """-log σ(β z), averaged over prompts."""
         pairs = x.sequences / x.mask.shape[-2]
-        z = eq.log_ratio_gap(now.logp, x.logp_ref, x.advantage, x.mask)
+        log_ratio = eq.log_ratio(now.logp, x.logp_ref, x.mask)
+        z = eq.gap(log_ratio, eq.label_of(x.advantage, x.mask))
         loss = eq.dpo(z, beta=self.beta).sum() / pairs
-        implicit = self.beta * eq.log_ratio(now.logp, x.logp_ref, x.mask)
-        return LossOutput(loss=loss, metrics=eq.preference_metrics(loss, now, x, implicit=implicit))
+        return LossOutput(loss=loss, metrics=eq.preference_metrics(loss, now, x, implicit=self.beta * log_ratio))

@@ -75,6 +75,11 @@ class Needs:
         """Are completions sampled in the loop?"""
         return self.pairs < 1
 
+    @property
+    def resets_reference(self) -> bool:
+        """Is the reference the policy that the round begins with? Then it needs no model of its own."""
+        return self.rounds is not None and self.rounds.reference == "round"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Rollout:

@@ -88,7 +88,7 @@ def index() -> Mapping[str, Any]:
 def memory(needs: Needs) -> Iterator[str]:
     """What a run holds in memory and samples, in the words of a user."""
     yield "the policy, which is trained"
-    if needs.reference and needs.rounds is not None and needs.rounds.reference == "round":
+    if needs.reference and needs.resets_reference:
         yield "log-probabilities of the policy that the round begins with, as the reference; no second model"
     elif needs.reference and needs.samples:
         yield "the reference: a frozen copy of the start policy, or the policy itself without its adapters"

@@ -71,11 +71,6 @@ def gap(value: Tensor, label: Tensor) -> Tensor:
     return (label * value).sum(-1)
 
 
-def log_ratio_gap(logp: Tensor, logp_ref: Tensor, label: Tensor, mask: Tensor) -> Tensor:
-    """z = Σ_g label_g Σₜ (log π - log π_ref), label +1 for the chosen, -1 for the rejected, 0 else: [P G T] -> [P]."""
-    return masked_sum(label * (logp - logp_ref), mask).sum(-1)
-
-
 def pair_labels(score: Tensor, mask: Tensor) -> Tensor:
     """+1 for the first completion of each pair, the chosen one, -1 for the second, at every token: [P 2 T]."""
     return spread(score.new_tensor([1.0, -1.0]).expand(score.shape), mask)

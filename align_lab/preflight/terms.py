@@ -79,10 +79,10 @@ def activations(x: Workload, rows: int, length: int, *, models: int = 1) -> floa
 def backward(x: Workload, rows: int, length: int) -> float:
     """The backward pass of one block: gradients rows L (4M + 3D) b.
 
-    With gradient checkpointing its activations are recomputed, while the allocator still holds half of the previous
-    block's memory as fragments.
+    With gradient checkpointing its activations are recomputed, while the allocator still holds the previous block's
+    memory as fragments.
     """
-    recomputed = 1.5 * block(x, length) if x.checkpointing else 0.0
+    recomputed = 2.0 * block(x, length) if x.checkpointing else 0.0
     return rows * length * (recomputed + (4 * x.shape.mlp + 3 * x.shape.width) * x.bytes)
 
 

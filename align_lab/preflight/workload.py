@@ -74,7 +74,6 @@ def workload_of(
     numerics, place = cfg["hardware"]["numerics"], cfg["hardware"]["placement"]
     world = processes or place["nodes"] * place["tasks_per_node"]
     pairs = not needs.samples
-    of_round = needs.rounds is not None and needs.rounds.reference == "round"
     group = train["group_size"] if not pairs else 2 if needs.paired else 1
     step = train["prompts_per_step"] * train["group_size"] // group  # groups
     new, plan = sampling["max_new_tokens"], cfg["evaluation"]
@@ -87,7 +86,7 @@ def workload_of(
         prompt=max(1, min(shape.context - new, prompt_tokens(cfg))),
         new=new,
         critic=needs.critic is not None,
-        reference=needs.mismatched or (needs.reference and not pairs and not of_round),
+        reference=needs.mismatched or (needs.reference and not pairs and not needs.resets_reference),
         entropy=needs.entropy,
         samples=not pairs,
         human_rows=math.ceil(train["prompts_per_step"] / world) if needs.pretrain_batch else 0,

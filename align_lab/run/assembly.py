@@ -174,7 +174,6 @@ def _source(
     needs = cfg.algo.needs
     if not needs.samples:
         return load_pairs(built["pairs"].path, seed=cfg.seed, paired=needs.paired, noise=needs.noise)
-    of_start = needs.reference and not (needs.rounds and needs.rounds.reference == "round")
     rollouts = Rollouts(
         learner=learner,
         prompts=prompts,
@@ -183,7 +182,7 @@ def _source(
         needs=needs,
         keep=cfg.algo.keep,
         seed=cfg.seed,
-        reference=common.reference() if of_start else None,
+        reference=common.reference() if needs.reference and not needs.resets_reference else None,
         world=common.world,
         sampler=common.sampler,
     )

@@ -17,8 +17,9 @@ def of_experience(learner: Learner, needs: Needs, collected: Collected) -> float
     Of pairs that come with the data, the reference's pass is made before training and charged with them.
     """
     policy, critic = parameter_count(learner.policy), parameter_count(learner.critic)
-    reference = needs.reference and not (needs.rounds and needs.rounds.reference == "round")
-    passes = int(reference) + int(collected.experience.rollout.logp_sampler is not None)
+    passes = int(needs.reference and not needs.resets_reference) + int(
+        collected.experience.rollout.logp_sampler is not None
+    )
     generated = policy * (collected.tokens + collected.reference_tokens)
     return 2 * generated + 2 * (policy * passes + critic) * collected.scored_tokens
 

@@ -66,7 +66,7 @@ def together(parts: Mapping[int, Collected], *, fill: int) -> Collected:
 
 
 def _marked(experience: Experience, origin: int, other_engine: bool) -> Experience:
-    """With `origin`; where another engine has sampled, pairs have the log-probabilities that they have."""
+    """With `origin`. Where another engine has sampled, `logp_sampler` of pairs is `logp_old`: their weight is 1."""
     rollout = replace(experience.rollout, origin=torch.full((len(experience.ids),), origin, dtype=torch.long))
     if other_engine and rollout.logp_sampler is None:
         rollout = replace(rollout, logp_sampler=rollout.logp_old)

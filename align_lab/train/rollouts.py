@@ -225,7 +225,7 @@ class Rollouts:
         if not self.sampler.exact:  # the update's ratio must compare two log-probabilities of the trainer
             logp, _ = self.learner.logps(ids, left_padding(pad), samples.mask)
             rollout = replace(rollout, logp_old=group(logp), logp_sampler=rollout.logp_old)
-        if needs.reference and needs.rounds is not None and needs.rounds.reference == "round":
+        if needs.reference and needs.resets_reference:
             rollout = replace(rollout, logp_ref=rollout.logp_old)
         elif needs.reference:
             assert self.reference is not None

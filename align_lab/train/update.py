@@ -7,6 +7,7 @@ import sys
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -60,6 +61,11 @@ class _Minibatch:
     @property
     def group_size(self) -> int:
         return self.experience.rollout.mask.shape[1]
+
+    @cached_property
+    def tokens(self) -> float:
+        """Counted tokens of the whole minibatch."""
+        return float(self.experience.rollout.mask[self.groups].sum())
 
     def micro_batches(self, groups: Tensor) -> tuple[Tensor, ...]:
         """This process's share of `groups`, in the micro-batches that are in use."""
@@ -144,7 +150,8 @@ def _accumulate(m: _Minibatch) -> dict[str, float]:
         raise DivergedError(
             "the loss is not finite. The last good checkpoint is kept. Try a lower train.lr or a larger algo.kl_coef"
         )
-    return {name: value.item() for name, value in _over_processes(totals, world).items()}
+    names, values = _over_processes(totals, world)
+    return dict(zip(names, values.tolist(), strict=True))
 
 
 @torch.no_grad()
@@ -157,7 +164,7 @@ def _statistics(m: _Minibatch) -> dict[str, Tensor]:
         if m.algo.needs.mismatched:
             batch, now = _with_mismatched(m, batch, now, rows, others)
         _add(totals, m.algo.statistics(now, batch))
-    return _over_processes(totals, m.context.world)
+    return dict(zip(*_over_processes(totals, m.context.world), strict=True))
 
 
 def _add(totals: dict[str, Tensor], parts: Mapping[str, Tensor]) -> None:
@@ -165,12 +172,12 @@ def _add(totals: dict[str, Tensor], parts: Mapping[str, Tensor]) -> None:
         totals[name] = totals.get(name, torch.zeros(())) + value.detach()
 
 
-def _over_processes(totals: Mapping[str, Tensor], world: World) -> dict[str, Tensor]:
-    """Scalars, summed over all processes in double precision."""
+def _over_processes(totals: Mapping[str, Tensor], world: World) -> tuple[list[str], Tensor]:
+    """The names of the scalars, and the scalars [n], summed over all processes in double precision."""
     names = sorted(totals)
     values = torch.stack([totals[name].double() for name in names]) if names else torch.zeros(0, dtype=torch.float64)
     world.add_up([values])
-    return dict(zip(names, values, strict=True))
+    return names, values
 
 
 def _batch(m: _Minibatch, rows: Tensor, statistics: Mapping[str, Tensor]) -> Batch:
@@ -184,7 +191,7 @@ def _batch(m: _Minibatch, rows: Tensor, statistics: Mapping[str, Tensor]) -> Bat
         mask=rollout.mask[rows],
         logp_old=rollout.logp_old[rows],
         advantage=m.advantage.advantage[rows],
-        tokens=float(rollout.mask[m.groups].sum()),
+        tokens=m.tokens,
         sequences=float(len(m.groups) * m.group_size),
         logp_ref=take(rollout.logp_ref),
         value=take(rollout.value),

@@ -9,7 +9,7 @@ import pytest
 from align_lab.base import download
 from align_lab.base.download import SourceArchive, fetch, members
 from align_lab.base.errors import DataError
-from tests.tasks.movie_reviews.corpus import made_up, write_archive
+from tests.tasks.movie_reviews.corpus import synthetic_reviews, write_archive
 
 CONTENT = b"the archive"
 ARCHIVE = SourceArchive(package="some_package", version="1.0", sha256=hashlib.sha256(CONTENT).hexdigest())
@@ -85,12 +85,12 @@ def test_a_full_disk_leaves_nothing_behind(cache, monkeypatch):
 
 
 def test_a_truncated_archive_is_named(tmp_path):
-    path = write_archive(tmp_path / "a.tar.gz", made_up(50))
+    path = write_archive(tmp_path / "a.tar.gz", synthetic_reviews(50))
     with pytest.raises(DataError, match="here is damaged"):
         members(path.read_bytes()[:200], ["x"], where="here")
 
 
 def test_a_missing_member_is_named(tmp_path):
-    path = write_archive(tmp_path / "a.tar.gz", made_up(5))
+    path = write_archive(tmp_path / "a.tar.gz", synthetic_reviews(5))
     with pytest.raises(DataError, match="nothing_like_it"):
         members(path.read_bytes(), ["nothing_like_it"], where="here")

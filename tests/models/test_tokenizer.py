@@ -5,12 +5,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from align_lab.models.tokenizer import EOS, encode, train_tokenizer
-from tests.tasks.movie_reviews.corpus import made_up
+from tests.tasks.movie_reviews.corpus import synthetic_reviews
 
 
 @pytest.fixture(scope="module")
 def tokenizer():
-    return train_tokenizer([review.text for review in made_up(200)], vocab=400)
+    return train_tokenizer([review.text for review in synthetic_reviews(200)], vocab=400)
 
 
 @settings(deadline=None)
@@ -26,10 +26,10 @@ def test_a_whole_text_has_one_end_token_and_a_truncated_text_has_none(tokenizer)
 
 
 def test_an_opening_has_the_same_tokens_as_in_the_whole_text(tokenizer):
-    for review in made_up(50, seed=1):
+    for review in synthetic_reviews(50, seed=1):
         whole, opening = (tokenizer.encode(text).ids for text in (review.text, " ".join(review.text.split()[:3])))
         assert whole[: len(opening)] == opening
 
 
 def test_the_same_texts_give_the_same_tokenizer(tokenizer):
-    assert train_tokenizer([review.text for review in made_up(200)], vocab=400).to_str() == tokenizer.to_str()
+    assert train_tokenizer([review.text for review in synthetic_reviews(200)], vocab=400).to_str() == tokenizer.to_str()

@@ -224,9 +224,13 @@ CASES = {
 
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES)
 def test_the_estimate_is_the_peak_within_bounds(case):
-    """In a fresh process, the peak of a complete step is at most 1/7 above the estimate and at least 3/4 of it."""
-    result = json.loads(run("-m", "tests.preflight.measured_memory", json.dumps(case)).stdout)
-    assert 0.87 < result["estimate_mib"] / result["peak_mib"] < 1.33, result
+    """The peak of a complete step is at most 1/7 above the estimate and at least 3/4 of it.
+
+    Where the allocator leaves its holes is chance, up to a fifth of the peak: the median of three fresh processes.
+    """
+    results = [json.loads(run("-m", "tests.preflight.measured_memory", json.dumps(case)).stdout) for _ in range(3)]
+    middle = sorted(results, key=lambda result: result["peak_mib"])[1]
+    assert 0.87 < middle["estimate_mib"] / middle["peak_mib"] < 1.33, results
 
 
 def test_large_tensors_are_aligned_to_pages():

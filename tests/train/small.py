@@ -179,7 +179,7 @@ def loop(
 
 
 def source_of(needs: Needs, rollouts: Rollouts, start: Llama) -> ExperienceSource:
-    """As `align_lab.run.assembly` chooses it."""
+    """The source of experience that `align_lab.run.assembly` would choose."""
     if needs.rounds:
         return Rounds(source=rollouts, steps=needs.rounds.steps)
     if not needs.pairs:

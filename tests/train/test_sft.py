@@ -16,13 +16,13 @@ from align_lab.models.sft_settings import Sft
 from align_lab.models.tiny import Tiny
 from align_lab.models.tokenizer import encode
 from align_lab.train import sft
-from tests.tasks.movie_reviews.corpus import made_up
+from tests.tasks.movie_reviews.corpus import synthetic_reviews
 
 SMALL = Tiny(
     vocab=300, width=32, layers=1, heads=2, kv_heads=1, mlp=64, context=64, sft=Sft(epochs=2.0, batch_tokens=256)
 )
 PLAN = Sft(epochs=2.0, batch_tokens=32)
-TEXTS = [review.text for review in made_up(300)]
+TEXTS = [review.text for review in synthetic_reviews(300)]
 REVIEWS = [Demonstration(completion=text) for text in TEXTS]
 
 
