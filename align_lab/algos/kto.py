@@ -10,9 +10,9 @@ Ethayarajh et al., KTO: Model Alignment as Prospect Theoretic Optimization, arXi
 z₀ has no gradient. It is computed over the whole minibatch, whatever the micro-batches and the number of processes:
 each prompt is joined with the completion of another group of the minibatch, as TRL rotates them.
 
-The completions of a set of pairs are separated: the chosen one is desirable, the rejected one is not, and each is an
-example of its own, so a step holds as many completions as a step of DPO, and as many desirable ones as others. Data
-whose completions have labels but no partner (a prompt with one completion) cannot be used yet.
+Each completion is an example of its own, so a step holds as many completions as a step of DPO. Unpaired preferences
+(prompt, completion, label) are learned from as they are, with `preferences.source=data`; of a set of pairs the chosen
+completion is desirable and the rejected one is not.
 
 Choices: β = 0.1 and λ_D = λ_U = 1 are the defaults of paper and TRL. For unequal numbers n_D and n_U the paper asks for
 λ_D n_D / (λ_U n_U) between 1 and 3/2.

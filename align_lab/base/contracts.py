@@ -112,6 +112,10 @@ class Data(Component, ABC):
         """Are there preference pairs?"""
         return False
 
+    def labels(self) -> frozenset[bool]:
+        """The labels of its single completions to train on: True (desirable), False, both; empty: there are none."""
+        return frozenset()
+
     def column_names(self) -> tuple[str, ...] | None:
         """The names of the columns that its examples have; None if the settings alone do not determine them."""
         return None

@@ -106,6 +106,25 @@ class RunConfig:
         return self.algo.needs.pairs > 0 and self.preferences.source == "data"
 
     @property
+    def uses_labeled(self) -> bool:
+        """Does it learn from single completions of the data, each with a label? If they are of one kind, from pairs."""
+        return self.uses_data_pairs and not self.algo.needs.paired and len(self.data.labels()) == 2
+
+    @property
+    def cautions(self) -> list[str]:
+        """What is to be known before the run starts: settings that bias it, or that its algorithm does not read."""
+        needs, cautions = self.algo.needs, list[str]()
+        if needs.samples and self.sampling.caution:
+            cautions.append(self.sampling.caution)
+        if not needs.pairs and self.preferences.source == "data":
+            cautions.append(
+                f"preferences.source=data has no effect: algo={self.values['algo']['name']} learns from the reward of "
+                "completions that it samples, and not from preferences. algo=dpo, for example, learns from those of "
+                "the data; for any algorithm they can train a reward, reward=reward_model"
+            )
+        return cautions
+
+    @property
     def signature(self) -> str:
         """Eight hex digits, a hash of everything that can change a result."""
         return signature(self.values)

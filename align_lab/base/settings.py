@@ -94,15 +94,18 @@ class Evaluation:
 @checked
 @dataclass(frozen=True, kw_only=True)
 class Preferences:
-    """Preference pairs for algorithms that do not sample: where they come from, and how many there are."""
+    """Preferences for algorithms that learn from them: where they come from, and how many there are."""
 
     source: str = param(
         "reward",
-        "reward: completions of the start policy that the reward labels; data: the pairs that come with the data",
+        "reward: completions of the start policy that the reward labels; data: the preferences that come with the data",
         choices=("reward", "data"),
     )
     pairs: int | None = param(
-        1920, "number of pairs; source=data: at most as many, drawn by `seed`; null: all that the data has", low=1
+        1920,
+        "number of pairs; source=data: at most as many, or twice as many single completions, drawn by `seed`; null: "
+        "all that the data has",
+        low=1,
     )
     samples: int = param(2, "source=reward: completions per prompt, of which the best and the worst form a pair", low=2)
     temperature: float | None = param(

@@ -1,4 +1,4 @@
-"""What a task provides: examples with their columns, demonstrations, preference pairs; and what a reward returns.
+"""What a task provides: examples with their columns, demonstrations, preferences; and what a reward returns.
 
 An example is one prompt with everything that is known about it. Its key does not depend on the rest of the data set.
 """
@@ -74,6 +74,15 @@ class PreferencePair:
 
 
 @dataclass(frozen=True, kw_only=True)
+class LabeledCompletion:
+    """A completion of one example that somebody found desirable, or not. It needs no partner."""
+
+    example: Example
+    completion: str
+    desirable: bool
+
+
+@dataclass(frozen=True, kw_only=True)
 class PromptForm:
     """How a model gets the prompts of a data set (fields of `base.contracts.Data`)."""
 
@@ -100,6 +109,10 @@ class DataSet(ABC):
 
     def pairs(self, split: str) -> Sequence[PreferencePair]:
         """Preference pairs that come with the data."""
+        return ()
+
+    def labeled(self, split: str) -> Sequence[LabeledCompletion]:
+        """Single completions with a label that come with the data (unpaired preferences)."""
         return ()
 
 

@@ -17,7 +17,7 @@ from align_lab.models import policy
 
 SAMPLED = 10_000  # examples of a split whose lengths are measured
 LONGEST = 2_000  # characters of an example that are printed
-PAIRS = 3  # preference pairs that are printed
+PAIRS = 3  # preference pairs, and completions with a label, that are printed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,11 +56,21 @@ def show(inspected: Inspected, console: Console, *, examples: int) -> None:
         console.print(Text(visible(inspected.rendered(example))))
         for name, value in example.columns.items():
             console.print(Text(visible(f"  {name} = {value!r}", longest=200), style="dim"))
-    for number, pair in enumerate(inspected.data_set.pairs(TRAIN)[: min(PAIRS, examples)], start=1):
+    _show_preferences(inspected, console, most=min(PAIRS, examples))
+
+
+def _show_preferences(inspected: Inspected, console: Console, *, most: int) -> None:
+    """The first pairs, and the first completions with a label."""
+    for number, pair in enumerate(inspected.data_set.pairs(TRAIN)[:most], start=1):
         console.print(Text(f"\npair {number} of {TRAIN}", style="bold"))
         console.print(Text(visible(inspected.rendered(pair.example))))
         for name, answer in (("chosen", pair.chosen), ("rejected", pair.rejected)):
             console.print(Text(visible(f"  {name}: {answer}")))
+    for number, one in enumerate(inspected.data_set.labeled(TRAIN)[:most], start=1):
+        label = "desirable" if one.desirable else "undesirable"
+        console.print(Text(f"\ncompletion {number} with a label of {TRAIN}: {label}", style="bold"))
+        console.print(Text(visible(inspected.rendered(one.example))))
+        console.print(Text(visible(f"  completion: {one.completion}")))
 
 
 def _table(inspected: Inspected) -> Table:

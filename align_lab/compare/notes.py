@@ -46,21 +46,21 @@ def _has(names: Sequence[str]) -> str:
 
 
 def information(arms: Sequence[ArmRuns]) -> Iterator[str]:
-    """Arms that learned from preference pairs of the data, whose labels are not the reward's."""
+    """Arms that learned from preferences of the data, whose labels are not the reward's."""
     pairs = {arm.name: max(_pairs_used(run) for run in arm.runs) for arm in arms if arm.runs}
     given = {name: number for name, number in pairs.items() if number}
     if not given:
         return
     learned = listed([f"{name} from {number:,.0f}" for name, number in given.items()], most=8)
     yield (
-        f"Learned from preference pairs that came with the data: {learned} pairs, each with one label of whoever made "
-        "them, and no completions of its own."
+        f"Learned from preferences that came with the data: {learned} labels of whoever made them, one for each pair "
+        "or single completion, and from no completions of its own."
     )
     others = [name for name, number in pairs.items() if not number]
     if others:
         yield (
-            f"{listed(others)} learned from the reward: the arms did not get the same information, and a label of a "
-            "pair is not the same as one score of the reward."
+            f"{listed(others)} learned from the reward: the arms did not get the same information, and such a label "
+            "is not the same as one score of the reward."
         )
 
 

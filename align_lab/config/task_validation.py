@@ -123,11 +123,10 @@ def _pairs(cfg: Mapping[str, Any], data: Data, needs: Needs | None) -> list[str]
     if needs is None or not needs.pairs:
         return []
     plan = cfg["preferences"]
-    if plan["source"] == "data" and not data.has_pairs():
+    if plan["source"] == "data" and (missing := _missing_preferences(cfg, data, needs)):
         return [
-            f"preferences.source=data: algo={cfg['algo']['name']} learns from preference pairs of the data, and "
-            f"data={cfg['data']['name']} has none. Set preferences.source=reward, for which the reward labels pairs "
-            "of the start policy's completions, or choose data with pairs"
+            f"preferences.source=data: algo={cfg['algo']['name']} learns from {missing}. Or set "
+            "preferences.source=reward, for which the reward labels pairs of the start policy's completions"
         ]
     if plan["source"] == "reward" and plan["pairs"] is None:
         return [
@@ -142,6 +141,27 @@ def _pairs(cfg: Mapping[str, Any], data: Data, needs: Needs | None) -> list[str]
             "preferences.temperature=null"
         ]
     return []
+
+
+def _missing_preferences(cfg: Mapping[str, Any], data: Data, needs: Needs) -> str:
+    """What an algorithm learns from, what the data has, and what to choose instead; empty where the data has it."""
+    labels = data.labels()
+    if data.has_pairs() or (len(labels) == 2 and not needs.paired):
+        return ""
+    if len(labels) == 2:
+        return (
+            "preference pairs, and the completions of the data with a label have no partner: no prompt has one with "
+            "label true and one with label false. Set algo=kto, which learns from single completions, or choose data "
+            "with pairs"
+        )
+    if labels and not needs.paired:
+        there, lacking = ("desirable", "undesirable") if True in labels else ("undesirable", "desirable")
+        return (
+            f"desirable and undesirable completions, and all of the data's that are trained on are {there}. "
+            f"Add {lacking} ones (label {str(lacking == 'desirable').lower()})"
+        )
+    kind = "preference pairs" if needs.paired else "pairs or single completions with a label"
+    return f"preference pairs of the data, and data={cfg['data']['name']} has none. Choose data with {kind}"
 
 
 def _sets(cfg: Mapping[str, Any], data: Data) -> list[str]:

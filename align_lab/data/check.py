@@ -29,6 +29,7 @@ class Scan:
 
     sizes: Counter[tuple[str, str]] = field(default_factory=Counter[tuple[str, str]])  # (part, split) -> entries
     rows: int = 0
+    matched: int = 0  # pairs that were made of two completions with a label
     files: dict[str, str] = field(default_factory=dict[str, str])  # file -> layout
     columns: dict[str, None] = field(default_factory=dict[str, None])  # of examples, in order
     raw_columns: dict[str, None] = field(default_factory=dict[str, None])  # of the files
@@ -85,6 +86,8 @@ def _count(result: Scan, entry: Entry, seen: set[tuple[str, int]]) -> None:
     if entry.part == "pairs":
         result.sizes[entry.part, entry.split] += not problem
         _count_pair(result, entry, code)
+    elif entry.part == "labeled":
+        result.sizes["desirable" if entry.record.label else "undesirable", entry.split] += 1
     elif entry.part == "demonstrations":
         result.sizes[entry.part, entry.split] += 1
         text = f"{text_of(entry.record.prompt)} {entry.record.completion}"
@@ -96,6 +99,7 @@ def _count(result: Scan, entry: Entry, seen: set[tuple[str, int]]) -> None:
 def _count_pair(result: Scan, entry: Entry, code: int) -> None:
     chosen, rejected = entry.record.chosen or "", entry.record.rejected or ""
     result.longer_chosen += len(chosen) > len(rejected)
+    result.matched += entry.record.label is not None
     if chosen != rejected:
         pair = code ^ hash_of(min(chosen, rejected)) ^ (hash_of(max(chosen, rejected)) >> 1)
         result.orders.append((pair & ~1) | (chosen > rejected))
@@ -130,6 +134,8 @@ def flaw(entry: Entry) -> str:
         if record.chosen == record.rejected:
             return "equal"
         return "" if (record.chosen or "").strip() else "unanswered"
+    if entry.part == "labeled" and record.label and not (record.completion or "").strip():
+        return "unanswered"
     return ""
 
 

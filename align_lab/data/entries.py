@@ -1,4 +1,4 @@
-"""From the rows of all files to examples, demonstrations and preference pairs, each with its split."""
+"""From the rows of all files to examples, demonstrations and preferences, each with its split."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from align_lab.data.layouts import Layout, Record
 from align_lab.data.locations import Location
 from align_lab.data.rows import BadRow, Row
 
-Part = Literal["examples", "demonstrations", "pairs"]
+Part = Literal["examples", "demonstrations", "pairs", "labeled"]
 HELD_OUT = "evaluation"  # the evaluation set of a split by hash
 NAMES = re.compile(r"\{(\w+)\}")  # of columns in a template
 
@@ -51,13 +51,13 @@ class Reading:
         """Does a source give this part? Each part comes from its own field, else from the rows that hold it."""
         if part == "examples":
             return source == next(name for name in ("prompts", "preferences", "demonstrations") if name in self.sources)
-        own = {"demonstrations": "demonstrations", "pairs": "preferences"}[part]
+        own = {"demonstrations": "demonstrations", "pairs": "preferences", "labeled": "preferences"}[part]
         return source == own if own in self.sources else source == "prompts"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Entry:
-    """An example, a demonstration or a preference pair of a row."""
+    """An example, a demonstration, a preference pair or a completion with a label, of a row."""
 
     part: Part
     split: str
@@ -146,6 +146,8 @@ def _parts(reading: Reading, entry: Entry, source: str, unpaired: Unpaired) -> I
         paired = record if record.chosen is not None else unpaired.pair(entry)
         if paired is not None:
             yield replace(entry, part="pairs", split=_split(reading, entry, "pairs"), record=paired)
+        if record.label is not None and record.completion is not None:
+            yield replace(entry, part="labeled", split=_split(reading, entry, "labeled"))
 
 
 def _split(reading: Reading, entry: Entry, part: Part) -> str:

@@ -1,4 +1,4 @@
-"""Prompts, preference pairs and demonstrations of the user's own files: JSONL, CSV, Parquet, or the Hugging Face hub.
+"""Prompts, preferences and demonstrations of the user's own files: JSONL, CSV, Parquet, or the Hugging Face hub.
 
 Everything is read and checked when a run is composed, before anything is queued; the result is kept by the content of
 the files, so that the next thousand runs do not read them again. docs/data.md has the layouts.
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from align_lab.data.report import Report
     from align_lab.data.stored import FileSet
 
-CHECK = 1  # raise it when the check finds something else than before
+CHECK = 2  # raise it when the check finds something else than before
 SOURCES = ("prompts", "preferences", "demonstrations")
 
 
@@ -41,7 +41,9 @@ class FileData(Data):
     """Files of your own, in the formats of TRL and of the well-known data sets."""
 
     prompts: str = param("", "file, folder, or OWNER/NAME on the hub, with prompts to train on")
-    preferences: str = param("", "the same with preference pairs; without data.prompts, their prompts are trained on")
+    preferences: str = param(
+        "", "the same with preferences, paired or unpaired; without data.prompts, their prompts are trained on"
+    )
     demonstrations: str = param("", "the same with completions to imitate in supervised fine-tuning")
     evaluation: Any = param(
         "", "the same with held-out prompts, or several named sets {same: FILE, harder: FILE}; empty: a share by hash"
@@ -56,6 +58,7 @@ class FileData(Data):
     max_bad: float = param(0.0, "share of rows that may be broken; they are left out", low=0, high=1)
     hub: Hub = section(Hub, "what is read of a data set of the hub")
 
+    version: ClassVar = 2
     used_later: ClassVar = (*Data.used_later, "max_equal", "max_bad")
     whole_sets: ClassVar = True  # a user's set is as large as it is
 
@@ -105,6 +108,11 @@ class FileData(Data):
     def has_pairs(self) -> bool:
         """Are there preference pairs? True as long as the files are not sound."""
         return not self._sound or self._sound.of("pairs", TRAIN) > 0
+
+    def labels(self) -> frozenset[bool]:
+        """Which labels have the completions of unpaired preferences? Both as long as the files are not sound."""
+        names = {"desirable": True, "undesirable": False}
+        return frozenset(label for name, label in names.items() if not self._sound or self._sound.of(name, TRAIN))
 
     def column_names(self) -> tuple[str, ...] | None:
         """The names of the columns of its examples."""

@@ -115,7 +115,10 @@ def _labeled(values: Values) -> Record:
 def _unpaired(values: Values) -> Record:
     label = values["label"]
     if str(label).lower() not in ("true", "false", "1", "0"):
-        raise RowError("its label is neither true nor false")
+        raise RowError(
+            "its label is neither true nor false, which says whether the completion is desirable. If another column "
+            "says so, type data.columns.label=NAME"
+        )
     return replace(_demonstration(values), label=str(label).lower() in ("true", "1"))
 
 

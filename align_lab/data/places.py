@@ -16,9 +16,13 @@ class Places:
 
     count: int = 0
     first: list[tuple[Path, int, str]] = field(default_factory=list[tuple[Path, int, str]])
+    last: tuple[Path, int] | None = None
 
     def add(self, file: Path, number: int, remark: str = "") -> None:
-        """Count a row; `remark` is shown behind it."""
+        """Count a row; `remark` is shown behind it. Parts of one row follow each other and count once."""
+        if self.last == (file, number):
+            return
+        self.last = (file, number)
         self.count += 1
         if len(self.first) < SHOWN:
             self.first.append((file, number, remark))

@@ -14,7 +14,7 @@ from align_lab.data.entries import Reading
 
 SHOWN = 5  # reasons of bad rows in a message
 FEW = 64  # held-out prompts below which a note is made
-FIELDS = {"examples": "data.prompts", "demonstrations": "data.demonstrations", "pairs": "data.preferences"}
+PARTS = ("examples", "demonstrations", "pairs", "desirable", "undesirable")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,7 +58,7 @@ def report_of(scan: Scan, reading: Reading, limits: Limits) -> Report:
     """The report of a scan."""
     return Report(
         sets=reading.sets,
-        sizes={part: dict(by_split(scan, part)) for part in FIELDS},
+        sizes={part: dict(by_split(scan, part)) for part in PARTS},
         columns=tuple(scan.columns),
         longest_prompt=scan.longest_prompt,
         longest_text=scan.longest_text,
@@ -119,12 +119,6 @@ def _above(share: float) -> str:
     return f"{min(1.0, (int(100 * share) + 1) / 100):g}"
 
 
-UNPAIRED = (
-    "Completions with a label are paired with those of the other label and the same prompt, also for algo=kto: give a "
-    "prompt one with label true and one with label false. Where all are good, imitate them: data.demonstrations=FILE"
-)
-
-
 def _lacking(scan: Scan, reading: Reading) -> Iterator[str]:
     """Parts that a field promises, and splits without an example."""
     if not scan.files:
@@ -132,10 +126,12 @@ def _lacking(scan: Scan, reading: Reading) -> Iterator[str]:
         yield f"there is no row in {', '.join(map(str, files))}"
         return
     layouts = ", ".join(sorted({f"{name} in {file}" for file, name in scan.files.items()}))
-    for source, part in (("demonstrations", "demonstrations"), ("preferences", "pairs")):
-        if source in reading.sources and not by_split(scan, part):
-            alone = f". {UNPAIRED}" if part == "pairs" and "unpaired preference" in scan.files.values() else ""
-            yield f"data.{source} holds no {part} (what was found: {layouts}){alone}. See docs/data.md for the layouts"
+    if "demonstrations" in reading.sources and not by_split(scan, "demonstrations"):
+        yield (
+            f"data.demonstrations holds no demonstrations (what was found: {layouts}). See docs/data.md for the layouts"
+        )
+    if "preferences" in reading.sources and not by_split(scan, "pairs"):
+        yield from _no_preferences(scan, layouts)
     examples = by_split(scan, "examples")
     total = sum(examples.values())
     if not total:
@@ -154,6 +150,23 @@ def _lacking(scan: Scan, reading: Reading) -> Iterator[str]:
         empty = [split for split in (TRAIN, *reading.sets) if not examples[split]]
         yield from (f"{split} holds no example: its files have no prompts that can be used" for split in empty)
         yield from _nothing_held_out(scan, reading)
+
+
+def _no_preferences(scan: Scan, layouts: str) -> Iterator[str]:
+    """There are no pairs: single completions do where some are desirable and some are not."""
+    counts = {name: sum(by_split(scan, name).values()) for name in ("desirable", "undesirable")}
+    if not any(counts.values()):
+        yield f"data.preferences holds no preferences (what was found: {layouts}). See docs/data.md for the layouts"
+    elif not counts["undesirable"]:
+        yield (
+            f"data.preferences holds {counts['desirable']:,} desirable completions and no undesirable one ({layouts}): "
+            "nothing says what to avoid. Add rows with label false, or imitate these: data.demonstrations=FILE"
+        )
+    elif not counts["desirable"]:
+        yield (
+            f"data.preferences holds {counts['undesirable']:,} undesirable completions and no desirable one "
+            f"({layouts}): nothing says what to prefer. Add rows with label true"
+        )
 
 
 def _nothing_held_out(scan: Scan, reading: Reading) -> Iterator[str]:
@@ -194,6 +207,21 @@ def _notes(scan: Scan) -> Iterator[str]:
         yield f"{reversed_:,} pairs occur in both orders: their labels contradict each other"
     if scan.control:
         yield f"{scan.control.count:,} prompts hold control tokens, which are encoded as text ({scan.control})"
+    yield from _labels(scan)
     pairs = sum(by_split(scan, "pairs").values())
     if pairs:
         yield f"the chosen answer is the longer one in {scan.longer_chosen / pairs:.0%} of the pairs"
+
+
+def _labels(scan: Scan) -> Iterator[str]:
+    """Single completions, and the pairs that could be made of them."""
+    desirable, undesirable = (sum(by_split(scan, name).values()) for name in ("desirable", "undesirable"))
+    if desirable + undesirable:
+        yield (
+            f"{desirable:,} completions are desirable and {undesirable:,} are not: algo=kto learns from each. Of those "
+            f"that have a partner with the same prompt and the other label, {scan.matched:,} pairs were made, for "
+            "algorithms that learn from pairs"
+        )
+    others = sum(by_split(scan, "pairs").values()) - scan.matched
+    if desirable and undesirable and others > 0:
+        yield f"algo=kto learns from the completions with a label, and not from the {others:,} pairs of other files"

@@ -13,7 +13,17 @@ from typing import Any, BinaryIO, Generic, TypeVar, overload
 
 from align_lab.base.errors import DataError
 from align_lab.base.files import read_json, write_json
-from align_lab.base.task import TRAIN, DataSet, Demonstration, Example, Message, PreferencePair, Prompt, content_key
+from align_lab.base.task import (
+    TRAIN,
+    DataSet,
+    Demonstration,
+    Example,
+    LabeledCompletion,
+    Message,
+    PreferencePair,
+    Prompt,
+    content_key,
+)
 from align_lab.data.check import flaw
 from align_lab.data.entries import Entry, Reading, entries
 
@@ -47,7 +57,11 @@ def _line(entry: Entry, key: str) -> dict[str, Any]:
     if entry.part == "demonstrations":
         return {"prompt": prompt, "completion": record.completion}
     line = {"key": key, "prompt": prompt, "columns": dict(record.columns)}
-    return line if entry.part == "examples" else line | {"chosen": record.chosen, "rejected": record.rejected}
+    if entry.part == "examples":
+        return line
+    if entry.part == "labeled":
+        return line | {"completion": record.completion, "desirable": record.label}
+    return line | {"chosen": record.chosen, "rejected": record.rejected}
 
 
 class LineWriter:
@@ -123,6 +137,10 @@ class FileSet(DataSet):
         """Preference pairs."""
         return self._of("pairs", split, _pair)
 
+    def labeled(self, split: str) -> Sequence[LabeledCompletion]:
+        """Completions with a label of their own."""
+        return self._of("labeled", split, _labeled)
+
     def _of(self, part: str, split: str, parse: Callable[[dict[str, Any]], T]) -> Sequence[T]:
         name = f"{part}-{split}"
         if not self.lines.get(name):
@@ -152,3 +170,7 @@ def _demonstration(line: dict[str, Any]) -> Demonstration:
 
 def _pair(line: dict[str, Any]) -> PreferencePair:
     return PreferencePair(example=_example(line), chosen=line["chosen"], rejected=line["rejected"])
+
+
+def _labeled(line: dict[str, Any]) -> LabeledCompletion:
+    return LabeledCompletion(example=_example(line), completion=line["completion"], desirable=line["desirable"])

@@ -61,8 +61,8 @@ def run(cfg: RunConfig, *, wait_for_others: bool = False) -> int:
                 f"{cfg.choices['algo']} on {cfg.choices['model']}, seed {cfg.seed}, "
                 f"{device_name}{processes_of_run}: {path}"
             )
-            if cfg.sampling.caution and cfg.algo.needs.samples:
-                screen.notice(cfg.sampling.caution)
+            for caution in cfg.cautions:
+                screen.notice(caution)
             RunLayout(path).errors.unlink(missing_ok=True)
             if world.broadcast(folder.status()["state"] != "done"):
                 _train_and_record(cfg, folder, screen, stop, world)

@@ -191,18 +191,24 @@ def preference_stage(cfg: RunConfig, data: Stage, policy: Stage, rewards: Mappin
 
 
 def data_pair_stage(cfg: RunConfig, data: Stage, policy: Stage) -> Stage:
-    """Pairs that come with the data, and their log-probabilities under the start policy."""
+    """Pairs, or single completions, that come with the data, and their log-probabilities under the start policy."""
     dtype, form = cfg.hardware.numerics.dtype, cfg.data.prompt_form
 
     def build(folder: Path, inputs: list[Path]) -> None:
         from align_lab.models.policy import DTYPES
-        from align_lab.train.data_pairs import build_data_pairs
+        from align_lab.train.data_pairs import build_data_labeled, build_data_pairs
 
         start = cfg.model.load(inputs[1]).to(DTYPES[dtype])
-        pairs = load_data(data, inputs[0]).pairs(TRAIN)
-        build_data_pairs(folder, cfg.preferences, pairs, policy=start, sampling=cfg.sampling, form=form)
+        data_set = load_data(data, inputs[0])
+        if cfg.uses_labeled:
+            completions = data_set.labeled(TRAIN)
+            build_data_labeled(folder, cfg.preferences, completions, policy=start, sampling=cfg.sampling, form=form)
+        else:
+            pairs = data_set.pairs(TRAIN)
+            build_data_pairs(folder, cfg.preferences, pairs, policy=start, sampling=cfg.sampling, form=form)
 
     settings = {
+        **({"labeled": True} if cfg.uses_labeled else {}),
         "dtype": dtype,
         "asked": _asked(form),
         "preferences": {
@@ -213,7 +219,7 @@ def data_pair_stage(cfg: RunConfig, data: Stage, policy: Stage) -> Stage:
     }
     return Stage(
         kind="preferences",
-        title="preference pairs of the data",
+        title="completions with labels of the data" if cfg.uses_labeled else "preference pairs of the data",
         settings=settings,
         build=build,
         inputs=(data, policy),

@@ -79,9 +79,9 @@ def every_split_has_examples(read: Read) -> Iterator[str]:
 
 
 def loading_again_gives_the_same(read: Read) -> Iterator[str]:
-    """Examples, demonstrations and pairs are equal, in the same order."""
+    """Examples, demonstrations and preferences are equal, in the same order."""
     for split in read.splits:
-        for part in ("examples", "demonstrations", "pairs"):
+        for part in ("examples", "demonstrations", "pairs", "labeled"):
             first, second = (list(getattr(one, part)(split)) for one in (read.first, read.second))
             if first != second:
                 yield f"the {part} of {split} differ between two calls of load. Read them in a fixed order"
@@ -148,11 +148,17 @@ def evaluation_examples_are_not_trained_on(read: Read) -> Iterator[str]:
 
 
 def what_is_promised_is_there(read: Read) -> Iterator[str]:
-    """`has_demonstrations()` and `has_pairs()` agree with the data set."""
+    """`has_demonstrations()`, `has_pairs()` and `labels()` agree with the data set."""
     for name, part in (("demonstrations", read.first.demonstrations(TRAIN)), ("pairs", read.first.pairs(TRAIN))):
         promised = getattr(read.component, f"has_{name}")()
         if promised != (len(part) > 0):
             yield f"has_{name}() is {promised}, and {name}('train') holds {len(part)}. Make them agree"
+    labels = {one.desirable for one in read.first.labeled(TRAIN)}
+    if labels != read.component.labels():
+        yield (
+            f"labels() is {sorted(read.component.labels())}, and labeled('train') holds completions with "
+            f"{sorted(labels) or 'none'}. Make them agree"
+        )
 
 
 def sizes_are_upper_bounds(read: Read) -> Iterator[str]:

@@ -1,21 +1,24 @@
-"""Preference pairs that come with the data, as experience: tokens, and log-probabilities under the start policy.
+"""Preferences that come with the data, as experience: tokens, and log-probabilities under the start policy.
 
-Nothing is sampled and the reward is not asked: a pair costs two completions and one label, that of whoever made it.
-Both completions end with the end-of-sequence token, unless they were truncated.
+Nothing is sampled and the reward is not asked. A pair costs two completions and one label, that of whoever made it; a
+single completion with a label costs one completion and one label. Completions end with the end-of-sequence token,
+unless they were truncated.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 
 from align_lab.base.errors import DataError
 from align_lab.base.progress import notice, report
 from align_lab.base.settings import Preferences, Sampling
-from align_lab.base.task import PreferencePair, PromptForm
+from align_lab.base.task import LabeledCompletion, PreferencePair, PromptForm
 from align_lab.base.types import Rollout
 from align_lab.models.policy import PLAIN, Policy
 from align_lab.models.written import Written, written
@@ -24,10 +27,20 @@ from align_lab.train.experience import Experience, join, left_padding
 from align_lab.train.pair_source import PairCost
 from align_lab.train.preference_pairs import save_pairs
 
-TOGETHER = 64  # pairs that are tokenized together, and whose log-probabilities are computed together
+TOGETHER = 64  # groups that are tokenized together, and whose log-probabilities are computed together
 LONG_PROMPT, LONG, SAME, EMPTY = "a prompt without room", "a completion too long", "equal completions", "no prompt"
+PAIRS, LABELED = "preference pairs", "completions with a label"
+OF_A_PAIR = {PAIRS: 1, LABELED: 2}  # rows that count as one of `preferences.pairs`
 
-Pair = tuple[Written, Written]  # chosen, rejected
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Group:
+    """What is kept of a row: a pair, the chosen completion first, or one completion by itself."""
+
+    completions: tuple[Written, ...]
+    scores: tuple[float, ...]
 
 
 def build_data_pairs(
@@ -43,68 +56,102 @@ def build_data_pairs(
 
     Raises DataError where no pair can be used.
     """
-    kept, dropped = usable(plan, pairs, policy=policy, new=sampling.max_new_tokens, form=form)
-    _say(kept, dropped, available=len(pairs), plan=plan, new=sampling.max_new_tokens)
-    parts: list[Experience] = []
-    report(0, len(kept))
-    for start in range(0, len(kept), TOGETHER):
-        parts.append(
-            experience(policy, kept[start : start + TOGETHER], temperature=plan.temperature or sampling.temperature)
-        )
-        report(min(len(kept), start + TOGETHER), len(kept))
-    pair_set = join(parts, fill=policy.eos)
-    cost = PairCost(episodes=2 * len(kept), tokens=0, labels=len(kept), reference_tokens=pair_set.seen_tokens())
-    save_pairs(folder, pair_set, cost)
+
+    def groups(rows: Sequence[PreferencePair]) -> list[Group]:
+        return of_pairs(policy, rows, form)
+
+    _write(folder, plan, _selected(plan, pairs, groups, policy=policy, sampling=sampling), policy, sampling)
 
 
-def usable(
-    plan: Preferences, pairs: Sequence[PreferencePair], *, policy: Policy, new: int, form: PromptForm = PLAIN
-) -> tuple[list[Pair], Counter[str]]:
-    """The tokens of the first `plan.pairs` usable pairs of a random order, and how many were dropped before, and why.
+def build_data_labeled(
+    folder: Path,
+    plan: Preferences,
+    labeled: Sequence[LabeledCompletion],
+    *,
+    policy: Policy,
+    sampling: Sampling,
+    form: PromptForm = PLAIN,
+) -> None:
+    """Write at most 2 `plan.pairs` completions [N 1 ...], as many as those pairs hold, and their cost into `folder`.
 
-    `new`: the most tokens of a completion, its end-of-sequence token among them.
+    Raises DataError where no desirable, or no undesirable, completion can be used.
     """
-    order = permutation(len(pairs), "pairs of the data", plan.seed).tolist()
-    limit = len(pairs) if plan.pairs is None else plan.pairs
-    kept: list[Pair] = []
-    dropped: Counter[str] = Counter()
-    for start in range(0, len(order), TOGETHER):
-        for pair in _tokens(policy, [pairs[row] for row in order[start : start + TOGETHER]], form):
-            reason = _problem(pair, plan, context=policy.model.context, new=new)
-            if reason:
-                dropped[reason] += 1
-            else:
-                kept.append((_cut(pair[0], new), _cut(pair[1], new)))
-            if len(kept) == limit:
-                return kept, dropped
-    return kept, dropped
+
+    def groups(rows: Sequence[LabeledCompletion]) -> list[Group]:
+        return of_labeled(policy, rows, form)
+
+    kept = _selected(plan, labeled, groups, policy=policy, sampling=sampling, what=LABELED)
+    desirable = sum(one.scores[0] > 0 for one in kept)
+    if desirable in (0, len(kept)):
+        there, lacking = ("undesirable", "desirable") if desirable == 0 else ("desirable", "undesirable")
+        raise DataError(
+            f"all {len(kept):,} completions with a label that can be used are {there}. Add {lacking} ones (label "
+            f"{str(lacking == 'desirable').lower()}), or let more of them count: sampling.max_new_tokens, which is "
+            f"{sampling.max_new_tokens}, or preferences.pairs"
+        )
+    notice(f"{desirable:,} of them are desirable, {len(kept) - desirable:,} are not")
+    _write(folder, plan, kept, policy, sampling)
 
 
-def _tokens(policy: Policy, pairs: Sequence[PreferencePair], form: PromptForm) -> list[Pair]:
+def of_pairs(policy: Policy, pairs: Sequence[PreferencePair], form: PromptForm) -> list[Group]:
+    """Tokens of pairs: the chosen completion has the score 1, the rejected one 0."""
     examples = [pair.example for pair in pairs]
     chosen = written(policy.text, examples, [pair.chosen for pair in pairs], form=form)
     rejected = written(policy.text, examples, [pair.rejected for pair in pairs], form=form)
-    return list(zip(chosen, rejected, strict=True))
+    return [Group(both, (1.0, 0.0)) for both in zip(chosen, rejected, strict=True)]
 
 
-def _problem(pair: Pair, plan: Preferences, *, context: int, new: int) -> str:
-    """Why a pair cannot be used; empty where it can."""
-    chosen, rejected = (each.completion for each in pair)
-    if not pair[0].prompt:
+def of_labeled(policy: Policy, labeled: Sequence[LabeledCompletion], form: PromptForm) -> list[Group]:
+    """Tokens of single completions: a desirable one has the score 1, another one 0."""
+    rows = written(policy.text, [one.example for one in labeled], [one.completion for one in labeled], form=form)
+    return [Group((row,), (float(one.desirable),)) for row, one in zip(rows, labeled, strict=True)]
+
+
+def _selected(
+    plan: Preferences,
+    rows: Sequence[T],
+    groups: Callable[[Sequence[T]], list[Group]],
+    *,
+    policy: Policy,
+    sampling: Sampling,
+    what: str = PAIRS,
+) -> list[Group]:
+    """The first usable rows of a random order, `plan.pairs` or twice as many single completions; the user is told what
+    is used. Raises DataError."""
+    limit = len(rows) if plan.pairs is None else plan.pairs * OF_A_PAIR[what]
+    new = sampling.max_new_tokens
+    order = permutation(len(rows), "pairs of the data", plan.seed).tolist()
+    kept: list[Group] = []
+    dropped: Counter[str] = Counter()
+    for start in range(0, len(order), TOGETHER):
+        for group in groups([rows[row] for row in order[start : start + TOGETHER]]):
+            if len(kept) == limit:
+                break
+            reason = _problem(group.completions, plan, context=policy.model.context, new=new)
+            if reason:
+                dropped[reason] += 1
+            else:
+                cut = tuple(Written(one.prompt, one.completion[:new]) for one in group.completions)
+                kept.append(Group(cut, group.scores))
+    limited = f" (preferences.pairs={plan.pairs})" if plan.pairs and len(kept) == limit else ""
+    _say(len(kept), dropped, f"{len(rows):,} {what} of the data", limited=limited, new=new)
+    return kept
+
+
+def _problem(completions: Sequence[Written], plan: Preferences, *, context: int, new: int) -> str:
+    """Why a group cannot be used; empty where it can. `new`: the most tokens of a completion, with its end."""
+    texts = [one.completion for one in completions]
+    if not completions[0].prompt:
         return EMPTY
-    if len(pair[0].prompt) + new > context:
+    if len(completions[0].prompt) + new > context:
         return LONG_PROMPT
-    if plan.too_long == "drop" and max(len(chosen), len(rejected)) > new:
+    if plan.too_long == "drop" and max(map(len, texts)) > new:
         return LONG
-    return SAME if chosen[:new] == rejected[:new] else ""
+    return SAME if len(texts) == 2 and texts[0][:new] == texts[1][:new] else ""
 
 
-def _cut(one: Written, new: int) -> Written:
-    return Written(one.prompt, one.completion[:new])
-
-
-def _say(kept: Sequence[Pair], dropped: Counter[str], *, available: int, plan: Preferences, new: int) -> None:
-    """Tell the user what is used and what is not. Raises DataError where nothing is."""
+def _say(kept: int, dropped: Counter[str], rows: str, *, limited: str, new: int) -> None:
+    """Tell the user what is used of the rows and what is not. Raises DataError where nothing is."""
     reasons = ", ".join(f"{count:,} with {reason}" for reason, count in dropped.most_common())
     longer = (
         f" Set sampling.max_new_tokens, which is {new}, to more, or preferences.too_long=truncate"
@@ -112,18 +159,32 @@ def _say(kept: Sequence[Pair], dropped: Counter[str], *, available: int, plan: P
         else ""
     )
     if not kept:
-        why = f"{reasons or 'there are none'}.{longer}"
-        raise DataError(f"none of the {available:,} preference pairs of the data can be used: {why}")
-    limited = f" (preferences.pairs={plan.pairs})" if len(kept) == plan.pairs else ""
-    notice(f"{len(kept):,} of {available:,} preference pairs of the data are used{limited}")
+        raise DataError(f"none of the {rows} can be used: {reasons or 'there are none'}.{longer}")
+    notice(f"{kept:,} of {rows} are used{limited}")
     if dropped:
         notice(f"left out: {reasons}.{longer}")
 
 
+def _write(folder: Path, plan: Preferences, kept: Sequence[Group], policy: Policy, sampling: Sampling) -> None:
+    parts: list[Experience] = []
+    report(0, len(kept))
+    for start in range(0, len(kept), TOGETHER):
+        parts.append(
+            experience(policy, kept[start : start + TOGETHER], temperature=plan.temperature or sampling.temperature)
+        )
+        report(min(len(kept), start + TOGETHER), len(kept))
+    whole = join(parts, fill=policy.eos)
+    cost = PairCost(
+        episodes=whole.rollout.score.numel(), tokens=0, labels=len(kept), reference_tokens=whole.seen_tokens()
+    )
+    save_pairs(folder, whole, cost)
+
+
 @torch.no_grad()
-def experience(policy: Policy, pairs: Sequence[Pair], *, temperature: float) -> Experience:
-    """Pairs as groups of two [N 2 ...] with the policy's log-probabilities; the chosen completion has the score 1."""
-    rows = [row for pair in pairs for row in pair]
+def experience(policy: Policy, groups: Sequence[Group], *, temperature: float) -> Experience:
+    """Groups of equal size [N G ...] with the policy's log-probabilities and the scores."""
+    rows = [row for group in groups for row in group.completions]
+    size = len(groups[0].completions)
     width = max(len(row.prompt) for row in rows)
     longest = max(len(row.completion) for row in rows)
     pad = torch.tensor([width - len(row.prompt) for row in rows])
@@ -140,6 +201,6 @@ def experience(policy: Policy, pairs: Sequence[Pair], *, temperature: float) -> 
     )
     logp = policy.model(ids, left_padding(pad), mask, temperature=temperature)
     assert isinstance(logp, torch.Tensor)
-    score = torch.tensor([1.0, 0.0], dtype=logp.dtype).expand(len(pairs), 2)
-    rollout = Rollout(mask=mask.view(-1, 2, longest), score=score.contiguous(), logp_old=logp.view(-1, 2, longest))
-    return Experience(ids=ids.view(-1, 2, width + longest), pad=pad.view(-1, 2), rollout=rollout)
+    score = torch.tensor([group.scores for group in groups], dtype=logp.dtype)
+    rollout = Rollout(mask=mask.view(-1, size, longest), score=score, logp_old=logp.view(-1, size, longest))
+    return Experience(ids=ids.view(-1, size, width + longest), pad=pad.view(-1, size), rollout=rollout)

@@ -1,4 +1,4 @@
-"""Experience that is read from a set of preference pairs, and what the set has cost."""
+"""Experience that is read from a set of preferences, pairs or single completions, and what the set has cost."""
 
 from __future__ import annotations
 
@@ -22,7 +22,8 @@ class PairCost:
     """What a set of pairs has cost.
 
     Pairs that the reward labels cost every completion that was sampled and scored for them; pairs of the data cost
-    their two completions and one label each, and nothing was generated.
+    their two completions and one label each, a completion with a label of its own costs both once, and nothing was
+    generated.
     """
 
     episodes: int
@@ -35,7 +36,7 @@ class PairCost:
 class Pairs:
     """Batches of a preference set. A pair is charged to the budget the first time it is used."""
 
-    experience: Experience  # all N pairs [N 2 S+T], or each of their completions by itself [2N 1 S+T]
+    experience: Experience  # all N pairs [N 2 S+T], or each of the completions by itself [N 1 S+T]
     cost: PairCost  # of the whole set
     seed: int
     noise: bool = False  # give the algorithm uniform random numbers
@@ -78,7 +79,8 @@ class Pairs:
 def load_pairs(folder: Path, *, seed: int, paired: bool = True, noise: bool = False) -> Pairs:
     """The set as a source of experience. logp_old is the start policy's, so logp_ref equals it.
 
-    `paired` False: every completion is a group of its own, with score 1 where it was chosen and 0 where rejected.
+    `paired` False: every completion is a group of its own, with score 1 where it is desirable, or was chosen, and 0
+    where not.
     """
     tensors = load_file(folder / "pairs.safetensors")
     rollout = Rollout(
@@ -86,7 +88,7 @@ def load_pairs(folder: Path, *, seed: int, paired: bool = True, noise: bool = Fa
     )
     experience = Experience(ids=tensors["ids"], pad=tensors["pad"], rollout=rollout)
     return Pairs(
-        experience=experience if paired else separated(experience),
+        experience=experience if paired or experience.ids.shape[1] == 1 else separated(experience),
         cost=PairCost(**json.loads((folder / "cost.json").read_text())),
         seed=seed,
         noise=noise,

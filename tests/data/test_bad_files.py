@@ -20,13 +20,33 @@ def test_broken_json_names_its_line(tmp_path):
     assert problems(prompts=path, max_bad=0.02) == []
 
 
-@pytest.mark.parametrize("good", [True, False])
-def test_completions_that_all_have_one_label_give_no_pairs(tmp_path, good):
+@pytest.mark.parametrize(
+    ("good", "expected"),
+    [
+        (True, ["holds 40 desirable completions and no undesirable one (unpaired preference in ",
+                "rows with label false", "data.demonstrations=FILE"]),
+        (False, ["holds 40 undesirable completions and no desirable one (unpaired preference in ", "with label true"]),
+    ],
+)  # fmt: skip
+def test_completions_that_all_have_one_label_say_nothing_of_preferences(tmp_path, good, expected):
     rows = [{"prompt": f"{name(i)}?", "completion": f"word {i}", "label": good} for i in range(40)]
     (message,) = problems(preferences=write(tmp_path / "same.jsonl", rows))
-    assert message.startswith("data.preferences holds no pairs (what was found: unpaired preference in ")
-    assert "also for algo=kto: give a prompt one with label true and one with label false" in message
-    assert "data.demonstrations=FILE" in message
+    assert message.startswith("data.preferences holds") and all(text in message for text in expected)
+
+
+def test_a_label_that_is_no_boolean_names_its_line_once_and_what_to_type(tmp_path):
+    rows = [{"prompt": f"{name(i)}?", "completion": f"word {i}", "label": i % 2 == 0} for i in range(40)]
+    path = write(tmp_path / "rows.jsonl", [*rows, {"prompt": "x?", "completion": "y", "label": 0.7}])
+    message, _ = problems(preferences=path)
+    assert message.startswith(f"{path}, line 41: its label is neither true nor false")
+    assert "data.columns.label=NAME" in message
+
+
+def test_a_row_without_an_answer_is_counted_once(tmp_path):
+    rows = [{"prompt": f"{name(i)}?", "completion": f"word {i}", "label": i % 2 == 0} for i in range(40)]
+    path = write(tmp_path / "rows.jsonl", [*rows, {"prompt": "x?", "completion": " ", "label": True}])
+    component = FileData(prompts=str(path), evaluation_share=0.3)
+    assert any(note.startswith("left out: 1 rows without an answer") for note in component.report.notes)
 
 
 @pytest.mark.parametrize(
@@ -170,7 +190,7 @@ def test_three_examples_say_what_to_do(tmp_path):
 
 def test_fields_that_hold_nothing_of_their_kind(tmp_path):
     path = write(tmp_path / "my.jsonl", ROWS)
-    assert problems(preferences=path)[0].startswith("data.preferences holds no pairs (what was found: prompt in ")
+    assert problems(preferences=path)[0].startswith("data.preferences holds no preferences (what was found: prompt in ")
     assert problems(prompts=path, demonstrations=path)[0].startswith("data.demonstrations holds no demonstrations")
     texts = write(tmp_path / "texts.jsonl", [{"text": "Once."}])
     assert "the files hold no prompt (what was found: text in " in problems(prompts=texts)[0]

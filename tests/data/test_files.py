@@ -145,6 +145,30 @@ def test_unpaired_preferences_are_paired_by_their_prompt(tmp_path):
     assert len({pair.example.prompt for pair in pairs}) == 20
 
 
+def test_completions_with_a_label_are_kept_with_and_without_a_partner(tmp_path):
+    rows = [{"prompt": f"{name(i // 3)}?", "completion": f"word {i}", "label": i % 3 == 0} for i in range(60)]
+    component = FileData(preferences=str(write(tmp_path / "rows.jsonl", rows)), evaluation_share=0.3)
+    (tmp_path / "built").mkdir()
+    component.build(tmp_path / "built")
+    data_set = component.load(tmp_path / "built")
+    assert component.labels() == {True, False} and component.has_pairs()
+    by_split = {split: data_set.labeled(split) for split in component.splits()}
+    assert sorted(
+        (one.example.prompt, one.completion, one.desirable) for all_ in by_split.values() for one in all_
+    ) == (sorted((row["prompt"], row["completion"], row["label"]) for row in rows))
+    prompts_of = [{one.example.prompt for one in all_} for all_ in by_split.values()]
+    assert all(prompts_of) and not prompts_of[0] & prompts_of[1]
+    (note,) = [note for note in component.notes() if "desirable" in note]
+    assert note.startswith("20 completions are desirable and 40 are not: algo=kto learns from each")
+    assert "20 pairs were made" in note
+
+
+def test_completions_without_a_partner_are_no_pairs(tmp_path):
+    rows = [{"prompt": f"{name(i)}?", "completion": f"word {i}", "label": i % 2} for i in range(40)]
+    component = FileData(preferences=str(write(tmp_path / "rows.jsonl", rows)), evaluation_share=0.3)
+    assert component.problems() == [] and not component.has_pairs() and component.labels() == {True, False}
+
+
 def test_a_prompt_that_repeats_has_keys_of_its_own_in_training_and_counts_once_in_evaluation(tmp_path):
     rows = write(tmp_path / "rows.jsonl", ROWS[:20] * 2)
     data_set = loaded(tmp_path / "built", prompts=rows, evaluation=write(tmp_path / "e.jsonl", ROWS[30:35] * 2))

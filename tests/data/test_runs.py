@@ -99,6 +99,48 @@ def test_inspect_counts_words_where_no_model_is_named_and_refuses_what_a_run_ref
     assert "did you mean 'data.prompts'" in err
 
 
+def single(rows, *, label=lambda i: i % 2 == 0):
+    """Completions of different prompts, each with a label."""
+    return [{"prompt": row["prompt"], "completion": f"It is {i}.", "label": label(i)} for i, row in enumerate(rows)]
+
+
+KTO = (
+    *("data=files", "data.preferences=single.jsonl", "preferences.source=data", "reward=vader", "model=hf"),
+    *("model.path=model", "train.steps=2", "train.prompts_per_step=4", "train.group_size=2"),
+)
+
+
+def test_kto_learns_from_single_completions_of_a_file(lab):
+    write(lab / "single.jsonl", single(questions(40)))
+    out, _ = command(lab, "algo=kto", *KTO, "study=kto")
+    shown = " ".join(out.split())
+    assert "completions with a label of the data are used" in shown and "of them are desirable" in shown
+    rows = [json.loads(line) for line in (run_of(lab, "kto") / "metrics.jsonl").read_text().splitlines()]
+    assert [(row["step"], row["episode"], row["budget/labels"]) for row in rows] == [(0, 0, 0), (1, 8, 8), (2, 16, 16)]
+    assert "rewards/reference_point" in rows[-1]
+
+
+def test_single_completions_are_refused_where_pairs_are_needed_or_one_label_is_missing(lab, here):
+    write(lab / "single.jsonl", single(questions(40)))
+    _, err = here("algo=dpo", *KTO, "study=refused", expected=2)
+    assert "algo=dpo learns from preference pairs, and the completions of the data with a label have no partner" in err
+    assert "Set algo=kto" in err
+    write(lab / "single.jsonl", single(questions(40), label=lambda i: True))
+    _, err = here("algo=kto", *KTO, "study=refused", expected=2)
+    assert "no undesirable one" in err and "Add rows with label false" in err
+    prompts = tuple(text.replace("data.preferences", "data.prompts") for text in KTO)
+    _, err = here("algo=kto", *prompts, "study=refused", expected=2)
+    assert "algo=kto learns from desirable and undesirable completions" in err and "are desirable" in err
+    assert "Add undesirable ones (label false)" in err
+    assert not (lab / "runs" / "refused").exists()
+
+
+def test_an_algorithm_that_samples_says_that_it_does_not_read_preferences(lab):
+    write(lab / "single.jsonl", single(questions(40)))
+    out, _ = command(lab, "algo=rloo", *KTO, "study=sampled", "train.steps=1")
+    assert "preferences.source=data has no effect: algo=rloo learns from the reward" in " ".join(out.split())
+
+
 def test_a_run_of_broken_files_writes_nothing(lab, here):
     write(lab / "broken.jsonl", [*questions(20), '{"prompt": '])
     broken = [text.replace("my.jsonl", "broken.jsonl") for text in RUN]

@@ -13,12 +13,12 @@ from align_lab.base.contracts import Data
 from align_lab.base.errors import ConfigError, DataError
 from align_lab.base.progress import listening
 from align_lab.base.settings import Preferences, Sampling
-from align_lab.base.task import Example, Message, PreferencePair
+from align_lab.base.task import Example, LabeledCompletion, Message, PreferencePair
 from align_lab.compare.notes import information
 from align_lab.config.composition import compose
 from align_lab.models.policy import Policy, Text, load_policy
 from align_lab.stages import dependencies
-from align_lab.train.data_pairs import build_data_pairs
+from align_lab.train.data_pairs import build_data_labeled, build_data_pairs
 from align_lab.train.pair_source import load_pairs
 from tests.models.test_hf import folder as hf_folder
 from tests.train import small
@@ -174,6 +174,49 @@ def test_a_number_of_pairs_takes_a_random_part_that_the_seed_decides(policy, tmp
     assert taken[0] != sorted(f"film {i}" for i in range(5))
 
 
+def labeled(prompt, completion, *, desirable):
+    return LabeledCompletion(example=Example.of_text(prompt), completion=completion, desirable=desirable)
+
+
+SINGLE = [labeled(f"film {i}", " good" if i % 3 else " bad bad", desirable=bool(i % 3)) for i in range(9)]
+
+
+def built_single(folder, policy, rows, plan=ALL, sampling=SAMPLING):
+    folder.mkdir(exist_ok=True)
+    with listening(shown := Notices()):
+        build_data_labeled(folder, plan, rows, policy=policy, sampling=sampling)
+    return load_pairs(folder, seed=0, paired=False), shown.texts
+
+
+def test_a_completion_with_a_label_is_a_group_of_its_own_and_costs_one_label(policy, tmp_path):
+    source, texts = built_single(tmp_path, policy, SINGLE)
+    x = source.experience
+    T = x.rollout.mask.shape[-1]
+    shown = []
+    for ids, pad, mask, score in zip(
+        x.ids[:, 0], x.pad[:, 0], x.rollout.mask[:, 0], x.rollout.score[:, 0], strict=True
+    ):
+        prompt, completion = ids[int(pad) : -T], ids[-T:][mask]
+        assert completion[-1] == policy.eos
+        shown.append((*(policy.tokenizer.decode(part.tolist()) for part in (prompt, completion)), float(score)))
+    assert sorted(shown) == sorted((one.example.prompt, one.completion, float(one.desirable)) for one in SINGLE)
+    assert texts == ["9 of 9 completions with a label of the data are used", "6 of them are desirable, 3 are not"]
+    collected = [source.collect(step, groups=4) for step in range(4)]
+    assert [(one.episodes, one.labels, one.tokens) for one in collected] == [(4, 4, 0), (4, 4, 0), (1, 1, 0), (0, 0, 0)]
+
+
+def test_a_number_of_pairs_takes_twice_as_many_single_completions(policy, tmp_path):
+    source, texts = built_single(tmp_path, policy, SINGLE, dataclasses.replace(ALL, pairs=3))
+    assert len(source.experience.ids) == 6 and "(preferences.pairs=3)" in texts[0]
+
+
+def test_if_only_one_label_is_left_it_is_an_error_that_says_what_to_type(policy, tmp_path):
+    long = [labeled("it", " bad" * 20, desirable=False)]
+    with pytest.raises(DataError, match=r"all 6 completions .* are desirable. Add undesirable ones \(label false\)"):
+        built_single(tmp_path, policy, [*(one for one in SINGLE if one.desirable), *long])
+    assert not list(tmp_path.iterdir())
+
+
 @dataclass(frozen=True, kw_only=True)
 class WithoutPairs(Data):
     """Prompts alone."""
@@ -200,10 +243,27 @@ class WithPairs(WithoutPairs):
         return ("strength",)
 
 
+@dataclass(frozen=True, kw_only=True)
+class WithLabels(WithoutPairs):
+    """Single completions with a label."""
+
+    of: ClassVar = frozenset({True, False})
+
+    def labels(self):
+        return self.of
+
+
+@dataclass(frozen=True, kw_only=True)
+class WithBadOnes(WithLabels):
+    """Undesirable ones alone."""
+
+    of: ClassVar = frozenset({False})
+
+
 @pytest.fixture(scope="module", autouse=True)
 def registered():
     registry.scan()
-    mine = {"pd_without": WithoutPairs, "pd_with": WithPairs}
+    mine = {"pd_without": WithoutPairs, "pd_with": WithPairs, "pd_single": WithLabels, "pd_bad": WithBadOnes}
     for name, component in mine.items():
         registry.register("data", name)(component)
     registry.register("reward", "pd_words")(Words)
@@ -229,7 +289,24 @@ def test_data_without_pairs_is_refused_and_an_arm_that_samples_does_not_care():
         config("data=pd_without", "algo=dpo", "preferences.source=data")
     assert "algo=dpo learns from preference pairs of the data, and data=pd_without has none" in str(error.value)
     assert "preferences.source=reward" in str(error.value)
-    assert "pairs" not in dependencies.stages(config("data=pd_without", "algo=rloo", "preferences.source=data"))
+    sampled = config("data=pd_without", "algo=rloo", "preferences.source=data")
+    assert "pairs" not in dependencies.stages(sampled)
+    (caution,) = sampled.cautions
+    assert "preferences.source=data has no effect: algo=rloo learns from the reward" in caution
+    assert config("data=pd_without", "algo=rloo").cautions == []
+    assert config("data=pd_with", "algo=dpo", "preferences.source=data").cautions == []
+
+
+def test_single_completions_serve_an_algorithm_that_learns_from_them_alone():
+    base = ["data=pd_single", "preferences.source=data"]
+    stage = dependencies.stages(config(*base, "algo=kto"))["pairs"]
+    assert stage.title == "completions with labels of the data" and config(*base, "algo=kto").uses_labeled
+    with pytest.raises(ConfigError, match=r"algo=dpo learns from preference pairs, and .* no partner.*Set algo=kto"):
+        config(*base, "algo=dpo")
+    with pytest.raises(ConfigError, match=r"all of the data's that are trained on are undesirable. Add desirable ones"):
+        config("data=pd_bad", "preferences.source=data", "algo=kto")
+    both = config("data=pd_with", "algo=kto", "preferences.source=data")
+    assert not both.uses_labeled and dependencies.stages(both)["pairs"].key != stage.key
 
 
 def test_a_sampled_set_needs_a_number():
@@ -279,7 +356,7 @@ def arm(name, *pairs):
 
 def test_compare_says_who_learned_from_pairs_of_the_data_and_who_did_not():
     first, second = information([arm("dpo", 1920, 1920), arm("rloo", 0, 0)])
-    assert "dpo from 1,920 pairs" in first and "came with the data" in first
+    assert "dpo from 1,920 labels" in first and "came with the data" in first
     assert second.startswith("rloo learned from the reward: the arms did not get the same information")
     assert len(list(information([arm("dpo", 64)]))) == 1
     assert not list(information([arm("rloo", None), arm("ppo", 0)]))

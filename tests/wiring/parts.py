@@ -14,7 +14,7 @@ import torch
 
 from align_lab.base.contracts import Algorithm, Data, Model, Reward
 from align_lab.base.registry import checked, param, section
-from align_lab.base.task import DataSet, Demonstration, Example, PreferencePair, Score
+from align_lab.base.task import DataSet, Demonstration, Example, LabeledCompletion, PreferencePair, Score
 from align_lab.base.types import Advantage, LossOutput, Needs, RoundNeeds
 from align_lab.models.llama import Llama, LlamaConfig
 from align_lab.models.lora_settings import Lora
@@ -76,6 +76,34 @@ class WordsData(Data):
 
     def load(self, folder):
         return Words()
+
+
+class SingleWords(Words):
+    """The same prompts; of each the completion with its number, which is desirable where the number is even."""
+
+    def pairs(self, split):
+        return []
+
+    def labeled(self, split):
+        return [
+            LabeledCompletion(example=one, completion=f" {i} good", desirable=i % 2 == 0)
+            for i, one in self._numbered(split)
+        ]
+
+
+@checked
+@dataclass(frozen=True, kw_only=True)
+class SingleWordsData(WordsData):
+    """Unpaired preferences."""
+
+    def has_pairs(self):
+        return False
+
+    def labels(self):
+        return frozenset({True, False})
+
+    def load(self, folder):
+        return SingleWords()
 
 
 @checked
@@ -205,6 +233,7 @@ class Watched:
 
 COMPONENTS = {
     ("data", "words"): WordsData,
+    ("data", "single_words"): SingleWordsData,
     ("model", "two_layers"): TwoLayers,
     ("reward", "knows_the_example"): KnowsTheExample,
     ("algo", "asks"): Asks,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from tests.wiring.by_hand import assert_logps, differ, number_of, recorded_steps, rows_of, texts
+from tests.wiring.by_hand import assert_logps, differ, logps, number_of, recorded_steps, rows_of, texts
 from tests.wiring.conftest import needs_of
 from tests.wiring.parts import KnowsTheExample, Scored, true_score
 
@@ -70,6 +70,30 @@ def test_a_label_belongs_to_its_completion_also_where_the_completions_of_pairs_a
         assert float(experience.rollout.score[row.place]) == texts(it, row)[1].endswith(" good")
     assert experience.rollout.score.shape == ((8, 2) if algo.get("paired", True) else (16, 1))
     assert it.loop.groups == (8 if algo.get("paired", True) else 16)
+
+
+def test_single_completions_of_the_data_are_learned_from_each_with_its_own_label(run):
+    it = run("algo=kto", "sampling.max_new_tokens=12", "train.lr=0.01", data={"name": "single_words"},
+             preferences=FROM_DATA)  # fmt: skip
+    experience = it.loop.source.experience
+    assert experience.rollout.score.shape == (8, 1) and it.loop.groups == 16
+    shown = [(*texts(it, row), float(experience.rollout.score[row.place])) for row in rows_of(experience)]
+    assert sorted(number_of(prompt) for prompt, *_ in shown) == list(range(8))
+    for prompt, completion, ended, score in shown:
+        number = number_of(prompt)
+        assert (completion, ended, score) == (f" {number} good", True, float(number % 2 == 0))
+    assert_logps(experience.rollout.logp_ref, experience, it.start.model, 0.7)
+    before = [float(logps(it.start.model, row, 0.7).sum()) for row in rows_of(experience)]
+    for got, _ in recorded_steps(it, 3):
+        assert got.experience.rollout.score.shape == (16, 1)
+    now = it.loop.learner.policy
+    gain = [float(logps(now, row, 0.7).sum()) - old for row, old in zip(rows_of(experience), before, strict=True)]
+    good = [one for one, (*_, score) in zip(gain, shown, strict=True) if score == 1]
+    bad = [one for one, (*_, score) in zip(gain, shown, strict=True) if score == 0]
+    assert sum(good) / len(good) > sum(bad) / len(bad)
+    for _, batch in it.algo.calls:
+        label = batch.advantage.sum(-1).sign().flatten()
+        assert int((label == 1).sum()) == int((label == -1).sum()) == 8  # two passes over four of each
 
 
 @pytest.mark.parametrize("source", ["reward", "data"])
