@@ -49,10 +49,11 @@ def _run(overrides: list[str]) -> int:
 
     single = study.read(overrides, multirun=False)
     (cfg,) = single.runs
-    if cfg.hardware.placement.executor == "slurm" or single.settings.dry_run:
-        from align_lab.dispatch import launch
+    from align_lab.dispatch import launch
 
+    if cfg.hardware.placement.executor == "slurm" or single.settings.dry_run:
         return launch.launch(single)
+    launch.check_prompts([cfg])
     from align_lab.run import experiment
 
     return experiment.run(cfg)

@@ -23,7 +23,7 @@ from align_lab.base.world import World
 from align_lab.models.convert import from_hf
 from align_lab.models.llama import Llama
 from align_lab.models.logp import response_logps
-from align_lab.models.policy import Text
+from align_lab.models.text import Text
 from align_lab.rollout.prompts import Prompts
 from align_lab.run.allocator import suit_tensors
 from align_lab.run.assembly import groups_per_step

@@ -15,7 +15,7 @@ registered component against its contract, and `align_lab.testing` holds the sam
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -25,7 +25,7 @@ from align_lab.base.hardware import Hardware
 from align_lab.base.hyperparameters import Train
 from align_lab.base.record import Record
 from align_lab.base.registry import contract, param
-from align_lab.base.task import DataSet, Demonstration, PromptForm, Scorer
+from align_lab.base.task import DataSet, Demonstration, PlacedPrompt, PromptForm, Scorer
 from align_lab.base.types import Advantage, Batch, LossOutput, Needs, PolicyOutput, Rollout, State
 
 if TYPE_CHECKING:
@@ -128,6 +128,13 @@ class Data(Component, ABC):
         """Words of the longest demonstration, for the memory estimate; None if the settings do not determine it."""
         return None
 
+    def longer_prompts(self, least: int) -> Iterable[PlacedPrompt]:
+        """The prompts with more than `least` bytes, for the check of their tokens before anything is queued.
+
+        By default none: prompts that are too long are then found when a run starts.
+        """
+        return ()
+
     def notes(self) -> Sequence[str]:
         """What `data inspect` says about it besides its counts: rows that were left out, oddities."""
         return ()
@@ -172,6 +179,10 @@ class Model(Component, ABC):
         Only called for a pretrained model, or where `fine_tuning` is None.
         """
         raise NotImplementedError(f"{type(self).__name__}.build is needed where it is pretrained or not fine-tuned")
+
+    def tokenizer_folder(self) -> Path | None:
+        """Where the files of its tokenizer lie on this machine before `build`; None where they do not."""
+        return next((file.parent for file in self.files() if file.name == "tokenizer.json"), None)
 
     @abstractmethod
     def load(self, folder: Path) -> Any:

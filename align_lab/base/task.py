@@ -22,6 +22,7 @@ class Message:
     content: str
 
 
+TURN = 64  # bytes with which a chat template may surround one turn
 Prompt = str | tuple[Message, ...]  # a text that the policy continues, or a conversation that it answers
 
 
@@ -44,6 +45,15 @@ class Example:
         if isinstance(self.prompt, str):
             return self.prompt
         return "\n".join(f"{message.role}: {message.content}" for message in self.prompt)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlacedPrompt:
+    """A prompt and where it lies, for messages."""
+
+    split: str
+    place: str  # a file and its line; of generated problems their first words
+    example: Example
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,6 +99,13 @@ class PromptForm:
     chat: str = "answer"  # a chat model answers the text of a prompt, or its answer begins with it ("continuation")
     instruction: str = "{prompt}"  # what a chat model is asked; {prompt} stands for the text
     too_long: str = "error"  # of a prompt that leaves no room for a completion: error, drop or truncate
+
+
+def bytes_of(prompt: Prompt) -> int:
+    """Bytes of a prompt in UTF-8, with `TURN` for each turn of a conversation: a bound on its tokens."""
+    if isinstance(prompt, str):
+        return len(prompt.encode())
+    return sum(len(turn.content.encode()) + TURN for turn in prompt)
 
 
 def content_key(*parts: str) -> str:

@@ -4,21 +4,19 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
 from align_lab.base import registry
 from align_lab.base.contracts import Data, Model
-from align_lab.base.errors import ConfigError, DataError
+from align_lab.base.errors import ConfigError
 
 ABOUT = """\
 Read a data set as a run would, and print counts, lengths, splits, duplicates, and examples as the model will see them.
 
 Nothing is trained. With model=... lengths are in tokens of its tokenizer, which is fetched if it is not here yet.
 """
-TOKENIZER = "tokenizer.json"
 EXAMPLES = """\
 examples:
   python -m align_lab data inspect data=files data.prompts=my.jsonl
@@ -90,29 +88,19 @@ def _text(model: Mapping[str, Any], data_values: Mapping[str, Any]) -> Any:
     from align_lab.record.console import Screen
     from align_lab.stages.dependencies import data_stage, policy_stage
     from align_lab.stages.store import shared
+    from align_lab.stages.texts import existing_text
 
     component: Model = registry.build("model", model)
     if messages := component.problems():
         raise ConfigError("\n".join(messages))
-    form, chat = registry.build("data", data_values).prompt_form, bool(model.get("chat", True))
-    stage = policy_stage(model, data_stage(data_values), form=form)
-    folders = [shared().root / stage.name, *dict.fromkeys(file.parent for file in component.files())]
-    if text := next((_read(folder, chat=chat) for folder in folders if (folder / TOKENIZER).is_file()), None):
+    if text := existing_text(model, data_values):
         return text
     if component.fine_tuning() is not None:
         return None
+    form = registry.build("data", data_values).prompt_form
     with Screen(live=False) as screen:
-        folder = shared(screen).get(stage).path
-    return _read(folder, chat=chat) if (folder / TOKENIZER).is_file() else component.load(folder).text
-
-
-def _read(folder: Path, *, chat: bool) -> Any:
-    from align_lab.models.policy import read_text
-
-    try:
-        return read_text(folder, chat=chat)
-    except (OSError, ValueError, KeyError) as error:
-        raise DataError(f"{folder} does not hold a tokenizer ({error})") from error
+        folder = shared(screen).get(policy_stage(model, data_stage(data_values), form=form)).path
+    return existing_text(model, data_values) or component.load(folder).text
 
 
 def _limit(values: Mapping[str, Any]) -> int | None:

@@ -13,7 +13,7 @@ from rich.text import Text
 from align_lab.base.contracts import Data
 from align_lab.base.task import TRAIN, DataSet, Example
 from align_lab.data.near import NearIndex
-from align_lab.models import policy
+from align_lab.models.text import Text as ModelText
 
 SAMPLED = 10_000  # examples of a split whose lengths are measured
 LONGEST = 2_000  # characters of an example that are printed
@@ -27,7 +27,7 @@ class Inspected:
     name: str
     component: Data
     data_set: DataSet
-    text: policy.Text | None  # None: there is no tokenizer on this machine
+    text: ModelText | None  # None: there is no tokenizer on this machine
     model: str = ""  # "" if none was named
     limit: int | None = None  # the most tokens of a prompt
 

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from hashlib import blake2b
 
-from align_lab.base.task import TRAIN, Message, Prompt
+from align_lab.base.task import TRAIN, Message, Prompt, bytes_of
 from align_lab.data.entries import Entry, Reading, Seen, entries
 from align_lab.data.near import NearIndex
 from align_lab.data.places import Places
@@ -41,6 +41,7 @@ class Scan:
     overlap: Places = field(default_factory=Places)  # training rows with a prompt of an evaluation set
     near: Places = field(default_factory=Places)
     longest_prompt: int = 0  # words
+    longest_bytes: int = 0  # of a prompt
     longest_text: int = 0
     longer_chosen: int = 0  # pairs whose chosen answer is the longer one
     prompts: array[int] = field(default_factory=lambda: array("Q"))  # hashes of the training prompts
@@ -119,6 +120,7 @@ def _count_example(result: Scan, entry: Entry, code: int, seen: set[tuple[str, i
     result.sizes[entry.part, entry.split] += 1
     result.columns |= dict.fromkeys(map(str, entry.record.columns))
     result.longest_prompt = max(result.longest_prompt, words(prompt))
+    result.longest_bytes = max(result.longest_bytes, bytes_of(entry.record.prompt))
     if CONTROL.search(prompt):
         result.control.add(entry.row.file, entry.row.number)
 

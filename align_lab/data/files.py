@@ -6,10 +6,7 @@ the files, so that the next thousand runs do not read them again. docs/data.md h
 
 from __future__ import annotations
 
-import hashlib
-import json
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -18,11 +15,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from align_lab.base.content import content_hash
 from align_lab.base.contracts import Data
 from align_lab.base.errors import AlignLabError, DataError
-from align_lab.base.files import read_json, write_json
-from align_lab.base.paths import cache_folder
 from align_lab.base.progress import notice
 from align_lab.base.registry import param, register, section
-from align_lab.base.task import TRAIN
+from align_lab.base.task import TRAIN, Example, PlacedPrompt, bytes_of
+from align_lab.data.notes import noted
 from align_lab.data.settings import Columns, Hub
 
 if TYPE_CHECKING:
@@ -126,6 +122,21 @@ class FileData(Data):
         """Words of the longest demonstration with its prompt."""
         return self._sound.longest_text if self._sound else None
 
+    def longer_prompts(self, least: int) -> Iterator[PlacedPrompt]:
+        """The prompts with more than `least` bytes; the files are read only if there are any."""
+        from align_lab.data.check import flaw
+        from align_lab.data.entries import Entry, entries
+        from align_lab.data.places import Places
+
+        if self._sound is None or self._sound.longest_bytes <= least:
+            return
+        for entry in entries(self.reading):
+            if isinstance(entry, Entry) and entry.part == "examples" and not flaw(entry):
+                example = Example(key="", prompt=entry.record.prompt)
+                if bytes_of(example.prompt) > least:
+                    place = Places.of(entry.row.file, entry.row.number)
+                    yield PlacedPrompt(split=entry.split, place=place, example=example)
+
     def notes(self) -> Sequence[str]:
         """The layout of each file, what was left out, and what looks odd."""
         if self._sound is None:
@@ -192,20 +203,12 @@ class FileData(Data):
         from align_lab.data.report import Limits, Report, report_of
 
         reading = self.reading
-        note = cache_folder() / "data_checks" / f"{self._check_key(reading)}.json"
-        if stored := read_json(note):
-            return Report.read(stored)
-        report = report_of(scan(reading), reading, Limits(equal=self.max_equal, bad=self.max_bad))
-        with suppress(OSError):  # without a note, the files are read again next time
-            note.parent.mkdir(parents=True, exist_ok=True)
-            write_json(note, report.plain())
-        return report
+        depends_on = [repr(reading), self.max_equal, self.max_bad, CHECK, content_hash(self.files())]
 
-    def _check_key(self, reading: Reading) -> str:
-        """A hash of the content and the paths of the files, and of everything that decides how they are read."""
-        content = content_hash(self.files())
-        settings = [repr(reading), self.max_equal, self.max_bad, CHECK, content]
-        return hashlib.sha256(json.dumps(settings).encode()).hexdigest()[:32]
+        def check() -> dict[str, Any]:
+            return report_of(scan(reading), reading, Limits(equal=self.max_equal, bad=self.max_bad)).plain()
+
+        return Report.read(noted(depends_on, check))
 
     @property
     def _sound(self) -> Report | None:

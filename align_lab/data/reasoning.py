@@ -16,8 +16,9 @@ from typing import Any, ClassVar
 from align_lab.base.contracts import Data
 from align_lab.base.errors import DataError
 from align_lab.base.registry import installed, param, register
-from align_lab.base.task import TRAIN, DataSet, Demonstration, Example, content_key
+from align_lab.base.task import TRAIN, DataSet, Demonstration, Example, PlacedPrompt, bytes_of, content_key
 from align_lab.data import gym
+from align_lab.data.notes import noted
 from align_lab.data.solutions import answer_alone, written_out
 
 WRITTEN_OUT = ("basic_arithmetic", "chain_sum", "countdown", "products")  # their metadata has an `expression`
@@ -143,6 +144,19 @@ class Reasoning(Data):
     def column_names(self) -> tuple[str, ...]:
         """The answer, and all that reasoning-gym knows of a problem."""
         return COLUMNS
+
+    def longer_prompts(self, least: int) -> Iterator[PlacedPrompt]:
+        """The problems with more than `least` bytes, which are drawn for it unless a note says that there are none."""
+
+        def longest() -> dict[str, int]:
+            return {"longest": max(bytes_of(row["question"]) for row in drawn(self))}
+
+        if noted(["reasoning", repr(self), self.version], longest)["longest"] <= least:
+            return
+        for row in drawn(self):
+            question = row["question"]
+            if row["split"] != DEMONSTRATIONS and bytes_of(question) > least:
+                yield PlacedPrompt(split=row["split"], place=repr(question[:60]), example=Example.of_text(question))
 
     def build(self, folder: Path) -> None:
         """Draw the problems and write `problems.jsonl`, one a line."""

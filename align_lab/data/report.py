@@ -33,6 +33,7 @@ class Report:
     sizes: Mapping[str, Mapping[str, int]] = field(default_factory=dict[str, Mapping[str, int]])  # part -> split -> n
     columns: tuple[str, ...] = ()
     longest_prompt: int = 0
+    longest_bytes: int = 0  # of a prompt
     longest_text: int = 0
     layouts: Mapping[str, str] = field(default_factory=dict[str, str])  # file -> layout
     problems: tuple[str, ...] = ()
@@ -61,6 +62,7 @@ def report_of(scan: Scan, reading: Reading, limits: Limits) -> Report:
         sizes={part: dict(by_split(scan, part)) for part in PARTS},
         columns=tuple(scan.columns),
         longest_prompt=scan.longest_prompt,
+        longest_bytes=scan.longest_bytes,
         longest_text=scan.longest_text,
         layouts=scan.files,
         problems=tuple(_problems(scan, reading, limits)),

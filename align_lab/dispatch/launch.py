@@ -14,6 +14,7 @@ from align_lab.base.errors import AlignLabError, ConfigError, Stopped
 from align_lab.base.files import read_lines
 from align_lab.base.lease import lease
 from align_lab.base.paths import runs_folder
+from align_lab.base.run_config import RunConfig
 from align_lab.base.signals import StopRequest, stop_requests
 from align_lab.config.study import Study
 from align_lab.dispatch import expected_runs, slurm, status_table
@@ -27,6 +28,7 @@ from align_lab.dispatch.state_rules import ACTIVE
 from align_lab.dispatch.states import TaskState, is_done, states
 from align_lab.dispatch.submit import Refused, run_in_process, submit_slurm
 from align_lab.record.layout import RunLayout, StudyLayout
+from align_lab.stages import prompt_check
 from align_lab.stages.store import Store, shared
 
 
@@ -40,13 +42,16 @@ def launch(study: Study, *, console: Console | None = None) -> int:
     folder, store = runs_folder() / study.name, shared()
     if study.settings.dry_run:
         existing = reconcile(folder, study.runs, store, cluster=cluster and slurm.available(), dry_run=True)
-        describe(study, _plan(study, existing), existing, console)
+        todo = _plan(study, existing)
+        _check_prompts(todo, console)
+        describe(study, todo, existing, console)
         return 0
     with stop_requests() as stop:
         with _exclusive(folder):
             stop.patient = True
             existing = reconcile(folder, study.runs, store, cluster=cluster)
             todo = _plan(study, existing)
+            _check_prompts(todo, console)
             link(folder, existing.skipped.values())
             _print_plan(study, todo, existing, expected_runs.update(folder, study), console)
             submissions = _submit(folder, todo, existing, store, stop)
@@ -72,6 +77,16 @@ def _needs_cluster(study: Study) -> bool:
 
 def _plan(study: Study, existing: Existing) -> Plan:
     return plan(study.name, study.runs, skipped=existing.skipped, built=existing.built)
+
+
+def check_prompts(runs: Sequence[RunConfig]) -> list[str]:
+    """Lines about prompts that are too long for the model. Raises ConfigError where a run would refuse its prompts."""
+    return prompt_check.check(runs)
+
+
+def _check_prompts(todo: Plan, console: Console) -> None:
+    for line in check_prompts([task.cfg for task in todo.runs]):
+        console.print(escape(line))
 
 
 @contextmanager

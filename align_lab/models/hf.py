@@ -59,17 +59,12 @@ class HuggingFace(Model):
 
     def shape(self) -> Shape | None:
         """The dimensions that determine its memory; None for a model of the hub that is not downloaded yet."""
-        folder = Path(self.path).expanduser()
-        if not folder.is_dir():
-            try:
-                from huggingface_hub import try_to_load_from_cache
-            except ModuleNotFoundError:
-                return None
-            config = try_to_load_from_cache(self.path, "config.json", revision=self.revision)
-            if not isinstance(config, str):
-                return None
-            folder = Path(config).parent
-        return read_shape(folder, lora_rank=self.lora.rank)
+        folder = self._folder_with("config.json")
+        return None if folder is None else read_shape(folder, lora_rank=self.lora.rank)
+
+    def tokenizer_folder(self) -> Path | None:
+        """The local folder, or that of the hub's cache."""
+        return self._folder_with("tokenizer.json")
 
     def fine_tuning(self) -> FineTuning | None:
         """Its settings, if it is to be fine-tuned."""
@@ -80,7 +75,7 @@ class HuggingFace(Model):
         source = self._locate()
         if error := folder_error(source):
             raise error
-        from align_lab.models.policy import read_text
+        from align_lab.models.text import read_text
 
         if self.chat and read_text(source).template is None:
             raise ConfigError(
@@ -105,6 +100,18 @@ class HuggingFace(Model):
                 f"start over with the new file: rm -r {folder}"
             )
         return load_policy(source, lora=self.lora, chat=self.chat)
+
+    def _folder_with(self, name: str) -> Path | None:
+        """The local folder, or the folder of the hub's cache, if it holds this file."""
+        folder = Path(self.path).expanduser()
+        if folder.is_dir():
+            return folder if (folder / name).is_file() else None
+        try:
+            from huggingface_hub import try_to_load_from_cache
+        except ModuleNotFoundError:
+            return None
+        file = try_to_load_from_cache(self.path, name, revision=self.revision)
+        return Path(file).parent if isinstance(file, str) else None
 
     def _locate(self) -> Path:
         folder = Path(self.path).expanduser()

@@ -49,7 +49,8 @@ class Tiny(Model):
         import torch
 
         from align_lab.models.llama import Llama, LlamaConfig
-        from align_lab.models.policy import Policy, Text
+        from align_lab.models.policy import Policy
+        from align_lab.models.text import Text
         from align_lab.models.tokenizer import end_token, train_tokenizer
 
         tokenizer = train_tokenizer(texts, vocab=self.vocab)

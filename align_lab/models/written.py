@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from align_lab.base.task import Example, PromptForm
 from align_lab.models.control_tokens import Control
-from align_lab.models.policy import PLAIN, Text
+from align_lab.models.text import PLAIN, Text
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,8 @@ from align_lab.base.task import Example, PromptForm, Score
 from align_lab.models.fitting import by_length, collate
 from align_lab.models.language_model import LanguageModel
 from align_lab.models.lora_settings import Lora
-from align_lab.models.policy import Policy, Text, load_built, save_policy
+from align_lab.models.policy import Policy, load_built, save_policy
+from align_lab.models.text import Text
 from align_lab.models.written import Written, written
 
 TOKENS = 8192  # of a batch of completions that are scored together

@@ -8,11 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from align_lab.base.errors import DataError
 from align_lab.base.progress import notice
 from align_lab.base.task import Example, Message, Prompt, PromptForm
-from align_lab.models.policy import Text
+
+if TYPE_CHECKING:
+    from align_lab.models.text import Text
 
 SHOWN = 3  # long prompts that a message quotes
 
@@ -24,6 +27,7 @@ class Room:
     context: int  # of the model
     new: int  # sampling.max_new_tokens
     split: str = ""  # the name of the set, for messages
+    field: str = "sampling.max_new_tokens"  # that `new` is of
 
     @property
     def limit(self) -> int:
@@ -46,7 +50,7 @@ def fit(
         return examples, ids
     numbers = _in_words(examples, ids, long, room)
     if form.too_long == "error" or room.limit < 1:
-        raise DataError(f"{numbers}. {_advice(max(map(len, ids)), room)}")
+        raise DataError(f"{numbers}. {advice(max(map(len, ids)), room)}")
     if form.too_long == "drop":
         return _without(set(long), examples, ids, numbers)
     notice(f"{numbers}: truncated from the left (data.too_long=truncate)")
@@ -80,9 +84,10 @@ def _in_words(examples: Sequence[Example], ids: Sequence[Sequence[int]], long: S
     )
 
 
-def _advice(longest: int, room: Room) -> str:
+def advice(longest: int, room: Room) -> str:
+    """What to type where the longest prompt has so many tokens."""
     if longest < room.context:
-        return f"Set sampling.max_new_tokens={room.context - longest} or less, or data.too_long=drop or truncate"
+        return f"Set {room.field}={room.context - longest} or less, or data.too_long=drop or truncate"
     return "Set data.too_long=drop or truncate, or use shorter prompts"
 
 

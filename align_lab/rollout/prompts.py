@@ -11,7 +11,8 @@ from torch import Tensor
 
 from align_lab.base.settings import Decoding, Sampling
 from align_lab.base.task import Example, PromptForm
-from align_lab.models.policy import PLAIN, Policy, Text
+from align_lab.models.policy import Policy
+from align_lab.models.text import PLAIN, Text
 from align_lab.rollout.long_prompts import Room, fit
 from align_lab.rollout.sampler import Samples
 

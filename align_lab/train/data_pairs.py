@@ -20,7 +20,8 @@ from align_lab.base.progress import notice, report
 from align_lab.base.settings import Preferences, Sampling
 from align_lab.base.task import LabeledCompletion, PreferencePair, PromptForm
 from align_lab.base.types import Rollout
-from align_lab.models.policy import PLAIN, Policy
+from align_lab.models.policy import Policy
+from align_lab.models.text import PLAIN
 from align_lab.models.written import Written, written
 from align_lab.train.draws import permutation
 from align_lab.train.experience import Experience, join, left_padding

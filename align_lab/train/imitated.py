@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from align_lab.base.errors import DataError
 from align_lab.base.progress import notice
 from align_lab.base.task import Demonstration, PromptForm
-from align_lab.models.policy import PLAIN, Policy
+from align_lab.models.policy import Policy
+from align_lab.models.text import PLAIN
 from align_lab.models.written import Written, written
 
 

@@ -20,8 +20,9 @@ from align_lab.models.fitting import by_length, collate, follow, trapezoid
 from align_lab.models.language_model import LanguageModel
 from align_lab.models.llama import Llama
 from align_lab.models.logp import token_logps
-from align_lab.models.policy import PLAIN, Policy, save_policy
+from align_lab.models.policy import Policy, save_policy
 from align_lab.models.sft_settings import FineTuning, Sft
+from align_lab.models.text import PLAIN
 from align_lab.train.imitated import imitated
 from align_lab.train.muon import Muon
 

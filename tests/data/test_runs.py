@@ -75,8 +75,9 @@ def test_prompts_of_a_file_are_asked_in_the_chat_template_and_another_line_makes
 
 def test_a_prompt_that_is_too_long_is_refused_or_left_out_with_a_notice(lab):
     odd = [text.replace("my.jsonl", "odd.jsonl") for text in RUN]
-    _, err = command(lab, *odd, "study=long", expected=1)
-    assert "prompts of train has more than 250 tokens" in err and "data.too_long=drop or truncate" in err
+    _, err = command(lab, *odd, "study=long", expected=2)
+    assert "prompts of train have more than 250 tokens" in err and "odd.jsonl, line 32 (" in err
+    assert "data.too_long=drop or truncate" in err and not list((lab / "runs").glob("long/*/status.json"))
     out, _ = command(lab, *odd, "study=short", "data.too_long=drop")
     assert "left out (data.too_long=drop)" in " ".join(out.split())
 

@@ -3,7 +3,7 @@
 import pytest
 
 from align_lab.base.task import Example, Message, PromptForm
-from align_lab.models.policy import read_text
+from align_lab.models.text import read_text
 from tests.models.test_hf import folder
 
 transformers = pytest.importorskip("transformers")

@@ -16,7 +16,8 @@ from align_lab.models.fitting import collate
 from align_lab.models.llama import Llama, LlamaConfig
 from align_lab.models.lora import adapt, load_base, merged_state
 from align_lab.models.lora_settings import Lora
-from align_lab.models.policy import PLAIN, Policy, Text, load_policy
+from align_lab.models.policy import Policy, load_policy
+from align_lab.models.text import PLAIN, Text
 from align_lab.rewards import pair_training
 from align_lab.rewards.pair_metrics import calibration_error, pair_metrics
 from align_lab.rewards.pair_model import PairModel, PairScorer, Reading

@@ -5,7 +5,7 @@ import pytest
 from align_lab.base.errors import DataError
 from align_lab.base.progress import listening
 from align_lab.base.task import Example, Message, PromptForm
-from align_lab.models.policy import Text
+from align_lab.models.text import Text
 from align_lab.models.tokenizer import train_tokenizer
 from align_lab.rollout.prompts import Prompts
 

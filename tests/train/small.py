@@ -22,7 +22,8 @@ from align_lab.base.world import World
 from align_lab.models.llama import Llama, LlamaConfig
 from align_lab.models.lora import adapt
 from align_lab.models.lora_settings import Lora
-from align_lab.models.policy import NO_LORA, Text
+from align_lab.models.policy import NO_LORA
+from align_lab.models.text import Text
 from align_lab.rollout.prompts import Prompts
 from align_lab.run.assembly import groups_per_step
 from align_lab.train.engines.engine import MakeEngine

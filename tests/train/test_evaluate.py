@@ -12,7 +12,7 @@ from align_lab.base.hyperparameters import Train
 from align_lab.base.metrics import of_run
 from align_lab.base.settings import Evaluation, Sampling
 from align_lab.base.task import Example, Score
-from align_lab.models.policy import Text
+from align_lab.models.text import Text
 from align_lab.rollout.prompts import Prompts
 from align_lab.train.evaluate import Evaluator
 from align_lab.train.evaluation_metrics import summary

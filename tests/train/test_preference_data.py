@@ -16,7 +16,8 @@ from align_lab.base.settings import Preferences, Sampling
 from align_lab.base.task import Example, LabeledCompletion, Message, PreferencePair
 from align_lab.compare.notes import information
 from align_lab.config.composition import compose
-from align_lab.models.policy import Policy, Text, load_policy
+from align_lab.models.policy import Policy, load_policy
+from align_lab.models.text import Text
 from align_lab.stages import dependencies
 from align_lab.train.data_pairs import build_data_labeled, build_data_pairs
 from align_lab.train.pair_source import load_pairs

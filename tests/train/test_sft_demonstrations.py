@@ -15,7 +15,8 @@ from align_lab.base.progress import listening
 from align_lab.base.task import DataSet, Demonstration, Example, Message
 from align_lab.config.composition import compose
 from align_lab.models.lora import is_adapted
-from align_lab.models.policy import PLAIN, Policy, Text, load_policy
+from align_lab.models.policy import Policy, load_policy
+from align_lab.models.text import PLAIN, Text
 from align_lab.models.written import written
 from align_lab.stages import dependencies
 from align_lab.stages.store import Store

@@ -18,8 +18,9 @@ from align_lab.base.task import DataSet, Demonstration, Example, LabeledCompleti
 from align_lab.base.types import Advantage, LossOutput, Needs, RoundNeeds
 from align_lab.models.llama import Llama, LlamaConfig
 from align_lab.models.lora_settings import Lora
-from align_lab.models.policy import Policy, Text, load_built, save_policy
+from align_lab.models.policy import Policy, load_built, save_policy
 from align_lab.models.shape import Shape
+from align_lab.models.text import Text
 from tests.train import small
 
 SPLITS = ("train", "near", "far")

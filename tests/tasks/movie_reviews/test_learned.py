@@ -10,7 +10,8 @@ from align_lab.base.errors import DataError, DivergedError
 from align_lab.base.task import Example
 from align_lab.models.fitting import collate
 from align_lab.models.llama import Llama, LlamaConfig
-from align_lab.models.policy import Policy, Text
+from align_lab.models.policy import Policy
+from align_lab.models.text import Text
 from align_lab.models.tokenizer import EOS, train_tokenizer
 from align_lab.tasks.movie_reviews import reward_training as rm
 from align_lab.tasks.movie_reviews.human_ratings import HumanRatings
