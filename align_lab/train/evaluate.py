@@ -67,7 +67,12 @@ class Evaluator:
         """This process' rows of one set, batch by batch."""
         size = max(1, ROWS // self.plan.samples)
         batches = local_batches(self.prompt_count(name), self.world, size)
-        return [self._complete(policy, reference, self.sets[name], batch) for batch in batches]
+        return [self._complete(policy, reference, name, batch) for batch in batches]
+
+    def _purpose(self, name: str) -> str:
+        """The name of a set's random numbers: no two sets share them, and those of the first do not depend on its
+        name."""
+        return "evaluation" if name == next(iter(self.sets)) else f"evaluation of {name}"
 
     def _rows(self, name: str, local: list[list[dict[str, Any]]], step: int) -> list[dict[str, Any]]:
         """The scored rows of one set, over all processes."""
@@ -103,16 +108,16 @@ class Evaluator:
 
     @torch.no_grad()
     def _complete(
-        self, policy: EvaluatedPolicy, reference: LanguageModel, prompts: Prompts, indices: Sequence[int]
+        self, policy: EvaluatedPolicy, reference: LanguageModel, name: str, indices: Sequence[int]
     ) -> list[dict[str, Any]]:
-        """Sample and measure the completions of these prompts: one row each, still without scores.
+        """Sample and measure the completions of these prompts of a set: one row each, still without scores.
 
         KL and entropy are those of the policy at training's temperature, whatever the decoding of the evaluation.
         """
-        decoding, temperature = self.plan.decoding(self.sampling), self.sampling.temperature
+        prompts, decoding, temperature = self.sets[name], self.plan.decoding(self.sampling), self.sampling.temperature
         ids, pad = prompts.batch(indices, repeat=self.plan.samples)
         random_numbers = uniforms(
-            self.plan.seed, 0, indices, self.plan.samples, decoding.max_new_tokens, purpose="evaluation"
+            self.plan.seed, 0, indices, self.plan.samples, decoding.max_new_tokens, purpose=self._purpose(name)
         )
         samples = self.sampler(
             policy,

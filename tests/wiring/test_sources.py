@@ -122,24 +122,41 @@ def test_random_numbers_of_other_steps_passes_prompts_samples_and_purposes_diffe
     assert len(set(orders)) == 3
 
 
+class Watching:
+    """A sampler that keeps the random numbers that it is given."""
+
+    exact = True
+
+    def __init__(self, inner, drawn):
+        self.inner, self.drawn = inner, drawn
+
+    def __call__(self, *inputs, **options):
+        self.drawn.append(options["uniforms"])
+        return self.inner(*inputs, **options)
+
+    def release_device(self):
+        pass
+
+
+def test_no_two_evaluation_sets_share_a_random_number_and_the_first_has_those_that_it_has_alone(run):
+    def drawn_for(*sets):
+        it, drawn = run("algo=rloo", evaluation={"sets": list(sets), "prompts": 4}), []
+        dataclasses.replace(it.loop.evaluate, sampler=Watching(it.loop.evaluate.sampler, drawn))(
+            it.loop.learner, step=0
+        )
+        return drawn
+
+    near, far = drawn_for("near", "far")
+    assert near.shape == far.shape == (4, 6)
+    assert not set(near.flatten().tolist()) & set(far.flatten().tolist())
+    (alone,) = drawn_for("near")
+    assert torch.equal(near, alone) and torch.equal(alone, uniforms(20_000, 0, range(4), 1, 6, purpose="evaluation"))
+
+
 def test_training_and_evaluation_with_one_seed_share_no_random_number(run):
     it = run("algo=rloo", "seed=5", evaluation={"seed": 5})
     drawn: list[torch.Tensor] = []
-
-    class Sampler:
-        exact = True
-
-        def __init__(self, inner):
-            self.inner = inner
-
-        def __call__(self, *inputs, **options):
-            drawn.append(options["uniforms"])
-            return self.inner(*inputs, **options)
-
-        def release_device(self):
-            pass
-
-    it.loop.source.sampler = Sampler(it.loop.source.sampler)
+    it.loop.source.sampler = Watching(it.loop.source.sampler, drawn)
     it.loop.source.collect(0, groups=4)
     it.loop.source.collect(1, groups=4)
     trained = set(torch.cat([one.flatten() for one in drawn]).tolist())
