@@ -9,10 +9,10 @@ Yu et al., DAPO: An Open-Source LLM Reinforcement Learning System at Scale, arXi
 Dynamic sampling (eq. 11): groups whose scores r are all equal have no gradient; further prompts are sampled in their
 place until the step is full, at most `refills` times. What was rejected is charged. After the last prompt of the data
 the first ones follow again, with other random numbers. A step that stays incomplete trains on what there is; without
-any informative group it makes no update and says so. The paper keeps the groups whose answers are neither all right nor
-all wrong, which is the same for a reward of 0 or 1. Scores are compared after the end-of-sequence rule that all
-algorithms share (sampling.missing_eos_penalty), and before the length penalty, which is added to that rule: with
-missing_eos_penalty=0 the penalty is the paper's alone.
+any informative group it makes no update and says so; ten of them in a row stop the run. The paper keeps the groups
+whose answers are neither all right nor all wrong, which is the same for a reward of 0 or 1. Scores are compared after
+the end-of-sequence rule that all algorithms share (sampling.missing_eos_penalty), and before the length penalty, which
+is added to that rule: with missing_eos_penalty=0 the penalty is the paper's alone.
 
 Choices: ε_low = 0.2, ε_high = 0.28, L_cache = a fifth of L_max (4,096 of 20,480) and c = 1 are the paper's. Eq. 8
 divides by the tokens of a prompt's group; here the mean is over those of the minibatch, as in the authors' code (verl),

@@ -33,7 +33,7 @@ class DataError(AlignLabError, ValueError):
 
 
 class RewardError(AlignLabError, ValueError):
-    """A reward cannot be used, did not give each completion one outcome, or failed on too many of them."""
+    """A reward cannot be used, failed on too many completions, or gave no outcome, or nothing to learn from."""
 
 
 class DivergedError(AlignLabError, ArithmeticError):

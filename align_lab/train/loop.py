@@ -20,10 +20,11 @@ from align_lab.base.hyperparameters import Train
 from align_lab.base.types import Advantage, Rollout, State
 from align_lab.base.world import World
 from align_lab.models.language_model import LanguageModel
-from align_lab.train import flops
+from align_lab.train import flops, skipped
 from align_lab.train.evaluate import Evaluator
 from align_lab.train.evaluation_metrics import summary
 from align_lab.train.experience import Collected, ExperienceSource
+from align_lab.train.experience_metrics import experience_metrics
 from align_lab.train.learner import Learner
 from align_lab.train.scoring import Meter
 from align_lab.train.update import Pretrain, StepContext, update
@@ -56,6 +57,7 @@ class Progress:
     flops: float = 0.0
     seconds: float = 0.0
     best_score: float | None = None
+    skipped: int = 0  # steps in a row, until now, that made no update
 
 
 @dataclass(kw_only=True)
@@ -81,6 +83,7 @@ class Loop:
     progress: Progress = field(default_factory=Progress)
     meter: Meter = field(default_factory=Meter)  # that of the reward and of all judges
     saved_step: int = -1  # the step of the newest checkpoint
+    no_update: str = "the reason is in the run's output"  # why the newest step that made no update made none
     unlogged: dict[str, float] | None = None  # the row of a finished step whose evaluation has failed
 
     @property
@@ -89,7 +92,10 @@ class Loop:
         return self.learner.plan
 
     def run(self) -> None:
-        """Train to the last step or the end of the budget. Raises Stopped, after saving, when a stop was requested."""
+        """Train to the last step or the end of the budget.
+
+        Raises, after saving, Stopped when a stop was requested, and RewardError where no step makes an update any more.
+        """
         if self.progress.best_score is None:
             self._evaluate_start_policy()
         if self.unlogged is not None:
@@ -100,6 +106,10 @@ class Loop:
                 raise Stopped(
                     f"stopped after step {self.progress.step} and saved. Run the same command again to continue"
                 )
+            if self.progress.skipped >= skipped.MOST:
+                self.progress.skipped = 0  # so that the same command tries again
+                self._save()
+                raise skipped.stopped(self.progress.step, self.no_update)
             self._finish(self.advance())
 
     def _finish(self, row: dict[str, float]) -> None:
@@ -157,6 +167,7 @@ class Loop:
 
     def _learn(self, step: int, collected: Collected) -> dict[str, float]:
         """Compute advantages and update. Returns the metrics of both."""
+        self.progress.skipped = 0
         with torch.no_grad():
             advantage, self.state = self.algo.advantages(collected.experience.rollout, self.state)
             advantage = self._importance_weighted(advantage, collected.experience.rollout)
@@ -176,16 +187,10 @@ class Loop:
 
     def _skipped(self, step: int, collected: Collected) -> dict[str, float]:
         """Say that a step makes no update, because no group is left to learn from. It is charged all the same."""
-        unscored = collected.metrics.get("reward/failed", 0) + collected.metrics.get("reward/abstained", 0)
-        why = (
-            f"{unscored:.0f} of its {collected.episodes} completions have no score, and a group without one leaves the "
-            "step: see reward/failed and reward/abstained"
-            if unscored
-            else f"no group of its {collected.episodes} completions has scores that differ. If this repeats, the "
-            "prompts are too easy or too hard for the policy: choose others, or set a larger train.group_size"
-        )
+        self.progress.skipped += 1
+        self.no_update = skipped.reason(collected)
         if self.world.rank == 0:
-            print(f"step {step + 1} makes no update: {why}", file=sys.stderr)
+            print(f"step {step + 1} makes no update: {self.no_update}", file=sys.stderr)
         return {}
 
     def _collect(self, step: int) -> Collected:
@@ -274,26 +279,3 @@ class Loop:
         self.unlogged = state.get("unlogged")
         self.meter.totals = dict(state.get("scoring", {}))
         self.saved_step = self.progress.step
-
-
-def experience_metrics(collected: Collected, advantage: Advantage) -> dict[str, float]:
-    """Metrics of a step's experience that do not depend on the algorithm. Scores and KL only of fresh completions:
-    those of preference pairs were sampled and scored before training."""
-    rollout = collected.experience.fresh().rollout
-    if not len(rollout.score):
-        return {name: float(value) for name, value in advantage.metrics.items()}
-    lengths = rollout.mask.sum(-1).to(rollout.logp_old)
-    row = {
-        "objective/entropy": -(rollout.logp_old * rollout.mask).sum(-1).mean(),
-        "completions/mean_length": lengths.mean(),
-        "completions/min_length": lengths.min(),
-        "completions/max_length": lengths.max(),
-        **advantage.metrics,
-    }
-    if rollout.logp_sampler is not None:
-        row |= eq.sampling_metrics(rollout)
-    if collected.ended is not None:
-        row |= {"objective/scores": rollout.score.mean(), "val/num_eos_tokens": collected.ended}
-        if rollout.logp_ref is not None:
-            row["objective/kl"] = ((rollout.logp_old - rollout.logp_ref) * rollout.mask).sum(-1).mean()
-    return {name: float(value) for name, value in row.items()}

@@ -9,7 +9,7 @@ import torch
 
 from align_lab.train.draws import permutation
 from align_lab.train.experience import left_padding
-from align_lab.train.loop import experience_metrics
+from align_lab.train.experience_metrics import experience_metrics
 from align_lab.train.mixture import Mixture
 from tests.train.small import CountWord, algorithm, loop, model, rows
 

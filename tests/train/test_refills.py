@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from align_lab.base.errors import RewardError, Stopped
 from align_lab.base.task import Failure
 from align_lab.models.logp import response_logps
 from align_lab.rewards.scores import Score
@@ -111,6 +112,56 @@ def test_a_step_without_an_informative_group_is_bounded_skipped_charged_and_said
     said = capsys.readouterr().err.splitlines()
     assert [line.split(":")[0] for line in said] == ["step 1 makes no update", "step 2 makes no update"]
     assert "train.group_size" in said[0]
+
+
+def test_a_run_that_learns_nothing_any_more_is_stopped_saved_and_may_be_tried_again():
+    it, _ = dapo(set(), refills=1, steps=40)
+    with pytest.raises(RewardError, match="none of the last 10 steps made an update.*larger train.group_size"):
+        it.run()
+    assert it.progress.step == 10 and it.journal.rows[-1]["step"] == 10
+    state = it.journal.saved[10]
+    assert state["progress"]["step"] == 10
+    again, _ = dapo(set(), refills=1, steps=40)
+    again.load_state_dict(state)
+    with pytest.raises(RewardError, match="after step 20"):
+        again.run()
+
+
+def test_steps_without_an_update_only_count_in_a_row_and_also_across_a_restart():
+    it, reward = dapo(set(), refills=1, steps=25)
+    advance = it.advance
+
+    def tenth_steps_learn():
+        reward.informative = set(TEXTS) if it.progress.step % 10 == 9 else set()
+        return advance()
+
+    it.advance = tenth_steps_learn
+    it.run()
+    assert it.progress.step == 25
+    none, _ = dapo(set(), refills=1, steps=40)
+    none.should_stop = lambda: none.progress.step == 6
+    with pytest.raises(Stopped):
+        none.run()
+    resumed, _ = dapo(set(), refills=1, steps=40)
+    resumed.load_state_dict(none.journal.saved[6])
+    with pytest.raises(RewardError, match="after step 10 "):
+        resumed.run()
+
+
+def test_a_run_whose_completions_are_never_scored_is_stopped_and_says_where_to_look():
+    class Abstains(CountWord):
+        def score(self, examples, completions):
+            return Score(total=[None for _ in completions])
+
+    it = loop(algorithm("rloo"), reward=Abstains("good"), steps=40)
+    with pytest.raises(RewardError, match="none of the last 10 steps.*16 of its 16 completions have no score"):
+        it.run()
+
+
+def test_a_run_that_ends_before_the_limit_is_done():
+    it, _ = dapo(set(), refills=1, steps=10)
+    it.run()
+    assert it.progress.step == 10
 
 
 def test_without_refills_groups_of_equal_scores_stay_and_are_counted():

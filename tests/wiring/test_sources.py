@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 
 import pytest
 import torch
@@ -26,6 +27,7 @@ def test_a_mixture_has_its_share_of_pairs_so_far_to_within_a_group(run, share):
     for step, (got, _) in enumerate(recorded_steps(it, 6), start=1):
         origin = got.experience.rollout.origin
         assert len(origin) == 4
+        assert int((origin == 1).sum()) >= math.floor((1 - share) * 4)  # what composition compares with the processes
         total += int((origin == 0).sum())
         assert share * 4 * step - 1 < total <= share * 4 * step + 1e-9
     assert total in (6, 12, 7)
