@@ -17,6 +17,7 @@ from align_lab.models.text import Text as ModelText
 
 SAMPLED = 10_000  # examples of a split whose lengths are measured
 LONGEST = 2_000  # characters of an example that are printed
+UNLIMITED = 10_000  # characters of a line in a pipe or a file
 PAIRS = 3  # preference pairs, and completions with a label, that are printed
 
 
@@ -45,10 +46,11 @@ class Inspected:
 def show(inspected: Inspected, console: Console, *, examples: int) -> None:
     """Print everything."""
     unit = "words" if inspected.text is None else f"tokens of {inspected.model}"
-    console.print(Text(f"data={inspected.name}; lengths of prompts in {unit}"))
+    demonstrated = "; answers: demonstrations to imitate" if "answers" in _parts(inspected) else ""
+    console.print(Text(f"data={inspected.name}; lengths of prompts in {unit}{demonstrated}"))
     if inspected.model and inspected.text is None:
         console.print(Text(f"the tokenizer of {inspected.model} does not exist yet: a run trains it"))
-    console.print(_table(inspected))
+    _print_table(_table(inspected), console)
     for note in (*_duplicates(inspected), *inspected.component.notes()):
         console.print(Text(f"* {visible(note)}"))
     for number, example in enumerate(inspected.data_set.examples(TRAIN)[:examples], start=1):
@@ -73,23 +75,41 @@ def _show_preferences(inspected: Inspected, console: Console, *, most: int) -> N
         console.print(Text(visible(f"  completion: {one.completion}")))
 
 
+def _print_table(table: Table, console: Console) -> None:
+    """Into a pipe or a file with all of its columns, however wide it is."""
+    if not console.is_terminal:
+        unlimited = console.options.update(width=UNLIMITED)
+        console.width = max(console.width, console.measure(table, options=unlimited).maximum)
+    console.print(table)
+
+
 def _table(inspected: Inspected) -> Table:
     table = Table(box=None, pad_edge=False)
-    table.add_column("split")
-    titles = ["prompts", "demonstrations", "pairs", "median", "95 %", "longest"]
+    table.add_column("split", overflow="fold")
+    parts = _parts(inspected)
     limit = None if inspected.text is None else inspected.limit
-    for title in titles if limit is None else [*titles, f"> {limit:,}"]:
+    for title in (*parts, "median", "95 %", "longest", *(() if limit is None else (f"> {limit:,}",))):
         table.add_column(title, justify="right", no_wrap=True)
     for split in inspected.component.splits():
         examples = inspected.data_set.examples(split)
         every = max(1, len(examples) // SAMPLED)
         lengths = sorted(inspected.length(examples[place]) for place in range(0, len(examples), every))
-        counts = [len(examples), len(inspected.data_set.demonstrations(split)), len(inspected.data_set.pairs(split))]
-        numbers = [f"{count:,}" for count in (*counts, *_quantiles(lengths))]
+        numbers = [f"{count:,}" for count in (*(counts[split] for counts in parts.values()), *_quantiles(lengths))]
         if limit is not None:
             numbers.append(f"{sum(length > limit for length in lengths) / max(1, len(lengths)):.1%}")
-        table.add_row(visible(split).replace("[", r"\["), *numbers)
+        table.add_row(Text(visible(split)), *numbers)
     return table
+
+
+def _parts(inspected: Inspected) -> dict[str, dict[str, int]]:
+    """Title -> split -> how many there are; without the parts that no split has, which would widen the table."""
+    data_set, splits = inspected.data_set, inspected.component.splits()
+    counted = {
+        "prompts": {split: len(data_set.examples(split)) for split in splits},
+        "answers": {split: len(data_set.demonstrations(split)) for split in splits},
+        "pairs": {split: len(data_set.pairs(split)) for split in splits},
+    }
+    return {title: counts for title, counts in counted.items() if title == "prompts" or any(counts.values())}
 
 
 def _quantiles(lengths: Sequence[int]) -> tuple[int, int, int]:

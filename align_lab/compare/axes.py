@@ -1,4 +1,4 @@
-"""The same comparison at equal cost: at equal episodes, tokens, seconds and FLOPs, and at equal KL. Pure numpy."""
+"""The same comparison at equal cost (episodes, tokens, labels, seconds, FLOPs) and at equal KL. Pure numpy."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from align_lab.compare.verdict import ranked
 UNITS = {  # as metrics.py has them, in words that fit behind a number
     "episode": "completions charged",
     "tokens": "generated tokens",
+    "labels": "labels charged",
     "seconds": "device-seconds of training",
     "flops": "training FLOPs",
     "kl": "nats of KL a sequence",

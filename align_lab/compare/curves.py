@@ -147,6 +147,7 @@ def _places(arm: str, run: Run) -> list[Place]:
         {
             "arm": arm, "seed": run.seed, "run": run.name, "step": count(columns["step"][i]),
             "episode": count(columns["episode"][i]), "tokens": count(columns["budget/tokens"][i]),
+            "labels": count(columns["budget/labels"][i]),
             "seconds": number(columns["time/elapsed"][i]), "flops": number(columns["budget/flops"][i]),
             "kl": number(columns["eval/kl"][i]),
         }

@@ -143,6 +143,7 @@ class Place(TypedDict):
     step: int | None
     episode: int | None
     tokens: int | None
+    labels: int | None
     seconds: float | None
     flops: float | None
     kl: float | None

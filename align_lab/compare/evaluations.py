@@ -28,11 +28,12 @@ Floats = NDArray[np.float64]
 AXES = {
     "episode": "episode",
     "tokens": "budget/tokens",
+    "labels": "budget/labels",
     "seconds": "time/elapsed",
     "flops": "budget/flops",
     "kl": "eval/kl",
 }
-FIRST = ("step", "episode", "budget/tokens", "time/elapsed", "budget/flops", SCORE)
+FIRST = ("step", "episode", "budget/tokens", "budget/labels", "time/elapsed", "budget/flops", SCORE)
 TEXT = ("eval/length", "eval/entropy", "eval/distinct_2", "eval/repetition", "eval/ended")
 LAST = ("eval/kl", "eval/win_rate", *TEXT)
 ERROR = "_se"  # behind a metric's name: its standard error over prompts

@@ -28,7 +28,7 @@ from align_lab.record import layout
 
 NOTHING = "- - "  # how the stamp of a folder begins that holds neither status nor manifest
 FILES = (layout.STATUS, layout.MANIFEST, layout.METRICS, layout.COMPACTED)
-VERSION = 5
+VERSION = 6
 SETTLED = 1_000_000_000  # ns: a file that changed later than that may change again without a new time
 NEW = "new"  # in the stamp of a file that has only just changed: no row counts for it
 ABOUT = ("algo", "seed", "arm", "machine")

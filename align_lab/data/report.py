@@ -185,7 +185,8 @@ def _few(scan: Scan, reading: Reading) -> Iterator[str]:
     """Evaluation sets that are too small for a narrow interval."""
     for split in reading.sets:
         if 0 < (held_out := by_split(scan, "examples")[split]) < FEW:
-            yield f"{split} holds {held_out} prompts: differences between arms will have wide intervals"
+            prompts = "prompt" if held_out == 1 else "prompts"
+            yield f"{split} holds {held_out} {prompts}: differences between arms will have wide intervals"
 
 
 def _notes(scan: Scan) -> Iterator[str]:

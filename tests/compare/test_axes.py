@@ -21,7 +21,7 @@ def line(seconds, gold, *, episodes=100.0, kl=1.0):
     rows = np.zeros((2, len(COLUMNS.names)))
     for name, value in {"episode": episodes, "time/elapsed": seconds, "eval/gold_score": gold, "eval/kl": kl}.items():
         rows[1, COLUMN[name]] = value
-    rows[1, [COLUMN["step"], COLUMN["budget/tokens"], COLUMN["budget/flops"]]] = 1.0
+    rows[1, [COLUMN["step"], COLUMN["budget/tokens"], COLUMN["budget/labels"], COLUMN["budget/flops"]]] = 1.0
     return rows
 
 
@@ -54,6 +54,16 @@ def test_a_ranking_flip_is_named_and_said_to_be_shown_or_not():
     noisy = np.stack([line(10, gold) for gold in (-0.5, 0.2, 1.0)])
     (flip,) = by_axis({"slow": SLOW, "noisy": noisy})["seconds"]["flips"]
     assert flip == {"ahead": "noisy", "behind": "slow", "shown": False}
+
+
+def test_pairs_of_the_data_are_compared_with_scored_completions_at_equal_labels():
+    """A judged pair costs two completions and one label."""
+    pairs, sampled = np.stack([line(10, 1.0)] * 2), np.stack([line(10, 1.2)] * 2)
+    pairs[:, 1, COLUMN["budget/labels"]], sampled[:, 1, COLUMN["budget/labels"]] = 50.0, 100.0
+    labels = by_axis({"pairs": pairs, "sampled": sampled})["labels"]
+    assert labels["at"] == 50 and labels["unit"] == "labels charged"
+    assert {row["arm"]: row["mean"] for row in labels["ranking"]} == {"pairs": 1.0, "sampled": 0.6}
+    assert [(flip["ahead"], flip["behind"]) for flip in labels["flips"]] == [("pairs", "sampled")]
 
 
 def test_the_shortest_run_sets_the_point_of_comparison():

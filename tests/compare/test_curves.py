@@ -117,6 +117,7 @@ def test_curves_hold_every_evaluation_and_the_frontier_every_kl():
         "step": 20,
         "episode": 8,
         "tokens": None,
+        "labels": None,
         "seconds": None,
         "flops": None,
         "kl": 3.0,

@@ -91,6 +91,32 @@ def test_inspect_shows_counts_tokens_and_prompts_as_the_model_sees_them_and_noth
     assert "characters ...]" in out and max(map(len, out.splitlines())) < 3000
 
 
+def test_the_table_of_inspect_fits_into_80_columns_and_is_whole_in_a_pipe(lab, here, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    name = "a_set_whose_name_is_too_long_for_a_table_of_eighty_columns_and_more"
+    rows = [{**row, "completion": "yes"} for row in questions(30)]
+    write(lab / "all.jsonl", rows)
+    write(lab / "held.jsonl", [{**row, "prompt": f"What of {n}?"} for n, row in enumerate(rows)])
+    files = ["data=files", "data.prompts=all.jsonl", *RUN[4:6], RUN[-1]]
+    out, _ = here("data", "inspect", *files, "data.evaluation=held.jsonl", "--examples", "0")
+    heading, train, held_out = table_of(out)
+    assert heading.split() == ["split", "prompts", "answers", "median", "95", "%", "longest", ">", "250"]
+    assert train.split()[:3] == ["train", "30", "30"] and held_out.split()[0] == "evaluation"
+    assert max(map(len, (heading, train, held_out))) <= 80
+    out, _ = here("data", "inspect", *files, f"data.evaluation={{{name}: held.jsonl}}", "--examples", "0")
+    heading, _, held_out = table_of(out)
+    assert held_out.split()[:3] == [name, "30", "30"] and len(heading.rstrip()) > 80
+    out, _ = here("data", "inspect", "data=files", "data.prompts=my.jsonl", "--examples", "0")
+    assert table_of(out)[0].split() == ["split", "prompts", "median", "95", "%", "longest"]
+
+
+def table_of(out):
+    """The heading and the rows of the two splits."""
+    lines = out.splitlines()
+    (start,) = [place for place, line in enumerate(lines) if line.startswith("split ")]
+    return lines[start : start + 3]
+
+
 def test_inspect_counts_words_where_no_model_is_named_and_refuses_what_a_run_refuses(here):
     out, _ = here("data", "inspect", "data=files", "data.prompts=odd.jsonl", "--examples", "1")
     assert "lengths of prompts in words" in out and "example 2" not in out

@@ -11,7 +11,7 @@ from align_lab.compare.report.palette import COLORS, DASHES, SHAPES, Look
 
 Spec = dict[str, Any]
 SCHEMA = "https://vega.github.io/schema/vega-lite/v6.json"
-LARGE = ("episode", "tokens", "flops")
+LARGE = ("episode", "tokens", "labels", "flops")
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,8 @@ from align_lab.compare import labels
 from align_lab.compare.document import Axis, Document, Label
 
 NOTHING = "–"
-AXES = {"episode": "episodes", "tokens": "generated tokens", "seconds": "device-seconds", "flops": "training FLOPs",
-        "kl": "KL"}  # fmt: skip
+AXES = {"episode": "episodes", "tokens": "generated tokens", "labels": "labels (scored completions or judged pairs)",
+        "seconds": "device-seconds", "flops": "training FLOPs", "kl": "KL"}  # fmt: skip
 RAISED = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
