@@ -38,6 +38,7 @@ Columns that have other names: map=FILE, a yaml such as
     objective/scores: [my_train_reward]
 """
 FIELDS = "a setting that may differ, or a group of them (numerics, evaluation, source); may be given again"
+FILES = "files: a local file that the config names was changed between these runs: of the reward, the data or the model"
 
 
 def compare(args: Sequence[str]) -> int:
@@ -117,9 +118,10 @@ def _refuse(document: Document) -> None:
     proof = document["comparability"]
     if not proof["fair"]:
         fields = [item["field"] for item in proof["differing"] if not item["allowed"]]
+        content = f"({FILES})\n" if "files" in fields else ""
         raise NotComparableError(
             f"the runs of {document['study']} are not comparable, these settings differ:\n"
-            f"{terminal.differing(proof['differing'])}\n"
+            f"{terminal.differing(proof['differing'])}\n{content}"
             "Run the arms again with equal settings under another study=..., or show them apart with "
             + " ".join(f"--allow={field}" for field in fields[:3])
             + (" ..." if fields[3:] else "")

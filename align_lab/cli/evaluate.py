@@ -99,7 +99,8 @@ def _one(folder: Path, overrides: Sequence[str], *, checkpoint: str, name: str |
         result, new = evaluation.evaluate(folder, cfg, screen, checkpoint=checkpoint, name=name)
     _show(result, console)
     file = RunLayout(folder).evaluation(result["name"])
-    console.print(f"\n{'Stored' if new else 'Evaluated before with the same settings, nothing was computed'}: {file}")
+    stored = f"Evaluated in {result['about']['seconds']:.0f} s and stored"
+    console.print(f"\n{stored if new else 'Evaluated before with the same settings, nothing was computed'}: {file}")
 
 
 def _show(result: StoredEvaluation, console: Console) -> None:

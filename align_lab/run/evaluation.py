@@ -63,7 +63,7 @@ def evaluate(
     known = evaluations.stored(path, key, name)
     if known is not None:
         return known, False
-    screen.notice(f"evaluating step {step} of {path} and its start policy, {device_name}")
+    screen.notice(f"evaluating step {step} of {path} and its start policy, {device_name}{in_one_process(cfg)}")
     begin = time.perf_counter()
     rows, start = _rows(path, cfg, built, step)
     about = {
@@ -79,6 +79,14 @@ def evaluate(
     result = _result(cfg, rows, start, name=name or f"step-{step:06d}-{key[:8]}", key=key, step=step, about=about)
     evaluations.write(path, result, rows if step == 0 else [*start, *rows])
     return result, True
+
+
+def in_one_process(cfg: RunConfig) -> str:
+    """What to expect where training had several: the random numbers of a completion do not depend on its process."""
+    place = cfg.hardware.placement
+    if (count := place.nodes * place.tasks_per_node) == 1:
+        return ""
+    return f", in one process, where the training had {count}: about {count} times as long"
 
 
 def _for_this_machine(cfg: RunConfig, screen: Screen) -> RunConfig:

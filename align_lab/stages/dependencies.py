@@ -146,7 +146,7 @@ def _start_policy(values: Mapping[str, Any], folder: Path) -> Any:
 
 def preference_stage(cfg: RunConfig, data: Stage, policy: Stage, rewards: Mapping[str, Stage]) -> Stage:
     """Pairs of the start policy's completions, labeled by the reward."""
-    dtype = cfg.hardware.numerics.dtype
+    dtype, costs = cfg.hardware.numerics.dtype, cfg.reward.cost_parts()
     form = cfg.data.prompt_form
 
     def build(folder: Path, inputs: list[Path]) -> None:
@@ -166,6 +166,7 @@ def preference_stage(cfg: RunConfig, data: Stage, policy: Stage, rewards: Mappin
             reward=LimitedScorer(
                 scorer=cfg.reward.load_from(dict(zip(rewards, inputs[2:], strict=True))),
                 max_failed=cfg.reward.max_failed,
+                costs=costs,
             ),
         )
 
@@ -178,6 +179,7 @@ def preference_stage(cfg: RunConfig, data: Stage, policy: Stage, rewards: Mappin
         "sampling": cfg.values["sampling"],
         "reward": _built_from(cfg.reward, cfg.values["reward"]),
         "version": VERSION["preferences"],
+        **({"costs": costs} if costs else {}),
     }
     return Stage(
         kind="preferences",

@@ -57,6 +57,7 @@ class Collected:
     reference_tokens: int = 0  # that the start policy read for log-probabilities of completions it did not sample
     scored_tokens: int = 0  # of prompts and completions of which reference, critic and trainer computed their values
     metrics: Mapping[str, float] = field(default_factory=dict[str, float])  # of the scores
+    scoring: Mapping[str, float] = field(default_factory=dict[str, float])  # what scoring preference pairs has cost
 
     def state_dict(self) -> dict[str, Any]:
         """Plain values and tensors, for a checkpoint."""

@@ -208,6 +208,7 @@ class Loop:
         progress.episode += collected.episodes
         progress.tokens += collected.tokens
         progress.labels += collected.labels
+        self.meter.add(collected.scoring)
         progress.seconds += seconds
         progress.flops += flops.of_experience(self.learner, self.algo.needs, collected)
 

@@ -58,6 +58,7 @@ def together(parts: Mapping[int, Collected], *, fill: int) -> Collected:
         tokens=sum(part.tokens for part in every),
         labels=sum(part.labels for part in every),
         reference_tokens=sum(part.reference_tokens for part in every),
+        scoring={name: cost for part in every for name, cost in part.scoring.items()},  # of the pairs alone
         scored_tokens=sum(part.scored_tokens for part in every),
         ended=sampled.ended if sampled else None,
         seconds=sampled.seconds if sampled else {},

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,7 @@ class PairCost:
     tokens: int
     labels: int
     reference_tokens: int = 0
+    scoring: Mapping[str, float] = field(default_factory=dict[str, float])  # sums of what scoring them cost, by part
 
 
 @dataclass(kw_only=True)
@@ -57,6 +58,7 @@ class Pairs:
             tokens=self._charge(self.cost.tokens, before),
             labels=self._charge(self.cost.labels, before),
             reference_tokens=self._charge(self.cost.reference_tokens, before),
+            scoring={name: self._share(cost, before) for name, cost in self.cost.scoring.items()},
             ended=None,
             seconds={},
         )
@@ -74,6 +76,11 @@ class Pairs:
         total = len(self.experience.ids)
         first, last = min(total, before), min(total, self.drawn)
         return round(cost * last / total) - round(cost * first / total)
+
+    def _share(self, cost: float, before: int) -> float:
+        """The same of a cost that is not counted in whole numbers."""
+        total = len(self.experience.ids)
+        return cost * (min(total, self.drawn) - min(total, before)) / total
 
 
 def load_pairs(folder: Path, *, seed: int, paired: bool = True, noise: bool = False) -> Pairs:

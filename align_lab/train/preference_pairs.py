@@ -58,7 +58,7 @@ def build_pairs(
         parts.append(_at(plan.temperature, learner, best_and_worst(collected.experience)))
         report(min(plan.pairs, pairs + len(parts[-1].ids)), plan.pairs)
     pair_set = join(parts, fill=prompts.eos).take(torch.arange(plan.pairs))
-    save_pairs(folder, pair_set, PairCost(**cost, labels=cost["episodes"]))
+    save_pairs(folder, pair_set, PairCost(**cost, labels=cost["episodes"], scoring=dict(reward.meter.totals)))
 
 
 @torch.no_grad()

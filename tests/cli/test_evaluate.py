@@ -6,6 +6,8 @@ import sys
 
 import pytest
 
+from align_lab.config.composition import compose
+from align_lab.run.evaluation import in_one_process
 from tests.run.test_runs import folder_of, place, run
 
 __all__ = ["place"]  # the fixture of a folder to run in
@@ -68,6 +70,12 @@ def test_another_decoding_and_a_judge_that_the_run_did_not_have(place, trained):
     assert "lexicon_se" not in str(result["metrics"].keys())
     taken = evaluate(place, str(trained), "step=2", "name=greedy")
     assert taken.returncode == 2 and "holds an evaluation with other settings" in taken.stderr
+
+
+def test_it_says_that_one_process_evaluates_a_run_of_several():
+    assert in_one_process(compose(["hardware=cpu"])) == ""
+    text = in_one_process(compose(["hardware=cpu_2proc"]))
+    assert "in one process" in text and "where the training had 2" in text
 
 
 def test_compare_lists_the_evaluations_in_its_json_and_table(place, trained):

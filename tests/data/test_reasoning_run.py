@@ -64,3 +64,15 @@ def test_a_run_logs_accuracy_and_format_of_training_and_of_three_evaluation_sets
             problem = sample["prompt"].rpartition(":")[2].strip(" =.").removeprefix("Calculate ")
             right = f"<answer>{sum(map(int, problem.replace('- ', '-').replace('+ ', '+').split()))}</answer>"
             assert sample["accuracy"] == float(sample["completion"].endswith(right))
+    pass_at_k_of_the_finished_study(folder)
+
+
+def pass_at_k_of_the_finished_study(folder):
+    """The command of docs/reasoning.md, which changes nothing of the study."""
+    recorded = (folder / "metrics.jsonl").read_bytes()
+    settings = ["name=pass_at_8", "evaluation.samples=8", "evaluation.pass_at=[1,4,8]", "evaluation.sets=[same]"]
+    subprocess.run([sys.executable, "-m", "align_lab", "evaluate", "small", *settings], check=True, capture_output=True)
+    measured = json.loads((folder / "evaluations" / "pass_at_8.json").read_text())["metrics"]
+    correct = [measured[f"eval/pass@{k}"]["value"] for k in (1, 4, 8)]
+    assert correct == sorted(correct) and measured["eval/maj@8"]["value"] is not None
+    assert (folder / "metrics.jsonl").read_bytes() == recorded

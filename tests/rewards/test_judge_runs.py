@@ -123,6 +123,18 @@ def test_the_price_of_a_run_is_in_its_rows_and_its_manifest(place, whole):
     )
 
 
+def test_the_price_of_preference_pairs_that_it_labels_is_charged_once_to_the_pairs_that_are_used(place):
+    """4 pairs of the best and the worst of 2 samples: 2 steps of 2 pairs use all of them, a third step the first."""
+    pairs = ["algo=dpo", "preferences.pairs=4", "preferences.samples=2", "train.steps=3"]
+    with place.server():
+        done = place.run("pairs", *pairs)
+    assert done.returncode == 0, done.stdout + done.stderr
+    spent, evaluated = place.manifest("pairs")["spent"], 4 * 8
+    assert spent["labels"] > 8 and spent["labels"] % 2 == 0  # prompts with equal scores give no pair, and cost as much
+    assert spent["scoring"]["reward.judge_tokens"] == pytest.approx(110.0 * (evaluated + spent["labels"]))
+    assert spent["scoring"]["reward.judge_cost"] == pytest.approx(100 * 10 / 1e6 * (evaluated + spent["labels"]))
+
+
 @pytest.mark.slow
 def test_an_endpoint_that_dies_stops_the_run_saved_and_the_same_command_continues(place, whole, tmp_path):
     """First while it is the reward of a step, then while it is the judge of an evaluation."""

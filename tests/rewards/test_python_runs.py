@@ -35,6 +35,9 @@ def reward(prompts, completions, answer, **columns):
 """
 
 
+RIGHT = REWARD.replace("calls > 4", "calls < 0")
+
+
 def test_a_run_whose_reward_raises_stops_saved_and_continues_when_the_file_is_repaired(own_lab):
     path = own_lab.folder / "my_reward.py"
     path.write_text(REWARD)
@@ -56,6 +59,18 @@ def test_a_run_whose_reward_raises_stops_saved_and_continues_when_the_file_is_re
     assert own_lab.rows("repaired")[:3] == rows  # nothing was trained again
     hashes = own_lab.manifest("repaired")["hashes"]
     assert hashes["files.until_step_2"] == before != hashes["files"]
+
+
+def test_runs_of_a_reward_file_that_was_changed_between_them_are_not_compared(own_lab):
+    file = own_lab.folder / "my_reward.py"
+    for seed, source in enumerate((RIGHT, RIGHT.replace("float(", "0.5 * float("), RIGHT)):
+        file.write_text(source)
+        own_lab(*RUN, "study=changed", "train.steps=1", f"seed={seed}")
+    _, err = own_lab("compare", "changed", expected=3)
+    text = " ".join(err.split())
+    assert "not comparable" in text and "was changed between these runs: of the reward" in text
+    out, err = own_lab("compare", "changed", "--allow=files")
+    assert "files" in " ".join((out + err).split())
 
 
 def test_the_same_file_as_judge_in_two_processes_and_for_preference_pairs(own_lab):
