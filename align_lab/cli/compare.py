@@ -28,10 +28,13 @@ FOREIGN = """runs of other programs, marked as not proven comparable, with a ver
   --from trl DIR              trainer_state.json, in DIR or below it
   --from verl DIR             PROJECT/EXPERIMENT.jsonl of trainer.logger=[console,file]
   --from openrlhf FILE        its logged rows: .jsonl, .json, .csv or .parquet
+  --from prime_rl DIR         metrics.jsonl of its file monitor, in DIR or below it
   --from wandb FILE           a chart, runs table or history as W&B exports it (.csv, .json, .jsonl, .parquet)
   --from wandb TEAM/PROJECT   every row of the project's finished runs, through the API (WANDB_API_KEY)
 Arm and seed are read from a config beside the file, or from names such as grpo-s1 and grpo/seed1; or given:
 arm=grpo seed=1.
+Their configs are compared with ours field by field (docs/other_trainers.md): those beside the file are found, others
+are given: config=FILE (JSON, yaml, TOML, or the script with the command line), version=1.16, trainer=grpo.
 Columns that have other names: map=FILE, a yaml such as
   metrics:
     eval/score: [my_eval_reward]
@@ -78,7 +81,7 @@ def _parser() -> argparse.ArgumentParser:
         nargs="+",
         default=[],
         dest="foreign",
-        metavar=("SOURCE PATH", "arm=NAME seed=N map=FILE"),
+        metavar=("SOURCE PATH", "arm=NAME seed=N map=FILE config=FILE version=V trainer=NAME"),
         help="runs of another program (below); may be given again",
     )
     parser.add_argument("--allow", action="append", default=[], metavar="FIELD", help=FIELDS)

@@ -348,11 +348,51 @@ class ForeignPoint(TypedDict):
     value: float | None
 
 
+class ForeignField(TypedDict):
+    """A field of ours and its value in another program's config.
+
+    state: equal, differs or not known; source: where their value comes from, or why it is not known; assumed: it is the
+    default of another version.
+    """
+
+    field: str
+    role: str
+    state: str
+    ours: str
+    theirs: str
+    source: str
+    assumed: bool
+
+
+class ForeignSettings(TypedDict):
+    """What the config of an arm of another program says, against the arm that it is most alike.
+
+    unmapped: names of its config that no table knows; files: the configs that were read.
+    """
+
+    arm: str
+    against: str
+    version: str
+    sentence: str
+    equal: int
+    differs: int
+    unknown: int
+    assumed: int
+    fields: list[ForeignField]
+    unmapped: list[str]
+    files: list[str]
+    notes: list[str]
+
+
 class Foreign(TypedDict):
-    """Runs of other programs beside ours, with a verdict of their own. smallest: the gap worth seeing."""
+    """Runs of other programs beside ours, with a verdict of their own.
+
+    smallest: the gap worth seeing; settings: of each of their arms whose config was read.
+    """
 
     mark: str
     metric: str
+    settings: list[ForeignSettings]
     arms: list[ForeignArm]
     sentence: str
     method: str

@@ -12,7 +12,17 @@ from rich.table import Table
 from rich.text import Text
 
 from align_lab.compare.audit import NOTHING_FOUND
-from align_lab.compare.document import SCORE, ByArm, Comparability, Differing, Document, Foreign, LeftOut, Pair
+from align_lab.compare.document import (
+    SCORE,
+    ByArm,
+    Comparability,
+    Differing,
+    Document,
+    Foreign,
+    ForeignSettings,
+    LeftOut,
+    Pair,
+)
 from align_lab.compare.labels import short
 
 BESIDE = {SCORE: 2, "eval/kl": 1, "eval/length": 1, "eval/distinct_2": 2}  # metric -> decimals
@@ -184,9 +194,23 @@ def _foreign(foreign: Foreign) -> Iterator[RenderableType]:
         score = (number(arm["mean"], 3), interval(arm, 3), seeds, number(arm["start"], 3))
         table.add_row(escape(arm["name"]), str(arm["n"]), *score, *beside)
     yield table
+    yield from _settings_tables(foreign["settings"])
     yield from _pairs_in_words(foreign["pairs"])
     yield from _left_out(foreign["left_out"])
     yield from _notes(foreign["notes"])
+
+
+def _settings_tables(settings: Sequence[ForeignSettings]) -> Iterator[RenderableType]:
+    """Field by field what differs and what is not known; what is equal by name."""
+    for one in settings:
+        yield Text()
+        yield Text(f"{one['arm']} ({one['version']}), read from {', '.join(one['files'])}:")
+        table = _table(("field", "", one["against"], one["arm"], "source"), left=(0, 1, 2, 3, 4))
+        for row in (row for row in one["fields"] if row["state"] != "equal"):
+            state = "?" if row["state"] == "not known" else "≠"
+            table.add_row(row["field"], state, escape(row["ours"]), escape(row["theirs"]), escape(row["source"]))
+        yield table
+        yield Text("equal: " + ", ".join(row["field"] for row in one["fields"] if row["state"] == "equal"), style="dim")
 
 
 def _pairs_in_words(pairs: Sequence[Pair]) -> Iterator[RenderableType]:

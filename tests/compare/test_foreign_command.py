@@ -2,14 +2,19 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from align_lab.compare.foreign import sources
 from tests.compare.folders import write_run
 from tests.compare.foreign_files import trl_state, verl_log
+
+CONFIGS = Path(__file__).parent / "configs"
+OURS = {"train.beta2": 0.95, "train.lr": 3e-4, "train.group_size": 4, "algo.clip": 0.2, "sampling.top_p": 1.0}
 
 
 def command(tmp_path, *words):
@@ -80,6 +85,48 @@ def test_page_markdown_and_terminal_of_a_study_hold_them_apart(tmp_path, outputs
     assert "## Runs of other programs" in (tmp_path / "runs" / "s" / "report.md").read_text()
 
 
+def test_configs_come_first_in_the_verdict_and_stand_field_by_field_everywhere(tmp_path):
+    for seed in (0, 1):
+        write_run(tmp_path / "runs" / "s", "grpo", seed, (0.0, 1.0), config=OURS, objective_scores=(0.0, 1.0))
+    shutil.copytree(CONFIGS / "trl_1_16", tmp_path / "out" / "grpo-s1")
+    done = command(tmp_path, "s", "--from", "trl", "out/")
+    assert done.returncode == 0, done.stderr
+    told = " ".join(done.stdout.split())
+    assert " settings that decide a comparison of grpo (TRL) with grpo (align_lab), " in told
+    assert told.index("settings that decide") < told.index("Not proven comparable (no config says what data")
+    assert "adam_beta2 in training_args.json" in told and "equal: " in told
+    page = (tmp_path / "runs" / "s" / "report.html").read_text()
+    text = (tmp_path / "runs" / "s" / "report.md").read_text()
+    assert "adam_beta2 in training_args.json" in page and "Names that are not mapped" in page
+    assert "adam\\_beta2 in training\\_args.json" in text or "adam_beta2 in training_args.json" in text
+    table = (tmp_path / "runs" / "s" / "report" / "foreign_settings.csv").read_text()
+    assert "grpo (TRL),grpo (align_lab),train.beta2,recipe,differs,0.95,0.999" in table
+    (settings,) = json.loads(command(tmp_path, "s", "--json", "--from", "trl", "out/").stdout)["foreign"]["settings"]
+    assert settings["version"] == "TRL 1.16.0" and settings["equal"] + settings["differs"] + settings["unknown"] == len(
+        settings["fields"]
+    )
+
+
+def test_without_any_config_it_says_what_to_pass(tmp_path, outputs):
+    result = json.loads(command(tmp_path, "--json", "--from", "trl", outputs).stdout)["foreign"]
+    assert result["settings"] == []
+    notes = [note for note in result["notes"] if note.startswith("No config of ")]
+    assert len(notes) == 2 and all("config=training_args.json" in note for note in notes)
+
+
+def test_arms_of_other_programs_alone_are_compared_with_the_first(tmp_path, outputs):
+    for name, rate in (("grpo-s0", 1e-5), ("rloo-s0", 3e-5)):
+        (outputs / name / "config.yaml").write_text(f"learning_rate: {rate}\nbeta: 0.05\ntemperature: 1.0\n")
+    words = ("--json", "--from", "trl", outputs / "grpo-s0", "trainer=grpo", "version=1.16")
+    words += ("--from", "trl", outputs / "rloo-s0", "trainer=rloo", "version=1.16")
+    result = json.loads(command(tmp_path, *words).stdout)
+    (settings,) = result["foreign"]["settings"]
+    assert (settings["arm"], settings["against"]) == ("rloo (TRL)", "grpo (TRL)")
+    rate = next(row for row in settings["fields"] if row["field"] == "train.lr")
+    assert (rate["ours"], rate["theirs"], rate["state"]) == ("1e-05", "3e-05", "differs")
+    assert result["verdict"]["sentence"].startswith("Of ")
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
@@ -87,6 +134,8 @@ def test_page_markdown_and_terminal_of_a_study_hold_them_apart(tmp_path, outputs
         (["--from", "trl", "gone"], "there is no gone"),
         (["--from", "trl", "out", "s"], "A STUDY stands before --from"),
         (["--from", "wandb", "team/project"], "there is no team/project on disk"),
+        (["--from", "trl", "out", "config=out/grpo-s0/training_args.bin"], "no such file"),
+        (["--from", "trl", "out", "trainer=ppo"], "trainer=ppo is not known to TRL"),
     ],
 )
 def test_a_wrong_command_ends_with_status_2_and_no_traceback(tmp_path, outputs, words, said):

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from align_lab.base.errors import ConfigError
 from align_lab.base.files import read_json
+from align_lab.compare.foreign.settings.config_files import leaves
 from align_lab.compare.foreign.sources import MetricMap
 from align_lab.compare.foreign.table_files import ForeignTable, number
 
 CONFIGS = ("config.yaml", "config.json", "args.json", ".hydra/config.yaml", "files/config.yaml")
 SEED = re.compile(r"(?:^|(?<=[^a-zA-Z0-9]))(?:seed|s)[-_= ]?(?P<seed>\d+)(?=$|[^a-zA-Z0-9])", re.IGNORECASE)
 EDGES = " -_=.,/"
+TYPED = ("arm", "seed", "map", "config", "version", "trainer")
 
 
 def identify(table: ForeignTable, source: MetricMap, given: Mapping[str, str]) -> tuple[str, int]:
@@ -30,7 +32,7 @@ def identify(table: ForeignTable, source: MetricMap, given: Mapping[str, str]) -
 
 def configured(table: ForeignTable) -> dict[str, Any]:
     """The leaves of a run's config: what its file holds of it, else what lies beside the file."""
-    return dict(_leaves(table.config)) or _beside(table.file)
+    return dict(leaves(table.config)) or _beside(table.file)
 
 
 def _seed(table: ForeignTable, config: Mapping[str, Any], source: MetricMap, given: Mapping[str, str]) -> int | None:
@@ -82,7 +84,7 @@ def _beside(file: Path | None) -> dict[str, Any]:
     config: dict[str, Any] = {}
     places = [file.parent / name for name in CONFIGS] if file else []
     for place in places:
-        for key, value in _leaves(_mapping(place)):
+        for key, value in leaves(_mapping(place)):
             config.setdefault(key, value)
     return config
 
@@ -103,27 +105,15 @@ def _mapping(file: Path) -> dict[str, Any]:
     return content if isinstance(content, dict) else {}
 
 
-def _leaves(content: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Dotted names; W&B wraps each of its values as {value: ...}."""
-    for key, value in content.items():
-        name = f"{prefix}{key}"
-        if isinstance(value, dict) and "value" in value and set(value) <= {"value", "desc"}:
-            value = value["value"]
-        if isinstance(value, dict):
-            yield from _leaves(value, f"{name}.")
-        else:
-            yield name, value
-
-
 def typed(words: Sequence[str]) -> tuple[str, str, dict[str, str]]:
-    """The words behind one --from: source, path, and arm=, seed=, map=. Raises ConfigError for anything else."""
-    usage = "--from SOURCE PATH [arm=NAME] [seed=N] [map=FILE]"
+    """The words behind one --from: source, path, and TYPED=VALUE. Raises ConfigError for anything else."""
+    usage = "--from SOURCE PATH [arm=NAME] [seed=N] [map=FILE] [config=FILE] [version=V] [trainer=NAME]"
     if len(words) < 2:
         raise ConfigError(f"--from {' '.join(words)} lacks its path: {usage}")
     given = {}
     for word in words[2:]:
         key, equals, value = word.partition("=")
-        if key not in ("arm", "seed", "map") or not equals or not value:
+        if key not in TYPED or not equals or not value:
             raise ConfigError(f"{word!r} behind --from is not understood: {usage}. A STUDY stands before --from")
         given[key] = value
     return words[0], words[1], given

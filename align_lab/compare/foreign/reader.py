@@ -10,6 +10,8 @@ from pathlib import Path
 
 from align_lab.base.errors import ConfigError
 from align_lab.compare.foreign import naming, sources, table_files
+from align_lab.compare.foreign.settings import finding, translation
+from align_lab.compare.foreign.settings.translation import TheirSettings
 from align_lab.compare.foreign.sources import SCORES, MetricMap
 from align_lab.compare.foreign.table_files import ForeignTable
 from align_lab.compare.runs import Unfinished
@@ -23,7 +25,8 @@ DECIDES = ("evaluation.metric", "run.evaluation.metric")  # in the config of a r
 class ForeignRun:
     """`series`: our metric -> its steps and values; `columns`: our metric -> what the file calls it.
 
-    metric: the one that decides, where its config names one.
+    metric: the one that decides, where its config names one; settings: what its config says, where there is one; asked:
+    the name of its --from.
     """
 
     name: str
@@ -34,6 +37,8 @@ class ForeignRun:
     columns: Mapping[str, str]
     metric: str = ""
     sampled: bool = False
+    settings: TheirSettings | None = None
+    asked: str = ""
 
     @property
     def label(self) -> str:
@@ -82,7 +87,7 @@ def read(typed: Iterable[Sequence[str]], *, alone: bool = False) -> ForeignRuns:
         name, path, given = naming.typed(words)
         source = sources.named(name, given.get("map"))
         foreign.names.append(f"{source.title}: {Path(path).name}")
-        for table in _tables(source, path, foreign):
+        for table in _scored(_tables(source, path, foreign), source, foreign):
             _sort(_run(table, source, given), foreign)
     return foreign
 
@@ -106,12 +111,20 @@ def _tables(source: MetricMap, path: str, foreign: ForeignRuns) -> list[ForeignT
     ]
 
 
+def _scored(tables: Sequence[ForeignTable], source: MetricMap, foreign: ForeignRuns) -> list[ForeignTable]:
+    """Those that hold a score; others beside them are left out. Raises ConfigError where none holds one."""
+    scored = [table for table in tables if any(score in source.columns(table.columns) for score in SCORES)]
+    if tables and not scored:
+        raise ConfigError(_no_score(tables[0], source))
+    silent = [table for table in tables if table not in scored]
+    foreign.left_out += [Unfinished(one.name, f"{one.file or 'it'} holds no score", "unscored") for one in silent]
+    return scored
+
+
 def _run(table: ForeignTable, source: MetricMap, given: Mapping[str, str]) -> ForeignRun:
     columns = source.columns(table.columns)
-    if not any(score in columns for score in SCORES):
-        raise ConfigError(_no_score(table, source))
     arm, seed = naming.identify(table, source, given)
-    config = naming.configured(table)
+    config, theirs = naming.configured(table), finding.find(table, source.name, given)
     return ForeignRun(
         name=table.name,
         source=source.title,
@@ -121,6 +134,8 @@ def _run(table: ForeignTable, source: MetricMap, given: Mapping[str, str]) -> Fo
         columns=columns,
         metric=next((str(config[key]) for key in DECIDES if config.get(key)), ""),
         sampled=table.sampled,
+        settings=translation.translate(theirs) if theirs else None,
+        asked=source.name,
     )
 
 

@@ -15,6 +15,7 @@ from align_lab.base.files import read_lines
 from align_lab.base.metrics import METRICS
 from align_lab.compare import summary, verdict
 from align_lab.compare.document import Foreign, ForeignArm, ForeignColumn, ForeignPoint
+from align_lab.compare.foreign import partly_proven
 from align_lab.compare.foreign.reader import ForeignRun, ForeignRuns, final_mean
 from align_lab.compare.foreign.sources import SCORES
 from align_lab.compare.headline import headline
@@ -57,12 +58,14 @@ def compared(foreign: ForeignRuns, arms: Sequence[ArmRuns], rng_seed: int) -> Fo
     values, smallest = {arm: group.values for arm, group in groups.items()}, _worth_seeing(list(groups.values()))
     seeds = {arm: group.seeds for arm, group in groups.items()}
     pairs = verdict.verdicts(values, seeds=seeds, confidence=summary.CONFIDENCE, smallest=smallest) if values else []
-    sentence = headline(pairs, values) if values else "No run counts."
+    settings = partly_proven.of_arms(foreign.runs, arms, OURS)
+    decided = headline(pairs, values) if values else "No run counts."
     return {
         "mark": MARK,
         "metric": metric,
         "arms": [_arm(arm, groups[arm], metric, rng_seed) for arm in (verdict.ranked(values) if values else [])],
-        "sentence": f"{MARK.capitalize()} (settings, data and reward are not known to be equal): {sentence}",
+        "sentence": partly_proven.sentence(settings, foreign.runs, MARK.capitalize(), decided),
+        "settings": settings,
         "method": verdict.method(),
         "confidence": summary.CONFIDENCE,
         "smallest": smallest,
@@ -70,7 +73,7 @@ def compared(foreign: ForeignRuns, arms: Sequence[ArmRuns], rng_seed: int) -> Fo
         "columns": _columns(foreign.runs, metric),
         "curves": [point for run in foreign.runs for point in _curves(run)],
         "left_out": [run.as_json() for run in foreign.left_out],
-        "notes": list(_notes(foreign, groups, metric)),
+        "notes": [*_notes(foreign, groups, metric), *partly_proven.notes(settings, foreign.runs)],
     }
 
 

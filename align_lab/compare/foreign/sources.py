@@ -15,7 +15,7 @@ from align_lab.base.metrics import METRICS
 MAPS = Path(__file__).parent / "maps"
 SCORES = ("eval/score", "objective/scores")  # what may decide, the first that all runs have; a judge goes before them
 JUDGE = re.compile(r"eval/\w+")
-FIELDS = ("title", "files", "step", "arm", "seed", "metrics")
+FIELDS = ("title", "files", "silent", "step", "arm", "seed", "metrics")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,6 +29,7 @@ class MetricMap:
     arm: Sequence[str]  # fields of a config beside the file
     seed: Sequence[str]
     metrics: Mapping[str, Sequence[str]]  # ours -> theirs
+    silent: Sequence[str] = ()  # names of files and folders that every run has: they tell nothing of it
 
     def columns(self, table: Iterable[str]) -> dict[str, str]:
         """Our metric -> the column that holds it; a judge's of the same name in both is found without being mapped.

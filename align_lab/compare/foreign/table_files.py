@@ -67,7 +67,7 @@ def read(source: MetricMap, path: Path) -> list[ForeignTable]:
         raise ConfigError(
             f"there is no {path}. Give a file of {source.title} ({', '.join(source.files)}), or its folder"
         )
-    return _merged(table for file in files for table in _tables(file, path))
+    return _merged(table for file in files for table in _tables(file, path, source.silent))
 
 
 def _newest(files: Sequence[Path]) -> list[Path]:
@@ -86,7 +86,7 @@ def _steps(state: Path) -> float:
         return -1.0
 
 
-def _tables(file: Path, root: Path) -> Iterable[ForeignTable]:
+def _tables(file: Path, root: Path, silent: Sequence[str]) -> Iterable[ForeignTable]:
     """The runs of a file below `root`: each of a chart's, each row of a table of runs, else one."""
     try:
         rows = _rows(file)
@@ -102,18 +102,24 @@ def _tables(file: Path, root: Path) -> Iterable[ForeignTable]:
             ForeignTable(name=name, parts=[name], rows=[row], file=file, config=row)
             for name, row in zip(names, rows, strict=True)
         ]
-    parts = _parts(file, root)
+    parts = _parts(file, root, silent)
     return [ForeignTable(name=parts[-1], parts=parts, rows=rows, file=file)]
 
 
-def _parts(file: Path, root: Path) -> list[str]:
+def _parts(file: Path, root: Path, silent: Sequence[str]) -> list[str]:
     """Names of folders and file that may tell arm and seed, the innermost last."""
     place = file.parent.parent if CHECKPOINT.fullmatch(file.parent.name) else file.parent
     stem = "" if file.name == STATE else file.stem
     if not root.is_dir():
-        return [part for part in (place.resolve().name, stem) if part]
+        outer = next((one.name for one in (place.resolve(), *place.resolve().parents) if one.name not in silent), "")
+        return _telling((outer, stem), silent)
     inside = place.resolve().relative_to(root.resolve()).parts
-    return [part for part in (root.resolve().name, *inside, stem) if part]
+    return _telling((root.resolve().name, *inside, stem), silent)
+
+
+def _telling(parts: Sequence[str], silent: Sequence[str]) -> list[str]:
+    """Without those that every run has, unless there is no other."""
+    return [part for part in parts if part and part not in silent] or [part for part in parts if part]
 
 
 def _charts(rows: Sequence[Row], axis: str, charts: Sequence[re.Match[str]], file: Path) -> Iterable[ForeignTable]:

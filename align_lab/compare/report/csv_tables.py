@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from align_lab.base.files import write_text
-from align_lab.compare.document import Arm, Axis, ByArm, Document, Foreign, Point, Wins
+from align_lab.compare.document import Arm, Axis, ByArm, Document, Foreign, ForeignField, ForeignSettings, Point, Wins
 from align_lab.compare.report import words
 
 Row = Mapping[str, Any]
@@ -36,11 +36,16 @@ def _foreign(foreign: Foreign) -> Tables:
     ]
     return {
         "foreign": runs,
+        "foreign_settings": [_of_arm(one, field) for one in foreign["settings"] for field in one["fields"]],
         "foreign_pairs": foreign["pairs"],
         "foreign_curves": foreign["curves"],
         "foreign_columns": foreign["columns"],
         "foreign_left_out": foreign["left_out"],
     }
+
+
+def _of_arm(settings: ForeignSettings, field: ForeignField) -> dict[str, Any]:
+    return {"arm": settings["arm"], "against": settings["against"], **field}
 
 
 def _results(document: Document) -> Tables:

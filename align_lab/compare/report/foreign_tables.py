@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from align_lab.compare.document import Foreign, ForeignArm
+from align_lab.compare.document import Foreign, ForeignArm, ForeignField, ForeignSettings
 from align_lab.compare.report import words
-from align_lab.compare.report.grid import Cell, Column, Grid, Row, numeric, row
+from align_lab.compare.report.grid import Cell, Column, Grid, Row, Tone, numeric, row
+from align_lab.compare.values import listed
+
+TONES: dict[str, Tone] = {"equal": "good", "differs": "bad", "not known": "warn"}
 
 
 def foreign_arms(foreign: Foreign) -> Grid:
@@ -59,3 +62,29 @@ def foreign_left_out(foreign: Foreign) -> Grid:
     """Runs that do not count, with the reason."""
     rows = tuple(row(run["name"], run["why"]) for run in foreign["left_out"])
     return Grid("foreign-left-out", "Left out.", (Column("run"), Column("why", wide=True)), rows)
+
+
+def foreign_settings(foreign: Foreign) -> list[Grid]:
+    """A table an arm whose config was read: what differs, what is not known, what is equal."""
+    return [_settings(place, one) for place, one in enumerate(foreign["settings"])]
+
+
+def _settings(place: int, settings: ForeignSettings) -> Grid:
+    columns = (
+        Column("field"), Column("role"), Column(""), Column(settings["against"], wide=True),
+        Column(settings["arm"], wide=True), Column("source", wide=True),
+    )  # fmt: skip
+    caption = f"{settings['arm']}: {settings['version']}, read from {listed(settings['files'], most=6)}."
+    return Grid(f"foreign-settings-{place}", caption, columns, tuple(map(_setting, settings["fields"])))
+
+
+def _setting(one: ForeignField) -> Row:
+    state = Cell(one["state"], tone=TONES[one["state"]])
+    return row(one["field"], one["role"], state, one["ours"], one["theirs"], one["source"])
+
+
+def foreign_unmapped(foreign: Foreign) -> Grid:
+    """Names of their configs that no table knows."""
+    rows = tuple(row(one["arm"], ", ".join(one["unmapped"])) for one in foreign["settings"] if one["unmapped"])
+    caption = "Names of their configs that have no field of ours: nothing is guessed of them."
+    return Grid("foreign-unmapped", caption, (Column("arm"), Column("names", wide=True)), rows)

@@ -146,10 +146,12 @@ def _training(document: Document, figure: Figure) -> Iterable[str]:
 def _foreign(foreign: Foreign) -> Iterable[str]:
     yield "## Runs of other programs"
     yield f"**{escaped(foreign['sentence'])}**"
+    yield from (table(grid) for grid in foreign_tables.foreign_settings(foreign))
     yield from (table(make(foreign)) for make in (foreign_tables.foreign_arms, foreign_tables.foreign_pairs))
     yield table(foreign_tables.foreign_left_out(foreign))
     yield "\n".join(f"- {escaped(note)}" for note in foreign["notes"])
     yield table(foreign_tables.foreign_columns(foreign))
+    yield table(foreign_tables.foreign_unmapped(foreign))
 
 
 def _comparability(document: Document) -> Iterable[str]:

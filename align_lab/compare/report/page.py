@@ -86,9 +86,12 @@ def _grids(document: Document) -> dict[str, Any]:
             foreign_tables.foreign_pairs,
             foreign_tables.foreign_columns,
             foreign_tables.foreign_left_out,
+            foreign_tables.foreign_unmapped,
         )
         grids |= {make.__name__: shortened(make(foreign)) for make in every}
-    return {**grids, "arms": {metric: result_tables.arms(document, metric) for metric in final_metrics(document)}}
+    settings = foreign_tables.foreign_settings(foreign) if foreign else []
+    arms = {metric: result_tables.arms(document, metric) for metric in final_metrics(document)}
+    return {**grids, "foreign_settings": settings, "arms": arms}
 
 
 def _choices(document: Document) -> dict[str, Any]:
