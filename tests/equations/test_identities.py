@@ -133,3 +133,9 @@ def test_dpo_is_bradley_terry_of_the_implicit_rewards() -> None:
     """-log σ(βz) = -log σ(r_w - r_l)."""
     w, lose = random(13, 6), random(14, 6)
     torch.testing.assert_close(eq.dpo(w - lose, beta=0.3), eq.bradley_terry(0.3 * w, 0.3 * lose))
+
+
+def test_the_squared_sum_is_0_for_scores_around_0_and_grows_with_their_common_offset() -> None:
+    """arXiv 2312.09244: (r_w + r_l)²."""
+    chosen, rejected = torch.tensor([1.0, 3.0, -2.0]), torch.tensor([-1.0, 1.0, -0.5])
+    assert eq.squared_sum(chosen, rejected).tolist() == [0.0, 16.0, 6.25]

@@ -16,6 +16,7 @@ COMPARED = {
     ast.Is: "is not", ast.IsNot: "is", ast.In: "not in", ast.NotIn: "in",
 }  # fmt: skip
 LOST = {"abs", "clamp", "detach", "square", "exp", "sign", "sqrt", "log_", "flip", "long", "strip", "lower", "double"}
+COMPOUND = (ast.BinOp, ast.BoolOp, ast.Compare, ast.IfExp)  # operands that need parentheses
 SILENT = {"notice", "report", "track", "print", "param", "section", "print_"}
 
 
@@ -94,10 +95,11 @@ def _is_silent(node: ast.AST) -> bool:
 
 def _changed(node: ast.expr, source: str) -> Iterator[str]:
     def text(part: ast.AST) -> str:
-        return ast.get_source_segment(source, part) or ""
+        found = ast.get_source_segment(source, part) or ""
+        return f"({found})" if isinstance(part, COMPOUND) else found
 
     match node:
-        case ast.BinOp(left=left, op=op, right=right) if type(op) in BINARY and not _is_text(left):
+        case ast.BinOp(left=left, op=op, right=right) if type(op) in BINARY and not _is_text(left, right):
             yield f"{text(left)} {BINARY[type(op)]} {text(right)}"
         case ast.Compare(left=left, ops=[op], comparators=[right]):
             yield f"{text(left)} {COMPARED[type(op)]} {text(right)}"
@@ -119,5 +121,6 @@ def _changed(node: ast.expr, source: str) -> Iterator[str]:
             pass
 
 
-def _is_text(node: ast.expr) -> bool:
-    return isinstance(node, ast.Constant) and isinstance(node.value, str)
+def _is_text(*nodes: ast.expr) -> bool:
+    """Is one of them a text, or the name of a file?"""
+    return any(isinstance(node, ast.JoinedStr) or isinstance(getattr(node, "value", None), str) for node in nodes)

@@ -1,0 +1,30 @@
+"""What algorithms log beside their loss, against plain computation."""
+
+from __future__ import annotations
+
+import pytest
+
+from align_lab.testing.random_experience import batch, experience, policy_output, rollout, statistics
+from tests.algos.examples import ALGORITHMS, build
+
+PENALTY_IN_THE_LOSS = ("cispo", "dr_grpo", "grpo", "gspo", "reinforce_pp_baseline")  # or none
+
+
+@pytest.mark.parametrize("name", PENALTY_IN_THE_LOSS)
+def test_without_a_penalty_in_the_reward_the_optimized_reward_is_the_score(name: str) -> None:
+    """Whatever the reference says."""
+    w, algo = experience(5), build(name)
+    metrics = algo.advantages(rollout(w), algo.init_state())[0].metrics
+    assert float(metrics["objective/non_score_reward"]) == 0.0
+    assert float(metrics["objective/rlhf_reward"]) == pytest.approx(float(w["score"].mean()))
+
+
+@pytest.mark.parametrize("name", ALGORITHMS)
+def test_no_metric_has_a_gradient(name: str) -> None:
+    """A metric that is kept would keep the graph of its step."""
+    w, algo = experience(6), build(name)
+    advantages, _ = algo.advantages(rollout(w), algo.init_state())
+    x = batch(w, advantages, statistics=statistics(algo, w, advantages))
+    now = policy_output(algo, {**w, "logp": w["logp"].clone().requires_grad_()})
+    assert now.logp.requires_grad
+    assert not [name for name, value in algo.loss(now, x).metrics.items() if value.requires_grad]
