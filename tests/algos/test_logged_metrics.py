@@ -28,3 +28,14 @@ def test_no_metric_has_a_gradient(name: str) -> None:
     now = policy_output(algo, {**w, "logp": w["logp"].clone().requires_grad_()})
     assert now.logp.requires_grad
     assert not [name for name, value in algo.loss(now, x).metrics.items() if value.requires_grad]
+
+
+@pytest.mark.parametrize("name", ["sail_dp", "sail_pp"])
+def test_the_share_of_pairs_that_the_policy_labels_is_logged(name: str) -> None:
+    """SAIL-DP draws which pairs with its first random number; SAIL-PP labels what was sampled."""
+    w, algo = experience(7, P=8, G=2), build(name, share=0.4)
+    advantages, _ = algo.advantages(rollout(w), algo.init_state())
+    metrics = algo.loss(policy_output(algo, w), batch(w, advantages)).metrics
+    own = (w["noise"][:, 0] < 0.4) if name == "sail_dp" else w["origin"] == 1
+    assert 0 < int(own.sum()) < 8
+    assert float(metrics["rewards/policy_labels"]) == pytest.approx(int(own.sum()) / 8)
