@@ -4,10 +4,10 @@
     python -m tests.mutation --room train --most 10  # up to ten generated mutants a file of one package
     python -m tests.mutation --survivors             # ask again about those that survived
     python -m tests.mutation --table                 # only write the table from the results so far
+    python -m tests.mutation --only tests/equations  # ask some tests alone; who passes them is not decided
 
 Results are kept in tests/mutation/results.json by the text of the change, so that a measurement can be continued; a
-mutant whose file has changed since is asked about again. Outside
-CI: it takes hours.
+mutant whose file has changed since is asked about again. Outside CI: it takes hours.
 """
 
 from __future__ import annotations
