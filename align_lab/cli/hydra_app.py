@@ -34,9 +34,14 @@ def run(args: list[str]) -> int:
         return _hydra(flags, parsed)
     if composition.uses_other_sweeper(parsed):
         return _run_other_sweeper(parsed)
+    asked = study.read(arguments.overrides)
+    if asked.seed_plan:
+        from align_lab.studies import seed_steps
+
+        return seed_steps.run(asked)
     from align_lab.dispatch import launch
 
-    return launch.launch(study.read(arguments.overrides))
+    return launch.launch(asked)
 
 
 def _run_other_sweeper(parsed: Sequence[Override]) -> int:

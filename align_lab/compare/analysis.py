@@ -14,6 +14,7 @@ from align_lab.base.errors import ConfigError, near
 from align_lab.compare import (
     audit,
     axes,
+    claims,
     curves,
     document,
     evaluated_again,
@@ -34,6 +35,9 @@ from align_lab.compare.evaluations import Table
 from align_lab.compare.overoptimization import Scores
 from align_lab.compare.pool import StudyRuns
 from align_lab.compare.runs import Run, Unfinished
+from align_lab.compare.sequential import plan_file
+from align_lab.compare.sequential import verdict as sequential
+from align_lab.compare.sequential.plan_file import WrittenPlan
 from align_lab.compare.summary import ArmRuns
 from align_lab.compare.values import listed, uncollected
 
@@ -81,6 +85,9 @@ def analyze(
     from `written`. Raises ConfigError for a folder without runs.
     """
     study = pool.read(folders)
+    written = plan_file.read(folders[0]) if len(folders) == 1 else None
+    if written:
+        sequential.refuse(written, paired=paired, control=control)
     metric = _metric(study.runs)
     groups, duplicates = _once(arms_of(study.runs, allow))
     control = _control(control, study, groups)
@@ -90,9 +97,8 @@ def analyze(
     material = _material(arms[:SHOWN], Scores(metric, names))
     whole = _described(study, arms, material, comparability, rng_seed)
     if comparability["fair"]:
-        pairs = len(verdict.pairs_of([arm.name for arm in arms], control))
-        decided = summary.decided(material.arms, pairs=pairs, paired=paired, control=control)
-        _compare(whole, material, rng_seed, verdict=decided)
+        _compare(whole, material, rng_seed, verdict=_decided(written, groups, arms, paired=paired, control=control))
+        whole["claims"] = claims.decided(study.claims, groups, metric)
     else:
         whole["verdict"] = _refusal(comparability)
     _leave_out(whole, study, groups, duplicates)
@@ -101,10 +107,21 @@ def analyze(
         *notes.about_results(whole),
         *notes.about_samples(material.arms, material.answers),
         *_bounded(arms, metric),
+        *(sequential.notes(written, sequential.looks_of(written, groups), groups) if written else ()),
     ]
     if foreign:
         _put_beside(whole, foreign, arms if comparability["fair"] else [], rng_seed)
     return whole
+
+
+def _decided(
+    written: WrittenPlan | None, groups: Groups, arms: Sequence[ArmRuns], *, paired: bool, control: str
+) -> document.Verdict:
+    """By the looks of a plan where the study has one; otherwise by all seeds, the best arms pair by pair."""
+    if written:
+        return sequential.decided(written, sequential.looks_of(written, groups), groups)
+    pairs = len(verdict.pairs_of([arm.name for arm in arms], control))
+    return summary.decided(arms[:SHOWN], pairs=pairs, paired=paired, control=control)
 
 
 def _control(control: str, study: StudyRuns, arms: Collection[str]) -> str:
@@ -180,6 +197,7 @@ def _described(
         "metric": scores.metric,
         "metrics": dict(scores.labels),
         "verdict": summary.undecided(""),
+        "claims": [],
         "comparability": comparability,
         "arms": [summary.described(arm, rng_seed=rng_seed, draw=i < SHOWN) for i, arm in enumerate(arms)],
         "iqm_coverage": summary.coverage(arms),

@@ -79,6 +79,23 @@ class Verdict(TypedDict):
     pairs: list[Pair]
 
 
+class Claimed(TypedDict):
+    """What a paper says of two arms, and what is found: mean of a minus mean of b, corrected for all claims.
+
+    outcome: held, did not hold, cannot be told.
+    """
+
+    claim: str
+    a: str
+    b: str
+    metric: str
+    gap: float | None
+    low: float | None
+    high: float | None
+    outcome: str
+    why: str
+
+
 class Equal(TypedDict):
     """A setting or hash that all runs share."""
 
@@ -426,6 +443,7 @@ class Document(TypedDict):
     metric: str
     metrics: dict[str, Label]
     verdict: Verdict
+    claims: list[Claimed]
     comparability: Comparability
     arms: list[Arm]
     iqm_coverage: dict[str, float]

@@ -28,6 +28,7 @@ class StudyRuns:
     unfinished: list[Unfinished] = field(default_factory=list)
     questions: list[str] = field(default_factory=list)
     controls: set[str] = field(default_factory=set)  # the arms that the studies compare all others with
+    claims: list[str] = field(default_factory=list)  # what is to be decided of two arms
     expected: dict[str, set[int]] = field(default_factory=dict)  # arm -> its seeds, where a sweep declared them
     left: list[str] = field(default_factory=list)  # runs that the sweep file no longer names
 
@@ -99,6 +100,7 @@ def _declare(pool: StudyRuns, declared: Mapping[str, Any], finished: set[str]) -
     if question and question not in pool.questions:
         pool.questions.append(question)
     pool.controls.add(str(declared.get("control") or ""))
+    pool.claims += [text for text in declared.get("claims") or [] if text not in pool.claims]
     for about in declared.get("runs", {}).values():
         if about.get("arm") and about.get("seed") is not None:
             pool.expected.setdefault(str(about["arm"]), set()).add(int(about["seed"]))

@@ -46,6 +46,7 @@ def render(document: Document) -> Group:
         *_head(document),
         arms(document),
         Text(),
+        *_claims(document),
         *_pairs(document),
         *_proof(document["comparability"]),
         *_missing(document),
@@ -110,21 +111,45 @@ def _table(headings: Sequence[str], *, left: Sequence[int]) -> Table:
     return table
 
 
+def _claims(document: Document) -> Iterator[RenderableType]:
+    """What a paper says of two arms, and whether it holds."""
+    if not document["claims"]:
+        return
+    table = _table(("claim", "gap", "interval", "", ""), left=(0, 3, 4))
+    for one in document["claims"]:
+        outcome = {"held": "[green]held[/]", "did not hold": "[red]did not hold[/]"}.get(one["outcome"], one["outcome"])
+        table.add_row(escape(one["claim"]), number(one["gap"]), interval(one), outcome, escape(one["why"]))
+    yield table
+    yield Text(f"Welch t intervals, Bonferroni-corrected over all {len(document['claims'])} claims", style="dim")
+    yield Text()
+
+
 def _pairs(document: Document) -> Iterator[RenderableType]:
-    """The best arm against each other one; the page has every pair."""
-    best = document["arms"][0]["name"] if document["arms"] else ""
-    pairs = [pair for pair in document["verdict"]["pairs"] if best in (pair["a"], pair["b"])]
+    """The best arm, or the control where there is one, against each other arm; the page has every pair."""
+    every = document["verdict"]["pairs"]
+    shared = set[str].intersection(*({pair["a"], pair["b"]} for pair in every)) if every else set[str]()
+    control = len(every) > 1 and len(shared) == 1
+    first = next(iter(shared)) if control else document["arms"][0]["name"] if document["arms"] else ""
+    pairs = [pair for pair in every if first in (pair["a"], pair["b"])]
     if not pairs:
         return
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in ("best arm against", "by", "interval", "p", "verdict"):
-        table.add_column(name, justify="left" if name in ("best arm against", "verdict") else "right", overflow="fold")
+    head = f"{first} against" if control else "best arm against"
+    for name in (head, "by", "interval", "p", "verdict"):
+        table.add_column(escape(name), justify="left" if name in (head, "verdict") else "right", overflow="fold")
     for pair in pairs:
-        p = number(pair["p"], 3)
-        table.add_row(escape(pair["b"]), number(pair["gap"]), interval(pair), p, escape(pair["words"]))
+        gap, bounds = (pair["gap"], interval(pair)) if pair["a"] == first else (-pair["gap"], interval(_turned(pair)))
+        other = pair["b"] if pair["a"] == first else pair["a"]
+        table.add_row(escape(other), number(gap), bounds, number(pair["p"], 3), escape(pair["words"]))
     yield table
     yield Text(document["verdict"]["method"], style="dim")
     yield Text()
+
+
+def _turned(item: Bounds) -> Bounds:
+    """The interval of the gap the other way round."""
+    low, high = item["low"], item["high"]
+    return {"low": None if high is None else -high, "high": None if low is None else -low}
 
 
 def _proof(proof: Comparability) -> Iterator[RenderableType]:

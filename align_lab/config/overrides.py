@@ -95,7 +95,13 @@ def apply(config: DictConfig, override: Override) -> None:
     if holder := named_rewards.holder(config, override.key_or_group):
         named_rewards.apply(config, override, holder)
     else:
-        OmegaConf.update(config, override.key_or_group, override.value(), merge=True)
+        _set(config, override)
+
+
+def _set(config: DictConfig, override: Override) -> None:
+    """A mapping is merged into a mapping; in place of anything else it stands by itself."""
+    both = all(isinstance(one, Mapping) for one in (OmegaConf.select(config, override.key_or_group), override.value()))
+    OmegaConf.update(config, override.key_or_group, override.value(), merge=both)
 
 
 def _operation_problem(override: Override, default: Any) -> str | None:
@@ -118,7 +124,7 @@ def _type_problem(config: DictConfig, override: Override, default: Any) -> str |
     """OmegaConf checks the type when a value is assigned, so the value is assigned to a copy."""
     key = override.key_or_group
     try:
-        OmegaConf.update(copy.deepcopy(config), key, override.value(), force_add=False)
+        _set(copy.deepcopy(config), override)
     except (OmegaConfBaseException, ValueError, TypeError):
         parent, _, name = key.rpartition(".")
         section: Any = OmegaConf.select(config, parent) if parent else config

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from align_lab.base.hyperparameters import Budget
 from align_lab.base.registry import param, section
+from align_lab.base.seed_plan import WORDS
 from align_lab.base.settings import Evaluation, Preferences, Sampling
 
 
@@ -32,7 +34,8 @@ class StudySettings:
     control: str = param(
         "", "the arm that every other one is compared with, as in an ablation; empty: every arm with every other"
     )
-    seeds: list[int] = param([], "seeds of every arm")
+    claims: list[str] = param([], "what a paper says of two arms, each to be decided: 'rloo > ppo', 'a < b in eval/kl'")
+    seeds: Any = param(None, f"seeds of every arm: {WORDS}")
     budget: Budget = section(Budget, "the same for every arm: episodes, tokens or seconds (train.budget)")
     parallel: int = param(1, "runs of a sweep at the same time on this machine", low=1)
     wait: bool | None = param(None, "wait until all runs have ended; null: true on this machine, false on a cluster")

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any, cast
 
 from hydra.core.override_parser.types import Override
 
+from align_lab.base import claim
 from align_lab.base.errors import ConfigError, near
 from align_lab.base.hyperparameters import Budget
 from align_lab.base.run_config import RunConfig
+from align_lab.base.seed_plan import WORDS, SeedPlan, seed_plan
 from align_lab.config import composition, overrides
 from align_lab.config.composition import Composer
 from align_lab.config.root import STUDY_KEYS, StudySettings
@@ -25,6 +29,7 @@ class Study:
     settings: StudySettings
     runs: tuple[RunConfig, ...]
     complete: bool = True  # all arms and seeds of the sweep file, not a selection of them
+    seed_plan: SeedPlan | None = None  # seeds in steps: `runs` are all that it may come to
     duplicates: tuple[str, ...] = ()
 
 
@@ -41,9 +46,23 @@ def read(texts: Sequence[str], *, multirun: bool = True) -> Study:
     settings = composer.study([text for text in fixed if _concerns_study(text)])
     if not multirun:
         return from_runs([composer.run(texts)], settings=settings)
-    jobs = list(expand(parsed, settings, composition.sweeper_params(fixed) if sweep else {}))
-    complete = not any(o.is_sweep_override() or o.key_or_group in ("seed", "algo") for o in parsed)
-    return from_runs(composer.runs(jobs), settings=settings, sweep=sweep, complete=complete)
+    plan, seeds = _seeds(settings.seeds)
+    selected = any(o.key_or_group == "seed" for o in parsed)
+    jobs = list(expand(parsed, settings, seeds, composition.sweeper_params(fixed) if sweep else {}))
+    complete = not selected and not any(o.is_sweep_override() or o.key_or_group == "algo" for o in parsed)
+    study = from_runs(composer.runs(jobs), settings=settings, sweep=sweep, complete=complete)
+    return dataclasses.replace(study, seed_plan=None if selected else plan)
+
+
+def _seeds(value: Any) -> tuple[SeedPlan | None, Sequence[int]]:
+    """The plan, where seeds come in steps, and all seeds of an arm. Raises ConfigError with what is allowed."""
+    if isinstance(value, Mapping):
+        plan = seed_plan(cast(Mapping[str, Any], value))
+        return plan, range(plan.most)
+    seeds = cast(list[Any], [] if value is None else value if isinstance(value, list) else [value])
+    if any(isinstance(seed, bool) or not isinstance(seed, int) for seed in seeds):
+        raise ConfigError(f"seeds={value}: it must be {WORDS}")
+    return None, seeds
 
 
 def from_runs(
@@ -68,7 +87,9 @@ def from_runs(
     )
 
 
-def expand(parsed: Sequence[Override], settings: StudySettings, params: Mapping[str, str]) -> Iterator[list[str]]:
+def expand(
+    parsed: Sequence[Override], settings: StudySettings, seeds: Sequence[int], params: Mapping[str, str]
+) -> Iterator[list[str]]:
     """The overrides of each job: every combination of arms, swept values and seeds. The command line wins.
 
     `params` are the values that a sweep file sweeps by `hydra.sweeper.params`.
@@ -77,9 +98,9 @@ def expand(parsed: Sequence[Override], settings: StudySettings, params: Mapping[
     _refuse_contradictions(command_line, settings)
     from_file = [f"{key}={value}" for key, value in params.items() if key not in command_line]
     arms = [_arm(name, texts, command_line) for name, texts in settings.arms.items()] or [[]]
-    seeds = [[f"seed={seed}"] for seed in settings.seeds if "seed" not in command_line] or [[]]
+    numbers = [[f"seed={seed}"] for seed in seeds if "seed" not in command_line] or [[]]
     budget = _budget(settings.budget, command_line)
-    for arm, job, seed in itertools.product(arms, combinations([*parsed, *overrides.parse(from_file)]), seeds):
+    for arm, job, seed in itertools.product(arms, combinations([*parsed, *overrides.parse(from_file)]), numbers):
         yield [*job, *budget, *arm, *seed]
 
 
@@ -106,6 +127,10 @@ def _budget(budget: Budget, command_line: Mapping[str, Override]) -> list[str]:
 
 
 def _refuse_contradictions(command_line: Mapping[str, Override], settings: StudySettings) -> None:
+    for text in settings.claims:
+        claim.read(text, settings.arms)
+    if settings.claims and isinstance(settings.seeds, Mapping):
+        raise ConfigError("claims need a fixed number of seeds: they are not part of the looks. Type seeds=[0,1,2,3,4]")
     if settings.control and settings.arms and settings.control not in settings.arms:
         raise ConfigError(f"control={settings.control} is none of the arms. {near(settings.control, settings.arms)}")
     for name, texts in settings.arms.items():

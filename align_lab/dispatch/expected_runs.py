@@ -14,7 +14,14 @@ from align_lab.record.layout import StudyLayout
 
 def read(folder: Path) -> dict[str, Any]:
     """`runs`: name -> arm, seed and steps; `left`: the same for runs that are no longer in the sweep file."""
-    return read_json(_file(folder)) or {"sweep": None, "question": "", "control": "", "runs": {}, "left": {}}
+    return read_json(_file(folder)) or {
+        "sweep": None,
+        "question": "",
+        "control": "",
+        "claims": [],
+        "runs": {},
+        "left": {},
+    }
 
 
 def update(folder: Path, study: Study) -> dict[str, Any]:
@@ -29,6 +36,7 @@ def update(folder: Path, study: Study) -> dict[str, Any]:
         "sweep": study.sweep or before["sweep"],
         "question": study.settings.question or before["question"],
         "control": study.settings.control or before.get("control", ""),
+        "claims": list(study.settings.claims) or before.get("claims", []),
         "runs": runs,
         "left": {name: run for name, run in left.items() if name not in now},
     }

@@ -108,6 +108,11 @@ class StudyLayout:
         return self.dispatch / "expected_runs.json"
 
     @property
+    def seed_plan(self) -> Path:
+        """Looks and rules of a study that takes its seeds in steps."""
+        return self.dispatch / "seed_plan.json"
+
+    @property
     def lease(self) -> Path:
         """The process that submits the study now, or runs it on this machine."""
         return self.dispatch / "lease"

@@ -47,6 +47,7 @@ def document() -> Document:
         "metric": "eval/gold_score",
         "metrics": metrics(),
         "verdict": _verdict(arms),
+        "claims": [],
         "comparability": comparability(),
         "arms": arms,
         "iqm_coverage": {str(n): IQM_COVERAGE[n] for n in (4, 5)},

@@ -82,6 +82,7 @@ def best(document: Document, *, arms: int) -> Document:
         **document,
         "arms": document["arms"][:arms],
         "verdict": {**document["verdict"], "pairs": _about(document["verdict"]["pairs"], names)},
+        "claims": _about(document["claims"], names),
         "comparability": {
             **document["comparability"],
             "charged": _about(document["comparability"]["charged"], names),

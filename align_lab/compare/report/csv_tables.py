@@ -53,6 +53,7 @@ def _results(document: Document) -> Tables:
         "arms": [row for arm in document["arms"] for row in _summaries(arm)],
         "seeds": [row for arm in document["arms"] for row in _finals(arm)],
         "pairs": document["verdict"]["pairs"],
+        "claims": document["claims"],
         "improvement": document["improvement"],
         "ranking": [row for axis in document["axes"] for row in _ranking(axis)],
         "flips": [{"axis": axis["axis"], **flip} for axis in document["axes"] for flip in axis["flips"]],

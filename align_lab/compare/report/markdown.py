@@ -108,6 +108,9 @@ def _results(document: Document, figure: Figure) -> Iterable[str]:
         f"Final {words.metric(document, decides)} by arm: every seed, mean with t interval, IQM with its interval",
     )
     yield table(result_tables.arms(document, decides)) or "No run has finished."
+    if document["claims"]:
+        yield "## Claims"
+        yield table(result_tables.claims(document))
     yield "## Pairs"
     yield table(result_tables.pairs(document)) or "One arm only: nothing to compare it with."
     if len(document["wins"]["arms"]) > 1:

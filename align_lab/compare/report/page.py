@@ -72,8 +72,8 @@ def html(document: Document) -> str:
 def _grids(document: Document) -> dict[str, Any]:
     """Every table of the page by name; `arms` is one a metric."""
     single = [
-        result_tables.pairs, result_tables.axes, result_tables.overoptimization, result_tables.health,
-        result_tables.audit,
+        result_tables.claims, result_tables.pairs, result_tables.axes, result_tables.overoptimization,
+        result_tables.health, result_tables.audit,
         setup_tables.equal, setup_tables.differing, setup_tables.recipes, setup_tables.budgets,
         setup_tables.charged, setup_tables.runs, setup_tables.unfinished,
     ]  # fmt: skip

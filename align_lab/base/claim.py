@@ -1,0 +1,43 @@
+"""What a paper says of two arms, as a study file declares it before it runs: `rloo_4 > ppo`, `a < b in eval/kl`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from align_lab.base.errors import ConfigError, near
+
+FORM = re.compile(r"(?P<a>\S+) +(?P<sign>>=|<=|>|<|=) +(?P<b>\S+)(?: +in +(?P<metric>\S+))?")
+WORDS = "'A > B', 'A >= B', 'A = B' with names of arms, and ' in METRIC' where it is not the metric that decides"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Claim:
+    """`a` against `b` in `metric`, "" for the one that decides. sign: ">" higher, ">=" not lower, "=" no difference."""
+
+    text: str
+    a: str
+    sign: str
+    b: str
+    metric: str
+
+
+def read(text: str, arms: Collection[str]) -> Claim:
+    """Raises ConfigError for what cannot be read, and for arms that the study does not have."""
+    match = FORM.fullmatch(text.strip())
+    if match is None:
+        raise ConfigError(f"claims: {text!r} is not understood. Write {WORDS}")
+    a, sign, b, metric = match["a"], match["sign"], match["b"], match["metric"] or ""
+    if sign in ("<", "<="):
+        a, sign, b = b, sign.replace("<", ">"), a
+    for name in (a, b):
+        if name not in arms:
+            raise ConfigError(f"claims: {text!r} names the arm {name!r}, which is not there: {near(name, arms)}")
+    if a == b:
+        raise ConfigError(f"claims: {text!r} compares an arm with itself")
+    if metric and sign != ">":
+        raise ConfigError(
+            f"claims: {text!r}: only the metric that decides has a gap worth seeing. In {metric}, write A > B or A < B"
+        )
+    return Claim(text=text.strip(), a=a, sign=sign, b=b, metric=metric)

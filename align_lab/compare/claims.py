@@ -1,0 +1,74 @@
+"""Does what a paper claims hold here? Each claim of a study file by its own interval, corrected for all claims."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from align_lab.base.claim import Claim, read
+from align_lab.compare.document import Claimed
+from align_lab.compare.runs import Run
+from align_lab.compare.statistics import Interval
+from align_lab.compare.values import number
+from align_lab.compare.verdict import Comparison, verdicts
+
+HELD, FAILED, UNKNOWN = "held", "did not hold", "cannot be told"
+CONFIDENCE, SMALLEST = 0.95, 0.1
+Groups = Mapping[str, Sequence[Run]]
+
+
+def decided(texts: Sequence[str], groups: Groups, metric: str) -> list[Claimed]:
+    """Every claim; each of m has an interval at 1 - 0.05/m, so that all m hold together with 95 % (Bonferroni)."""
+    claims = [read(text, _named(text, groups)) for text in texts]
+    confidence = 1 - (1 - CONFIDENCE) / max(1, len(claims))
+    return [_decided(claim, groups, claim.metric or metric, confidence) for claim in claims]
+
+
+def _named(text: str, groups: Groups) -> set[str]:
+    """Arms of the study, and those that have no finished run yet: the study file was checked when it was read."""
+    return {*groups, *text.split()}
+
+
+def _decided(claim: Claim, groups: Groups, metric: str, confidence: float) -> Claimed:
+    values = {
+        arm: [run.final[metric] for run in groups.get(arm, ()) if metric in run.final] for arm in (claim.a, claim.b)
+    }
+    if not all(values.values()):
+        lacking = " and ".join(arm for arm, each in values.items() if not each)
+        return _claimed(claim, metric, None, UNKNOWN, f"no finished run of {lacking}")
+    (pair,) = verdicts(values, confidence=confidence, smallest=SMALLEST)
+    gap = pair.gap if pair.a == claim.a else Interval(-pair.gap.mean, -pair.gap.high, -pair.gap.low)
+    outcome, why = _outcome(claim, gap, pair)
+    return _claimed(claim, metric, gap, outcome, why)
+
+
+def _outcome(claim: Claim, gap: Interval, pair: Comparison) -> tuple[str, str]:
+    """The outcome and its reason; `gap` is a minus b. A metric that does not decide has no gap worth seeing."""
+    margin = 0.0 if claim.metric else SMALLEST
+    higher, lower = gap.low > 0, gap.high < 0
+    inside = not claim.metric and max(-gap.low, gap.high) <= margin
+    if claim.sign == ">" and higher:
+        return HELD, ""
+    if claim.sign == ">=" and gap.low > -margin:
+        return HELD, "" if higher else f"not lower by {margin:g}"
+    if claim.sign == "=" and inside:
+        return HELD, f"within ±{margin:g}"
+    if lower or (claim.sign == "=" and higher):
+        return FAILED, f"{claim.b if lower else claim.a} is higher"
+    if inside:
+        return FAILED, f"no difference beyond ±{margin:g}"
+    more = pair.needed
+    return UNKNOWN, "" if claim.metric or more is None else pair.words.removeprefix("not enough seeds: ")
+
+
+def _claimed(claim: Claim, metric: str, gap: Interval | None, outcome: str, why: str) -> Claimed:
+    return {
+        "claim": claim.text,
+        "a": claim.a,
+        "b": claim.b,
+        "metric": metric,
+        "gap": number(gap.mean) if gap else None,
+        "low": number(gap.low) if gap else None,
+        "high": number(gap.high) if gap else None,
+        "outcome": outcome,
+        "why": why,
+    }

@@ -1,0 +1,118 @@
+"""The verdict of a study whose seeds came in steps: the looks of its plan, and nothing between them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from align_lab.base.errors import ConfigError
+from align_lab.compare.document import Pair, Verdict
+from align_lab.compare.headline import headline, headline_against
+from align_lab.compare.runs import Run
+from align_lab.compare.sequential.looks import Looks, PairLook, take
+from align_lab.compare.sequential.plan_file import WrittenPlan
+from align_lab.compare.values import listed, number
+from align_lab.compare.verdict import NO_DIFFERENCE, NOT_ENOUGH, Comparison, ranked
+
+Groups = Mapping[str, Sequence[Run]]
+
+
+def looks_of(written: WrittenPlan, groups: Groups) -> Looks:
+    """The looks that the finished runs of the plan allow."""
+    values = {
+        arm: {
+            run.seed: run.final[written.metric]
+            for run in groups.get(arm, ())
+            if run.name in names and written.metric in run.final
+        }
+        for arm, names in written.runs.items()
+    }
+    return take(values, written.plan, written.levels, control=written.control)
+
+
+def refuse(written: WrittenPlan, *, paired: bool, control: str) -> None:
+    """Raises ConfigError for another test than the plan's: chosen after the results, it would promise nothing."""
+    planned = f"control={written.control}" if written.control else "every pair"
+    if paired or control not in ("", written.control):
+        asked = "--paired" if paired else f"--control={control}"
+        raise ConfigError(
+            f"{asked}: this study planned its looks for {planned}, unpaired, before its first run. Leave {asked} out"
+        )
+
+
+def decided(written: WrittenPlan, now: Looks, groups: Groups) -> Verdict:
+    """`verdict` of the document: each pair at its last look, the better mean first."""
+    scores = {arm: [run.final[written.metric] for run in groups[arm]] for arm in written.runs if groups.get(arm)}
+    place = {name: position for position, name in enumerate(ranked(scores))}
+    pairs = [_turned(pair) if place[pair.a] > place[pair.b] else pair for pair in now.pairs]
+    comparisons = [_comparison(pair, written) for pair in sorted(pairs, key=lambda one: (place[one.a], place[one.b]))]
+    if not comparisons:
+        sentence = f"The first look, at {written.plan.first} seeds an arm, is still to come."
+    else:
+        sentence = headline_against(written.control, comparisons) if written.control else headline(comparisons, scores)
+    return {
+        "sentence": sentence,
+        "method": "repeated Welch t intervals at the looks that were planned before the first run, at levels that are "
+        f"calibrated for {len(written.runs)} arms{f' against {written.control}' if written.control else ''}",
+        "confidence": written.plan.confidence,
+        "pairs": [_pair(one) for one in comparisons],
+    }
+
+
+def _turned(pair: PairLook) -> PairLook:
+    gap = type(pair.gap)(-pair.gap.mean, -pair.gap.high, -pair.gap.low)
+    return PairLook(**{**vars(pair), "a": pair.b, "b": pair.a, "gap": gap})
+
+
+def _comparison(pair: PairLook, written: WrittenPlan) -> Comparison:
+    smallest, n = f"{written.plan.smallest:g}", pair.seeds
+    words = {
+        "better": f"{pair.better} > {pair.worse}",
+        "equal": NO_DIFFERENCE,
+        "hopeless": f"{NOT_ENOUGH}given up at {n}, with {pair.power_left:.0%} power left to see {smallest}",
+        "stopped": f"{NOT_ENOUGH}not followed beyond {n}, because another arm has beaten one of the two",
+        "most": f"{NOT_ENOUGH}{n} are the most that were planned",
+        "open": f"{NOT_ENOUGH}the study goes on",
+    }
+    return Comparison(pair.a, pair.b, pair.gap, float("nan"), words[pair.outcome], None)
+
+
+def _pair(one: Comparison) -> Pair:
+    return {
+        "a": one.a,
+        "b": one.b,
+        "gap": one.gap.mean,
+        "low": number(one.gap.low),
+        "high": number(one.gap.high),
+        "p": None,
+        "words": one.words,
+        "needed": None,
+    }
+
+
+def notes(written: WrittenPlan, now: Looks, groups: Groups) -> Iterator[str]:
+    """Sentences on the plan, how far it has come, and what lies beside it."""
+    plan, planned = written.plan, ", ".join(map(str, written.plan.looks))
+    runs = sum(max((pair.seeds for pair in now.pairs if arm in (pair.a, pair.b)), default=0) for arm in written.runs)
+    state = "It has ended" if now.ended else "It goes on"
+    yield (
+        f"Seeds came in steps: looks at {planned} seeds an arm were planned before the first run (plan "
+        f"{written.digest}), with an error of {plan.error:.0%} for all looks and pairs together. {state}, after "
+        f"{runs} runs of at most {written.longest}."
+    )
+    if waiting := {arm: seeds for arm, seeds in now.missing.items() if now.taken}:
+        runs_of = [
+            f"{'one run' if len(seeds) == 1 else f'{len(seeds)} runs'} of {arm}" for arm, seeds in waiting.items()
+        ]
+        yield f"The next look waits for {listed(runs_of)}."
+    seen = {arm: max((p.seeds for p in now.pairs if arm in (p.a, p.b)), default=plan.first) for arm in written.runs}
+    beside = {
+        arm: more
+        for arm, runs_of in groups.items()
+        if (more := sum(run.seed >= seen.get(arm, 0) or run.name not in written.runs.get(arm, ()) for run in runs_of))
+    }
+    if beside and now.ended:
+        total = sum(beside.values())
+        yield (
+            f"{total} finished runs are not part of any look and decide nothing: "
+            f"{listed([f'{arm} ({count})' for arm, count in beside.items()])}."
+        )

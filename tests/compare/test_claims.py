@@ -1,0 +1,111 @@
+"""What a study file claims of two arms, and whether compare says that it held."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from align_lab.base import claim
+from align_lab.base.errors import ConfigError
+from align_lab.compare import claims
+from align_lab.compare.analysis import analyze
+from align_lab.compare.report.markdown import markdown
+from align_lab.compare.statistics import welch_interval
+from align_lab.config import study as studies
+from align_lab.record.layout import StudyLayout
+from tests.compare.folders import write_run
+
+ARMS = {"high": [1.0, 1.1, 1.2], "low": [0.0, 0.1, 0.2], "like_high": [1.0, 1.1, 1.21], "unsure": [0.0, 1.0, 2.9]}
+TIGHT = {"x": [1.0, 1.001, 0.999], "y": [1.01, 1.011, 1.009]}
+
+
+def groups(tmp_path, arms):
+    folder = tmp_path / "st"
+    for arm, values in arms.items():
+        for seed, value in enumerate(values):
+            write_run(
+                folder, arm, seed, (0.0, value / 2, value), eval_kl=[0.0, 1.0, 3.0 if arm == "high" else 1.0 + value]
+            )
+    return folder
+
+
+def outcome(tmp_path, arms, *texts):
+    folder = groups(tmp_path, arms)
+    declared = StudyLayout(folder).expected_runs
+    declared.parent.mkdir(parents=True)
+    declared.write_text(json.dumps({"runs": {}, "claims": list(texts)}))
+    document = analyze([folder])
+    return document, {one["claim"]: (one["outcome"], one["why"]) for one in document["claims"]}
+
+
+def test_a_claim_has_an_interval_that_is_corrected_for_the_number_of_claims(tmp_path):
+    document, found = outcome(tmp_path, ARMS, "high > low", "low > high", "high > unsure")
+    first = document["claims"][0]
+    expected = welch_interval(ARMS["high"], ARMS["low"], confidence=1 - 0.05 / 3)
+    assert (first["low"], first["high"]) == pytest.approx((expected.low, expected.high))
+    assert found["high > low"] == ("held", "") and found["low > high"] == ("did not hold", "high is higher")
+    assert found["high > unsure"][0] == "cannot be told" and "would be needed" in found["high > unsure"][1]
+
+
+def test_what_lies_within_the_gap_worth_seeing(tmp_path):
+    _, found = outcome(tmp_path, TIGHT, "x = y", "x > y", "x >= y", "y > x")
+    assert found["x = y"] == ("held", "within ±0.1") and found["x >= y"] == ("held", "not lower by 0.1")
+    assert found["x > y"] == ("did not hold", "y is higher") and found["y > x"] == ("held", "")
+
+
+def test_no_difference_speaks_against_a_claim_of_one(tmp_path):
+    _, found = outcome(tmp_path, {"x": [1.0, 1.001, 0.999], "y": [1.0, 1.002, 0.998]}, "x > y", "x = y")
+    assert found["x > y"] == ("did not hold", "no difference beyond ±0.1") and found["x = y"][0] == "held"
+
+
+def test_a_difference_speaks_against_a_claim_of_none(tmp_path):
+    _, found = outcome(tmp_path, ARMS, "high = low", "low >= high")
+    assert found == {
+        "high = low": ("did not hold", "high is higher"),
+        "low >= high": ("did not hold", "high is higher"),
+    }
+
+
+def test_a_claim_about_another_metric(tmp_path):
+    document, found = outcome(tmp_path, ARMS, "low < high in eval/kl", "high < low in eval/kl")
+    assert found["low < high in eval/kl"] == ("held", "") and found["high < low in eval/kl"][0] == "did not hold"
+    assert document["claims"][0]["metric"] == "eval/kl" and document["claims"][0]["a"] == "high"
+    assert "| low &lt; high in eval/kl | KL |" in markdown(document, []).replace("\\", "")
+
+
+def test_an_arm_that_has_not_finished_cannot_be_told(tmp_path):
+    _, found = outcome(tmp_path, TIGHT, "x > later")
+    assert found["x > later"] == ("cannot be told", "no finished run of later")
+
+
+def test_runs_that_may_not_be_compared_decide_no_claim(tmp_path):
+    folder = groups(tmp_path, TIGHT)
+    write_run(folder, "y", 7, config={"sampling.temperature": 1.0})
+    assert analyze([folder])["claims"] == []
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("rloo beats ppo", "is not understood. Write 'A > B'"),
+        ("rloo > pppo", "names the arm 'pppo', which is not there: did you mean 'ppo'"),
+        ("rloo > rloo", "compares an arm with itself"),
+        ("rloo = ppo in eval/kl", "write A > B or A < B"),
+    ],
+)
+def test_a_claim_that_cannot_be_decided_is_refused_with_what_to_write(text, words):
+    with pytest.raises(ConfigError, match=words):
+        claim.read(text, ["rloo", "ppo"])
+
+
+def test_claims_of_a_sweep_file_are_checked_before_anything_runs():
+    assert studies.read(["sweeps=back_to_basics"]).settings.claims
+    with pytest.raises(ConfigError, match="names the arm 'nobody'"):
+        studies.read(["sweeps=back_to_basics", "claims=['rloo_4 > nobody']"])
+    with pytest.raises(ConfigError, match="claims need a fixed number of seeds"):
+        studies.read(["sweeps=back_to_basics", "seeds={first: 4}"])
+
+
+def test_every_outcome_has_its_words():
+    assert {claims.HELD, claims.FAILED, claims.UNKNOWN} == {"held", "did not hold", "cannot be told"}

@@ -1,0 +1,115 @@
+"""Which seeds come next, and what each pair's end is called."""
+
+import math
+
+import numpy as np
+import pytest
+
+from align_lab.base.seed_plan import SeedPlan
+from align_lab.compare.sequential.bounds import levels
+from align_lab.compare.sequential.looks import take
+
+PLAN = SeedPlan(most=24, smallest=0.5)
+PATIENT = SeedPlan(most=24, smallest=0.01, hopeless=0.0)  # only a difference ends a pair
+
+
+def arms(seeds=24, **means):
+    """Values with a spread of 0.1 around each mean."""
+    rng = np.random.default_rng(0)
+    return {name: dict(enumerate(mean + 0.1 * rng.normal(size=seeds))) for name, mean in means.items()}
+
+
+def looks(values, plan=PLAN, control=""):
+    return take(values, plan, levels(plan, len(values), control=bool(control)), control=control)
+
+
+def outcomes(result):
+    return {(pair.a, pair.b): pair.outcome for pair in result.pairs}
+
+
+def test_the_first_look_wants_the_first_seeds_of_every_arm():
+    nothing = looks({"a": {}, "b": {}, "c": {}})
+    assert nothing.taken == 0 and nothing.wanted == {"a": 4, "b": 4, "c": 4}
+    assert nothing.missing["a"] == (0, 1, 2, 3) and not nothing.ended
+
+
+def test_a_beaten_arm_gets_no_further_seeds():
+    values = arms(seeds=4, good=2.0, fair=1.95, bad=0.0)
+    result = looks(values, PATIENT)
+    assert outcomes(result)["good", "bad"] == "better"
+    assert "bad" not in result.wanted and result.wanted == {"good": 6, "fair": 6}
+
+
+def test_a_pair_with_a_beaten_arm_is_stopped_and_not_called_equal():
+    values = arms(seeds=24, good=9.0)
+    rng = np.random.default_rng(1)
+    for name in ("x", "y"):
+        values[name] = dict(enumerate(2 * rng.normal(size=24)))
+    result = looks(values, PATIENT)
+    assert outcomes(result) == {("good", "x"): "better", ("good", "y"): "better", ("x", "y"): "stopped"}
+    assert result.ended and result.pairs[0].seeds < 24
+
+
+def test_arms_within_the_smallest_gap_end_as_equal():
+    result = looks(arms(a=1.0, b=1.02))
+    assert outcomes(result) == {("a", "b"): "equal"} and result.pairs[0].seeds == 4
+
+
+def test_what_cannot_be_seen_any_more_is_given_up():
+    rng = np.random.default_rng(2)
+    values = {name: dict(enumerate(5 * rng.normal(size=24))) for name in "ab"}
+    (pair,) = looks(values).pairs
+    assert pair.outcome == "hopeless" and pair.power_left < 0.1
+
+
+def test_the_last_seeds_end_a_pair_that_is_still_open():
+    plan = SeedPlan(first=4, step=2, most=6, smallest=0.1, hopeless=0.0)
+    rng = np.random.default_rng(3)
+    (pair,) = looks({name: dict(enumerate(rng.normal(size=6))) for name in "ab"}, plan).pairs
+    assert pair.outcome == "most" and pair.seeds == 6 and pair.better is None
+
+
+def test_with_a_control_only_its_pairs_are_asked():
+    result = looks(arms(a=1.0, b=1.2, control=1.1), control="control")
+    assert set(outcomes(result)) == {("a", "control"), ("b", "control")}
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_a_look_waits_for_every_seed_that_it_is_to_see(value):
+    values = arms(seeds=24, a=1.0, b=1.1)
+    values["a"][2] = value
+    result = looks(values)
+    assert result.taken == 0 and result.missing == {"a": (2,)} and result.wanted == {"a": 4, "b": 4}
+
+
+def test_further_seeds_that_are_there_already_change_no_look():
+    """A study that is read later gives the looks that it was decided by."""
+    whole = arms(seeds=24, a=1.0, b=1.9)
+    first = {name: {seed: row[seed] for seed in range(4)} for name, row in whole.items()}
+    assert looks(whole).pairs == looks(first).pairs
+
+
+def test_runs_that_always_give_the_same_number_are_decided_at_once():
+    same = {"a": dict.fromkeys(range(4), 1.0), "b": dict.fromkeys(range(4), 2.0)}
+    assert looks(same).pairs[0].better == "b"
+
+
+@pytest.mark.parametrize(
+    ("wrong", "word"),
+    [
+        ({"first": 2}, "seeds.first=3"),
+        ({"most": 3}, "seeds.most=4"),
+        ({"step": 0}, "seeds.step=1"),
+        ({"confidence": 1.0}, "seeds.confidence"),
+        ({"smallest": 0.0}, "smallest"),
+        ({"hopeless": 1.0}, "seeds.hopeless"),
+    ],
+)
+def test_a_design_says_what_is_wrong_with_it(wrong, word):
+    (problem,) = SeedPlan(**wrong).problems()
+    assert word in problem
+    assert not SeedPlan().problems()
+
+
+def test_the_last_look_is_at_most_seeds_also_where_the_steps_do_not_meet_it():
+    assert SeedPlan(first=4, step=5, most=12).looks == (4, 9, 12)

@@ -1,0 +1,62 @@
+"""What compare says of a study whose seeds came in steps, from folders that were written by hand."""
+
+from __future__ import annotations
+
+import pytest
+
+from align_lab.base.errors import ConfigError
+from align_lab.base.seed_plan import SeedPlan
+from align_lab.compare.analysis import analyze
+from align_lab.compare.sequential import plan_file
+from align_lab.compare.statistics import welch_interval
+from tests.compare.folders import write_run
+
+PLAN = SeedPlan(first=3, step=1, most=5, smallest=0.3)
+GOOD, BAD, CLOSE = [2.0, 2.1, 2.2, 2.15, 2.05], [0.0, 0.1, 0.2, 9.0, 9.0], [2.02, 2.12, 2.18, 2.1, 2.0]
+
+
+def study(tmp_path, control="", **arms):
+    folder = tmp_path / "st"
+    for arm, values in arms.items():
+        for seed, value in enumerate(values):
+            write_run(folder, arm, seed, (0.0, value / 2, value))
+    names = {arm: tuple(f"{arm}-tiny-s{seed}-0000000{seed}" for seed in range(5)) for arm in arms}
+    return folder, plan_file.declare(folder, PLAN, control=control, metric="eval/gold_score", runs=names)
+
+
+def test_a_pair_is_decided_by_the_seeds_of_its_last_look(tmp_path):
+    """Seeds 3 and 4 of the beaten arm would turn the verdict; they were not part of the look that decided."""
+    folder, written = study(tmp_path, good=GOOD, bad=BAD)
+    document = analyze([folder])
+    (pair,) = document["verdict"]["pairs"]
+    expected = welch_interval(GOOD[:3], BAD[:3], confidence=1 - written.levels[0])
+    low = pair["low"] if pair["a"] == "good" else -pair["high"]
+    assert low == pytest.approx(expected.low) and pair["words"] == "good > bad"
+    assert any("4 finished runs are not part of any look" in note for note in document["notes"])
+
+
+def test_the_sentence_says_what_is_equal_and_what_goes_on(tmp_path):
+    folder, _ = study(tmp_path, good=GOOD, close=CLOSE)
+    assert "no difference" in analyze([folder])["verdict"]["sentence"].lower()
+    other, _ = study(tmp_path / "other", a=[0.0, 0.3, 0.6], b=[0.25, 0.55, 0.9])
+    document = analyze([other])
+    assert "the study goes on" in document["verdict"]["pairs"][0]["words"]
+    assert any("The next look waits for one run of a and one run of b" in note for note in document["notes"])
+
+
+def test_before_the_first_look_there_is_no_verdict(tmp_path):
+    folder, _ = study(tmp_path, a=[0.0, 1.0], b=[9.0, 9.1])
+    verdict = analyze([folder])["verdict"]
+    assert verdict["sentence"] == "The first look, at 3 seeds an arm, is still to come." and verdict["pairs"] == []
+
+
+def test_with_a_control_the_sentence_is_against_it(tmp_path):
+    folder, _ = study(tmp_path, control="bad", good=GOOD, bad=[*BAD[:3], 0.1, 0.1], close=CLOSE)
+    assert analyze([folder])["verdict"]["sentence"].startswith("Better than bad: ")
+
+
+def test_another_test_than_the_planned_one_is_refused(tmp_path):
+    folder, _ = study(tmp_path, good=GOOD, bad=BAD)
+    for asked in ({"paired": True}, {"control": "bad"}):
+        with pytest.raises(ConfigError, match="planned its looks for every pair, unpaired"):
+            analyze([folder], **asked)
