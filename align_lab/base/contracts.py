@@ -25,7 +25,7 @@ from align_lab.base.hardware import Hardware
 from align_lab.base.hyperparameters import Train
 from align_lab.base.record import Record
 from align_lab.base.registry import contract, param
-from align_lab.base.task import DataSet, Demonstration, PlacedPrompt, PromptForm, Scorer
+from align_lab.base.task import DataSet, Demonstration, PlacedPrompt, PromptForm, Scorer, ScorerMemory
 from align_lab.base.types import Advantage, Batch, LossOutput, Needs, PolicyOutput, Rollout, State
 
 if TYPE_CHECKING:
@@ -237,6 +237,13 @@ class Reward(Component, ABC):
     def cost_parts(self) -> tuple[str, ...]:
         """`costs`, and the same of the rewards that it holds."""
         return self.costs
+
+    def memory(self, policy: Mapping[str, Any]) -> ScorerMemory:
+        """What it needs in the memory of each process, for the preflight; not what the rewards that it holds need.
+
+        `policy`: the config of the run's own model. By default nothing, and so where the size is not known yet.
+        """
+        return ScorerMemory()
 
     def starts_from(self, policy: Mapping[str, Any]) -> Mapping[str, Any] | None:
         """The config of the model whose start policy `build` starts from; None for none.

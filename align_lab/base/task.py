@@ -168,6 +168,14 @@ class Score:
     answers: Sequence[str | None] = ()
 
 
+@dataclass(frozen=True, kw_only=True)
+class ScorerMemory:
+    """Bytes of the weights of a scorer, and of one forward pass beside them."""
+
+    weights: float = 0.0
+    forward: float = 0.0
+
+
 class Scorer(Protocol):
     """Anything that scores completions: a model, a rule, a service. It reads text, so any tokenizer works with it."""
 

@@ -10,6 +10,7 @@ from typing import Any, NoReturn
 from rich.console import Console
 from rich.markup import escape
 
+from align_lab import preflight
 from align_lab.base.errors import AlignLabError, ConfigError, Stopped
 from align_lab.base.files import read_lines
 from align_lab.base.lease import lease
@@ -44,6 +45,7 @@ def launch(study: Study, *, console: Console | None = None) -> int:
         existing = reconcile(folder, study.runs, store, cluster=cluster and slurm.available(), dry_run=True)
         todo = _plan(study, existing)
         _check_prompts(todo, console)
+        _check_fine_tuning(todo)
         describe(study, todo, existing, console)
         return 0
     with stop_requests() as stop:
@@ -52,6 +54,7 @@ def launch(study: Study, *, console: Console | None = None) -> int:
             existing = reconcile(folder, study.runs, store, cluster=cluster)
             todo = _plan(study, existing)
             _check_prompts(todo, console)
+            _check_fine_tuning(todo)
             link(folder, existing.skipped.values())
             _print_plan(study, todo, existing, expected_runs.update(folder, study), console)
             submissions = _submit(folder, todo, existing, store, stop)
@@ -87,6 +90,13 @@ def check_prompts(runs: Sequence[RunConfig]) -> list[str]:
 def _check_prompts(todo: Plan, console: Console) -> None:
     for line in check_prompts([task.cfg for task in todo.runs]):
         console.print(escape(line))
+
+
+def _check_fine_tuning(todo: Plan) -> None:
+    """Raises ConfigError where the job that builds a start policy requests too little memory."""
+    for task in todo.tasks:
+        if task.kind == "stage" and task.name.startswith("sft-") and task.placement.executor == "slurm":
+            preflight.check_requested(task.cfg, gpu=task.placement.gpus_per_node > 0)
 
 
 @contextmanager

@@ -106,12 +106,7 @@ class HuggingFace(Model):
         folder = Path(self.path).expanduser()
         if folder.is_dir():
             return folder if (folder / name).is_file() else None
-        try:
-            from huggingface_hub import try_to_load_from_cache
-        except ModuleNotFoundError:
-            return None
-        file = try_to_load_from_cache(self.path, name, revision=self.revision)
-        return Path(file).parent if isinstance(file, str) else None
+        return cached_folder(self.path, name, self.revision)
 
     def _locate(self) -> Path:
         folder = Path(self.path).expanduser()
@@ -130,6 +125,16 @@ class HuggingFace(Model):
                 f"{str(error).strip().splitlines()[0]}. "
                 f"Check the name and your login (hf auth login), or set a local folder: model.path=FOLDER"
             ) from error
+
+
+def cached_folder(hub_id: str, name: str, revision: str | None) -> Path | None:
+    """The folder of a model in the hub's cache, if it holds this file."""
+    try:
+        from huggingface_hub import try_to_load_from_cache
+    except ModuleNotFoundError:
+        return None
+    file = try_to_load_from_cache(hub_id, name, revision=revision)
+    return Path(file).parent if isinstance(file, str) else None
 
 
 def folder_error(folder: Path) -> DataError | None:

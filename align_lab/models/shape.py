@@ -49,6 +49,10 @@ class Shape:
         block = sum(rows * columns for rows, columns in self.projections) + 2 * self.width
         return self.vocab * self.width * (1 if self.tied else 2) + self.layers * block + self.width
 
+    def forward_bytes(self, tokens: int, *, bytes_each: int) -> float:
+        """A forward pass without gradient: (9M + 6D) b a token, the current block and fragments of the previous one."""
+        return tokens * (9 * self.mlp + 6 * self.width) * bytes_each
+
     @property
     def trainable(self) -> int:
         """The number of trained weights: all, or with LoRA r (inputs + outputs) per matrix."""
@@ -80,6 +84,15 @@ def read_shape(folder: Path, *, lora_rank: int = 0) -> Shape | None:
         head_size=_first(text, "head_dim"),
         lora_rank=lora_rank,
     )
+
+
+def stored_dtype(folder: Path) -> str:
+    """The precision that a Hugging Face folder's `config.json` names for its weights; "" if it names none."""
+    try:
+        content = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return ""
+    return str(content.get("dtype") or content.get("torch_dtype") or "")
 
 
 def _first(content: Mapping[str, Any], *names: str) -> Any:

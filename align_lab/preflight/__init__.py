@@ -2,6 +2,7 @@
 
 from align_lab.preflight.available_memory import AvailableMemory
 from align_lab.preflight.estimate import Estimate, estimate
+from align_lab.preflight.fine_tuning import check_fine_tuning, check_requested
 from align_lab.preflight.fit import Memory, check_memory, fit, planned, problems
 from align_lab.preflight.workload import Workload, workload_of
 
@@ -10,7 +11,9 @@ __all__ = [
     "Estimate",
     "Memory",
     "Workload",
+    "check_fine_tuning",
     "check_memory",
+    "check_requested",
     "estimate",
     "fit",
     "planned",

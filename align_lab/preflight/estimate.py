@@ -47,12 +47,14 @@ def estimate(x: Workload, *, device_gib: float = 0.0) -> Estimate:
         "weights": terms.weights(x),
         "gradients": terms.gradients(x),
         "optimizer state": terms.optimizer(x),
+        "reward models": x.scorers.weights,
         **({"judges": terms.JUDGES} if x.gpu else {"libraries and data": terms.LIBRARIES}),
     }
     phases = {"update": _update(x), "evaluation": _evaluation(x, device_gib)}
     if x.samples:
         phases["sampling"] = _sampling(x, x.rows, device_gib)
         phases["scoring"] = {"scoring": terms.scoring(x, x.rows)}
+        phases["reward"] = {"forward pass of a reward model": x.scorers.forward}
     if not x.gpu and x.zero_stage:  # a checkpoint is gathered in main memory
         phases["checkpoint"] = {"checkpoint": terms.checkpoint(x)}
     return Estimate(
@@ -98,6 +100,7 @@ def _evaluation(x: Workload, device_gib: float) -> dict[str, float]:
     x = replace(x, new=x.evaluated_new or x.new)
     sampling = _sampling(x, x.evaluated, device_gib)
     scoring = {"evaluation": terms.scoring(x, x.evaluated)}
-    phase = max(sampling, scoring, key=lambda parts: sum(parts.values()))
+    judging = {"forward pass of a reward model": x.scorers.forward}
+    phase = max(sampling, scoring, judging, key=lambda parts: sum(parts.values()))
     reference = 0 if x.shape.lora_rank else x.shape.parameters * x.bytes
     return {**phase, "start policy": float(reference)}

@@ -12,7 +12,7 @@ TILE, MAX_SAVED = 1 << 21, 1 << 28  # of models/logp.py: logits of a tile, expon
 COMPACTION = 1.75  # finished rows leave the KV cache by copying the other rows, at most three quarters of it
 FRAGMENTATION = 1.15  # bytes allocated per byte in use, if freed blocks lie between blocks in use
 LIBRARIES = 0.42 * 2**30  # libraries, data, judges and tokenizer in main memory
-JUDGES = 0.05 * 2**30  # reward models on a GPU
+JUDGES = 0.05 * 2**30  # small reward models of a task on a GPU
 
 
 def trained_models(x: Workload) -> int:
@@ -116,7 +116,7 @@ def token_sampling(x: Workload, rows: int) -> float:
 
 def forward(x: Workload, rows: int, length: int) -> float:
     """A forward pass without gradient: rows L (9M + 6D) b, the current block and fragments of the previous one."""
-    return rows * length * (9 * x.shape.mlp + 6 * x.shape.width) * x.bytes
+    return x.shape.forward_bytes(rows * length, bytes_each=x.bytes)
 
 
 def scoring(x: Workload, rows: int) -> float:

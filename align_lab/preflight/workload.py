@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from align_lab.base import registry
-from align_lab.base.contracts import Data
+from align_lab.base.contracts import Data, Reward
 from align_lab.base.run_config import RunConfig
+from align_lab.base.task import ScorerMemory
 from align_lab.models.shape import Shape
 
 BYTES = {"bfloat16": 2, "float32": 4, "float64": 8}
 OPENING, TEXT = 3, 2  # tokens per word of the longest opening and of the longest text; plain English has 1.4
 TEMPLATE = 36  # tokens that a chat template adds
 PROMPT_WORDS = 100  # if the data does not know its longest prompt
+NO_SCORERS = ScorerMemory()
 EVALUATED = 128  # completions in one batch of an evaluation
 
 
@@ -46,6 +48,7 @@ class Workload:
     zero_stage: int = 0
     offload: bool = False
     gpu: bool = False
+    scorers: ScorerMemory = NO_SCORERS  # weights of reward and judges, and the largest of their forward passes
     vllm: Mapping[str, Any] | None = None  # the section hardware.vllm, if vLLM samples
 
     @property
@@ -101,8 +104,23 @@ def workload_of(
         zero_stage=numerics["zero_stage"] if numerics["engine"] == "deepspeed" else 0,
         offload=numerics["offload_optimizer"] and numerics["engine"] == "deepspeed",
         gpu=on_gpu(cfg) if gpu is None else gpu,
+        scorers=scorer_memory(cfg),
         vllm=cfg["hardware"]["vllm"] if numerics["sampler"] == "vllm" else None,
     )
+
+
+def scorer_memory(cfg: RunConfig | Mapping[str, Any]) -> ScorerMemory:
+    """The weights of reward and judges, also of those that they hold, and the largest of their forward passes."""
+    every = list(_memories([cfg["reward"], *cfg["evaluation"]["judges"].values()], cfg["model"]))
+    forward = max((one.forward for one in every), default=0.0)
+    return ScorerMemory(weights=sum(one.weights for one in every), forward=forward)
+
+
+def _memories(rewards: Iterable[Mapping[str, Any]], model: Mapping[str, Any]) -> Iterator[ScorerMemory]:
+    for values in rewards:
+        reward: Reward = registry.build("reward", values)
+        yield reward.memory(model)
+        yield from _memories(reward.inner().values(), model)
 
 
 def prompt_tokens(cfg: RunConfig | Mapping[str, Any]) -> int:

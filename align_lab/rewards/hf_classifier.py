@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -11,9 +12,11 @@ from typing import Any, ClassVar
 from align_lab.base.contracts import Reward
 from align_lab.base.errors import DataError, RewardError, near
 from align_lab.base.registry import param, register
-from align_lab.base.task import Scorer
-from align_lab.models.hf import FILES, folder_error
+from align_lab.base.task import Scorer, ScorerMemory
+from align_lab.models.hf import FILES, cached_folder, folder_error
+from align_lab.models.shape import read_shape, stored_dtype
 
+WIDTHS = {"float32": 4, "bfloat16": 2, "float16": 2}  # bytes of a number
 COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
@@ -101,6 +104,22 @@ class HFClassifier(Reward):
     def parts(self) -> tuple[str, ...]:
         """Was the beginning of the text cut off?"""
         return ("truncated",)
+
+    def memory(self, policy: Mapping[str, Any]) -> ScorerMemory:
+        """The weights of a local folder or of the hub's cache, in the precision in which they are loaded."""
+        folder = self._known_folder()
+        shape = None if folder is None else read_shape(folder)
+        if folder is None or shape is None:
+            return ScorerMemory()
+        stored = WIDTHS.get(stored_dtype(folder), 4)
+        width = stored if self.dtype == "auto" else WIDTHS[self.dtype]
+        weights = sum(file.stat().st_size for file in folder.glob("*.safetensors")) * width / stored
+        tokens = max(self.batch_tokens, self.max_length or 0)
+        return ScorerMemory(weights=weights, forward=shape.forward_bytes(tokens, bytes_each=width))
+
+    def _known_folder(self) -> Path | None:
+        folder = Path(self.path).expanduser()
+        return folder if folder.is_dir() else cached_folder(self.path, "config.json", self.revision)
 
     def load(self, folder: Path | None) -> Scorer:
         """The scorer, on the run's device. Raises DataError where the model cannot be loaded."""

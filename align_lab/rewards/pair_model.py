@@ -23,8 +23,8 @@ from align_lab.models.lora_settings import Lora
 from align_lab.models.policy import Policy, load_built, save_policy
 from align_lab.models.text import Text
 from align_lab.models.written import Written, written
+from align_lab.rewards.pair_settings import SCORED_TOKENS
 
-TOKENS = 8192  # of a batch of completions that are scored together
 HEAD, READING = "head.safetensors", "reading.json"
 
 
@@ -91,7 +91,7 @@ class PairScorer:
     def rate(self, sequences: Sequence[Sequence[int]]) -> Tensor:
         """Scores of token sequences, [N]."""
         scores = torch.zeros(len(sequences))
-        for rows in by_length(sequences, range(len(sequences)), TOKENS) if sequences else ():
+        for rows in by_length(sequences, range(len(sequences)), SCORED_TOKENS) if sequences else ():
             scores[rows] = self.model(*collate([sequences[row] for row in rows])).to(scores)
         return scores
 

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 from align_lab.base.registry import param
 
+SCORED_TOKENS = 8192  # of a batch of completions that are scored together
+
 
 @dataclass(frozen=True, kw_only=True)
 class PairTraining:

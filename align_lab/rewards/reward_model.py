@@ -11,8 +11,8 @@ from align_lab.base import registry
 from align_lab.base.contracts import Data, Reward, RewardInputs
 from align_lab.base.errors import ConfigError, DataError
 from align_lab.base.registry import param, register
-from align_lab.base.task import Scorer
-from align_lab.rewards.pair_settings import PairTraining
+from align_lab.base.task import Scorer, ScorerMemory
+from align_lab.rewards.pair_settings import SCORED_TOKENS, PairTraining
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -79,6 +79,14 @@ class PairReward(PairTraining, Reward):
             )
         named = given if given in registry.names("model") else {"name": "hf", "path": given}
         return registry.expand("model", named, f"reward.backbone={given}")
+
+    def memory(self, policy: Mapping[str, Any]) -> ScorerMemory:
+        """The backbone in float32, and a batch of completions."""
+        shape = registry.build("model", self.starts_from(policy)).shape()
+        if shape is None:
+            return ScorerMemory()
+        forward = shape.forward_bytes(SCORED_TOKENS, bytes_each=4)
+        return ScorerMemory(weights=4 * shape.parameters, forward=forward)
 
     def build(self, folder: Path, given: RewardInputs) -> None:
         """Train on the pairs; write the model, and `metrics.json` with its accuracy on held-out pairs."""

@@ -156,6 +156,8 @@ def _train(
     required = stages(cfg)
     if world.rank:
         world.broadcast(None)  # wait until the first process has built all artefacts
+    if required["policy"].kind == "sft" and not shared().has(required["policy"].name):
+        preflight.check_fine_tuning(cfg, gpu=torch.get_default_device().type == "cuda")
     with device.stage_threads(cfg.hardware.numerics, cfg.model):
         built = build(required, screen)
     if not world.rank:
