@@ -50,7 +50,10 @@ class Shape:
         return self.vocab * self.width * (1 if self.tied else 2) + self.layers * block + self.width
 
     def forward_bytes(self, tokens: int, *, bytes_each: int) -> float:
-        """A forward pass without gradient: (9M + 6D) b a token, the current block and fragments of the previous one."""
+        """A bound on a forward pass without gradient in transformers: (9M + 6D) b a token; our Llama needs half.
+
+        It holds the current block and what is left of the previous one.
+        """
         return tokens * (9 * self.mlp + 6 * self.width) * bytes_each
 
     @property
