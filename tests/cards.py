@@ -25,10 +25,18 @@ with its equations, its defaults and their sources, and its departures: `python 
 """
 
 
+CLOSING = """
+Not here: Exploratory Preference Optimization (XPO, [arXiv 2405.21046](https://arxiv.org/abs/2405.21046)) pairs a sample
+of the policy with one of the reference for every prompt, and Nash-MD ([arXiv
+2312.00886](https://arxiv.org/abs/2312.00886)) samples from a mixture of the two. In the loop one policy samples, the
+current one or that of the round, so both would need a second model to sample from.
+"""
+
+
 def pages() -> dict[Path, str]:
     """Path -> content of every generated page."""
     cards = {DOCS / "algorithms" / f"{name}.md": as_markdown(card("algo", name)) for name in options("algo")}
-    return {INDEX: OPENING + "\n".join(rows()) + "\n", **cards}
+    return {INDEX: OPENING + "\n".join(rows()) + "\n" + CLOSING, **cards}
 
 
 def rows() -> Iterator[str]:

@@ -6,10 +6,12 @@ MiniMax, MiniMax-M1: Scaling Test-Time Compute Efficiently with Lightning Attent
     L  = mean over all tokens of -sg(min(ρᵢₜ, 1+ε_high)) Aᵢ log π(yᵢₜ)                                  (eqs. 4 and 5)
 
 PPO's clip takes away the gradient of a token whose ratio has left its range; here the weight alone is bounded, and sg
-(stop-gradient) keeps it out of the derivative. There is no lower bound, and no KL penalty.
+(stop-gradient) keeps it out of the derivative. Eq. 5 has a lower bound as well, which the paper's experiments do not
+impose and which is left out here. There is no KL penalty.
 Choices: the paper tunes ε_high and does not state it; 1 + ε_high = 5 is what TRL recommends, after arXiv 2510.13786
-(TRL's `epsilon_high` is the whole bound). The standard deviation is unbiased, plus 1e-4, as in algo=grpo. The paper's
-training also has the dynamic sampling and the length penalty of DAPO, which belong to algo=dapo here.
+(TRL's `epsilon_high` is the whole bound, there called ε_max). The standard deviation is unbiased, plus 1e-4, as in
+algo=grpo. The paper's training also has the dynamic sampling and the length penalty of DAPO, which belong to algo=dapo
+here.
 """
 
 from __future__ import annotations

@@ -3,8 +3,8 @@
 Xu et al., Contrastive Preference Optimization: Pushing the Boundaries of LLM Performance in Machine Translation,
 arXiv 2401.08417.
 
-    L_prefer = mean over pairs of -log σ(β log π(y_w) - β log π(y_l))        (eq. 3, log-probabilities summed)
-    L        = L_prefer + α L_NLL,   L_NLL = the negative log-likelihood of y_w            (eq. 5, with α = 1)
+    L_prefer = mean over pairs of -log σ(β log π(y_w) - β log π(y_l))        (log-probabilities summed)
+    L        = L_prefer + α L_NLL,   L_NLL = the negative log-likelihood of y_w       (section 3, α = 1)
 
 Choices: β = 0.1 and α = 1 are the paper's and TRL's (cpo_alpha). As in the authors' code and in TRL, L_NLL is per
 token: the equation's sum over tokens would outweigh L_prefer by the length.

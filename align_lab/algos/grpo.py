@@ -6,11 +6,11 @@ Shao et al., DeepSeekMath: Pushing the Limits of Mathematical Reasoning in Open 
     Lᵢₜ = max(-Aᵢ ρᵢₜ, -Aᵢ clip(ρᵢₜ, 1-ε, 1+ε)) + β k3(π ‖ π_ref)           (eqs. 3 and 4: the KL is part of the loss)
     L   = mean over completions of the mean over the completion's tokens of Lᵢₜ
 
-Later defaults under this name differ: TRL since 0.16 and verl average over all tokens instead, and have β = 0. With
-β > 0, TRL 1.16 multiplies k3 by the ratio unless use_bias_correction_kl=false (docs/conformance.md).
+Later defaults under this name differ: TRL since 0.16 and verl average over all tokens instead, and have β = 0 (TRL
+since 0.19). With β > 0, TRL 1.16 multiplies k3 by the ratio unless use_bias_correction_kl=false (docs/conformance.md).
 Choices: β = 0.04 is the paper's. It states neither ε nor which standard deviation: ε = 0.2, the unbiased variance and
-1e-4 added to the standard deviation are TRL's; rounding differences between equal scores stay small beside it.
-The paper samples groups of 64; here train.group_size says how many.
+1e-4 added to the standard deviation are TRL's; rounding differences between equal scores stay small beside it. The
+paper samples groups of 64; here train.group_size says how many.
 """
 
 from __future__ import annotations

@@ -9,9 +9,9 @@ KL-Constraint, arXiv 2312.11456. Pang et al., Iterative Reasoning Preference Opt
 With round_steps=1 this is online DPO; with as many as there are steps it is DPO on pairs of the start policy.
 
 Choices: the reference is the start policy throughout, as in Xiong et al.; reference=round resets it to π_m at the start
-of each round, as in Pang et al. and in self-rewarding models (arXiv 2401.10020): the constraint then holds each round
-near the one before, and the policy may move further. Five steps a round are ours, the papers' rounds are larger: they
-pass over a whole set of prompts, three or four times in all. A tie is left out, as in online_dpo.
+of each round, as in Pang et al.: the constraint then holds each round near the one before, and the policy may move
+further. Five steps a round are ours, the papers' rounds are larger: they pass over a whole set of prompts, three or
+four times in all. A tie is left out, as in online_dpo.
 Departures: Pang et al. add the likelihood of the chosen completion, which this does not.
 """
 

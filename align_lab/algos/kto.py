@@ -3,9 +3,9 @@
 Ethayarajh et al., KTO: Model Alignment as Prospect Theoretic Optimization, arXiv 2402.01306.
 
     r(y) = Σₜ log π(yₜ)/π_ref(yₜ)
-    z₀   = max(0, mean of r over completions of *other* prompts)             (section 4.1; an estimate of the KL)
+    z₀   = max(0, mean of r over completions of *other* prompts)             (an estimate of the KL)
     L    = mean over completions of λ_D (1 - σ(β (r - z₀))) where y is desirable
-                                 or λ_U (1 - σ(β (z₀ - r))) where it is not  (eqs. 7 and 8)
+                                 or λ_U (1 - σ(β (z₀ - r))) where it is not  (section 4.1)
 
 z₀ has no gradient. It is computed over the whole minibatch, whatever the micro-batches and the number of processes:
 each prompt is joined with the completion of another group of the minibatch, as TRL rotates them.
@@ -15,7 +15,7 @@ Each completion is an example of its own, so a step holds as many completions as
 completion is desirable and the rejected one is not.
 
 Choices: β = 0.1 and λ_D = λ_U = 1 are the defaults of paper and TRL. For unequal numbers n_D and n_U the paper asks for
-λ_D n_D / (λ_U n_U) between 1 and 3/2.
+λ_D n_D / (λ_U n_U) between 1 and 3/2 in its last version (eq. 9), and between 1 and 4/3 in earlier ones and in TRL.
 """
 
 from __future__ import annotations

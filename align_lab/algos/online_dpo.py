@@ -5,9 +5,9 @@ Guo et al., Direct Language Model Alignment from Online AI Feedback, arXiv 2402.
     y₁ … y_G ~ π(· | x);   y_w = the sample with the highest score, y_l = the one with the lowest
     L = mean over prompts of -log σ(β z),   z as in DPO (arXiv 2305.18290, eq. 7)
 
-No gradient flows through sampling, and the reference is the start policy throughout. β = 0.1 is the default of paper
-and TRL. The loss does not depend on the distribution that the pairs came from: it is not an expectation under the
-sampling policy. Importance weights (sampling.importance_cap) for another engine's samples are therefore not applied.
+No gradient flows through sampling, and the reference is the start policy throughout. β = 0.1 is TRL's default. The loss
+does not depend on the distribution that the pairs came from: it is not an expectation under the sampling policy.
+Importance weights (sampling.importance_cap) for another engine's samples are therefore not applied.
 
 Departures: the paper draws two samples per prompt; here the best and the worst of a group of any size form the pair. A
 prompt whose scores are all equal expresses no preference: its z is 0, so it adds log 2 to the loss but no gradient, and

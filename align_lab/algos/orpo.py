@@ -2,14 +2,14 @@
 
 Hong, Lee and Thorne, ORPO: Monolithic Preference Optimization without Reference Model, arXiv 2403.07691.
 
-    log p(y) = 1/|y| Σₜ log π(yₜ);   odds(y) = p(y) / (1 - p(y))             (eqs. 1 and 4)
+    log p(y) = 1/|y| Σₜ log π(yₜ);   odds(y) = p(y) / (1 - p(y))             (odds: eq. 4)
     L        = mean over pairs of -log p(y_w) - λ log σ(log odds(y_w)/odds(y_l))           (eqs. 6 and 7)
 
 The method replaces supervised fine-tuning, so it can begin from a model that has seen no demonstration.
 
-Choices: λ = 0.1, the paper's and TRL's default (TRL calls it beta).
-Departures: the likelihood is the mean over pairs of a completion's mean over tokens (eq. 1). TRL averages over all
-tokens of a batch, so that long completions weigh more, and counts the tokens of the prompt too.
+Choices: λ = 0.1 is the paper's for its Mistral models (table 7), and TRL's default (TRL calls it beta).
+Departures: the likelihood is the mean over pairs of a completion's mean over tokens. TRL averages over all tokens of a
+batch, so that long completions weigh more, and counts the tokens of the prompt too.
 """
 
 from __future__ import annotations

@@ -8,8 +8,9 @@ Meng et al., SimPO: Simple Preference Optimization with a Reference-Free Reward,
 The mean over tokens removes the advantage of a long completion, and the margin γ asks for more than the right order.
 Nothing holds the policy near the start policy but the learning rate and the number of steps.
 
-Choices: β = 2 and γ = 1 lie in the paper's ranges (β 2 to 2.5, γ 0.3 to 1.6; γ/β about 0.5). TRL's CPOTrainer
-(loss_type=simpo) inherits β = 0.1 from CPO, has γ = 0.5, and adds CPO's likelihood term unless cpo_alpha=0.
+Choices: β = 2 and γ/β = 0.5 are the paper's for Llama-3-Base. Its four settings have β 2 or 2.5 and γ/β 0.1 to 0.8; the
+authors suggest to begin at 0.5, and later used β = 10 for two models. TRL's CPOTrainer (loss_type=simpo) inherits β =
+0.1 from CPO, has γ = 0.5, and adds CPO's likelihood term unless cpo_alpha=0.
 """
 
 from __future__ import annotations

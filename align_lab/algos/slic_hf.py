@@ -4,12 +4,13 @@ Zhao et al., SLiC-HF: Sequence Likelihood Calibration with Human Feedback, arXiv
 
     L = mean over pairs of max(0, δ - log π(y_w) + log π(y_l)) - λ log π(y_target)        (summed over tokens)
 
-The target of the second term is the chosen completion. The paper takes the demonstration of the same prompt, or the
-best of the candidates; preference pairs come without a demonstration of their prompt, and the chosen completion is the
-better one of the candidates. The whole loss is then a function of the pair alone.
+The target of the second term is the chosen completion, as in the code of KTO's authors (ContextualAI/HALOs). The paper
+takes the demonstration of the same prompt or, where it samples the candidates itself, the best of them: for given pairs
+it has the demonstration alone. Preference pairs come without one, and their chosen completion is the better candidate.
+The whole loss is then a function of the pair alone.
 
-Choices: δ = 1. λ = 0.1 is ours: log-probabilities are sums, so a target of fifty tokens weighs as fifty tokens; with a
-large λ this is supervised fine-tuning on the chosen completions.
+Choices: δ = 1 is the paper's. λ = 0.1 is that of ContextualAI/HALOs: log-probabilities are sums, so a target of fifty
+tokens weighs as fifty tokens; with a large λ this is supervised fine-tuning on the chosen completions.
 Departures: libraries' "SLiC" is another loss, with a reference and without the second term: algo=slic_norm.
 """
 

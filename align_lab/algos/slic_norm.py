@@ -9,8 +9,8 @@ A pair whose implicit rewards differ by 1 or more gives no gradient any more: a 
 logistic regression. This is what libraries call SLiC or "hinge" (TRL's DPOTrainer, SAIL's baseline); the loss of the
 SLiC-HF paper, which has no reference, is algo=slic_hf.
 
-Choices: β (the paper's γ) = 0.1 is the default of TRL and of SAIL's baseline. The paper's rejection sampling is not
-part of it: pairs come from `preferences`, as for DPO.
+Choices: β (the paper's γ, 0.05 there) = 0.1 is the default of TRL and of SAIL's baseline. The paper's rejection
+sampling is not part of it: pairs come from `preferences`, as for DPO.
 """
 
 from __future__ import annotations

@@ -201,8 +201,8 @@ def test_list_and_show_import_plugins_as_a_run_does(tmp_path):
     assert unknown.returncode == 2 and "reward=mine is not known" in unknown.stderr
 
 
-def test_the_installed_wheel_contains_its_configs(tmp_path):
-    """Build the wheel, unpack it somewhere else, compose from there."""
+def test_the_installed_wheel_contains_its_configs_and_the_index_of_papers(tmp_path):
+    """Build the wheel, unpack it somewhere else, compose and show a card from there."""
     from pathlib import Path
 
     root = Path(__file__).parents[2]
@@ -234,12 +234,16 @@ def test_the_installed_wheel_contains_its_configs(tmp_path):
         "import sys; sys.path.insert(0, sys.argv.pop(1)); from align_lab.__main__ import main; import align_lab; "
         "print(align_lab.__file__); main()"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", code, str(tmp_path / "site"), "--cfg", "job", "algo=ppo_max_moss_script"],
-        cwd=work,
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
-    assert done.returncode == 0, done.stderr
-    assert str(tmp_path / "site") in done.stdout and "score_norm: scale" in done.stdout
+    for words, expected in (
+        (["--cfg", "job", "algo=ppo_max_moss_script"], "score_norm: scale"),
+        (["show", "algo=kto"], "Tests that pin it\n  tests/golden/test_golden.py"),
+    ):
+        done = subprocess.run(
+            [sys.executable, "-c", code, str(tmp_path / "site"), *words],
+            cwd=work,
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
+        assert done.returncode == 0, done.stderr
+        assert str(tmp_path / "site") in done.stdout and expected in done.stdout

@@ -1,0 +1,141 @@
+"""What a comparison says of the arms: their metrics, the verdict, and the proof that they are comparable."""
+
+from __future__ import annotations
+
+from typing import Any, TypedDict
+
+
+class Label(TypedDict):
+    """How a metric is called. better: higher, lower or neither."""
+
+    label: str
+    meaning: str
+    unit: str
+    better: str
+
+
+class Spread(TypedDict):
+    """Values over seeds with mean, sd, 95 % t interval and interquartile mean."""
+
+    values: list[float | None]
+    mean: float | None
+    sd: float | None
+    low: float | None
+    high: float | None
+    iqm: float | None
+    iqm_low: float | None
+    iqm_high: float | None
+
+
+class Summary(Spread):
+    """A metric of an arm: at the end, and in the mean before training."""
+
+    start: float | None
+
+
+class Arm(TypedDict):
+    """Runs of one recipe: `seeds`, `runs` and each metric's `values` are in the same order."""
+
+    name: str
+    algo: str
+    n: int
+    seeds: list[int]
+    runs: list[str]
+    metrics: dict[str, Summary]
+
+
+class Pair(TypedDict):
+    """Arm a against arm b: mean of a minus mean of b, corrected interval and p, and what follows in words.
+
+    needed: further seeds an arm; None where the seeds suffice.
+    """
+
+    a: str
+    b: str
+    gap: float
+    low: float | None
+    high: float | None
+    p: float | None
+    words: str
+    needed: int | None
+
+
+class Verdict(TypedDict):
+    """The answer in one sentence, and every pair of arms that it rests on."""
+
+    sentence: str
+    method: str
+    confidence: float
+    pairs: list[Pair]
+
+
+class Equal(TypedDict):
+    """A setting or hash that all runs share."""
+
+    field: str
+    value: str
+
+
+class Differing(TypedDict):
+    """A setting or hash that is not equal in all runs. values: value as text -> names of the runs that have it."""
+
+    field: str
+    values: dict[str, list[str]]
+    allowed: bool
+
+
+class ByArm(TypedDict):
+    """A field that differs between arms by design. values: arm -> value."""
+
+    field: str
+    values: dict[str, Any]
+
+
+class Charged(TypedDict):
+    """What a run of this arm has spent, in the mean."""
+
+    arm: str
+    episodes: float | None
+    tokens: float | None
+    labels: float | None
+    device_seconds: float | None
+    flops: float | None
+    peak_memory_gib: float | None
+
+
+class Comparability(TypedDict):
+    """The proof: over every run that was read, also those that are set aside because another has their arm and seed."""
+
+    fair: bool
+    equal: list[Equal]
+    differing: list[Differing]
+    recipes: list[ByArm]
+    budgets: list[ByArm]
+    charged: list[Charged]
+
+
+class Improvement(TypedDict):
+    """P(a run of a scores higher than a run of b), with its interval."""
+
+    a: str
+    b: str
+    value: float
+    low: float | None
+    high: float | None
+
+
+class Claimed(TypedDict):
+    """What a paper says of two arms, and what is found: mean of a minus mean of b, corrected for all claims.
+
+    outcome: held, did not hold, cannot be told.
+    """
+
+    claim: str
+    a: str
+    b: str
+    metric: str
+    gap: float | None
+    low: float | None
+    high: float | None
+    outcome: str
+    why: str
