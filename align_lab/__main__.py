@@ -53,8 +53,10 @@ def _run(overrides: list[str]) -> int:
 
     if cfg.hardware.placement.executor == "slurm" or single.settings.dry_run:
         return launch.launch(single)
-    launch.check_prompts([cfg])
     from align_lab.run import experiment
+    from align_lab.stages import prompt_check
+
+    prompt_check.check([cfg])
 
     return experiment.run(cfg)
 

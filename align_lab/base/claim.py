@@ -23,17 +23,14 @@ class Claim:
     metric: str
 
 
-def read(text: str, arms: Collection[str]) -> Claim:
-    """Raises ConfigError for what cannot be read, and for arms that the study does not have."""
+def read(text: str) -> Claim:
+    """Raises ConfigError for what is no claim."""
     match = FORM.fullmatch(text.strip())
     if match is None:
         raise ConfigError(f"claims: {text!r} is not understood. Write {WORDS}")
     a, sign, b, metric = match["a"], match["sign"], match["b"], match["metric"] or ""
     if sign in ("<", "<="):
         a, sign, b = b, sign.replace("<", ">"), a
-    for name in (a, b):
-        if name not in arms:
-            raise ConfigError(f"claims: {text!r} names the arm {name!r}, which is not there: {near(name, arms)}")
     if a == b:
         raise ConfigError(f"claims: {text!r} compares an arm with itself")
     if metric and sign != ">":
@@ -41,3 +38,15 @@ def read(text: str, arms: Collection[str]) -> Claim:
             f"claims: {text!r}: only the metric that decides has a gap worth seeing. In {metric}, write A > B or A < B"
         )
     return Claim(text=text.strip(), a=a, sign=sign, b=b, metric=metric)
+
+
+def check(claim: Claim, arms: Collection[str], metrics: Collection[str]) -> None:
+    """Raises ConfigError for a claim about arms, or a metric of an evaluation, that the study does not have."""
+    for name in (claim.a, claim.b):
+        if name not in arms:
+            raise ConfigError(f"claims: {claim.text!r} names the arm {name!r}, which is not there: {near(name, arms)}")
+    if claim.metric and claim.metric not in metrics:
+        raise ConfigError(
+            f"claims: {claim.text!r} names the metric {claim.metric}, which no evaluation gives: "
+            f"{near(claim.metric, metrics)}"
+        )

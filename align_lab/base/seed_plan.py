@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from align_lab.base.errors import ConfigError, near
+from align_lab.base.registry import param, problems
 
 RHO = 1.5  # exponent of the error spent: 1 is close to Pocock's bounds, 3 to O'Brien and Fleming's
 WORDS = "a list of seeds, or {first: 4, step: 2, most: 30, stop: verdict}: in steps, until the verdict carries"
@@ -22,13 +23,13 @@ class SeedPlan:
     `smallest` falls below `hopeless`.
     """
 
-    first: int = 4
-    step: int = 2
-    most: int = 30
-    stop: str = "verdict"
-    confidence: float = 0.95
-    smallest: float = 0.1
-    hopeless: float = 0.1
+    first: int = param(4, "seeds of every arm at the first look", low=3)
+    step: int = param(2, "further seeds of an arm at each later look", low=1)
+    most: int = param(30, "seeds of an arm at the last look", low=3)
+    stop: str = param("verdict", "when no further seeds are taken", choices=("verdict",))
+    confidence: float = param(0.95, "that no pair of equal arms is called different at any look", low=0.5, high=0.999)
+    smallest: float = param(0.1, "the gap worth seeing, in units of the metric that decides", above=0)
+    hopeless: float = param(0.1, "a pair is given up below this power to see `smallest`", low=0, high=0.9)
 
     @property
     def looks(self) -> tuple[int, ...]:
@@ -44,42 +45,21 @@ class SeedPlan:
         """The part of the error that may be spent by the look with this number."""
         return self.error * (self.looks[look] / self.most) ** RHO
 
-    def problems(self) -> list[str]:
-        """What is wrong with it, in words for a user."""
-        wrong: list[str] = []
-        if self.first < 3:
-            wrong.append(f"seeds.first={self.first}: a look needs 3 seeds an arm at least. Type seeds.first=3")
-        if self.most < self.first:
-            wrong.append(f"seeds.most={self.most} is below seeds.first={self.first}. Type seeds.most={self.first}")
-        if self.step < 1:
-            wrong.append(f"seeds.step={self.step}: each look needs one more seed at least. Type seeds.step=1")
-        if self.stop != "verdict":
-            wrong.append(f"seeds.stop={self.stop} is not known. Allowed: verdict. For a fixed number: seeds=[0,1,2]")
-        if not 0 < self.confidence < 1:
-            wrong.append(f"seeds.confidence={self.confidence:g} is not between 0 and 1. Type seeds.confidence=0.95")
-        if self.smallest <= 0:
-            wrong.append(f"seeds.smallest={self.smallest:g}: the gap worth seeing is above 0. Type seeds.smallest=0.1")
-        if not 0 <= self.hopeless < 1:
-            wrong.append(f"seeds.hopeless={self.hopeless:g} is no probability below 1. Type seeds.hopeless=0.1")
-        return wrong
-
-    def as_json(self) -> dict[str, Any]:
-        """Its fields."""
-        return asdict(self)
-
 
 def seed_plan(values: Mapping[str, Any]) -> SeedPlan:
     """The plan with these fields. Raises ConfigError with all that is wrong."""
-    known = SeedPlan().as_json()
+    known = asdict(SeedPlan())
     wrong = [f"seeds.{name} is not known: {near(str(name), known)}" for name in values if name not in known]
     wrong += [
         f"seeds.{name}={value}: it must be {_kind(known[name])}"
         for name, value in values.items()
         if name in known and not _has_type_of(value, known[name])
     ]
-    plan = SeedPlan() if wrong else SeedPlan(**values)
-    if wrong := wrong + plan.problems():
+    if wrong := wrong or problems(SeedPlan, values, "seeds."):
         raise ConfigError("\n".join(wrong))
+    plan = SeedPlan(**values)
+    if plan.most < plan.first:
+        raise ConfigError(f"seeds.most={plan.most} is below seeds.first={plan.first}. Type seeds.most={plan.first}")
     return plan
 
 

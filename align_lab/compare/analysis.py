@@ -37,7 +37,6 @@ from align_lab.compare.pool import StudyRuns
 from align_lab.compare.runs import Run, Unfinished
 from align_lab.compare.sequential import plan_file
 from align_lab.compare.sequential import verdict as sequential
-from align_lab.compare.sequential.plan_file import WrittenPlan
 from align_lab.compare.summary import ArmRuns
 from align_lab.compare.values import listed, uncollected
 
@@ -96,32 +95,31 @@ def analyze(
     names = _labels(study.runs, metric)
     material = _material(arms[:SHOWN], Scores(metric, names))
     whole = _described(study, arms, material, comparability, rng_seed)
+    looks = sequential.looks_of(written, [run for runs in groups.values() for run in runs]) if written else None
     if comparability["fair"]:
-        _compare(whole, material, rng_seed, verdict=_decided(written, groups, arms, paired=paired, control=control))
+        if written and looks:
+            decided = sequential.decided(written, looks, groups)
+        else:
+            pairs = len(verdict.pairs_of([arm.name for arm in arms], control))
+            decided = summary.decided(material.arms, pairs=pairs, paired=paired, control=control)
+        _compare(whole, material, rng_seed, verdict=decided)
         whole["claims"] = claims.decided(study.claims, groups, metric)
     else:
         whole["verdict"] = _refusal(comparability)
     _leave_out(whole, study, groups, duplicates)
+    if looks:
+        whole["missing"] = [{"arm": arm, "seeds": list(seeds)} for arm, seeds in looks.missing.items()]
     whole["notes"] = [
         *notes.about_runs(arms, comparability, names[metric]["label"], study.left),
         *notes.about_results(whole),
         *notes.about_samples(material.arms, material.answers),
         *_bounded(arms, metric),
-        *(sequential.notes(written, sequential.looks_of(written, groups), groups) if written else ()),
+        *(sequential.notes(written, looks, groups) if written and looks else ()),
+        *([sequential.TOGETHER] if len(folders) > 1 and any(map(plan_file.read, folders)) else []),
     ]
     if foreign:
         _put_beside(whole, foreign, arms if comparability["fair"] else [], rng_seed)
     return whole
-
-
-def _decided(
-    written: WrittenPlan | None, groups: Groups, arms: Sequence[ArmRuns], *, paired: bool, control: str
-) -> document.Verdict:
-    """By the looks of a plan where the study has one; otherwise by all seeds, the best arms pair by pair."""
-    if written:
-        return sequential.decided(written, sequential.looks_of(written, groups), groups)
-    pairs = len(verdict.pairs_of([arm.name for arm in arms], control))
-    return summary.decided(arms[:SHOWN], pairs=pairs, paired=paired, control=control)
 
 
 def _control(control: str, study: StudyRuns, arms: Collection[str]) -> str:

@@ -18,14 +18,9 @@ Groups = Mapping[str, Sequence[Run]]
 
 def decided(texts: Sequence[str], groups: Groups, metric: str) -> list[Claimed]:
     """Every claim; each of m has an interval at 1 - 0.05/m, so that all m hold together with 95 % (Bonferroni)."""
-    claims = [read(text, _named(text, groups)) for text in texts]
+    claims = [read(text) for text in texts]
     confidence = 1 - (1 - CONFIDENCE) / max(1, len(claims))
     return [_decided(claim, groups, claim.metric or metric, confidence) for claim in claims]
-
-
-def _named(text: str, groups: Groups) -> set[str]:
-    """Arms of the study, and those that have no finished run yet: the study file was checked when it was read."""
-    return {*groups, *text.split()}
 
 
 def _decided(claim: Claim, groups: Groups, metric: str, confidence: float) -> Claimed:

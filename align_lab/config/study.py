@@ -13,6 +13,7 @@ from hydra.core.override_parser.types import Override
 from align_lab.base import claim
 from align_lab.base.errors import ConfigError, near
 from align_lab.base.hyperparameters import Budget
+from align_lab.base.metrics import of_run as metrics_of_run
 from align_lab.base.run_config import RunConfig
 from align_lab.base.seed_plan import WORDS, SeedPlan, seed_plan
 from align_lab.config import composition, overrides
@@ -51,7 +52,19 @@ def read(texts: Sequence[str], *, multirun: bool = True) -> Study:
     jobs = list(expand(parsed, settings, seeds, composition.sweeper_params(fixed) if sweep else {}))
     complete = not selected and not any(o.is_sweep_override() or o.key_or_group == "algo" for o in parsed)
     study = from_runs(composer.runs(jobs), settings=settings, sweep=sweep, complete=complete)
+    _check_claims(study, plan)
     return dataclasses.replace(study, seed_plan=None if selected else plan)
+
+
+def _check_claims(study: Study, plan: SeedPlan | None) -> None:
+    """Raises ConfigError for a claim that this study could not decide."""
+    claims = [claim.read(text) for text in study.settings.claims]
+    if claims and plan:
+        raise ConfigError("claims need a fixed number of seeds: they are not part of the looks. Type seeds=[0,1,2,3,4]")
+    arms = {*study.settings.arms, *(run["arm"] or run.choices["algo"] for run in study.runs)}
+    metrics = metrics_of_run(study.runs[0].values) if any(one.metric for one in claims) else {}
+    for one in claims:
+        claim.check(one, arms, [name for name in metrics if name.startswith("eval/")])
 
 
 def _seeds(value: Any) -> tuple[SeedPlan | None, Sequence[int]]:
@@ -127,10 +140,6 @@ def _budget(budget: Budget, command_line: Mapping[str, Override]) -> list[str]:
 
 
 def _refuse_contradictions(command_line: Mapping[str, Override], settings: StudySettings) -> None:
-    for text in settings.claims:
-        claim.read(text, settings.arms)
-    if settings.claims and isinstance(settings.seeds, Mapping):
-        raise ConfigError("claims need a fixed number of seeds: they are not part of the looks. Type seeds=[0,1,2,3,4]")
     if settings.control and settings.arms and settings.control not in settings.arms:
         raise ConfigError(f"control={settings.control} is none of the arms. {near(settings.control, settings.arms)}")
     for name, texts in settings.arms.items():

@@ -15,7 +15,6 @@ from align_lab.base.errors import AlignLabError, ConfigError, Stopped
 from align_lab.base.files import read_lines
 from align_lab.base.lease import lease
 from align_lab.base.paths import runs_folder
-from align_lab.base.run_config import RunConfig
 from align_lab.base.signals import StopRequest, stop_requests
 from align_lab.config.study import Study
 from align_lab.dispatch import expected_runs, slurm, status_table
@@ -82,20 +81,16 @@ def _plan(study: Study, existing: Existing) -> Plan:
     return plan(study.name, study.runs, skipped=existing.skipped, built=existing.built)
 
 
-def check_prompts(runs: Sequence[RunConfig]) -> list[str]:
-    """Lines about prompts that are too long for the model. Raises ConfigError where a run would refuse its prompts."""
-    return prompt_check.check(runs)
-
-
 def _check_prompts(todo: Plan, console: Console) -> None:
-    for line in check_prompts([task.cfg for task in todo.runs]):
+    for line in prompt_check.check([task.cfg for task in todo.runs]):
         console.print(escape(line))
 
 
 def _check_fine_tuning(todo: Plan) -> None:
     """Raises ConfigError where the job that builds a start policy requests too little memory."""
     for task in todo.tasks:
-        if task.kind == "stage" and task.name.startswith("sft-") and task.placement.executor == "slurm":
+        queued_stage = task.placement.executor == "slurm" and task.kind == "stage"
+        if queued_stage and artefacts(task.cfg)[task.name].kind == "sft":
             preflight.check_requested(task.cfg, gpu=task.placement.gpus_per_node > 0)
 
 

@@ -15,8 +15,9 @@ from align_lab.base.run_config import RunConfig
 from align_lab.compare import reading
 from align_lab.compare.runs import Run, deciding
 from align_lab.compare.sequential import plan_file
-from align_lab.compare.sequential.looks import Looks, PairLook, take
+from align_lab.compare.sequential.looks import Looks, PairLook
 from align_lab.compare.sequential.plan_file import WrittenPlan
+from align_lab.compare.sequential.verdict import looks_of
 from align_lab.config.study import Study
 from align_lab.dispatch import launch
 
@@ -43,7 +44,7 @@ def run(study: Study, *, console: Console | None = None) -> int:
             return status
         lacking = looks(folder, written).missing
         if any(arms[arm][seed] in needed for arm, seeds in lacking.items() for seed in seeds):
-            return _waits(study, lacking, status, console)
+            return _waits(lacking, status, console)
     _print_new(now, told, console)
     _conclude(study, written, now, console)
     return 0
@@ -51,22 +52,9 @@ def run(study: Study, *, console: Console | None = None) -> int:
 
 def looks(folder: Path, written: WrittenPlan) -> Looks:
     """The looks that the finished runs of a study allow."""
-    return take(values(folder, written), written.plan, written.levels, control=written.control)
-
-
-def values(folder: Path, written: WrittenPlan) -> dict[str, dict[int, float]]:
-    """Arm -> seed -> the metric that decides, of the runs of the plan that have finished."""
-    places = {name: folder / name for names in written.runs.values() for name in names}
-    read = reading.all_of([str(place) for place in places.values() if place.is_dir()])
-    finished = {Path(run.place).name: run for run in read if isinstance(run, Run)}
-    return {
-        arm: {
-            seed: finished[name].final[written.metric]
-            for seed, name in enumerate(names)
-            if name in finished and written.metric in finished[name].final
-        }
-        for arm, names in written.runs.items()
-    }
+    places = [folder / name for names in written.runs.values() for name in names]
+    read = reading.all_of([str(place) for place in places if place.is_dir()])
+    return looks_of(written, [run for run in read if isinstance(run, Run)])
 
 
 def _arms(study: Study) -> dict[str, list[RunConfig]]:
@@ -128,7 +116,7 @@ def sentence(pair: PairLook) -> str:
     return f"{words[pair.outcome]}, {interval}"
 
 
-def _waits(study: Study, lacking: Mapping[str, Sequence[int]], status: int, console: Console) -> int:
+def _waits(lacking: Mapping[str, Sequence[int]], status: int, console: Console) -> int:
     listed = "; ".join(f"{arm} seed {', '.join(map(str, seeds))}" for arm, seeds in lacking.items())
     console.print(
         f"The next look waits for {escape(listed)}. When their jobs have ended, or what made them fail is repaired, "
@@ -138,7 +126,7 @@ def _waits(study: Study, lacking: Mapping[str, Sequence[int]], status: int, cons
 
 
 def _conclude(study: Study, written: WrittenPlan, now: Looks, console: Console) -> None:
-    seeds = {arm: max(pair.seeds for pair in now.pairs if arm in (pair.a, pair.b)) for arm in written.runs}
+    seeds = {arm: now.seeds(arm) for arm in written.runs}
     listed = ", ".join(f"{arm} {count}" for arm, count in seeds.items())
     console.print(
         f"The study has ended after {sum(seeds.values())} of at most {written.longest} runs (seeds: {escape(listed)}): "

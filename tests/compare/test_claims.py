@@ -8,7 +8,6 @@ import pytest
 
 from align_lab.base import claim
 from align_lab.base.errors import ConfigError
-from align_lab.compare import claims
 from align_lab.compare.analysis import analyze
 from align_lab.compare.report.markdown import markdown
 from align_lab.compare.statistics import welch_interval
@@ -89,23 +88,22 @@ def test_runs_that_may_not_be_compared_decide_no_claim(tmp_path):
     ("text", "words"),
     [
         ("rloo beats ppo", "is not understood. Write 'A > B'"),
-        ("rloo > pppo", "names the arm 'pppo', which is not there: did you mean 'ppo'"),
         ("rloo > rloo", "compares an arm with itself"),
         ("rloo = ppo in eval/kl", "write A > B or A < B"),
     ],
 )
 def test_a_claim_that_cannot_be_decided_is_refused_with_what_to_write(text, words):
     with pytest.raises(ConfigError, match=words):
-        claim.read(text, ["rloo", "ppo"])
+        claim.read(text)
 
 
 def test_claims_of_a_sweep_file_are_checked_before_anything_runs():
     assert studies.read(["sweeps=back_to_basics"]).settings.claims
-    with pytest.raises(ConfigError, match="names the arm 'nobody'"):
-        studies.read(["sweeps=back_to_basics", "claims=['rloo_4 > nobody']"])
+    with pytest.raises(ConfigError, match="names the arm 'rlo_4', which is not there: did you mean 'rloo_4'"):
+        studies.read(["sweeps=back_to_basics", "claims=['rlo_4 > ppo']"])
+    with pytest.raises(
+        ConfigError, match="names the metric eval/kll, which no evaluation gives: did you mean 'eval/kl'"
+    ):
+        studies.read(["sweeps=back_to_basics", "claims=['rloo_4 < ppo in eval/kll']"])
     with pytest.raises(ConfigError, match="claims need a fixed number of seeds"):
         studies.read(["sweeps=back_to_basics", "seeds={first: 4}"])
-
-
-def test_every_outcome_has_its_words():
-    assert {claims.HELD, claims.FAILED, claims.UNKNOWN} == {"held", "did not hold", "cannot be told"}

@@ -1,11 +1,13 @@
 """Which seeds come next, and what each pair's end is called."""
 
 import math
+import re
 
 import numpy as np
 import pytest
 
-from align_lab.base.seed_plan import SeedPlan
+from align_lab.base.errors import ConfigError
+from align_lab.base.seed_plan import SeedPlan, seed_plan
 from align_lab.compare.sequential.bounds import levels
 from align_lab.compare.sequential.looks import take
 
@@ -95,20 +97,23 @@ def test_runs_that_always_give_the_same_number_are_decided_at_once():
 
 
 @pytest.mark.parametrize(
-    ("wrong", "word"),
+    ("wrong", "words"),
     [
-        ({"first": 2}, "seeds.first=3"),
-        ({"most": 3}, "seeds.most=4"),
-        ({"step": 0}, "seeds.step=1"),
-        ({"confidence": 1.0}, "seeds.confidence"),
-        ({"smallest": 0.0}, "smallest"),
-        ({"hopeless": 1.0}, "seeds.hopeless"),
+        ({"first": 2}, "seeds.first must be >= 3 (got 2)"),
+        ({"most": 3}, "Type seeds.most=4"),
+        ({"step": 0}, "seeds.step must be >= 1"),
+        ({"stop": "never"}, "seeds.stop=never is not known"),
+        ({"confidence": 1.0}, "seeds.confidence must be"),
+        ({"smallest": 0}, "seeds.smallest must be > 0"),
+        ({"hopeless": 1.0}, "seeds.hopeless must be"),
+        ({"frist": 4}, "seeds.frist is not known: did you mean 'first'"),
+        ({"most": "many"}, "seeds.most=many: it must be a whole number"),
+        ({"first": True}, "seeds.first=True: it must be a whole number"),
     ],
 )
-def test_a_design_says_what_is_wrong_with_it(wrong, word):
-    (problem,) = SeedPlan(**wrong).problems()
-    assert word in problem
-    assert not SeedPlan().problems()
+def test_a_plan_says_what_is_wrong_with_it(wrong, words):
+    with pytest.raises(ConfigError, match=re.escape(words)):
+        seed_plan(wrong)
 
 
 def test_the_last_look_is_at_most_seeds_also_where_the_steps_do_not_meet_it():

@@ -35,6 +35,22 @@ def test_a_pair_is_decided_by_the_seeds_of_its_last_look(tmp_path):
     assert any("4 finished runs are not part of any look" in note for note in document["notes"])
 
 
+def test_an_arm_that_ended_lacks_no_seed(tmp_path):
+    """Other arms have more seeds; only what the next look waits for is missing."""
+    folder, _ = study(tmp_path, good=GOOD, bad=BAD[:3])
+    assert analyze([folder])["missing"] == []
+    going_on, _ = study(tmp_path / "on", a=[0.0, 0.3, 0.6, 0.4], b=[0.25, 0.55, 0.9])
+    assert analyze([going_on])["missing"] == [{"arm": "b", "seeds": [3]}]
+
+
+def test_together_with_another_study_its_looks_do_not_count_and_compare_says_so(tmp_path):
+    folder, _ = study(tmp_path, good=GOOD, bad=BAD)
+    for seed in range(3):
+        write_run(tmp_path / "other", "third", seed)
+    document = analyze([folder, tmp_path / "other"])
+    assert any("came in steps" in note and "too narrow" in note for note in document["notes"])
+
+
 def test_the_sentence_says_what_is_equal_and_what_goes_on(tmp_path):
     folder, _ = study(tmp_path, good=GOOD, close=CLOSE)
     assert "no difference" in analyze([folder])["verdict"]["sentence"].lower()

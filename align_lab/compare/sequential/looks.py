@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -60,6 +60,10 @@ class Looks:
     def ended(self) -> bool:
         """Does no arm need further seeds?"""
         return not self.wanted
+
+    def seeds(self, arm: str) -> int:
+        """Seeds of an arm that its last look has seen."""
+        return max((pair.seeds for pair in self.pairs if arm in (pair.a, pair.b)), default=0)
 
 
 def take(
@@ -114,8 +118,7 @@ def _ended(look: PairLook, beaten: set[str | None], last: bool) -> PairLook:
     """An open pair ends with an arm that another one has beaten, and with the last seeds."""
     if look.outcome != "open" or not (last or {look.a, look.b} & beaten):
         return look
-    outcome: Outcome = "stopped" if {look.a, look.b} & beaten else "most"
-    return PairLook(**{**vars(look), "outcome": outcome})
+    return replace(look, outcome="stopped" if {look.a, look.b} & beaten else "most")
 
 
 def power_left(a: Sequence[float], b: Sequence[float], plan: SeedPlan, level: float) -> float:

@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -89,7 +89,7 @@ def read(folder: Path) -> WrittenPlan | None:
 
 def _as_json(written: WrittenPlan) -> dict[str, Any]:
     return {
-        "plan": written.plan.as_json(),
+        "plan": asdict(written.plan),
         "levels": list(written.levels),
         "control": written.control,
         "metric": written.metric,
@@ -98,7 +98,7 @@ def _as_json(written: WrittenPlan) -> dict[str, Any]:
 
 
 def _differences(known: WrittenPlan, asked: WrittenPlan) -> list[str]:
-    before, now = ({**one.plan.as_json(), "control": one.control, "metric": one.metric} for one in (known, asked))
+    before, now = ({**asdict(one.plan), "control": one.control, "metric": one.metric} for one in (known, asked))
     lines = [
         f"{'' if name in ('control', 'metric') else 'seeds.'}{name}: {before[name]!r}, now {now[name]!r}"
         for name in before

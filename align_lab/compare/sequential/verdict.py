@@ -2,27 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
 
 from align_lab.base.errors import ConfigError
-from align_lab.compare.document import Pair, Verdict
+from align_lab.compare.document import Verdict
 from align_lab.compare.headline import headline, headline_against
 from align_lab.compare.runs import Run
 from align_lab.compare.sequential.looks import Looks, PairLook, take
 from align_lab.compare.sequential.plan_file import WrittenPlan
-from align_lab.compare.values import listed, number
+from align_lab.compare.statistics import Interval
+from align_lab.compare.summary import pair
+from align_lab.compare.values import listed
 from align_lab.compare.verdict import NO_DIFFERENCE, NOT_ENOUGH, Comparison, ranked
 
+TOGETHER = (
+    "Seeds of a study here came in steps: compared together with other studies, its looks do not count, and intervals "
+    "that ignore them are too narrow. Compare it by itself for the verdict that it planned."
+)
 Groups = Mapping[str, Sequence[Run]]
 
 
-def looks_of(written: WrittenPlan, groups: Groups) -> Looks:
-    """The looks that the finished runs of the plan allow."""
+def looks_of(written: WrittenPlan, runs: Iterable[Run]) -> Looks:
+    """The looks that the finished runs of the plan allow. Runs that are not part of it do not count."""
+    finals = {Path(run.place).name: run.final for run in runs}
     values = {
         arm: {
-            run.seed: run.final[written.metric]
-            for run in groups.get(arm, ())
-            if run.name in names and written.metric in run.final
+            seed: finals[name][written.metric]
+            for seed, name in enumerate(names)
+            if name in finals and written.metric in finals[name]
         }
         for arm, names in written.runs.items()
     }
@@ -43,8 +52,8 @@ def decided(written: WrittenPlan, now: Looks, groups: Groups) -> Verdict:
     """`verdict` of the document: each pair at its last look, the better mean first."""
     scores = {arm: [run.final[written.metric] for run in groups[arm]] for arm in written.runs if groups.get(arm)}
     place = {name: position for position, name in enumerate(ranked(scores))}
-    pairs = [_turned(pair) if place[pair.a] > place[pair.b] else pair for pair in now.pairs]
-    comparisons = [_comparison(pair, written) for pair in sorted(pairs, key=lambda one: (place[one.a], place[one.b]))]
+    looks = [_turned(look) if place[look.a] > place[look.b] else look for look in now.pairs]
+    comparisons = [_comparison(look, written) for look in sorted(looks, key=lambda one: (place[one.a], place[one.b]))]
     if not comparisons:
         sentence = f"The first look, at {written.plan.first} seeds an arm, is still to come."
     else:
@@ -54,45 +63,32 @@ def decided(written: WrittenPlan, now: Looks, groups: Groups) -> Verdict:
         "method": "repeated Welch t intervals at the looks that were planned before the first run, at levels that are "
         f"calibrated for {len(written.runs)} arms{f' against {written.control}' if written.control else ''}",
         "confidence": written.plan.confidence,
-        "pairs": [_pair(one) for one in comparisons],
+        "pairs": [pair(one) for one in comparisons],
     }
 
 
-def _turned(pair: PairLook) -> PairLook:
-    gap = type(pair.gap)(-pair.gap.mean, -pair.gap.high, -pair.gap.low)
-    return PairLook(**{**vars(pair), "a": pair.b, "b": pair.a, "gap": gap})
+def _turned(look: PairLook) -> PairLook:
+    gap = Interval(-look.gap.mean, -look.gap.high, -look.gap.low)
+    return replace(look, a=look.b, b=look.a, gap=gap)
 
 
-def _comparison(pair: PairLook, written: WrittenPlan) -> Comparison:
-    smallest, n = f"{written.plan.smallest:g}", pair.seeds
+def _comparison(look: PairLook, written: WrittenPlan) -> Comparison:
+    smallest, n = f"{written.plan.smallest:g}", look.seeds
     words = {
-        "better": f"{pair.better} > {pair.worse}",
+        "better": f"{look.better} > {look.worse}",
         "equal": NO_DIFFERENCE,
-        "hopeless": f"{NOT_ENOUGH}given up at {n}, with {pair.power_left:.0%} power left to see {smallest}",
+        "hopeless": f"{NOT_ENOUGH}given up at {n}, with {look.power_left:.0%} power left to see {smallest}",
         "stopped": f"{NOT_ENOUGH}not followed beyond {n}, because another arm has beaten one of the two",
         "most": f"{NOT_ENOUGH}{n} are the most that were planned",
         "open": f"{NOT_ENOUGH}the study goes on",
     }
-    return Comparison(pair.a, pair.b, pair.gap, float("nan"), words[pair.outcome], None)
-
-
-def _pair(one: Comparison) -> Pair:
-    return {
-        "a": one.a,
-        "b": one.b,
-        "gap": one.gap.mean,
-        "low": number(one.gap.low),
-        "high": number(one.gap.high),
-        "p": None,
-        "words": one.words,
-        "needed": None,
-    }
+    return Comparison(look.a, look.b, look.gap, float("nan"), words[look.outcome], None)
 
 
 def notes(written: WrittenPlan, now: Looks, groups: Groups) -> Iterator[str]:
     """Sentences on the plan, how far it has come, and what lies beside it."""
     plan, planned = written.plan, ", ".join(map(str, written.plan.looks))
-    runs = sum(max((pair.seeds for pair in now.pairs if arm in (pair.a, pair.b)), default=0) for arm in written.runs)
+    runs = sum(now.seeds(arm) for arm in written.runs)
     state = "It has ended" if now.ended else "It goes on"
     yield (
         f"Seeds came in steps: looks at {planned} seeds an arm were planned before the first run (plan "
@@ -104,11 +100,10 @@ def notes(written: WrittenPlan, now: Looks, groups: Groups) -> Iterator[str]:
             f"{'one run' if len(seeds) == 1 else f'{len(seeds)} runs'} of {arm}" for arm, seeds in waiting.items()
         ]
         yield f"The next look waits for {listed(runs_of)}."
-    seen = {arm: max((p.seeds for p in now.pairs if arm in (p.a, p.b)), default=plan.first) for arm in written.runs}
     beside = {
         arm: more
         for arm, runs_of in groups.items()
-        if (more := sum(run.seed >= seen.get(arm, 0) or run.name not in written.runs.get(arm, ()) for run in runs_of))
+        if (more := sum(run.name not in written.runs.get(arm, ())[: now.seeds(arm)] for run in runs_of))
     }
     if beside and now.ended:
         total = sum(beside.values())
