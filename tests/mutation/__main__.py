@@ -114,6 +114,7 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, default=600.0, help="begin no mutant after them")
     parser.add_argument("--only", nargs="+", help="ask only these tests: who passes them is not decided")
     parser.add_argument("--at-once", type=int, default=2, help="mutants that are asked about at the same time")
+    parser.add_argument("--cases", type=int, default=1000, help="ask at most so many cases of a parametrized test")
     parser.add_argument(
         "--seconds", type=float, default=300.0, help="for the tests of one mutant; without an answer it is not decided"
     )
@@ -142,7 +143,11 @@ def _measure(every: list[Mutant], results: dict[str, Any], given: argparse.Names
             print(f"{number}/{len(asked)} {'killed' if killed else 'SURVIVED'} {one.key} {killed}", flush=True)
             RESULTS.write_text(json.dumps(results, indent=0, sort_keys=True, ensure_ascii=False) + "\n")
 
-    runner.collect(ask, seconds=given.seconds, at_once=given.at_once, tests=given.only or runner.TESTS)
+    noticed: dict[str, set[str]] = {}
+    for key, one in results.items():
+        noticed.setdefault(key.split(": ")[0], set()).update({one["killed"]} - {""})
+    limits = {"seconds": given.seconds, "at_once": given.at_once, "cases": given.cases}
+    runner.collect(runner.Asking(ask, noticed=noticed, **limits), given.only or runner.TESTS)
 
 
 def _until(end: float, mutants: list[Mutant]) -> Iterator[Mutant]:

@@ -6,4 +6,21 @@ EQUIVALENT: dict[str, str] = {
     "algos/remax.py: `-1` -> `1` in `R = eq.token_reward(x, x.score - x.score_greedy.unsqueeze(-1), self.kl_coef)`": (
         "the scores of greedy completions have one axis, after which the last place is the second"
     ),
+    "train/rollouts.py: the same random numbers in every step": (
+        "the numbers of a prompt depend on how often it was drawn before as well, so that no two draws share any"
+    ),
+    "train/engines/torch_engine.py: `parameter.detach()` -> `parameter` in "
+    "`own = nn.Parameter(parameter.detach().float())`": ("nn.Parameter is a leaf of its own, whatever it is made from"),
+    "train/rounds.py: one step's random numbers": (
+        "as above: every step of a round draws other prompts, or the same ones once more"
+    ),
+    "train/preference_pairs.py: pairs sampled at 1": (
+        "the sampler has the temperature of its own settings; this one is read where another engine samples"
+    ),
+    "rewards/pair_model.py: `0.0` -> `1.0` in `deviation = float(scores.std()) if len(scores) > 1 else 0.0`": (
+        "a deviation of 0 gives the scale 1, as a deviation of 1 does"
+    ),
+    "rewards/noise.py: `value + self.noise(example, text)` -> `value - self.noise(example, text)` in "
+    "`value + self.noise(example, text) if isinstance(value, float) else value`": "the noise is symmetric about 0",
+    "train/intervals.py: `20_000` -> `20001` in `DRAWS = 20_000`": "one draw more of a simulation",
 }

@@ -1,6 +1,6 @@
 """Small changes of a module that are made from its syntax tree: other operators, comparisons, constants, lost calls.
 
-Left alone are what computes nothing: docstrings and messages, defaults of fields, annotations, decorators, raises.
+Left alone are what computes nothing: docstrings and messages, fields of classes, annotations, decorators, raises.
 """
 
 from __future__ import annotations
@@ -77,8 +77,10 @@ def _computing(node: ast.AST) -> Iterator[ast.AST]:
             continue
         yield child
         if isinstance(child, (ast.FunctionDef, ast.ClassDef)):
+            of_class = isinstance(child, ast.ClassDef)
             for statement in child.body:
-                yield from _computing_from(statement)
+                if not (of_class and isinstance(statement, (ast.Assign, ast.AnnAssign))):
+                    yield from _computing_from(statement)
         else:
             yield from _computing(child)
 

@@ -31,7 +31,8 @@ TESTS = [
         f"tests/train/test_{name}.py"
         for name in (
             *("checkpoint", "engines", "evaluate", "loop", "muon", "other_engine", "pass_at", "preference_data"),
-            *("preference_training", "refills", "scoring", "sft", "sft_demonstrations", "update"),
+            *("preference_training", "ranks", "refills", "sampled_pairs", "scoring", "sft", "sft_demonstrations"),
+            *("step_metrics", "update"),
         )
     ),
 ]  # of one process
@@ -51,8 +52,12 @@ UNDECIDED = (NOT_APPLIED, LATE, ENDED)
 class Asking:
     """A pytest plugin: in place of running the tests, it calls `ask` with itself."""
 
-    def __init__(self, ask: Callable[[Asking], None], *, seconds: float, at_once: int) -> None:
-        self.ask, self.seconds, self.at_once = ask, seconds, at_once
+    def __init__(
+        self, ask: Callable[[Asking], None], *, seconds: float, at_once: int, cases: int, noticed: dict[str, set[str]]
+    ) -> None:
+        self.ask, self.seconds, self.at_once, self.cases = ask, seconds, at_once, cases
+        self.sound: set[str] = set()  # tests that passed without a change after they had noticed one
+        self.noticed = noticed  # by file: the tests that noticed a change of it, which are asked first
         self.items: list[Any] = []
         self.failed: list[str] = []
         self.records: dict[str, calls.Record] = {}
@@ -70,6 +75,9 @@ class Asking:
     def verdicts(self, mutants: Iterable[Any]) -> Iterator[tuple[Any, str]]:
         """Each mutant, with the first test that fails; "" where none of all does; or one of UNDECIDED."""
         for mutant, answer in answers(mutants, self._verdict, at_once=self.at_once, seconds=3 * self.seconds):
+            if answer and answer not in UNDECIDED:
+                self.sound.add(answer)
+                self.noticed.setdefault(mutant.file, set()).add(answer)
             yield mutant, ENDED if answer is None else answer
 
     def _verdict(self, mutant: Any) -> str:
@@ -80,12 +88,13 @@ class Asking:
         while True:
             killer = self._in_child(tests, lambda: apply(mutant.file, mutant.text))
             test = next((item for item in tests if item.nodeid == killer), None)
-            if test is None or not self._in_child([test], lambda: None):
+            if test is None or killer in self.sound or not self._in_child([test], lambda: None):
                 return killer
             tests = [item for item in tests if item is not test]  # it fails without the change as well
 
     def order(self, file: str, text: str) -> list[Any]:
-        """The tests that call what is changed: the first cases of each, the module's own first, then the fastest."""
+        """The tests that call what is changed: the first cases of each; those first that noticed another change of the
+        file, then the module's own, then the fastest."""
         changed = {f"{file}:{name}" for name in changed_functions(file, text)}
         own = next((tests for start, tests in OWN_TESTS.items() if file.startswith(start)), ())
         cases: Counter[str] = Counter()
@@ -96,7 +105,10 @@ class Asking:
                 continue
             number, name = cases[item.nodeid.split("[")[0]], item.nodeid.split("[")[0]
             cases[name] += 1
-            keyed.append((min(number, 2), not item.nodeid.startswith(own), record["seconds"], position, item))
+            if number >= self.cases:
+                continue
+            unknown = item.nodeid not in self.noticed.get(file, ())
+            keyed.append((min(number, 2), unknown, not item.nodeid.startswith(own), record["seconds"], position, item))
         return [item for *_, item in sorted(keyed)]
 
     def _in_child(self, tests: Sequence[Any], change: Callable[[], None]) -> str:
@@ -129,10 +141,10 @@ class Asking:
         return not self.failed
 
 
-def collect(ask: Callable[[Asking], None], *, seconds: float, at_once: int, tests: Sequence[str] = TESTS) -> None:
-    """Import and collect the tests, then call `ask`. No test runs in this process."""
+def collect(asking: Asking, tests: Sequence[str] = TESTS) -> None:
+    """Import and collect the tests, then ask. No test runs in this process."""
     os.chdir(CHECKOUT)
     options = ["-q", "-p", "no:cacheprovider", "-p", "no:xdist", "--no-header", "-k", NOT_KNOWING]
-    status = pytest.main([*options, *tests], plugins=[Asking(ask, seconds=seconds, at_once=at_once)])
+    status = pytest.main([*options, *tests], plugins=[asking])
     if status not in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED):
         sys.exit(f"the tests could not be collected: pytest ends with {status}")

@@ -1,6 +1,7 @@
 """A reward model of preference pairs: its loss, its measures, what it reads, and that it learns what is preferred."""
 
 import dataclasses
+import itertools
 import json
 import math
 
@@ -11,6 +12,7 @@ import torch
 from align_lab.base import registry
 from align_lab.base.contracts import RewardInputs
 from align_lab.base.errors import DataError, DivergedError
+from align_lab.base.progress import listening
 from align_lab.base.task import DataSet, Example, Message, PreferencePair
 from align_lab.models.fitting import collate
 from align_lab.models.llama import Llama, LlamaConfig
@@ -103,6 +105,34 @@ def test_accuracy_log_loss_and_calibration_of_gaps_that_are_known():
     sure = calibration_error(np.full(10, 0.99), np.array([1.0] * 5 + [0.0] * 5))
     assert sure == pytest.approx(0.49)
     assert pair_metrics(np.array([-900.0]))["log_loss"] == pytest.approx(900)
+
+
+def test_its_learning_rate_rises_in_the_first_twentieth_and_ends_near_nothing():
+    """AdamW's first step moves every weight that has a gradient by the learning rate, here of the first of 40 steps."""
+    policy = start()
+    model, heads = PairModel(policy.model), []
+
+    class Watches:
+        def notice(self, text):
+            raise AssertionError(text)
+
+        def progress(self, done, total):
+            assert total == 40
+            heads.append(model.head.detach().clone())
+
+    plan = dataclasses.replace(PLAN, epochs=4, weight_decay=0.0)
+    with listening(Watches()):
+        pair_training.fit(model, Films().pairs("train"), plan, Reading(text=policy.text, form=PLAIN, longest=24))
+    moved = [float((after - before).abs().max()) for before, after in itertools.pairwise(heads)]
+    assert len(moved) == 40 and moved[0] == pytest.approx(plan.lr / 2, rel=1e-3)  # two of 40 steps of warm-up
+    assert moved[-1] < plan.lr / 10
+
+
+def test_a_single_score_has_no_deviation_and_becomes_the_center():
+    model = PairModel(start().model)
+    torch.nn.init.ones_(model.head)
+    assert model.standardize(torch.tensor([3.0])) == 1.0
+    assert float(model.center) == 3.0 and torch.equal(model.head, torch.ones_like(model.head))
 
 
 def test_it_learns_what_is_preferred_and_says_how_well(built):

@@ -127,6 +127,20 @@ def test_scores_of_any_size_have_students_interval():
     assert unbounded_mean([1.0, 2.0, 3.0]) == pytest.approx((2 - 4.302653 / 3**0.5, 2 + 4.302653 / 3**0.5), abs=1e-5)
 
 
+def test_two_values_have_an_interval_too():
+    """Mean 1, sd sqrt(2), n 2: 1 ± 12.706205, the quantile of Student's t with 1 degree of freedom."""
+    assert unbounded_mean([0.0, 2.0]) == pytest.approx((1 - 12.706205, 1 + 12.706205), abs=1e-4)
+
+
+def test_differences_of_right_and_wrong_have_the_exact_interval_from_minus_1_to_1():
+    """The win over the start policy: 9 of 12 prompts were lost before and are won now, the others the reverse."""
+    before = [scored(index, 0.0, win=float(index >= 9)) for index in range(12)]
+    after = [scored(index, 0.0, win=float(index < 9)) for index in range(12)]
+    win = measured(after, before, judges=(), decides="score", pass_at=())["eval/win_rate"]
+    assert (win["change_low"], win["change_high"]) == pytest.approx((2 * 0.4281 - 1, 2 * 0.9451 - 1), abs=2e-4)
+    assert (win["start"], win["value"], win["change"]) == (0.25, 0.75, 0.5)
+
+
 def scored(index, score, **more):
     usual = {"kl": 0.0, "length": 2, "ended": True, "win": 0.5, "entropy_sum": 1.0, "completion": "a b"}
     return {"index": index, "score": score, **usual, **more}

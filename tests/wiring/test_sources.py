@@ -75,6 +75,15 @@ def test_a_round_is_sampled_by_the_policy_that_it_begins_with(run, reference):
     assert len(set(prompts)) == 8
 
 
+def test_the_steps_of_a_round_use_the_prompts_in_the_order_in_which_other_runs_do(run):
+    drawn = []
+    for rounds in (0, 2):
+        it = run("algo=rloo", algo=asks(rounds=rounds))
+        taken = recorded_steps(it, 4)
+        drawn.append([[texts(it, row)[0] for row in rows_of(got.experience)][::4] for got, _ in taken])
+    assert drawn[0] == drawn[1]
+
+
 def test_the_most_likely_completion_is_scored_with_its_prompt_and_the_penalty(run):
     it = run("algo=rloo", "train.lr=0.03", "sampling.max_new_tokens=4", algo=asks(greedy=True))
     got, before = recorded_steps(it, 2)[-1]
@@ -167,6 +176,16 @@ def test_training_and_evaluation_with_one_seed_share_no_random_number(run):
     dataclasses.replace(it.loop.evaluate, sampler=it.loop.source.sampler)(it.loop.learner, step=0)
     evaluated = set(torch.cat([one.flatten() for one in drawn]).tolist())
     assert len(evaluated) > 20 and not trained & evaluated
+
+
+def test_runs_with_other_seeds_share_no_random_number(run):
+    taken = []
+    for seed in (5, 6):
+        it, drawn = run("algo=rloo", f"seed={seed}"), []
+        it.loop.source.sampler = Watching(it.loop.source.sampler, drawn)
+        it.loop.source.collect(0, groups=8)  # all prompts, whatever their order
+        taken.append({number for one in drawn for number in one.flatten().tolist()})
+    assert len(taken[0]) > 20 and not taken[0] & taken[1]
 
 
 def test_every_evaluation_has_the_same_random_numbers(run):
