@@ -6,6 +6,7 @@ that they guard.
 
 from __future__ import annotations
 
+import importlib
 import os
 import sys
 import time
@@ -63,6 +64,7 @@ class Asking:
         self.records: dict[str, calls.Record] = {}
 
     def pytest_runtestloop(self, session: Any) -> bool:
+        importlib.import_module("torch._dynamo")  # every optimizer imports it, else anew in every forked process
         self.records = calls.records(session.items, self._passes, at_once=self.at_once)
         self.items = [item for item in session.items if self.records[item.nodeid]["passed"]]
         self.ask(self)
