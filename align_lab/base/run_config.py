@@ -116,13 +116,20 @@ class RunConfig:
         needs, cautions = self.algo.needs, list[str]()
         if needs.samples and self.sampling.caution:
             cautions.append(self.sampling.caution)
-        if not needs.pairs and self.preferences.source == "data":
+        if not needs.pairs and self.preferences.source == "data" and self._has_unread_preferences:
             cautions.append(
                 f"preferences.source=data has no effect: algo={self.values['algo']['name']} learns from the reward of "
                 "completions that it samples, and not from preferences. algo=dpo, for example, learns from those of "
                 "the data; for any algorithm they can train a reward, reward=reward_model"
             )
         return cautions
+
+    @property
+    def _has_unread_preferences(self) -> bool:
+        """Are there preferences in the data, and no reward or judge that could be trained on them?"""
+        if not self.data.has_pairs() and not self.data.labels():
+            return False
+        return not any(_learns(reward) for reward in (self.reward, *self.judges.values()))
 
     @property
     def signature(self) -> str:
@@ -133,6 +140,12 @@ class RunConfig:
     def name(self) -> str:
         """The name of the run's folder under runs/STUDY/, known before the run starts."""
         return f"{self.choices['algo']}-{self.choices['model']}-s{self['seed']}-{self.signature}"
+
+
+def _learns(reward: Reward) -> bool:
+    """Is it trained on the data, or a reward that it holds?"""
+    inside = (registry.build("reward", values) for values in reward.inner().values())
+    return reward.trained or any(_learns(one) for one in inside)
 
 
 def plain(config: Any) -> dict[str, Any]:

@@ -161,7 +161,8 @@ def _shares_in_words(shares: Mapping[str, float], *, hacked: bool) -> list[str]:
         (shares["length"] > GROWN, grew),
         (shares["length"] < -GROWN, f"length fell by {length}"),
         (shares["entropy"] < -NARROWED, f"entropy fell by {entropy}: the policy became narrow"),
-        (shares["distinct_2"] < -NARROWED, f"distinct word pairs fell by {distinct}: completions became alike"),
+        (shares["distinct_2"] == -1, "no completion has more than one word at the end"),
+        (-1 < shares["distinct_2"] < -NARROWED, f"distinct word pairs fell by {distinct}: completions became alike"),
     )
     return [words for holds, words in remarks if holds]
 

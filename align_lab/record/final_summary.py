@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -25,7 +26,7 @@ class Change:
     """How the scores changed from the start policy to the end."""
 
     gain: float  # change of the deciding metric
-    noise: float  # two standard errors of that change, over prompts
+    noise: float | None  # two standard errors of that change, over prompts; None for a single prompt
     proxy: float | None  # change of the score that was optimized; None where one of the two is missing
     diversity: float  # distinct-2 at the end,
     diversity_before: float  # and at the start
@@ -68,7 +69,9 @@ class FinalSummary:
             if self.decides not in row:
                 return f"Nothing can be said: no completion has a {self.label} {when} ({self._shares(row)})."
         change = self._change(start, final)
-        return next(text for holds, text in self._rules(change) if holds)
+        if change.noise is None:
+            return f"Nothing can be concluded from one prompt. {self._changes(change)}. Evaluate on more prompts."
+        return next(text for holds, text in self._rules(change, change.noise) if holds) + _short(change)
 
     def _passes(self) -> list[str]:
         """pass@k and maj@k of the first evaluation set, without the ends of their intervals."""
@@ -80,28 +83,28 @@ class FinalSummary:
         return f"{100 * failed:.3g} % could not be scored, on {100 * abstained:.3g} % there is no opinion"
 
     def _change(self, start: Mapping[str, float], final: Mapping[str, float]) -> Change:
-        error = (start[f"{self.decides}_se"] ** 2 + final[f"{self.decides}_se"] ** 2) ** 0.5
+        errors = [row[f"{self.decides}_se"] for row in (start, final) if f"{self.decides}_se" in row]
         return Change(
             gain=final[self.decides] - start[self.decides],
-            noise=2 * error,
+            noise=2 * math.hypot(*errors) if len(errors) == 2 else None,
             proxy=final["eval/score"] - start["eval/score"] if "eval/score" in start.keys() & final.keys() else None,
             diversity=final[DIVERSITY],
             diversity_before=start[DIVERSITY],
         )
 
-    def _rules(self, x: Change) -> list[tuple[bool, str]]:
+    def _rules(self, x: Change, error: float) -> list[tuple[bool, str]]:
         """(condition, sentence) pairs, of which the first that holds applies."""
         label, proxy = self.label, self._label("eval/score")
         independent = self.decides != "eval/score"
-        fell, noise = x.gain < -x.noise, f"two standard errors over prompts ({x.noise:.2f})"
+        fell, noise = x.gain < -error, f"two standard errors over prompts ({error:.2f})"
         changes, rose = self._changes(x), x.proxy or 0.0
         return [
             (
-                x.diversity < x.diversity_before / 2,
+                0 < x.diversity < x.diversity_before / 2,
                 f"The policy collapsed: it repeats itself (distinct-2 {x.diversity:.2f}). {changes}. "
                 "Try a larger algo.kl_coef or a lower train.lr.",
             ),
-            (x.gain > x.noise, f"The policy learned: the {label} rose by {x.gain:.2f}, more than {noise}."),
+            (x.gain > error, f"The policy learned: the {label} rose by {x.gain:.2f}, more than {noise}."),
             (
                 fell and independent and rose > 0,
                 f"Over-optimized: the {proxy} rose by {rose:.2f} while the {label} fell by {-x.gain:.2f}. "
@@ -122,3 +125,10 @@ class FinalSummary:
 
     def _label(self, key: str) -> str:
         return self.declared[key].label or label_of(key)
+
+
+def _short(x: Change) -> str:
+    """Completions without a pair of words have a distinct-2 of 0, and repeat nothing."""
+    if x.diversity or not x.diversity_before:
+        return ""
+    return " At the end no completion has more than one word."

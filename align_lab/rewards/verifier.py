@@ -91,7 +91,7 @@ class Verifier(Reward):
             return ""
         has = f"has {', '.join(columns)}" if columns else "has no columns besides the prompt"
         remedy = {
-            "reasoning_gym": "Only data=reasoning has it. For other data set reward.kind=exact or reward.kind=numeric",
+            "reasoning_gym": "Only data=reasoning has it. For other data set reward.kind=exact, numeric or math",
             "exact": f"Add it, or name the column that holds the right answer: reward.answer={[*columns, 'NAME'][0]}",
         }
         remedy["numeric"] = remedy["math"] = remedy["exact"]

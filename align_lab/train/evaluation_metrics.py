@@ -105,9 +105,9 @@ def by_prompt(rows: Sequence[Row], name: str) -> Tensor:
     return torch.tensor(list(prompt_means(rows, name).values()), dtype=torch.float64)
 
 
-def standard_error(values: Tensor) -> float:
-    """Standard error of the mean; 0 for a single value."""
-    return float(values.std() / len(values) ** 0.5) if len(values) > 1 else 0.0
+def standard_error(values: Tensor) -> float | None:
+    """Standard error of the mean; None for a single value, which says nothing about the spread."""
+    return float(values.std() / len(values) ** 0.5) if len(values) > 1 else None
 
 
 def distinct(texts: Sequence[str], *, n: int) -> float:

@@ -88,6 +88,7 @@ def described(**changes):
         ({"length": (20, 10)}, "length fell by 50 %"),
         ({"entropy": (3, 1.5)}, "entropy fell by 50 %: the policy became narrow"),
         ({"distinct_2": (0.6, 0.15)}, "distinct word pairs fell by 75 %: completions became alike"),
+        ({"distinct_2": (0.6, 0.0)}, "no completion has more than one word at the end"),
         (
             {"entropy": (3, 0.3), "gold_score": (0, -1)},
             "entropy fell by 90 %: the policy became narrow; gold is below the start",

@@ -1,9 +1,11 @@
 """The result of a run: the rows of its last table and its sentence, for any reward, judges and metric."""
 
 import pytest
+import torch
 
 from align_lab.base.metrics import METRICS, Metric
 from align_lab.record.final_summary import FinalSummary
+from align_lab.train.evaluation_metrics import standard_error
 
 REVIEWS = METRICS | {
     "eval/gold_score": Metric("the unseen judge", "sd of human reviews", "higher", "gold score"),
@@ -66,3 +68,19 @@ def test_without_the_optimized_score_the_judge_still_decides():
     assert BY_JUDGE.sentence(row(), gone).startswith("The policy got worse: the gold score fell by 0.50")
     collapsed = {**gone, "eval/distinct_2": 0.1}
     assert "The gold score changed by -0.50. Try" in BY_JUDGE.sentence(row(), collapsed)
+
+
+def test_one_prompt_has_no_standard_error_and_proves_nothing():
+    start, end = (
+        {key: value for key, value in row(score=score).items() if not key.endswith("_se")} for score in (0.0, -1.0)
+    )
+    sentence = BY_REWARD.sentence(start, end)
+    assert sentence.startswith("Nothing can be concluded from one prompt. The score changed by -1.00.")
+    assert standard_error(torch.tensor([0.5])) is None
+
+
+def test_completions_of_one_word_repeat_nothing():
+    sentence = BY_REWARD.sentence(row(), row(score=0.5, distinct_2=0.0))
+    assert sentence.startswith("The policy learned: the score rose by 0.50")
+    assert sentence.endswith("At the end no completion has more than one word.")
+    assert BY_REWARD.sentence(row(distinct_2=0.0), row(distinct_2=0.0)).endswith("(0.08).")

@@ -151,7 +151,7 @@ def test_data_without_the_column_is_refused_with_what_to_type():
     assert Verifier().data_problem(no_columns) == ""  # it does not say which columns it has
     for kind, message in (
         ("exact", "reward.answer=question"),
-        ("reasoning_gym", "reward.kind=exact or reward.kind=numeric"),
+        ("reasoning_gym", "reward.kind=exact, numeric or math"),
     ):
         problem = Verifier(kind=kind).data_problem(WithColumns())
         assert message in problem and "question, solution" in problem

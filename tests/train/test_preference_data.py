@@ -292,10 +292,18 @@ def test_data_without_pairs_is_refused_and_an_arm_that_samples_does_not_care():
     assert "preferences.source=reward" in str(error.value)
     sampled = config("data=pd_without", "algo=rloo", "preferences.source=data")
     assert "pairs" not in dependencies.stages(sampled)
-    (caution,) = sampled.cautions
+    assert sampled.cautions == []  # nothing is there that it could read
+
+
+def test_preferences_that_an_arm_does_not_read_are_named_unless_a_reward_learns_from_them():
+    (caution,) = config("data=pd_with", "algo=rloo", "preferences.source=data").cautions
     assert "preferences.source=data has no effect: algo=rloo learns from the reward" in caution
     assert config("data=pd_without", "algo=rloo").cautions == []
     assert config("data=pd_with", "algo=dpo", "preferences.source=data").cautions == []
+    learned = ["data=pd_with", "algo=rloo", "preferences.source=data", "reward=reward_model"]
+    assert config(*learned).cautions == []
+    inside = [*learned[:3], "reward=weighted", "reward.of.a=reward_model", "reward.of.b=length"]
+    assert config(*inside).cautions == []
 
 
 def test_single_completions_serve_an_algorithm_that_learns_from_them_alone():
