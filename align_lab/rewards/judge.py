@@ -116,7 +116,12 @@ class Judge(Reward):
         unknown = sorted(self.columns() - set(known)) if known is not None else []
         if not unknown:
             return ""
-        return f"reward=judge reads the column {unknown[0]}, which the data has not: {near(unknown[0], known or ())}"
+        field = "against" if unknown[0] == self.against else "template"
+        has = f"{near(unknown[0], known)}" if known else "it has no columns besides the prompt"
+        return (
+            f"reward=judge reads the column {unknown[0]!r} (its field {field}), which the data has not: {has}. "
+            f"Name another column in {field}, or add this one to the data"
+        )
 
     def parts(self) -> tuple[str, ...]:
         """Tokens and price of each verdict; the disagreement of both orders."""

@@ -386,7 +386,10 @@ def test_bounds_and_unknown_columns():
         def load(self, folder): ...
 
     judge = Judge(**GOOD, template="{completion} {anser}")
-    assert "column anser, which the data has not: did you mean 'answer'?" in judge.data_problem(Known())
+    problem = judge.data_problem(Known())
+    assert "column 'anser' (its field template), which the data has not: did you mean 'answer'?" in problem
+    problem = Judge(**GOOD, against="reference").data_problem(Known())
+    assert "'reference' (its field against)" in problem and "allowed: answer. Name another column in against" in problem
     assert judge.columns() == {"anser"}
     assert Judge(**GOOD, against="answer").data_problem(Known()) == ""
 
