@@ -2,6 +2,7 @@
 
     python -m tests.mutation                         # all that is not measured yet, and the table of docs/mutations.md
     python -m tests.mutation --room train --most 10  # up to ten generated mutants a file of one package
+    python -m tests.mutation --sample 40             # of each package, 40 at random of all that can be generated
     python -m tests.mutation --survivors             # ask again about those that survived
     python -m tests.mutation --table                 # only write the table from the results so far
     python -m tests.mutation --only tests/equations  # ask some tests alone; who passes them is not decided
@@ -17,6 +18,7 @@ import ast
 import hashlib
 import itertools
 import json
+import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -24,6 +26,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from align_lab.train.intervals import bounded_mean
 from tests.mutation import runner
 from tests.mutation.by_hand import MUTANTS
 from tests.mutation.equivalent import EQUIVALENT
@@ -105,10 +108,17 @@ def generated(room: str, most: int) -> Iterator[Mutant]:
             yield Mutant(file, change.line, what, text)
 
 
+def sampled(room: str, count: int) -> list[Mutant]:
+    """A random sample of all mutants that can be generated of a package, always the same one."""
+    ranked = sorted(generated(room, sys.maxsize), key=lambda one: hashlib.sha256(one.key.encode()).hexdigest())
+    return ranked[:count]
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.mutation")
     parser.add_argument("--room", choices=ROOMS)
     parser.add_argument("--most", type=int, default=6, help="generated mutants of a file")
+    parser.add_argument("--sample", type=int, help="generated mutants of a package, at random, in place of --most")
     parser.add_argument("--survivors", action="store_true")
     parser.add_argument("--table", action="store_true")
     parser.add_argument("--minutes", type=float, default=600.0, help="begin no mutant after them")
@@ -121,7 +131,10 @@ def main() -> int:
     given = parser.parse_args()
     rooms = [given.room] if given.room else list(ROOMS)
     every = [one for one in by_hand() if one.room in rooms or not given.room]
-    every += [one for room in rooms for one in generated(room, given.most)]
+    if given.sample is None:
+        every += [one for room in rooms for one in generated(room, given.most)]
+    else:
+        every += [one for room in rooms for one in sampled(room, given.sample)]
     results: dict[str, Any] = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
     if not given.table:
         _measure(every, results, given)
@@ -132,6 +145,7 @@ def main() -> int:
 def _measure(every: list[Mutant], results: dict[str, Any], given: argparse.Namespace) -> None:
     """Ask about each mutant that is not known yet, and keep what is found after each."""
     end = time.monotonic() + 60 * given.minutes
+    results |= {one.key: _record(one, "") for one in every if one.key in EQUIVALENT}
 
     def ask(tests: runner.Asking) -> None:
         asked = [one for one in every if _is_asked(one, results, given)]
@@ -139,7 +153,7 @@ def _measure(every: list[Mutant], results: dict[str, Any], given: argparse.Names
             if killed in runner.UNDECIDED or (given.only and not killed):
                 print(f"{number}/{len(asked)} not decided: {one.key} ({killed or 'it passes these tests'})", flush=True)
                 continue
-            results[one.key] = {"room": one.room, "line": one.line, "killed": killed, "text": _digest(one)}
+            results[one.key] = _record(one, killed)
             print(f"{number}/{len(asked)} {'killed' if killed else 'SURVIVED'} {one.key} {killed}", flush=True)
             RESULTS.write_text(json.dumps(results, indent=0, sort_keys=True, ensure_ascii=False) + "\n")
 
@@ -148,6 +162,10 @@ def _measure(every: list[Mutant], results: dict[str, Any], given: argparse.Names
         noticed.setdefault(key.split(": ")[0], set()).update({one["killed"]} - {""})
     limits = {"seconds": given.seconds, "at_once": given.at_once, "cases": given.cases}
     runner.collect(runner.Asking(ask, noticed=noticed, **limits), given.only or runner.TESTS)
+
+
+def _record(one: Mutant, killed: str) -> dict[str, Any]:
+    return {"room": one.room, "line": one.line, "killed": killed, "text": _digest(one)}
 
 
 def _until(end: float, mutants: list[Mutant]) -> Iterator[Mutant]:
@@ -174,23 +192,29 @@ def _document(results: dict[str, Any]) -> str:
 
 def _table(results: dict[str, Any]) -> str:
     rows = [
-        "| package | decided | fell | survived | equivalent | fell, of those not equivalent |",
-        "|---|---|---|---|---|---|",
+        "| package | mutants | tried | fell | equivalent | survived | fell, of those not equivalent |",
+        "|---|---|---|---|---|---|---|",
     ]
-    total = [0, 0, 0]
-    for room in sorted({one["room"] for one in results.values()}):
-        own = {key: one for key, one in results.items() if one["room"] == room and key not in EQUIVALENT}
-        fell = sum(bool(one["killed"]) for one in own.values())
-        same = sum(key.startswith(f"{room}/") for key in EQUIVALENT)
-        rows.append(_row(room, len(own), fell, same))
-        total = [total[0] + len(own), total[1] + fell, total[2] + same]
+    listed = {one.key for one in by_hand()}
+    for words, kind in (("by hand", True), ("generated", False)):
+        own = {key: one for key, one in results.items() if (key in listed) == kind}
+        rooms = sorted({one["room"] for one in own.values()})
+        rows += [_row(room, words, {key: one for key, one in own.items() if one["room"] == room}) for room in rooms]
+        rows.append(_row("**all**", words, own))
     survivors = [key for key, one in sorted(results.items()) if not one["killed"] and key not in EQUIVALENT]
-    listed = "\n".join(f"* {key}" for key in survivors) or "None."
-    return "\n".join([*rows, _row("**all**", *total)]) + f"\n\nSurvivors:\n\n{listed}"
+    return "\n".join(rows) + "\n\nSurvivors:\n\n" + ("\n".join(f"* {key}" for key in survivors) or "None.")
 
 
-def _row(name: str, count: int, fell: int, same: int) -> str:
-    return f"| {name} | {count + same} | {fell} | {count - fell} | {same} | {100 * fell / max(1, count):.1f} % |"
+def _row(room: str, words: str, own: dict[str, Any]) -> str:
+    same, fell = sum(key in EQUIVALENT for key in own), sum(bool(one["killed"]) for one in own.values())
+    columns = (room, words, len(own), fell, same, len(own) - fell - same, share(fell, len(own) - same))
+    return f"| {' | '.join(map(str, columns))} |"
+
+
+def share(fell: int, count: int) -> str:
+    """In percent, with the 95 % interval of Clopper and Pearson."""
+    low, high = bounded_mean([1.0] * fell + [0.0] * (count - fell))
+    return f"{100 * fell / max(1, count):.1f} % ({100 * low:.1f} to {100 * high:.1f})"
 
 
 if __name__ == "__main__":

@@ -23,4 +23,17 @@ EQUIVALENT: dict[str, str] = {
     "rewards/noise.py: `value + self.noise(example, text)` -> `value - self.noise(example, text)` in "
     "`value + self.noise(example, text) if isinstance(value, float) else value`": "the noise is symmetric about 0",
     "train/intervals.py: `20_000` -> `20001` in `DRAWS = 20_000`": "one draw more of a simulation",
+    "train/draws.py: `1` -> `2` in `numbers = range(first // total, (first + count - 1) // total + 1)` (2)": (
+        "one pass more than is needed is shuffled and not used"
+    ),
+    "train/micro_batch.py: `1` -> `2` in "
+    "`return list(dict.fromkeys(math.ceil(groups / parts) for parts in range(1, groups + 1)))` (2)": (
+        "one part more than there are groups gives the size 1 again"
+    ),
+    "train/evaluation_metrics.py: `0.0` -> `1.0` in "
+    '`"entropy": (mean["entropy_sum"] or 0.0) / max(mean["length"] or 0.0, 1e-9),` (2)': (
+        "where no completion has a token the sum of the entropies is 0 as well"
+    ),
+    "rollout/torch_sampler.py: `COMPACT_BELOW * len(rows)` -> `COMPACT_BELOW / len(rows)` in "
+    "`if unfinished <= COMPACT_BELOW * len(rows):`": "how often finished rows are removed decides the speed alone",
 }

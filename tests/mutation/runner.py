@@ -31,7 +31,17 @@ TESTS = [
     *(
         f"tests/train/test_{name}.py"
         for name in (
-            *("checkpoint", "engines", "evaluate", "loop", "muon", "other_engine", "pass_at", "preference_data"),
+            *(
+                "checkpoint",
+                "draws",
+                "engines",
+                "evaluate",
+                "loop",
+                "muon",
+                "other_engine",
+                "pass_at",
+                "preference_data",
+            ),
             *("preference_training", "ranks", "refills", "sampled_pairs", "scoring", "sft", "sft_demonstrations"),
             *("step_metrics", "update"),
         )
@@ -65,6 +75,7 @@ class Asking:
 
     def pytest_runtestloop(self, session: Any) -> bool:
         importlib.import_module("torch._dynamo")  # every optimizer imports it, else anew in every forked process
+        importlib.import_module("tests.wiring.conftest").composed("algo=rloo")  # as most of its tests do
         self.records = calls.records(session.items, self._passes, at_once=self.at_once)
         self.items = [item for item in session.items if self.records[item.nodeid]["passed"]]
         self.ask(self)

@@ -7,6 +7,7 @@ from align_lab.base.progress import listening
 from align_lab.base.task import Example, Message, PromptForm
 from align_lab.models.text import Text
 from align_lab.models.tokenizer import train_tokenizer
+from align_lab.rollout.long_prompts import truncated
 from align_lab.rollout.prompts import Prompts
 
 TEMPLATE = "{% for message in messages %}[{{ message['role'] }}]{{ message['content'] }}{% endfor %}[answer]"
@@ -75,6 +76,42 @@ def test_a_system_message_that_fills_the_context_is_refused(text):
     conversation = (Message("system", "a b c d e " * 30), Message("user", "a b"))
     with pytest.raises(DataError, match="its system message or the chat template are too long"):
         prompts(text, [Example(key="k", prompt=conversation)], "truncate")
+
+
+def test_a_prompt_that_fits_exactly_stays_and_one_token_more_is_too_long(text):
+    (ids,) = text.prompts([Example.of_text(TEXTS[1])])
+    kept, notices = prompts(text, TEXTS[1:2], "error", context=len(ids) + 10)
+    assert kept.ids == [ids] and not notices
+    with pytest.raises(DataError, match=f"1 of 1 prompts of train has more than {len(ids) - 1} tokens"):
+        prompts(text, TEXTS[1:2], "error", context=len(ids) + 9)
+
+
+@pytest.mark.parametrize(("count", "more"), [(3, False), (4, True)])
+def test_three_long_prompts_are_quoted(text, count, more):
+    with pytest.raises(DataError) as error:
+        prompts(text, [f"{i} {TEXTS[1]}" for i in range(count)], "error")
+    assert str(error.value).count(" tokens)") == 3 and ("tokens), ..." in str(error.value)) == more
+
+
+def test_a_text_of_which_nothing_would_be_left_is_refused(text):
+    """Its template alone fills what a prompt may have; without a template that is nothing at all."""
+    example = Example.of_text("a b c")
+
+    def encode(one):
+        return text.prompts([one])[0]
+
+    content = len(text.tokenizer.encode("a b c", add_special_tokens=False).ids)
+    template = len(encode(example)) - content
+    with pytest.raises(DataError, match=f"does not fit into {template} tokens, however much"):
+        truncated(example, encode, text, template)
+
+
+def test_one_token_of_a_prompt_may_stay_and_none_may_not():
+    plain = Text(tokenizer=train_tokenizer(["a b c d e"], vocab=300), eos=0)
+    kept, _ = prompts(plain, ["a b c"], "truncate", context=11)
+    assert kept.examples[0].text.strip() == "c" and len(kept.ids[0]) == 1
+    with pytest.raises(DataError, match="has more than 0 tokens"):
+        prompts(plain, ["a b c"], "truncate", context=10)
 
 
 def test_where_all_are_too_long_nothing_is_left(text):

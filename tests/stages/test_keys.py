@@ -78,6 +78,10 @@ def test_released_models_differ_by_what_they_are_and_not_by_their_adapters_or_th
     assert tuned.inputs[1].key == plain.key  # it is downloaded once
 
 
+def test_data_need_no_gpu_and_what_is_computed_with_a_model_does():
+    assert not data_stage({"name": "sk_both"}).gpu and policy(sft=SFT).gpu
+
+
 def test_a_fine_tuned_model_follows_its_plan_its_data_and_how_it_is_asked():
     tuned = policy(sft=SFT)
     assert tuned.key != policy(sft={**SFT, "lr": 2e-5}).key

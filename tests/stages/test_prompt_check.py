@@ -62,6 +62,17 @@ def test_where_the_data_say_what_to_do_they_are_only_counted(model, tmp_path, ac
     assert "1 of" in line and f"(data.too_long={action})" in line and "line 31" in line
 
 
+@pytest.mark.parametrize("room", [1, 0])
+def test_a_prompt_may_be_truncated_to_one_token_and_not_to_none(model, tmp_path, room):
+    write(tmp_path / "my.jsonl", [*questions(30), of_words(400)])
+    given = of(model, f"sampling.max_new_tokens={CONTEXT - room}", "data.too_long=truncate")
+    if room:
+        assert all("they are truncated" in line for line in check([given]))
+    else:
+        with pytest.raises(ConfigError):
+            check([given])
+
+
 def test_drop_that_leaves_no_prompt_is_refused(model, tmp_path):
     write(tmp_path / "my.jsonl", [{"prompt": f"{i} {of_words(300 + i)['prompt']}"} for i in range(40)])
     with pytest.raises(ConfigError, match="leaves none"):

@@ -39,5 +39,18 @@ def test_a_truncated_checkpoint_is_skipped_and_reported(checkpoints):
         checkpoints.load(30)
 
 
+def test_a_checkpoint_that_cannot_be_removed_does_not_end_the_run(checkpoints, tmp_path):
+    """Somebody has put an old one elsewhere."""
+    old = checkpoints.folder(20).rename(tmp_path / "elsewhere")
+    checkpoints.folder(20).symlink_to(old, target_is_directory=True)
+    checkpoints.save(40, {"step": 40}, keep=2)
+    assert checkpoints.latest(print)[0] == 40 and (old / "state.pt").exists()
+
+
+def test_a_checkpoint_that_is_saved_after_a_rewind_replaces_the_later_ones(checkpoints):
+    checkpoints.save(25, {"step": 25}, keep=2)
+    assert checkpoints.steps() == [10, 20, 25] and checkpoints.latest(print)[0] == 25
+
+
 def test_a_folder_without_checkpoints_has_no_latest_one(tmp_path):
     assert Checkpoints(tmp_path).latest(print) is None

@@ -11,7 +11,7 @@ from align_lab.base.errors import ConfigError
 from align_lab.base.hyperparameters import Train
 from align_lab.base.metrics import of_run
 from align_lab.base.settings import Evaluation, Sampling
-from align_lab.base.task import Example, Score
+from align_lab.base.task import Example, Failure, Score
 from align_lab.models.text import Text
 from align_lab.rollout.prompts import Prompts
 from align_lab.train.evaluate import Evaluator
@@ -41,7 +41,7 @@ def evaluated(samples=1, sets=None, prompts_used=3, metric="eval/score", reward=
     sampling = Sampling(max_new_tokens=8, temperature=1.0, missing_eos_penalty=PENALTY)
     evaluate = Evaluator(
         sets=sets or {"evaluation": prompts("a good film", "a bad film", "the plot")},
-        reward=LimitedScorer(scorer=reward or Columns()),
+        reward=reward if isinstance(reward, LimitedScorer) else LimitedScorer(scorer=reward or Columns()),
         judges={"liked": LimitedScorer(scorer=CountWord("o"))},
         sampling=sampling,
         plan=Evaluation(prompts=prompts_used, samples=samples, metric=metric, **plan),
@@ -107,6 +107,26 @@ def test_every_metric_of_several_sets_is_declared_with_the_meaning_of_the_first(
     assert declared["eval/harder/liked"] == declared["eval/liked"] and declared["eval/liked"].unit == "-1 to 1"
     assert not [name for name in declared if name.startswith("eval/same")]  # the first set has no prefix
     assert "eval/score_se" not in declared  # the standard error is that of the deciding metric
+
+
+class Sometimes:
+    """A score for the first prompt, none for the second, and a failure for the third."""
+
+    def score(self, examples, completions):
+        outcomes = (2.0, None, Failure("no answer"))
+        return Score(total=[outcomes[example.columns["value"] // 10] for example in examples])
+
+
+def test_a_completion_without_a_score_has_none_and_a_failure_its_reason():
+    limited = LimitedScorer(scorer=Sometimes(), max_failed=1.0)
+    rows = evaluated(reward=limited, samples=2)
+    assert [row["score"] for row in rows] == [*(2.0 - PENALTY * (not row["ended"]) for row in rows[:2]), *[None] * 4]
+    assert [row.get("failures") for row in rows] == [None] * 4 + [{"score": "no answer"}] * 2
+    assert [row["win"] for row in rows] == [0.5, 0.5, None, None, None, None]
+    metrics = summary(rows, judges=["liked"], decides="score")
+    assert metrics["eval/score"] == sum(row["score"] for row in rows[:2]) / 2
+    assert metrics["eval/score_failed"] == metrics["eval/score_abstained"] == pytest.approx(1 / 3)
+    assert metrics["eval/win_rate"] == 0.5 and "eval/liked_failed" not in metrics
 
 
 class Verifier:

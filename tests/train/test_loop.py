@@ -63,6 +63,17 @@ def test_a_budget_ends_the_run_and_the_end_is_evaluated_and_saved(budget, steps)
     assert steps in it.journal.saved
 
 
+def test_only_an_evaluation_that_is_better_than_all_before_is_the_best():
+    it = loop(algorithm("rloo"), lr=1e-30, steps=4)  # the policy stays, so that all evaluations are equal
+    it.run()
+    scores = [row["eval/score"] for row in it.journal.rows if "eval/score" in row]
+    assert len(set(scores)) == 1 < len(scores) and it.journal.best == [0]
+    assert [it._new_best({"eval/score": scores[0] + gap}) is None for gap in (-1, 0, 1, 1, 2)] == [
+        *(True, True, False, True, False),
+    ]  # fmt: skip
+    assert it._new_best({"lr": 0.1}) is None
+
+
 def test_pairs_are_charged_for_the_completions_that_made_them_and_only_once():
     it = loop(algorithm("dpo"), steps=5)  # 16 pairs, 8 a step: from the third step on they are used again
     it.run()

@@ -148,6 +148,16 @@ def test_pairs_that_are_too_long_are_left_out_and_counted_with_what_to_set(polic
     assert "sampling.max_new_tokens, which is 6, to more, or preferences.too_long=truncate" in texts[1]
 
 
+@pytest.mark.parametrize(("tokens", "used"), [(18, True), (19, False)])
+def test_prompt_and_completion_fill_the_context_at_most(policy, tmp_path, tokens, used):
+    """A context of 24 tokens of which 6 are for completions."""
+    prompt = " film" * tokens
+    assert len(policy.tokenizer.encode(prompt).ids) == tokens
+    source, texts = built(tmp_path, policy, [*PAIRS, pair(prompt, " good", " bad")])
+    assert (prompt in [row[0] for row in rows_of(policy, source)]) == used
+    assert len(texts) == (1 if used else 2)
+
+
 def test_or_are_truncated_without_an_end(policy, tmp_path):
     plan = dataclasses.replace(ALL, too_long="truncate")
     source, texts = built(tmp_path, policy, [LONG], plan)

@@ -123,6 +123,33 @@ def test_all_tokens_count_where_the_plan_says_so_and_in_a_text_without_a_prompt(
     assert texts == everything
 
 
+def test_the_shortest_text_is_one_token_and_its_end(policy):
+    (token,) = policy.tokenizer.encode("a").ids
+    rows = imitated(policy, [Demonstration(completion="a")])
+    assert (rows.sequences, rows.starts) == ([[token, 0]], [0])
+    assert sft.total_loss(policy.model, rows.sequences, rows.starts)[1] == 1
+
+
+@pytest.mark.parametrize(("loss_on", "words"), [("completion", 5), ("all", 9)])
+def test_a_loss_a_word_counts_the_words_in_which_the_loss_is(policy, tmp_path, loss_on, words):
+    plan = sft.FineTuning(epochs=1, lr=1e-4, loss_on=loss_on)
+    sft.build_sft(tmp_path, policy, plan, train_on=SAID, held_out=[*SAID, Demonstration(completion="a")])
+    measured = json.loads((tmp_path / "metrics.json").read_text())
+    trained = load_policy(tmp_path)
+    said = [(one.prompt, one.completion) for one in SAID]
+    parts = [[trained.tokenizer.encode(text).ids for text in pair] for pair in said]
+    given = parts if loss_on == "completion" else [[[], prompt + completion] for prompt, completion in parts]
+    losses = [whole_loss(trained, *pair) for pair in [*given, [[], trained.tokenizer.encode("a").ids]]]
+    nats, tokens = (sum(column) for column in zip(*losses, strict=True))
+    assert measured["loss_per_token"] == pytest.approx(nats / tokens, rel=1e-4)
+    assert measured["loss_per_word"] == pytest.approx(nats / words, rel=1e-4)
+
+
+def whole_loss(policy, prompt, completion):
+    """The same where there may be no prompt: then the first token is given."""
+    return loss_of(policy, prompt, completion) if prompt else loss_of(policy, completion[:1], completion[1:])
+
+
 def test_training_moves_only_what_follows_the_prompt(policy):
     """A prompt that is a lie is not learned: its loss stays far above that of the completion."""
     prompt, completion = "bad bad bad", " is good"

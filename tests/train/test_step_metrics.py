@@ -22,7 +22,8 @@ def test_the_seconds_of_a_step_are_those_of_sampling_scoring_and_the_update(name
     for row in it.journal.rows[1:]:
         parts = [row.get(f"time/{part}", 0.0) for part in ("rollout", "score", "update")]
         assert sum(parts) == pytest.approx(row["time/step"]) and min(parts) >= 0
-        assert row["time/samples_per_second"] > 0
+        assert row["time/samples_per_second"] * row["time/step"] == pytest.approx(8 if name == "sail_pp" else 16)
+    assert (it.journal.rows[1].get("time/rollout", 0.0) > 0) == (name != "dpo")  # pairs are not sampled
     assert it.journal.rows[-1]["time/elapsed"] == pytest.approx(sum(row["time/step"] for row in it.journal.rows[1:]))
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
+from omegaconf import OmegaConf
 
 from align_lab.base import registry
 from align_lab.base.run_config import RunConfig
@@ -59,9 +61,17 @@ class Assembled:
         return self.loop.evaluate.reward.scorer
 
 
+@functools.cache
+def composed(*overrides: str) -> dict[str, Any]:
+    """The config of a run with the defaults of its algorithm. Composition takes longer than most of these tests."""
+    return compose([*overrides]).values
+
+
 def configured(overrides, *, reward, **of_groups) -> RunConfig:
-    """A composed config whose components are those of this folder."""
-    base = compose([*SMALL, *overrides]).values
+    """A composed config with these values, which are not validated, and whose components are those of this folder."""
+    default = composed(*(one for one in overrides if one.startswith(("algo=", "train.group_size="))))
+    values = OmegaConf.from_dotlist([*SMALL, *(one for one in overrides if not one.startswith("algo="))])
+    base = _of_the_type(OmegaConf.to_container(OmegaConf.merge(default, values)), default)
     parts = {**base, "data": DATA, "model": MODEL, "evaluation": {**base["evaluation"], **EVALUATION}}
     values = {**parts, "reward": reward} | {name: {**parts[name], **fields} for name, fields in of_groups.items()}
     algo = of_groups.get("algo", {})
@@ -71,6 +81,13 @@ def configured(overrides, *, reward, **of_groups) -> RunConfig:
             key: value for key, value in values["algo"].items() if key in {"name", *(f.name for f in fields)}
         }
     return RunConfig(values, {"algo": values["algo"]["name"], "model": "two_layers"})
+
+
+def _of_the_type(value: Any, default: Any) -> Any:
+    """Whole numbers where the default is a float become floats, as in a composition."""
+    if isinstance(value, dict) and isinstance(default, dict):
+        return {key: _of_the_type(inner, default.get(key)) for key, inner in value.items()}
+    return float(value) if isinstance(default, float) and value is not None else value
 
 
 @pytest.fixture(autouse=True)
