@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import pytest
 
+from align_lab.base.task import Example
+from align_lab.models.policy import Policy
+from align_lab.models.text import Text
+from align_lab.run.assembly import human_text
+from tests.train import small
 from tests.wiring.by_hand import number_of, recorded_steps, rows_of, texts
-from tests.wiring.conftest import choice, names
+from tests.wiring.conftest import REWARD_MODEL, choice, names
 from tests.wiring.parts import PROMPTS, true_score
 
 TRAIN = set(PROMPTS["train"])
@@ -127,3 +132,30 @@ def test_human_text_is_that_of_the_training_split_and_another_part_of_it_at_ever
             assert ids[count - 1] == it.start.eos
             seen.append(it.start.tokenizer.decode(ids[: count - 1]))
     assert len(seen) == 8 and set(seen) == texts_of_train
+
+
+def test_a_trained_judge_has_weights_of_its_own(run):
+    judge = {**REWARD_MODEL, "lr": 0.05, "seed": 9}
+    it = run("algo=rloo", reward=REWARD_MODEL, evaluation={"judges": {"other": judge}, "prompts": 2})
+    scorers = {
+        "score": it.cfg.reward.load(it.built["reward"].path),
+        "other": it.cfg.judges["other"].load(it.built["judges.other"].path),
+    }
+    for row in it.loop.evaluate(it.loop.learner, step=0):
+        example = [Example.of_text(row["prompt"])]
+        own = {name: one.score(example, [row["completion"]]).total[0] for name, one in scorers.items()}
+        assert row["other"] == pytest.approx(own["other"], rel=1e-4, abs=1e-5)
+        assert row["score"] == pytest.approx(own["score"] - (not row["ended"]), rel=1e-4, abs=1e-5)
+        assert abs(own["other"] - own["score"]) > 1e-3
+
+
+def test_human_text_ends_with_the_end_token_of_the_policy_whichever_it_is():
+    policy = Policy(small.model(), Text(tokenizer=small.tokenizer(), eos=7))
+    batch = human_text(policy, ["a good film", "bad"], rows=2, seed=0, step=0)
+    ends = [int(ids[int(mask.sum())]) for ids, mask in zip(batch.ids, batch.mask, strict=True)]
+    assert ends == [7, 7]
+    written = [
+        policy.tokenizer.decode(ids[: int(mask.sum())].tolist())
+        for ids, mask in zip(batch.ids, batch.mask, strict=True)
+    ]
+    assert sorted(written) == ["a good film", "bad"]

@@ -150,3 +150,12 @@ def test_every_pair_is_used_once_before_any_is_used_again(run):
     used = [got.experience for got, _ in recorded_steps(it, 6)]
     sums = [round(float(x), 9) for experience in used for x in experience.rollout.logp_old.sum((1, 2))]
     assert len(set(sums[:12])) == 12 and sorted(sums[:12]) == sorted(sums[12:]) and sums[:12] != sums[12:]
+
+
+def test_another_seed_learns_from_the_same_pairs_in_another_order(run):
+    orders = []
+    for seed in (5, 6):
+        source = run("algo=dpo", f"seed={seed}").loop.source
+        got = source.collect(0, groups=12).experience.rollout
+        orders.append([round(float(x), 9) for x in got.logp_old.sum((1, 2))])
+    assert sorted(orders[0]) == sorted(orders[1]) and orders[0] != orders[1]

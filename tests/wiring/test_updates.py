@@ -185,3 +185,41 @@ def test_an_entropy_target_between_the_entropies_of_micro_batches_is_that_of_the
         weights.append(torch.cat([p.detach().flatten() for p in it.loop.learner.policy.parameters()]))
     torch.testing.assert_close(weights[1], weights[0], rtol=0, atol=1e-12)
     assert len(it.algo.calls) == 4
+
+
+@pytest.mark.parametrize("name", ["ppo", "grpo"])
+def test_the_loss_gets_of_every_group_its_own_values_and_those_of_the_reference(run, name):
+    it = run(f"algo={name}", "train.minibatches=2", "train.lr=0.03")
+    recorded_steps(it, 2)
+    rollout = it.algo.rollouts[-1]
+    with torch.no_grad():
+        advantage, _ = it.algo.algo.advantages(rollout, it.algo.init_state())
+    assert float((rollout.logp_ref - rollout.logp_old).abs().max()) > 1e-3
+    expected = {
+        "logp_ref": rollout.logp_ref, "mask": rollout.mask, "value": rollout.value,
+        "advantage": advantage.advantage, "returns": advantage.returns,
+    }  # fmt: skip
+    for _, x in it.algo.calls[-2:]:
+        places = [place(own, rollout.logp_old) for own in x.logp_old]
+        for field, values in expected.items():
+            own = getattr(x, field)
+            assert (own is None) == (values is None)
+            assert values is None or torch.equal(own, values[places]), field
+
+
+def test_every_step_has_the_human_text_that_belongs_to_it(run):
+    it, asked = run("algo=ppo_max", algo={"critic_init": "policy", "critic_pretrain_steps": 0}), []
+    given = it.loop.pretrain
+    it.loop.pretrain = lambda step: asked.append(step) or given(step)
+    recorded_steps(it, 3)
+    assert asked == [0, 1, 2]
+    for step, (now, _) in enumerate(it.algo.calls):
+        batch = given(step)
+        assert torch.equal(now.mask_pretrain, batch.mask) and now.tokens_pretrain == float(batch.mask.sum())
+
+
+def test_the_human_text_counts_once_in_a_minibatch_however_many_micro_batches_it_has(run):
+    fields = {"critic_init": "policy", "critic_pretrain_steps": 0}
+    it = run("algo=ppo_max", "train.micro_batch=4", "train.minibatches=2", algo=fields)
+    recorded_steps(it, 1)
+    assert [now.logp_pretrain is not None for now, _ in it.algo.calls] == [True, False] * 2
