@@ -22,7 +22,8 @@ from align_lab.rollout.vllm_engine import ENVIRONMENT, Completions, Request, Vll
 
 ROOT = str(Path(__file__).parents[2])  # the folder that this package is imported from, for example a snapshot
 NOT_INHERITED = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "GROUP_RANK", "MASTER_ADDR", "MASTER_PORT")
-CONNECT_SECONDS = 120.0  # importing torch takes long on a busy machine
+CONNECT_SECONDS = 600.0  # importing torch takes long on a busy machine
+EXIT_SECONDS = 60.0  # so does the end of a process whose socket is closed
 
 
 class RemoteEngine:
@@ -96,7 +97,7 @@ class RemoteEngine:
         status = ""
         if self.process is not None:
             with suppress(subprocess.TimeoutExpired):
-                status = f" with status {self.process.wait(timeout=5)}"
+                status = f" with status {self.process.wait(timeout=EXIT_SECONDS)}"
         last = self.log.read_text(errors="replace").strip().splitlines()[-5:] if self.log.exists() else []
         output = f" Last lines of its log: {' | '.join(last)}." if last else ""
         return SamplerError(
