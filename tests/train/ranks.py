@@ -30,7 +30,7 @@ class Meeting:
             self.left[rank].append(value)
             count = len(self.left[rank])
             self.changed.notify_all()
-            complete = self.changed.wait_for(lambda: self.ended or self._is_complete(count), timeout=60)
+            complete = self.changed.wait_for(lambda: self.ended or self._is_complete(count), timeout=600)
             if not complete or not self._is_complete(count):
                 raise Ended
             return [values[count - 1] for values in self.left]

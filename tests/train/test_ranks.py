@@ -17,7 +17,7 @@ from align_lab.train.evaluate import local_batches
 from align_lab.train.scoring import LimitedScorer, score_metrics
 from tests.train.ranks import ranks, together
 from tests.train.small import CountWord
-from tests.train.test_update import NOISE, built, weights
+from tests.train.test_update import ALGOS, NOISE, built, weights
 
 registry.scan()
 
@@ -31,10 +31,13 @@ def of_rank(it, rank):
     return it
 
 
-@pytest.mark.parametrize("name", ["ppo_max", "dpo", "kto", "sail_pp", "remax", "dapo"])
-@pytest.mark.parametrize("count", [2, 3])
+SOME = ["ppo_max", "dpo", "kto", "sail_pp", "remax", "dapo"]
+COUNTS = {2: SOME, 3: SOME, 4: ALGOS}  # of four ranks, each has one of the four prompts of a step
+
+
+@pytest.mark.parametrize(("count", "name"), [(count, name) for count, names in COUNTS.items() for name in names])
 def test_ranks_take_the_steps_of_one_process(name, count):
-    plan = {"minibatches": 1 if count == 3 else 2, "steps": 2}
+    plan = {"minibatches": 2 if count == 2 else 1, "steps": 2}
     alone = built(name, **plan)
     alone.run()
     worlds = ranks(count)

@@ -95,7 +95,7 @@ def test_when_memory_runs_out_in_one_of_several_processes_the_run_ends_and_the_e
         update(it.learner, OutOfMemory(), experience, advantage, context)
 
 
-ALGOS_BY_COUNT = {2: ALGOS, 3: ["dpo", "ppo_max"], 4: ALGOS}  # number of processes: algorithms
+ALGOS_BY_COUNT = {2: ALGOS, 3: ["dpo", "ppo_max"], 4: ["dpo", "ppo_max"]}  # number of processes: algorithms
 
 
 def train_as_one_process(rank: int, port: int, count: int, folder: str) -> None:
@@ -112,7 +112,8 @@ def train_as_one_process(rank: int, port: int, count: int, folder: str) -> None:
 def test_several_processes_take_the_same_steps_as_one(tmp_path, count):
     """Rollouts, whitening over the global batch, gradients, metrics and evaluations, to 1e-6 in float64.
 
-    Three processes share the four prompts of a step and the eight of an evaluation unequally; four have one each.
+    Three processes share the four prompts of a step and the eight of an evaluation unequally; four have one each, which
+    test_ranks.py has for every algorithm.
     """
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
