@@ -1,15 +1,16 @@
 # make run            train the tiny policy
-# make test           run the tests, JOBS=2 files at a time, and those that need a cluster one after another
+# make test           run the tests, JOBS=3 files at a time; those that need a cluster are one of them, and mostly wait
 # make lint           run the checks of .pre-commit-config.yaml: ruff, import contracts, pyright
 # make deepspeed-env  add DeepSpeed to .venv
 # make vllm-env       create .venv-vllm, an environment with vLLM for CPUs
-# make vllm-test      run the tests of vLLM in it
+# make vllm-test      run the tests that need vLLM in it
 # run, test and lint create the environment in .venv first.
 PYTHON ?= python3.11
 VENV   := .venv
 STAMP  := $(VENV)/.installed
 VLLM   := .venv-vllm
-JOBS   ?= 2
+JOBS   ?= 3
+VLLM_TESTS := $(filter-out %/test_vllm_parts.py,$(wildcard tests/rollout/test_vllm*.py))
 
 .PHONY: run test lint clean deepspeed-env vllm-env vllm-test
 
@@ -17,8 +18,7 @@ run: $(STAMP)
 	$(VENV)/bin/python -m align_lab algo=reinforce_pp
 
 test: $(STAMP)
-	$(VENV)/bin/python -m pytest -n $(JOBS) --dist loadfile --ignore=tests/slurm
-	$(VENV)/bin/python -m pytest tests/slurm
+	$(VENV)/bin/python -m pytest -n $(JOBS) --dist loadfile
 
 lint: $(STAMP)
 	$(VENV)/bin/python -m pip install --quiet --constraint constraints.txt --editable ".[dev]"
@@ -37,7 +37,7 @@ deepspeed-env: $(STAMP)
 vllm-env: $(VLLM)/.installed
 
 vllm-test: vllm-env
-	ALIGN_LAB_REQUIRE_VLLM=1 $(VLLM)/bin/python -m pytest tests/rollout
+	ALIGN_LAB_REQUIRE_VLLM=1 $(VLLM)/bin/python -m pytest -n 2 --dist loadfile $(VLLM_TESTS)
 
 # vLLM for CPUs requires its own versions of torch and transformers, which the pins in constraints.txt must not change. Its
 # dependencies torchvision, torchaudio and torchcodec are builds for CUDA, which break its import; nothing here needs them.

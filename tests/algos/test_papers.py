@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+from functools import cache
 from typing import Any
 
 import pytest
@@ -26,7 +27,7 @@ def test_every_algorithm_is_in_the_index_and_nothing_else():
 @pytest.mark.parametrize("name", ALGORITHMS)
 def test_the_papers_of_an_algorithm_are_those_that_its_docstring_cites(name):
     entry = INDEX["algos"][name]
-    component = registry.lookup("algo", _component(name))
+    component = registry.lookup("algo", _values(name)["name"])
     cited = re.findall(r"\d{4}\.\d{5}", sys.modules[component.__module__].__doc__ or "")
     listed = [INDEX["papers"][key]["arxiv"] for key in entry["papers"]]
     assert listed, "an algorithm implements a paper"
@@ -57,10 +58,11 @@ def test_every_field_of_an_algorithm_says_where_its_default_comes_from(name):
 
 @pytest.mark.parametrize("name", ALGORITHMS)
 def test_the_values_that_a_search_tries_are_allowed(name):
-    values = {"name": _component(name)}
+    values = _values(name)
+    component = registry.lookup("algo", values["name"])
     for field, tried in INDEX["algos"][name]["tune"].items():
         for value in tried:
-            assert not registry.problems(registry.lookup("algo", values["name"]), {**_values(name), field: value})
+            assert not registry.problems(component, {**values, field: value})
 
 
 def test_every_field_of_the_index_exists():
@@ -81,10 +83,6 @@ def test_the_pages_are_those_that_the_components_give():
         )
 
 
-def _component(name: str) -> str:
-    """The registered algorithm of an option; a preset is another yaml of the same one."""
-    return str(_values(name)["name"])
-
-
+@cache
 def _values(name: str) -> dict[str, Any]:
     return dict(composition.Composer().values([f"algo={name}"])["algo"])

@@ -26,7 +26,7 @@ def test_our_worker_takes_a_step_when_it_is_requested(tmp_path, kind):
         text=True,
         cwd=BENCHMARKS,
         env=environment,
-        timeout=120,
+        timeout=600,
         check=True,
     )
     ready, step = map(json.loads, done.stdout.splitlines())

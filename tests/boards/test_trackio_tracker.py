@@ -44,7 +44,7 @@ def test_a_killed_run_continues_the_same_run_and_every_row_is_logged_once(tmp_pa
     folder, first, _ = start(tmp_path)
     first.follow()
     run_folder.write(folder, 0, 13)
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 600
     while not (folder.path / "trackio.json").exists() and time.monotonic() < deadline:
         time.sleep(0.05)
     time.sleep(1)

@@ -17,7 +17,7 @@ from align_lab.dispatch import snapshot
 from tests.boards.run_folder import KEY
 from tests.boards.test_wandb_tracker import until
 from tests.boards.wandb_server import WandbServer
-from tests.run.test_runs import command, environment, folder_of, place, rows, run
+from tests.run.test_runs import SMALL, command, environment, folder_of, invoke, place, rows, run
 
 __all__ = ["place"]  # fixture
 
@@ -69,9 +69,14 @@ def logged_rows(server, name):
     ]
 
 
+def real(command, place, **extra):
+    """The command as a process of its own."""
+    return subprocess.run(command, cwd=place, env=environment(place, **extra), capture_output=True, text=True)
+
+
 def test_the_default_record_imports_no_tracker(place):
     args = [sys.executable, "-X", "importtime", *command("algo=rloo", "study=plain")[1:]]
-    done = run(place, args=args, WANDB_API_KEY=KEY)
+    done = real(args, place, WANDB_API_KEY=KEY)
     assert done.returncode == 0, done.stderr
     imported = {line.rpartition("|")[2].strip().split(".")[0] for line in done.stderr.splitlines() if "|" in line}
     assert "torch" in imported and not {"wandb", "trackio"} & imported
@@ -81,22 +86,20 @@ def test_the_default_record_imports_no_tracker(place):
 def test_a_killed_run_continues_the_same_wandb_run(place, online):
     server, where = online
     many = ["train.steps=200", "evaluation.every=50", "record.checkpoint_every=20"]
-    args = command("algo=rloo", "study=logged", "record=wandb", *many)
-    process = subprocess.Popen(args, cwd=place, env=environment(place, **where), stdout=subprocess.DEVNULL)
-    until(
-        lambda: sum(len(file.read_bytes().splitlines()) for file in place.glob("runs/logged/*/metrics.jsonl")) > 5, 120
-    )
+    fields = ["algo=rloo", "study=logged", "record=wandb", *many]
+    process = subprocess.Popen(command(*fields), cwd=place, env=environment(place, **where), stdout=subprocess.DEVNULL)
+    until(lambda: sum(len(file.read_bytes().splitlines()) for file in place.glob("runs/logged/*/metrics.jsonl")) > 5)
     process.send_signal(signal.SIGSTOP)  # training may be faster than the upload, which goes on
-    until(lambda: any(run["files"].get("wandb-history.jsonl") for run in server.runs.values()), 60)
+    until(lambda: any(run["files"].get("wandb-history.jsonl") for run in server.runs.values()))
     process.send_signal(signal.SIGKILL)
     process.wait()
     assert 0 < len(rows(folder_of(place, "logged"))) < 201
-    done = run(place, args=args, **where)
+    done = run(place, *fields, **where)
     assert done.returncode == 0, done.stderr
     assert "warning" not in done.stdout
     (name,) = server.of_type("train")
     assert logged_rows(server, name) == rows(folder_of(place, "logged"))
-    pushed = run(place, args=[sys.executable, "-m", "align_lab", "wandb", "push", "logged"], **where)
+    pushed = invoke(place, "wandb", "push", "logged", **where)
     assert pushed.returncode == 0 and "0 rows sent, 201 were there" in pushed.stdout
     assert f"Basic {_basic()}" in server.auth and holds_key(place) == []
 
@@ -114,7 +117,7 @@ def test_every_run_of_a_study_is_logged_and_no_file_contains_the_key(place, onli
     monkeypatch.setenv("ALIGN_LAB_CACHE", str(tmp_path / "cache"))
     monkeypatch.chdir(place)
     snapshot.take()
-    compared = run(place, args=[sys.executable, "-m", "align_lab", "compare", "many"], **where)
+    compared = invoke(place, "compare", "many", **where)
     assert compared.returncode == 0, compared.stderr
     assert holds_key(place) == [] and holds_key(tmp_path) == []
 
@@ -123,14 +126,11 @@ def test_an_agent_of_a_wandb_sweep_runs_the_command(place, online):
     server, where = online
     server.sweep = SWEEP
     values = {"algo.kl_coef": {"value": 0.2}, "study": {"value": "swept"}}
-    small = {key: {"value": value} for key, _, value in (text.partition("=") for text in command()[3:])}
+    small = {key: {"value": value} for key, _, value in (text.partition("=") for text in SMALL)}
     server.commands = [{"type": "run", "program": "align_lab", "run_id": "agents-own", "args": {**small, **values}}]
-    done = run(
-        place,
-        args=[shutil.which("wandb", path=os.path.dirname(sys.executable)), "agent", "me/align_lab/sweep1"],
-        **where,
-        PATH=os.pathsep.join([os.path.dirname(sys.executable), os.environ["PATH"]]),
-    )
+    beside = os.path.dirname(sys.executable)
+    agent = [shutil.which("wandb", path=beside), "agent", "me/align_lab/sweep1"]
+    done = real(agent, place, **where, PATH=os.pathsep.join([beside, os.environ["PATH"]]))
     assert done.returncode == 0, done.stderr
     assert list(server.of_type("train")) == ["agents-own"] and not server.of_type("stage")
     assert logged_rows(server, "agents-own") == rows(folder_of(place, "swept"))

@@ -25,7 +25,7 @@ FLAGS = (
     "--no-first-run --disable-background-networking --disable-component-update --disable-sync --mute-audio"
 )
 DRAWN = "document.documentElement.dataset.drawn === 'true'"  # all charts of the page are there
-PATIENCE = 30.0  # seconds for any one answer
+PATIENCE = 300.0  # seconds for any one answer
 
 
 def find() -> str | None:

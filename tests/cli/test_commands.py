@@ -8,12 +8,11 @@ import pytest
 
 from align_lab.cli.commands import VERBS
 from align_lab.config.groups import GROUPS
+from tests import forked
 
 
 def run(*args, **kwargs):
-    return subprocess.run(
-        [sys.executable, "-m", "align_lab", *args], capture_output=True, text=True, timeout=120, **kwargs
-    )
+    return forked.run(args, **kwargs)
 
 
 def test_help_names_every_group_and_verb():
@@ -40,7 +39,7 @@ def test_it_answers_without_torch(args):
         f"import sys; sys.argv = ['align_lab', *{list(args)!r}]\nfrom align_lab.__main__ import main\n"
         "try:\n    main()\nexcept SystemExit: pass\nassert 'torch' not in sys.modules"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr
     assert done.stdout
 
@@ -210,7 +209,7 @@ def test_the_installed_wheel_contains_its_configs_and_the_index_of_papers(tmp_pa
         [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", str(tmp_path), str(root)],
         check=True,
         capture_output=True,
-        timeout=300,
+        timeout=600,
     )
     subprocess.run(
         [
@@ -226,7 +225,7 @@ def test_the_installed_wheel_contains_its_configs_and_the_index_of_papers(tmp_pa
         ],
         check=True,
         capture_output=True,
-        timeout=300,
+        timeout=600,
     )
     work = tmp_path / "work"
     work.mkdir()
@@ -243,7 +242,7 @@ def test_the_installed_wheel_contains_its_configs_and_the_index_of_papers(tmp_pa
             cwd=work,
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=600,
         )
         assert done.returncode == 0, done.stderr
         assert str(tmp_path / "site") in done.stdout and expected in done.stdout

@@ -2,8 +2,6 @@
 
 import json
 import os
-import subprocess
-import sys
 
 import pytest
 
@@ -11,6 +9,7 @@ from align_lab.base import registry
 from align_lab.base.errors import ConfigError
 from align_lab.base.registry import register
 from align_lab.cli import machine
+from tests import forked
 
 REWARD = '''
 from dataclasses import dataclass
@@ -36,14 +35,7 @@ SECRET = "0123456789abcdef" * 2 + "01234567"  # the form of a key of W&B
 
 
 def doctor(folder, *args, **environment):
-    return subprocess.run(
-        [sys.executable, "-m", "align_lab", "doctor", *args],
-        capture_output=True,
-        text=True,
-        timeout=300,
-        cwd=folder,
-        env={**os.environ, **environment},
-    )
+    return forked.run(["doctor", *args], cwd=folder, env={**os.environ, **environment})
 
 
 def plugin(folder, text, name="my_rewards"):

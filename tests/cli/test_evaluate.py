@@ -2,13 +2,12 @@
 
 import json
 import shutil
-import sys
 
 import pytest
 
 from align_lab.config.composition import compose
 from align_lab.run.evaluation import in_one_process
-from tests.run.test_runs import folder_of, place, run
+from tests.run.test_runs import folder_of, invoke, place, run
 
 __all__ = ["place"]  # the fixture of a folder to run in
 
@@ -21,7 +20,7 @@ def trained(place):
 
 
 def evaluate(place, *args):
-    return run(place, args=[sys.executable, "-m", "align_lab", "evaluate", *args])
+    return invoke(place, "evaluate", *args)
 
 
 def stored(path, name):
@@ -79,7 +78,7 @@ def test_it_says_that_one_process_evaluates_a_run_of_several():
 
 
 def test_compare_lists_the_evaluations_in_its_json_and_table(place, trained):
-    done = run(place, args=[sys.executable, "-m", "align_lab", "compare", "measured", "--json"])
+    done = invoke(place, "compare", "measured", "--json")
     assert done.returncode == 0, done.stderr
     listed = json.loads(done.stdout)["evaluations"]
     greedy = next(one for one in listed if one["name"] == "greedy" and one["metric"] == "eval/lexicon")

@@ -3,13 +3,12 @@
 import json
 import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from align_lab.compare.foreign import sources
+from tests import forked
 from tests.compare.folders import write_run
 from tests.compare.foreign_files import trl_state, verl_log
 
@@ -19,13 +18,7 @@ OURS = {"train.beta2": 0.95, "train.lr": 3e-4, "train.group_size": 4, "algo.clip
 
 def command(tmp_path, *words):
     environment = {**os.environ, "COLUMNS": "200", "WANDB_MODE": "offline", "WANDB_API_KEY": ""}
-    return subprocess.run(
-        [sys.executable, "-m", "align_lab", "compare", *map(str, words)],
-        cwd=tmp_path,
-        env=environment,
-        capture_output=True,
-        text=True,
-    )
+    return forked.run(["compare", *words], cwd=tmp_path, env=environment)
 
 
 @pytest.fixture

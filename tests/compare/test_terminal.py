@@ -2,14 +2,13 @@
 
 import io
 import json
-import subprocess
-import sys
 
 import pytest
 from rich.console import Console
 
 from align_lab.compare import terminal
 from align_lab.compare.analysis import analyze
+from tests import forked
 from tests.compare.folders import write_run
 
 
@@ -68,8 +67,7 @@ def test_intervals_and_numbers_that_do_not_exist_are_blank_not_nan(study):
 
 @pytest.mark.parametrize("flags", [["--no-page"], ["--json"], ["--watch", "--no-page"]])
 def test_the_command_can_be_piped_watched_and_read_by_scripts(study, flags):
-    command = [sys.executable, "-m", "align_lab", "compare", str(study), *flags]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    done = forked.run(["compare", study, *flags])
     assert done.returncode == 0, done.stderr
     if "--json" in flags:
         assert json.loads(done.stdout)["verdict"]["pairs"]
@@ -83,13 +81,13 @@ def test_settings_that_differ_are_refused_field_by_field_unless_they_are_allowed
     known = json.loads(manifest.read_text())
     known["config"]["sampling.temperature"] = 0.9
     manifest.write_text(json.dumps(known))
-    command = [sys.executable, "-m", "align_lab", "compare", str(study), "--no-page"]
-    refused = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    compare = ["compare", study, "--no-page"]
+    refused = forked.run(compare)
     assert (
         refused.returncode == 3
         and "sampling.temperature: " in refused.stderr
         and "0.9 in dpo-tiny-s0-" in refused.stderr
     )
     assert "--allow=sampling.temperature" in refused.stderr
-    allowed = subprocess.run([*command, "--allow=sampling.temperature"], capture_output=True, text=True, timeout=60)
+    allowed = forked.run([*compare, "--allow=sampling.temperature"])
     assert allowed.returncode == 0 and "allowed to differ: sampling.temperature" in " ".join(allowed.stdout.split())

@@ -72,6 +72,6 @@ def dashboard(*args: str, url: str = "http://127.0.0.1:9", key: str = KEY, code:
     with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
         where = {"stdout": out, "stderr": err}  # files, not pipes: a process that stays behind would keep these open
         how = start if code else ["-m", "align_lab", *command]
-        ended = subprocess.run([sys.executable, *how], env={**os.environ, **given}, timeout=60, **where)
+        ended = subprocess.run([sys.executable, *how], env={**os.environ, **given}, timeout=600, **where)
         out.seek(0), err.seek(0)
         return Ended(ended.returncode, out.read(), err.read())

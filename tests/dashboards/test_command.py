@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
+from tests import forked
 from tests.compare.folders import edit
 from tests.dashboards.conftest import KEY, dashboard
 
@@ -39,9 +38,8 @@ def test_offline_writes_both_specs_always_the_same_and_sends_nothing(here):
 
 def test_compare_does_not_take_the_folder_for_a_run(here):
     assert dashboard("three", "--offline").returncode == 0
-    compare = subprocess.run(
-        [sys.executable, "-m", "align_lab", "compare", "three", "--json"], capture_output=True, text=True, check=True
-    )
+    compare = forked.run(["compare", "three", "--json"])
+    compare.check_returncode()
     assert [run["name"] for run in json.loads(compare.stdout)["unfinished"]] == ["ppo-tiny-s3-00000003"]
 
 

@@ -1,8 +1,6 @@
 """data=reasoning from the command line: what it selects, and a whole run with verified answers."""
 
 import json
-import subprocess
-import sys
 
 import pytest
 
@@ -10,6 +8,7 @@ pytest.importorskip("reasoning_gym")
 
 from align_lab.base.errors import ConfigError
 from align_lab.config.composition import compose
+from tests import forked
 
 SMALL = [
     *("data=reasoning", "algo=grpo", "study=small", "data.training=20", "data.demonstrations=40", "data.held_out=16"),
@@ -50,7 +49,7 @@ def test_a_verifier_without_its_column_is_refused_with_what_to_type(tmp_path):
 
 def test_a_run_logs_accuracy_and_format_of_training_and_of_three_evaluation_sets(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    subprocess.run([sys.executable, "-m", "align_lab", *SMALL], check=True, capture_output=True)
+    forked.run(SMALL).check_returncode()
     (folder,) = (tmp_path / "runs" / "small").glob("grpo-*")
     rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     trained = [row for row in rows if "reward/accuracy" in row]
@@ -71,7 +70,7 @@ def pass_at_k_of_the_finished_study(folder):
     """The command of docs/reasoning.md, which changes nothing of the study."""
     recorded = (folder / "metrics.jsonl").read_bytes()
     settings = ["name=pass_at_8", "evaluation.samples=8", "evaluation.pass_at=[1,4,8]", "evaluation.sets=[same]"]
-    subprocess.run([sys.executable, "-m", "align_lab", "evaluate", "small", *settings], check=True, capture_output=True)
+    forked.run(["evaluate", "small", *settings]).check_returncode()
     measured = json.loads((folder / "evaluations" / "pass_at_8.json").read_text())["metrics"]
     correct = [measured[f"eval/pass@{k}"]["value"] for k in (1, 4, 8)]
     assert correct == sorted(correct) and measured["eval/maj@8"]["value"] is not None

@@ -1,13 +1,12 @@
-"""A practitioner's run from own files with one command, and `data inspect`, in real processes."""
+"""A practitioner's run from own files with one command, and `data inspect`, in processes of their own."""
 
 import json
 import os
-import subprocess
-import sys
 
 import pytest
 
 from align_lab.__main__ import main
+from tests import forked
 from tests.data.written import questions, write
 from tests.models.test_hf import folder
 
@@ -31,9 +30,7 @@ def lab(tmp_path_factory):
 
 def command(lab, *args, expected=0):
     environment = {**os.environ, "ALIGN_LAB_CACHE": str(lab / "cache"), "COLUMNS": "120"}
-    done = subprocess.run(
-        [sys.executable, "-m", "align_lab", *args], cwd=lab, env=environment, capture_output=True, text=True
-    )
+    done = forked.run(args, cwd=lab, env=environment)
     assert done.returncode == expected, done.stdout + done.stderr
     assert "Traceback" not in done.stderr, done.stderr
     return done.stdout, done.stderr

@@ -2,8 +2,6 @@
 
 import json
 import os
-import subprocess
-import sys
 import time
 
 import pytest
@@ -12,6 +10,7 @@ from align_lab.base import lease
 from align_lab.dispatch.ledger import Ledger, Submission
 from align_lab.dispatch.slurm import JobInfo, array_contains, ended_jobs
 from align_lab.dispatch.states import states
+from tests import forked
 
 NAME = "rloo-tiny-s3-0123abcd"
 
@@ -129,13 +128,7 @@ def test_without_accounting_nothing_is_known_of_ended_jobs(monkeypatch):
 
 def test_without_slurm_the_message_names_the_alternatives(tmp_path):
     env = {**os.environ, "PATH": "/nowhere"}
-    done = subprocess.run(
-        [sys.executable, "-m", "align_lab", "algo=rloo", "hardware=slurm_gpu"],
-        cwd=tmp_path,
-        env=env,
-        capture_output=True,
-        text=True,
-    )
+    done = forked.run(["algo=rloo", "hardware=slurm_gpu"], cwd=tmp_path, env=env)
     assert done.returncode == 2
     assert "hardware=slurm_gpu needs sbatch on the PATH" in done.stderr
     assert "use hardware=cpu or hardware=gpu" in done.stderr

@@ -2,13 +2,11 @@
 
 import json
 import os
-import subprocess
-import sys
 
 import pytest
 import torch
 
-from align_lab.base.paths import cache_folder
+from tests import forked
 from tests.models.test_hf import folder
 
 transformers = pytest.importorskip("transformers")
@@ -25,26 +23,17 @@ SMALL = [
 
 
 @pytest.fixture(scope="module")
-def workspace(tmp_path_factory):
-    """A folder with two small models, and with the downloads of this machine's cache."""
+def workspace(tmp_path_factory, shared_cache):
+    """A folder with two small models."""
     path = tmp_path_factory.mktemp("hf_runs")
-    if (downloads := cache_folder() / "downloads").is_dir():
-        (path / "cache").mkdir()
-        (path / "cache" / "downloads").symlink_to(downloads)
+    (path / "cache").symlink_to(shared_cache)
     for kind in ("llama", "qwen2"):
         folder(path / kind, kind)
     return path
 
 
 def align_lab(workspace, *args):
-    return subprocess.run(
-        [sys.executable, "-m", "align_lab", *args],
-        cwd=workspace,
-        env={**os.environ, "ALIGN_LAB_CACHE": str(workspace / "cache")},
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
+    return forked.run(args, cwd=workspace, env={**os.environ, "ALIGN_LAB_CACHE": str(workspace / "cache")})
 
 
 def run(workspace, study, *overrides):

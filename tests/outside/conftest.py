@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tests import forked
 from tests.run.test_runs import rows
 
 PACKAGE = Path(__file__).parent / "small_tasks"
@@ -72,23 +73,21 @@ class Lab:
 
     def __call__(self, *args, expected=0, typed=""):
         """(standard output, standard error) of a command that ends with the expected status and without a traceback."""
-        process = self.process(*args)
-        out, err = process.communicate(typed, timeout=300)
-        assert process.returncode == expected, out + err
-        assert "Traceback" not in err, err
-        return out, err
+        done = forked.run(args, cwd=self.folder, env=self.environment, typed=typed)
+        assert done.returncode == expected, done.stdout + done.stderr
+        assert "Traceback" not in done.stderr, done.stderr
+        return done.stdout, done.stderr
 
     def interrupt(self, *args, study, after):
         """Send SIGTERM to a run once it has logged more than `after` rows."""
         process = self.process(*args, f"study={study}")
-        deadline = time.monotonic() + 120
-        while time.monotonic() < deadline and process.poll() is None:
+        while process.poll() is None:
             logs = list((self.folder / "runs" / study).glob("*/metrics.jsonl"))
             if logs and logs[0].read_text().count("\n") > after:
                 process.send_signal(signal.SIGTERM)
                 break
             time.sleep(0.005)
-        out, err = process.communicate(timeout=120)
+        out, err = process.communicate()
         assert process.returncode == 75, out + err
 
     def run(self, study):

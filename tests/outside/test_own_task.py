@@ -2,11 +2,10 @@
 
 import json
 import os
-import subprocess
-import sys
 
 import pytest
 
+from tests import forked
 from tests.outside import own_task
 
 pytest.importorskip("transformers")
@@ -20,14 +19,7 @@ def mine(tmp_path_factory):
 
 
 def align_lab(folder, *args, status=0):
-    done = subprocess.run(
-        [sys.executable, "-m", "align_lab", *args],
-        cwd=folder,
-        env={**os.environ, "ALIGN_LAB_CACHE": str(folder / "cache")},
-        capture_output=True,
-        text=True,
-        timeout=600,
-    )
+    done = forked.run(args, cwd=folder, env={**os.environ, "ALIGN_LAB_CACHE": str(folder / "cache")})
     assert done.returncode == status, done.stdout + done.stderr
     assert "Traceback" not in done.stderr
     return done

@@ -3,10 +3,9 @@
 import json
 import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 
+from tests import forked
 from tests.outside.conftest import TINY, TRAINING
 
 README = Path(__file__).parents[2] / "README.md"
@@ -29,9 +28,7 @@ def test_the_task_of_the_readme_runs_as_it_is_printed(tmp_path, own_cache):
     environment = {**os.environ, "ALIGN_LAB_CACHE": str(own_cache)}
 
     def align_lab(*args):
-        done = subprocess.run(
-            [sys.executable, "-m", "align_lab", *args], cwd=tmp_path, env=environment, capture_output=True, text=True
-        )
+        done = forked.run(args, cwd=tmp_path, env=environment)
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 

@@ -206,7 +206,7 @@ def test_an_out_of_memory_error_of_torch_is_recognized():
 
 
 def run(*command):
-    done = subprocess.run([sys.executable, *command], capture_output=True, text=True, timeout=300)
+    done = subprocess.run([sys.executable, *command], capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr
     return done
 
@@ -226,11 +226,17 @@ CASES = {
 def test_the_estimate_is_the_peak_within_bounds(case):
     """The peak of a complete step is at most 1/7 above the estimate and at least 3/4 of it.
 
-    Where the allocator leaves its holes is chance, up to a fifth of the peak: the median of three fresh processes.
+    Where the allocator leaves its holes is chance, up to a fifth of the peak: the median of three fresh processes is
+    within the bounds if two are.
     """
-    results = [json.loads(run("-m", "tests.preflight.measured_memory", json.dumps(case)).stdout) for _ in range(3)]
-    middle = sorted(results, key=lambda result: result["peak_mib"])[1]
-    assert 0.87 < middle["estimate_mib"] / middle["peak_mib"] < 1.33, results
+    results = []
+    while len(results) < 3 and within(results) < 2:
+        results.append(json.loads(run("-m", "tests.preflight.measured_memory", json.dumps(case)).stdout))
+    assert within(results) == 2, results
+
+
+def within(results):
+    return sum(0.87 < result["estimate_mib"] / result["peak_mib"] < 1.33 for result in results)
 
 
 def test_large_tensors_are_aligned_to_pages():

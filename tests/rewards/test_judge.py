@@ -18,7 +18,7 @@ from align_lab.testing import assert_contract
 from tests.models.test_hf import folder as model_folder
 from tests.rewards.judge_server import KEY, Fault, block, by_length, judge_server, prefers_longer
 
-QUICK = Connection(retries=2, longest_wait=0.01, timeout=20.0)
+QUICK = Connection(retries=2, longest_wait=0.01, timeout=300.0)
 EXAMPLES = [Example.of_text(f"Question {i}", reference="four words are here") for i in range(3)]
 TEXTS = ["a", "abc", "a text of many letters"]
 
@@ -139,13 +139,13 @@ def test_a_language_model_is_the_judge(tmp_path):
         Fault(502, "<html>"),
         Fault(503, "later"),
         Fault(0),
-        Fault(200, "{}", seconds=1.0),
+        Fault(200, "{}", seconds=4.0),
     ],
     ids=["429", "500", "502", "503", "closed connection", "hangs"],
 )
 def test_what_passes_is_tried_again(server, fault):
     server.faults = [fault, fault]
-    patient = Connection(retries=2, longest_wait=0.01, timeout=0.5 if fault.seconds else 20.0)
+    patient = Connection(retries=2, longest_wait=0.01, timeout=2.0 if fault.seconds else 300.0)
     assert score(judge_of(server, connection=patient), ["abc"]).total == [4.0]
     assert len(server.requests) == 3
 

@@ -12,6 +12,7 @@ import pytest
 
 from align_lab.base.run_config import signature
 from align_lab.config.composition import compose
+from tests import forked
 from tests.models.test_hf import folder
 from tests.rewards.judge_server import KEY
 
@@ -47,8 +48,8 @@ class Place:
             process.wait()
             process.stdout.close()
 
-    def command(self, study, *overrides):
-        return [sys.executable, "-m", "align_lab", f"study={study}", "algo=rloo", *RUN, *self.judges(), *overrides]
+    def words(self, study, *overrides):
+        return [f"study={study}", "algo=rloo", *RUN, *self.judges(), *overrides]
 
     def judges(self):
         """The reward and, with another question, a judge are the endpoint."""
@@ -58,14 +59,7 @@ class Place:
         return ["reward=judge", *fields, f"reward.connection={quick}", f"evaluation.judges={{opinion: {{{judge}}}}}"]
 
     def run(self, study, *overrides, **extra):
-        return subprocess.run(
-            self.command(study, *overrides),
-            cwd=self.path,
-            env=self.environment(**extra),
-            capture_output=True,
-            text=True,
-            timeout=200,
-        )
+        return forked.run(self.words(study, *overrides), cwd=self.path, env=self.environment(**extra))
 
     def of(self, study):
         (run,) = [path for path in (self.path / "runs" / study).iterdir() if path.is_dir()]
@@ -175,8 +169,6 @@ def test_how_a_service_is_reached_does_not_name_the_run(place, monkeypatch):
 def test_a_run_without_the_key_is_refused_before_anything_starts(place):
     environment = place.environment()
     environment.pop("MY_KEY")
-    done = subprocess.run(
-        place.command("refused"), cwd=place.path, env=environment, capture_output=True, text=True, timeout=100
-    )
+    done = forked.run(place.words("refused"), cwd=place.path, env=environment)
     assert done.returncode == 2 and "the environment variable MY_KEY is not set" in done.stderr, done.stderr
     assert "evaluation.judges.opinion" in done.stderr and not (place.path / "runs" / "refused").exists()

@@ -13,8 +13,8 @@ import threading
 import httpx2
 import pytest
 
-from align_lab.base.paths import cache_folder
 from align_lab.rewards.score_messages import PATH
+from tests import forked
 from tests.models.test_hf import folder
 
 SLOW = """
@@ -48,7 +48,7 @@ class Served:
 
     def stop(self, number=signal.SIGTERM):
         self.process.send_signal(number)
-        out, err = self.process.communicate(timeout=60)
+        out, err = self.process.communicate(timeout=600)
         return self.process.returncode, "".join(self.lines) + out, err
 
 
@@ -65,18 +65,11 @@ def served(place, *words, **environment):
 def ask(url, completions, **headers):
     examples = [{"key": str(i), "prompt": "The film"} for i in range(len(completions))]
     body = {"version": 1, "examples": examples, "completions": completions}
-    return httpx2.post(url + PATH, json=body, headers=headers, timeout=60)
+    return httpx2.post(url + PATH, json=body, headers=headers, timeout=600)
 
 
 def refused(place, *words, **environment):
-    done = subprocess.run(
-        [sys.executable, "-m", "align_lab", "serve", *words],
-        cwd=place,
-        env={**os.environ, **environment},
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
+    done = forked.run(["serve", *words], cwd=place, env={**os.environ, **environment})
     assert done.returncode == 2 and "Traceback" not in done.stderr, done.stderr
     return done.stderr
 
@@ -131,27 +124,16 @@ RUN = [
 
 
 @pytest.mark.slow
-def test_a_run_is_scored_by_a_served_reward(tmp_path):
+def test_a_run_is_scored_by_a_served_reward(tmp_path, shared_cache):
     """The served reward is also a judge of the run, in a process of its own: both give the same numbers."""
     pytest.importorskip("transformers")
     folder(tmp_path / "llama", "llama", template=None)
     (tmp_path / "length.py").write_text(LENGTH)
-    cache = tmp_path / "cache"
-    if (downloads := cache_folder() / "downloads").is_dir():
-        cache.mkdir()
-        (cache / "downloads").symlink_to(downloads)
-    environment = {"ALIGN_LAB_CACHE": str(cache)}
+    environment = {"ALIGN_LAB_CACHE": str(shared_cache)}
     with served(tmp_path, "reward=python", "reward.file=length.py", **environment) as server:
         about = httpx2.get(f"{server.url}/health").json()
         assert about == {"status": "ok", "version": 1, "reward": "python", "parts": [], "waiting": 0}
-        done = subprocess.run(
-            [sys.executable, "-m", "align_lab", *RUN, f"reward.url={server.url}"],
-            cwd=tmp_path,
-            env={**os.environ, **environment},
-            capture_output=True,
-            text=True,
-            timeout=200,
-        )
+        done = forked.run([*RUN, f"reward.url={server.url}"], cwd=tmp_path, env={**os.environ, **environment})
         assert done.returncode == 0, done.stderr
         assert server.stop(signal.SIGINT)[0] == 0
     (samples,) = (tmp_path / "runs" / "served").glob("*/samples.jsonl")

@@ -2,11 +2,10 @@
 
 import json
 import os
-import sys
 
 import pytest
 
-from tests.run.test_runs import SMALL, folder_of, place, run
+from tests.run.test_runs import SMALL, folder_of, invoke, place
 
 __all__ = ["place"]  # a fixture
 
@@ -59,11 +58,11 @@ def start(lab, study, *fields):
     """The rewards of these runs are not trained, and have no epochs."""
     small = [field for field in SMALL if not field.startswith("reward.")]
     path = os.pathsep.join([str(lab), os.environ.get("PYTHONPATH", "")])
-    return run(lab, args=[sys.executable, "-m", "align_lab", *small, *fields, f"study={study}"], PYTHONPATH=path)
+    return invoke(lab, *small, *fields, f"study={study}", PYTHONPATH=path)
 
 
 def compare(lab, study, *flags):
-    return run(lab, args=[sys.executable, "-m", "align_lab", "compare", study, *flags])
+    return invoke(lab, "compare", study, *flags)
 
 
 def manifests(lab, study):

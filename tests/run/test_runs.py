@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from align_lab.base import registry
-from align_lab.base.paths import cache_folder
 from align_lab.config.groups import options
+from tests import forked
 
 registry.scan()
 SMALL = [
@@ -33,25 +33,20 @@ SMALL = [
     "record.checkpoint_every=2",
     "sampling.max_new_tokens=8",
 ]
+PAUSING = "plugins=[pause]"
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory):
-    """A folder to run in, whose cache the tests of the session share.
-
-    Only the downloaded archive comes from the user's cache, if it is there.
-    """
-    folder, cache = tmp_path_factory.mktemp("runs"), tmp_path_factory.getbasetemp() / "cache-of-small-models"
-    known = cache_folder() / "downloads"
-    if not cache.exists():
-        cache.mkdir()
-        if known.is_dir():
-            (cache / "downloads").symlink_to(known)
-    (folder / "cache").symlink_to(cache)
+def place(tmp_path_factory, shared_cache):
+    """A folder to run in."""
+    folder = tmp_path_factory.mktemp("runs")
+    (folder / "cache").symlink_to(shared_cache)
+    shutil.copy(Path(__file__).with_name("pause.py"), folder)
     return folder
 
 
 def command(*overrides):
+    """A run as an interpreter of its own, for tests that send it a signal."""
     return [sys.executable, "-m", "align_lab", *SMALL, *overrides]
 
 
@@ -59,15 +54,13 @@ def environment(place, **extra):
     return {**os.environ, "ALIGN_LAB_CACHE": str(place / "cache"), **extra}
 
 
-def run(place, *overrides, args=None, **extra):
-    return subprocess.run(
-        args or command(*overrides),
-        cwd=place,
-        env=environment(place, **extra),
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
+def run(place, *overrides, **extra):
+    """A run of a small model. extra: variables of its environment."""
+    return invoke(place, *SMALL, *overrides, **extra)
+
+
+def invoke(place, *words, **extra):
+    return forked.run(words, cwd=place, env=environment(place, **extra))
 
 
 def folder_of(place, study):
@@ -85,8 +78,9 @@ def rows(path):
 
 @pytest.fixture(scope="module")
 def whole(place):
-    """The uninterrupted run that others are compared with."""
-    done = run(place, "algo=rloo", "study=whole", "train.steps=6")
+    """The uninterrupted run that others are compared with: an interpreter of its own, whose memory is measured."""
+    whole = command("algo=rloo", "study=whole", "train.steps=6")
+    done = subprocess.run(whole, cwd=place, env=environment(place), capture_output=True, text=True)
     assert done.returncode == 0, done.stderr + done.stdout
     return folder_of(place, "whole"), done.stdout
 
@@ -151,29 +145,28 @@ def test_every_algorithms_yaml_composes_builds_and_takes_steps(place, algo):
 
 @pytest.mark.parametrize(("group", "option"), [("reward", "vader")])
 def test_every_other_yaml_takes_steps_too(place, group, option):
-    args = [part for part in command(f"{group}={option}", "study=others") if not part.startswith(f"{group}.")]
-    done = run(place, args=args)
+    small = [part for part in SMALL if not part.startswith(f"{group}.")]
+    done = invoke(place, *small, f"{group}={option}", "study=others")
     assert done.returncode == 0, done.stderr + done.stdout
 
 
 def interrupted(place, study, number, algo="rloo", after=3, flags=(), steps=6):
-    """Start a run, send the signal once it has logged step `after`, return its exit status."""
+    """Start a run that waits after step `after`, send it the signal there, return its exit status and output."""
     process = subprocess.Popen(
-        command(*flags, f"algo={algo}", f"study={study}", f"train.steps={steps}"),
+        command(*flags, PAUSING, f"algo={algo}", f"study={study}", f"train.steps={steps}"),
         cwd=place,
-        env=environment(place),
+        env=environment(place, PAUSE_AFTER=str(after)),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
     )
-    deadline = time.monotonic() + 120
-    while time.monotonic() < deadline and process.poll() is None:
+    while process.poll() is None:
         logs = list((place / "runs" / study).glob("*/metrics.jsonl"))
         if logs and logs[0].read_text().count("\n") > after:
             process.send_signal(number)
             break
         time.sleep(0.005)
-    output = process.communicate(timeout=120)[0]
+    output = process.communicate()[0]
     return process.returncode, output
 
 
@@ -185,7 +178,7 @@ def test_a_signal_saves_and_the_same_command_continues_bit_for_bit(place, whole,
     assert "Run the same command again to continue" in output and "Traceback" not in output
     path = folder_of(place, study)
     assert json.loads((path / "status.json").read_text())["state"] == "stopped"
-    done = run(place, "algo=rloo", f"study={study}", "train.steps=6")
+    done = run(place, PAUSING, "algo=rloo", f"study={study}", "train.steps=6")
     assert done.returncode == 0 and "continuing after step" in done.stdout
     assert rows(path) == rows(whole[0])
     assert (path / "samples.jsonl").read_bytes() == (whole[0] / "samples.jsonl").read_bytes()
@@ -199,7 +192,7 @@ def test_a_sigkill_costs_at_most_the_steps_since_the_last_checkpoint(place, whol
     path = folder_of(place, study)
     kept = sorted(int(folder.name.removeprefix("step-")) for folder in (path / "checkpoints").glob("step-*"))
     assert kept[-1] >= 2
-    done = run(place, f"algo={algo}", f"study={study}", "train.steps=6")
+    done = run(place, PAUSING, f"algo={algo}", f"study={study}", "train.steps=6")
     assert done.returncode == 0 and "continuing after step" in done.stdout, done.stderr
     other = whole[0]
     if algo != "rloo":
@@ -214,7 +207,7 @@ def test_a_damaged_checkpoint_is_passed_over(place, whole):
     newest = max((path / "checkpoints").glob("step-*"))
     state = newest / "state.pt"
     state.write_bytes(state.read_bytes()[:1000])
-    done = run(place, "algo=rloo", "study=damaged", "train.steps=6")
+    done = run(place, "algo=rloo", PAUSING, "study=damaged", "train.steps=6")
     assert done.returncode == 0, done.stderr
     assert f"{newest.name} is damaged" in done.stdout and "Continuing from an earlier checkpoint" in done.stdout
     assert rows(path) == rows(whole[0])
@@ -231,7 +224,7 @@ def test_a_run_that_diverges_stops_keeps_its_checkpoint_and_says_why(place):
     path = folder_of(place, "diverged")
     assert json.loads((path / "status.json").read_text())["state"] == "failed"
     assert (path / "checkpoints" / "step-000000" / "state.pt").exists()
-    compared = run(place, args=[sys.executable, "-m", "align_lab", "compare", "diverged"])
+    compared = invoke(place, "compare", "diverged")
     assert compared.returncode == 2 and "no run" in compared.stderr and "not finite" in compared.stderr
 
 
@@ -277,18 +270,17 @@ def test_compare_prints_every_seed_and_refuses_what_is_not_fair(place, whole):
     for seed in (0, 1):
         for algo in ("rloo", "reinforce"):
             assert run(place, f"algo={algo}", "study=fair", f"seed={seed}").returncode == 0
-    compare = [sys.executable, "-m", "align_lab", "compare", "fair"]
-    done = run(place, args=compare)
+    done = invoke(place, "compare", "fair")
     assert done.returncode == 0, done.stderr
     assert "settings and hashes are equal" in done.stdout and "rloo" in done.stdout and "reinforce" in done.stdout
     assert (place / "runs" / "fair" / "report.html").exists()
-    numbers = json.loads(run(place, args=[*compare, "--json"]).stdout)
+    numbers = json.loads(invoke(place, "compare", "fair", "--json").stdout)
     assert {arm["name"]: (arm["n"], arm["seeds"]) for arm in numbers["arms"]} == {
         "rloo": (2, [0, 1]),
         "reinforce": (2, [0, 1]),
     }
     assert run(place, "algo=rloo", "study=fair", "seed=2", "sampling.temperature=0.9").returncode == 0
-    refused = run(place, args=compare)
+    refused = invoke(place, "compare", "fair")
     assert refused.returncode == 3
     assert "sampling.temperature: 0.7 in" in refused.stderr and "0.9 in rloo-tiny-s2-" in refused.stderr
 
@@ -298,7 +290,7 @@ def test_an_exported_policy_loads_in_transformers_with_the_same_logits(place, wh
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     path, _ = whole
-    done = run(place, args=[sys.executable, "-m", "align_lab", "export", f"whole/{path.name}", str(tmp_path / "out")])
+    done = invoke(place, "export", f"whole/{path.name}", tmp_path / "out")
     assert done.returncode == 0, done.stderr
     theirs, tokenizer = (
         AutoModelForCausalLM.from_pretrained(tmp_path / "out"),
@@ -335,12 +327,9 @@ class Broken(Reward):
     def score(self, examples, completions):
         return Score(total=[float("nan")] * len(completions))
 """)
-    fields = [
-        part
-        for part in command("reward=broken", "plugins=[broken]", "algo=rloo", "study=broken")
-        if not part.startswith("reward.")
-    ]
-    done = run(place, args=fields, PYTHONPATH=str(tmp_path))
+    small = [part for part in SMALL if not part.startswith("reward.")]
+    fields = ["reward=broken", "plugins=[broken]", "algo=rloo", "study=broken"]
+    done = invoke(place, *small, *fields, PYTHONPATH=str(tmp_path))
     assert done.returncode == 1
     assert "the reward returned nan, which is no finite number" in done.stderr and "Traceback" not in done.stderr
     assert json.loads((folder_of(place, "broken") / "status.json").read_text())["state"] == "failed"
@@ -360,25 +349,21 @@ def test_one_file_and_one_yaml_add_an_algorithm(place, tmp_path):
     yaml = (tmp_path / "conf" / "algo" / "rloo.yaml").read_text()
     (tmp_path / "conf" / "algo" / "twice.yaml").write_text(yaml.replace("/rloo@", "/twice@"))
     code = "import sys; sys.path.insert(0, sys.argv.pop(1)); from align_lab.__main__ import main; sys.exit(main())"
-    start = [sys.executable, "-c", code, str(tmp_path)]
+
+    def copied(*words):
+        command = [sys.executable, "-c", code, str(tmp_path), *words]
+        return subprocess.run(command, cwd=place, env=environment(place), capture_output=True, text=True)
+
     for algo in ("rloo", "twice"):
-        done = run(place, args=[*start, *SMALL, f"algo={algo}", "study=added"])
+        done = copied(*SMALL, f"algo={algo}", "study=added")
         assert done.returncode == 0, done.stderr
-    done = run(place, args=[*start, "compare", "added"])
+    done = copied("compare", "added")
     assert done.returncode == 0 and "twice" in done.stdout, done.stderr
-    assert "Keeps in memory" in run(place, args=[*start, "show", "algo=twice"]).stdout
+    assert "Keeps in memory" in copied("show", "algo=twice").stdout
 
 
 def test_chat_answers_with_the_start_policy_beside_the_trained_one(place, whole):
-    done = subprocess.run(
-        [sys.executable, "-m", "align_lab", "chat", str(whole[0])],
-        input="The film is\n",
-        cwd=place,
-        env=environment(place),
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
+    done = forked.run(["chat", whole[0]], typed="The film is\n", cwd=place, env=environment(place))
     assert done.returncode == 0, done.stderr
     start, trained = done.stdout.splitlines()
     assert start.strip().startswith("start") and trained.strip().startswith("trained") and "The film is" in trained

@@ -11,10 +11,12 @@ from pathlib import Path
 import pytest
 
 from align_lab.base.paths import cache_folder
+from tests import forked
 from tests.run.test_runs import SMALL, rows
 
 SCRIPT = Path(__file__).with_name("cluster.sh")
 TOOLS = ("slurmctld", "slurmd", "slurmdbd", "munged", "mariadbd", "sbatch", "sacct")
+PATIENCE = 600  # seconds: only a cluster that does nothing is waited for so long, however slow the machine is
 PLACEMENT = ["hardware.placement.mem_gb=1", "hardware.placement.cpus_per_task=1"]
 
 
@@ -29,10 +31,10 @@ def cluster(tmp_path_factory):
         pytest.skip(reason)
     folder = tmp_path_factory.mktemp("cluster")
     env = {**os.environ, "PATH": path, "SLURM_CI_DIR": str(folder), "SLURM_CONF": str(folder / "etc" / "slurm.conf")}
-    started = subprocess.run(["bash", str(SCRIPT), "start"], env=env, capture_output=True, text=True, timeout=180)
+    started = subprocess.run(["bash", str(SCRIPT), "start"], env=env, capture_output=True, text=True, timeout=PATIENCE)
     assert started.returncode == 0, started.stdout + started.stderr
     yield Cluster(env)
-    subprocess.run(["bash", str(SCRIPT), "stop"], env=env, capture_output=True, timeout=120)
+    subprocess.run(["bash", str(SCRIPT), "stop"], env=env, capture_output=True, timeout=600)
 
 
 class Cluster:
@@ -40,7 +42,8 @@ class Cluster:
         self.env = env
 
     def __call__(self, *command):
-        return subprocess.run(command, env=self.env, capture_output=True, text=True, check=True, timeout=60).stdout
+        given = {"env": self.env, "capture_output": True, "text": True}
+        return subprocess.run(command, check=True, timeout=PATIENCE, **given).stdout
 
     def script(self, *args):
         self("bash", str(SCRIPT), *args)
@@ -71,9 +74,7 @@ class Lab:
         return [sys.executable, "-m", "align_lab", *args]
 
     def __call__(self, *args, check=True, **extra):
-        done = subprocess.run(
-            self.command(*args), cwd=self.folder, env={**self.env, **extra}, capture_output=True, text=True, timeout=300
-        )
+        done = forked.run(args, cwd=self.folder, env={**self.env, **extra})
         assert not check or done.returncode == 0, done.stdout + done.stderr
         assert "Traceback" not in done.stderr, done.stderr
         return done
@@ -88,11 +89,10 @@ class Lab:
     def runs(self, study):
         return [task for task in self.states(study).values() if task["kind"] == "run"]
 
-    def wait(self, study, state="done", *, seconds=150):
+    def wait(self, study, state="done"):
         """Until every run of the study is in this state."""
         until(
             lambda: (runs := self.runs(study)) and all(run["state"] == state for run in runs),
-            seconds,
             lambda: self.runs(study),
         )
         return self.runs(study)
@@ -123,11 +123,10 @@ class Lab:
         text = self.cluster("sacct", "-nXP", "--format=JobName,JobID,State")
         return [line.split("|")[1:] for line in text.splitlines() if line.startswith(f"{study}.")]
 
-    def at_step(self, study, step, seconds=60):
+    def at_step(self, study, step):
         """The running job's status once it has reached a step."""
         until(
             lambda: self._has_started(study) and self.status(study).get("step", 0) >= step,
-            seconds,
             lambda: self.logs(study),
         )
         return self.status(study)
@@ -136,10 +135,10 @@ class Lab:
         return len(list((self.folder / "runs" / study).glob("[!.]*/status.json"))) == 1
 
 
-def until(condition, seconds, explain=lambda: ""):
-    deadline = time.monotonic() + seconds
+def until(condition, explain=lambda: ""):
+    deadline = time.monotonic() + PATIENCE
     while not condition():
-        assert time.monotonic() < deadline, f"not within {seconds} s: {explain()}"
+        assert time.monotonic() < deadline, f"not within {PATIENCE} s: {explain()}"
         time.sleep(0.02)
 
 

@@ -14,22 +14,20 @@ from tests.slurm.test_survive import RUN
 
 __all__ = ["online"]  # fixture
 
-SLOW_SECONDS = 600  # the process that uploads has a low priority, and a busy machine starves it
-
 
 def test_a_requeued_job_continues_the_same_wandb_run(lab, online):
     """All processes of the first attempt end with the job, including the one that uploads."""
     server, where = online
     lab.train(*RUN, "study=logged", "record=wandb", **where)
-    status = lab.at_step("logged", 3, seconds=150)
+    status = lab.at_step("logged", 3)
     os.kill(status["pid"], signal.SIGSTOP)  # its rows are sent nevertheless, by another process
-    until(lambda: any(map(server.rows, server.of_type("train"))), SLOW_SECONDS, lambda: what_happened(lab))
+    until(lambda: any(map(server.rows, server.of_type("train"))), lambda: what_happened(lab))
     lab.cluster("scontrol", "requeue", status["job"])
     (run,) = lab.wait("logged")
     (name,) = server.of_type("train")
     assert run["requeued"] == 1
     complete = lambda: logged_rows(server, name) == rows(lab.path("logged"))  # noqa: E731
-    until(complete, SLOW_SECONDS, lambda: what_happened(lab))  # a run is done a little before its upload
+    until(complete, lambda: what_happened(lab))  # a run is done a little before its upload
     assert holds_key(lab.folder) == []
 
 

@@ -11,7 +11,7 @@ def test_three_algorithms_on_own_files_are_compared_and_run_the_reward_file_that
     planned = lab("-m", *own_task.STUDY, "study=mine", "hardware=slurm_cpu", *PLACEMENT).stdout
     assert "6 runs, 6 to do" in planned
     (lab.folder / "my_reward.py").write_text("this is no Python\n")  # edited while the jobs are queued
-    lab.wait("mine", seconds=300)
+    lab.wait("mine")
     (lab.folder / "my_reward.py").write_text(own_task.REWARD)
     compared = json.loads(lab("compare", "mine", "--json").stdout)
     assert {arm["name"]: arm["n"] for arm in compared["arms"]} == own_task.ARMS

@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 
 from tests.run.test_runs import SMALL, rows
-from tests.slurm.conftest import PLACEMENT, Lab, until
+from tests.slurm.conftest import PATIENCE, PLACEMENT, Lab, until
 from tests.train.test_processes import BREAKS
 
+HELD = 'hardware.placement.sbatch=["--hold"]'  # a job that does not start before it is released
 TEN = ["-m", "algo=ppo,rloo,reinforce,reinforce_pp,dpo", "seed=1,2", "study=ten"]
 
 
@@ -44,7 +45,7 @@ def test_ten_runs_with_their_stages_and_gpus_finish(fresh):
         "reward model",
         "start policy (supervised fine-tuning)",
     ]
-    until(lambda: [state for _, state in fresh.jobs("ten")] == ["COMPLETED"] * 15, 20, lambda: fresh.jobs("ten"))
+    until(lambda: [state for _, state in fresh.jobs("ten")] == ["COMPLETED"] * 15, lambda: fresh.jobs("ten"))
     gpus = fresh.cluster("sacct", "-nXP", "--format=JobName,AllocTRES")
     with_gpu = ["gres/gpu=1" in line for line in gpus.splitlines() if line.startswith("ten.")]
     assert sum(with_gpu) == 13  # data and gold need none
@@ -108,7 +109,7 @@ def test_two_studies_build_a_stage_that_they_share_once(fresh):
         for algo in ("rloo", "reinforce")
     ]
     heads = [subprocess.Popen(c, cwd=fresh.folder, env=fresh.env, stdout=subprocess.DEVNULL) for c in commands]
-    assert [head.wait(60) for head in heads] == [0, 0]
+    assert [head.wait(PATIENCE) for head in heads] == [0, 0]
     for study in ("rloo", "reinforce"):
         fresh.wait(study)
     logs = fresh.logs("rloo") + fresh.logs("reinforce")
@@ -129,7 +130,7 @@ def test_a_run_on_two_nodes_equals_one_process(lab):
     shutil.move(lab.path("one"), lab.folder / "one")  # otherwise it would be reused: nodes are not part of a signature
     lab.train(*double, *two, "study=two", "wait=true")
     count = ("sacct", "-nXP", "--format=NNodes", f"--name={job_name(lab, 'two')}")
-    until(lambda: lab.cluster(*count).split() == ["2"], 30, lambda: lab.jobs("two"))
+    until(lambda: lab.cluster(*count).split() == ["2"], lambda: lab.jobs("two"))
     alone, together = rows(lab.folder / "one"), rows(lab.path("two"))
     assert [row.keys() for row in together] == [row.keys() for row in alone]
     for ours, theirs in zip(together, alone, strict=True):
@@ -167,11 +168,12 @@ def test_a_queued_job_runs_the_code_it_was_submitted_with(lab, tmp_path):
     for part in ("align_lab", "conf", "sweeps"):
         shutil.copytree(root / part, tmp_path / "checkout" / part, ignore=shutil.ignore_patterns("__pycache__"))
     lab.folder = tmp_path / "checkout"
-    begin = 'hardware.placement.sbatch=["--begin=now+4"]'
-    lab.train("algo=rloo", "study=frozen", begin)
+    submit = lab.command(*SMALL, "hardware=slurm_gpu", *PLACEMENT, "algo=rloo", "study=frozen", HELD)
+    subprocess.run(submit, cwd=lab.folder, env=lab.env, check=True, capture_output=True)  # imports the checkout's code
     (lab.folder / "align_lab" / "base" / "errors.py").write_text("raise SystemExit('edited')\n")
+    lab.cluster("scontrol", "release", f"jobname={job_name(lab, 'frozen')}")
     lab.at_step("frozen", 4)
-    until(lambda: lab.status("frozen").get("state") == "done", 30, lambda: lab.logs("frozen"))
+    until(lambda: lab.status("frozen").get("state") == "done", lambda: lab.logs("frozen"))
     submission = json.loads(submission_file(lab, "frozen").read_text())
     code = Path(submission["snapshot"])
     assert (
@@ -179,13 +181,14 @@ def test_a_queued_job_runs_the_code_it_was_submitted_with(lab, tmp_path):
         and "edited" not in (code / "align_lab" / "base" / "errors.py").read_text()
     )
     lab.folder = tmp_path
-    lab.train("algo=rloo", "study=changed", begin)  # a job whose snapshot was changed does not run
+    lab.train("algo=rloo", "study=changed", HELD)  # a job whose snapshot was changed does not run
     touched = (
         Path(json.loads(submission_file(lab, "changed").read_text())["snapshot"]) / "align_lab" / "base" / "types.py"
     )
     before = touched.read_text()
     try:
         touched.write_text(before + "# changed\n")
+        lab.cluster("scontrol", "release", f"jobname={job_name(lab, 'changed')}")
         (run,) = lab.wait("changed", "failed")
         assert "was changed after the job was submitted" in run["why"]
     finally:
@@ -221,18 +224,15 @@ def test_arms_may_have_different_resources(lab):
     plan = lab.train("sweeps=shapes", "dry_run=true").stdout
     assert "Does more memory help?" in plan
     assert re.findall(r"gpus-per-node=(\d)\n(?:#.*\n)*?#SBATCH --job-name", plan).count("2") == 1
-    later = 'hardware.placement.sbatch=["--begin=now+60"]'
-    lab.train("sweeps=shapes", later)
+    lab.train("sweeps=shapes", HELD)
     file = lab.folder / "sweeps" / "shapes.yaml"
     file.write_text(file.read_text().replace("seeds: [0, 1]", "seeds: [1]"))
-    shortened = lab.train("sweeps=shapes", later).stdout
+    shortened = lab.train("sweeps=shapes", HELD).stdout
     assert "No longer in the sweep file: 2 runs" in shortened and "2 runs, 0 to do" in shortened
     assert "No longer in the sweep file" in lab("status", "shapes").stdout
     assert "2 of its jobs cancelled" in lab("cancel", "shapes", "--removed").stdout
-    until(
-        lambda: [task["state"] for task in lab.runs("shapes")].count("cancelled") == 2, 30, lambda: lab.runs("shapes")
-    )
-    extended = lab.train("sweeps=shapes", "seed=7", later).stdout  # adds to the study, and removes nothing
+    until(lambda: [task["state"] for task in lab.runs("shapes")].count("cancelled") == 2, lambda: lab.runs("shapes"))
+    extended = lab.train("sweeps=shapes", "seed=7", HELD).stdout  # adds to the study, and removes nothing
     assert "2 runs, 2 to do" in extended and "sweep file: 4 runs" not in extended
     lab("cancel", "shapes")
 
@@ -257,9 +257,9 @@ def test_status_watches_until_the_end_and_prints_json(lab):
         env=lab.env,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=PATIENCE,
     )
     assert watching.returncode == 0 and "1 done" in watching.stdout and "running" in watching.stdout
     status = json.loads(lab("status", "watched", "--json").stdout)
     assert status["study"] == "watched" and status["tasks"][-1]["state"] == "done"
-    until(lambda: lab.jobs("watched")[0][1] == "COMPLETED", 20)
+    until(lambda: lab.jobs("watched")[0][1] == "COMPLETED")

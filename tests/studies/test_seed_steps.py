@@ -2,11 +2,10 @@
 
 import json
 import shutil
-import sys
 
 import pytest
 
-from tests.run.test_runs import place, run
+from tests.run.test_runs import invoke, place, run
 
 __all__ = ["place"]  # a fixture
 
@@ -15,7 +14,7 @@ COMMAND = ("-m", "algo=rloo,raft", "study=steps", "train.steps=1", "parallel=2")
 
 
 def compared(place, *options):
-    return run(place, args=[sys.executable, "-m", "align_lab", "compare", "steps", "--no-page", *options])
+    return invoke(place, "compare", "steps", "--no-page", *options)
 
 
 def runs(place, study="steps"):
