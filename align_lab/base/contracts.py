@@ -128,12 +128,16 @@ class Data(Component, ABC):
         """Words of the longest demonstration, for the memory estimate; None if the settings do not determine it."""
         return None
 
-    def longer_prompts(self, least: int) -> Iterable[PlacedPrompt]:
+    def longest_pair(self) -> int | None:
+        """Words of the longest prompt of a preference pair with its longer answer; None if that is not known."""
+        return None
+
+    def longer_prompts(self, least: int) -> Iterable[PlacedPrompt] | None:
         """The prompts with more than `least` bytes, for the check of their tokens before anything is queued.
 
-        By default none: prompts that are too long are then found when a run starts.
+        None, the default, if only the built data set has them: they are checked where it was built before.
         """
-        return ()
+        return None
 
     def notes(self) -> Sequence[str]:
         """What `data inspect` says about it besides its counts: rows that were left out, oddities."""
@@ -244,6 +248,13 @@ class Reward(Component, ABC):
         `policy`: the config of the run's own model. By default nothing, and so where the size is not known yet.
         """
         return ScorerMemory()
+
+    def trained_body(self, policy: Mapping[str, Any]) -> Any | None:
+        """The language model that `build` trains (`align_lab.models.shape.TrainedBody`), for the preflight.
+
+        `policy`: the config of the run's own model. None, the default, for a small model or one of unknown size.
+        """
+        return None
 
     def starts_from(self, policy: Mapping[str, Any]) -> Mapping[str, Any] | None:
         """The config of the model whose start policy `build` starts from; None for none.

@@ -10,6 +10,7 @@ from align_lab.base.errors import ConfigError
 from align_lab.base.files import publishing
 
 TEMPLATE = Path(__file__).with_name("project")
+DURATION = "about 5 minutes of processor time on one core"  # measured: docs/benchmarks.md
 SUFFIX = ".template"  # of files that are neither code nor configs of this package
 
 
@@ -35,6 +36,7 @@ def init(args: Sequence[str]) -> int:
     for _, name in files():
         print(f"  {name}")
     print(f"Start with: cd {folder} && python -m align_lab sweeps=my_study, and read its README.md")
+    print(f"The study takes {DURATION}, and once a download of about 90 MB.")
     return 0
 
 

@@ -33,9 +33,11 @@ def parse(overrides: Sequence[str]) -> list[Override]:
         try:  # YAML writes .inf and .nan, Hydra's grammar inf and nan
             parsed += parser.parse_overrides([re.sub(r"=(-?)\.(inf|nan)$", r"=\1\2", text)])
         except HydraException:
+            key, equals, _ = text.partition("=")
+            quoted = f": '{key}=\"...\"'" if equals else ""
             messages.append(
-                f"{text}: not understood. Write key=value, for example algo=rloo or train.lr=1e-4 "
-                "(quote values that contain spaces or commas)"
+                f"{text}: not understood. Write key=value, for example algo=rloo or train.lr=1e-4. A value with "
+                f"commas, colons, braces or brackets has quotes of its own inside those of the shell{quoted}"
             )
     if messages:
         raise ConfigError("\n".join(messages))

@@ -43,6 +43,7 @@ class Scan:
     longest_prompt: int = 0  # words
     longest_bytes: int = 0  # of a prompt
     longest_text: int = 0
+    longest_pair: int = 0  # words of a prompt and the longer of its two answers
     longer_chosen: int = 0  # pairs whose chosen answer is the longer one
     prompts: array[int] = field(default_factory=lambda: array("Q"))  # hashes of the training prompts
     orders: array[int] = field(default_factory=lambda: array("Q"))  # hashes of pairs; the last bit is the order
@@ -100,6 +101,8 @@ def _count(result: Scan, entry: Entry, seen: set[tuple[str, int]]) -> None:
 def _count_pair(result: Scan, entry: Entry, code: int) -> None:
     chosen, rejected = entry.record.chosen or "", entry.record.rejected or ""
     result.longer_chosen += len(chosen) > len(rejected)
+    text = f"{text_of(entry.record.prompt)} {max(chosen, rejected, key=len)}"
+    result.longest_pair = max(result.longest_pair, words(text))
     result.matched += entry.record.label is not None
     if chosen != rejected:
         pair = code ^ hash_of(min(chosen, rejected)) ^ (hash_of(max(chosen, rejected)) >> 1)

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from align_lab.data.report import Report
     from align_lab.data.stored import FileSet
 
-CHECK = 2  # raise it when the check finds something else than before
+CHECK = 3  # raise it when the check finds something else than before
 SOURCES = ("prompts", "preferences", "demonstrations")
 
 
@@ -121,6 +121,10 @@ class FileData(Data):
     def longest_text(self) -> int | None:
         """Words of the longest demonstration with its prompt."""
         return self._sound.longest_text if self._sound else None
+
+    def longest_pair(self) -> int | None:
+        """Words of the longest prompt with the longer of its two answers."""
+        return self._sound.longest_pair if self._sound else None
 
     def longer_prompts(self, least: int) -> Iterator[PlacedPrompt]:
         """The prompts with more than `least` bytes; the files are read only if there are any."""

@@ -35,6 +35,7 @@ class Report:
     longest_prompt: int = 0
     longest_bytes: int = 0  # of a prompt
     longest_text: int = 0
+    longest_pair: int = 0
     layouts: Mapping[str, str] = field(default_factory=dict[str, str])  # file -> layout
     problems: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
@@ -64,6 +65,7 @@ def report_of(scan: Scan, reading: Reading, limits: Limits) -> Report:
         longest_prompt=scan.longest_prompt,
         longest_bytes=scan.longest_bytes,
         longest_text=scan.longest_text,
+        longest_pair=scan.longest_pair,
         layouts=scan.files,
         problems=tuple(_problems(scan, reading, limits)),
         notes=(*_notes(scan), *_few(scan, reading)),

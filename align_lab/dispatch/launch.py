@@ -29,6 +29,7 @@ from align_lab.dispatch.states import TaskState, is_done, states
 from align_lab.dispatch.submit import Refused, run_in_process, submit_slurm
 from align_lab.record.layout import RunLayout, StudyLayout
 from align_lab.stages import prompt_check
+from align_lab.stages.dependencies import stages
 from align_lab.stages.store import Store, shared
 
 
@@ -44,7 +45,7 @@ def launch(study: Study, *, console: Console | None = None) -> int:
         existing = reconcile(folder, study.runs, store, cluster=cluster and slurm.available(), dry_run=True)
         todo = _plan(study, existing)
         _check_prompts(todo, console)
-        _check_fine_tuning(todo)
+        _check_stages(todo)
         describe(study, todo, existing, console)
         return 0
     with stop_requests() as stop:
@@ -53,7 +54,7 @@ def launch(study: Study, *, console: Console | None = None) -> int:
             existing = reconcile(folder, study.runs, store, cluster=cluster)
             todo = _plan(study, existing)
             _check_prompts(todo, console)
-            _check_fine_tuning(todo)
+            _check_stages(todo)
             link(folder, existing.skipped.values())
             _print_plan(study, todo, existing, expected_runs.update(folder, study), console)
             submissions = _submit(folder, todo, existing, store, stop)
@@ -86,12 +87,16 @@ def _check_prompts(todo: Plan, console: Console) -> None:
         console.print(escape(line))
 
 
-def _check_fine_tuning(todo: Plan) -> None:
-    """Raises ConfigError where the job that builds a start policy requests too little memory."""
+def _check_stages(todo: Plan) -> None:
+    """Raises ConfigError where the job that trains a start policy or a reward model requests too little memory."""
     for task in todo.tasks:
-        queued_stage = task.placement.executor == "slurm" and task.kind == "stage"
-        if queued_stage and artefacts(task.cfg)[task.name].kind == "sft":
-            preflight.check_requested(task.cfg, gpu=task.placement.gpus_per_node > 0)
+        if task.placement.executor != "slurm" or task.kind != "stage":
+            continue
+        gpu = task.placement.gpus_per_node > 0
+        if artefacts(task.cfg)[task.name].kind == "sft":
+            preflight.check_requested(task.cfg, gpu=gpu)
+        for name in (name for name, stage in stages(task.cfg).items() if stage.name == task.name):
+            preflight.check_reward_training_requested(task.cfg, name, gpu=gpu)
 
 
 @contextmanager

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from safetensors.torch import load_file, save_file
 from torch import Tensor
@@ -14,6 +12,7 @@ from align_lab.base.errors import DataError
 from align_lab.models.language_model import LanguageModel
 from align_lab.models.llama import Llama, LlamaConfig
 from align_lab.models.llama_weights import llama_state
+from align_lab.models.shape import is_plain_llama
 
 
 def to_hf(model: LanguageModel, folder: Path, *, eos: int | None = None) -> None:
@@ -49,20 +48,6 @@ def from_hf(folder: Path) -> Llama:
     model = Llama(config).to(weights["embed.weight"].dtype)
     model.load_state_dict(weights)
     return model
-
-
-def is_plain_llama(content: Mapping[str, Any]) -> bool:
-    """True if a `config.json` describes a Llama without RoPE scaling, biases, quantization or a custom head size."""
-    rope = content.get("rope_parameters") or content.get("rope_scaling") or {}
-    size = content.get("hidden_size", 0) // max(1, content.get("num_attention_heads", 1))
-    return (
-        content.get("model_type") == "llama"
-        and rope.get("rope_type", rope.get("type", "default")) == "default"
-        and content.get("head_dim") in (None, size)
-        and content.get("hidden_act", "silu") == "silu"
-        and not (content.get("attention_bias") or content.get("mlp_bias"))
-        and not content.get("quantization_config")
-    )
 
 
 def weight_files(folder: Path) -> list[Path]:

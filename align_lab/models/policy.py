@@ -11,10 +11,11 @@ from safetensors import SafetensorError
 from tokenizers import Tokenizer
 
 from align_lab.base.errors import AlignLabError, DataError
-from align_lab.models.convert import from_hf, is_plain_llama, to_hf
+from align_lab.models.convert import from_hf, to_hf
 from align_lab.models.language_model import LanguageModel
 from align_lab.models.lora import adapt
 from align_lab.models.lora_settings import Lora
+from align_lab.models.shape import is_plain_llama
 from align_lab.models.text import Text, read_text
 from align_lab.models.transformer import open_transformer
 

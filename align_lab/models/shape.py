@@ -26,6 +26,7 @@ class Shape:
     tied: bool = True  # the output head shares the weights of the embedding
     head_size: int | None = None  # None: width / heads
     lora_rank: int = 0
+    plain: bool = False  # our own Llama computes it, else transformers
 
     @property
     def size(self) -> int:
@@ -56,12 +57,26 @@ class Shape:
         """
         return tokens * (9 * self.mlp + 6 * self.width) * bytes_each
 
+    def body_bytes(self, tokens: int, *, bytes_each: int) -> float:
+        """The same for a body alone, as a reward model has: in our own Llama nothing of the previous block is left."""
+        return self.forward_bytes(tokens, bytes_each=bytes_each) / (2 if self.plain else 1)
+
     @property
     def trainable(self) -> int:
         """The number of trained weights: all, or with LoRA r (inputs + outputs) per matrix."""
         if not self.lora_rank:
             return self.parameters
         return self.layers * self.lora_rank * sum(rows + columns for rows, columns in self.projections)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainedBody:
+    """A language model that is trained on all weights in float32, without its output head: a step's sequences."""
+
+    shape: Shape
+    batch: int  # what the field of this name sets: entries of an optimizer step
+    rows: int  # sequences of each entry
+    longest: int  # tokens of a sequence, at most
 
 
 def read_shape(folder: Path, *, lora_rank: int = 0) -> Shape | None:
@@ -86,6 +101,21 @@ def read_shape(folder: Path, *, lora_rank: int = 0) -> Shape | None:
         tied=bool(text.get("tie_word_embeddings", False)),
         head_size=_first(text, "head_dim"),
         lora_rank=lora_rank,
+        plain=is_plain_llama(content),
+    )
+
+
+def is_plain_llama(content: Mapping[str, Any]) -> bool:
+    """True if a `config.json` describes a Llama without RoPE scaling, biases, quantization or a custom head size."""
+    rope = content.get("rope_parameters") or content.get("rope_scaling") or {}
+    size = content.get("hidden_size", 0) // max(1, content.get("num_attention_heads", 1))
+    return (
+        content.get("model_type") == "llama"
+        and rope.get("rope_type", rope.get("type", "default")) == "default"
+        and content.get("head_dim") in (None, size)
+        and content.get("hidden_act", "silu") == "silu"
+        and not (content.get("attention_bias") or content.get("mlp_bias"))
+        and not content.get("quantization_config")
     )
 
 

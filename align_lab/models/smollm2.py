@@ -47,6 +47,7 @@ class SmolLM2(Model):
             vocab=49152,
             context=8192,
             lora_rank=self.lora.rank,
+            plain=True,
         )
 
     def fine_tuning(self) -> FineTuning | None:

@@ -38,7 +38,7 @@ class Tiny(Model):
     def shape(self) -> Shape:
         """The dimensions that determine its memory."""
         dimensions = {f.name: getattr(self, f.name) for f in fields(Shape) if hasattr(self, f.name)}
-        return Shape(**dimensions, lora_rank=self.lora.rank)
+        return Shape(**dimensions, lora_rank=self.lora.rank, plain=True)
 
     def fine_tuning(self) -> Sft:
         """It cannot write before."""

@@ -4,6 +4,7 @@ from align_lab.preflight.available_memory import AvailableMemory
 from align_lab.preflight.estimate import Estimate, estimate
 from align_lab.preflight.fine_tuning import check_fine_tuning, check_requested
 from align_lab.preflight.fit import Memory, check_memory, fit, planned, problems
+from align_lab.preflight.reward_training import check_reward_training, check_reward_training_requested
 from align_lab.preflight.workload import Workload, workload_of
 
 __all__ = [
@@ -14,6 +15,8 @@ __all__ = [
     "check_fine_tuning",
     "check_memory",
     "check_requested",
+    "check_reward_training",
+    "check_reward_training_requested",
     "estimate",
     "fit",
     "planned",

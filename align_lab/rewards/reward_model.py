@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
@@ -12,6 +12,7 @@ from align_lab.base.contracts import Data, Reward, RewardInputs
 from align_lab.base.errors import ConfigError, DataError
 from align_lab.base.registry import param, register
 from align_lab.base.task import Scorer, ScorerMemory
+from align_lab.models.shape import TrainedBody
 from align_lab.rewards.pair_settings import SCORED_TOKENS, PairTraining
 
 if TYPE_CHECKING:
@@ -85,8 +86,16 @@ class PairReward(PairTraining, Reward):
         shape = registry.build("model", self.starts_from(policy)).shape()
         if shape is None:
             return ScorerMemory()
-        forward = shape.forward_bytes(SCORED_TOKENS, bytes_each=4)
+        forward = shape.body_bytes(SCORED_TOKENS, bytes_each=4)
         return ScorerMemory(weights=4 * shape.parameters, forward=forward)
+
+    def trained_body(self, policy: Mapping[str, Any]) -> TrainedBody | None:
+        """The backbone: a step's pairs are two sequences each, padded to the longest of them."""
+        shape = registry.build("model", self.starts_from(policy)).shape()
+        if shape is None:
+            return None
+        longest = min(self.max_tokens, shape.context)
+        return TrainedBody(shape=replace(shape, lora_rank=0), batch=self.batch, rows=2, longest=longest)
 
     def build(self, folder: Path, given: RewardInputs) -> None:
         """Train on the pairs; write the model, and `metrics.json` with its accuracy on held-out pairs."""

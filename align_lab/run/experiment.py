@@ -156,8 +156,11 @@ def _train(
     required = stages(cfg)
     if world.rank:
         world.broadcast(None)  # wait until the first process has built all artefacts
+    gpu = torch.get_default_device().type == "cuda"
     if required["policy"].kind == "sft" and not shared().has(required["policy"].name):
-        preflight.check_fine_tuning(cfg, gpu=torch.get_default_device().type == "cuda")
+        preflight.check_fine_tuning(cfg, gpu=gpu)
+    for name in (name for name, stage in required.items() if not shared().has(stage.name)):
+        preflight.check_reward_training(cfg, name, gpu=gpu)
     with device.stage_threads(cfg.hardware.numerics, cfg.model):
         built = build(required, screen)
     if not world.rank:

@@ -7,13 +7,15 @@ has tokens.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from align_lab.base.errors import ConfigError
 from align_lab.base.run_config import RunConfig
-from align_lab.base.task import TRAIN
+from align_lab.base.task import TRAIN, PlacedPrompt, bytes_of
 from align_lab.rollout.long_prompts import Room
 from align_lab.rollout.prompt_lengths import find, harmless
+from align_lab.stages.dependencies import data_stage, load_data
+from align_lab.stages.store import shared
 from align_lab.stages.texts import existing_text
 
 SMALLEST = 1024  # tokens of context that a model whose shape is not known yet has at least
@@ -45,12 +47,12 @@ def _of_run(run: RunConfig) -> tuple[list[str], list[str]]:
     """What is refused, and what the user should know."""
     rooms, data, form = _rooms(run), run.data, run.data.prompt_form
     least = min(room.limit for room in rooms.values())
-    if not any(True for _ in data.longer_prompts(harmless(least, form))):
+    if not any(True for _ in _longer_prompts(run, harmless(least, form))):
         return [], []
     text = None if run.model.shape() is None else existing_text(run["model"], run["data"])
     if text is None:
         return [], _unknown(run, least)
-    found, whole = find(data.longer_prompts(harmless(least, form, text)), text, rooms, form)
+    found, whole = find(_longer_prompts(run, harmless(least, form, text)), text, rooms, form)
     errors, lines = list[str](), list[str]()
     for long in found:
         size = data.size(long.room.split)
@@ -64,8 +66,25 @@ def _of_run(run: RunConfig) -> tuple[list[str], list[str]]:
     return errors, lines
 
 
+def _longer_prompts(run: RunConfig, least: int) -> Iterable[PlacedPrompt]:
+    """The prompts with more than `least` bytes; where the settings do not say, those of the data set if it is built."""
+    known = run.data.longer_prompts(least)
+    return _of_built(run, least) if known is None else known
+
+
+def _of_built(run: RunConfig, least: int) -> Iterator[PlacedPrompt]:
+    stage, store = data_stage(run["data"]), shared()
+    if not store.has(stage.name):
+        return
+    data_set = load_data(stage, store.open(stage.name).path)
+    for split in run.data.splits():
+        for number, example in enumerate(data_set.examples(split), 1):
+            if bytes_of(example.prompt) > least:
+                yield PlacedPrompt(split=split, place=f"example {number}", example=example)
+
+
 def _unknown(run: RunConfig, least: int) -> list[str]:
-    if not any(True for _ in run.data.longer_prompts(least)):
+    if not any(True for _ in _longer_prompts(run, least)):
         return []
     return [
         f"some prompts have more than {least:,} bytes, and model={run['model']['name']} with its tokenizer is not on "

@@ -34,6 +34,12 @@ def test_the_commands_of_the_readme_are_valid(project, monkeypatch):
     assert main(["sweeps=my_study", "dry_run=true"]) == 0
 
 
+def test_what_the_study_takes_is_printed_and_in_the_readme(tmp_path, capsys):
+    assert main(["init", str(tmp_path / "timed")]) == 0
+    printed, text = capsys.readouterr().out, (tmp_path / "timed" / "README.md").read_text()
+    assert init.DURATION in printed and init.DURATION in " ".join(text.split())
+
+
 def test_the_reward_prefers_what_its_prompt_asks_for(project):
     space = {}
     exec((project / "my_reward.py").read_text(), space)

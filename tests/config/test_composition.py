@@ -26,6 +26,7 @@ WRONG = [  # overrides, what the message must contain
     (["study=a/b"], ["plain folder name"]),
     (["train.decay=sometimes"], ["train.decay=sometimes is not known", "cosine"]),
     (["seed 3"], ["not understood"]),
+    (["data.template=Q: {question}"], ["inside those of the shell: 'data.template=\"...\"'"]),
     (["sampling.top_p=.nan"], ["sampling.top_p must be"]),
     (["sweeps=five_algorithmz"], ["sweeps=five_algorithmz is not known"]),
     (["algo.name=ppo"], ["choose the component itself: algo=ppo"]),

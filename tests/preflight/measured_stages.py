@@ -1,6 +1,6 @@
-"""The measured peak memory of fine-tuning, and of a reward model that scores, in a fresh process, and the estimates.
+"""The measured peak memory of stages (fine-tuning, reward models) in a fresh process, and the estimates.
 
-python -m tests.preflight.measured_stages fine_tuning|pair_model|classifier
+python -m tests.preflight.measured_stages fine_tuning|pair_training|pair_model|classifier
 """
 
 from __future__ import annotations
@@ -14,15 +14,17 @@ from pathlib import Path
 
 import torch
 
-from align_lab.base.task import Example
+from align_lab.base.task import Example, PreferencePair
 from align_lab.models.llama import Llama, LlamaConfig
 from align_lab.models.sft_settings import FineTuning
-from align_lab.models.shape import Shape
+from align_lab.models.shape import Shape, TrainedBody
 from align_lab.models.text import PLAIN, Text
 from align_lab.models.tokenizer import train_tokenizer
 from align_lab.preflight.fine_tuning import of_shape
+from align_lab.preflight.reward_training import of_body
 from align_lab.rewards.hf_classifier import HFClassifier
 from align_lab.rewards.pair_model import PairModel, PairScorer, Reading, load_scorer, save_scorer
+from align_lab.rewards.pair_training import fit
 from align_lab.rewards.reward_model import PairReward
 from align_lab.run.allocator import suit_tensors
 from align_lab.train.sft import train
@@ -52,6 +54,23 @@ def fine_tuning(sizes: dict[str, int]) -> float:
 def texts() -> tuple[list[Example], list[str]]:
     """Completions that fill several batches."""
     return [Example.of_text("a b c")] * 256, ["word " * 60] * 256
+
+
+def pair_training(sizes: dict[str, int]) -> float:
+    """Four steps of a reward model on pairs of many lengths; the estimate in MiB."""
+    tokenizer = train_tokenizer(["a b c word"], vocab=300)
+    reading = Reading(text=Text(tokenizer=tokenizer, eos=0), form=PLAIN, longest=LONGEST)
+    plan = PairReward(batch=8)
+    pairs = [
+        PreferencePair(example=Example.of_text("a b c"), chosen="word " * (25 + n % 40), rejected="c " * (9 * (n % 9)))
+        for n in range(32)
+    ]
+    answers = [answer for pair in pairs for answer in (pair.chosen, pair.rejected)]
+    longest = max(map(len, reading.sequences([pairs[0].example] * len(answers), answers)))
+    fit(PairModel(llama(sizes)), pairs, plan, reading)
+    body = TrainedBody(shape=Shape(**sizes), batch=plan.batch, rows=2, longest=longest)
+    need = of_body(body, gpu=False)
+    return 1024 * (need.total - need.persistent["libraries and data"])
 
 
 def pair_model(sizes: dict[str, int]) -> float:
@@ -112,5 +131,5 @@ if __name__ == "__main__":
     from align_lab.base import registry
 
     registry.scan()
-    cases = {"fine_tuning": fine_tuning, "pair_model": pair_model, "classifier": classifier}
-    print(json.dumps(measure(cases[sys.argv[1]])))
+    cases = (fine_tuning, pair_training, pair_model, classifier)
+    print(json.dumps(measure({case.__name__: case for case in cases}[sys.argv[1]])))

@@ -2,14 +2,19 @@
 
 import subprocess
 import sys
+from dataclasses import dataclass
 
 import pytest
 
+from align_lab.base import registry
+from align_lab.base.contracts import Data
 from align_lab.base.errors import ConfigError
-from align_lab.base.task import PromptForm
+from align_lab.base.task import DataSet, Example, PromptForm
 from align_lab.config import composition
 from align_lab.rollout.prompt_lengths import harmless
+from align_lab.stages.dependencies import data_stage
 from align_lab.stages.prompt_check import check
+from align_lab.stages.store import shared
 from align_lab.stages.texts import existing_text
 from tests.data.written import questions, write
 from tests.models.test_hf import folder
@@ -112,6 +117,39 @@ def test_generated_problems_are_checked_too(model):
     long = composition.compose([*parts, f"data.harder={{chain_sum:{{{terms}}}}}"])
     with pytest.raises(ConfigError, match="8 of 8 prompts of harder have more than"):
         check([long])
+
+
+class Built(DataSet):
+    def examples(self, split):
+        return [Example.of_text(of_words(400 if split == "train" and i == 2 else 4)["prompt"]) for i in range(40)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plugin(Data):
+    """A task that does not know its prompts before it is built."""
+
+    def build(self, folder):
+        (folder / "rows.txt").write_text("40")
+
+    def load(self, folder):
+        return Built()
+
+
+@pytest.fixture
+def registered():
+    registry.scan()
+    registry.register("data", "prompt_check_plugin")(Plugin)
+    yield
+    del registry._components["data", "prompt_check_plugin"]
+
+
+def test_a_plug_in_that_does_not_know_its_prompts_is_checked_where_its_data_set_is_built(model, registered):
+    parts = ["algo=rloo", "reward=length", "data=prompt_check_plugin", "model=hf", f"model.path={model}", NEW]
+    cfg = composition.compose([*parts, "evaluation.prompts=8", "evaluation.metric=eval/score"])
+    assert check([cfg]) == []
+    shared().get(data_stage(cfg["data"]))
+    with pytest.raises(ConfigError, match=r"1 prompts? of train ha.* example 3 \("):
+        check([cfg])
 
 
 def test_where_every_prompt_fits_no_tokenizer_is_loaded(model, tmp_path):

@@ -18,7 +18,7 @@ from align_lab.base.contracts import Data
 from align_lab.base.download import SourceArchive, fetch, members
 from align_lab.base.errors import ConfigError, DataError
 from align_lab.base.registry import param, register
-from align_lab.base.task import TRAIN, DataSet, Demonstration, Example, content_key
+from align_lab.base.task import TRAIN, DataSet, Demonstration, Example, PlacedPrompt, content_key
 
 VADER = SourceArchive(
     package="vaderSentiment", version="3.3.2", sha256="5d7c06e027fc8b99238edb0d53d970cf97066ef97654009890b83703849632f9"
@@ -102,6 +102,10 @@ class MovieReviews(Data):
     def longest_prompt(self) -> int:
         """Words of an opening."""
         return self.prompt_words
+
+    def longer_prompts(self, least: int) -> tuple[PlacedPrompt, ...]:
+        """None: openings have a few words."""
+        return ()
 
     def longest_text(self) -> int:
         """Words of the longest review."""
