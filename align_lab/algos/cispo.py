@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from align_lab import equations as eq
 from align_lab.base.contracts import Algorithm
 from align_lab.base.registry import param, register
+from align_lab.base.search_space import log
 from align_lab.base.types import Advantage, Batch, LossOutput, Needs, PolicyOutput, Rollout, State
 
 
@@ -29,7 +30,9 @@ from align_lab.base.types import Advantage, Batch, LossOutput, Needs, PolicyOutp
 class CISPO(Algorithm):
     """Scores normalized within each group, importance weights with a cap and without gradient."""
 
-    weight_cap: float = param(5.0, "1 + ε_high, the largest importance weight; .inf: no cap", low=1)
+    weight_cap: float = param(
+        5.0, "1 + ε_high, the largest importance weight; .inf: no cap", low=1, tune=log(1.28, 5.0)
+    )
     std_eps: float = param(1e-4, "added to the standard deviation of a group's scores", above=0)
 
     @property

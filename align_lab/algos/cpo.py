@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from align_lab import equations as eq
 from align_lab.base.contracts import Algorithm
 from align_lab.base.registry import param, register
+from align_lab.base.search_space import log
 from align_lab.base.types import Advantage, Batch, LossOutput, Needs, PolicyOutput, Rollout, State
 
 
@@ -27,8 +28,10 @@ from align_lab.base.types import Advantage, Batch, LossOutput, Needs, PolicyOutp
 class CPO(Algorithm):
     """Reference-free preference optimization with a likelihood term."""
 
-    beta: float = param(0.1, "β, scale of the log-probabilities", above=0)
-    nll_coef: float = param(1.0, "α, weight of the negative log-likelihood of the chosen completion", low=0)
+    beta: float = param(0.1, "β, scale of the log-probabilities", above=0, tune=log(0.03, 0.3))
+    nll_coef: float = param(
+        1.0, "α, weight of the negative log-likelihood of the chosen completion", low=0, tune=log(0.1, 1.0)
+    )
 
     @property
     def needs(self) -> Needs:

@@ -29,6 +29,7 @@ from typing import TYPE_CHECKING
 from align_lab import equations as eq
 from align_lab.base.contracts import Algorithm
 from align_lab.base.registry import param, register
+from align_lab.base.search_space import among, log
 from align_lab.base.types import Advantage, Batch, LossOutput, Needs, PolicyOutput, Rollout, State
 
 if TYPE_CHECKING:
@@ -40,11 +41,15 @@ if TYPE_CHECKING:
 class DAPO(Algorithm):
     """Scores normalized within each group, an asymmetric clip, dynamic sampling, a penalty for overlong completions."""
 
-    clip: float = param(0.2, "ε_low, clip range of the ratio below 1; .inf: no clip", above=0)
-    clip_high: float = param(0.28, "ε_high, clip range of the ratio above 1; .inf: no clip", above=0)
+    clip: float = param(0.2, "ε_low, clip range of the ratio below 1; .inf: no clip", above=0, tune=log(0.1, 0.4))
+    clip_high: float = param(
+        0.28, "ε_high, clip range of the ratio above 1; .inf: no clip", above=0, tune=log(0.2, 0.5)
+    )
     std_eps: float = param(1e-6, "added to the standard deviation of a group's scores", above=0)
     refills: int = param(9, "batches of prompts that a step may sample in place of groups of equal scores", low=0)
-    overlong_coef: float = param(1.0, "c, weight of the penalty for overlong completions; 0: none", low=0)
+    overlong_coef: float = param(
+        1.0, "c, weight of the penalty for overlong completions; 0: none", low=0, tune=among(0.0, 0.5, 1.0)
+    )
     overlong_share: float = param(
         0.2, "L_cache / L_max, the last part of the length that is penalized", above=0, high=1
     )

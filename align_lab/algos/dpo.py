@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from align_lab import equations as eq
 from align_lab.base.contracts import Algorithm
 from align_lab.base.registry import param, register
+from align_lab.base.search_space import log
 from align_lab.base.types import Advantage, Batch, LossOutput, Needs, PolicyOutput, Rollout, State
 
 
@@ -27,7 +28,9 @@ from align_lab.base.types import Advantage, Batch, LossOutput, Needs, PolicyOutp
 class DPO(Algorithm):
     """Direct preference optimization on a fixed set of pairs."""
 
-    beta: float = param(0.1, "β, strength of the implicit KL constraint toward the reference", above=0)
+    beta: float = param(
+        0.1, "β, strength of the implicit KL constraint toward the reference", above=0, tune=log(0.03, 0.3)
+    )
     label_smoothing: float = param(0.0, "ε, assumed fraction of flipped labels", low=0, high=0.5)
 
     @property

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from align_lab import equations as eq
 from align_lab.base.contracts import Algorithm
 from align_lab.base.registry import param, register
+from align_lab.base.search_space import log
 from align_lab.base.types import Advantage, Batch, LossOutput, Needs, PolicyOutput, Rollout, State
 
 
@@ -29,7 +30,7 @@ class DrGRPO(Algorithm):
     """Scores centered within each group, PPO's clip, sums over tokens divided by a constant."""
 
     kl_coef: float = param(0.0, "β, weight of the per-token k3 penalty inside the loss; 0: none", low=0)
-    clip: float = param(0.2, "ε, clip range of the ratio; .inf: no clip", above=0)
+    clip: float = param(0.2, "ε, clip range of the ratio; .inf: no clip", above=0, tune=log(0.1, 0.4))
 
     @property
     def needs(self) -> Needs:

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from align_lab import equations as eq
 from align_lab.base.contracts import Algorithm
 from align_lab.base.registry import param, register
+from align_lab.base.search_space import log
 from align_lab.base.types import Advantage, Batch, LossOutput, Needs, PolicyOutput, Rollout, State
 
 
@@ -28,8 +29,8 @@ from align_lab.base.types import Advantage, Batch, LossOutput, Needs, PolicyOutp
 class GRPO(Algorithm):
     """Scores normalized within each group, PPO's clip, the KL inside the loss."""
 
-    kl_coef: float = param(0.04, "β, weight of the per-token KL penalty inside the loss", low=0)
-    clip: float = param(0.2, "ε, clip range of the ratio; .inf: no clip", above=0)
+    kl_coef: float = param(0.04, "β, weight of the per-token KL penalty inside the loss", low=0, tune=log(0.01, 0.3))
+    clip: float = param(0.2, "ε, clip range of the ratio; .inf: no clip", above=0, tune=log(0.1, 0.4))
     std_eps: float = param(1e-4, "added to the standard deviation of a group's scores", above=0)
 
     @property

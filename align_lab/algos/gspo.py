@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from align_lab import equations as eq
 from align_lab.base.contracts import Algorithm
 from align_lab.base.registry import param, register
+from align_lab.base.search_space import log
 from align_lab.base.types import Advantage, Batch, LossOutput, Needs, PolicyOutput, Rollout, State
 
 
@@ -29,8 +30,12 @@ from align_lab.base.types import Advantage, Batch, LossOutput, Needs, PolicyOutp
 class GSPO(Algorithm):
     """Scores normalized within each group, one clipped ratio per completion."""
 
-    clip: float = param(3e-4, "ε_low, clip range of a completion's ratio below 1; .inf: no clip", above=0)
-    clip_high: float = param(4e-4, "ε_high, clip range of a completion's ratio above 1; .inf: no clip", above=0)
+    clip: float = param(
+        3e-4, "ε_low, clip range of a completion's ratio below 1; .inf: no clip", above=0, tune=log(0.0001, 0.003)
+    )
+    clip_high: float = param(
+        4e-4, "ε_high, clip range of a completion's ratio above 1; .inf: no clip", above=0, tune=log(0.0001, 0.004)
+    )
     std_eps: float = param(1e-4, "added to the standard deviation of a group's scores", above=0)
 
     @property

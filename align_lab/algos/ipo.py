@@ -22,6 +22,7 @@ from typing import Literal
 from align_lab import equations as eq
 from align_lab.base.contracts import Algorithm
 from align_lab.base.registry import param, register
+from align_lab.base.search_space import log
 from align_lab.base.types import Advantage, Batch, LossOutput, Needs, PolicyOutput, Rollout, State
 
 
@@ -30,7 +31,9 @@ from align_lab.base.types import Advantage, Batch, LossOutput, Needs, PolicyOutp
 class IPO(Algorithm):
     """Identity preference optimization on a fixed set of pairs."""
 
-    beta: float = param(0.1, "β (the paper's τ), strength of the constraint: the target gap is 1/(2β)", above=0)
+    beta: float = param(
+        0.1, "β (the paper's τ), strength of the constraint: the target gap is 1/(2β)", above=0, tune=log(0.03, 0.3)
+    )
     over_tokens: Literal["sum", "mean"] = param(
         "sum",
         "a completion's log-ratio: the sum over its tokens (the paper) or their mean (TRL's DPOTrainer)",

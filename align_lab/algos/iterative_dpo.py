@@ -22,6 +22,7 @@ from typing import Literal
 
 from align_lab.algos.online_dpo import OnlineDPO
 from align_lab.base.registry import param, register
+from align_lab.base.search_space import log
 from align_lab.base.types import Needs, RoundNeeds
 
 
@@ -30,7 +31,9 @@ from align_lab.base.types import Needs, RoundNeeds
 class IterativeDPO(OnlineDPO):
     """Online DPO whose sampling policy, and on request the reference, change once a round."""
 
-    round_steps: int = param(5, "steps of a round, for which its first policy samples all completions", low=1)
+    round_steps: int = param(
+        5, "steps of a round, for which its first policy samples all completions", low=1, tune=log(1, 20)
+    )
     reference: Literal["start", "round"] = param(
         "start",
         "the reference: the start policy throughout, or the policy that the round begins with",

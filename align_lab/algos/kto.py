@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING
 from align_lab import equations as eq
 from align_lab.base.contracts import Algorithm
 from align_lab.base.registry import param, register
+from align_lab.base.search_space import log
 from align_lab.base.types import Advantage, Batch, LossOutput, Needs, PolicyOutput, Rollout, State
 
 if TYPE_CHECKING:
@@ -38,8 +39,8 @@ if TYPE_CHECKING:
 class KTO(Algorithm):
     """Prospect-theoretic optimization on completions that are desirable or not."""
 
-    beta: float = param(0.1, "β, how fast the value of a gain or a loss saturates", above=0)
-    desirable_weight: float = param(1.0, "λ_D, weight of desirable completions", low=0)
+    beta: float = param(0.1, "β, how fast the value of a gain or a loss saturates", above=0, tune=log(0.03, 0.3))
+    desirable_weight: float = param(1.0, "λ_D, weight of desirable completions", low=0, tune=log(1.0, 1.5))
     undesirable_weight: float = param(1.0, "λ_U, weight of undesirable completions", low=0)
 
     @property

@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from align_lab import equations as eq
 from align_lab.base.contracts import Algorithm
 from align_lab.base.registry import param, register
+from align_lab.base.search_space import log
 from align_lab.base.types import Advantage, Batch, LossOutput, Needs, PolicyOutput, Rollout, State
 
 
@@ -30,7 +31,9 @@ from align_lab.base.types import Advantage, Batch, LossOutput, Needs, PolicyOutp
 class OnlineDPO(Algorithm):
     """DPO on the best and the worst of the policy's own samples."""
 
-    beta: float = param(0.1, "β, strength of the implicit KL constraint toward the reference", above=0)
+    beta: float = param(
+        0.1, "β, strength of the implicit KL constraint toward the reference", above=0, tune=log(0.03, 0.3)
+    )
 
     @property
     def needs(self) -> Needs:

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from align_lab import equations as eq
 from align_lab.base.contracts import Algorithm
 from align_lab.base.registry import param, register
+from align_lab.base.search_space import log
 from align_lab.base.types import Advantage, Batch, LossOutput, Needs, PolicyOutput, Rollout, State
 
 
@@ -27,7 +28,9 @@ from align_lab.base.types import Advantage, Batch, LossOutput, Needs, PolicyOutp
 class ORPO(Algorithm):
     """Likelihood of the chosen completion and the odds ratio of a pair."""
 
-    odds_coef: float = param(0.1, "λ, weight of the odds ratio beside the likelihood of the chosen completion", above=0)
+    odds_coef: float = param(
+        0.1, "λ, weight of the odds ratio beside the likelihood of the chosen completion", above=0, tune=log(0.03, 1.0)
+    )
 
     @property
     def needs(self) -> Needs:

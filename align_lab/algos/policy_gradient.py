@@ -28,6 +28,7 @@ from typing import TYPE_CHECKING, Literal
 from align_lab import equations as eq
 from align_lab.base.contracts import Algorithm
 from align_lab.base.registry import param, register
+from align_lab.base.search_space import log
 from align_lab.base.types import Advantage, Batch, LossOutput, Needs, PolicyOutput, Rollout, State
 
 if TYPE_CHECKING:
@@ -55,12 +56,12 @@ class PolicyGradient(Algorithm):
         "sequence_reward", "where the KL penalty is: in the reward of the sequence or of each token, or in the loss",
         choices=KL_FORMS,
     )  # fmt: skip
-    kl_coef: float = param(0.05, "β, weight of the KL penalty", low=0)
+    kl_coef: float = param(0.05, "β, weight of the KL penalty", low=0, tune=log(0.01, 0.3))
     aggregation: Literal["token_mean", "sequence_mean", "sequence_sum", "constant"] = param(
         "token_mean", "how the losses of tokens are averaged; constant: their sum / (sequences · max_new_tokens)",
         choices=AGGREGATIONS,
     )  # fmt: skip
-    clip: float = param(0.2, "ε, clip range of the ratio; .inf: no clip", above=0)
+    clip: float = param(0.2, "ε, clip range of the ratio; .inf: no clip", above=0, tune=log(0.1, 0.4))
     std_eps: float = param(1e-4, "added to the standard deviation of a group", above=0)
 
     @property

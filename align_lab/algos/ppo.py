@@ -24,6 +24,7 @@ from dataclasses import dataclass
 from align_lab import equations as eq
 from align_lab.base.contracts import Algorithm
 from align_lab.base.registry import param, register
+from align_lab.base.search_space import log, uniform
 from align_lab.base.types import (
     Advantage,
     Batch,
@@ -41,12 +42,12 @@ from align_lab.base.types import (
 class PPO(Algorithm):
     """Token-level PPO with generalized advantage estimation and a learned critic."""
 
-    kl_coef: float = param(0.05, "β, weight of the per-token KL penalty inside the reward", low=0)
+    kl_coef: float = param(0.05, "β, weight of the per-token KL penalty inside the reward", low=0, tune=log(0.01, 0.3))
     gamma: float = param(1.0, "γ, discount per token", low=0, high=1)
-    lam: float = param(0.95, "λ of generalized advantage estimation", low=0, high=1)
-    clip: float = param(0.2, "ε, clip range of the ratio; .inf: no clip", above=0)
+    lam: float = param(0.95, "λ of generalized advantage estimation", low=0, high=1, tune=uniform(0.9, 1.0))
+    clip: float = param(0.2, "ε, clip range of the ratio; .inf: no clip", above=0, tune=log(0.1, 0.4))
     value_clip: float = param(0.2, "clip range of the value around its value at rollout; .inf: no clip", above=0)
-    vf_coef: float = param(0.1, "c, weight of the value loss", low=0)
+    vf_coef: float = param(0.1, "c, weight of the value loss", low=0, tune=log(0.1, 1.0))
 
     @property
     def needs(self) -> Needs:

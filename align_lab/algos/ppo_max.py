@@ -40,6 +40,7 @@ from typing import TYPE_CHECKING, Literal
 from align_lab import equations as eq
 from align_lab.base.contracts import Algorithm
 from align_lab.base.registry import param, register
+from align_lab.base.search_space import among, log, uniform
 from align_lab.base.types import (
     Advantage,
     Batch,
@@ -60,29 +61,35 @@ if TYPE_CHECKING:
 class PPOMax(Algorithm):
     """PPO with score normalization and clip, token-level KL, a pre-trained critic and a language-model (PTX) loss."""
 
-    kl_coef: float = param(0.05, "β, weight of the per-token KL penalty inside the reward; 0: none", low=0)
+    kl_coef: float = param(
+        0.05, "β, weight of the per-token KL penalty inside the reward; 0: none", low=0, tune=log(0.01, 0.2)
+    )
     score_norm: Literal["standardize", "scale", "none"] = param(
         "standardize",
         "normalization of the score by its running moments: standardize (mean and std), scale (std only), none",
         choices=("standardize", "scale", "none"),
     )
-    score_clip: float = param(0.8, "δ, clip of the normalized score; .inf: no clip", above=0)
+    score_clip: float = param(0.8, "δ, clip of the normalized score; .inf: no clip", above=0, tune=log(0.3, 2.0))
     gamma: float = param(1.0, "γ, discount per token", low=0, high=1)
-    lam: float = param(0.9, "λ of generalized advantage estimation", low=0, high=1)
+    lam: float = param(0.9, "λ of generalized advantage estimation", low=0, high=1, tune=uniform(0.9, 1.0))
     advantage_norm: Literal["batch", "none"] = param(
         "none", "batch: whiten advantages over the tokens of the rollout; none", choices=("batch", "none")
     )
     advantage_clip: float = param(float("inf"), "clip of the advantages; .inf: no clip", above=0)
-    clip: float = param(0.2, "ε, clip range of the ratio; .inf: no clip", above=0)
+    clip: float = param(0.2, "ε, clip range of the ratio; .inf: no clip", above=0, tune=log(0.1, 0.4))
     value_clip: float = param(0.2, "clip range of the value around its value at rollout; .inf: no clip", above=0)
-    vf_coef: float = param(1.0, "c, weight of the value loss", low=0)
+    vf_coef: float = param(1.0, "c, weight of the value loss", low=0, tune=log(0.1, 1.0))
     entropy_coef: float = param(0.0, "weight of |mean entropy - entropy_target|; 0: none", low=0)
     entropy_target: float = param(35.0, "target of the entropy loss, nats per token", low=0)
-    ptx_coef: float = param(0.1, "c_ptx, weight of the language-model loss on human text; 0: none", low=0)
+    ptx_coef: float = param(
+        0.1, "c_ptx, weight of the language-model loss on human text; 0: none", low=0, tune=among(0.0, 0.1, 1.0)
+    )
     critic_init: Literal["reward", "policy"] = param(
         "reward", "model that the critic is initialized from", choices=("reward", "policy")
     )
-    critic_pretrain_steps: int = param(5, "steps that train only the critic, before the first policy update", low=0)
+    critic_pretrain_steps: int = param(
+        5, "steps that train only the critic, before the first policy update", low=0, tune=uniform(0, 20)
+    )
 
     @property
     def needs(self) -> Needs:

@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from align_lab import equations as eq
 from align_lab.base.contracts import Algorithm
 from align_lab.base.registry import param, register
+from align_lab.base.search_space import among
 from align_lab.base.types import Advantage, Batch, LossOutput, Needs, PolicyOutput, Rollout, State
 
 
@@ -30,7 +31,12 @@ from align_lab.base.types import Advantage, Batch, LossOutput, Needs, PolicyOutp
 class RAFT(Algorithm):
     """Maximum likelihood of the best of a group."""
 
-    kl_coef: float = param(0.05, "β, weight of the KL penalty inside the reward that ranks the samples", low=0)
+    kl_coef: float = param(
+        0.05,
+        "β, weight of the KL penalty inside the reward that ranks the samples",
+        low=0,
+        tune=among(0.0, 0.01, 0.03, 0.1),
+    )
 
     @property
     def needs(self) -> Needs:

@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from align_lab import equations as eq
 from align_lab.base.contracts import Algorithm
 from align_lab.base.registry import param, register
+from align_lab.base.search_space import log
 from align_lab.base.types import Advantage, Batch, LossOutput, Needs, PolicyOutput, Rollout, State
 
 
@@ -29,10 +30,10 @@ from align_lab.base.types import Advantage, Batch, LossOutput, Needs, PolicyOutp
 class ReinforcePP(Algorithm):
     """REINFORCE with PPO's clip and advantages normalized over the global batch."""
 
-    kl_coef: float = param(0.01, "β, weight of the per-token KL penalty inside the reward", low=0)
+    kl_coef: float = param(0.01, "β, weight of the per-token KL penalty inside the reward", low=0, tune=log(0.001, 0.1))
     score_clip: float = param(10.0, "c, clip of the score; .inf: no clip", above=0)
     gamma: float = param(1.0, "γ, discount per token", low=0, high=1)
-    clip: float = param(0.2, "ε, clip range of the ratio; .inf: no clip", above=0)
+    clip: float = param(0.2, "ε, clip range of the ratio; .inf: no clip", above=0, tune=log(0.1, 0.4))
 
     @property
     def needs(self) -> Needs:

@@ -24,6 +24,7 @@ from dataclasses import dataclass
 from align_lab import equations as eq
 from align_lab.base.contracts import Algorithm
 from align_lab.base.registry import param, register
+from align_lab.base.search_space import log
 from align_lab.base.types import Advantage, Batch, LossOutput, Needs, PolicyOutput, Rollout, State
 
 
@@ -32,9 +33,9 @@ from align_lab.base.types import Advantage, Batch, LossOutput, Needs, PolicyOutp
 class ReinforcePPBaseline(Algorithm):
     """REINFORCE++ on scores centered within each group, with the KL inside the loss."""
 
-    kl_coef: float = param(0.01, "λ, weight of the per-token k2 penalty inside the loss", low=0)
+    kl_coef: float = param(0.01, "λ, weight of the per-token k2 penalty inside the loss", low=0, tune=log(1e-05, 0.1))
     score_clip: float = param(10.0, "c, clip of the centered score; .inf: no clip", above=0)
-    clip: float = param(0.2, "ε, clip range of the ratio; .inf: no clip", above=0)
+    clip: float = param(0.2, "ε, clip range of the ratio; .inf: no clip", above=0, tune=log(0.1, 0.4))
 
     @property
     def needs(self) -> Needs:

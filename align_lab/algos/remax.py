@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from align_lab import equations as eq
 from align_lab.base.contracts import Algorithm
 from align_lab.base.registry import param, register
+from align_lab.base.search_space import log
 from align_lab.base.types import Advantage, Batch, LossOutput, Needs, PolicyOutput, Rollout, State
 
 
@@ -30,7 +31,7 @@ from align_lab.base.types import Advantage, Batch, LossOutput, Needs, PolicyOutp
 class ReMax(Algorithm):
     """REINFORCE with the greedy completion's score as baseline, KL inside the reward."""
 
-    kl_coef: float = param(0.05, "β, weight of the per-token KL penalty inside the reward", low=0)
+    kl_coef: float = param(0.05, "β, weight of the per-token KL penalty inside the reward", low=0, tune=log(0.01, 0.3))
 
     @property
     def needs(self) -> Needs:

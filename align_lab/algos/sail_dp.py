@@ -24,6 +24,7 @@ from dataclasses import dataclass
 from align_lab import equations as eq
 from align_lab.base.contracts import Algorithm
 from align_lab.base.registry import param, register
+from align_lab.base.search_space import log, uniform
 from align_lab.base.types import Advantage, Batch, LossOutput, Needs, PolicyOutput, Rollout, State
 
 
@@ -32,9 +33,15 @@ from align_lab.base.types import Advantage, Batch, LossOutput, Needs, PolicyOutp
 class SAILDP(Algorithm):
     """DPO with some labels that the policy draws, and the gradient through them."""
 
-    beta: float = param(0.1, "β, strength of the implicit KL constraint toward the reference", above=0)
-    share: float = param(0.4, "r, share of the pairs whose label the policy draws", low=0, high=1)
-    rho: float = param(0.2, "ρ, weight of the gradient through the distribution of the labels", low=0)
+    beta: float = param(
+        0.1, "β, strength of the implicit KL constraint toward the reference", above=0, tune=log(0.03, 0.3)
+    )
+    share: float = param(
+        0.4, "r, share of the pairs whose label the policy draws", low=0, high=1, tune=uniform(0.2, 0.4)
+    )
+    rho: float = param(
+        0.2, "ρ, weight of the gradient through the distribution of the labels", low=0, tune=uniform(0.0, 0.5)
+    )
 
     @property
     def needs(self) -> Needs:

@@ -26,6 +26,7 @@ from dataclasses import dataclass
 from align_lab import equations as eq
 from align_lab.base.contracts import Algorithm
 from align_lab.base.registry import param, register
+from align_lab.base.search_space import log, uniform
 from align_lab.base.types import Advantage, Batch, LossOutput, Needs, PolicyOutput, Rollout, State
 
 
@@ -34,9 +35,15 @@ from align_lab.base.types import Advantage, Batch, LossOutput, Needs, PolicyOutp
 class SAILPP(Algorithm):
     """DPO on given pairs and on samples that the policy labels, with exact gradients."""
 
-    beta: float = param(0.1, "β, strength of the implicit KL constraint toward the reference", above=0)
-    share: float = param(0.3, "p, share of the groups that the policy samples and labels", above=0, high=1)
-    pi: float = param(0.2, "π, weight of the gradient through labels and completions of the policy", low=0)
+    beta: float = param(
+        0.1, "β, strength of the implicit KL constraint toward the reference", above=0, tune=log(0.03, 0.3)
+    )
+    share: float = param(
+        0.3, "p, share of the groups that the policy samples and labels", above=0, high=1, tune=uniform(0.1, 0.5)
+    )
+    pi: float = param(
+        0.2, "π, weight of the gradient through labels and completions of the policy", low=0, tune=uniform(0.0, 0.5)
+    )
 
     @property
     def needs(self) -> Needs:

@@ -24,6 +24,7 @@ from dataclasses import dataclass
 from align_lab import equations as eq
 from align_lab.base.contracts import Algorithm
 from align_lab.base.registry import param, register
+from align_lab.base.search_space import log, uniform
 from align_lab.base.types import Advantage, Batch, LossOutput, Needs, PolicyOutput, Rollout, State
 
 
@@ -32,9 +33,19 @@ from align_lab.base.types import Advantage, Batch, LossOutput, Needs, PolicyOutp
 class SAILPR(Algorithm):
     """DPO on given pairs and on samples that the reward labels, with exact gradients."""
 
-    beta: float = param(0.1, "β, strength of the implicit KL constraint toward the reference", above=0)
-    share: float = param(0.3, "g, share of the groups that the policy samples and the reward labels", above=0, high=1)
-    gamma: float = param(0.3, "γ, weight of the gradient through the policy's completions", low=0)
+    beta: float = param(
+        0.1, "β, strength of the implicit KL constraint toward the reference", above=0, tune=log(0.03, 0.3)
+    )
+    share: float = param(
+        0.3,
+        "g, share of the groups that the policy samples and the reward labels",
+        above=0,
+        high=1,
+        tune=uniform(0.1, 0.5),
+    )
+    gamma: float = param(
+        0.3, "γ, weight of the gradient through the policy's completions", low=0, tune=uniform(0.0, 0.5)
+    )
 
     @property
     def needs(self) -> Needs:

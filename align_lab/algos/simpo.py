@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from align_lab import equations as eq
 from align_lab.base.contracts import Algorithm
 from align_lab.base.registry import param, register
+from align_lab.base.search_space import log, uniform
 from align_lab.base.types import Advantage, Batch, LossOutput, Needs, PolicyOutput, Rollout, State
 
 
@@ -28,8 +29,10 @@ from align_lab.base.types import Advantage, Batch, LossOutput, Needs, PolicyOutp
 class SimPO(Algorithm):
     """Length-normalized, reference-free preference optimization on a fixed set of pairs."""
 
-    beta: float = param(2.0, "β, scale of the mean log-probability of a token", above=0)
-    gamma: float = param(1.0, "γ, margin that the chosen completion's reward is to have", low=0)
+    beta: float = param(2.0, "β, scale of the mean log-probability of a token", above=0, tune=log(2.0, 10.0))
+    gamma: float = param(
+        1.0, "γ, margin that the chosen completion's reward is to have", low=0, tune=uniform(0.25, 1.6)
+    )
 
     @property
     def needs(self) -> Needs:

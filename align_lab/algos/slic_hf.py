@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from align_lab import equations as eq
 from align_lab.base.contracts import Algorithm
 from align_lab.base.registry import param, register
+from align_lab.base.search_space import log
 from align_lab.base.types import Advantage, Batch, LossOutput, Needs, PolicyOutput, Rollout, State
 
 
@@ -30,9 +31,14 @@ class SLiCHF(Algorithm):
     """A hinge between chosen and rejected, and the likelihood of the chosen."""
 
     delta: float = param(
-        1.0, "δ, margin of log π of the chosen over the rejected, beyond which there is no gradient", above=0
+        1.0,
+        "δ, margin of log π of the chosen over the rejected, beyond which there is no gradient",
+        above=0,
+        tune=log(0.3, 3.0),
     )
-    nll_coef: float = param(0.1, "λ, weight of the negative log-likelihood of the chosen completion", low=0)
+    nll_coef: float = param(
+        0.1, "λ, weight of the negative log-likelihood of the chosen completion", low=0, tune=log(0.01, 1.0)
+    )
 
     @property
     def needs(self) -> Needs:

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from align_lab import equations as eq
 from align_lab.base.contracts import Algorithm
 from align_lab.base.registry import param, register
+from align_lab.base.search_space import log
 from align_lab.base.types import Advantage, Batch, LossOutput, Needs, PolicyOutput, Rollout, State
 
 
@@ -28,7 +29,9 @@ from align_lab.base.types import Advantage, Batch, LossOutput, Needs, PolicyOutp
 class SLiCNorm(Algorithm):
     """A hinge on the log-ratio gap of a fixed set of pairs."""
 
-    beta: float = param(0.1, "β, scale of the log-ratios: pairs with a gap beyond 1/β have no gradient", above=0)
+    beta: float = param(
+        0.1, "β, scale of the log-ratios: pairs with a gap beyond 1/β have no gradient", above=0, tune=log(0.03, 0.3)
+    )
 
     @property
     def needs(self) -> Needs:

@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from align_lab import equations as eq
 from align_lab.base.contracts import Algorithm
 from align_lab.base.registry import param, register
+from align_lab.base.search_space import log
 from align_lab.base.types import Advantage, Batch, CriticNeeds, LossOutput, Needs, PolicyOutput, Rollout, State
 
 
@@ -29,8 +30,8 @@ from align_lab.base.types import Advantage, Batch, CriticNeeds, LossOutput, Need
 class VanillaPG(Algorithm):
     """REINFORCE over tokens with a learned baseline, KL inside the reward."""
 
-    kl_coef: float = param(0.05, "β, weight of the per-token KL penalty inside the reward", low=0)
-    vf_coef: float = param(0.1, "c, weight of the value loss", low=0)
+    kl_coef: float = param(0.05, "β, weight of the per-token KL penalty inside the reward", low=0, tune=log(0.01, 0.3))
+    vf_coef: float = param(0.1, "c, weight of the value loss", low=0, tune=log(0.1, 1.0))
 
     @property
     def needs(self) -> Needs:

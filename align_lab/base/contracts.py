@@ -25,7 +25,7 @@ from align_lab.base.hardware import Hardware
 from align_lab.base.hyperparameters import Train
 from align_lab.base.record import Record
 from align_lab.base.registry import contract, param
-from align_lab.base.task import DataSet, Demonstration, PlacedPrompt, PromptForm, Scorer, ScorerMemory
+from align_lab.base.task import DEVELOPMENT, DataSet, Demonstration, PlacedPrompt, PromptForm, Scorer, ScorerMemory
 from align_lab.base.types import Advantage, Batch, LossOutput, Needs, PolicyOutput, Rollout, State
 
 if TYPE_CHECKING:
@@ -99,6 +99,19 @@ class Data(Component, ABC):
     def splits(self) -> tuple[str, ...]:
         """`train`, then the names of the evaluation sets."""
         return ("train", "evaluation")
+
+    def has_development(self) -> bool:
+        """Is there a split `development` beside them? What is decided before the end, the best checkpoint and tuning,
+        looks at it and not at the evaluation sets."""
+        return False
+
+    def all_splits(self) -> tuple[str, ...]:
+        """`splits`, and `development` if there is one."""
+        return (*self.splits(), DEVELOPMENT) if self.has_development() else self.splits()
+
+    def evaluation_sets(self, named: Sequence[str] = ()) -> tuple[str, ...]:
+        """The sets of an evaluation: those that are named, else all evaluation sets. The first one decides."""
+        return tuple(named) or self.splits()[1:]
 
     def size(self, split: str) -> int | None:
         """An upper bound on the examples of a split; None if the settings alone do not determine it."""

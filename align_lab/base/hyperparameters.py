@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from align_lab.base.component import Component
 from align_lab.base.registry import checked, param, register, section
+from align_lab.base.search_space import among, around
 
 
 @checked
@@ -29,13 +30,13 @@ class Train(Component):
     steps: int = param(60, "rollouts (for preference pairs: batches of pairs)", low=1)
     prompts_per_step: int = param(16, "prompts P per step", low=1)
     group_size: int = param(4, "completions G per prompt", low=1)
-    epochs: int = param(1, "passes over the experience of a step", low=1)
+    epochs: int = param(1, "passes over the experience of a step", low=1, tune=among(1, 2, 4))
     minibatches: int = param(1, "optimizer updates per pass", low=1)
     micro_batch: int | None = param(
         None, "maximum sequences per forward pass; changes memory, not the result. null: as many as fit", low=1
     )
-    lr: float = param(1.5e-4, "learning rate of the policy (AdamW)", above=0)
-    critic_lr: float = param(1e-3, "learning rate of the critic, if there is one", above=0)
+    lr: float = param(1.5e-4, "learning rate of the policy (AdamW)", above=0, tune=around(4))
+    critic_lr: float = param(1e-3, "learning rate of the critic, if there is one", above=0, tune=around(4))
     warmup_steps: int = param(3, "steps of linear warm-up", low=0)
     decay: str = param("constant", "learning rate after the warm-up", choices=("constant", "linear", "cosine"))
     beta1: float = param(0.9, "β₁ of AdamW", low=0, high=1)

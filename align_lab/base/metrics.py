@@ -90,6 +90,7 @@ METRICS: dict[str, Metric] = {  # those of every task; `of_run` adds those that 
     "optim/policy_grad_norm": Metric("norm of the policy's gradient before clipping"),
     "optim/critic_grad_norm": Metric("norm of the critic's gradient before clipping"),
     "lr": Metric("learning rate of the policy"),
+    "development/score": Metric("mean score of the development set, which decides the best checkpoint", "", "higher"),
     "eval/score": Metric("mean score of held-out completions: what the policy is trained on", "", "higher"),
     "eval/win_rate": Metric(
         "share of prompts whose completion scores higher than the start policy's", "share", "higher"
@@ -135,6 +136,7 @@ def of_task(values: Mapping[str, Any]) -> dict[str, Metric]:
             "mean reward without the score: the penalty for KL or length", reward.unit
         ),
         "objective/rlhf_reward": Metric("mean of score plus non-score reward", reward.unit, "higher"),
+        "development/score": Metric("mean score of completions of the development set", reward.unit, "higher"),
         **scored,
         f"{evaluation['metric']}_se": Metric(f"standard error of the {label} over prompts", decides.unit),
         "eval/win_rate": Metric(
@@ -184,7 +186,7 @@ def _pass_metrics(ks: Sequence[int], label: str) -> dict[str, Metric]:
 
 def _of_further_sets(values: Mapping[str, Any], metrics: Mapping[str, Metric]) -> dict[str, Metric]:
     """The evaluation metrics again, as `eval/SET/NAME`, for every evaluation set after the first."""
-    sets = values["evaluation"]["sets"] or registry.build("data", values["data"]).splits()[1:]
+    sets = registry.build("data", values["data"]).evaluation_sets(values["evaluation"]["sets"])
     known = {name: metric for name, metric in (METRICS | dict(metrics)).items() if name.startswith("eval/")}
     return {
         f"eval/{further}/{name.removeprefix('eval/')}": metric for further in sets[1:] for name, metric in known.items()

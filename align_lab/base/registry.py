@@ -22,6 +22,7 @@ from typing import Any, TypeVar, cast, get_args, get_origin, get_type_hints
 
 from align_lab.base.errors import ConfigError, near
 from align_lab.base.paths import PACKAGE
+from align_lab.base.search_space import Range
 
 BOUNDS = (("low", ">=", operator.ge), ("above", ">", operator.gt), ("high", "<=", operator.le))  # of a field
 ENTRY_POINT = "align_lab.components"  # the entry point group in which other packages list their modules
@@ -39,9 +40,13 @@ def param(
     above: float | None = None,
     high: float | None = None,
     choices: tuple[Any, ...] | None = None,
+    tune: Range | None = None,
 ) -> Any:
-    """A dataclass field with its help text and its bounds: `low` <= value, `above` < value, value <= `high`."""
-    metadata = {"help": help, "low": low, "above": above, "high": high, "choices": choices}
+    """A dataclass field with its help text and its bounds: `low` <= value, `above` < value, value <= `high`.
+
+    `tune`: the values that a search over it tries (`align_lab.base.search_space`).
+    """
+    metadata = {"help": help, "low": low, "above": above, "high": high, "choices": choices, "tune": tune}
     if isinstance(default, list | dict):
         return dataclasses.field(default_factory=lambda: copy.copy(cast(Any, default)), metadata=metadata)
     return dataclasses.field(default=default, metadata=metadata)

@@ -13,6 +13,7 @@ from align_lab.base import registry
 from align_lab.base.contracts import Algorithm, Data, Hardware, Model, Record, Reward, Train
 from align_lab.base.roles import role
 from align_lab.base.settings import Evaluation, Preferences, Sampling
+from align_lab.base.task import DEVELOPMENT
 
 
 @dataclasses.dataclass(frozen=True)
@@ -99,6 +100,17 @@ class RunConfig:
     def judges(self) -> dict[str, Reward]:
         """The judges' components by name."""
         return {name: registry.build("reward", values) for name, values in self.evaluation.judges.items()}
+
+    @property
+    def evaluated_sets(self) -> tuple[str, ...]:
+        """The evaluation sets, and the development set where the run looks at it."""
+        sets = self.data.evaluation_sets(self.evaluation.sets)
+        return (*sets, DEVELOPMENT) if self.uses_development and DEVELOPMENT not in sets else sets
+
+    @property
+    def uses_development(self) -> bool:
+        """Does the score on the development set decide which checkpoint is the best?"""
+        return self.evaluation.development > 0 and self.data.has_development()
 
     @property
     def uses_data_pairs(self) -> bool:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
-from align_lab.base.errors import ConfigError, near
-from align_lab.base.registry import param, problems
+from align_lab.base.errors import ConfigError
+from align_lab.base.plan_fields import plan_of
+from align_lab.base.registry import param
 
 RHO = 1.5  # exponent of the error spent: 1 is close to Pocock's bounds, 3 to O'Brien and Fleming's
 WORDS = "a list of seeds, or {first: 4, step: 2, most: 30, stop: verdict}: in steps, until the verdict carries"
@@ -48,25 +49,7 @@ class SeedPlan:
 
 def seed_plan(values: Mapping[str, Any]) -> SeedPlan:
     """The plan with these fields. Raises ConfigError with all that is wrong."""
-    known = asdict(SeedPlan())
-    wrong = [f"seeds.{name} is not known: {near(str(name), known)}" for name in values if name not in known]
-    wrong += [
-        f"seeds.{name}={value}: it must be {_kind(known[name])}"
-        for name, value in values.items()
-        if name in known and not _has_type_of(value, known[name])
-    ]
-    if wrong := wrong or problems(SeedPlan, values, "seeds."):
-        raise ConfigError("\n".join(wrong))
-    plan = SeedPlan(**values)
+    plan = plan_of(SeedPlan, values, "seeds.")
     if plan.most < plan.first:
         raise ConfigError(f"seeds.most={plan.most} is below seeds.first={plan.first}. Type seeds.most={plan.first}")
     return plan
-
-
-def _kind(default: Any) -> str:
-    return {int: "a whole number", float: "a number", str: "text"}[type(default)]
-
-
-def _has_type_of(value: Any, default: Any) -> bool:
-    fits = isinstance(value, int | float) if isinstance(default, float) else type(value) is type(default)
-    return fits and not isinstance(value, bool)

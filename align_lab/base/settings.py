@@ -58,6 +58,12 @@ class Evaluation:
     """How every arm is evaluated: held-out prompts, decoding, judges, and the metric that decides."""
 
     prompts: int = param(384, "maximum number of held-out prompts per evaluation set", low=1)
+    development: int = param(
+        128,
+        "maximum number of prompts of the data's development set, whose mean score says which checkpoint is the best; "
+        "0: the evaluation decides that",
+        low=0,
+    )
     samples: int = param(1, "completions per prompt", low=1)
     pass_at: list[int] = param(
         [], "k of pass@k and maj@k, for example [1,4]; the deciding score must be 1 (correct) or 0. empty: not measured"

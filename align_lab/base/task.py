@@ -11,7 +11,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeAlias
 
-TRAIN = "train"  # the split that the policy is trained on; every other split is an evaluation set
+TRAIN = "train"  # the split that the policy is trained on
+DEVELOPMENT = "development"  # held out for what is decided before the end: the best checkpoint, tuning
 
 
 @dataclass(frozen=True)
@@ -118,7 +119,7 @@ class DataSet(ABC):
 
     @abstractmethod
     def examples(self, split: str) -> Sequence[Example]:
-        """The examples of `train`, or of one of the evaluation sets that the component names, in a fixed order."""
+        """The examples of `train`, `development`, or an evaluation set that the component names, in a fixed order."""
 
     def demonstrations(self, split: str) -> Sequence[Demonstration]:
         """Texts to imitate in supervised fine-tuning (`train`), and held-out ones."""

@@ -133,7 +133,7 @@ def _fields(component: type, values: Mapping[str, Any], prefix: str, entry: Mapp
             value="null" if value is None else str(value),
             help=spec.metadata.get("help", ""),
             source=entry.get("defaults", {}).get(spec.name, ""),
-            tune=", ".join(f"{one:g}" for one in entry.get("tune", {}).get(spec.name, ())),
+            tune=str(spec.metadata.get("tune") or ""),
         )
 
 

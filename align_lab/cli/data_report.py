@@ -90,7 +90,7 @@ def _table(inspected: Inspected) -> Table:
     limit = None if inspected.text is None else inspected.limit
     for title in (*parts, "median", "95 %", "longest", *(() if limit is None else (f"> {limit:,}",))):
         table.add_column(title, justify="right", no_wrap=True)
-    for split in inspected.component.splits():
+    for split in inspected.component.all_splits():
         examples = inspected.data_set.examples(split)
         every = max(1, len(examples) // SAMPLED)
         lengths = sorted(inspected.length(examples[place]) for place in range(0, len(examples), every))
@@ -103,7 +103,7 @@ def _table(inspected: Inspected) -> Table:
 
 def _parts(inspected: Inspected) -> dict[str, dict[str, int]]:
     """Title -> split -> how many there are; without the parts that no split has, which would widen the table."""
-    data_set, splits = inspected.data_set, inspected.component.splits()
+    data_set, splits = inspected.data_set, inspected.component.all_splits()
     counted = {
         "prompts": {split: len(data_set.examples(split)) for split in splits},
         "answers": {split: len(data_set.demonstrations(split)) for split in splits},
@@ -124,14 +124,14 @@ def _duplicates(inspected: Inspected) -> Iterator[str]:
     texts = {hash(example.text) for example in train}
     yield f"{len(train) - len(texts):,} of {len(train):,} training prompts repeat an earlier one"
     index, exact = NearIndex(), 0
-    for split in inspected.component.splits()[1:]:
+    for split in inspected.component.all_splits()[1:]:
         for example in inspected.data_set.examples(split):
             exact += hash(example.text) in texts
             index.add(example.text, example.key)
     sampled = range(0, len(train), max(1, len(train) // SAMPLED))
     near = sum(index.find(train[place].text) is not None for place in sampled)
-    yield f"{exact:,} evaluation prompts are also training prompts"
-    yield f"{near:,} of {len(sampled):,} training prompts are nearly, or exactly, evaluation prompts"
+    yield f"{exact:,} held-out prompts are also training prompts"
+    yield f"{near:,} of {len(sampled):,} training prompts are nearly, or exactly, held-out prompts"
 
 
 def visible(text: str, *, longest: int = LONGEST) -> str:

@@ -22,7 +22,7 @@ from align_lab.record.folder import read_config
 from align_lab.record.layout import CONFIG, RunLayout
 
 EPILOG = """arguments
-  step=last|best|N            the checkpoint (default: last); best has the highest score of the reward
+  step=last|best|N            the checkpoint (default: last); best has the highest score on the development set
   name=NAME                   of the result (default: from step and settings)
   evaluation.FIELD=VALUE      any field of the evaluation, also further judges:
     evaluation.temperature=0                               greedy decoding

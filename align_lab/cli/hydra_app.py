@@ -35,6 +35,10 @@ def run(args: list[str]) -> int:
     if composition.uses_other_sweeper(parsed):
         return _run_other_sweeper(parsed)
     asked = study.read(arguments.overrides)
+    if asked.tuning:
+        from align_lab.studies import tuning
+
+        return tuning.run(asked)
     if asked.seed_plan:
         from align_lab.studies import seed_steps
 

@@ -22,7 +22,7 @@ def parser_of(verb: str, description: str) -> argparse.ArgumentParser:
         "--checkpoint",
         default="last",
         metavar="STEP",
-        help="a step with a checkpoint, last (default), or best (highest proxy score)",
+        help="a step with a checkpoint, last (default), or best (highest score on the development set)",
     )
     return parser
 

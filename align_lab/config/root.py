@@ -9,6 +9,7 @@ from align_lab.base.hyperparameters import Budget
 from align_lab.base.registry import param, section
 from align_lab.base.seed_plan import WORDS
 from align_lab.base.settings import Evaluation, Preferences, Sampling
+from align_lab.base.tuning_plan import WORDS as TUNING
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,6 +36,7 @@ class StudySettings:
         "", "the arm that every other one is compared with, as in an ablation; empty: every arm with every other"
     )
     claims: list[str] = param([], "what a paper says of two arms, each to be decided: 'rloo > ppo', 'a < b in eval/kl'")
+    tune: Any = param(None, f"equal tuning before the study, charged to every arm: {TUNING}")
     seeds: Any = param(None, f"seeds of every arm: {WORDS}")
     budget: Budget = section(Budget, "the same for every arm: episodes, tokens or seconds (train.budget)")
     parallel: int = param(1, "runs of a sweep at the same time on this machine", low=1)

@@ -16,6 +16,8 @@ from align_lab.base.hyperparameters import Budget
 from align_lab.base.metrics import of_run as metrics_of_run
 from align_lab.base.run_config import RunConfig
 from align_lab.base.seed_plan import WORDS, SeedPlan, seed_plan
+from align_lab.base.tuning_plan import WORDS as TUNING
+from align_lab.base.tuning_plan import TuningPlan, tuning_plan
 from align_lab.config import composition, overrides
 from align_lab.config.composition import Composer
 from align_lab.config.root import STUDY_KEYS, StudySettings
@@ -31,6 +33,8 @@ class Study:
     runs: tuple[RunConfig, ...]
     complete: bool = True  # all arms and seeds of the sweep file, not a selection of them
     seed_plan: SeedPlan | None = None  # seeds in steps: `runs` are all that it may come to
+    tuning: TuningPlan | None = None  # `runs` have the recipes that the tuning begins with
+    jobs: tuple[tuple[str, ...], ...] = ()  # where it is tuned: the overrides of each run
     duplicates: tuple[str, ...] = ()
 
 
@@ -51,9 +55,25 @@ def read(texts: Sequence[str], *, multirun: bool = True) -> Study:
     selected = any(o.key_or_group == "seed" for o in parsed)
     jobs = list(expand(parsed, settings, seeds, composition.sweeper_params(fixed) if sweep else {}))
     complete = not selected and not any(o.is_sweep_override() or o.key_or_group == "algo" for o in parsed)
-    study = from_runs(composer.runs(jobs), settings=settings, sweep=sweep, complete=complete)
+    runs = composer.runs(jobs)
+    study = from_runs(runs, settings=settings, sweep=sweep, complete=complete)
     _check_claims(study, plan)
-    return dataclasses.replace(study, seed_plan=None if selected else plan)
+    tuning = _tuning(settings.tune, {run.seed for run in runs})
+    return dataclasses.replace(
+        study,
+        seed_plan=None if selected else plan,
+        tuning=tuning,
+        jobs=tuple(map(tuple, jobs)) if tuning else (),
+    )
+
+
+def _tuning(value: Any, seeds: set[int]) -> TuningPlan | None:
+    """Raises ConfigError with what is allowed."""
+    if value is None:
+        return None
+    if not isinstance(value, Mapping):
+        raise ConfigError(f"tune={value}: it must be {TUNING}")
+    return tuning_plan(cast(Mapping[str, Any], value), seeds=seeds)
 
 
 def _check_claims(study: Study, plan: SeedPlan | None) -> None:

@@ -166,16 +166,16 @@ def _missing_preferences(cfg: Mapping[str, Any], data: Data, needs: Needs) -> st
 
 def _sets(cfg: Mapping[str, Any], data: Data) -> list[str]:
     """Evaluation sets that exist, the first of them with enough examples."""
-    name, known, named = cfg["data"]["name"], data.splits()[1:], cfg["evaluation"]["sets"]
+    name, known, named = cfg["data"]["name"], data.all_splits()[1:], cfg["evaluation"]["sets"]
     unknown = [each for each in named if each not in known]
     if unknown:
         return [
             f"evaluation.sets={each}: data={name} has no such evaluation set. {near(str(each), known)}"
             for each in unknown
         ]
-    if not known:
+    if not data.splits()[1:]:
         return [f"data={name} names no evaluation set in `splits`: every arm is judged on held-out prompts"]
-    first, prompts = (named or known)[0], cfg["evaluation"]["prompts"]
+    first, prompts = data.evaluation_sets(named)[0], cfg["evaluation"]["prompts"]
     size = data.size(first)
     if size is not None and prompts > size and not data.whole_sets:
         return [

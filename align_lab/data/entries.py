@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from align_lab.base.task import TRAIN, Message, Prompt
+from align_lab.base.task import DEVELOPMENT, TRAIN, Message, Prompt
 from align_lab.data import layouts, rows
 from align_lab.data.dialogue import RowError
 from align_lab.data.layouts import Layout, Record
@@ -30,17 +30,22 @@ class Reading:
     roles: Mapping[str, str] = field(default_factory=dict[str, str])  # role -> column, where they differ
     system: str = ""
     template: str = ""
-    share: float = 0.1
+    share: float = 0.1  # of the prompts that are held out for evaluation, where no file is
+    development: float = 0.05  # the same for development
 
     @property
     def sets(self) -> tuple[str, ...]:
         """The names of the evaluation sets."""
-        return self._named_sets or (HELD_OUT,)
+        return tuple(name for name in self._named_sets if name != DEVELOPMENT) or (HELD_OUT,)
 
     @property
     def splits_by_hash(self) -> bool:
-        """Does no file say what is held out?"""
-        return not self._named_sets
+        """Does no file say what is held out for evaluation?"""
+        return not set(self._named_sets) - {DEVELOPMENT}
+
+    def is_development(self, entry: Entry) -> bool:
+        """Is this prompt, which evaluation does not need, held out for development? A file's own prompts come first."""
+        return DEVELOPMENT not in self._named_sets and _place(entry.identity) >= 1 - self.development
 
     @property
     def _named_sets(self) -> tuple[str, ...]:
@@ -77,7 +82,16 @@ class Seen:
 
 
 def entries(reading: Reading, *, evaluation_only: bool = False) -> Iterator[Entry | BadRow | Seen]:
-    """All entries: those of the evaluation sets first. `evaluation_only`: of files that hold evaluation sets alone.
+    """All entries: those of the evaluation sets first. `evaluation_only`: of files that hold evaluation sets alone."""
+    for item in _with_split(reading, evaluation_only):
+        if isinstance(item, Entry) and item.split == TRAIN and reading.is_development(item):
+            yield replace(item, split=DEVELOPMENT)
+        else:
+            yield item
+
+
+def _with_split(reading: Reading, evaluation_only: bool) -> Iterator[Entry | BadRow | Seen]:
+    """All entries, those to train on and for development together.
 
     Demonstrations and pairs are held out by hash where the files of the evaluation sets hold none.
     """
@@ -179,7 +193,12 @@ class Unpaired:
 
 def is_held_out(identity: str, share: float) -> bool:
     """The side of a split by hash, which depends on nothing but the prompt."""
-    return int.from_bytes(hashlib.sha256(identity.encode()).digest()[:8]) < share * 2**64
+    return _place(identity) < share
+
+
+def _place(identity: str) -> float:
+    """A number in [0, 1) that depends on nothing but the prompt."""
+    return int.from_bytes(hashlib.sha256(identity.encode()).digest()[:8]) / 2**64
 
 
 def _renamed(values: Mapping[str, Any], roles: Mapping[str, str]) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from align_lab.base.contracts import Data
 from align_lab.base.errors import AlignLabError, DataError
 from align_lab.base.progress import notice
 from align_lab.base.registry import param, register, section
-from align_lab.base.task import TRAIN, Example, PlacedPrompt, bytes_of
+from align_lab.base.task import DEVELOPMENT, TRAIN, Example, PlacedPrompt, bytes_of
 from align_lab.data.notes import noted
 from align_lab.data.settings import Columns, Hub
 
@@ -45,7 +45,14 @@ class FileData(Data):
         "", "the same with held-out prompts, or several named sets {same: FILE, harder: FILE}; empty: a share by hash"
     )
     evaluation_share: float = param(
-        0.1, "share of the prompts that is held out where no file is; by a hash of the prompt", above=0, high=0.9
+        0.1, "share of the prompts that is held out where no file is; by a hash of the prompt", above=0, high=0.8
+    )
+    development_share: float = param(
+        0.05,
+        "share of the prompts that is held out for tuning and the best checkpoint, where no set of data.evaluation is "
+        "named development",
+        low=0,
+        high=0.2,
     )
     columns: Columns = section(Columns, "which column has which role")
     system: str = param("", "system message of every conversation that has none")
@@ -54,7 +61,7 @@ class FileData(Data):
     max_bad: float = param(0.0, "share of rows that may be broken; they are left out", low=0, high=1)
     hub: Hub = section(Hub, "what is read of a data set of the hub")
 
-    version: ClassVar = 2
+    version: ClassVar = 3
     used_later: ClassVar = (*Data.used_later, "max_equal", "max_bad")
     whole_sets: ClassVar = True  # a user's set is as large as it is
 
@@ -92,6 +99,10 @@ class FileData(Data):
     def splits(self) -> tuple[str, ...]:
         """`train` and the evaluation sets."""
         return (TRAIN, *(self._sound.sets if self._sound else ("evaluation",)))
+
+    def has_development(self) -> bool:
+        """Is a prompt held out for it?"""
+        return self._sound is not None and self._sound.of("examples", DEVELOPMENT) > 0
 
     def size(self, split: str) -> int | None:
         """The examples of a split."""
@@ -198,6 +209,7 @@ class FileData(Data):
             system=self.system,
             template=self.template,
             share=self.evaluation_share,
+            development=self.development_share,
         )
 
     @cached_property

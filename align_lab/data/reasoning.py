@@ -1,7 +1,7 @@
 """Generated reasoning problems of reasoning-gym, with answers that can be verified and written-out solutions.
 
-No problem is in two parts: the evaluation sets are drawn first, then the demonstrations, then the training problems,
-and a question that has been drawn before is left out.
+No problem is in two parts: the evaluation sets are drawn first, then the development set, the demonstrations and the
+training problems, and a question that has been drawn before is left out.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any, ClassVar
 from align_lab.base.contracts import Data
 from align_lab.base.errors import DataError
 from align_lab.base.registry import installed, param, register
-from align_lab.base.task import TRAIN, DataSet, Demonstration, Example, PlacedPrompt, bytes_of, content_key
+from align_lab.base.task import DEVELOPMENT, TRAIN, DataSet, Demonstration, Example, PlacedPrompt, bytes_of, content_key
 from align_lab.data import gym
 from align_lab.data.notes import noted
 from align_lab.data.solutions import answer_alone, written_out
@@ -80,6 +80,7 @@ class Reasoning(Data):
     training: int = param(600, "problems to train on", low=1)
     demonstrations: int = param(2400, "solved problems for supervised fine-tuning", low=0)
     held_out: int = param(512, "problems of each evaluation set", low=1)
+    development: int = param(128, "problems of the difficulty of `same`, for tuning and the best checkpoint", low=0)
     steps: float = param(
         0.5,
         f"share of the demonstrations with every step written out (for {', '.join(WRITTEN_OUT)}); "
@@ -93,6 +94,7 @@ class Reasoning(Data):
         "what a chat model is asked; {prompt} stands for the problem",
     )
 
+    version: ClassVar = 2
     used_later: ClassVar = Data.used_later
 
     def problems(self) -> list[str]:
@@ -124,6 +126,7 @@ class Reasoning(Data):
             *(("same", task, settings) for task, settings in of_tasks),
             *(("harder", task, self.harder[task]) for task in self.tasks if task in self.harder),
             *(("other", task, self.settings.get(task, {})) for task in self.other),
+            *((DEVELOPMENT, task, settings) for task, settings in of_tasks if self.development),
             *((DEMONSTRATIONS, task, settings) for task, settings in of_tasks if self.demonstrations),
             *((TRAIN, task, settings) for task, settings in of_tasks),
         ]
@@ -135,7 +138,12 @@ class Reasoning(Data):
 
     def size(self, split: str) -> int:
         """Problems of a split."""
-        return {TRAIN: self.training, DEMONSTRATIONS: self.demonstrations}.get(split, self.held_out)
+        sizes = {TRAIN: self.training, DEMONSTRATIONS: self.demonstrations, DEVELOPMENT: self.development}
+        return sizes.get(split, self.held_out)
+
+    def has_development(self) -> bool:
+        """Unless it is set to 0."""
+        return self.development > 0
 
     def has_demonstrations(self) -> bool:
         """Solved problems."""
@@ -198,7 +206,7 @@ def _of_part(part: Part, settings: Reasoning, size: int, seen: set[str]) -> list
             rows.append(_row(part, problem, steps=steps))
         if len(rows) == size:
             return rows
-    field = {TRAIN: "training", DEMONSTRATIONS: "demonstrations"}.get(split, "held_out")
+    field = {TRAIN: "training"}.get(split, split if split in (DEMONSTRATIONS, DEVELOPMENT) else "held_out")
     raise DataError(
         f"the task {task} with the settings {dict(of_task)} has too few different problems: {size} are needed for the "
         f"part {split!r}, and {len(rows)} are left. Set data.{field}={len(rows) or 1} or less, or wider ranges in "

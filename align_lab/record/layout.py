@@ -113,6 +113,11 @@ class StudyLayout:
         return self.dispatch / "seed_plan.json"
 
     @property
+    def tuning(self) -> Path:
+        """What the tuning of a study tried, what came out, and what it cost."""
+        return self.dispatch / "tuning.json"
+
+    @property
     def lease(self) -> Path:
         """The process that submits the study now, or runs it on this machine."""
         return self.dispatch / "lease"

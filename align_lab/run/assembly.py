@@ -12,7 +12,7 @@ from align_lab.base.hardware import Numerics
 from align_lab.base.hyperparameters import Train
 from align_lab.base.run_config import RunConfig
 from align_lab.base.settings import Decoding, Sampling
-from align_lab.base.task import TRAIN, DataSet, Scorer
+from align_lab.base.task import DEVELOPMENT, TRAIN, DataSet, Scorer
 from align_lab.base.types import Needs
 from align_lab.base.world import World
 from align_lab.models.blocks import configure_blocks
@@ -65,8 +65,11 @@ def assemble(
     start = partial(_start, cfg, built)
     policy = start()
     data = cfg.data.load(built["data"].path)
-    training, sets = _prompts(cfg, policy, data)
-    common = _common(cfg, built, policy, [training, *sets.values()], world=world)
+    training, sets, development = _prompts(cfg, policy, data)
+    common = _common(
+        cfg, built, policy, [training, *sets.values(), *([development] if development else [])], world=world
+    )
+    evaluate = _evaluator(cfg, built, sets, common)
     learner = Learner(
         cfg.train,
         policy.model,
@@ -80,7 +83,8 @@ def assemble(
         source=_source(cfg, built, learner, training, common),
         groups=groups_per_step(cfg.algo.needs, cfg.train),
         reference=common.reference() if cfg.algo.needs.mismatched else None,
-        evaluate=_evaluator(cfg, built, sets, common),
+        evaluate=evaluate,
+        develop=evaluate.development(development) if development else None,
         importance_cap=cfg.sampling.importance_cap,
         pretrain=_human_text(cfg, policy, data),
         journal=journal,
@@ -107,7 +111,7 @@ def assemble_evaluation(cfg: RunConfig, built: Mapping[str, Artefact]) -> Policy
     """The evaluator of a run, as `assemble` makes it, in one process."""
     start = partial(_start, cfg, built)
     policy = start()
-    training, sets = _prompts(cfg, policy, cfg.data.load(built["data"].path))
+    training, sets, _ = _prompts(cfg, policy, cfg.data.load(built["data"].path))
     common = _common(cfg, built, policy, [training, *sets.values()], world=World())
     return PolicyEvaluation(evaluate=_evaluator(cfg, built, sets, common), policy=policy, start=start)
 
@@ -137,21 +141,25 @@ def _start(cfg: RunConfig, built: Mapping[str, Artefact]) -> Policy:
     return policy.to(DTYPES[numerics.dtype])
 
 
-def _prompts(cfg: RunConfig, policy: Policy, data: DataSet) -> tuple[Prompts, dict[str, Prompts]]:
-    """The training prompts, and those of each evaluation set by name. Raises ConfigError when a set is too small."""
+def _prompts(cfg: RunConfig, policy: Policy, data: DataSet) -> tuple[Prompts, dict[str, Prompts], Prompts | None]:
+    """The prompts of training, of each evaluation set by name, and for development if there are any.
+
+    Raises ConfigError when the first set is too small.
+    """
 
     def prompts(split: str, sampling: Sampling | Decoding) -> Prompts:
         return Prompts.of(policy, data.examples(split), sampling, form=cfg.data.prompt_form, split=split)
 
     decoding = cfg.evaluation.decoding(cfg.sampling)
-    sets = {name: prompts(name, decoding) for name in cfg.evaluation.sets or cfg.data.splits()[1:]}
+    sets = {name: prompts(name, decoding) for name in cfg.data.evaluation_sets(cfg.evaluation.sets)}
     first = next(iter(sets.values()))
     if cfg.evaluation.prompts > len(first) and not cfg.data.whole_sets:
         raise ConfigError(
             f"evaluation.prompts={cfg.evaluation.prompts}, but the data holds {len(first)} held-out prompts: "
             "set it to that or less"
         )
-    return prompts(TRAIN, cfg.sampling), sets
+    development = prompts(DEVELOPMENT, decoding) if cfg.uses_development else None
+    return prompts(TRAIN, cfg.sampling), sets, development
 
 
 def groups_per_step(needs: Needs, plan: Train) -> int:

@@ -38,7 +38,7 @@ def _rooms(run: RunConfig) -> dict[str, Room]:
     training, evaluation = run.sampling.max_new_tokens, run.evaluation.max_new_tokens
     own = {} if evaluation is None else {"field": "evaluation.max_new_tokens"}
     rooms = {TRAIN: Room(context=context, new=training, split=TRAIN)}
-    for name in run.evaluation.sets or run.data.splits()[1:]:
+    for name in run.evaluated_sets:
         rooms[name] = Room(context=context, new=evaluation or training, split=name, **own)
     return rooms
 

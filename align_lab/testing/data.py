@@ -28,7 +28,7 @@ class Read:
     @property
     def splits(self) -> tuple[str, ...]:
         """The names of the splits."""
-        return self.component.splits()
+        return self.component.all_splits()
 
 
 def outcomes_of(component: Data) -> Iterator[Outcome]:

@@ -58,7 +58,7 @@ class Checkpoints:
     def mark_best(self, step: int, score: float) -> None:
         """Record that `step` has the best score so far."""
         self.root.mkdir(parents=True, exist_ok=True)
-        write_json(self.best_file, {"step": step, "eval/score": score})
+        write_json(self.best_file, {"step": step, "score": score})
 
     def load(self, step: int) -> dict[str, Any]:
         """The state after `step`. Raises DataError when it is missing, truncated or modified."""

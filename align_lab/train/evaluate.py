@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 import torch
 
 from align_lab.base.settings import Evaluation, Sampling
+from align_lab.base.task import DEVELOPMENT
 from align_lab.base.world import World
 from align_lab.models.language_model import LanguageModel
 from align_lab.rewards.scores import CheckedScores
@@ -59,6 +60,11 @@ class Evaluator:
             row["win"] = win(row[self.plan.decides], before[self.plan.decides])
         return rows
 
+    def development(self, prompts: Prompts) -> Evaluator:
+        """An evaluator for decisions during training: the score of these prompts alone, one completion each."""
+        plan = replace(self.plan, prompts=self.plan.development, samples=1, pass_at=[], metric="eval/score")
+        return replace(self, sets={DEVELOPMENT: prompts}, judges={}, plan=plan)
+
     def prompt_count(self, name: str) -> int:
         """How many prompts of a set are evaluated."""
         return min(self.plan.prompts, len(self.sets[name]))
@@ -72,7 +78,8 @@ class Evaluator:
     def _purpose(self, name: str) -> str:
         """The name of a set's random numbers: no two sets share them, and those of the first do not depend on its
         name."""
-        return "evaluation" if name == next(iter(self.sets)) else f"evaluation of {name}"
+        first = next(iter(self.sets))
+        return "evaluation" if name == first != DEVELOPMENT else f"evaluation of {name}"
 
     def _rows(self, name: str, local: list[list[dict[str, Any]]], step: int) -> list[dict[str, Any]]:
         """The scored rows of one set, over all processes."""

@@ -22,7 +22,7 @@ from align_lab.base.world import World
 from align_lab.models.language_model import LanguageModel
 from align_lab.train import flops, skipped
 from align_lab.train.evaluate import Evaluator
-from align_lab.train.evaluation_metrics import summary
+from align_lab.train.evaluation_metrics import mean_of, summary
 from align_lab.train.experience import Collected, ExperienceSource
 from align_lab.train.experience_metrics import experience_metrics
 from align_lab.train.learner import Learner
@@ -68,6 +68,7 @@ class Loop:
     learner: Learner
     source: ExperienceSource
     evaluate: Evaluator
+    develop: Evaluator | None = None  # its score says which checkpoint is the best; None: that of `evaluate`
     journal: Recorder
     seed: int
     groups: int  # of a step: prompts, or preference pairs
@@ -96,7 +97,7 @@ class Loop:
 
         Raises, after saving, Stopped when a stop was requested, and RewardError where no step makes an update any more.
         """
-        if self.progress.best_score is None:
+        if self.saved_step < 0:
             self._evaluate_start_policy()
         if self.unlogged is not None:
             self._finish(self.unlogged)
@@ -250,11 +251,19 @@ class Loop:
         self.start_rows = self.start_rows or rows
         self.journal.log_samples(rows)
         plan = self.evaluate.plan
-        return summary(rows, judges=self.evaluate.judges, decides=plan.decides, pass_at=plan.pass_at)
+        evaluated = summary(rows, judges=self.evaluate.judges, decides=plan.decides, pass_at=plan.pass_at)
+        return evaluated | self._develop()
+
+    def _develop(self) -> dict[str, float]:
+        """The score on the development set, where there is one and the reward has an opinion."""
+        if self.develop is None:
+            return {}
+        score = mean_of(self.develop(self.learner, step=self.progress.step), "score")
+        return {} if score is None else {"development/score": score}
 
     def _new_best(self, row: Mapping[str, float]) -> float | None:
-        """The score, if this row holds an evaluation that is better than all earlier ones."""
-        score, progress = row.get("eval/score"), self.progress
+        """The score, if this row holds one that is better than all earlier ones."""
+        score, progress = row.get("development/score" if self.develop else "eval/score"), self.progress
         if score is None or (progress.best_score is not None and score <= progress.best_score):
             return None
         progress.best_score = score

@@ -34,7 +34,7 @@ WRONG = [  # overrides, what the message must contain
     (["sampling=null"], ["sampling holds several fields"]),
     (["hardware.numerics=null"], ["hardware.numerics holds several fields"]),
     (["sampling.max_new_tokens=500"], ["leaves no room for a prompt in model.context=96"]),
-    (["evaluation.prompts=5000"], ["more than the 1000 held-out examples of data=movie_reviews"]),
+    (["evaluation.prompts=5000"], ["more than the 800 held-out examples of data=movie_reviews"]),
     (["algo=ppo_max", "reward=vader"], ["algo.critic_init=policy"]),
     (["algo=dpo", "train.group_size=1", "train.prompts_per_step=1"], ["must be even"]),
     (["algo=sail_pp"], ["train.group_size <= 2 (got 4)", "Set train.group_size=2; with train.prompts_per_step=32"]),

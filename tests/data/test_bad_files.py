@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from align_lab.data.files import FileData
 from align_lab.data.settings import Columns
+from tests.data import written
 from tests.data.written import loaded, name, problems, questions, write
 
 ROWS = questions(60)
@@ -45,7 +45,7 @@ def test_a_label_that_is_no_boolean_names_its_line_once_and_what_to_type(tmp_pat
 def test_a_row_without_an_answer_is_counted_once(tmp_path):
     rows = [{"prompt": f"{name(i)}?", "completion": f"word {i}", "label": i % 2 == 0} for i in range(40)]
     path = write(tmp_path / "rows.jsonl", [*rows, {"prompt": "x?", "completion": " ", "label": True}])
-    component = FileData(prompts=str(path), evaluation_share=0.3)
+    component = written.component(prompts=str(path), evaluation_share=0.3)
     assert any(note.startswith("left out: 1 rows without an answer") for note in component.report.notes)
 
 
@@ -145,7 +145,7 @@ def test_equal_pairs_are_refused_beyond_the_limit_and_left_out_below_it(tmp_path
         f"chosen equals rejected in 12 of 100 pairs (12%): {path}, lines 1, 2, 3, 4, 5, ... (12 rows)"
     )
     assert "data.max_equal=0.05 allows a share of 0.05" in message and "data.max_equal=0.13" in message
-    component = FileData(preferences=str(path), max_equal=0.13)
+    component = written.component(preferences=str(path), max_equal=0.13)
     assert any("left out: 12 pairs whose answers are equal" in note for note in component.report.notes)
     data_set = loaded(tmp_path / "built", preferences=path, max_equal=0.13)
     assert len(data_set.pairs("train")) + len(data_set.pairs("evaluation")) == 88
@@ -154,7 +154,7 @@ def test_equal_pairs_are_refused_beyond_the_limit_and_left_out_below_it(tmp_path
 def test_pairs_in_both_orders_are_counted(tmp_path):
     rows = pairs(0, 60)
     twisted = [{**row, "chosen": row["rejected"], "rejected": row["chosen"]} for row in rows[:7]]
-    component = FileData(preferences=str(write(tmp_path / "pairs.jsonl", [*rows, *twisted, *rows[:5]])))
+    component = written.component(preferences=str(write(tmp_path / "pairs.jsonl", [*rows, *twisted, *rows[:5]])))
     assert component.problems() == []
     assert "7 pairs occur in both orders: their labels contradict each other" in component.report.notes
 
@@ -174,7 +174,7 @@ def test_near_duplicates_between_training_and_evaluation_are_counted(tmp_path):
     words = [name(i) for i in range(40)]
     near = {"prompt": " ".join(words)}
     test = write(tmp_path / "test.jsonl", [{"prompt": " ".join([*words[:-1], "other"]) + "!"}])
-    component = FileData(prompts=str(write(tmp_path / "train.jsonl", [*ROWS, near])), evaluation=str(test))
+    component = written.component(prompts=str(write(tmp_path / "train.jsonl", [*ROWS, near])), evaluation=str(test))
     assert component.problems() == []
     note = (
         f"1 training prompts are nearly evaluation prompts: {tmp_path / 'train.jsonl'}, line 61 (like {test}, line 1)"
@@ -211,7 +211,7 @@ def test_evaluation_sets_need_names(tmp_path):
 
 def test_control_tokens_in_prompts_are_counted(tmp_path):
     path = write(tmp_path / "my.jsonl", [*ROWS, {"prompt": "Hi <|im_start|>system"}])
-    notes = FileData(prompts=str(path)).report.notes
+    notes = written.component(prompts=str(path)).report.notes
     assert f"1 prompts hold control tokens, which are encoded as text ({path}, line 61)" in notes
 
 

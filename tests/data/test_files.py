@@ -8,9 +8,9 @@ import pytest
 
 from align_lab.base import registry
 from align_lab.base.task import Message
-from align_lab.data.files import FileData
 from align_lab.data.settings import Columns
 from align_lab.testing import assert_contract
+from tests.data import written
 from tests.data.written import loaded, name, problems, questions, write
 
 ROWS = questions(60)
@@ -58,10 +58,10 @@ def test_folders_say_by_the_names_of_their_files_what_is_held_out(tmp_path):
     write(folder / "train-1.jsonl", ROWS[10:20])
     write(folder / "test.jsonl", ROWS[20:25])
     (folder / "README.md").write_text("about")
-    component = FileData(prompts=str(folder))
+    component = written.component(prompts=str(folder))
     assert component.splits() == ("train", "test")
     assert (component.size("train"), component.size("test")) == (20, 5)
-    elsewhere = FileData(prompts=str(write(tmp_path / "my.jsonl", ROWS[30:])), evaluation=str(folder))
+    elsewhere = written.component(prompts=str(write(tmp_path / "my.jsonl", ROWS[30:])), evaluation=str(folder))
     assert (elsewhere.size("train"), elsewhere.size("evaluation")) == (30, 5)  # its training files hold out nothing
 
 
@@ -70,7 +70,7 @@ def test_several_named_evaluation_sets(tmp_path):
         "same": str(write(tmp_path / "a.jsonl", ROWS[20:25])),
         "harder": str(write(tmp_path / "b.jsonl", ROWS[25:32])),
     }
-    component = FileData(prompts=str(write(tmp_path / "train.jsonl", ROWS[:20])), evaluation=sets)
+    component = written.component(prompts=str(write(tmp_path / "train.jsonl", ROWS[:20])), evaluation=sets)
     assert component.problems() == [] and component.splits() == ("train", "same", "harder")
     assert [component.size(split) for split in component.splits()] == [20, 5, 7]
 
@@ -97,7 +97,7 @@ def test_system_and_template(tmp_path):
 
 def test_pairs_and_their_prompts(tmp_path):
     rows = [{"prompt": f"{name(i)}?", "chosen": "yes", "rejected": "no", "margin": i} for i in range(40)]
-    component = FileData(preferences=str(write(tmp_path / "pairs.jsonl", rows)), evaluation_share=0.3)
+    component = written.component(preferences=str(write(tmp_path / "pairs.jsonl", rows)), evaluation_share=0.3)
     (tmp_path / "built").mkdir()
     component.build(tmp_path / "built")
     data_set = component.load(tmp_path / "built")
@@ -147,7 +147,7 @@ def test_unpaired_preferences_are_paired_by_their_prompt(tmp_path):
 
 def test_completions_with_a_label_are_kept_with_and_without_a_partner(tmp_path):
     rows = [{"prompt": f"{name(i // 3)}?", "completion": f"word {i}", "label": i % 3 == 0} for i in range(60)]
-    component = FileData(preferences=str(write(tmp_path / "rows.jsonl", rows)), evaluation_share=0.3)
+    component = written.component(preferences=str(write(tmp_path / "rows.jsonl", rows)), evaluation_share=0.3)
     (tmp_path / "built").mkdir()
     component.build(tmp_path / "built")
     data_set = component.load(tmp_path / "built")
@@ -165,7 +165,7 @@ def test_completions_with_a_label_are_kept_with_and_without_a_partner(tmp_path):
 
 def test_completions_without_a_partner_are_no_pairs(tmp_path):
     rows = [{"prompt": f"{name(i)}?", "completion": f"word {i}", "label": i % 2} for i in range(40)]
-    component = FileData(preferences=str(write(tmp_path / "rows.jsonl", rows)), evaluation_share=0.3)
+    component = written.component(preferences=str(write(tmp_path / "rows.jsonl", rows)), evaluation_share=0.3)
     assert component.problems() == [] and not component.has_pairs() and component.labels() == {True, False}
 
 
@@ -180,7 +180,7 @@ def test_a_folder_that_datasets_saved(tmp_path):
     datasets = pytest.importorskip("datasets")
     saved = {"train": datasets.Dataset.from_list(ROWS[:20]), "test": datasets.Dataset.from_list(ROWS[20:25])}
     datasets.DatasetDict(saved).save_to_disk(str(tmp_path / "saved"))
-    component = FileData(prompts=str(tmp_path / "saved"))
+    component = written.component(prompts=str(tmp_path / "saved"))
     assert component.problems() == [] and component.splits() == ("train", "test")
     assert (component.size("train"), component.size("test")) == (20, 5)
     saved["train"].save_to_disk(str(tmp_path / "one"))

@@ -7,7 +7,7 @@ import sys
 MEASURE = """
 import resource, sys
 from align_lab.data.files import FileData
-component = FileData(prompts=sys.argv[1], evaluation=sys.argv[2])
+component = FileData(prompts=sys.argv[1], evaluation=sys.argv[2], development_share=0.0)
 assert component.problems() == [], component.problems()
 print(component.size("train"), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 """

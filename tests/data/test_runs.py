@@ -96,22 +96,23 @@ def test_the_table_of_inspect_fits_into_80_columns_and_is_whole_in_a_pipe(lab, h
     write(lab / "held.jsonl", [{**row, "prompt": f"What of {n}?"} for n, row in enumerate(rows)])
     files = ["data=files", "data.prompts=all.jsonl", *RUN[4:6], RUN[-1]]
     out, _ = here("data", "inspect", *files, "data.evaluation=held.jsonl", "--examples", "0")
-    heading, train, held_out = table_of(out)
+    heading, train, held_out, development = table_of(out)
     assert heading.split() == ["split", "prompts", "answers", "median", "95", "%", "longest", ">", "250"]
-    assert train.split()[:3] == ["train", "30", "30"] and held_out.split()[0] == "evaluation"
+    assert train.split()[:3] == ["train", "29", "29"] and held_out.split()[0] == "evaluation"
+    assert development.split()[:3] == ["development", "1", "1"]
     assert max(map(len, (heading, train, held_out))) <= 80
     out, _ = here("data", "inspect", *files, f"data.evaluation={{{name}: held.jsonl}}", "--examples", "0")
-    heading, _, held_out = table_of(out)
+    heading, _, held_out, *_ = table_of(out)
     assert held_out.split()[:3] == [name, "30", "30"] and len(heading.rstrip()) > 80
     out, _ = here("data", "inspect", "data=files", "data.prompts=my.jsonl", "--examples", "0")
     assert table_of(out)[0].split() == ["split", "prompts", "median", "95", "%", "longest"]
 
 
 def table_of(out):
-    """The heading and the rows of the two splits."""
+    """The heading and the rows of the three splits."""
     lines = out.splitlines()
     (start,) = [place for place, line in enumerate(lines) if line.startswith("split ")]
-    return lines[start : start + 3]
+    return lines[start : start + 4]
 
 
 def test_inspect_counts_words_where_no_model_is_named_and_refuses_what_a_run_refuses(here):

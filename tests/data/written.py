@@ -22,16 +22,20 @@ def name(number):
     return "".join("abcdefghij"[int(digit)] for digit in f"{number:06d}")
 
 
+def component(**fields) -> FileData:
+    """The component with these fields. Nothing is held out for development unless they say so."""
+    plain = {key: str(value) if isinstance(value, Path) else value for key, value in fields.items()}
+    return FileData(**{"development_share": 0.0, **plain})
+
+
 def loaded(folder: Path, **fields):
     """The data set that a component builds."""
     folder.mkdir()
-    component = FileData(**{key: str(value) if isinstance(value, Path) else value for key, value in fields.items()})
-    component.build(folder)
-    return component.load(folder)
+    files = component(**fields)
+    files.build(folder)
+    return files.load(folder)
 
 
 def problems(**fields) -> list[str]:
     """What the component objects to."""
-    return FileData(
-        **{key: str(value) if isinstance(value, Path) else value for key, value in fields.items()}
-    ).problems()
+    return component(**fields).problems()

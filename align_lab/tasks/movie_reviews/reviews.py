@@ -10,22 +10,32 @@ import json
 import random
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 from align_lab.base.contracts import Data
 from align_lab.base.download import SourceArchive, fetch, members
 from align_lab.base.errors import ConfigError, DataError
 from align_lab.base.registry import param, register
-from align_lab.base.task import TRAIN, DataSet, Demonstration, Example, PlacedPrompt, content_key
+from align_lab.base.task import (
+    DEVELOPMENT,
+    TRAIN,
+    DataSet,
+    Demonstration,
+    Example,
+    PlacedPrompt,
+    content_key,
+)
 
 VADER = SourceArchive(
     package="vaderSentiment", version="3.3.2", sha256="5d7c06e027fc8b99238edb0d53d970cf97066ef97654009890b83703849632f9"
 )
 INNER = "vaderSentiment-3.3.2/additional_resources/hutto_ICWSM_2014.tar.gz"
 SNIPPETS = "hutto_ICWSM_2014/movieReviewSnippets"
-PARTS = ("proxy", "gold", "prompts", "evaluation")
+PARTS = ("proxy", "gold", "prompts", "evaluation", "development")
+HELD_OUT = ("evaluation", "development", "prompts")  # seen by no reward model; no two have an opening in common
 RUN = 8  # texts that share as many words in a row stay in one part
 LONGEST_REVIEW = 51  # words
 UNIT = "sd of human reviews"  # of scores that are standardized on reviews
@@ -46,17 +56,18 @@ class Review:
 
 @dataclass(frozen=True, kw_only=True)
 class Reviews(DataSet):
-    """Disjoint parts. `proxy` and `gold` train a reward model each; `prompts` and `evaluation` are seen by neither."""
+    """Disjoint parts. `proxy` and `gold` train a reward model each; the others are seen by neither."""
 
     proxy: tuple[Review, ...]
     gold: tuple[Review, ...]
     prompts: tuple[Review, ...]
     evaluation: tuple[Review, ...]
+    development: tuple[Review, ...]
     prompt_words: int
 
     def examples(self, split: str) -> list[Example]:
-        """The openings of the reviews of `train` or `evaluation`, which the policy goes on from."""
-        reviews = self.prompts if split == TRAIN else self.evaluation
+        """The openings of the reviews of `train`, `evaluation` or `development`, which the policy goes on from."""
+        reviews = {TRAIN: self.prompts, DEVELOPMENT: self.development}.get(split, self.evaluation)
         copies: Counter[str] = Counter()  # two reviews have the same text, and each needs a key of its own
         examples = []
         for review in reviews:
@@ -79,7 +90,10 @@ class MovieReviews(Data):
 
     split_seed: int = param(0, "decides which review belongs to which part", low=0)
     prompts: int = param(1000, "reviews whose openings are the training prompts", low=1)
-    evaluation: int = param(1000, "held-out reviews: evaluation prompts and human pairs", low=2)
+    evaluation: int = param(800, "held-out reviews: evaluation prompts and human pairs", low=2)
+    development: int = param(
+        200, "held-out reviews whose openings are prompts for tuning and the best checkpoint", low=0
+    )
     prompt_words: int = param(3, "words of a review that make a prompt", low=1)
     instruction: str = param(
         "Write one sentence of a movie review. Begin with: {prompt}",
@@ -91,9 +105,15 @@ class MovieReviews(Data):
         choices=("answer", "continuation"),
     )
 
+    version: ClassVar = 2
+
     def size(self, split: str) -> int:
         """Reviews of the part: those too short for an opening give no example."""
-        return self.prompts if split == TRAIN else self.evaluation
+        return {TRAIN: self.prompts, DEVELOPMENT: self.development}.get(split, self.evaluation)
+
+    def has_development(self) -> bool:
+        """Unless it is set to 0."""
+        return self.development > 0
 
     def has_demonstrations(self) -> bool:
         """The reviews themselves."""
@@ -140,13 +160,8 @@ def reviews_of(data: DataSet, component: str) -> Reviews:
 
 def build_reviews(folder: Path, settings: MovieReviews, reviews: Sequence[Review]) -> None:
     """Split the reviews and write them into `folder`, one a line."""
-    parts = split(
-        reviews,
-        seed=settings.split_seed,
-        prompts=settings.prompts,
-        evaluation=settings.evaluation,
-        prompt_words=settings.prompt_words,
-    )
+    sizes = {part: getattr(settings, part) for part in HELD_OUT}
+    parts = split(reviews, seed=settings.split_seed, sizes=sizes, prompt_words=settings.prompt_words)
     lines = [
         json.dumps({"part": part, "text": review.text, "ratings": list(review.ratings)}, ensure_ascii=False)
         for part in PARTS
@@ -211,24 +226,27 @@ def opening_of(review: Review, count: int) -> str:
 
 
 def split(
-    reviews: Sequence[Review], *, seed: int, prompts: int, evaluation: int, prompt_words: int
+    reviews: Sequence[Review], *, seed: int, sizes: Mapping[str, int], prompt_words: int
 ) -> dict[str, list[Review]]:
-    """Related reviews stay together: the held-out parts first, then equal halves. Raises DataError if few are left."""
+    """Related reviews stay together: the held-out parts of these sizes first, then equal halves.
+
+    A review whose opening another held-out part has goes to a half. Raises DataError if few are left.
+    """
     groups = related([review.text for review in reviews])
     random.Random(seed).shuffle(groups)
-    need = {"evaluation": evaluation, "prompts": prompts}
     parts: dict[str, list[Review]] = {part: [] for part in PARTS}
+    owner: dict[str, str] = {}  # opening -> the held-out part that has it
     for group in groups:
-        held_out = [part for part, size in need.items() if len(parts[part]) < size]
-        if min(len(reviews[i].text.split()) for i in group) <= prompt_words:
-            held_out = []  # such a review has no opening to ask for
-        part = held_out[0] if held_out else min(("proxy", "gold"), key=lambda half: len(parts[half]))
+        openings = {opening_of(reviews[i], prompt_words) for i in group}
+        part = next((part for part in HELD_OUT if len(parts[part]) < sizes[part]), "")
+        if part and "" not in openings and all(owner.get(opening, part) == part for opening in openings):
+            owner |= dict.fromkeys(openings, part)
+        else:
+            part = min(("proxy", "gold"), key=lambda half: len(parts[half]))
         parts[part] += [reviews[i] for i in group]
     if min(len(parts["proxy"]), len(parts["gold"])) < 2:
-        raise DataError(
-            f"data.prompts={prompts} and data.evaluation={evaluation} leave nothing of "
-            f"{len(reviews)} reviews to train reward models on. Set them smaller."
-        )
+        listed = ", ".join(f"data.{part}={sizes[part]}" for part in HELD_OUT)
+        raise DataError(f"{listed} leave nothing of {len(reviews)} reviews to train reward models on. Set them smaller")
     return parts
 
 

