@@ -42,7 +42,6 @@ TORCH_FREE = [
     "cli.gc",
     "cli.doctor",
     "testing",
-    "dispatch.hydra_launcher",
     "record.folder",
     "base.metrics",
     "boards.sinks",

@@ -1,4 +1,4 @@
-"""Hydra's own flags (--cfg, --info, --multirun, --shell-completion), and sweepers other than Hydra's own."""
+"""Hydra's own flags (--cfg, --info, --multirun, --shell-completion), sweeps, and studies that decide as they go."""
 
 from __future__ import annotations
 
@@ -32,8 +32,6 @@ def run(args: list[str]) -> int:
     if flags:  # --cfg, --info, ...: Hydra prints and runs nothing
         composition.compose(arguments.overrides)
         return _hydra(flags, parsed)
-    if composition.uses_other_sweeper(parsed):
-        return _run_other_sweeper(parsed)
     asked = study.read(arguments.overrides)
     if asked.tuning:
         from align_lab.studies import tuning
@@ -46,14 +44,6 @@ def run(args: list[str]) -> int:
     from align_lab.dispatch import launch
 
     return launch.launch(asked)
-
-
-def _run_other_sweeper(parsed: Sequence[Override]) -> int:
-    """The sweeper (Optuna, ...) proposes jobs; our launcher runs them and returns their objectives to it."""
-    from align_lab.dispatch import hydra_launcher
-
-    hydra_launcher.register()
-    return max([_hydra(["--multirun"], parsed), *hydra_launcher.Launcher.statuses])
 
 
 def _hydra(flags: Sequence[str], parsed: Sequence[Override]) -> int:

@@ -30,7 +30,7 @@ from align_lab.compare import (
 from align_lab.compare.answers import Answers
 from align_lab.compare.comparability import arms as arms_of
 from align_lab.compare.comparability import proof
-from align_lab.compare.document import SCORE, Comparability, Document, Label, Missing
+from align_lab.compare.document import SCORE, Comparability, Document, Label, Missing, TuningDocument
 from align_lab.compare.evaluations import Table
 from align_lab.compare.overoptimization import Scores
 from align_lab.compare.pool import StudyRuns
@@ -38,6 +38,8 @@ from align_lab.compare.runs import Run, Unfinished
 from align_lab.compare.sequential import plan_file
 from align_lab.compare.sequential import verdict as sequential
 from align_lab.compare.summary import ArmRuns
+from align_lab.compare.tuning import record as tuning_record
+from align_lab.compare.tuning import summary as tuning_summary
 from align_lab.compare.values import listed, uncollected
 
 if TYPE_CHECKING:
@@ -117,9 +119,18 @@ def analyze(
         *(sequential.notes(written, looks, groups) if written and looks else ()),
         *([sequential.TOGETHER] if len(folders) > 1 and any(map(plan_file.read, folders)) else []),
     ]
+    if len(folders) == 1 and (tuning := tuning_record.read(folders[0])):
+        _add_tuning(whole, tuning_summary.summary(tuning, groups))
     if foreign:
         _put_beside(whole, foreign, arms if comparability["fair"] else [], rng_seed)
     return whole
+
+
+def _add_tuning(whole: Document, tuning: TuningDocument | None) -> None:
+    """A leader that changes with the number of trials is said in the first sentence."""
+    whole["tuning"] = tuning
+    if tuning and tuning["sentence"] and whole["verdict"]["pairs"]:
+        whole["verdict"]["sentence"] = f"{tuning['sentence']} {whole['verdict']['sentence']}"
 
 
 def _control(control: str, study: StudyRuns, arms: Collection[str]) -> str:
@@ -196,6 +207,7 @@ def _described(
         "metrics": dict(scores.labels),
         "verdict": summary.undecided(""),
         "claims": [],
+        "tuning": None,
         "comparability": comparability,
         "arms": [summary.described(arm, rng_seed=rng_seed, draw=i < SHOWN) for i, arm in enumerate(arms)],
         "iqm_coverage": summary.coverage(arms),

@@ -36,6 +36,7 @@ from align_lab.compare.document_runs import (
     Sample,
     Wins,
 )
+from align_lab.compare.document_tuning import Expected, Sensitivity, TunedArm, TuningDocument
 from align_lab.compare.document_verdict import (
     Arm,
     ByArm,
@@ -67,6 +68,7 @@ __all__ = [
     "Document",
     "Equal",
     "Evaluated",
+    "Expected",
     "Finding",
     "Flip",
     "Foreign",
@@ -88,8 +90,11 @@ __all__ = [
     "Ranked",
     "Rate",
     "Sample",
+    "Sensitivity",
     "Spread",
     "Summary",
+    "TunedArm",
+    "TuningDocument",
     "Verdict",
     "Wins",
 ]
@@ -109,6 +114,7 @@ class Document(TypedDict):
     metrics: dict[str, Label]
     verdict: Verdict
     claims: list[Claimed]
+    tuning: TuningDocument | None
     comparability: Comparability
     arms: list[Arm]
     iqm_coverage: dict[str, float]

@@ -55,8 +55,8 @@ class Columns:
 
     @property
     def evaluated(self) -> list[str]:
-        """Metrics of an evaluation: the score, the judges', then what every evaluation has."""
-        return [name for name in self.names if name.startswith("eval/")]
+        """Metrics of the set that decides: the score, the judges', then what every evaluation has."""
+        return [name for name in self.names if name.startswith("eval/") and name.count("/") == 1]
 
 
 @lru_cache(maxsize=256)
@@ -68,10 +68,12 @@ def columns(judged: tuple[str, ...] = ()) -> Columns:
 
 
 def judged(metric: str, fields: Mapping[str, Any], labels: Iterable[str]) -> tuple[str, ...]:
-    """Metrics that a run's judges add: of the judges in its config, those that it labels, and the one that decides."""
+    """Metrics that a run's judges add: of the judges in its config, those that it labels, and the one that decides, of
+    further sets too."""
     names = [key.split(".")[2] for key in fields if key.startswith("evaluation.judges.")]
     labeled = [name for name in labels if name.startswith("eval/") and name.count("/") == 1]
-    return tuple(dict.fromkeys([*(f"eval/{name}" for name in names), *labeled, metric, metric + ERROR]))
+    further = [name for name in labels if name.count("/") == 2 and name.endswith(f"/{metric.removeprefix('eval/')}")]
+    return tuple(dict.fromkeys([*(f"eval/{name}" for name in names), *labeled, *further, metric, metric + ERROR]))
 
 
 @dataclass(frozen=True, eq=False)

@@ -22,6 +22,7 @@ from align_lab.compare.document import (
     ForeignSettings,
     LeftOut,
     Pair,
+    TuningDocument,
 )
 from align_lab.compare.labels import short
 
@@ -47,6 +48,7 @@ def render(document: Document) -> Group:
         arms(document),
         Text(),
         *_claims(document),
+        *_tuning(document["tuning"]),
         *_pairs(document),
         *_proof(document["comparability"]),
         *_missing(document),
@@ -121,6 +123,25 @@ def _claims(document: Document) -> Iterator[RenderableType]:
         table.add_row(escape(one["claim"]), number(one["gap"]), interval(one), outcome, escape(one["why"]))
     yield table
     yield Text(f"Welch t intervals, Bonferroni-corrected over all {len(document['claims'])} claims", style="dim")
+    yield Text()
+
+
+def _tuning(tuned: TuningDocument | None) -> Iterator[RenderableType]:
+    """What was found, what remained of it, and what it cost; then the best of fewer trials."""
+    if tuned is None:
+        return
+    yield Text(f"Tuning: {tuned['trials']} trials an arm, at seeds {', '.join(map(str, tuned['seeds']))}")
+    table = _table(("arm", "tuned", "fresh", "optimism", "interval", "episodes"), left=(0,))
+    for one in tuned["arms"]:
+        values = (number(one[key]) for key in ("tuned", "fresh", "optimism"))
+        table.add_row(escape(one["arm"]), *values, interval(one), f"{one['episodes']:,.0f}")
+    yield table
+    if counts := [str(one["trials"]) for one in tuned["arms"][0]["expected"]]:
+        best = _table(("best of", *counts), left=(0,))
+        for one in tuned["arms"]:
+            best.add_row(escape(one["arm"]), *(number(at["mean"]) for at in one["expected"]))
+        yield best
+    yield Text(tuned["method"], style="dim")
     yield Text()
 
 

@@ -160,16 +160,6 @@ def sweeper_params(overrides: Sequence[str]) -> dict[str, str]:
     return {str(key): str(value) for key, value in params.items()}
 
 
-def uses_other_sweeper(parsed: Sequence[Override]) -> bool:
-    """Does the command line or the sweep file choose another sweeper than Hydra's own, Optuna's for example?
-
-    Raises ConfigError for an unknown sweep file.
-    """
-    _raise_all([problem for o in parsed if o.key_or_group == "sweeps" and (problem := checks.option_problem(o))])
-    relevant = [str(o.input_line) for o in parsed if o.key_or_group.partition("/")[0] in ("hydra", "sweeps")]
-    return bool(relevant) and str(hydra_compose(relevant).hydra.runtime.choices["hydra/sweeper"]) != "basic"
-
-
 def hydra_compose(overrides: Sequence[str]) -> DictConfig:
     """The whole config as Hydra composes it, its own section included. Raises ConfigError with Hydra's first line."""
     GlobalHydra.instance().clear()

@@ -52,7 +52,7 @@ def plugins(parsed: Iterable[Override]) -> tuple[str, ...]:
 
 
 def selects_option(override: Override) -> bool:
-    """Does it choose an option of a config group (`algo=rloo`, `hydra/sweeper=optuna`) rather than set a field?"""
+    """Does it choose an option of a config group (`algo=rloo`, `hydra/help=default`) rather than set a field?"""
     key = override.key_or_group
     return key in (*GROUPS, "sweeps") or "/" in key
 
@@ -65,8 +65,10 @@ def concerns_hydra(override: Override) -> bool:
 def option_problem(override: Override) -> str | None:
     """What is wrong with the choice of an option; None where nothing is."""
     group, value = override.key_or_group, override.value()
+    if group in ("hydra/sweeper", "hydra/launcher"):
+        return f"{group}={value}: runs are planned and launched here. To search over fields, use tune={{trials: 12}}"
     if group not in (*GROUPS, "sweeps"):
-        return None  # one of Hydra's own groups, e.g. hydra/sweeper
+        return None  # another one of Hydra's own groups
     if override.is_delete():
         return f"~{group}: a run needs its {group}. Choose one: {', '.join(options(group))}"
     if isinstance(value, str) and value in options(group):

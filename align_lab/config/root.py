@@ -42,7 +42,6 @@ class StudySettings:
     parallel: int = param(1, "runs of a sweep at the same time on this machine", low=1)
     wait: bool | None = param(None, "wait until all runs have ended; null: true on this machine, false on a cluster")
     dry_run: bool = param(False, "print the plan and submit nothing")
-    objective: str = param("eval/score", "metric of a run's last step that another sweeper (Optuna) optimizes")
 
 
 STUDY_KEYS = tuple(StudySettings.__dataclass_fields__)

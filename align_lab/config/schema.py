@@ -30,7 +30,6 @@ def publish() -> None:
     groups = [(group, Any, dataclasses.field(default=MISSING)) for group in GROUPS]
     run = dataclasses.make_dataclass("Run", groups, bases=(schema(RunSettings), schema(StudySettings)))
     store.store(group="schema", name="run", node=run)
-    store.store(group="hydra/launcher", name="align_lab", node={"_target_": "hydra_plugins.align_lab.Launcher"})
 
 
 @functools.cache

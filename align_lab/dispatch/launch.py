@@ -12,7 +12,6 @@ from rich.markup import escape
 
 from align_lab import preflight
 from align_lab.base.errors import AlignLabError, ConfigError, Stopped
-from align_lab.base.files import read_lines
 from align_lab.base.lease import lease
 from align_lab.base.paths import runs_folder
 from align_lab.base.signals import StopRequest, stop_requests
@@ -25,9 +24,9 @@ from align_lab.dispatch.plan import JobArray, Plan, artefacts, job_arrays, place
 from align_lab.dispatch.reconcile import Existing, link, one_per_config, publish_jobs, reconcile
 from align_lab.dispatch.snapshot import of_runs
 from align_lab.dispatch.state_rules import ACTIVE
-from align_lab.dispatch.states import TaskState, is_done, states
+from align_lab.dispatch.states import TaskState, states
 from align_lab.dispatch.submit import Refused, run_in_process, submit_slurm
-from align_lab.record.layout import RunLayout, StudyLayout
+from align_lab.record.layout import StudyLayout
 from align_lab.stages import prompt_check
 from align_lab.stages.dependencies import stages
 from align_lab.stages.store import Store, shared
@@ -246,13 +245,3 @@ def current_states(folder: Path, *, ask_slurm: bool = True) -> list[TaskState]:
         submissions = slurm.with_job_ids(submissions)
         jobs = slurm.query(job for each in submissions if each.executor == "slurm" for job in each.ids().values())
     return states(folder, expected_runs.read(folder)["runs"], jobs, submissions)
-
-
-def results(study: Study) -> dict[str, float | None]:
-    """Name of each run -> the objective at its last step, None where it has not finished."""
-    objectives: dict[str, float | None] = {}
-    for run in study.runs:
-        folder = runs_folder() / study.name / run.name
-        rows = read_lines(RunLayout(folder).metrics) if is_done(folder) else []
-        objectives[run.name] = rows[-1].get(study.settings.objective) if rows else None
-    return objectives

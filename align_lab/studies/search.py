@@ -87,17 +87,13 @@ def sobol(spaces: Mapping[str, Space], trials: int) -> dict[str, list[Point]]:
     }
 
 
-def tpe(
-    space: Space, told: Sequence[tuple[Point, float | None]], count: int, default: Mapping[str, Any]
-) -> list[Point]:
+def tpe(space: Space, told: Sequence[tuple[Point, float | None]], count: int) -> list[Point]:
     """The next `count` points by Optuna's tree-structured Parzen estimator, after those that were `told`.
 
     A point without a score (a run that diverged) is told as the worst. Raises ConfigError where Optuna is missing.
     """
     if not registry.installed("optuna"):
-        raise ConfigError(
-            "tune.sampler=tpe needs the package optuna: pip install 'align_lab[optuna]', or sampler=sobol"
-        )
+        raise ConfigError("tune.sampler=tpe needs the package optuna: pip install 'align_lab[optuna]', or use sobol")
     import optuna
 
     optuna.logging.set_verbosity(logging.WARNING)
@@ -105,7 +101,8 @@ def tpe(
         field: optuna.distributions.FloatDistribution(0, 1) for field in space
     }
     study = optuna.create_study(
-        direction="maximize", sampler=optuna.samplers.TPESampler(seed=SEED + len(told), constant_liar=True)
+        direction="maximize",
+        sampler=optuna.samplers.TPESampler(seed=SEED + len(told), n_startup_trials=4, constant_liar=True),
     )
     scores = [score for _, score in told if score is not None]
     for point, score in told:

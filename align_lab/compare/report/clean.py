@@ -10,7 +10,7 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-from align_lab.compare.document import Comparability, Document, Sample, Wins
+from align_lab.compare.document import Comparability, Document, Sample, TuningDocument, Wins
 
 HIDDEN = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f"  # control characters, apart from tab and newline
@@ -83,6 +83,7 @@ def best(document: Document, *, arms: int) -> Document:
         "arms": document["arms"][:arms],
         "verdict": {**document["verdict"], "pairs": _about(document["verdict"]["pairs"], names)},
         "claims": _about(document["claims"], names),
+        "tuning": _tuning(document["tuning"], names),
         "comparability": {
             **document["comparability"],
             "charged": _about(document["comparability"]["charged"], names),
@@ -106,6 +107,10 @@ def best(document: Document, *, arms: int) -> Document:
 def _about(rows: Sequence[R], names: Collection[str]) -> list[R]:
     """Rows that are about these arms alone."""
     return [row for row in rows if all(row[key] in names for key in NAMES if key in row)]
+
+
+def _tuning(tuned: TuningDocument | None, names: Collection[str]) -> TuningDocument | None:
+    return tuned and {**tuned, "arms": _about(tuned["arms"], names)}
 
 
 def _wins(wins: Wins, names: Collection[str]) -> Wins:

@@ -11,7 +11,18 @@ from pathlib import Path
 from typing import Any
 
 from align_lab.base.files import write_text
-from align_lab.compare.document import Arm, Axis, ByArm, Document, Foreign, ForeignField, ForeignSettings, Point, Wins
+from align_lab.compare.document import (
+    Arm,
+    Axis,
+    ByArm,
+    Document,
+    Foreign,
+    ForeignField,
+    ForeignSettings,
+    Point,
+    TuningDocument,
+    Wins,
+)
 from align_lab.compare.report import words
 
 Row = Mapping[str, Any]
@@ -54,10 +65,21 @@ def _results(document: Document) -> Tables:
         "seeds": [row for arm in document["arms"] for row in _finals(arm)],
         "pairs": document["verdict"]["pairs"],
         "claims": document["claims"],
+        **_tuning(document["tuning"]),
         "improvement": document["improvement"],
         "ranking": [row for axis in document["axes"] for row in _ranking(axis)],
         "flips": [{"axis": axis["axis"], **flip} for axis in document["axes"] for flip in axis["flips"]],
         "wins": _wins(document["wins"]),
+    }
+
+
+def _tuning(tuned: TuningDocument | None) -> Tables:
+    """A row an arm, a row a number of trials, a row a field."""
+    arms = tuned["arms"] if tuned else []
+    lists = ("expected", "sensitivity")
+    return {
+        "tuning": [{name: value for name, value in one.items() if name not in lists} for one in arms],
+        **{f"tuning_{name}": [{"arm": one["arm"], **row} for one in arms for row in one[name]] for name in lists},
     }
 
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Sequence
 from align_lab.compare.audit import NOTHING_FOUND
 from align_lab.compare.document import SCORE, Document, Foreign
 from align_lab.compare.overoptimization import NOTHING_BESIDE
-from align_lab.compare.report import foreign_tables, result_tables, setup_tables, words
+from align_lab.compare.report import foreign_tables, result_tables, setup_tables, tuning_tables, words
 from align_lab.compare.report.charts import HEALTH
 from align_lab.compare.report.figures import file_name
 from align_lab.compare.report.grid import Cell, Grid, shortened
@@ -111,6 +111,10 @@ def _results(document: Document, figure: Figure) -> Iterable[str]:
     if document["claims"]:
         yield "## Claims"
         yield table(result_tables.claims(document))
+    if tuned := document["tuning"]:
+        yield "## Tuning"
+        yield words.sentence(words.capitalized(tuned["method"]))
+        yield from (text for make in tuning_tables.GRIDS if (text := table(make(tuned))))
     yield "## Pairs"
     yield table(result_tables.pairs(document)) or "One arm only: nothing to compare it with."
     if len(document["wins"]["arms"]) > 1:

@@ -22,7 +22,7 @@ from align_lab.base.paths import cache_folder
 from align_lab.compare.audit import NOTHING_FOUND
 from align_lab.compare.document import SCORE, Document
 from align_lab.compare.overoptimization import NOTHING_BESIDE
-from align_lab.compare.report import foreign_tables, palette, result_tables, setup_tables, words
+from align_lab.compare.report import foreign_tables, palette, result_tables, setup_tables, tuning_tables, words
 from align_lab.compare.report.charts import HEALTH, charts, curve_choices, datasets, final_metrics, frontier_scores
 from align_lab.compare.report.csv_tables import Row
 from align_lab.compare.report.grid import Grid, shortened
@@ -80,6 +80,8 @@ def _grids(document: Document) -> dict[str, Any]:
     grids: dict[str, Grid] = {make.__name__: shortened(make(document)) for make in single}
     if document["wins"]["arms"]:
         grids["wins"] = result_tables.wins(document)
+    if tuned := document["tuning"]:
+        grids |= {make.__name__: shortened(make(tuned)) for make in tuning_tables.GRIDS}
     if foreign := document["foreign"]:
         every = (
             foreign_tables.foreign_arms,

@@ -1,0 +1,117 @@
+"""A tuned study through the command line: equal trials, the best recipe with fresh seeds, an interruption, refusals."""
+
+import json
+import shutil
+import sys
+
+import pytest
+
+from tests.run.test_runs import place, run
+
+__all__ = ["place"]  # a fixture
+
+PLAN = "tune={trials: 3, seeds: [100, 101]}"
+COMMAND = ("-m", "algo=rloo,dpo", "study=tuned", "train.steps=1", "seeds=[0, 1]", "parallel=2")
+
+
+def names(place, study):
+    return sorted(path.name for path in (place / "runs" / study).glob("[!.]*") if path.is_dir())
+
+
+def recorded(place, study="tuned"):
+    return json.loads((place / "runs" / study / ".dispatch" / "tuning.json").read_text())
+
+
+def config(place, study, name):
+    return json.loads((place / "runs" / study / name / "manifest.json").read_text())["config"]
+
+
+@pytest.fixture(scope="module")
+def done(place):
+    first = run(place, *COMMAND, PLAN)
+    assert first.returncode == 0, first.stderr + first.stdout
+    return first.stdout
+
+
+def test_every_arm_gets_as_many_trials_on_the_development_set(place, done):
+    assert "2 arms are tuned with 3 trials each, at seeds 100, 101, on the development set: 12 runs" in done
+    trials = names(place, "tuned_tuning")
+    assert len(trials) == 12 and {name.split("-")[2] for name in trials} == {"s100", "s101"}
+    configs = [config(place, "tuned_tuning", name) for name in trials]
+    assert all(one["evaluation.sets"] == ["development"] for one in configs)
+    rates = {algo: {one["train.lr"] for one in configs if one["algo.name"] == algo} for algo in ("rloo", "dpo")}
+    assert rates["rloo"] == rates["dpo"] and len(rates["rloo"]) == 3
+
+
+def test_the_best_recipe_runs_with_fresh_seeds_and_these_decide(place, done):
+    record = recorded(place)
+    for arm in ("rloo", "dpo"):
+        best = max(record["trials"][arm], key=lambda trial: sum(trial["scores"]))["point"]
+        fresh = [name for name in names(place, "tuned") if name.startswith(arm)]
+        assert [name.split("-")[2] for name in fresh] == ["s0", "s1"]
+        for name in fresh:
+            values = config(place, "tuned", name)
+            assert {field: values[field] for field in best} == best
+            assert values["evaluation.sets"] == ["evaluation", "development"]
+    assert record["trials"]["rloo"][0]["spent"]["episodes"] > 0
+
+
+def test_compare_says_what_tuning_found_and_cost(place, done):
+    shown = run(place, args=[sys.executable, "-m", "align_lab", "compare", "tuned"])
+    words = " ".join(shown.stdout.split())
+    assert shown.returncode == 0, shown.stderr
+    assert "Tuning: 3 trials an arm, at seeds 100, 101" in words and "optimism" in words and "best of 1 2 3" in words
+    page = (place / "runs" / "tuned" / "report.html").read_text()
+    assert '<h2 id="tuning">Tuning</h2>' in page and "train.lr=" in page
+    tables = place / "runs" / "tuned" / "report"
+    assert {"tuning.csv", "tuning_expected.csv"} <= {path.name for path in tables.rglob("*.csv")}
+    assert "## Tuning" in (place / "runs" / "tuned" / "report.md").read_text()
+
+
+def test_the_same_command_goes_on_where_a_trial_is_missing_and_runs_nothing_twice(place, done):
+    before = recorded(place)
+    shutil.rmtree(place / "runs" / "tuned_tuning" / names(place, "tuned_tuning")[0])
+    again = run(place, *COMMAND, PLAN)
+    assert again.returncode == 0 and "12 runs, 1 to do" in again.stdout
+    assert [one["point"] for one in recorded(place)["trials"]["dpo"]] == [
+        one["point"] for one in before["trials"]["dpo"]
+    ]
+    nothing = run(place, *COMMAND, PLAN)
+    assert "tuned: 4 runs, 0 to do" in nothing.stdout and "tuned_tuning: " not in nothing.stdout
+
+
+@pytest.mark.parametrize(
+    ("changed", "words"),
+    [
+        ("tune={trials: 4, seeds: [100, 101]}", "tune.trials: 3, now 4"),
+        ("tune={trials: 3, seeds: [1, 101]}", "1 is also a seed of the study"),
+        ("tune={trials: 3, space: {ppo: {train.lr: 'around(2)'}}}", "there is no such arm, only rloo, dpo"),
+        ("tune={trials: 3, sampler: tpe, prune: halving}", "goes with tune.sampler=sobol"),
+        ("tune=12", "it must be {trials: 12"),
+    ],
+)
+def test_another_plan_or_a_wrong_one_is_refused(place, done, changed, words):
+    refused = run(place, *COMMAND, changed)
+    assert refused.returncode == 2 and words in refused.stderr, refused.stderr
+
+
+def test_data_without_a_development_set_cannot_be_tuned_on(place):
+    refused = run(place, *COMMAND, PLAN, "study=none", "data.development=0")
+    assert refused.returncode == 2 and "no development set" in refused.stderr and "data.development=N" in refused.stderr
+
+
+def test_a_recipe_that_always_diverges_stops_the_study_and_says_so(place):
+    command = ("-m", "algo=rloo", "study=wild", "train.steps=2", "seeds=[0]", "train.warmup_steps=0")
+    stopped = run(place, *command, "tune={trials: 2, seeds: [100], space: {rloo: {train.lr: [1e30, 1e31]}}}")
+    assert stopped.returncode == 2 and "all 2 trials of rloo diverged" in stopped.stderr, (
+        stopped.stderr + stopped.stdout
+    )
+
+
+def test_successive_halving_gives_every_arm_the_same_rungs(place):
+    command = ("-m", "algo=rloo,dpo", "study=halved", "train.steps=3", "seeds=[0]", "parallel=2", "dry_run=false")
+    done = run(place, *command, "tune={trials: 3, seeds: [100], prune: halving}")
+    assert done.returncode == 0, done.stderr
+    for trials in recorded(place, "halved")["trials"].values():
+        assert [one["steps"] for one in trials] == [1, 1, 1, 3]
+        assert trials[3]["point"] == max(trials[:3], key=lambda one: one["scores"][0])["point"]
