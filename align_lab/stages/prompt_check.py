@@ -77,7 +77,7 @@ def _of_built(run: RunConfig, least: int) -> Iterator[PlacedPrompt]:
     if not store.has(stage.name):
         return
     data_set = load_data(stage, store.open(stage.name).path)
-    for split in run.data.splits():
+    for split in run.data.all_splits():
         for number, example in enumerate(data_set.examples(split), 1):
             if bytes_of(example.prompt) > least:
                 yield PlacedPrompt(split=split, place=f"example {number}", example=example)

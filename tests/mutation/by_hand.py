@@ -86,7 +86,7 @@ MUTANTS = [
      "all completions are judged after the first prompt"),
     (EVALUATE, "self.plan.seed, 0, indices", "0, 0, indices", "the evaluation's seed is ignored"),
     (EVALUATE, "purpose=self._purpose(name)", 'purpose="sampling"', "evaluation shares training's random numbers"),
-    (EVALUATE, 'return "evaluation" if name == next(iter(self.sets))', 'return "evaluation" if self.sets',
+    (EVALUATE, 'return "evaluation" if name == first != DEVELOPMENT', 'return "evaluation" if first',
      "evaluation sets share random numbers"),
     (EVALUATE, "before[self.plan.decides])", 'before["score"])', "the win is by another column"),
     (EVALUATE, "float(score > before)", "float(score < before)", "losses are wins"),

@@ -13,7 +13,7 @@ def tuning(tuned: TuningDocument) -> Grid:
     """What each arm's tuning found, what remained of it with fresh seeds, and what it cost."""
     return Grid(
         name="tuning",
-        caption=f"The best of {tuned['trials']} trials of each arm. Tuned: its mean at the tuning seeds, which chose it; "
+        caption=f"The best of {tuned['trials']} trials of each arm. Tuned: its mean at the tuning seeds; "
         "fresh: the same recipe with the study's seeds, on the same prompts. Optimism: tuned minus fresh.",
         columns=(
             Column("arm"),
