@@ -48,6 +48,7 @@ def document() -> Document:
         "metrics": metrics(),
         "verdict": _verdict(arms),
         "claims": [],
+        "tuning": None,
         "comparability": comparability(),
         "arms": arms,
         "iqm_coverage": {str(n): IQM_COVERAGE[n] for n in (4, 5)},
