@@ -16,7 +16,8 @@ from tests.compare.folders import edit, rows, write_lines, write_run
 from tests.compare.test_evaluations import compact
 
 KEYS = {
-    "version", "study", "question", "written", "metric", "verdict", "claims", "tuning", "comparability", "arms", "iqm_coverage",
+    "version", "study", "question", "written", "metric", "verdict", "claims", "tuning", "comparability", "arms",
+    "iqm_coverage",
     "improvement",
     "curves", "bands", "axes", "frontier", "overoptimization", "health", "wins", "samples", "evaluations", "audit",
     "unfinished", "missing",
