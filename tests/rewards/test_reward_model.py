@@ -173,8 +173,8 @@ def load_start(path):
 
 def test_a_score_depends_on_its_own_text_alone(built):
     scorer = PLAN.load(built)
-    examples = [Example.of_text(text) for text in ("film 1 is", "film", "the film is a film is a film")]
-    answers = [" good", " bad bad bad bad", ""]
+    examples = [Example.of_text(text) for text in ("the film is a film is a film", "film", "film 1 is")]
+    answers = ["", " bad bad bad bad", " good"]  # not in the order of their lengths
     together = scorer.score(examples, answers).total
     alone = [scorer.score([one], [text]).total[0] for one, text in zip(examples, answers, strict=True)]
     assert together == pytest.approx(alone, rel=1e-4, abs=1e-5)

@@ -37,7 +37,7 @@ def prompts(*texts):
     return Prompts.encode(examples, Text(tokenizer=tokenizer(), eos=0), context=24, new=8)
 
 
-def evaluated(samples=1, sets=None, prompts_used=3, metric="eval/score", reward=None, reference=None, **plan):
+def evaluated(samples=1, sets=None, prompts_used=3, metric="eval/score", reward=None, reference=None, start=(), **plan):
     sampling = Sampling(max_new_tokens=8, temperature=1.0, missing_eos_penalty=PENALTY)
     evaluate = Evaluator(
         sets=sets or {"evaluation": prompts("a good film", "a bad film", "the plot")},
@@ -47,7 +47,7 @@ def evaluated(samples=1, sets=None, prompts_used=3, metric="eval/score", reward=
         plan=Evaluation(prompts=prompts_used, samples=samples, metric=metric, **plan),
         reference=reference or (lambda: model()),
     )
-    return evaluate(Learner(Train(), model(), temperature=1.0), step=5)
+    return evaluate(Learner(Train(), model(), temperature=1.0), step=5, start=start)
 
 
 def test_each_completion_of_a_prompt_is_a_row_with_its_number():
@@ -107,6 +107,16 @@ def test_every_metric_of_several_sets_is_declared_with_the_meaning_of_the_first(
     assert declared["eval/harder/liked"] == declared["eval/liked"] and declared["eval/liked"].unit == "-1 to 1"
     assert not [name for name in declared if name.startswith("eval/same")]  # the first set has no prefix
     assert "eval/score_se" not in declared  # the standard error is that of the deciding metric
+
+
+def test_the_win_is_by_the_score_that_decides():
+    rows = evaluated(metric="eval/liked")
+    start = [
+        {**row, "liked": row["liked"] + gap, "score": row["score"] - gap}
+        for row, gap in zip(rows, (1, -1, 0), strict=True)
+    ]
+    assert [row["win"] for row in evaluated(metric="eval/liked", start=start)] == [0.0, 1.0, 0.5]
+    assert [row["win"] for row in evaluated(start=start)] == [1.0, 0.0, 0.5]
 
 
 class Sometimes:

@@ -200,6 +200,7 @@ def test_the_loss_gets_of_every_group_its_own_values_and_those_of_the_reference(
         "advantage": advantage.advantage, "returns": advantage.returns,
     }  # fmt: skip
     for _, x in it.algo.calls[-2:]:
+        assert x.longest == 6  # sampling.max_new_tokens, however long the completions are
         places = [place(own, rollout.logp_old) for own in x.logp_old]
         for field, values in expected.items():
             own = getattr(x, field)
@@ -223,3 +224,14 @@ def test_the_human_text_counts_once_in_a_minibatch_however_many_micro_batches_it
     it = run("algo=ppo_max", "train.micro_batch=4", "train.minibatches=2", algo=fields)
     recorded_steps(it, 1)
     assert [now.logp_pretrain is not None for now, _ in it.algo.calls] == [True, False] * 2
+
+
+def test_the_metrics_of_a_step_are_means_over_its_updates(run):
+    it, outputs = run("algo=rloo", "train.epochs=2", "train.minibatches=2", algo={"name": "asks"}), []
+    loss = it.algo.loss
+    it.algo.loss = lambda now, x: outputs.append(loss(now, x)) or outputs[-1]
+    it.loop.state = it.loop.algo.init_state()
+    row = it.loop.advance()
+    losses = [float(one.loss.detach()) for one in outputs]
+    assert len(losses) == 4 and len(set(losses)) == 4
+    assert row["loss/policy_avg"] == pytest.approx(sum(losses) / 4)
