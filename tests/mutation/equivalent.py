@@ -60,4 +60,10 @@ EQUIVALENT: dict[str, str] = {
         "every row has three columns"
     ),
     "train/mixture.py: one pair too many": "both ends of the step are one later, and their difference is the same",
+    "rollout/torch_sampler.py: `-1` -> `1` in `weight = z.sub_(z.amax(-1, keepdim=True)).exp_()`": (
+        "there are two axes, so that the last one is that number"
+    ),
+    'rewards/verifier.py: `"" if reference is None else str(reference)` -> `(str(reference))` in `reference="" if reference is None else str(reference),`': (
+        "without a reference there is a problem, and then it is not read"
+    ),
 }

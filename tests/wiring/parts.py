@@ -76,6 +76,7 @@ class WordsData(Data):
         (folder / "words.txt").write_text("words")
 
     def load(self, folder):
+        assert (folder / "words.txt").is_file(), "this is another artefact"
         return Words()
 
 
@@ -104,6 +105,7 @@ class SingleWordsData(WordsData):
         return frozenset({True, False})
 
     def load(self, folder):
+        assert (folder / "words.txt").is_file(), "this is another artefact"
         return SingleWords()
 
 

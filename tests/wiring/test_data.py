@@ -7,6 +7,7 @@ import pytest
 from align_lab.base.task import Example
 from align_lab.models.policy import Policy
 from align_lab.models.text import Text
+from align_lab.rewards.reward_model import PairReward
 from align_lab.run.assembly import human_text
 from tests.train import small
 from tests.wiring.by_hand import number_of, recorded_steps, rows_of, texts
@@ -147,6 +148,15 @@ def test_a_trained_judge_has_weights_of_its_own(run):
         assert row["other"] == pytest.approx(own["other"], rel=1e-4, abs=1e-5)
         assert row["score"] == pytest.approx(own["score"] - (not row["ended"]), rel=1e-4, abs=1e-5)
         assert abs(own["other"] - own["score"]) > 1e-3
+
+
+def test_a_trained_reward_inside_another_is_loaded_from_its_own_artefact(run):
+    reward = {"name": "weighted", "of": {"first": {**REWARD_MODEL, "weight": 2.0}}, "max_failed": 0.1}
+    it = run("algo=rloo", reward=reward, evaluation={"prompts": 2})
+    inside = PairReward().load(it.built["reward.first"].path)
+    for row in it.loop.evaluate(it.loop.learner, step=0):
+        own = inside.score([Example.of_text(row["prompt"])], [row["completion"]]).total[0]
+        assert row["score"] == pytest.approx(2 * own - (not row["ended"]), rel=1e-4, abs=1e-4)
 
 
 def test_human_text_ends_with_the_end_token_of_the_policy_whichever_it_is():
