@@ -21,6 +21,8 @@ from align_lab.config.study import Study
 from align_lab.record.layout import RunLayout
 from align_lab.studies.search import Point, overrides
 
+WITHOUT_SCORE = ("diverged", "unscored")  # a run in this state has ended, and what it was tried for is the reason
+
 
 @dataclass(frozen=True, kw_only=True)
 class Arm:
@@ -92,12 +94,12 @@ def as_study(study: Study, runs: Sequence[RunConfig], *, complete: bool = False)
 
 
 def outcome(folder: Path, runs: Sequence[RunConfig], point: Point, steps: int, metric: str) -> Trial | None:
-    """What the runs of a trial say, one for each seed; None as long as one has neither finished nor diverged."""
+    """What the runs of a trial say, one for each seed; None as long as one has not ended, or failed otherwise."""
     places = [folder / run.name for run in runs]
     if not all(place.is_dir() for place in places):
         return None
     read = reading.all_of([str(place) for place in places])
-    if any(isinstance(one, Unfinished) and one.state != "diverged" for one in read):
+    if any(isinstance(one, Unfinished) and one.state not in WITHOUT_SCORE for one in read):
         return None
     scores = tuple(one.final.get(metric) if isinstance(one, Run) else None for one in read)
     spent: Counter[str] = Counter()

@@ -20,7 +20,9 @@ COSTS = ("episodes", "tokens", "device_seconds", "flops")
 
 @dataclass(frozen=True, kw_only=True)
 class Trial:
-    """A point of an arm's space. `scores`: one for each tuning seed, in their order; None for a run that diverged."""
+    """A point of an arm's space. `scores`: one for each tuning seed, in their order; None for a run that diverged, or
+    that the deciding judge could not score.
+    """
 
     point: Mapping[str, Any]
     scores: tuple[float | None, ...]
