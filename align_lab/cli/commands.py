@@ -25,6 +25,7 @@ Commands (COMMAND --help has the options of each)
   status STUDY              the state of every run, and the reason of every failure; --watch, --json
   cancel STUDY              cancel its queued and running jobs
   compare STUDY             are its runs comparable, and which arm is better, with what confidence? Writes report.html
+  gate STUDY --arm A ...    is an arm at most a margin worse than a baseline? Ends with a status, for CI
   replay LOCK               repeat a comparison from its comparison.lock, and check every hash
   evaluate RUN [KEY=VALUE]  evaluate a checkpoint again without training: other decoding, samples, sets, judges
   export RUN DIR            write a run's policy as a Hugging Face folder
@@ -59,6 +60,7 @@ VERBS = {  # verb -> module:function
     "status": "align_lab.cli.status:status",
     "cancel": "align_lab.cli.cancel:cancel",
     "compare": "align_lab.cli.compare:compare",
+    "gate": "align_lab.cli.gate:gate",
     "replay": "align_lab.cli.replay:replay",
     "evaluate": "align_lab.cli.evaluate:evaluate",
     "export": "align_lab.cli.export:export",

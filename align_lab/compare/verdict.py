@@ -143,14 +143,14 @@ def _words(a: str, b: str, gap: Interval, samples: Samples, test: _Test) -> tupl
         return (f"{a} > {b}" if gap.low > 0 else f"{b} > {a}"), None
     if (gap.high - gap.low) / 2 <= test.smallest:
         return NO_DIFFERENCE, None
-    spread, ratio = _spread(samples, paired=test.paired)
+    spread, ratio = spread_of(samples, paired=test.paired)
     enough = seeds_needed(spread, smallest=test.smallest, confidence=test.each, ratio=ratio, start=n + 1)
     more = enough - n if enough else MOST + 1
     many = f"about {more}" if enough else f"more than {MOST}"
     return f"{NOT_ENOUGH}{many} more would be needed to see {test.smallest:g}", more
 
 
-def _spread(samples: Samples, *, paired: bool) -> tuple[float, float]:
+def spread_of(samples: Samples, *, paired: bool) -> tuple[float, float]:
     """sd of a gap of one seed an arm, and its degrees of freedom per n - 1 (Welch's for equal n, 1 to 2; 1 when
     paired).
     """

@@ -1,0 +1,94 @@
+"""Non-inferiority and equivalence of two sets of runs, by one-sided Welch intervals. Pure."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from align_lab.compare.statistics import Interval, welch_interval
+from align_lab.compare.verdict import FEWEST, MOST, seeds_needed, spread_of
+
+Outcome = Literal["holds", "worse", "differs", "unknown"]
+STATUS: dict[Outcome, int] = {"holds": 0, "worse": 1, "differs": 1, "unknown": 4}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Decision:
+    """gap: mean of the candidate minus mean of the baseline; each end is a one-sided bound at `confidence`.
+
+    needed: further seeds of each side with which a gap of 0 would be found to hold with 80 % power, MOST + 1 for more
+    than MOST; None where it is decided.
+    """
+
+    outcome: Outcome
+    gap: Interval
+    margin: float
+    confidence: float
+    equivalence: bool
+    needed: int | None
+
+    @property
+    def status(self) -> int:
+        """The exit status: 0 holds, 1 does not, 4 cannot be told yet."""
+        return STATUS[self.outcome]
+
+
+def decide(
+    candidate: Sequence[float],
+    baseline: Sequence[float],
+    *,
+    margin: float,
+    confidence: float = 0.95,
+    equivalence: bool = False,
+) -> Decision:
+    """Is the candidate's mean at most `margin` below the baseline's (with `equivalence`, within ± margin)?
+
+    It holds where the lower bound of the gap is above -margin, and the upper one below margin where equivalence is
+    asked for: two one-sided tests (Schuirmann 1987). It is worse where the upper bound is below -margin. A candidate
+    that is exactly `margin` worse passes with probability 1 - confidence at most, and one that is equal is called worse
+    far less often. One seed on either side has no bound.
+    """
+    gap = welch_interval(candidate, baseline, confidence=2 * confidence - 1)
+    outcome = _outcome(gap, margin, equivalence=equivalence)
+    needed = _needed(candidate, baseline, margin, confidence) if outcome == "unknown" else None
+    return Decision(
+        outcome=outcome, gap=gap, margin=margin, confidence=confidence, equivalence=equivalence, needed=needed
+    )
+
+
+def _outcome(gap: Interval, margin: float, *, equivalence: bool) -> Outcome:
+    if math.isnan(gap.low):
+        return "unknown"
+    if gap.high < -margin:
+        return "worse"
+    if equivalence and gap.low > margin:
+        return "differs"
+    return "holds" if gap.low > -margin and (gap.high < margin or not equivalence) else "unknown"
+
+
+def _needed(candidate: Sequence[float], baseline: Sequence[float], margin: float, confidence: float) -> int:
+    n = min(len(candidate), len(baseline))
+    if n < 2:
+        return FEWEST - n
+    spread, ratio = spread_of((list(candidate), list(baseline)), paired=False)
+    each = 2 * confidence - 1
+    enough = seeds_needed(spread, smallest=margin, confidence=each, ratio=ratio, start=n + 1)
+    return enough - n if enough else MOST + 1
+
+
+def sentence(decision: Decision, candidate: str, baseline: str) -> str:
+    """The decision in words, for people."""
+    gap, margin = decision.gap, f"{decision.margin:g}"
+    bounds = "" if math.isnan(gap.low) else f" [{gap.low:+.3f}, {gap.high:+.3f}]"
+    measured = f"(gap {gap.mean:+.3f}{bounds}, one-sided bounds at {decision.confidence:.0%})"
+    asked = f"within ±{margin} of" if decision.equivalence else f"at most {margin} worse than"
+    if decision.outcome == "holds":
+        return f"{candidate} is {asked} {baseline} {measured}"
+    if decision.outcome == "worse":
+        return f"{candidate} is more than {margin} worse than {baseline} {measured}"
+    if decision.outcome == "differs":
+        return f"{candidate} is more than {margin} better than {baseline}, not the same {measured}"
+    more = f"about {decision.needed}" if (decision.needed or 0) <= MOST else f"more than {MOST}"
+    return f"whether {candidate} is {asked} {baseline} cannot be told: {more} more seeds of each are needed {measured}"

@@ -1,0 +1,100 @@
+"""A gate's decision for machines and pull requests: JSON, Markdown, JUnit XML."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TypedDict
+from xml.etree import ElementTree
+
+from align_lab.compare.gate.decision import Decision, sentence
+from align_lab.compare.values import number
+
+
+class Side(TypedDict):
+    """One side of the gate: the name of its arm, and a value for each seed."""
+
+    arm: str
+    values: list[float]
+
+
+class GateDocument(TypedDict):
+    """The decision. low, high: one-sided bounds of the candidate's mean minus the baseline's."""
+
+    outcome: str
+    status: int
+    sentence: str
+    metric: str
+    margin: float
+    confidence: float
+    equivalence: bool
+    gap: float
+    low: float | None
+    high: float | None
+    needed: int | None
+    candidate: Side
+    baseline: Side
+
+
+def document(decision: Decision, *, metric: str, candidate: Side, baseline: Side) -> GateDocument:
+    """Everything that the gate says."""
+    return {
+        "outcome": decision.outcome,
+        "status": decision.status,
+        "sentence": sentence(decision, candidate["arm"], baseline["arm"]),
+        "metric": metric,
+        "margin": decision.margin,
+        "confidence": decision.confidence,
+        "equivalence": decision.equivalence,
+        "gap": decision.gap.mean,
+        "low": number(decision.gap.low),
+        "high": number(decision.gap.high),
+        "needed": decision.needed,
+        "candidate": candidate,
+        "baseline": baseline,
+    }
+
+
+def rows(gate: GateDocument) -> list[tuple[str, str, str, str]]:
+    """Side, seeds, mean, and every seed's value, of both sides."""
+    return [
+        (side["arm"], str(len(side["values"])), f"{_mean(side['values']):.3f}", _listed(side["values"]))
+        for side in (gate["candidate"], gate["baseline"])
+    ]
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values)
+
+
+def _listed(values: Sequence[float]) -> str:
+    return " ".join(f"{value:.3f}" for value in values)
+
+
+def markdown(gate: GateDocument) -> str:
+    """For a pull request."""
+    mark = {"holds": "passes", "unknown": "cannot be told yet"}.get(gate["outcome"], "fails")
+    lines = [
+        f"**The gate {mark}**: {_cell(gate['sentence'])}.",
+        "",
+        f"| arm | seeds | mean of {gate['metric']} | by seed |",
+    ]
+    lines += ["|---|---:|---:|---|", *(f"| {' | '.join(map(_cell, each))} |" for each in rows(gate))]
+    return "\n".join(lines) + "\n"
+
+
+def _cell(text: str) -> str:
+    """A text that can neither end its cell nor become markup."""
+    return text.replace("|", "\\|").replace("<", "&lt;").replace("\n", " ")
+
+
+def junit(gate: GateDocument) -> str:
+    """A test suite of one test, as CI systems show it: a failure, or an error where it cannot be told yet."""
+    suite = ElementTree.Element("testsuite", name="align_lab gate", tests="1")
+    name = f"{gate['candidate']['arm']} against {gate['baseline']['arm']}"
+    case = ElementTree.SubElement(suite, "testcase", classname="align_lab.gate", name=name)
+    if gate["outcome"] != "holds":
+        kind = "error" if gate["outcome"] == "unknown" else "failure"
+        ElementTree.SubElement(case, kind, message=gate["sentence"])
+        suite.set(f"{kind}s", "1")
+    ElementTree.SubElement(case, "system-out").text = gate["sentence"]
+    return ElementTree.tostring(suite, encoding="unicode", xml_declaration=True) + "\n"

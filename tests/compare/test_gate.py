@@ -1,0 +1,166 @@
+"""The gate: non-inferiority and equivalence with their error rates, stored baselines, statuses, files for CI."""
+
+import json
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+
+from align_lab.__main__ import main
+from align_lab.base.errors import ConfigError
+from align_lab.cli.gate import gate
+from align_lab.compare.gate.decision import decide
+from tests.compare.folders import write_run
+
+BASE = (1.0, 1.1, 0.9, 1.05, 0.95)
+
+
+@pytest.mark.parametrize(
+    ("shift", "equivalence", "outcome", "status"),
+    [
+        (0.0, False, "holds", 0),
+        (-1.0, False, "worse", 1),
+        (+1.0, False, "holds", 0),
+        (+1.0, True, "differs", 1),
+        (0.0, True, "holds", 0),
+        (-1.0, True, "worse", 1),
+        (-0.2, False, "unknown", 4),
+        (-0.2, True, "unknown", 4),
+    ],
+)
+def test_what_is_decided_and_its_status(shift, equivalence, outcome, status):
+    decision = decide([value + shift for value in BASE], BASE, margin=0.2, equivalence=equivalence)
+    assert (decision.outcome, decision.status) == (outcome, status)
+    assert (decision.needed is not None) == (outcome == "unknown")
+
+
+def test_the_bounds_are_those_of_two_one_sided_tests():
+    """Two arms of five seeds with equal spread: Welch's ν is 8, and t₈(0.95) = 1.8595."""
+    decision = decide([value - 0.1 for value in BASE], BASE, margin=0.2)
+    error = np.std(BASE, ddof=1) * np.sqrt(2 / 5)
+    assert decision.gap.low == pytest.approx(-0.1 - 1.8595 * error, abs=1e-4)
+    assert decision.gap.high == pytest.approx(-0.1 + 1.8595 * error, abs=1e-4)
+
+
+@pytest.mark.parametrize("seeds", [3, 5, 10])
+def test_a_candidate_that_is_a_margin_worse_passes_as_rarely_as_promised(seeds):
+    """And one that is equal is called worse far less often. 4,000 gates; two standard errors of 5 % are 0.7 %."""
+    generator, gates = np.random.default_rng(seeds), 4000
+    base = generator.normal(size=(gates, seeds))
+    worse, equal = (generator.normal(-shift, 2.0, size=(gates, seeds)) for shift in (1.0, 0.0))
+    passed = sum(decide(a, b, margin=1.0).outcome == "holds" for a, b in zip(worse, base, strict=True))
+    alarms = sum(decide(a, b, margin=1.0).outcome == "worse" for a, b in zip(equal, base, strict=True))
+    assert 0.03 < passed / gates < 0.06
+    assert alarms / gates < 0.03
+
+
+def test_as_many_seeds_as_it_asks_for_decide_most_gates():
+    generator, decided = np.random.default_rng(7), 0
+    for _ in range(300):
+        few = generator.normal(size=(2, 8))
+        if (first := decide(*few, margin=0.5)).outcome != "unknown":
+            continue
+        more = min(first.needed + 8, 200)
+        decided += decide(*generator.normal(size=(2, more)), margin=0.5).outcome == "holds"
+    assert decided > 150
+
+
+def test_one_seed_has_no_bound():
+    decision = decide([1.0], BASE, margin=0.2)
+    assert decision.status == 4 and decision.needed == 2
+
+
+@pytest.fixture
+def study(tmp_path, monkeypatch):
+    """`rloo` and `ppo` differ by 0.02 at the end, `raft` is far worse."""
+    monkeypatch.chdir(tmp_path)
+    for algo, last in (("rloo", 1.0), ("ppo", 0.98), ("raft", 0.2)):
+        for seed, value in enumerate(BASE):
+            write_run(tmp_path / "runs" / "s", algo, seed, (0.0, 0.5, last * value))
+    return tmp_path
+
+
+def test_two_arms_of_a_study(study, capsys):
+    assert gate(["s", "--arm", "ppo", "--against", "rloo", "--margin", "0.2"]) == 0
+    out = capsys.readouterr().out
+    assert "ppo is at most 0.2 worse than rloo" in " ".join(out.split()) and "0.98" in out
+    assert gate(["s", "--arm", "raft", "--against", "rloo", "--margin", "0.2"]) == 1
+    assert "raft is more than 0.2 worse than rloo" in " ".join(capsys.readouterr().out.split())
+    assert gate(["s", "--arm", "ppo", "--against", "rloo", "--margin", "0.05"]) == 4
+    assert "more seeds of each are needed" in " ".join(capsys.readouterr().out.split())
+    assert gate(["s", "--arm", "raft", "--against", "rloo", "--margin", "0.5", "--curve"]) == 0
+
+
+def test_a_stored_baseline_decides_like_the_arm_itself(study, capsys):
+    assert gate(["s", "--arm", "rloo", "--store", "baselines/rloo.json"]) == 0
+    capsys.readouterr()
+    for arm, status in (("ppo", 0), ("raft", 1)):
+        documents = []
+        for other in (["--against", "rloo"], ["--baseline", "baselines/rloo.json"]):
+            assert gate(["s", "--arm", arm, *other, "--margin", "0.2", "--json"]) == status
+            documents.append(json.loads(capsys.readouterr().out))
+        here, stored = documents
+        assert here["low"] == stored["low"] and here["baseline"]["values"] == stored["baseline"]["values"]
+        assert stored["baseline"]["arm"] == "rloo (baseline)"
+
+
+def test_a_baseline_of_another_setting_is_not_comparable(study, capsys):
+    for seed in (0, 1):
+        write_run(study / "runs" / "other", "rloo", seed, config={"sampling.temperature": 0.9})
+    gate(["s", "--arm", "rloo", "--store", "base.json"])
+    arguments = ["gate", "other", "--arm", "rloo", "--baseline", "base.json"]
+    assert main(arguments) == 3
+    error = capsys.readouterr().err
+    assert "sampling.temperature" in error and "--allow sampling.temperature" in error
+    assert main([*arguments, "--allow", "sampling.temperature"]) == 0
+
+
+def test_what_ci_systems_and_pull_requests_read(study):
+    arguments = ["s", "--against", "rloo", "--markdown", "gate.md", "--junit", "gate.xml"]
+    gate([*arguments, "--arm", "raft"])
+    case = ElementTree.parse(study / "gate.xml").getroot()[0]
+    assert case.get("name") == "raft against rloo" and "more than 0.1 worse" in case.find("failure").get("message")
+    markdown = (study / "gate.md").read_text()
+    assert markdown.startswith("**The gate fails**") and "| raft | 5 | 0.200 |" in markdown
+    gate([*arguments, "--arm", "ppo", "--margin", "0.01"])
+    assert ElementTree.parse(study / "gate.xml").getroot()[0].find("error") is not None
+    gate([*arguments, "--arm", "ppo", "--margin", "0.3"])
+    assert len(ElementTree.parse(study / "gate.xml").getroot()[0]) == 1  # its words alone
+    assert "**The gate passes**" in (study / "gate.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (
+            ["--arm", "rlo", "--against", "ppo"],
+            "--arm=rlo: there is no such arm with finished runs. did you mean 'rloo'",
+        ),
+        (["--arm", "rloo", "--against", "dpo"], "--against=dpo"),
+        (["--arm", "rloo", "--baseline", "none.json"], "there is no none.json. Write it once"),
+        (["--arm", "rloo", "--baseline", "torn.json"], "torn.json is not a baseline"),
+        (["--arm", "rloo", "--baseline", "old.json"], "of version 0"),
+    ],
+)
+def test_a_wrong_command_says_what_to_type(study, arguments, words):
+    (study / "torn.json").write_text('{"version": 1, "metr')
+    (study / "old.json").write_text('{"version": 0}')
+    with pytest.raises(ConfigError) as refused:
+        gate(["s", *arguments])
+    assert words in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--arm", "rloo"],
+        ["--against", "rloo"],
+        ["--arm", "rloo", "--against", "ppo", "--margin", "0"],
+        ["--arm", "rloo", "--against", "ppo", "--margin", "nan"],
+        ["--arm", "rloo", "--against", "ppo", "--confidence", "95"],
+    ],
+)
+def test_a_wrong_option_is_refused_with_status_2(study, arguments):
+    with pytest.raises(SystemExit) as ended:
+        gate(["s", *arguments])
+    assert ended.value.code == 2
