@@ -90,5 +90,9 @@ def sentence(decision: Decision, candidate: str, baseline: str) -> str:
         return f"{candidate} is more than {margin} worse than {baseline} {measured}"
     if decision.outcome == "differs":
         return f"{candidate} is more than {margin} better than {baseline}, not the same {measured}"
-    more = f"about {decision.needed}" if (decision.needed or 0) <= MOST else f"more than {MOST}"
-    return f"whether {candidate} is {asked} {baseline} cannot be told: {more} more seeds of each are needed {measured}"
+    more = f"about {decision.needed} more" if (decision.needed or 0) <= MOST else f"more than {MOST} more"
+    seeds = "seed" if decision.needed == 1 else "seeds"
+    return (
+        f"whether {candidate} is {asked} {baseline} cannot be told yet: if they are equal, {more} {seeds} of each would "
+        f"show it {measured}"
+    )
