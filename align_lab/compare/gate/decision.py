@@ -93,6 +93,6 @@ def sentence(decision: Decision, candidate: str, baseline: str) -> str:
     more = f"about {decision.needed} more" if (decision.needed or 0) <= MOST else f"more than {MOST} more"
     seeds = "seed" if decision.needed == 1 else "seeds"
     return (
-        f"whether {candidate} is {asked} {baseline} cannot be told yet: if they are equal, {more} {seeds} of each would "
-        f"show it {measured}"
+        f"whether {candidate} is {asked} {baseline} cannot be told yet: if they are equal, {more} {seeds} of each "
+        f"would show it {measured}"
     )
