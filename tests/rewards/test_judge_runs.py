@@ -75,7 +75,14 @@ class Place:
 
 RUN = [
     *("model=hf", "model.path=llama", "model.chat=false", "train.lr=0.01"),
-    *("evaluation.prompts=8", "evaluation.every=1", "train.steps=2", "train.prompts_per_step=2", "train.group_size=2"),
+    *(
+        "evaluation.prompts=8",
+        "evaluation.development=0",
+        "evaluation.every=1",
+        "train.steps=2",
+        "train.prompts_per_step=2",
+        "train.group_size=2",
+    ),
     *(
         "sampling.max_new_tokens=8",
         "record.checkpoint_every=5",

@@ -2,11 +2,10 @@
 
 import json
 import shutil
-import sys
 
 import pytest
 
-from tests.run.test_runs import place, run
+from tests.run.test_runs import invoke, place, run
 
 __all__ = ["place"]  # a fixture
 
@@ -57,7 +56,7 @@ def test_the_best_recipe_runs_with_fresh_seeds_and_these_decide(place, done):
 
 
 def test_compare_says_what_tuning_found_and_cost(place, done):
-    shown = run(place, args=[sys.executable, "-m", "align_lab", "compare", "tuned"])
+    shown = invoke(place, "compare", "tuned")
     words = " ".join(shown.stdout.split())
     assert shown.returncode == 0, shown.stderr
     assert "Tuning: 3 trials an arm, at seeds 100, 101" in words and "optimism" in words and "best of 1 2 3" in words
