@@ -1,10 +1,12 @@
 # make run            train the tiny policy
 # make test           run the tests, JOBS=3 files at a time; those that need a cluster are one of them, and mostly wait
+# make gate           train a tiny RLOO with this code: does it learn as well as the stored baseline?
+# make wheel          does the package install from its wheel in an empty environment, and do its extras resolve?
 # make lint           run the checks of .pre-commit-config.yaml: ruff, import contracts, pyright
 # make deepspeed-env  add DeepSpeed to .venv
 # make vllm-env       create .venv-vllm, an environment with vLLM for CPUs
 # make vllm-test      run the tests that need vLLM in it
-# run, test and lint create the environment in .venv first.
+# run, test, gate and lint create the environment in .venv first.
 PYTHON ?= python3.11
 VENV   := .venv
 STAMP  := $(VENV)/.installed
@@ -12,13 +14,19 @@ VLLM   := .venv-vllm
 JOBS   ?= 3
 VLLM_TESTS := $(filter-out %/test_vllm_parts.py,$(wildcard tests/rollout/test_vllm*.py))
 
-.PHONY: run test lint clean deepspeed-env vllm-env vllm-test
+.PHONY: run test gate wheel lint clean deepspeed-env vllm-env vllm-test
 
 run: $(STAMP)
 	$(VENV)/bin/python -m align_lab algo=reinforce_pp
 
 test: $(STAMP)
 	$(VENV)/bin/python -m pytest -n $(JOBS) --dist loadfile
+
+gate: $(STAMP)
+	PYTHON=$(VENV)/bin/python .ci/gate
+
+wheel:
+	PYTHON=$(PYTHON) .ci/wheel
 
 lint: $(STAMP)
 	$(VENV)/bin/python -m pip install --quiet --constraint constraints.txt --editable ".[dev]"

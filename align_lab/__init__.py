@@ -1,3 +1,3 @@
 """Declarative alignment experiments, and comparisons between them that can be trusted."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

@@ -9,37 +9,85 @@ import os
 import sys
 from collections.abc import Sequence
 
-from align_lab.base.errors import AlignLabError
+from align_lab import __version__
+from align_lab.base import answer
+from align_lab.base.errors import AlignLabError, Stopped
+from align_lab.base.paths import is_study_file
+from align_lab.base.signals import Again
+
+HELP = {"-h", "--help", "help"}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command. Returns the exit status: 0 done, 1 failed, 2 wrong command, 3 not comparable, 75 stopped."""
     args = list(sys.argv[1:] if argv is None else argv)
+    words = [word for word in args if word != answer.WORD]
     try:
-        return _dispatch(args)
-    except AlignLabError as error:
-        print(f"{_red('error:')} {error}", file=sys.stderr)
-        return error.status
+        if len(words) == len(args) or HELP & {*words}:
+            return _command(words)
+        with answer.one_document() as given:
+            status = _command(words)
+        print(given.text(status), flush=True)
     except BrokenPipeError:  # the reader, `head` for example, has closed the pipe
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    except KeyboardInterrupt:
-        print("interrupted. The same command continues a run from its last checkpoint", file=sys.stderr)
-        return 130
+    return status
+
+
+def _command(args: list[str]) -> int:
+    """Run it, and say how it ended where that is an error or a stop. Returns the exit status."""
+    try:
+        return _dispatch(args)
+    except Stopped as stopped:  # no failure: what is saved, and what goes on
+        return _ended(stopped, stopped.status)
+    except AlignLabError as error:
+        return _ended(error, error.status, before=_red("error: "))
+    except BrokenPipeError:
+        raise
     except OSError as error:
-        print(f"{_red('error:')} {error}", file=sys.stderr)
-        return 1
+        return _ended(error, 1, before=_red("error: "))
+    except Again:
+        return _ended(
+            Stopped("interrupted before it could save; the same command goes on from the last checkpoint"), 130
+        )
+    except KeyboardInterrupt:
+        return _interrupted(args)
+
+
+def _interrupted(args: Sequence[str]) -> int:
+    """Ctrl-C while no run was at work: a run that is stops between two steps, and says so itself."""
+    from align_lab.cli import commands
+
+    if args and args[0] in commands.VERBS:
+        return _ended(Stopped("interrupted"), 130)
+    stopped = Stopped("stopped while no run was at work; what was saved before is kept, and the same command goes on")
+    return _ended(stopped, stopped.status)
+
+
+def _ended(error: Exception, status: int, *, before: str = "") -> int:
+    """Say it, to people and to programs."""
+    from align_lab.cli import commands
+
+    print(f"{before}{commands.shown(error)}", file=sys.stderr)
+    answer.refuse(error, status)
+    return status
 
 
 def _dispatch(args: list[str]) -> int:
     from align_lab.cli import commands
 
-    if not args or args[0] not in commands.VERBS:
+    if not args:
+        return commands.print_beginning()
+    if args[0] in ("--version", "-V"):
+        print(f"align_lab {__version__}")
+        return 0
+    if args[0] not in commands.VERBS:
         if {"-h", "--help"} & set(args):
             return commands.print_help([])
-        if args and _looks_like_a_verb(args[0]):
+        if _looks_like_a_verb(args[0]):
             commands.refuse_unknown_verb(args[0])
-        return _hydra(args) if any(arg.startswith(("-", "sweeps=")) for arg in args) else _run(args)
+        several = any(arg.startswith(("-", "sweeps=")) or is_study_file(arg) for arg in args)
+        return _hydra(args) if several else _run(args)
     return commands.run(args[0], args[1:])
 
 
@@ -57,8 +105,19 @@ def _run(overrides: list[str]) -> int:
     from align_lab.stages import prompt_check
 
     prompt_check.check([cfg])
+    status = experiment.run(cfg)
+    if answer.wanted():
+        _give_run(cfg.study, cfg.name)
+    return status
 
-    return experiment.run(cfg)
+
+def _give_run(study: str, name: str) -> None:
+    """Answer with what `status` says of this run."""
+    from align_lab.base.paths import runs_folder
+    from align_lab.cli import status
+
+    folder = runs_folder() / study
+    answer.give(status.document(folder, [task for task in status.states_of(folder) if task.name == name]))
 
 
 def _hydra(args: list[str]) -> int:
@@ -69,7 +128,7 @@ def _hydra(args: list[str]) -> int:
 
 
 def _looks_like_a_verb(word: str) -> bool:
-    return word.replace("_", "").replace("-", "").isalpha() and not word.startswith("-")
+    return word.replace("_", "").replace("-", "").isalnum() and word[0].isalpha()
 
 
 def _red(text: str) -> str:

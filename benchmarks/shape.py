@@ -6,15 +6,22 @@ Only `write` imports align_lab: the contenders run in different Python environme
 from __future__ import annotations
 
 import json
+import os
 import random
 from collections.abc import Sequence
 from pathlib import Path
 
-VOCAB, EOS = 49152, 49151
-PROMPT, NEW = 32, 32  # tokens
-ROWS, GROUP = 32, 4  # completions of a step; a DPO step has ROWS / 2 pairs
+CASES = {  # weights -> tokens of a prompt and of a completion, completions of a step, model
+    "2M": (8, 40, 64, {"vocab": 8192, "width": 128, "layers": 4, "heads": 4, "kv_heads": 4, "mlp": 352}),
+    "15M": (32, 32, 32, {"vocab": 49152, "width": 256, "layers": 4, "heads": 4, "kv_heads": 4, "mlp": 512}),
+    "135M": (32, 24, 16, {"vocab": 49152, "width": 576, "layers": 30, "heads": 9, "kv_heads": 3, "mlp": 1536}),
+}  # model=tiny with the default task, that of `trainers.py`, and SmolLM2-135M
+CASE = "ALIGN_LAB_BENCHMARK_CASE"  # the variable that chooses one
+PROMPT, NEW, ROWS, SHAPE = CASES[os.environ.get(CASE, "15M")]
+GROUP = 4  # completions of a prompt; a DPO step has ROWS / 2 pairs
 KL, BETA, LR = 0.05, 0.1, 1e-6
-MODEL = {"vocab": VOCAB, "width": 256, "layers": 4, "heads": 4, "kv_heads": 4, "mlp": 512, "context": PROMPT + NEW + 1}
+MODEL = {**SHAPE, "context": PROMPT + NEW + 1}
+VOCAB, EOS = MODEL["vocab"], MODEL["vocab"] - 1
 CONTENDERS = {"rloo": "RLOO, KL 0.05", "grpo": "GRPO without KL", "dpo": "DPO"}
 
 

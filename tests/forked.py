@@ -133,9 +133,8 @@ def _become(request: Mapping[str, Any]) -> None:
     runpy.run_module("align_lab", run_name="__main__", alter_sys=True)
 
 
-def _preload() -> None:
+def preload() -> None:
     """Import what most commands import; what is not installed is no command's."""
-    sys.path[0] = str(ROOT)  # instead of the folder of this file
     for name in LIBRARIES:
         importlib.import_module(name)
     for package in PACKAGES:
@@ -146,6 +145,7 @@ def _preload() -> None:
 
 
 if __name__ == "__main__":
-    _preload()
+    sys.path[0] = str(ROOT)  # instead of the folder of this file
+    preload()
     if (wanted := _serve(socket.socket(fileno=int(sys.argv[1])))) is not None:
         _become(wanted)

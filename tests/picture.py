@@ -1,7 +1,7 @@
-"""The picture of the packages in README.md, made from the docstrings of the packages themselves.
+"""The picture of the packages in docs/architecture.md, made from the docstrings of the packages themselves.
 
     python -m tests.picture             # print it
-    python -m tests.picture --write     # put it into README.md, after a package or its docstring has changed
+    python -m tests.picture --write     # put it into docs/architecture.md, after a package or its docstring has changed
 
 Packages stand in the order of the layers in pyproject.toml, the lowest first; subpackages stand under their package.
 """
@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 CHECKOUT = Path(__file__).parents[1]
-README = CHECKOUT / "README.md"
+HOME = CHECKOUT / "docs" / "architecture.md"
 PACKAGE = CHECKOUT / "align_lab"
 START, END = "```\nalign_lab/\n", "```\n"
 COLUMN = 20  # where the sentences begin
@@ -31,7 +31,7 @@ def layers() -> list[str]:
 
 
 def picture() -> str:
-    """The lines of README's picture, from its first line to its last."""
+    """The lines of the picture, from its first line to its last."""
     lines = [line for name in layers() for line in _lines(PACKAGE / name, depth=1)]
     return "\n".join(["align_lab/", *lines]) + "\n"
 
@@ -55,21 +55,21 @@ def first_sentences(file: Path) -> str:
     return " ".join(docstring.partition("\n\n")[0].split())
 
 
-def in_readme() -> str:
-    """The picture as README.md has it."""
-    before, _, after = README.read_text(encoding="utf-8").partition(START)
+def in_docs() -> str:
+    """The picture as docs/architecture.md has it."""
+    before, _, after = HOME.read_text(encoding="utf-8").partition(START)
     if not after:
-        raise ValueError(f"{README} has no block that begins with {START!r}")
+        raise ValueError(f"{HOME} has no block that begins with {START!r}")
     return START.removeprefix(END) + after.partition(END)[0]
 
 
 def main() -> None:
-    """Print the picture, or write it into README.md."""
+    """Print the picture, or write it into docs/architecture.md."""
     if "--write" not in sys.argv[1:]:
         print(picture(), end="")
         return
-    text = README.read_text(encoding="utf-8")
-    README.write_text(text.replace(in_readme(), picture()), encoding="utf-8")
+    text = HOME.read_text(encoding="utf-8")
+    HOME.write_text(text.replace(in_docs(), picture()), encoding="utf-8")
 
 
 if __name__ == "__main__":

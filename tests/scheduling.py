@@ -13,7 +13,7 @@ from xdist.scheduler import LoadScopeScheduling
 CLUSTER = "tests/slurm/"
 LONGEST = (
     CLUSTER,
-    "tests/train/test_deepspeed.py",
+    "tests/train/test_sharded_engines.py",
     "tests/run/test_runs.py",
     "tests/preflight/test_preflight.py",
     "tests/dispatch/test_sweeps.py",

@@ -1,10 +1,10 @@
-"""README's picture is that of the code, and the packages stay as separate as docs/structure.md states."""
+"""The picture of the packages is that of the code, and the packages stay as separate as docs/structure.md states."""
 
 from tests import picture, structure
 
 
-def test_the_picture_in_readme_is_made_from_the_packages_docstrings():
-    assert picture.in_readme() == picture.picture(), "type: python -m tests.picture --write"
+def test_the_picture_in_docs_is_made_from_the_packages_docstrings():
+    assert picture.in_docs() == picture.picture(), "type: python -m tests.picture --write"
 
 
 def test_the_picture_has_every_package_of_the_code():

@@ -31,7 +31,7 @@ class CISPO(Algorithm):
     """Scores normalized within each group, importance weights with a cap and without gradient."""
 
     weight_cap: float = param(
-        5.0, "1 + ε_high, the largest importance weight; .inf: no cap", low=1, tune=log(1.28, 5.0)
+        5.0, "1 + ε_high, the largest importance weight", low=1, tune=log(1.28, 5.0), infinite="no cap"
     )
     std_eps: float = param(1e-4, "added to the standard deviation of a group's scores", above=0)
 

@@ -41,9 +41,9 @@ if TYPE_CHECKING:
 class DAPO(Algorithm):
     """Scores normalized within each group, an asymmetric clip, dynamic sampling, a penalty for overlong completions."""
 
-    clip: float = param(0.2, "ε_low, clip range of the ratio below 1; .inf: no clip", above=0, tune=log(0.1, 0.4))
+    clip: float = param(0.2, "ε_low, clip range of the ratio below 1", above=0, tune=log(0.1, 0.4), infinite="no clip")
     clip_high: float = param(
-        0.28, "ε_high, clip range of the ratio above 1; .inf: no clip", above=0, tune=log(0.2, 0.5)
+        0.28, "ε_high, clip range of the ratio above 1", above=0, tune=log(0.2, 0.5), infinite="no clip"
     )
     std_eps: float = param(1e-6, "added to the standard deviation of a group's scores", above=0)
     refills: int = param(9, "batches of prompts that a step may sample in place of groups of equal scores", low=0)

@@ -30,7 +30,7 @@ class DrGRPO(Algorithm):
     """Scores centered within each group, PPO's clip, sums over tokens divided by a constant."""
 
     kl_coef: float = param(0.0, "β, weight of the per-token k3 penalty inside the loss; 0: none", low=0)
-    clip: float = param(0.2, "ε, clip range of the ratio; .inf: no clip", above=0, tune=log(0.1, 0.4))
+    clip: float = param(0.2, "ε, clip range of the ratio", above=0, tune=log(0.1, 0.4), infinite="no clip")
 
     @property
     def needs(self) -> Needs:

@@ -30,7 +30,7 @@ class GRPO(Algorithm):
     """Scores normalized within each group, PPO's clip, the KL inside the loss."""
 
     kl_coef: float = param(0.04, "β, weight of the per-token KL penalty inside the loss", low=0, tune=log(0.01, 0.3))
-    clip: float = param(0.2, "ε, clip range of the ratio; .inf: no clip", above=0, tune=log(0.1, 0.4))
+    clip: float = param(0.2, "ε, clip range of the ratio", above=0, tune=log(0.1, 0.4), infinite="no clip")
     std_eps: float = param(1e-4, "added to the standard deviation of a group's scores", above=0)
 
     @property

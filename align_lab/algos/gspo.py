@@ -31,10 +31,10 @@ class GSPO(Algorithm):
     """Scores normalized within each group, one clipped ratio per completion."""
 
     clip: float = param(
-        3e-4, "ε_low, clip range of a completion's ratio below 1; .inf: no clip", above=0, tune=log(0.0001, 0.003)
+        3e-4, "ε_low, clip range of a completion's ratio below 1", above=0, tune=log(0.0001, 0.003), infinite="no clip"
     )
     clip_high: float = param(
-        4e-4, "ε_high, clip range of a completion's ratio above 1; .inf: no clip", above=0, tune=log(0.0001, 0.004)
+        4e-4, "ε_high, clip range of a completion's ratio above 1", above=0, tune=log(0.0001, 0.004), infinite="no clip"
     )
     std_eps: float = param(1e-4, "added to the standard deviation of a group's scores", above=0)
 

@@ -61,7 +61,7 @@ class PolicyGradient(Algorithm):
         "token_mean", "how the losses of tokens are averaged; constant: their sum / (sequences · max_new_tokens)",
         choices=AGGREGATIONS,
     )  # fmt: skip
-    clip: float = param(0.2, "ε, clip range of the ratio; .inf: no clip", above=0, tune=log(0.1, 0.4))
+    clip: float = param(0.2, "ε, clip range of the ratio", above=0, tune=log(0.1, 0.4), infinite="no clip")
     std_eps: float = param(1e-4, "added to the standard deviation of a group", above=0)
 
     @property

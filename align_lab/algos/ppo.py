@@ -45,8 +45,8 @@ class PPO(Algorithm):
     kl_coef: float = param(0.05, "β, weight of the per-token KL penalty inside the reward", low=0, tune=log(0.01, 0.3))
     gamma: float = param(1.0, "γ, discount per token", low=0, high=1)
     lam: float = param(0.95, "λ of generalized advantage estimation", low=0, high=1, tune=uniform(0.9, 1.0))
-    clip: float = param(0.2, "ε, clip range of the ratio; .inf: no clip", above=0, tune=log(0.1, 0.4))
-    value_clip: float = param(0.2, "clip range of the value around its value at rollout; .inf: no clip", above=0)
+    clip: float = param(0.2, "ε, clip range of the ratio", above=0, tune=log(0.1, 0.4), infinite="no clip")
+    value_clip: float = param(0.2, "clip range of the value around its value at rollout", above=0, infinite="no clip")
     vf_coef: float = param(0.1, "c, weight of the value loss", low=0, tune=log(0.1, 1.0))
 
     @property

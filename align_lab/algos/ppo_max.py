@@ -69,15 +69,15 @@ class PPOMax(Algorithm):
         "normalization of the score by its running moments: standardize (mean and std), scale (std only), none",
         choices=("standardize", "scale", "none"),
     )
-    score_clip: float = param(0.8, "δ, clip of the normalized score; .inf: no clip", above=0, tune=log(0.3, 2.0))
+    score_clip: float = param(0.8, "δ, clip of the normalized score", above=0, tune=log(0.3, 2.0), infinite="no clip")
     gamma: float = param(1.0, "γ, discount per token", low=0, high=1)
     lam: float = param(0.9, "λ of generalized advantage estimation", low=0, high=1, tune=uniform(0.9, 1.0))
     advantage_norm: Literal["batch", "none"] = param(
         "none", "batch: whiten advantages over the tokens of the rollout; none", choices=("batch", "none")
     )
-    advantage_clip: float = param(float("inf"), "clip of the advantages; .inf: no clip", above=0)
-    clip: float = param(0.2, "ε, clip range of the ratio; .inf: no clip", above=0, tune=log(0.1, 0.4))
-    value_clip: float = param(0.2, "clip range of the value around its value at rollout; .inf: no clip", above=0)
+    advantage_clip: float = param(float("inf"), "clip of the advantages", above=0, infinite="no clip")
+    clip: float = param(0.2, "ε, clip range of the ratio", above=0, tune=log(0.1, 0.4), infinite="no clip")
+    value_clip: float = param(0.2, "clip range of the value around its value at rollout", above=0, infinite="no clip")
     vf_coef: float = param(1.0, "c, weight of the value loss", low=0, tune=log(0.1, 1.0))
     entropy_coef: float = param(0.0, "weight of |mean entropy - entropy_target|; 0: none", low=0)
     entropy_target: float = param(35.0, "target of the entropy loss, nats per token", low=0)

@@ -31,9 +31,9 @@ class ReinforcePP(Algorithm):
     """REINFORCE with PPO's clip and advantages normalized over the global batch."""
 
     kl_coef: float = param(0.01, "β, weight of the per-token KL penalty inside the reward", low=0, tune=log(0.001, 0.1))
-    score_clip: float = param(10.0, "c, clip of the score; .inf: no clip", above=0)
+    score_clip: float = param(10.0, "c, clip of the score", above=0, infinite="no clip")
     gamma: float = param(1.0, "γ, discount per token", low=0, high=1)
-    clip: float = param(0.2, "ε, clip range of the ratio; .inf: no clip", above=0, tune=log(0.1, 0.4))
+    clip: float = param(0.2, "ε, clip range of the ratio", above=0, tune=log(0.1, 0.4), infinite="no clip")
 
     @property
     def needs(self) -> Needs:

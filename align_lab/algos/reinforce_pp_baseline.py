@@ -34,8 +34,8 @@ class ReinforcePPBaseline(Algorithm):
     """REINFORCE++ on scores centered within each group, with the KL inside the loss."""
 
     kl_coef: float = param(0.01, "λ, weight of the per-token k2 penalty inside the loss", low=0, tune=log(1e-05, 0.1))
-    score_clip: float = param(10.0, "c, clip of the centered score; .inf: no clip", above=0)
-    clip: float = param(0.2, "ε, clip range of the ratio; .inf: no clip", above=0, tune=log(0.1, 0.4))
+    score_clip: float = param(10.0, "c, clip of the centered score", above=0, infinite="no clip")
+    clip: float = param(0.2, "ε, clip range of the ratio", above=0, tune=log(0.1, 0.4), infinite="no clip")
 
     @property
     def needs(self) -> Needs:

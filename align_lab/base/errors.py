@@ -28,6 +28,10 @@ class NotComparableError(AlignLabError, ValueError):
     status = 3
 
 
+class LostError(AlignLabError, ConnectionError):
+    """Another process of the run was lost with its node, and no process has recorded a cause."""
+
+
 class DataError(AlignLabError, ValueError):
     """A data set, an artefact or a checkpoint is missing, truncated or not what its hash says."""
 
@@ -49,18 +53,27 @@ class SamplerMismatch(SamplerError):
 
 
 class Stopped(AlignLabError):
-    """A signal asked the run to stop; the state is saved and the same command continues."""
+    """A signal asked to stop, which is no failure. The message says what is saved; the same command goes on."""
 
     status = 75
 
 
 def near(word: str, known: Iterable[str], *, show_all: int = 12) -> str:
-    """``did you mean 'x'?`` and the allowed words, for a word that is not one of them.
+    """``did you mean 'x'?`` and the allowed words, for a word that is not one of them, whatever its case.
 
-    Up to `show_all` allowed words are all listed; of a longer list only the most similar ones.
+    Up to `show_all` allowed words are all listed; of a longer list the most similar ones, or the first.
     """
     names = sorted(map(str, known))
-    close = difflib.get_close_matches(word, names, n=3, cutoff=0.55)
+    by_lower = {name.lower(): name for name in names}
+    close = [by_lower[found] for found in difflib.get_close_matches(word.lower(), by_lower, n=3, cutoff=0.55)]
     hint = f"did you mean {close[0]!r}? " if close else ""
-    listed = names if len(names) <= show_all else [*close, "..."]
+    listed = names
+    if len(names) > show_all:
+        listed = close or names[:show_all]
+        listed = [*listed, f"and {len(names) - len(listed)} more"]
     return f"{hint}allowed: {', '.join(listed) if listed else 'nothing'}"
+
+
+def short(text: str, most: int = 120) -> str:
+    """The beginning of a long text, and how long it is."""
+    return text if len(text) <= most else f"{text[:most]}... ({len(text)} characters)"

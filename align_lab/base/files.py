@@ -6,12 +6,15 @@ import errno
 import hashlib
 import json
 import os
+import re
 import shutil
 import uuid
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
+
+PARTIAL = re.compile(r"\.(.+)\.[0-9a-f]{8}(?:\.old)?")  # the name of what is being written
 
 
 @contextmanager
@@ -45,6 +48,27 @@ def publishing(folder: Path) -> Generator[Path]:
         shutil.rmtree(partial, ignore_errors=True)
 
 
+def leftovers(folder: Path, name: str = "*") -> list[Path]:
+    """What processes that were killed while they wrote files or folders of this name (a glob) have left in `folder`."""
+    return sorted(path for path in folder.glob(f".{name}.*") if PARTIAL.fullmatch(path.name))
+
+
+def sweep(folder: Path, name: str = "*") -> None:
+    """Remove them. What `publishing` had put aside comes back if its successor was not in place yet.
+
+    Nobody else may be writing: hold the lease.
+    """
+    for path in leftovers(folder, name):
+        final = folder / PARTIAL.sub(r"\1", path.name)
+        with suppress(OSError):
+            if path.name.endswith(".old") and not final.exists():
+                path.rename(final)
+            elif path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            else:
+                path.unlink()
+
+
 def write_json(path: Path, content: Any) -> None:
     """Write JSON atomically."""
     write_text(path, json.dumps(content, indent=1) + "\n")
@@ -57,11 +81,12 @@ def write_text(path: Path, text: str) -> None:
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """The JSON object in a file; empty if the file is missing or invalid."""
+    """The JSON object in a file; empty if the file is missing or invalid, or holds something else."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
         return {}
+    return cast("dict[str, Any]", content) if isinstance(content, dict) else {}
 
 
 def sha256(path: Path) -> str:
@@ -73,11 +98,14 @@ def sha256(path: Path) -> str:
 def read_lines(path: Path) -> list[dict[str, Any]]:
     """The rows of a JSON-lines file, without an incomplete last line, which a crash can leave."""
     rows: list[dict[str, Any]] = []
-    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines() if path.exists() else []:
         try:
-            rows.append(json.loads(line))
-        except ValueError:
+            row = json.loads(line)
+        except (ValueError, RecursionError):
             break
+        if not isinstance(row, dict):
+            break
+        rows.append(cast("dict[str, Any]", row))
     return rows
 
 

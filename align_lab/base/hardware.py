@@ -9,6 +9,7 @@ from align_lab.base.component import Component
 from align_lab.base.registry import checked, param, register, section
 
 SHARED = "ALIGN_LAB_SHARED_BY"  # the number of runs that share the cores of this machine, or one of its GPUs
+SLURM_NAME = r"[\w.,:@%+/=&|*()\[\]-]+"  # of partitions, features and the like: no space, so no further flag or line
 
 
 def sharing() -> int:
@@ -30,15 +31,20 @@ class Numerics:
     )
     attention: str = param(
         "sdpa",
-        "attention kernel; sdpa: torch chooses the fastest available one",
+        "attention kernel; sdpa: torch chooses the fastest available one; flash: where rows are not padded and in "
+        "bfloat16, elsewhere efficient",
         choices=("sdpa", "eager", "flash", "efficient"),
     )
     gradient_checkpointing: bool = param(False, "recompute activations in the backward pass: less memory, more time")
     compile: bool = param(False, "compile the transformer blocks for training (torch.compile)")
+    deterministic: bool = param(
+        False, "two equal runs on a GPU give equal bits, where slower algorithms can do that; on a CPU they always do"
+    )
     engine: str = param(
         "torch",
-        "torch: data parallelism, every process has all weights; deepspeed: shards by zero_stage",
-        choices=("torch", "deepspeed"),
+        "torch: data parallelism, every process has all weights; fsdp: PyTorch's fully_shard, every process has a part "
+        "of weights, gradients and optimizer state; deepspeed: shards by zero_stage",
+        choices=("torch", "fsdp", "deepspeed"),
     )
     zero_stage: int = param(
         0, "what DeepSpeed shards: 1 optimizer state, 2 also gradients, 3 also parameters", low=0, high=3
@@ -91,18 +97,63 @@ class Placement:
     gpu_memory_gib: float | None = param(
         None, "memory per GPU, GiB, with which validation rejects what cannot fit; null: unknown", above=0
     )
+    collective_minutes: float | None = param(
+        None,
+        "time limit of one collective operation of GPUs (NCCL), after which the processes that wait for another end; "
+        "null: twice hang_minutes",
+        above=0,
+    )
     minutes: int = param(24 * 60, "time limit of a job; a run that reaches it saves, requeues and continues", low=1)
-    partition: str | None = param(None, "Slurm partition; null: the cluster's default")
-    account: str | None = param(None, "account that is charged; null: the user's default")
-    qos: str | None = param(None, "quality of service")
-    constraint: str | None = param(None, "features that a node must have")
-    python: str | None = param(None, "interpreter of the jobs, for example inside the container; null: this one")
-    container: str | None = param(None, "image of the job's processes (srun --container-image)")
-    setup: list[str] = param([], "shell lines before the job, for example module load cuda")
-    sbatch: list[str] = param([], "further sbatch flags, quoted: 'hardware.placement.sbatch=[\"--reservation=mine\"]'")
-    max_parallel: int | None = param(None, "maximum number of jobs of one array that run at the same time", low=1)
+    partition: str | None = param(None, "Slurm partition; null: the cluster's default", pattern=SLURM_NAME)
+    account: str | None = param(None, "account that is charged; null: the user's default", pattern=SLURM_NAME)
+    qos: str | None = param(None, "quality of service", pattern=SLURM_NAME)
+    constraint: str | None = param(None, "features that a node must have", pattern=SLURM_NAME)
+    reservation: str | None = param(None, "reservation that the jobs use", pattern=SLURM_NAME)
+    exclude: list[str] = param([], "nodes that the jobs keep away from", pattern=SLURM_NAME)
+    mail: str | None = param(None, "address that Slurm writes to; null: to nobody", pattern=r"[\w.+@-]+")
+    mail_on: list[str] = param(
+        ["END", "FAIL"], "what Slurm writes about: BEGIN, END, FAIL, REQUEUE, TIME_LIMIT_80, ALL", pattern=r"[A-Z_0-9]+"
+    )
+    python: str | None = param(
+        None,
+        "interpreter of the jobs, for example inside the container; null: this one",
+        trust="the jobs are run by this program",
+    )
+    container: str | None = param(
+        None,
+        "image of the job's processes (srun --container-image of Pyxis)",
+        trust="the jobs are run inside this image",
+    )
+    container_mounts: list[str] = param(
+        [],
+        "folders that the container sees, SOURCE:TARGET or SOURCE:TARGET:ro (srun --container-mounts)",
+        trust="the jobs get to see and to change these folders",
+    )
+    setup: list[str] = param(
+        [], "shell lines before the job, for example module load cuda", trust="the jobs run these shell lines"
+    )
+    sbatch: list[str] = param(
+        [],
+        "further sbatch flags, quoted: 'hardware.placement.sbatch=[\"--exclusive\"]'",
+        trust="sbatch gets these flags",
+    )
+    max_parallel: int | None = param(
+        None,
+        "maximum number of runs of the study that run at the same time; where arms differ, the smallest",
+        low=1,
+    )
     signal_seconds: int = param(120, "seconds before its time limit at which a job is signaled to save", low=0)
-    max_requeues: int = param(20, "maximum number of requeues after preemption or the time limit", low=0)
+    max_requeues: int = param(
+        20, "maximum number of requeues in a row that brought no step of progress; 0: none at all", low=0
+    )
+    look_job: bool = param(
+        True,
+        "seeds in steps: a small job takes each look and submits the next seeds; false, where jobs may not submit "
+        "jobs: the same command does, typed once a look",
+    )
+    look_minutes: int = param(15, "time limit of such a job", low=1)
+    look_mem_gb: float = param(2.0, "its memory, GiB", above=0)
+    look_partition: str | None = param(None, "its partition; null: that of the runs")
 
 
 @register("hardware", "machine")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from align_lab.base.component import Component
@@ -35,6 +36,12 @@ class Train(Component):
     micro_batch: int | None = param(
         None, "maximum sequences per forward pass; changes memory, not the result. null: as many as fit", low=1
     )
+    scoring_batch: int | None = param(
+        None,
+        "maximum sequences per forward pass without gradient (old log-probabilities, reference, critic, evaluation); "
+        "changes memory, not the result. null: as many as need no more than the update or sampling",
+        low=1,
+    )
     lr: float = param(1.5e-4, "learning rate of the policy (AdamW)", above=0, tune=around(4))
     critic_lr: float = param(1e-3, "learning rate of the critic, if there is one", above=0, tune=around(4))
     warmup_steps: int = param(3, "steps of linear warm-up", low=0)
@@ -43,5 +50,19 @@ class Train(Component):
     beta2: float = param(0.95, "β₂ of AdamW", low=0, high=1)
     adam_eps: float = param(1e-8, "ε of AdamW", above=0)
     weight_decay: float = param(0.0, "weight decay of AdamW, on matrices only", low=0)
-    max_grad_norm: float = param(1.0, "global gradient clip, for policy and critic separately; .inf: no clip", above=0)
+    max_grad_norm: float = param(
+        1.0, "global gradient clip, for policy and critic separately", above=0, infinite="no clip"
+    )
     budget: Budget = section(Budget, "limits that end a run before its last step")
+
+    @property
+    def planned_steps(self) -> int:
+        """The last step: `steps`, or an earlier one where the budget of episodes ends, if each step charges P x G."""
+        per_step, episodes = self.prompts_per_step * self.group_size, self.budget.episodes
+        return self.steps if episodes is None else min(self.steps, -(-episodes // per_step))
+
+    def expected_steps(self, step: int, *, episodes: float, tokens: float, seconds: float) -> int:
+        """The last step, if the steps to come charge as much as the first `step`, which have charged these amounts."""
+        limits = ((self.budget.episodes, episodes), (self.budget.tokens, tokens), (self.budget.seconds, seconds))
+        ends = [math.ceil(step * limit / used) for limit, used in limits if limit is not None and used > 0]
+        return max(step, min([self.steps, *ends]))

@@ -14,10 +14,25 @@ import time
 import uuid
 from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import NoReturn
+
+from align_lab.base.errors import ConfigError
 
 STALE_SECONDS = 60.0
 BEAT_SECONDS = 5.0
+WAIT_SECONDS = 0.5
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Holder:
+    """What the file says of its owner. `began`: the start time of the process, in the kernel's clock ticks."""
+
+    host: str
+    where: str
+    pid: int
+    began: str | None
 
 
 @contextmanager
@@ -33,7 +48,7 @@ def lease(path: Path, *, on_wait: Callable[[str], None]) -> Generator[bool]:
             continue
         on_wait(owner(path))
         while path.exists() and not stale(path):
-            time.sleep(0.2)
+            time.sleep(WAIT_SECONDS)
         yield False
         return
     done = threading.Event()
@@ -48,23 +63,48 @@ def lease(path: Path, *, on_wait: Callable[[str], None]) -> Generator[bool]:
             path.unlink(missing_ok=True)
 
 
+@contextmanager
+def exclusive(path: Path, refusal: Callable[[str], str]) -> Generator[None]:
+    """This process alone holds the lease. Raises ConfigError(refusal(owner)) at once where another one does."""
+
+    def refuse(owner: str) -> NoReturn:
+        raise ConfigError(refusal(owner))
+
+    with lease(path, on_wait=refuse) as acquired:
+        if not acquired:
+            refuse("another process")
+        yield
+
+
 def owner(path: Path) -> str:
     """The owner of a lease, for messages."""
-    with suppress(OSError, ValueError, KeyError):
-        card = json.loads(path.read_text())
-        return f"process {card['pid']} on {card['host']}"
-    return "owner unknown"
+    holder = _read(path)
+    return f"process {holder.pid} on {holder.host}" if holder else "owner unknown"
+
+
+def local_process(path: Path) -> int | None:
+    """The live process of this machine that holds the lease; None where that is not certain.
+
+    A file with any number in it could be written by anybody: the process has to be as old as the lease says.
+    """
+    holder = _read(path)
+    if holder and holder.where == where() and holder.pid > 1 and _began(holder.pid) == holder.began is not None:
+        return holder.pid
+    return None
 
 
 def stale(path: Path) -> bool:
-    """True if the owner was a process of this machine and has ended, or if its heartbeat is too old to be alive."""
+    """True if the owner was a process of this machine and has ended, or if its heartbeat is too old to be alive.
+
+    The heartbeat decides where the owner cannot be asked: on another machine, hidden from this user, or not legible.
+    """
     try:
-        card = json.loads(path.read_text())
-        if card["where"] == where():
-            return not _runs(card["pid"], card.get("began"))
-        return time.time() - path.stat().st_mtime > STALE_SECONDS
-    except (OSError, ValueError, KeyError):
-        return False
+        beat = path.stat().st_mtime
+    except OSError:
+        return False  # released
+    holder = _read(path)
+    running = _runs(holder) if holder and holder.where == where() else None
+    return not running if running is not None else now(path) - beat > STALE_SECONDS
 
 
 def live(path: Path) -> bool:
@@ -79,15 +119,41 @@ def where() -> str:
     return socket.gethostname()
 
 
-def _runs(pid: int, began: str | None) -> bool:
-    """True if the process is alive and is the one that took the lease: process ids are reused, e.g. after a reboot."""
+def _read(path: Path) -> _Holder | None:
+    """The owner; None where the file is empty, torn or not a lease."""
+    with suppress(OSError, ValueError, TypeError, KeyError):
+        card = json.loads(path.read_text())
+        pid, began = card["pid"], card.get("began")
+        if type(pid) is int and pid > 0 and isinstance(began, str | None):
+            return _Holder(host=str(card["host"]), where=str(card["where"]), pid=pid, began=began)
+    return None
+
+
+def _runs(holder: _Holder) -> bool | None:
+    """Is it the live process that took the lease? Process ids are reused, e.g. after a reboot. None: unknown."""
+    began = _began(holder.pid)
+    if began is not None and holder.began is not None:
+        return began == holder.began
     try:
-        os.kill(pid, 0)
+        os.kill(holder.pid, 0)
     except ProcessLookupError:
         return False
-    except PermissionError:  # a process of another user has this id now
-        return False
-    return began is None or _began(pid) in (began, None)
+    except (PermissionError, OverflowError):  # a process of another user, of which nothing more is known
+        return None
+    return True
+
+
+def now(path: Path) -> float:
+    """The time by the clock that files beside this one are stamped with: on a network file system, the server's."""
+    probe = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
+    try:
+        probe.touch()
+        return probe.stat().st_mtime
+    except OSError:  # a folder of another user
+        return time.time()
+    finally:
+        with suppress(OSError):
+            probe.unlink()
 
 
 def _began(pid: int) -> str | None:
@@ -98,18 +164,18 @@ def _began(pid: int) -> str | None:
 
 
 def _is_mine(path: Path) -> bool:
-    with suppress(OSError, ValueError, KeyError):
-        card = json.loads(path.read_text())
-        return card["pid"] == os.getpid() and card["where"] == where()
-    return False
+    holder = _read(path)
+    return holder is not None and holder.pid == os.getpid() and holder.where == where()
 
 
 def _take(path: Path) -> bool:
     """Create the file with its content atomically, so that no process reads a partial file."""
     card = path.with_name(f"{path.name}.{uuid.uuid4().hex[:8]}")
-    card.write_text(
-        json.dumps({"host": socket.gethostname(), "pid": os.getpid(), "began": _began(os.getpid()), "where": where()})
-    )
+    mine = _Holder(host=socket.gethostname(), where=where(), pid=os.getpid(), began=_began(os.getpid()))
+    with card.open("w") as file:
+        file.write(json.dumps(asdict(mine)))
+        file.flush()
+        os.fsync(file.fileno())  # a lease that is there is whole, also after a power failure
     try:
         os.link(card, path)
     except FileExistsError:

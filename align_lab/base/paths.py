@@ -7,6 +7,7 @@ from pathlib import Path
 
 PACKAGE = Path(__file__).resolve().parent.parent
 USER_CODE = "user_code"  # folder of a snapshot with copies of the users' files, each under its absolute path
+STUDY_FILE_ENDINGS = (".yaml", ".yml")
 _ROOT = PACKAGE if (PACKAGE / "conf").is_dir() else PACKAGE.parent  # installed wheel, or checkout
 
 
@@ -20,6 +21,11 @@ def search_folders() -> list[Path]:
     here = Path.cwd().resolve()
     folders = [conf_folder(), here / "conf", *(f for f in (here, _ROOT) if (f / "sweeps").is_dir())]
     return list(dict.fromkeys(folder for folder in folders if folder.is_dir()))
+
+
+def is_study_file(word: str) -> bool:
+    """Does this word of a command ask for the study that a file declares?"""
+    return "=" not in word and word.endswith(STUDY_FILE_ENDINGS)
 
 
 def cache_folder() -> Path:

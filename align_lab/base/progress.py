@@ -6,6 +6,7 @@ Without a listener, a report has no effect.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -13,6 +14,7 @@ from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
 T = TypeVar("T")
+NOTICE_SECONDS = 5.0  # between two notices of `counted`
 
 
 class Listener(Protocol):
@@ -64,6 +66,16 @@ def report(done: int, total: int) -> None:
     """Report that `done` of `total` units of work are complete."""
     if (listener := _listener.get()) is not None:
         listener.progress(done, total)
+
+
+def counted(items: Sequence[T], what: str) -> Iterator[T]:
+    """Yield the items; for many, a notice every few seconds says how many of them are done."""
+    said = time.monotonic()
+    for done, item in enumerate(items):
+        if time.monotonic() - said >= NOTICE_SECONDS:
+            said = time.monotonic()
+            notice(f"{what}: {done:,} of {len(items):,}")
+        yield item
 
 
 def track(items: Sequence[T]) -> Iterator[T]:

@@ -13,18 +13,18 @@ import dataclasses
 import functools
 import importlib
 import importlib.metadata
-import math
-import operator
+import re
 import traceback
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar, cast, get_args, get_origin, get_type_hints
 
-from align_lab.base.errors import ConfigError, near
+from align_lab.base.bounds import outside
+from align_lab.base.errors import ConfigError, near, short
 from align_lab.base.paths import PACKAGE
-from align_lab.base.search_space import Range
+from align_lab.base.search_space import Declared
 
-BOUNDS = (("low", ">=", operator.ge), ("above", ">", operator.gt), ("high", "<=", operator.le))  # of a field
+MODULE = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*")
 ENTRY_POINT = "align_lab.components"  # the entry point group in which other packages list their modules
 
 _components: dict[tuple[str, str], type] = {}
@@ -32,7 +32,7 @@ _contracts: dict[str, type] = {}  # kind -> the class that its components inheri
 T = TypeVar("T", bound=type)
 
 
-def param(
+def param(  # noqa: PLR0913  each is a rule that a field may declare
     default: Any,
     help: str,
     *,
@@ -40,13 +40,20 @@ def param(
     above: float | None = None,
     high: float | None = None,
     choices: tuple[Any, ...] | None = None,
-    tune: Range | None = None,
+    tune: Declared | None = None,
+    pattern: str | None = None,
+    trust: str | None = None,
+    infinite: str | None = None,
 ) -> Any:
     """A dataclass field with its help text and its bounds: `low` <= value, `above` < value, value <= `high`.
 
-    `tune`: the values that a search over it tries (`align_lab.base.search_space`).
+    `tune`: the values that a search over it tries (`align_lab.base.search_space`). `pattern`: a regular expression that
+    the whole of a text must match. `trust`: what a value of it executes or sends, which a config of somebody else must
+    not do unasked (`align_lab.config.trust`). `infinite`: what .inf means, where it means anything.
     """
-    metadata = {"help": help, "low": low, "above": above, "high": high, "choices": choices, "tune": tune}
+    help += f"; .inf: {infinite}" if infinite else ""
+    rules = {"low": low, "above": above, "high": high, "choices": choices, "pattern": pattern}
+    metadata = {"help": help, **rules, "tune": tune, "trust": trust, "infinite": infinite}
     if isinstance(default, list | dict):
         return dataclasses.field(default_factory=lambda: copy.copy(cast(Any, default)), metadata=metadata)
     return dataclasses.field(default=default, metadata=metadata)
@@ -128,7 +135,7 @@ def problems(cls: type, values: Mapping[str, Any], prefix: str = "") -> list[str
         if inner is not None and dataclasses.is_dataclass(inner):
             messages += problems(inner, _fields_of(value), f"{name}.")
         elif value is not None:
-            messages += _outside(name, value, spec.metadata)
+            messages += outside(name, value, spec.metadata)
     return messages
 
 
@@ -136,18 +143,6 @@ def _fields_of(section_value: Any) -> Mapping[str, Any]:
     if section_value is None:
         return {}
     return cast(Mapping[str, Any], section_value if isinstance(section_value, Mapping) else vars(section_value))
-
-
-def _outside(name: str, value: Any, rule: Mapping[str, Any]) -> list[str]:
-    if rule.get("choices") and value not in rule["choices"]:
-        return [f"{name}={value} is not known: {near(str(value), rule['choices'])}"]
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return []
-    bounds = [(rule[key], sign, holds) for key, sign, holds in BOUNDS if rule.get(key) is not None]
-    if not math.isnan(value) and all(holds(value, bound) for bound, _, holds in bounds):
-        return []
-    allowed = " and ".join(f"{sign} {bound:g}" for bound, sign, _ in bounds)
-    return [f"{name} must be {allowed or 'a number'} (got {value})"]
 
 
 def scan(plugins: tuple[str, ...] = ()) -> None:
@@ -160,8 +155,13 @@ def scan(plugins: tuple[str, ...] = ()) -> None:
     for entry in importlib.metadata.entry_points(group=ENTRY_POINT):
         entry.load()
     for plugin in plugins:
+        if not MODULE.fullmatch(plugin):
+            raise ConfigError(
+                f"plugins=[{short(plugin)}]: not the name of a module. Write it as in an import, for example "
+                "plugins=[my_module], and run from the folder that holds my_module.py"
+            )
         try:
-            importlib.import_module(plugin)
+            module = importlib.import_module(plugin)
         except ModuleNotFoundError as missing:
             raise ConfigError(
                 f"plugins=[{plugin}]: no module named {missing.name!r} can be imported. "
@@ -169,12 +169,19 @@ def scan(plugins: tuple[str, ...] = ()) -> None:
             ) from None
         except ConfigError:
             raise
-        except Exception as error:
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # SystemExit, and whatever else a module may raise
             frame = traceback.extract_tb(error.__traceback__)[-1]
             raise ConfigError(
                 f"plugins=[{plugin}]: importing it raised {type(error).__name__}: {error} "
                 f"({Path(frame.filename).name}, line {frame.lineno})"
             ) from error
+        if getattr(module, "__file__", None) is None and hasattr(module, "__path__"):
+            raise ConfigError(
+                f"plugins=[{plugin}]: {plugin} is a folder without __init__.py, and no module. Name a module in it, "
+                f"for example plugins=[{plugin}.my_module]"
+            )
 
 
 def _registering(package: Path) -> list[str]:
@@ -248,9 +255,14 @@ def expand(kind: str, given: str | Mapping[str, Any], where: str) -> dict[str, A
     return {"name": name, **dataclasses.asdict(component)}
 
 
+@functools.cache
+def _hints(cls: type) -> dict[str, Any]:
+    return get_type_hints(cls)
+
+
 def construct(cls: type, values: Mapping[str, Any]) -> Any:
     """Build a dataclass from plain values, its sections from nested ones."""
-    hints = get_type_hints(cls)
+    hints = _hints(cls)
     built = {}
     for key, value in values.items():
         hint = hints.get(key)

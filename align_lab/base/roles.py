@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Literal
 
 Role = Literal["setting", "recipe", "budget", "none"]
@@ -21,6 +22,7 @@ ROLES: tuple[tuple[str, Role], ...] = (  # the first matching prefix decides
     ("train.steps", "budget"),
     ("train.budget", "budget"),
     ("train.micro_batch", "none"),  # memory only
+    ("train.scoring_batch", "none"),
     ("train", "recipe"),
     ("", "setting"),
 )
@@ -35,6 +37,7 @@ SERVICE = (  # fields of a reward that say how its service is reached, and not w
 )
 
 
+@cache
 def role(key: str) -> Role:
     """setting: equal between arms; recipe: may differ and is listed; budget: is charged; none: changes no result."""
     if key.startswith(("reward.", "evaluation.judges.")) and key.endswith(tuple(f".{name}" for name in SERVICE)):

@@ -143,7 +143,7 @@ class RunConfig:
             return False
         return not any(_learns(reward) for reward in (self.reward, *self.judges.values()))
 
-    @property
+    @functools.cached_property
     def signature(self) -> str:
         """Eight hex digits, a hash of everything that can change a result."""
         return signature(self.values)
@@ -151,7 +151,7 @@ class RunConfig:
     @property
     def name(self) -> str:
         """The name of the run's folder under runs/STUDY/, known before the run starts."""
-        return f"{self.choices['algo']}-{self.choices['model']}-s{self['seed']}-{self.signature}"
+        return f"{self.choices['algo']}-{self.choices['model']}{run_ending(self.seed, self.signature)}"
 
 
 def _learns(reward: Reward) -> bool:
@@ -174,6 +174,11 @@ def leaves(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, A
             yield from leaves(cast("Mapping[str, Any]", value), f"{prefix}{key}.")
         else:
             yield f"{prefix}{key}", value
+
+
+def run_ending(seed: int, signature: str) -> str:
+    """What the name of a run ends with."""
+    return f"-s{seed}-{signature}"
 
 
 def signature(config: Mapping[str, Any]) -> str:

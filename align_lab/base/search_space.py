@@ -15,11 +15,19 @@ DIGITS = 3  # significant digits of a tuned number, so that a recipe can be type
 FORMS = "log(LOW, HIGH), uniform(LOW, HIGH), around(FACTOR), or a list of values"
 
 
-class Range(ABC):
+class Declared(ABC):
+    """What a field or a sweep file says of the values to try."""
+
+    @abstractmethod
+    def about(self, default: Any) -> Range:
+        """The range where the recipe has this value of the field."""
+
+
+class Range(Declared):
     """The values that a search tries of one field."""
 
     def about(self, default: Any) -> Range:
-        """The range where the recipe has this value of the field."""
+        """The range itself, whatever the recipe has."""
         return self
 
     @abstractmethod
@@ -68,26 +76,14 @@ class Continuous(Range):
 
 
 @dataclass(frozen=True)
-class Around(Range):
+class Around(Declared):
     """From the recipe's own value divided by `factor` to that value times `factor`, in steps of the logarithm."""
 
     factor: float
 
     def about(self, default: Any) -> Range:
-        """The range itself."""
+        """Around this value."""
         return Continuous(default / self.factor, default * self.factor, logarithmic=True)
-
-    def at(self, u: float) -> Any:
-        """Not without the recipe's value."""
-        raise TypeError("call about(default) first")
-
-    def place(self, value: Any) -> float:
-        """Not without the recipe's value."""
-        raise TypeError("call about(default) first")
-
-    def ends(self) -> Sequence[Any]:
-        """Not without the recipe's value."""
-        raise TypeError("call about(default) first")
 
     def __str__(self) -> str:
         return f"default / {self.factor:g} to default x {self.factor:g} (log)"
@@ -125,7 +121,7 @@ def uniform(low: float, high: float) -> Range:
     return Continuous(low, high, logarithmic=False)
 
 
-def around(factor: float) -> Range:
+def around(factor: float) -> Declared:
     """By up to this factor below and above the value that the recipe has."""
     return Around(factor)
 
@@ -135,7 +131,7 @@ def among(*values: Any) -> Range:
     return Among(values)
 
 
-def parse(text: Any, where: str) -> Range:
+def parse(text: Any, where: str) -> Declared:
     """The range that a sweep file writes. Raises ConfigError that begins with `where` and says what is allowed."""
     if isinstance(text, list) and text:
         return Among(tuple(cast("list[Any]", text)))

@@ -11,7 +11,7 @@ from align_lab.base.plan_fields import plan_of
 from align_lab.base.registry import param
 
 RHO = 1.5  # exponent of the error spent: 1 is close to Pocock's bounds, 3 to O'Brien and Fleming's
-WORDS = "a list of seeds, or {first: 4, step: 2, most: 30, stop: verdict}: in steps, until the verdict carries"
+WORDS = "a list of seeds, or {first: 4, step: 2, most: 30, smallest: 0.1}: in steps, until the verdict carries"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,6 +13,10 @@ from align_lab.base.errors import Stopped
 SIGNALS = (signal.SIGTERM, signal.SIGUSR2, signal.SIGINT)
 
 
+class Again(KeyboardInterrupt):
+    """A second Ctrl-C, which does not wait for the end of the step, and saves nothing more."""
+
+
 class StopRequest:
     """Set by a signal handler. While `patient`, the signal is only recorded; otherwise the handler raises Stopped."""
 
@@ -26,10 +30,10 @@ class StopRequest:
     def handle(self, number: int, frame: FrameType | None) -> None:
         """The signal handler."""
         if self.asked and number == signal.SIGINT:
-            raise KeyboardInterrupt  # a second Ctrl-C does not wait for the end of the step
+            raise Again
         first, self.asked = not self.asked, True
         if first and not self.patient:  # a second signal must not interrupt the cleanup after the first
-            raise Stopped("stopped before training started; nothing is lost. Run the same command again to continue")
+            raise Stopped("stopped before training; the same command goes on")
 
 
 @contextmanager

@@ -22,7 +22,7 @@ class TuningPlan:
     not name has the declared ranges. A field that an arm or the command line sets is not tuned.
     """
 
-    trials: int = param(12, "points of its space at which every arm is tried", low=1)
+    trials: int = param(12, "points of its space at which every arm is tried", low=1, high=10_000)
     space: Any = param(
         None, "declared (null), or arm -> {field: log(LOW, HIGH), uniform(LOW, HIGH), around(F) or a list}"
     )
@@ -48,8 +48,9 @@ def tuning_plan(values: Mapping[str, Any], *, seeds: Collection[int]) -> TuningP
             f"tune.seeds={plan.seeds}: {', '.join(map(str, shared))} is also a seed of the study, which would then be "
             "tuned on its own runs. Choose others, for example tune.seeds=[100,101]"
         )
-    if not isinstance(plan.space, Mapping | None):
-        raise ConfigError(f"tune.space={plan.space}: it must be declared, or arm -> {{field: range}}")
+    space = cast("Mapping[str, Any] | str | None", plan.space)
+    if not isinstance(space, Mapping | None) or not all(isinstance(each, Mapping) for each in (space or {}).values()):
+        raise ConfigError(f"tune.space={space}: it must be declared, or arm -> {{field: range}}")
     return plan
 
 

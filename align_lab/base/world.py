@@ -15,6 +15,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from align_lab.base.interface import gloo_interface
+
 Record = TypeVar("Record")
 Number = TypeVar("Number", int, float)
 Item = TypeVar("Item")
@@ -23,8 +25,11 @@ BUCKET = 1 << 23  # numbers in one all-reduce of gradients
 
 
 @contextmanager
-def joined() -> Generator[World]:
+def joined(*, gpu_minutes: float | None = None) -> Generator[World]:
     """Join the process group that torchrun's variables describe, and leave it at the end; without them, no group.
+
+    `gpu_minutes`: time limit of a collective operation of GPUs; None: that of all others, which has no end, because
+    rank 0 may build stages, ask services or save while the others wait.
 
     Every optimizer imports torch._dynamo. If that happens after the group is initialized, torch._dynamo keeps the group
     and its threads until the process exits, which sometimes aborts it; so it is imported here first.
@@ -32,14 +37,34 @@ def joined() -> Generator[World]:
     if int(os.environ.get("WORLD_SIZE", 1)) == 1 or dist.is_initialized():
         yield World.current()
         return
-    backend = "cpu:gloo,cuda:nccl" if torch.get_default_device().type == "cuda" else "gloo"
     importlib.import_module("torch._dynamo")
-
-    dist.init_process_group(backend, timeout=timedelta(days=7))  # the others wait while rank 0 builds the stages
+    if interface := gloo_interface(os.environ):
+        os.environ["GLOO_SOCKET_IFNAME"] = interface
+    dist.init_process_group(backend(), timeout=timedelta(days=7))
+    if gpu_minutes is not None and "nccl" in backend():
+        limit_gpus(timedelta(minutes=gpu_minutes))
     try:
         yield World.current()
     finally:
         dist.destroy_process_group()
+
+
+def ensure_group() -> None:
+    """A group of this process alone, unless it has joined one: some libraries need a group."""
+    if not dist.is_initialized():
+        store = dist.HashStore()  # pyright: ignore[reportPrivateImportUsage]
+        dist.init_process_group(backend(), store=store, rank=0, world_size=1)
+
+
+def backend() -> str:
+    """The libraries of collective operations: NCCL for tensors of a GPU, gloo for those of the processor."""
+    return "cpu:gloo,cuda:nccl" if torch.get_default_device().type == "cuda" else "gloo"
+
+
+def limit_gpus(limit: timedelta) -> None:
+    """Set the time limit of NCCL's operations: a process that waits longer for another one ends with an error."""
+    group: Any = dist.distributed_c10d._get_default_group()  # pyright: ignore[reportPrivateUsage]
+    group._get_backend(torch.device("cuda"))._set_default_timeout(limit)
 
 
 def lost(error: BaseException) -> bool:
@@ -123,7 +148,7 @@ class World:
         """The largest of the processes' numbers."""
         if self.size == 1:
             return value
-        number = torch.tensor(value, dtype=torch.float64)
+        number = torch.tensor(value, dtype=torch.float64, device="cpu")  # over gloo, where waiting has no limit
         dist.all_reduce(number, dist.ReduceOp.MAX)  # pyright: ignore[reportUnknownMemberType]
         return type(value)(number)
 

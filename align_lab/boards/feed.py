@@ -110,16 +110,10 @@ def log_stages(folder: Path, tracker: Tracker) -> None:
     marks = cache_folder() / "boards" / hashlib.sha256(tracker.project_location().encode()).hexdigest()[:12]
     for stage in run_view.stages(folder) if tracker.logs_stages else []:
         mark = marks / stage.id
-        try:
-            marks.mkdir(parents=True, exist_ok=True)
-            mark.touch(exist_ok=False)
-        except FileExistsError:
-            continue
-        try:
-            tracker.log_stage(stage)
-        except BaseException:
-            mark.unlink(missing_ok=True)
-            raise
+        with exclusive(marks, stage.id):  # a process that is killed here leaves no mark
+            if not mark.exists():
+                tracker.log_stage(stage)
+                mark.touch()
 
 
 class Rows:

@@ -1,4 +1,4 @@
-"""Trackio: runs, stages and completions in a local dashboard, without an account."""
+"""Trackio: runs and completions in a local dashboard, without an account."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from align_lab.boards.run_view import CompletionTable, Shown
 from align_lab.boards.sinks import TrackedRecord
 
 NAME = "trackio"
+ORDER = ("eval/score", "eval/win_rate", "eval/kl", "eval/*", "objective/*")  # of the charts, behind what decides
 
 
 @register("record", NAME)
@@ -32,7 +33,7 @@ class TrackioTracker:
 
     name = NAME
     mode = "local"
-    logs_stages = True
+    logs_stages = False
 
     def __init__(self, project: str) -> None:
         self.project = project
@@ -43,8 +44,8 @@ class TrackioTracker:
 
     def open(self, run: Shown) -> Set[int]:
         """Create or resume the run. Returns the steps that Trackio has."""
-        self.run = self._init(run)
-        return self._steps()
+        self.run, self.order = self._init(run), dict.fromkeys((run.config["run"]["evaluation"]["metric"], *ORDER))
+        return self._steps(run.id)
 
     def _init(self, run: Shown) -> Any:
         import trackio
@@ -65,8 +66,8 @@ class TrackioTracker:
         return {"id": self.run.name, "mode": self.mode, "project": self.project}
 
     def location(self) -> str:
-        """The command that opens the dashboard."""
-        return f"trackio show --project {self.project}"
+        """The command that opens the dashboard, with its charts in the order of the page that `compare` writes."""
+        return f"TRACKIO_PLOT_ORDER='{','.join(self.order)}' trackio show --project {self.project}"
 
     def log(self, row: Mapping[str, float], table: CompletionTable | None) -> None:
         """Log one row with its table."""
@@ -78,12 +79,12 @@ class TrackioTracker:
 
     def count_rows(self) -> int:
         """The number of rows in Trackio's database."""
-        return len(self._steps())
+        return len(self._steps(self.run.name))
 
-    def _steps(self) -> set[int]:
+    def _steps(self, name: str) -> set[int]:
         from trackio.sqlite_storage import SQLiteStorage
 
-        return {row["step"] for row in SQLiteStorage.get_logs(self.project, self.run.name)}
+        return {row["step"] for row in SQLiteStorage.get_logs(self.project, name)}
 
     def project_location(self) -> str:
         """The database and the project in it."""
@@ -92,10 +93,9 @@ class TrackioTracker:
         return f"{TRACKIO_DIR} {self.project}"
 
     def log_stage(self, stage: Shown) -> None:
-        """A stage is a run with one row."""
-        run = self._init(stage)
-        run.log({key: value for key, value in stage.summary.items() if isinstance(value, int | float)}, step=0)
-        run.finish()
+        """Trackio has runs alone, and a stage is none: beside the arms it would be one more line in every chart. The
+        config of a run names the stages that it started from.
+        """
 
 
 def _without_step(row: Mapping[str, float]) -> dict[str, float]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
+from align_lab.base import answer
 from align_lab.cli import policy_argument
 from align_lab.record.console import printable
 
@@ -28,9 +29,13 @@ def chat(args: Sequence[str]) -> int:
             "a message; the policy answers" if trained.converses else "the beginning of a text; the policy completes"
         )
         print(f"Type {asked} it. An empty line ends.")
+    said: list[dict[str, str]] = []
     for number, line in enumerate(iter(lambda: _read_line(interactive), "")):
+        said.append({"prompt": line})
         for name, text in trained.complete(line, temperature=options.temperature, seed=options.seed + number):
+            said[-1][name] = text
             print(f"  {name:<8} {printable(text if trained.converses else line + text)}")
+    answer.give({"run": options.run, "completions": said})
     return 0
 
 

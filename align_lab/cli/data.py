@@ -6,11 +6,11 @@ import argparse
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from rich.console import Console
-
 from align_lab.base import registry
 from align_lab.base.contracts import Data, Model
 from align_lab.base.errors import ConfigError
+from align_lab.cli.arguments import Arguments
+from align_lab.record.terminal import Terminal
 
 ABOUT = """\
 Read a data set as a run would, and print counts, lengths, splits, duplicates, and examples as the model will see them.
@@ -27,7 +27,7 @@ examples:
 
 def data(args: Sequence[str]) -> int:
     """Inspect a data set. Raises ConfigError or DataError that says what is wrong with it."""
-    parser = argparse.ArgumentParser(
+    parser = Arguments(
         prog="python -m align_lab data",
         usage="python -m align_lab data inspect [data=OPTION] [data.FIELD=VALUE ...] [model=OPTION ...] [--examples N]",
         description=ABOUT,
@@ -57,7 +57,7 @@ def _inspect(overrides: Sequence[str], examples: int) -> int:
         model=str(values["model"].get("path") or values["model"]["name"]) if names_model else "",
         limit=_limit(values) if names_model else None,
     )
-    data_report.show(inspected, Console(highlight=False, soft_wrap=True), examples=examples)
+    data_report.show(inspected, Terminal(soft_wrap=True), examples=examples)
     return 0
 
 

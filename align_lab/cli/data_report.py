@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from align_lab.base import answer
 from align_lab.base.contracts import Data
 from align_lab.base.task import TRAIN, DataSet, Example
 from align_lab.data.near import NearIndex
@@ -50,8 +51,11 @@ def show(inspected: Inspected, console: Console, *, examples: int) -> None:
     console.print(Text(f"data={inspected.name}; lengths of prompts in {unit}{demonstrated}"))
     if inspected.model and inspected.text is None:
         console.print(Text(f"the tokenizer of {inspected.model} does not exist yet: a run trains it"))
+    notes = [*_duplicates(inspected), *inspected.component.notes()]
+    if answer.wanted():
+        answer.give({"data": inspected.name, "lengths_in": unit, "splits": _by_split(inspected), "notes": notes})
     _print_table(_table(inspected), console)
-    for note in (*_duplicates(inspected), *inspected.component.notes()):
+    for note in notes:
         console.print(Text(f"* {visible(note)}"))
     for number, example in enumerate(inspected.data_set.examples(TRAIN)[:examples], start=1):
         console.print(Text(f"\nexample {number} of {TRAIN}, key {visible(example.key)}", style="bold"))
@@ -66,8 +70,8 @@ def _show_preferences(inspected: Inspected, console: Console, *, most: int) -> N
     for number, pair in enumerate(inspected.data_set.pairs(TRAIN)[:most], start=1):
         console.print(Text(f"\npair {number} of {TRAIN}", style="bold"))
         console.print(Text(visible(inspected.rendered(pair.example))))
-        for name, answer in (("chosen", pair.chosen), ("rejected", pair.rejected)):
-            console.print(Text(visible(f"  {name}: {answer}")))
+        for name, text in (("chosen", pair.chosen), ("rejected", pair.rejected)):
+            console.print(Text(visible(f"  {name}: {text}")))
     for number, one in enumerate(inspected.data_set.labeled(TRAIN)[:most], start=1):
         label = "desirable" if one.desirable else "undesirable"
         console.print(Text(f"\ncompletion {number} with a label of {TRAIN}: {label}", style="bold"))
@@ -87,18 +91,37 @@ def _table(inspected: Inspected) -> Table:
     table = Table(box=None, pad_edge=False)
     table.add_column("split", overflow="fold")
     parts = _parts(inspected)
-    limit = None if inspected.text is None else inspected.limit
+    limit = _limit(inspected)
     for title in (*parts, "median", "95 %", "longest", *(() if limit is None else (f"> {limit:,}",))):
         table.add_column(title, justify="right", no_wrap=True)
     for split in inspected.component.all_splits():
-        examples = inspected.data_set.examples(split)
-        every = max(1, len(examples) // SAMPLED)
-        lengths = sorted(inspected.length(examples[place]) for place in range(0, len(examples), every))
+        lengths = _lengths(inspected, split)
         numbers = [f"{count:,}" for count in (*(counts[split] for counts in parts.values()), *_quantiles(lengths))]
         if limit is not None:
             numbers.append(f"{sum(length > limit for length in lengths) / max(1, len(lengths)):.1%}")
         table.add_row(Text(visible(split)), *numbers)
     return table
+
+
+def _limit(inspected: Inspected) -> int | None:
+    return None if inspected.text is None else inspected.limit
+
+
+def _lengths(inspected: Inspected, split: str) -> list[int]:
+    """Of the prompts, or of some of very many, in ascending order."""
+    examples = inspected.data_set.examples(split)
+    every = max(1, len(examples) // SAMPLED)
+    return sorted(inspected.length(examples[place]) for place in range(0, len(examples), every))
+
+
+def _by_split(inspected: Inspected) -> dict[str, dict[str, int]]:
+    """The table for programs: counts and lengths of each split."""
+    parts, names = _parts(inspected), ("median", "most_of_95_percent", "longest")
+    return {
+        split: {title: counts[split] for title, counts in parts.items()}
+        | dict(zip(names, _quantiles(_lengths(inspected, split)), strict=True))
+        for split in inspected.component.all_splits()
+    }
 
 
 def _parts(inspected: Inspected) -> dict[str, dict[str, int]]:

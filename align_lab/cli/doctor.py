@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from align_lab.base import registry
+from align_lab.base import answer, registry
 from align_lab.base.errors import ConfigError, near
+from align_lab.cli.arguments import Arguments
 from align_lab.config.groups import GROUPS, options
 from align_lab.testing.outcomes import in_words
 from align_lab.testing.reports import Choice, Report, reports
@@ -41,7 +41,7 @@ def doctor(args: Sequence[str]) -> int:
     plugins, words = _parse(options_.words)
     unusable = list(_import(plugins))
     chosen = _chosen(words)
-    page = _Json() if options_.json else _Text()
+    page = _Json() if answer.wanted() else _Text()
     page.section("Components")
     for name, problem in unusable:
         page.component(name, [f"{name}: {problem}"], [])
@@ -58,15 +58,14 @@ def doctor(args: Sequence[str]) -> int:
     return int(broken)
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def _parser() -> Arguments:
+    parser = Arguments(
         prog="python -m align_lab doctor",
         description=ABOUT,
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("words", nargs="*", metavar="plugins=[M] | KIND=NAME | KIND.FIELD=VALUE", help="default: all")
-    parser.add_argument("--json", action="store_true", help="print one JSON document, for scripts")
     return parser
 
 
@@ -191,4 +190,4 @@ class _Json:
         self.lines.append(asdict(line))
 
     def end(self, broken: bool) -> None:
-        print(json.dumps({"ok": not broken, "components": self.components, "machine": self.lines}, indent=1))
+        answer.give({"ok": not broken, "components": self.components, "machine": self.lines})

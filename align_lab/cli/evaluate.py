@@ -7,19 +7,19 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
-from align_lab.base import registry
+from align_lab.base import answer
 from align_lab.base.errors import ConfigError
 from align_lab.base.metrics import Metric
 from align_lab.base.paths import runs_folder
-from align_lab.cli.policy_argument import run_folder
+from align_lab.cli.arguments import Arguments
+from align_lab.cli.policy_argument import add_trust, run_folder
 from align_lab.record.console import Screen
 from align_lab.record.evaluations import Measured, StoredEvaluation
 from align_lab.record.final_summary import FinalSummary
-from align_lab.record.folder import read_config
 from align_lab.record.layout import CONFIG, RunLayout
+from align_lab.record.terminal import Terminal, escape
 
 EPILOG = """arguments
   step=last|best|N            the checkpoint (default: last); best has the highest score on the development set
@@ -37,7 +37,7 @@ compare --json lists them. Exit status: 0 done, 1 failed, 2 wrong argument or no
 
 def evaluate(args: Sequence[str]) -> int:
     """Evaluate one run, or every run of a study that has a checkpoint."""
-    parser = argparse.ArgumentParser(
+    parser = Arguments(
         prog="python -m align_lab evaluate",
         description="Evaluate a checkpoint again, without training: other decoding, samples, sets or judges.",
         epilog=EPILOG,
@@ -45,19 +45,23 @@ def evaluate(args: Sequence[str]) -> int:
     )
     parser.add_argument("run", metavar="RUN", help="a run's folder or a study: a path, STUDY/NAME, NAME or STUDY")
     parser.add_argument("settings", metavar="KEY=VALUE", nargs="*", help="step, name, and fields of the evaluation")
+    add_trust(parser)
     options = parser.parse_intermixed_args(args)
     checkpoint, name, overrides = _settings(options.settings)
     folders = _folders(options.run)
-    console, unusable = Console(highlight=False, soft_wrap=True), list[str]()
+    console, unusable, results = Terminal(soft_wrap=True), list[str](), list[StoredEvaluation]()
     for folder in folders:
         try:
-            _one(folder, overrides, checkpoint=checkpoint, name=name, console=console)
+            results.append(
+                _one(folder, overrides, checkpoint=checkpoint, name=name, console=console, trusted=options.trust)
+            )
         except ConfigError as error:
             if len(folders) == 1:
                 raise
             unusable.append(str(error))
     if len(unusable) == len(folders):
         raise ConfigError("no run could be evaluated:\n" + "\n".join(dict.fromkeys(unusable)))
+    answer.give({"evaluations": results, "left_out": unusable})
     for text in unusable:
         console.print(f"[yellow]left out:[/] {escape(text)}")
     return 0
@@ -87,13 +91,14 @@ def _folders(name: str) -> list[Path]:
     return [run_folder(name)]
 
 
-def _one(folder: Path, overrides: Sequence[str], *, checkpoint: str, name: str | None, console: Console) -> None:
+def _one(
+    folder: Path, overrides: Sequence[str], *, checkpoint: str, name: str | None, console: Console, trusted: bool
+) -> StoredEvaluation:
     from align_lab.config.evaluation_overrides import evaluated
     from align_lab.run import evaluation  # these import torch
-    from align_lab.run.trained import begun
+    from align_lab.run.trained import begun, config_of
 
-    values = read_config(folder)
-    registry.scan(tuple(values["plugins"]))
+    values = config_of(folder, trusted=trusted)
     cfg = evaluated(values, begun(folder)["choices"], overrides)
     with Screen(console=console) as screen:
         result, new = evaluation.evaluate(folder, cfg, screen, checkpoint=checkpoint, name=name)
@@ -101,6 +106,7 @@ def _one(folder: Path, overrides: Sequence[str], *, checkpoint: str, name: str |
     file = RunLayout(folder).evaluation(result["name"])
     stored = f"Evaluated in {result['about']['seconds']:.0f} s and stored"
     console.print(f"\n{stored if new else 'Evaluated before with the same settings, nothing was computed'}: {file}")
+    return result
 
 
 def _show(result: StoredEvaluation, console: Console) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from align_lab.base import answer
 from align_lab.base.errors import ConfigError
 from align_lab.base.files import publishing
 from align_lab.cli import policy_argument
@@ -24,6 +25,7 @@ def export(args: Sequence[str]) -> int:
 
     with publishing(options.folder) as partial:
         save_policy(trained.policy, partial)
+    answer.give({"run": options.run, "step": trained.step, "folder": str(options.folder)})
     print(
         f"step {trained.step} of {options.run} is in {options.folder}: "
         f"transformers.AutoModelForCausalLM.from_pretrained({str(options.folder)!r})"

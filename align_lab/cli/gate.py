@@ -3,26 +3,32 @@
 from __future__ import annotations
 
 import argparse
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
-from align_lab.base.errors import ConfigError, NotComparableError, near
+from align_lab.base import answer
 from align_lab.base.files import write_text
-from align_lab.compare import comparability, pool, terminal
-from align_lab.compare.gate import baseline, report
+from align_lab.cli import comparison_arguments as arguments
+from align_lab.compare import comparability, pool
+from align_lab.compare.foreign import section
+from align_lab.compare.foreign.reader import ForeignRun, ForeignRuns
+from align_lab.compare.gate import baseline, foreign_question, report
 from align_lab.compare.gate.decision import decide
+from align_lab.compare.gate.question import Question, chosen, question
 from align_lab.compare.runs import Run, study_folder
+from align_lab.record.terminal import Terminal, escape
 
-EXAMPLES = """examples:
+EXAMPLES = f"""examples:
   gate STUDY --arm candidate --against rloo --margin 0.1       two arms of a study
   gate STUDY --arm rloo --store baselines/rloo.json            keep an arm as a baseline, once
   gate STUDY --arm rloo --baseline baselines/rloo.json --margin 0.1 --allow source    in CI, after each change
+  gate --from trl new/ arm=new --from trl old/ arm=old --arm new --against old         runs of another program
 
+runs of other programs, which nothing proves to be comparable; that is said first:
+{arguments.FOREIGN}
 Exit status: 0 it holds, 1 it does not, 2 wrong command, 3 not comparable, 4 cannot be told yet (more seeds are needed).
 """
 
@@ -30,48 +36,74 @@ Exit status: 0 it holds, 1 it does not, 2 wrong command, 3 not comparable, 4 can
 def gate(args: Sequence[str]) -> int:
     """Print the decision and write what is asked for. Returns 0, 1 or 4. Raises NotComparableError (status 3)."""
     options = _parser().parse_args(args)
-    study = pool.read([study_folder(options.study)])
-    arms = comparability.arms(study.runs, options.allow)
-    candidate = _arm(arms, options.arm, "--arm")
-    metric = candidate[0].metric
-    console = Console(highlight=False)
+    foreign = arguments.foreign_runs("gate", options.foreign, alone=options.study is None)
+    runs = pool.read([study_folder(options.study)]).runs if options.study else []
+    console = Terminal()
     if options.store:
-        baseline.write(Path(options.store), study=study.name, arm=options.arm, metric=metric, runs=candidate)
-        console.print(f"{len(candidate)} runs of {escape(options.arm)} are the baseline {escape(options.store)}")
+        stored = _store_foreign(foreign, options) if foreign else _store(runs, options)
+        answer.give({"baseline": options.store, "arm": options.arm, "runs": stored})
+        console.print(f"{stored} runs of {escape(options.arm)} are the baseline {escape(options.store)}")
         return 0
-    name, against = _baseline(options, arms, metric)
-    _refuse_other_settings([*candidate, *against], options.allow)
-    values = [[_value(run, metric, curve=options.curve) for run in runs] for runs in (candidate, against)]
+    asked = _asked(runs, foreign, options)
+    values = (asked.candidate["values"], asked.baseline["values"])
     decision = decide(*values, margin=options.margin, confidence=options.confidence, equivalence=options.equivalence)
-    sides = [report.Side(arm=arm, values=each) for arm, each in zip((options.arm, name), values, strict=True)]
     decided = report.document(
-        decision, metric=f"{metric} over training" if options.curve else metric, candidate=sides[0], baseline=sides[1]
+        decision, metric=asked.metric, candidate=asked.candidate, baseline=asked.baseline, unproven=asked.unproven
     )
     _write(decided, options, console)
     return decision.status
 
 
+def _asked(runs: Sequence[Run], foreign: ForeignRuns | None, options: argparse.Namespace) -> Question:
+    """The two sides, proven comparable where no run of another program is among them."""
+    kept = baseline.read(Path(options.baseline)) if options.baseline else None
+    if foreign is None and not (kept and kept.foreign):
+        return question(
+            runs, arm=options.arm, against=options.against, kept=kept, curve=options.curve, allow=options.allow
+        )
+    theirs: list[ForeignRun] = [*(foreign.runs if foreign else []), *(kept.foreign if kept else [])]
+    ours = {f"{kept.arm}, {baseline.STORED}": kept.runs} if kept and kept.runs else {}
+    against = options.against
+    if kept:
+        against = kept.foreign[0].label if kept.foreign else f"{kept.arm}, {baseline.STORED} ({section.OURS})"
+    own = {**comparability.arms(runs, options.allow), **ours}
+    return foreign_question.question(theirs, own, arm=options.arm, against=against, curve=options.curve)
+
+
+def _store(runs: Sequence[Run], options: argparse.Namespace) -> int:
+    kept = chosen(comparability.arms(runs, options.allow), options.arm, "--arm")
+    baseline.write(
+        Path(options.store), study=study_folder(options.study).name, arm=options.arm, metric=kept[0].metric, runs=kept
+    )
+    return len(kept)
+
+
+def _store_foreign(foreign: ForeignRuns, options: argparse.Namespace) -> int:
+    arms = foreign_question.arms_of(foreign.runs, {})
+    label = foreign_question.label(arms, options.arm, "--arm")
+    kept = [run for run in foreign.runs if run.label == label]
+    baseline.write_foreign(Path(options.store), metric=section.shared_metric(kept, []), runs=kept)
+    return len(kept)
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m align_lab gate",
+    parser = arguments.parser(
+        "gate",
         description="Is an arm at most a margin worse than a baseline, by one-sided Welch bounds over seeds?",
         epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("study", help="name of a folder under runs/, or a path")
+    parser.add_argument("study", nargs="?", help="name of a folder under runs/, or a path; none with --from alone")
     parser.add_argument("--arm", required=True, help="the candidate")
     other = parser.add_mutually_exclusive_group(required=True)
-    other.add_argument("--against", metavar="ARM", help="the baseline: another arm of the study")
+    other.add_argument("--against", metavar="ARM", help="the baseline: another arm")
     other.add_argument("--baseline", metavar="FILE", help="the baseline: what --store has written")
     other.add_argument("--store", metavar="FILE", help="keep the runs of --arm as a baseline, and decide nothing")
     parser.add_argument("--margin", type=_positive, default=0.1, help="what may be lost, in units of the metric (0.1)")
     parser.add_argument("--confidence", type=_confidence, default=0.95, help="of each one-sided bound (0.95)")
     parser.add_argument("--equivalence", action="store_true", help="neither worse nor better by more than the margin")
     parser.add_argument(
-        "--curve", action="store_true", help="the mean of the evaluations after the start, not the last one alone"
+        "--curve", action="store_true", help="the area under the whole learning curve, not the last evaluation alone"
     )
-    parser.add_argument("--allow", action="append", default=[], metavar="FIELD", help="a setting that may differ")
-    parser.add_argument("--json", action="store_true", help="print the decision for scripts")
     parser.add_argument("--markdown", metavar="FILE", help="write a table for a pull request")
     parser.add_argument("--junit", metavar="FILE", help="write JUnit XML for a CI system")
     return parser
@@ -95,50 +127,14 @@ def _between(text: str, low: float, high: float, allowed: str) -> float:
     return value
 
 
-def _arm(arms: Mapping[str, list[Run]], name: str, option: str) -> list[Run]:
-    if name not in arms:
-        raise ConfigError(f"{option}={name}: there is no such arm with finished runs. {near(name, arms)}")
-    return list({run.seed: run for run in reversed(arms[name])}.values())[::-1]
-
-
-def _baseline(options: argparse.Namespace, arms: Mapping[str, list[Run]], metric: str) -> tuple[str, list[Run]]:
-    """The name and the runs of the other side. Raises ConfigError where it is judged by another metric."""
-    if options.against:
-        return options.against, _arm(arms, options.against, "--against")
-    arm, stored, runs = baseline.read(Path(options.baseline))
-    if stored != metric:
-        raise ConfigError(
-            f"{options.baseline} is of {stored}, and {options.arm} is decided by {metric}: store it again"
-        )
-    return f"{arm} (baseline)", runs
-
-
-def _refuse_other_settings(runs: Sequence[Run], allow: Sequence[str]) -> None:
-    proof = comparability.proof(runs, {}, allow)
-    if not proof["fair"]:
-        fields = [one["field"] for one in proof["differing"] if not one["allowed"]]
-        raise NotComparableError(
-            "candidate and baseline are not comparable, these settings differ:\n"
-            f"{terminal.differing(proof['differing'])}\n"
-            "Run both with equal settings, or let the decision be about the difference itself: "
-            + " ".join(f"--allow {field}" for field in fields)
-        )
-
-
-def _value(run: Run, metric: str, *, curve: bool) -> float:
-    """The last evaluation, or the mean of all after the start."""
-    values = run.rows[metric]
-    return float(values[1:].mean() if curve and len(values) > 1 else values[-1])
-
-
 def _write(decided: report.GateDocument, options: argparse.Namespace, console: Console) -> None:
     if options.markdown:
         write_text(Path(options.markdown), report.markdown(decided))
     if options.junit:
         write_text(Path(options.junit), report.junit(decided))
-    if options.json:
-        print(json.dumps(decided, indent=1))
-        return
+    answer.give(decided)
+    for line in decided["unproven"]:
+        console.print(f"[yellow]{escape(line)}[/]", soft_wrap=True)
     style = {"holds": "bold green", "unknown": "bold yellow"}.get(decided["outcome"], "bold red")
     console.print(f"[{style}]{escape(decided['sentence'])}[/]")
     table = Table(box=None, pad_edge=False, header_style="bold")

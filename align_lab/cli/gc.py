@@ -3,34 +3,41 @@
 from __future__ import annotations
 
 import argparse
+import os
 import re
 import shutil
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from stat import S_ISREG
+from typing import Any
 
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
-from align_lab.base import lease
+from align_lab.base import answer, lease
 from align_lab.base.errors import ConfigError
-from align_lab.base.files import read_json
+from align_lab.base.files import leftovers, read_json
 from align_lab.base.paths import cache_folder, runs_folder
+from align_lab.cli.arguments import Arguments
 from align_lab.dispatch import snapshot
 from align_lab.dispatch.ledger import Ledger
 from align_lab.dispatch.states import is_done
-from align_lab.record.layout import CHECKPOINTS, DISPATCH, RunLayout
-from align_lab.stages.store import shared
+from align_lab.record.layout import CHECKPOINTS, DISPATCH, RunLayout, StudyLayout
+from align_lab.record.terminal import Terminal, escape
+from align_lab.stages.store import BUILDING, shared
 
 KINDS = (CHECKPOINTS, "snapshots", "artefacts")
 DESCRIPTION = """\
-Show the disk space of checkpoints, snapshots and artefacts, and remove it by age and size.
+Show the disk space of checkpoints, snapshots and artefacts, and of what killed processes left half-written among them,
+and remove it by age and size.
 
 Nothing is removed without --prune. Records (config, manifest, metrics, samples) always stay; so do the best and the
 last checkpoint of a run, unless --all.
 """
+TAKING = 3600  # seconds, after which a snapshot that is not whole was left by a process that was killed
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 SIZES = {"K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 
@@ -53,9 +60,12 @@ def gc(args: Sequence[str]) -> int:
         raise ConfigError("--prune needs --older-than=AGE, for example 30d: runs in other folders share the cache")
     candidates = [item for item in items(everything=options.all) if item.kind in (options.only or KINDS)]
     removable = _removable(
-        candidates, at_least=_size(options.larger_than), before=time.time() - _age(options.older_than or "0s")
+        candidates,
+        at_least=_size(options.larger_than),
+        before=time.time() - _age("0s" if options.older_than is None else options.older_than),
     )
-    console = Console(highlight=False, soft_wrap=True)
+    console = Terminal(soft_wrap=True)
+    answer.give({"folders": [_as_json(item, item in removable) for item in candidates], "pruned": options.prune})
     _show(candidates, removable, console)
     if options.prune:
         _remove(removable, console)
@@ -64,8 +74,8 @@ def gc(args: Sequence[str]) -> int:
     return 0
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def _parser() -> Arguments:
+    parser = Arguments(
         prog="python -m align_lab gc",
         description=DESCRIPTION,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -80,6 +90,10 @@ def _parser() -> argparse.ArgumentParser:
 
 def _removable(candidates: Sequence[Item], *, at_least: float, before: float) -> list[Item]:
     return [item for item in candidates if not item.protection and item.size >= at_least and item.used <= before]
+
+
+def _as_json(item: Item, removable: bool) -> dict[str, Any]:
+    return {**asdict(item), "path": str(item.path), "removable": removable}
 
 
 def _remove(items: Sequence[Item], console: Console) -> None:
@@ -97,9 +111,11 @@ def _checkpoints(everything: bool) -> Iterator[Item]:
     for folder in sorted(runs_folder().glob(f"*/*/{CHECKPOINTS}")):
         if folder.parent.is_symlink():
             continue
+        busy = "the run is going on" if lease.live(RunLayout(folder.parent).lease) else ""
+        yield from (_item(CHECKPOINTS, partial, busy) for partial in leftovers(folder))
         steps = sorted(folder.glob("step-*"))
         best = read_json(RunLayout(folder.parent).best).get("step")
-        important = {f"step-{best or 0:06d}", *(step.name for step in steps[-1:])}
+        important = {f"step-{best:06d}" if type(best) is int else "", *(step.name for step in steps[-1:])}
         for step in steps:
             protection = "best or last" if step.name in important and not everything else ""
             if not is_done(folder.parent):
@@ -111,30 +127,44 @@ def _snapshots() -> Iterator[Item]:
     root = cache_folder() / "snapshots"
     runs_folders = {user for file in root.glob("*.users") for user in snapshot.users(file.stem)}
     used = {path for folder in {runs_folder().resolve(), *runs_folders} for path in _snapshots_in_use(folder)}
-    for folder in sorted(path for path in root.glob("[!.]*") if path.is_dir()):
-        yield _item("snapshots", folder, "queued or unfinished runs use it" if str(folder) in used else "")
+    for folder in sorted(path for path in root.glob("*") if path.is_dir()):
+        protection = "queued or unfinished runs use it" if str(folder) in used else ""
+        if folder.name.startswith(".") and time.time() - folder.stat().st_mtime < TAKING:
+            protection = "being written"
+        yield _item("snapshots", folder, protection)
 
 
 def _snapshots_in_use(runs: Path) -> Iterator[str]:
-    """Snapshots with a run that is not finished, or a stage that is not built."""
+    """Snapshots with a run that is not finished, a stage that is not built, or a look that is not taken."""
     for study in runs.glob(f"*/{DISPATCH}"):
         for submission in Ledger(study).submissions():
-            if any(not is_done(study.parent / name) and not shared().has(name) for name in submission.names):
+            if submission.kind == "look":
+                pending = [read_json(StudyLayout(study.parent).look(submission.names[0])).get("state") != "done"]
+            else:
+                pending = [not is_done(study.parent / name) and not shared().has(name) for name in submission.names]
+            if any(pending):
                 yield submission.snapshot
 
 
 def _artefacts() -> Iterator[Item]:
     store = shared().root
     for folder in sorted(path for path in store.glob("*-*") if path.is_dir()):
-        temporary = folder.name.startswith("building-")
-        in_progress = temporary and any(not lease.stale(path) for path in store.glob("*.lease"))
+        name = folder.name.removeprefix(BUILDING).rpartition("-")[0] if folder.name.startswith(BUILDING) else ""
+        in_progress = name and lease.live(store / f"{name}.lease")
         yield _item("artefacts", folder, "being built" if in_progress else "")
 
 
 def _item(kind: str, path: Path, protection: str) -> Item:
-    stats = [file.stat() for file in path.rglob("*") if file.is_file()] or [path.stat()]
+    stats = [stat for file in path.rglob("*") if (stat := _stat(file)) and S_ISREG(stat.st_mode)] or [path.stat()]
     used = max(max(stat.st_mtime, stat.st_atime) for stat in stats)
     return Item(kind=kind, path=path, size=sum(stat.st_size for stat in stats), used=used, protection=protection)
+
+
+def _stat(file: Path) -> os.stat_result | None:
+    """None where it is gone by now, or in a folder that this user may not read."""
+    with suppress(OSError):
+        return file.stat()
+    return None
 
 
 def _show(candidates: Sequence[Item], removable: Sequence[Item], console: Console) -> None:
@@ -167,7 +197,7 @@ def _bytes(size: float) -> str:
 
 
 def _age(text: str) -> float:
-    return _number(text, UNITS, "s", "--older-than", "12h, 30d or 8w")
+    return _number(text, UNITS, "", "--older-than", "12h, 30d or 8w")
 
 
 def _size(text: str) -> float:

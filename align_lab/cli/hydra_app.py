@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import io
 import os
 import sys
@@ -11,12 +12,23 @@ from contextlib import redirect_stderr
 import hydra
 from hydra._internal.utils import get_args_parser
 from hydra.core.override_parser.types import Override
-from hydra.errors import HydraException
-from omegaconf.errors import OmegaConfBaseException
 
-from align_lab.base.errors import ConfigError
-from align_lab.base.paths import conf_folder
-from align_lab.config import composition, overrides, study
+from align_lab.base import answer
+from align_lab.base.errors import ConfigError, near
+from align_lab.base.paths import conf_folder, runs_folder
+from align_lab.base.progress import NoticesOnly, listening
+from align_lab.config import composition, overrides, study, study_file
+from align_lab.config.explained import explained
+from align_lab.record.terminal import Terminal
+
+SHELLS = ("bash", "zsh", "fish")
+PRINTING = ("cfg", "info", "help", "hydra_help")
+REFUSED = {  # a flag of Hydra -> what to do instead
+    "experimental_rerun": "it would execute what the file holds. A comparison is repeated by `replay LOCK`",
+    "config_path": "options of your own are files in ./conf/GROUP, studies in ./sweeps",
+    "config_name": "options of your own are files in ./conf/GROUP, studies in ./sweeps",
+    "config_dir": "options of your own are files in ./conf/GROUP, studies in ./sweeps",
+}
 
 
 def run(args: list[str]) -> int:
@@ -24,15 +36,48 @@ def run(args: list[str]) -> int:
     try:
         with redirect_stderr(io.StringIO()):  # argparse would print its usage before our message
             arguments = get_args_parser().parse_intermixed_args(args)
-    except SystemExit:
+    except SystemExit as ended:
+        if not ended.code:  # --version has been printed
+            return 0
         raise ConfigError(f"{' '.join(args)}: not understood. See python -m align_lab --help") from None
-    parsed = overrides.parse(arguments.overrides)
+    _refuse_flags(arguments)
+    if arguments.shell_completion:
+        return _complete(arguments.overrides, args)
+    texts = study_file.expanded(arguments.overrides)
+    parsed = overrides.parse(texts)
     composition.load_components(parsed)
-    flags = [arg for arg in args if arg not in arguments.overrides and arg not in ("-m", "--multirun")]
-    if flags:  # --cfg, --info, ...: Hydra prints and runs nothing
-        composition.compose(arguments.overrides)
+    flags = [arg for arg in args if arg not in arguments.overrides and arg not in ("-m", "--multirun", "-r", "--run")]
+    if any(getattr(arguments, name) for name in PRINTING):  # Hydra prints and runs nothing
+        composed = composition.compose(texts)
+        answer.give({"config": dict(composed.values), "choices": dict(composed.choices)})
         return _hydra(flags, parsed)
-    asked = study.read(arguments.overrides)
+    with listening(NoticesOnly(lambda text: print(text, file=sys.stderr, flush=True))):
+        return _start(texts)
+
+
+def _start(words: Sequence[str]) -> int:
+    """Read the study that these overrides ask for, start it, and show what came out."""
+    asked = study.read(words)
+    status = _run(asked)
+    if not asked.settings.dry_run:
+        _conclude(asked)
+    return status
+
+
+def _conclude(asked: study.Study) -> None:
+    """Show what came out where all runs have ended, to people and to programs."""
+    from align_lab.cli import first_table, status
+
+    if len(asked.runs) > first_table.MOST and not answer.wanted():
+        return  # the states of thousands of runs take a while to read
+    folder = runs_folder() / asked.name
+    tasks = status.states_of(folder)
+    first_table.show(folder, tasks, Terminal())
+    answer.give(status.document(folder, tasks))
+
+
+def _run(asked: study.Study) -> int:
+    """As its kind asks for: tuning first, seeds in steps, or all runs at once."""
     if asked.tuning:
         from align_lab.studies import tuning
 
@@ -46,11 +91,35 @@ def run(args: list[str]) -> int:
     return launch.launch(asked)
 
 
+def _complete(asked: Sequence[str], args: list[str]) -> int:
+    """Hydra's completion of words in a shell. Raises ConfigError with the line that switches it on."""
+    what, _, name = asked[0].partition("=") if len(asked) == 1 else ("", "", "")
+    if what not in ("install", "uninstall", "query") or (what == "query" and "COMP_LINE" not in os.environ):
+        raise ConfigError(
+            'completion of words is switched on by a line in the start file of the shell: eval "$(python -m align_lab '
+            '-sc install=bash)". In place of bash: zsh, fish'
+        )
+    if name not in SHELLS:
+        raise ConfigError(f"{asked[0]}: {near(name, SHELLS)}")
+    return _hydra(args, ())
+
+
+def _refuse_flags(arguments: argparse.Namespace) -> None:
+    """Raises ConfigError for a flag of Hydra that would do nothing here, or would unpickle a file."""
+    for name, instead in REFUSED.items():
+        if getattr(arguments, name):
+            raise ConfigError(f"--{name.replace('_', '-')} is not for this program: {instead}")
+    for name in ("resolve", "package"):
+        if getattr(arguments, name) and not arguments.cfg:
+            raise ConfigError(f"--{name} belongs to --cfg. Type --cfg job --{name}, or drop it")
+    if arguments.run and arguments.multirun:
+        raise ConfigError("--run and --multirun contradict each other. Type -m for several runs, nothing for one")
+
+
 def _hydra(flags: Sequence[str], parsed: Sequence[Override]) -> int:
-    sys.argv = [sys.argv[0], *flags, *(str(o.input_line) for o in parsed), composition.search_path_override()]
+    sys.argv = [sys.argv[0], *flags, *(str(o.input_line) for o in parsed)]
+    sys.argv += [composition.search_path_override()]
     os.environ["HYDRA_FULL_ERROR"] = "1"
-    try:
+    with explained():
         hydra.main(version_base="1.3", config_path=str(conf_folder()), config_name="config")(lambda cfg: None)()
-    except (HydraException, OmegaConfBaseException) as error:
-        raise ConfigError(str(error)) from None
     return 0

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
+from align_lab.base import answer
 from align_lab.base.errors import ConfigError
 from align_lab.base.files import publishing
+from align_lab.cli.arguments import Arguments
 
 TEMPLATE = Path(__file__).with_name("project")
 DURATION = "about 5 minutes of processor time on one core"  # measured: docs/benchmarks.md
@@ -16,22 +17,24 @@ SUFFIX = ".template"  # of files that are neither code nor configs of this packa
 
 def init(args: Sequence[str]) -> int:
     """Write the project into a new folder. Raises ConfigError if the folder exists."""
-    parser = argparse.ArgumentParser(
+    parser = Arguments(
         prog="python -m align_lab init",
         description="Write a small project that runs: ten prompts, a reward function in Python, configs, and a study "
         "that compares three algorithms in minutes.",
     )
     parser.add_argument("folder", metavar="FOLDER", type=Path, help="a new folder, for example my_project")
     folder: Path = parser.parse_args(args).folder
-    if folder.exists():
+    place = folder.resolve()
+    if place.exists():
         raise ConfigError(f"{folder} exists already, and nothing in it was changed. Name a new folder")
-    if not folder.resolve().parent.is_dir():
-        raise ConfigError(f"{folder.parent} does not exist. Create it, or name a folder in an existing one")
-    with publishing(folder) as partial:
+    if not place.parent.is_dir():
+        raise ConfigError(f"{place.parent} does not exist. Create it, or name a folder in an existing one")
+    with publishing(place) as partial:
         for file, name in files():
             target = partial / name
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_text(file.read_text(encoding="utf-8"), encoding="utf-8")
+    answer.give({"folder": str(folder), "files": [name for _, name in files()]})
     print(f"{folder} holds a project:")
     for _, name in files():
         print(f"  {name}")

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 
-from align_lab.base import registry
+from align_lab.base import answer, registry
+from align_lab.cli.arguments import Arguments
 from align_lab.cli.plugin_argument import EPILOG, import_plugins, split
 from align_lab.config.groups import GROUPS, options
 
@@ -13,7 +13,7 @@ from align_lab.config.groups import GROUPS, options
 def list_options(args: Sequence[str]) -> int:
     """Print every option with its headline."""
     plugins, others = split(args)
-    parser = argparse.ArgumentParser(
+    parser = Arguments(
         prog="python -m align_lab list",
         usage="python -m align_lab list [GROUP] [plugins=[MODULE,...]]",
         description="The options of every config group, or of one.",
@@ -25,8 +25,10 @@ def list_options(args: Sequence[str]) -> int:
     group = parser.parse_args(others).group
     registry.scan()
     import_plugins(plugins)
-    for name in [group] if group else [*GROUPS, "sweeps"]:
+    listed = {name: options(name) for name in ([group] if group else [*GROUPS, "sweeps"])}
+    answer.give({"groups": listed})
+    for name, headlines in listed.items():
         print(name)
-        for option, headline in options(name).items():
+        for option, headline in headlines.items():
             print(f"  {option:<22}{headline}".rstrip())
     return 0

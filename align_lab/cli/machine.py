@@ -6,7 +6,6 @@ import importlib.metadata
 import os
 import platform
 import shutil
-import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from align_lab.base.errors import AlignLabError
 from align_lab.base.paths import cache_folder, runs_folder
+from align_lab.record import accelerator
 
 GIB = 2**30
 LITTLE_SPACE = 5  # GiB: data, start policies and a few checkpoints need less
@@ -174,7 +174,7 @@ def _cuda() -> Iterator[Line]:
     """torch's devices, and the driver of NVIDIA."""
     import torch
 
-    driver = _driver()
+    driver = accelerator.driver()
     if not torch.cuda.is_available():
         if driver is None:
             yield Line(name="cuda", state="absent", text=f"no GPU (torch {torch.__version__})")
@@ -189,16 +189,6 @@ def _cuda() -> Iterator[Line]:
         yield Line(
             name=f"cuda:{number}", state="ok", text=f"{text}, CUDA {torch.version.cuda}, driver {driver or 'unknown'}"
         )
-
-
-def _driver() -> str | None:
-    """The driver's version, where nvidia-smi is installed and answers."""
-    command = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS, check=True)
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return done.stdout.split("\n")[0].strip() or None
 
 
 def _vllm() -> Iterator[Line]:

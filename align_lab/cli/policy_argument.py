@@ -8,15 +8,16 @@ from typing import TYPE_CHECKING
 
 from align_lab.base.errors import ConfigError, near
 from align_lab.base.paths import runs_folder
+from align_lab.cli.arguments import Arguments
 from align_lab.record.layout import CONFIG, RunLayout
 
 if TYPE_CHECKING:
     from align_lab.run.trained import Trained
 
 
-def parser_of(verb: str, description: str) -> argparse.ArgumentParser:
+def parser_of(verb: str, description: str) -> Arguments:
     """A parser with both arguments."""
-    parser = argparse.ArgumentParser(prog=f"python -m align_lab {verb}", description=description)
+    parser = Arguments(prog=f"python -m align_lab {verb}", description=description)
     parser.add_argument("run", metavar="RUN", help="a run's folder: a path, or STUDY/NAME or NAME under runs/")
     parser.add_argument(
         "--checkpoint",
@@ -24,14 +25,24 @@ def parser_of(verb: str, description: str) -> argparse.ArgumentParser:
         metavar="STEP",
         help="a step with a checkpoint, last (default), or best (highest score on the development set)",
     )
+    add_trust(parser)
     return parser
+
+
+def add_trust(parser: argparse.ArgumentParser) -> None:
+    """The argument --trust."""
+    parser.add_argument(
+        "--trust",
+        action="store_true",
+        help="somebody else's run may execute what its config names: plug-ins, files",
+    )
 
 
 def load(options: argparse.Namespace) -> Trained:
     """The policy that the arguments name. Raises ConfigError."""
     from align_lab.run import trained
 
-    return trained.load_trained(run_folder(options.run), options.checkpoint)
+    return trained.load_trained(run_folder(options.run), options.checkpoint, trusted=options.trust)
 
 
 def run_folder(name: str) -> Path:

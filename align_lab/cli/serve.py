@@ -13,7 +13,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from align_lab.base import answer
 from align_lab.base.errors import ConfigError
+from align_lab.cli.arguments import Arguments
 from align_lab.rewards.connection import is_loopback
 
 if TYPE_CHECKING:
@@ -98,9 +100,9 @@ def serve(args: Sequence[str]) -> int:
         return _serve(cfg, serving, token, listener)
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser() -> Arguments:
     listed = "\n".join(f"  {f'{word}={default}':<16}  {text}" for word, (default, text) in OPTIONS.items())
-    parser = argparse.ArgumentParser(
+    parser = Arguments(
         prog="python -m align_lab serve",
         description=f"{ABOUT}\nfields of the server:\n{listed}",
         epilog=EXAMPLES,
@@ -150,6 +152,7 @@ def _serve(cfg: RunConfig, serving: Serving, token: str | None, listener: socket
     about = {"reward": cfg.values["reward"]["name"], "parts": list(cfg.reward.parts())}
     host = f"[{serving.host}]" if ":" in serving.host else serving.host
     _log(f"serving reward={about['reward']} at http://{host}:{listener.getsockname()[1]}")
+    answer.give({**about, "address": f"http://{host}:{listener.getsockname()[1]}"})
     _run_server(app_of(make_queue, about=about, gate=gate), listener)
     if queues and queues[0].busy:  # its thread would keep the process for as long as the reward takes
         _log("stopped; completions that were still being scored are abandoned")

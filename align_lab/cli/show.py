@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
+from dataclasses import asdict
 
+from align_lab.base import answer
 from align_lab.base.errors import ConfigError
+from align_lab.cli.arguments import Arguments
 from align_lab.cli.card import as_markdown, as_text, card
 from align_lab.cli.plugin_argument import EPILOG, split
 from align_lab.config.groups import GROUPS
@@ -14,7 +16,7 @@ from align_lab.config.groups import GROUPS
 def show(args: Sequence[str]) -> int:
     """Print the card of GROUP=OPTION. Raises ConfigError for anything else."""
     plugins, others = split(args)
-    parser = argparse.ArgumentParser(
+    parser = Arguments(
         prog="python -m align_lab show",
         usage="python -m align_lab show GROUP=OPTION [--markdown] [plugins=[MODULE,...]]",
         description="What an option computes, its papers, its fields with their defaults, the tests that pin it.",
@@ -30,5 +32,6 @@ def show(args: Sequence[str]) -> int:
             f"Groups: {', '.join(GROUPS)}"
         )
     shown = card(group, name, plugins)
+    answer.give(asdict(shown))
     print(as_markdown(shown).rstrip() if parsed.markdown else as_text(shown))
     return 0

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import argparse
 import importlib
+
+from align_lab.cli.arguments import Arguments
 
 VERBS = {
     "push": "align_lab.cli.wandb_push:push",
@@ -13,7 +14,7 @@ VERBS = {
 
 def wandb(args: list[str]) -> int:
     """Call one of VERBS. Returns its exit status."""
-    parser = argparse.ArgumentParser(
+    parser = Arguments(
         prog="python -m align_lab wandb",
         usage="python -m align_lab wandb {push,dashboard} STUDY [--help]",
         description="A study on Weights & Biases.",

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from align_lab.base import answer
 from align_lab.base.errors import ConfigError
 from align_lab.base.files import read_json, write_json
+from align_lab.cli.arguments import Arguments
 from align_lab.compare.runs import study_folder
 
 if TYPE_CHECKING:
@@ -67,8 +68,8 @@ def _read(folder: Path, options: argparse.Namespace) -> tuple[StudyDocument, Pro
     return study, Project(entity=options.entity or recorded(folder, "entity") or "", project=project)
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def _parser() -> Arguments:
+    parser = Arguments(
         prog="python -m align_lab wandb dashboard",
         description=ABOUT,
         epilog=EXAMPLES,
@@ -84,7 +85,6 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--offline", action="store_true", help="write both specs to runs/STUDY/wandb/ and upload nothing"
     )
-    parser.add_argument("--json", action="store_true", help="print what was written as JSON, for scripts")
     return parser
 
 
@@ -147,11 +147,8 @@ def _upload(study: StudyDocument, folder: Path, target: Project) -> dict[str, st
 
 def _show(written: dict[str, str], study: StudyDocument, options: argparse.Namespace) -> None:
     verdict = study.document["verdict"]["sentence"]
-    if options.json:
-        comparable = study.document["comparability"]["fair"]
-        content = {**written, "offline": options.offline, "comparable": comparable, "verdict": verdict}
-        print(json.dumps(content, indent=1))
-        return
+    comparable = study.document["comparability"]["fair"]
+    answer.give({**written, "offline": options.offline, "comparable": comparable, "verdict": verdict})
     if study.refused:
         print(f"{verdict} Workspace and report say so at the top.")
     for kind, address in written.items():

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from rich.console import Console
-from rich.markup import escape
-
-from align_lab.base import registry
+from align_lab.base import answer, registry
 from align_lab.base.errors import AlignLabError, ConfigError
+from align_lab.cli.arguments import Arguments
 from align_lab.record.layout import MANIFEST
+from align_lab.record.terminal import Terminal, escape
 
 
 def push(args: list[str]) -> int:
     """Upload the runs of a study one by one. Returns 1 when W&B still lacks a row at the end."""
-    parser = argparse.ArgumentParser(
+    parser = Arguments(
         prog="python -m align_lab wandb push",
         description="Upload the rows of a study that Weights & Biases lacks, and verify them. No row is duplicated.",
     )
@@ -34,7 +32,7 @@ def push(args: list[str]) -> int:
     from align_lab.boards.wandb_tracker import has_key
     from align_lab.compare.runs import study_folder
 
-    folder, console = study_folder(options.study), Console(highlight=False, soft_wrap=True)
+    folder, console = study_folder(options.study), Terminal(soft_wrap=True)
     runs = sorted(path.parent for path in folder.glob(f"[!.]*/{MANIFEST}"))
     if not runs:
         raise ConfigError(f"{folder} has no run that has started training")
@@ -45,14 +43,18 @@ def push(args: list[str]) -> int:
     with _server_errors():
         stages = push_stages(runs, **target)
         console.print(f"{stages} stages uploaded")
+        told: dict[str, str] = {}
         for run in runs:
             try:
                 result = push_run(run, **target)
+                told[run.name] = str(result)
                 console.print(f"{'[red]incomplete[/]' if result.problem else 'complete'} {escape(run.name)}: {result}")
                 status = max(status, int(bool(result.problem)))
             except AlignLabError as error:
+                told[run.name] = f"skipped: {error}"
                 console.print(f"[yellow]skipped[/] {escape(run.name)}: {escape(str(error))}")
                 status = 1
+        answer.give({"stages": stages, "runs": told})
     return status
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from itertools import chain, islice, takewhile
@@ -24,10 +25,14 @@ Prompt = tuple[int, str]
 
 
 class Answer(TypedDict):
-    """A completion with the score that is optimized and the one that decides."""
+    """A completion with the score that is optimized and the one that decides.
+
+    within: variance of `decides` as a mean over the prompt's samples; None where there is one sample.
+    """
 
     completion: str
     decides: float
+    within: float | None
     score: float | None
     ended: bool | None
 
@@ -69,7 +74,9 @@ class Answers(Mapping[Prompt, Answer]):
 def last(run: Run) -> Answers:
     """Empty where the run has kept none of the step of its last evaluation, or none with a score that decides."""
     try:
-        rows = of_step(RunLayout(run.path).samples, int(run.rows["step"][-1]))
+        layout = RunLayout(run.path)
+        file = layout.evaluation_samples(run.evaluation) if run.evaluation else layout.samples
+        rows = of_step(file, int(run.rows["step"][-1]))
         return Answers.of(_answers(rows, run))
     except (OSError, ValueError, KeyError, TypeError):
         return Answers.of({})
@@ -91,6 +98,18 @@ def _first_set(rows: Sequence[Mapping[str, Any]]) -> str | None:
     return rows[-1].get("set") if rows else None
 
 
+def beginning(run: Run) -> dict[Prompt, str]:
+    """What a run's start policy wrote: the completions of its evaluation before the first step, at the file's begin."""
+    texts: dict[Prompt, str] = {}
+    try:
+        with RunLayout(run.path).samples.open(encoding="utf-8") as file:
+            for row in takewhile(lambda row: row["step"] == 0, map(json.loads, file)):
+                texts.setdefault((int(row["index"]), str(row["prompt"])), str(row["completion"]))
+    except (OSError, ValueError, KeyError, TypeError):
+        return texts
+    return texts
+
+
 def decided_by(run: Run) -> tuple[str, str | None]:
     """The column of samples.jsonl with the deciding metric, and the set whose prompts decide (None: the first)."""
     *path, name = run.metric.split("/")
@@ -102,10 +121,12 @@ def decided_by(run: Run) -> tuple[str, str | None]:
 def _answer(samples: Sequence[Mapping[str, Any]], column: str) -> Answer:
     first = min(samples, key=lambda row: row.get("sample") or 0)
     scores = [row["score"] for row in samples if row.get("score") is not None]
+    decides = [float(row[column]) for row in samples]
     ended = first.get("ended")
     return {
         "completion": str(first.get("completion", "")),
-        "decides": sum(row[column] for row in samples) / len(samples),
+        "decides": sum(decides) / len(decides),
+        "within": statistics.variance(decides) / len(decides) if len(decides) > 1 else None,
         "score": number(sum(scores) / len(scores)) if scores else None,
         "ended": None if ended is None else bool(ended),
     }

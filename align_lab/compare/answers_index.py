@@ -22,7 +22,7 @@ from align_lab.compare.runs import Run
 from align_lab.record.layout import SAMPLES
 
 FROM = 60  # runs of a study: reading fewer files takes no longer than importing polars
-VERSION = 2
+VERSION = 3
 
 
 def path(folder: Path) -> Path:
@@ -32,7 +32,7 @@ def path(folder: Path) -> Path:
 
 def of_runs(folder: Path, runs: Sequence[Run]) -> dict[str, Answers]:
     """Place -> last answers of these runs of one study."""
-    if len(runs) < FROM:
+    if len(runs) < FROM or any(run.evaluation for run in runs):
         return {run.place: last(run) for run in runs}
     stamps = {run.place: _stamp(run) for run in runs}
     known = _load(folder, stamps)

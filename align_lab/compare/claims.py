@@ -12,35 +12,39 @@ from align_lab.compare.values import number
 from align_lab.compare.verdict import Comparison, verdicts
 
 HELD, FAILED, UNKNOWN = "held", "did not hold", "cannot be told"
-CONFIDENCE, SMALLEST = 0.95, 0.1
+CONFIDENCE = 0.95
+UNDECLARED = "the study declares no smallest gap that matters"
 Groups = Mapping[str, Sequence[Run]]
 
 
-def decided(texts: Sequence[str], groups: Groups, metric: str) -> list[Claimed]:
-    """Every claim; each of m has an interval at 1 - 0.05/m, so that all m hold together with 95 % (Bonferroni)."""
+def decided(texts: Sequence[str], groups: Groups, metric: str, smallest: float | None) -> list[Claimed]:
+    """Every claim; each of m has an interval at 1 - 0.05/m, so that all m hold together with 95 % (Bonferroni).
+
+    smallest: the gap that matters in the metric that decides; without one, no claim of equality can be told.
+    """
     claims = [read(text) for text in texts]
     confidence = 1 - (1 - CONFIDENCE) / max(1, len(claims))
-    return [_decided(claim, groups, claim.metric or metric, confidence) for claim in claims]
+    return [_decided(claim, groups, claim.metric or metric, confidence, smallest) for claim in claims]
 
 
-def _decided(claim: Claim, groups: Groups, metric: str, confidence: float) -> Claimed:
+def _decided(claim: Claim, groups: Groups, metric: str, confidence: float, smallest: float | None) -> Claimed:
     values = {
         arm: [run.final[metric] for run in groups.get(arm, ()) if metric in run.final] for arm in (claim.a, claim.b)
     }
     if not all(values.values()):
         lacking = " and ".join(arm for arm, each in values.items() if not each)
         return _claimed(claim, metric, None, UNKNOWN, f"no finished run of {lacking}")
-    (pair,) = verdicts(values, confidence=confidence, smallest=SMALLEST)
+    (pair,) = verdicts(values, confidence=confidence, smallest=smallest)
     gap = pair.gap if pair.a == claim.a else Interval(-pair.gap.mean, -pair.gap.high, -pair.gap.low)
-    outcome, why = _outcome(claim, gap, pair)
+    outcome, why = _outcome(claim, gap, pair, smallest)
     return _claimed(claim, metric, gap, outcome, why)
 
 
-def _outcome(claim: Claim, gap: Interval, pair: Comparison) -> tuple[str, str]:
-    """The outcome and its reason; `gap` is a minus b. A metric that does not decide has no gap worth seeing."""
-    margin = 0.0 if claim.metric else SMALLEST
+def _outcome(claim: Claim, gap: Interval, pair: Comparison, smallest: float | None) -> tuple[str, str]:
+    """The outcome and its reason; `gap` is a minus b. A metric that does not decide has no gap that matters."""
+    margin = 0.0 if claim.metric else smallest or 0.0
     higher, lower = gap.low > 0, gap.high < 0
-    inside = not claim.metric and max(-gap.low, gap.high) <= margin
+    inside = margin > 0 and max(-gap.low, gap.high) <= margin
     if claim.sign == ">" and higher:
         return HELD, ""
     if claim.sign == ">=" and gap.low > -margin:
@@ -51,6 +55,8 @@ def _outcome(claim: Claim, gap: Interval, pair: Comparison) -> tuple[str, str]:
         return FAILED, f"{claim.b if lower else claim.a} is higher"
     if inside:
         return FAILED, f"no difference beyond ±{margin:g}"
+    if claim.sign != ">" and not margin:
+        return UNKNOWN, UNDECLARED
     more = pair.needed
     return UNKNOWN, "" if claim.metric or more is None else pair.words.removeprefix("not enough seeds: ")
 

@@ -7,12 +7,13 @@ the same as a field that is missing.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import cache
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from itertools import chain
 from typing import Any
 
+from align_lab.base.errors import ConfigError, near
 from align_lab.base.roles import role
+from align_lab.compare.builds import by_seed
 from align_lab.compare.document import ByArm, Charged, Comparability, Differing
 from align_lab.compare.runs import Run
 from align_lab.compare.values import exact, plain
@@ -28,19 +29,17 @@ MISSING = object()  # equal to nothing that a record can hold
 
 Names = dict[str, list[str]]  # value as text -> names of the runs that have it
 
-role_of = cache(role)
-
 
 def settings(runs: Sequence[Run]) -> dict[str, Names]:
     """Every setting and every hash: field -> {value as text: names of the runs that have it, where there are several
     values}.
 
     What a run does not hold, because another version wrote it, is a value of its own: nothing is proven about it.
+    Of a stage that varies with the seed, runs of one seed must have one build.
     """
-    fields = _values(
-        [(run.name, run.fields) for run in runs], lambda key: role_of(key) == "setting" and key not in PAIRED
-    )
-    hashes = _values([(run.name, run.hashes) for run in runs], lambda key: role_of(key) != "recipe")
+    runs = by_seed(runs)
+    fields = _values([(run.name, run.fields) for run in runs], lambda key: role(key) == "setting" and key not in PAIRED)
+    hashes = _values([(run.name, run.hashes) for run in runs], lambda key: role(key) != "recipe")
     return fields | {f"{HASHES}{key}" if key in fields else key: names for key, names in hashes.items()}
 
 
@@ -79,13 +78,26 @@ def is_allowed(field: str, allow: Sequence[str]) -> bool:
     return any(field == name or field.startswith(f"{name}.") for name in allow)
 
 
+def _refuse_unknown(allow: Sequence[str], fields: Collection[str]) -> None:
+    """Raises ConfigError for a name that is neither a setting of the runs nor a group of settings."""
+    for name in allow if fields else ():
+        if not any(is_allowed(field, [name]) for field in fields):
+            groups = {field.rpartition(".")[0] for field in fields} - {""}
+            hint = near(name, {*fields, *groups})
+            raise ConfigError(
+                f"--allow={name}: the runs have no setting, and no group of settings, of this name. {hint}"
+            )
+
+
 def proof(runs: Sequence[Run], groups: Mapping[str, Sequence[Run]], allow: Sequence[str]) -> Comparability:
     """`comparability` of the comparison document: what is equal, what differs, what each arm's recipe is and cost.
 
     `runs`: all that were read, those included that are set aside because another has their arm and seed; what differs
-    among any two of them is not equal. `groups`: the runs of each arm that are used.
+    among any two of them is not equal. `groups`: the runs of each arm that are used. Raises ConfigError where `allow`
+    names no setting.
     """
     values = settings(runs)
+    _refuse_unknown(allow, {*values, *chain.from_iterable(run.hashes for run in runs)})
     differ: list[Differing] = [
         {"field": field, "values": names, "allowed": is_allowed(field, allow)}
         for field, names in values.items()
@@ -104,7 +116,7 @@ def proof(runs: Sequence[Run], groups: Mapping[str, Sequence[Run]], allow: Seque
 def _by_arm(groups: Mapping[str, Sequence[Run]], of_role: str) -> list[ByArm]:
     """Fields that differ between arms. The runs of an arm have one recipe, so that its first run speaks for all."""
     fields = {arm: {**members[0].fields, **members[0].hashes} for arm, members in groups.items()}
-    keys = dict.fromkeys(key for one in fields.values() for key in one if role_of(key) == of_role)
+    keys = dict.fromkeys(key for one in fields.values() for key in one if role(key) == of_role)
     rows = {key: {arm: one.get(key, MISSING) for arm, one in fields.items()} for key in keys}
     return [
         {"field": key, "values": {arm: _plain(value) for arm, value in values.items()}}
@@ -141,6 +153,9 @@ def arms(runs: Sequence[Run], allow: Sequence[str] = ()) -> dict[str, list[Run]]
     Settings that are allowed to differ make arms of their own, except for code. The code of a plug-in that belongs to
     the recipe makes them where it is not allowed to differ. No run is lost: every run is in one arm.
     """
+    seen = by_seed(runs)
+    recorded = {id(one): run for one, run in zip(seen, runs, strict=True)}
+    runs = seen
     apart = [field for field in _differing(runs) if is_allowed(field, allow) and field not in CODE]
     recipes: dict[tuple[int, int], str] = {}
     by_name: dict[str, dict[str, list[Run]]] = defaultdict(lambda: defaultdict(list))
@@ -153,7 +168,7 @@ def arms(runs: Sequence[Run], allow: Sequence[str] = ()) -> dict[str, list[Run]]
     result: dict[str, list[Run]] = {}
     for base, groups in sorted(by_name.items()):
         for label, members in _labeled(base, list(groups.values()), apart):
-            result[_free(label, result)] = sorted(members, key=lambda run: run.seed)
+            result[_free(label, result)] = sorted((recorded[id(run)] for run in members), key=lambda run: run.seed)
     return result
 
 
@@ -166,7 +181,7 @@ def _recipe(run: Run, allow: Sequence[str] = ()) -> dict[str, Any]:
     differ.
     """
     hashes = {key: value for key, value in run.hashes.items() if not is_allowed(key, allow)}
-    return {key: value for key, value in {**run.fields, **hashes}.items() if role_of(key) in ("recipe", "budget")}
+    return {key: value for key, value in {**run.fields, **hashes}.items() if role(key) in ("recipe", "budget")}
 
 
 def _value(run: Run, field: str) -> Any:

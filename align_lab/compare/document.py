@@ -39,6 +39,7 @@ from align_lab.compare.document_runs import (
 from align_lab.compare.document_tuning import Expected, Sensitivity, TunedArm, TuningDocument
 from align_lab.compare.document_verdict import (
     Arm,
+    Bought,
     ByArm,
     Charged,
     Claimed,
@@ -48,6 +49,8 @@ from align_lab.compare.document_verdict import (
     Improvement,
     Label,
     Pair,
+    Precision,
+    Shares,
     Spread,
     Summary,
     Verdict,
@@ -59,6 +62,7 @@ __all__ = [
     "Arm",
     "Axis",
     "Band",
+    "Bought",
     "ByArm",
     "Charged",
     "Claimed",
@@ -87,10 +91,12 @@ __all__ = [
     "Pair",
     "Place",
     "Point",
+    "Precision",
     "Ranked",
     "Rate",
     "Sample",
     "Sensitivity",
+    "Shares",
     "Spread",
     "Summary",
     "TunedArm",
@@ -113,6 +119,7 @@ class Document(TypedDict):
     metric: str
     metrics: dict[str, Label]
     verdict: Verdict
+    precision: list[Precision]
     claims: list[Claimed]
     tuning: TuningDocument | None
     comparability: Comparability

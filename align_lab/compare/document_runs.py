@@ -36,18 +36,19 @@ class Completion(TypedDict):
 
 
 class Sample(TypedDict):
-    """One prompt with a completion of each arm."""
+    """One prompt with a completion of each arm. start: what the start policy wrote; None where no run has kept it."""
 
     index: int
     prompt: str
+    start: str | None
     completions: list[Completion]
 
 
 class LeftOut(TypedDict):
     """A run that does not count, with the reason.
 
-    state: failed, diverged, unscored, running, stopped, unreadable or duplicate; used: of a duplicate, the run that
-    counts.
+    state: failed, diverged, unscored, running, stopped, unreadable, altered or duplicate; used: of a duplicate, the run
+    that counts.
     """
 
     name: str
@@ -136,7 +137,8 @@ class ForeignSettings(TypedDict):
 class Foreign(TypedDict):
     """Runs of other programs beside ours, with a verdict of their own.
 
-    smallest: the gap worth seeing; settings: of each of their arms whose config was read.
+    smallest: the gap that matters, None where none was declared; rewards: arm -> what its reward is called, where that
+    is known; settings: of each of their arms whose config was read.
     """
 
     mark: str
@@ -146,7 +148,8 @@ class Foreign(TypedDict):
     sentence: str
     method: str
     confidence: float
-    smallest: float
+    smallest: float | None
+    rewards: dict[str, str]
     pairs: list[Pair]
     columns: list[ForeignColumn]
     curves: list[ForeignPoint]

@@ -60,12 +60,63 @@ class Pair(TypedDict):
     needed: int | None
 
 
+class Shares(TypedDict):
+    """Parts of the variance of a gap: they add up to 1 with seeds, prompts and answers.
+
+    answers: of one prompt in one run, which more seeds and more prompts average out; of it samples: due to sampling,
+    None with one sample a prompt; judge: due to a judge whose noise is known.
+    """
+
+    seeds: float | None
+    prompts: float | None
+    answers: float | None
+    samples: float | None
+    judge: float | None
+
+
+class Bought(TypedDict):
+    """Further seeds an arm, prompts and samples a prompt in all, their device-seconds, and the half-width that is left
+    of the interval over seeds and prompts.
+    """
+
+    seeds: int
+    prompts: int
+    samples: int
+    seconds: float
+    half: float
+
+
+class Precision(TypedDict):
+    """What a pair's gap rests on: its interval over seeds and prompts, its variance in parts, and what to buy next.
+
+    seed_seconds: device-seconds of one further seed of both arms, None where runs do not record them. cheapest,
+    seeds_alone: None without them, and where nothing that was thought of shows a gap worth seeing.
+    """
+
+    a: str
+    b: str
+    low: float | None
+    high: float | None
+    prompts: int
+    samples: int
+    shares: Shares
+    seed_seconds: float | None
+    cheapest: Bought | None
+    seeds_alone: Bought | None
+
+
 class Verdict(TypedDict):
-    """The answer in one sentence, and every pair of arms that it rests on."""
+    """The answer in one sentence, and every pair of arms that it rests on.
+
+    smallest: the gap that matters, None where none was declared: then nothing is called equal; contrasts: the pairs
+    that were declared to be the only questions.
+    """
 
     sentence: str
     method: str
     confidence: float
+    smallest: float | None
+    contrasts: list[list[str]]
     pairs: list[Pair]
 
 

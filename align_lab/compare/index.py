@@ -25,13 +25,14 @@ from align_lab.compare.evaluations import Columns, Table, united
 from align_lab.compare.runs import Run
 from align_lab.compare.values import number
 from align_lab.record import layout
+from align_lab.record.seal import SEALED
 
 NOTHING = "- - "  # how the stamp of a folder begins that holds neither status nor manifest
-FILES = (layout.STATUS, layout.MANIFEST, layout.METRICS, layout.COMPACTED)
-VERSION = 6
+FILES = (layout.STATUS, *SEALED)
+VERSION = 8
 SETTLED = 1_000_000_000  # ns: a file that changed later than that may change again without a new time
 NEW = "new"  # in the stamp of a file that has only just changed: no row counts for it
-ABOUT = ("algo", "seed", "arm", "machine")
+ABOUT = ("algo", "seed", "arm", "machine", "stages")
 OWN = (
     "name",
     "stamp",

@@ -9,16 +9,19 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, TypedDict, cast
+from typing import Any, NotRequired, TypedDict, cast
 
 from align_lab.base.errors import ConfigError
 from align_lab.base.files import write_json
+from align_lab.base.shapes import problem
 from align_lab.compare.document import SCORE, Document
 from align_lab.compare.runs import deciding
+from align_lab.record import records
 from align_lab.record.layout import RunLayout
 
 NAME = "comparison.lock"
 VERSION = 1
+GOING_ON = ("running", "stopped", "failed")  # of runs that the same command can still finish
 BESIDE = (SCORE, "eval/kl", "eval/length")
 
 
@@ -43,6 +46,7 @@ class Lock(TypedDict):
     question: str
     verdict: str
     runs: list[LockedRun]
+    left_out: NotRequired[list[str]]  # finished runs that the comparison did not use: altered, twins, without a score
 
 
 def write(document: Document, folders: Sequence[Path]) -> Path:
@@ -54,6 +58,7 @@ def write(document: Document, folders: Sequence[Path]) -> Path:
         "question": document["question"],
         "verdict": document["verdict"]["sentence"],
         "runs": [run(folders[0] / document["links"][name]) for name in names],
+        "left_out": [run["name"] for run in document["unfinished"] if run["state"] not in GOING_ON],
     }
     write_json(folders[0] / NAME, content)
     return folders[0] / NAME
@@ -61,7 +66,7 @@ def write(document: Document, folders: Sequence[Path]) -> Path:
 
 def run(folder: Path) -> LockedRun:
     """A run's folder as a lock has it."""
-    manifest = json.loads(RunLayout(folder).manifest.read_text())
+    manifest = records.manifest(folder)
     return {
         "name": folder.name,
         "signature": manifest["signature"],
@@ -88,8 +93,10 @@ def read(path: Path) -> Lock:
         content = json.loads(path.read_text())
     except FileNotFoundError:
         raise ConfigError(f"there is no {path}. `python -m align_lab compare STUDY` writes runs/STUDY/{NAME}") from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise ConfigError(f"{path} cannot be read as a comparison lock ({error})") from None
-    if not isinstance(content, dict) or content.get("version") != VERSION or not content.get("runs"):
-        raise ConfigError(f"{path} is not a comparison lock of version {VERSION}")
+    if wrong := problem(content, Lock) or ("" if content["runs"] else "it has no runs"):
+        raise ConfigError(f"{path} is not a comparison lock: {wrong}. `python -m align_lab compare STUDY` writes one")
+    if content["version"] != VERSION:
+        raise ConfigError(f"{path} is a comparison lock of version {content['version']}, and this is version {VERSION}")
     return cast(Lock, content)

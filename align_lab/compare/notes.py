@@ -10,7 +10,7 @@ from align_lab.compare.comparability import CODE, NOT_RECORDED
 from align_lab.compare.document import Comparability, Differing, Document, Overoptimization
 from align_lab.compare.overoptimization import NOTHING_BESIDE, Scores
 from align_lab.compare.runs import Run
-from align_lab.compare.samples import most
+from align_lab.compare.samples import agreement, most
 from align_lab.compare.summary import ArmRuns
 from align_lab.compare.values import listed
 
@@ -113,9 +113,9 @@ def _machines(arms: Sequence[ArmRuns]) -> Iterator[str]:
 
 
 def about_results(document: Document) -> Iterator[str]:
-    """Ranking flips, over-optimization and unhealthy text."""
+    """Arms that change places by more than the seeds vary, over-optimization and unhealthy text."""
     for axis in document["axes"]:
-        if axis["flips"]:
+        if any(flip["shown"] for flip in axis["flips"]):
             yield axis["words"]
     scores = Scores(document["metric"], document["metrics"])
     if document["arms"] and not scores.independent:
@@ -138,6 +138,16 @@ def _fallen(runs: Sequence[Overoptimization], scores: Scores) -> Iterator[str]:
         if fallen:
             steps = listed([f"step {run['keep']} of {run['run']}" for run in fallen])
             yield f"{runs[0]['arm']}: {len(fallen)} of {len(runs)} runs {what}. Keep {steps}."
+
+
+def about_judges(answers: Mapping[str, Mapping[int, Answers]], scores: Scores) -> Iterator[str]:
+    """How far the score that decides is another than the one that is optimized."""
+    correlation = agreement(answers) if scores.independent else None
+    if correlation is not None:
+        yield (
+            f"Over completions of the last evaluation, the {scores.label} and the {scores.optimized} have a "
+            f"correlation of {correlation:.2f}: at 1 the judge that decides would be the reward itself."
+        )
 
 
 def about_samples(arms: Sequence[ArmRuns], answers: Mapping[str, Mapping[int, Answers]]) -> Iterator[str]:

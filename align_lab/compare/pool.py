@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from align_lab.base.contrast import Contrast
 from align_lab.compare.index import aligned
 from align_lab.compare.reading import read_study
 from align_lab.compare.runs import Run, Unfinished
@@ -28,6 +29,8 @@ class StudyRuns:
     unfinished: list[Unfinished] = field(default_factory=list)
     questions: list[str] = field(default_factory=list)
     controls: set[str] = field(default_factory=set)  # the arms that the studies compare all others with
+    contrasts: list[Contrast] = field(default_factory=list)  # the pairs of arms that alone are asked for
+    smallest: set[float] = field(default_factory=set)  # the gaps that matter, as the studies declare them
     claims: list[str] = field(default_factory=list)  # what is to be decided of two arms
     expected: dict[str, set[int]] = field(default_factory=dict)  # arm -> its seeds, where a sweep declared them
     left: list[str] = field(default_factory=list)  # runs that the sweep file no longer names
@@ -88,7 +91,7 @@ def _expected(run: Unfinished, declared: Mapping[str, Any]) -> Unfinished:
 
 def _declared(folder: Path) -> dict[str, Any]:
     """What the study is meant to hold, as `dispatch.wanted` wrote it down; nothing where it has not."""
-    with suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
+    with suppress(OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         declared = json.loads(StudyLayout(folder).expected_runs.read_text())
         runs = {name: about for name, about in declared["runs"].items() if isinstance(about, dict)}
         return {**declared, "runs": runs}
@@ -100,8 +103,16 @@ def _declare(pool: StudyRuns, declared: Mapping[str, Any], finished: set[str]) -
     if question and question not in pool.questions:
         pool.questions.append(question)
     pool.controls.add(str(declared.get("control") or ""))
+    pool.contrasts += [pair for pair in map(_pair, declared.get("contrasts") or []) if pair not in pool.contrasts]
+    if (smallest := declared.get("smallest")) is not None:
+        pool.smallest.add(float(smallest))
     pool.claims += [text for text in declared.get("claims") or [] if text not in pool.claims]
     for about in declared.get("runs", {}).values():
         if about.get("arm") and about.get("seed") is not None:
             pool.expected.setdefault(str(about["arm"]), set()).add(int(about["seed"]))
     pool.left += sorted(finished & set(declared.get("left") or {}))
+
+
+def _pair(names: Sequence[str]) -> Contrast:
+    first, second = names
+    return str(first), str(second)

@@ -11,25 +11,25 @@ import re
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from functools import cache
 from math import isfinite, isnan
 from pathlib import Path
 from typing import Any
 
 from align_lab.base.errors import ConfigError
 from align_lab.base.roles import role
-from align_lab.compare import evaluations, index
+from align_lab.base.shapes import problem
+from align_lab.compare import builds, certificate, evaluations, index
 from align_lab.compare.document import SCORE
 from align_lab.compare.evaluations import Columns, Floats, Table
 from align_lab.compare.runs import Run, Unfinished, deciding
 from align_lab.record import layout
+from align_lab.record.records import Manifest, Status
 
 INDEX_FROM = 200  # runs that were read anew before the index is written: reading fewer takes less time than writing it
 NAME = re.compile(r"(?P<algo>[^-]+)-.*-s(?P<seed>\d+)-[0-9a-f]{8}")
-DAMAGED = (ValueError, KeyError, TypeError, AttributeError)  # what a record raises that is not as it should be
+# what a record raises that is not as it should be
+DAMAGED = (ValueError, KeyError, TypeError, AttributeError, ArithmeticError, RecursionError)
 CUT = "its last row holds no evaluation: metrics.jsonl was cut short"
-
-role_of = cache(role)
 
 
 @dataclass
@@ -97,7 +97,18 @@ def _names(folder: Path) -> tuple[list[str], list[Unfinished]]:
 
 def _is_run(folder: str, stamp: str) -> bool:
     """A run has a status or a manifest; one that has only just begun has a config."""
-    return not stamp.startswith(index.NOTHING) or os.path.exists(f"{folder}/{layout.CONFIG}")
+    return _is_hidden(folder) or not stamp.startswith(index.NOTHING) or os.path.exists(f"{folder}/{layout.CONFIG}")
+
+
+def _is_hidden(folder: str) -> bool:
+    """Does it belong to a user who lets nobody else read it? It is then named, and not left out in silence."""
+    try:
+        os.stat(f"{folder}/.")
+    except PermissionError:
+        return True
+    except OSError:
+        return False
+    return False
 
 
 def all_of(paths: Sequence[str]) -> list[Run | Unfinished]:
@@ -121,10 +132,16 @@ def _head(path: str, shared: _Shared) -> _Head | Unfinished:
     manifest: dict[str, Any] = {}
     try:
         status = _json(f"{path}/{layout.STATUS}")
+        if wrong := problem(status, Status):
+            raise ValueError(f"{layout.STATUS}: {wrong}")
         if status["state"] != "done":
             manifest = _json(known) if os.path.exists(known := f"{path}/{layout.MANIFEST}") else {}
             return _ended(path, status, manifest)
         manifest = _json(f"{path}/{layout.MANIFEST}")
+        if wrong := problem(manifest, Manifest):
+            raise ValueError(f"{layout.MANIFEST}: {wrong}")
+        if why := certificate.doubt(path, status, manifest):
+            return Unfinished(_name(path), why, "altered", **_identity(path, manifest))
         return _Head(
             path=path,
             identity=_identity(path, manifest),
@@ -147,6 +164,7 @@ def _about(path: str, manifest: Mapping[str, Any], shared: _Shared) -> dict[str,
         "labels": shared({name: _label(texts) for name, texts in labels.items()}),
         "spent": _numbers(manifest.get("spent", {})),
         "machine": str(machine.get("gpu") or machine.get("cpu") or ""),
+        "stages": builds.seeded(manifest.get("artefacts") or {}),
         "place": path,
     }
 
@@ -157,7 +175,7 @@ def _numbers(spent: Mapping[str, Any]) -> dict[str, float]:
 
 def _is_compared(key: str) -> bool:
     """Is a field of the config more than where a run is filed, and with which seed?"""
-    return key != "seed" and role_of(key) != "none"
+    return key != "seed" and role(key) != "none"
 
 
 def _label(texts: Mapping[str, Any]) -> dict[str, str]:

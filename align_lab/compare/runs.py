@@ -30,7 +30,9 @@ class Run:
     rows: Table  # its evaluations [E, C]
     arm: str = ""  # as the study names it; "" where it does not
     machine: str = ""
+    stages: str = ""  # what it started from that has a seed, of policy, reward and pairs; "" where that is not recorded
     place: str = ""  # its folder; a string, because ten thousand paths take a while to make
+    evaluation: str = ""  # the stored evaluation that its rows are of; "": its own, during training
 
     @property
     def path(self) -> Path:
@@ -62,7 +64,7 @@ class Run:
 class Unfinished:
     """A run that does not count, with the reason.
 
-    state: failed, diverged, unscored, running, stopped, unreadable or duplicate.
+    state: failed, diverged, unscored, running, stopped, unreadable, altered or duplicate.
 
     used: of a duplicate, the name of the run of its arm and seed that counts.
     """
@@ -87,7 +89,7 @@ def deciding(fields: Mapping[str, Any]) -> str:
 def study_folder(study: str) -> Path:
     """A study by name (under runs/) or by path. Raises ConfigError with the near match when there is none."""
     for folder in (runs_folder() / study, Path(study)):
-        if folder.is_dir():
+        if study and folder.is_dir() and folder.resolve() != runs_folder().resolve():
             return folder
     known = [folder.name for folder in runs_folder().glob("*") if folder.is_dir()]
     raise ConfigError(f"there is no study {study!r} under {runs_folder().resolve()}: {near(study, known)}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from align_lab.compare import answers_index
-from align_lab.compare.answers import Answer, Answers, Prompt
+from align_lab.compare.answers import Answer, Answers, Prompt, beginning
 from align_lab.compare.document import Completion, Sample
 from align_lab.compare.runs import Run
 from align_lab.compare.values import number
@@ -44,23 +45,51 @@ def most(arms: int) -> int:
     return max(2, RUNS // max(1, arms))
 
 
-def side_by_side(answers: ByArm) -> list[Sample]:
+def agreement(answers: ByArm) -> float | None:
+    """Correlation of the score that decides and the one that is optimized, over the completions of a run.
+
+    The mean over arms, of the seed that `side_by_side` shows; None where no run has kept both scores of three prompts.
+    """
+    arms = {arm: by_seed for arm, by_seed in answers.items() if by_seed}
+    seeds = _seeds(arms) if arms else {}
+    found = [_correlation(arms[arm][seed]) for arm, seed in seeds.items()]
+    known = [each for each in found if math.isfinite(each)]
+    return sum(known) / len(known) if known else None
+
+
+def _correlation(answers: Answers) -> float:
+    """NaN for fewer than three completions with both scores, and where one of the scores is the same in all."""
+    rows = [(row["decides"], row["score"]) for row in answers.values() if row["score"] is not None]
+    both = np.array(rows, dtype=float)
+    if len(both) < 3 or not both.std(axis=0).all():
+        return math.nan
+    return float(np.corrcoef(both.T)[0, 1])
+
+
+def side_by_side(answers: ByArm, runs: Mapping[str, Sequence[Run]]) -> list[Sample]:
     """`samples` of the document: the same prompts in every arm, of the first seed that all arms share, else of each
-    arm's first.
+    arm's first; and what the start policy of the first of these runs that kept it wrote.
     """
     arms = {arm: by_seed for arm, by_seed in answers.items() if by_seed}
     if not arms:
         return []
     seeds = _seeds(arms)
     rows = {arm: by_seed[seeds[arm]] for arm, by_seed in arms.items()}
+    starts = _starts([run for arm in arms for run in runs.get(arm, ()) if run.seed == seeds[arm]])
     return [
         {
             "index": prompt[0],
             "prompt": prompt[1],
+            "start": starts.get(prompt),
             "completions": [_completion(arm, seeds[arm], rows[arm][prompt]) for arm in arms],
         }
         for prompt in _spread(sorted(set.intersection(*map(set, rows.values()))))
     ]
+
+
+def _starts(runs: Sequence[Run]) -> dict[Prompt, str]:
+    """Prompt -> completion before training, of the first run that has kept any. All start from one policy."""
+    return next((texts for run in runs if (texts := beginning(run))), {})
 
 
 def _seeds(arms: ByArm) -> dict[str, int]:

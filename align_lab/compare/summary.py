@@ -13,9 +13,10 @@ import numpy as np
 
 from align_lab.compare import document as documents
 from align_lab.compare import many, verdict
+from align_lab.compare.asked import Asked, pairs_of
 from align_lab.compare.document import Improvement, Pair, Spread, Summary, Verdict
 from align_lab.compare.evaluations import Floats
-from align_lab.compare.headline import headline, headline_against
+from align_lab.compare.headline import sentence
 from align_lab.compare.runs import Run
 from align_lab.compare.statistics import (
     IQM_COVERAGE,
@@ -109,29 +110,36 @@ def _mean(values: Floats) -> float | None:
     return float(known.mean()) if len(known) else None
 
 
-def decided(arms: Sequence[ArmRuns], *, pairs: int, paired: bool = False, control: str = "") -> Verdict:
+def decided(arms: Sequence[ArmRuns], asked: Asked, *, pairs: int, paired: bool = False) -> Verdict:
     """`verdict` of the document.
 
     Arms are compared by their means (Welch). `paired` compares them seed by seed where all have the same seeds:
     narrower only if a seed moves arms alike, which the default task's seeds hardly do
-    (`docs/studies/five_algorithms.md`), and at half the freedom.
+    (`docs/studies/five_algorithms_untuned.md`), and at half the freedom.
 
     `pairs` counts those of all arms, also where only the best are given here: they were chosen by their scores, so each
-    is still decided at 1 - (1 - confidence)/pairs. With a `control` only its pairs are decided.
+    is still decided at 1 - (1 - confidence)/pairs. Only the pairs that are asked for are decided.
     """
     scores = {arm.name: arm.scores for arm in arms}
     seeds = {arm.name: arm.seeds for arm in arms}
     paired = paired and same_seeds(arms)
-    here = len(verdict.pairs_of(list(scores), control))
+    here = len(pairs_of(list(scores), asked.control, asked.contrasts))
     confidence = 1 - (1 - CONFIDENCE) * here / pairs if here else CONFIDENCE
-    comparisons = verdict.verdicts(scores, seeds=seeds, paired=paired, confidence=confidence, control=control)
-    sentence = headline_against(control, comparisons) if control else headline(comparisons, scores)
-    if pairs > here:
-        sentence = sentence.replace(f"corrected for {here} comparisons", f"corrected for {pairs} comparisons")
+    comparisons = verdict.verdicts(
+        scores,
+        seeds=seeds,
+        paired=paired,
+        confidence=confidence,
+        smallest=asked.smallest,
+        control=asked.control,
+        contrasts=asked.contrasts,
+    )
     return {
-        "sentence": sentence,
-        "method": verdict.method(paired=paired, control=control),
+        "sentence": sentence(asked, comparisons, scores, corrected=pairs),
+        "method": verdict.method(paired=paired, control=asked.control, contrasts=len(asked.contrasts)),
         "confidence": CONFIDENCE,
+        "smallest": asked.smallest,
+        "contrasts": [list(one) for one in asked.contrasts],
         "pairs": [pair(one, pairs / here) for one in comparisons],
     }
 
@@ -151,9 +159,16 @@ def pair(one: verdict.Comparison, raised: float = 1.0) -> Pair:
     }
 
 
-def undecided(sentence: str) -> Verdict:
+def undecided(text: str) -> Verdict:
     """`verdict` where nothing may be compared."""
-    return {"sentence": sentence, "method": verdict.method(), "confidence": CONFIDENCE, "pairs": []}
+    return {
+        "sentence": text,
+        "method": verdict.method(),
+        "confidence": CONFIDENCE,
+        "smallest": None,
+        "contrasts": [],
+        "pairs": [],
+    }
 
 
 def same_seeds(arms: Sequence[ArmRuns]) -> bool:

@@ -36,6 +36,11 @@ def plain(value: Any) -> Any:
     return str(value) if isinstance(value, float) and not math.isfinite(value) else value
 
 
+def probability(p: float) -> str:
+    """A p-value with three decimals; `< 0.001` below that, because no p-value is 0."""
+    return "< 0.001" if p < 0.001 else f"{p:.3f}"
+
+
 def generator(seed: int, *purpose: str) -> np.random.Generator:
     """The generator of one purpose: what is drawn does not depend on what else is drawn, or in which order."""
     return np.random.default_rng([seed, zlib.crc32("\0".join(purpose).encode())])

@@ -38,13 +38,15 @@ def wins(answers: ByArm, rng_seed: int) -> Wins:
     x[s, p] = 1[score of a > score of b] + ½ 1[equal], for the seeds that both arms share (else for their first, second,
     ... seeds) and all P prompts. Each draw resamples seeds and prompts, as in `statistics.two_level_interval`: the
     draws are shared by all pairs, so that the matrix is one draw of the whole study. What holds of its coverage holds
-    here.
+    here. Without arms where no two of them answered a prompt.
     """
     by_arm, prompts = scores(answers)
     names = list(by_arm)
     matrix: list[list[Rate | None]] = [[None] * len(names) for _ in names]
     tables = {(i, j): _table(by_arm[names[i]], by_arm[names[j]]) for i, j in combinations(range(len(names)), 2)}
     tables = {place: table for place, table in tables.items() if table.size}
+    if not tables:
+        return {"arms": [], "matrix": [], "prompts": prompts}
     for (i, j), (rate, low, high) in zip(tables, _intervals(list(tables.values()), rng_seed), strict=True):
         matrix[i][j] = {"rate": rate, "low": number(low), "high": number(high)}
         matrix[j][i] = {"rate": 1 - rate, "low": number(1 - high), "high": number(1 - low)}

@@ -15,19 +15,22 @@ from typing import Any
 import hydra
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.types import Override
-from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf, open_dict
-from omegaconf.errors import OmegaConfBaseException
 
-from align_lab.base import registry, run_config
-from align_lab.base.errors import ConfigError, near
+from align_lab.base import registry, run_config, vary
+from align_lab.base.errors import ConfigError
 from align_lab.base.paths import conf_folder, search_folders
+from align_lab.base.progress import counted
 from align_lab.base.run_config import RunConfig
 from align_lab.config import overrides as checks
 from align_lab.config import schema, task_validation, validation
-from align_lab.config.groups import GROUPS
+from align_lab.config.explained import explained, problem_of_file, unresolved
+from align_lab.config.groups import GROUPS, own_files
 from align_lab.config.overrides import parse
 from align_lab.config.root import STUDY_KEYS, StudySettings
+
+PLAIN_SEED = re.compile(r"seed=(0|[1-9]\d{0,8})")
+OF_SEED = re.compile(r"\$\{[^}]*seed")  # an interpolation of the seed, in a user's own yaml file
 
 
 def compose(overrides: Sequence[str]) -> RunConfig:
@@ -51,16 +54,17 @@ class Composer:
     def __init__(self) -> None:
         self._parse = functools.cache(_parse_one)
         self._compose_groups = functools.cache(_compose_groups)
+        self._arms: dict[tuple[str, ...], RunConfig] = {}  # overrides but for the seed -> the first run with them
         self._field_problem = functools.cache(self._uncached_field_problem)
 
     def _uncached_field_problem(self, groups: tuple[str, ...], text: str) -> str | None:
         return checks.field_problem(self._compose_groups(groups)[0], self._parse(text))
 
-    def runs(self, jobs: Iterable[Sequence[str]]) -> list[RunConfig]:
+    def runs(self, jobs: Sequence[Sequence[str]]) -> list[RunConfig]:
         """Compose and check every job. Raises one ConfigError with the mistakes of all of them."""
         messages: list[str] = []
         runs: list[RunConfig] = []
-        for overrides in jobs:
+        for overrides in counted(jobs, "composed"):
             try:
                 runs.append(self.run(overrides))
             except ConfigError as error:
@@ -69,9 +73,36 @@ class Composer:
         return runs
 
     def run(self, overrides: Sequence[str]) -> RunConfig:
-        """Compose and check one job. Raises ConfigError."""
+        """Compose and check one job. Raises ConfigError.
+
+        Jobs that differ in nothing but the seed are composed and checked once: no rule asks for it, and no value is
+        derived from it.
+        """
+        seeds, others = self._apart(overrides)
+        if len(seeds) == 1 and (first := self._arms.get(others)):
+            return RunConfig({**first.values, "seed": seeds[0]}, first.choices)
         messages, config, choices = self._merge(overrides)
-        values = run_config.plain(config)
+        cfg = self._checked(messages, config, choices)
+        if len(seeds) == 1 and not OF_SEED.search(OmegaConf.to_yaml(config)):
+            self._arms[others] = cfg
+        return cfg
+
+    def _apart(self, overrides: Sequence[str]) -> tuple[list[int], tuple[str, ...]]:
+        """The seeds that are set, as plain numbers from 0 on, and the other overrides."""
+        seeds: list[int] = []
+        others: list[str] = []
+        for text in dict.fromkeys(overrides):
+            if found := PLAIN_SEED.fullmatch(text):
+                seeds.append(int(found[1]))
+            else:
+                others.append(text)
+        return seeds, tuple(others)
+
+    def _checked(self, messages: list[str], config: DictConfig, choices: Mapping[str, str]) -> RunConfig:
+        values = _plain(config, messages)
+        if wrong := vary.problems(values["vary"]):
+            _raise_all([*messages, *wrong])
+        values["vary"] = list(vary.ordered(values["vary"]))
         if wrong := task_validation.expand_rewards(values):
             _raise_all([*messages, *wrong])  # which metrics there are follows from the judges
         cfg = RunConfig({key: value for key, value in values.items() if key not in STUDY_KEYS}, choices)
@@ -82,12 +113,12 @@ class Composer:
         """The values of one job, which may lack what a run needs: only overrides are checked. Raises ConfigError."""
         messages, config, _ = self._merge(overrides)
         _raise_all(messages)
-        return run_config.plain(config)
+        return _plain(config)
 
     def study(self, overrides: Sequence[str]) -> StudySettings:
         """The settings of the study, which its runs do not see. Raises ConfigError."""
         messages, config, _ = self._merge(overrides)
-        container: Any = OmegaConf.to_container(config)
+        container = _plain(config, messages)
         values = {key: container[key] for key in STUDY_KEYS}
         _raise_all(messages + registry.problems(StudySettings, values))
         return registry.construct(StudySettings, values)
@@ -118,6 +149,16 @@ class Composer:
             else:
                 fields[text] = override
         return tuple(groups), fields, messages
+
+
+def _plain(config: DictConfig, messages: Sequence[str] = ()) -> dict[str, Any]:
+    """The values, interpolations resolved. Raises ConfigError, with the `messages` so far, where that cannot be."""
+    try:
+        with explained():
+            return run_config.plain(config)
+    except ConfigError as error:
+        _raise_all([*messages, unresolved(config) or str(error)])
+        raise
 
 
 def _raise_all(messages: Sequence[str]) -> None:
@@ -161,29 +202,24 @@ def sweeper_params(overrides: Sequence[str]) -> dict[str, str]:
 
 
 def hydra_compose(overrides: Sequence[str]) -> DictConfig:
-    """The whole config as Hydra composes it, its own section included. Raises ConfigError with Hydra's first line."""
+    """The whole config as Hydra composes it, its own section included. Raises ConfigError."""
     GlobalHydra.instance().clear()
-    with warnings.catch_warnings(), hydra.initialize_config_dir(str(conf_folder()), version_base="1.3"):
+    _refuse_unreadable(overrides)
+    with warnings.catch_warnings(), hydra.initialize_config_dir(str(conf_folder()), version_base="1.3"), explained():
         warnings.simplefilter("ignore")
-        try:
-            return hydra.compose("config", [*overrides, search_path_override()], return_hydra_config=True)
-        except (HydraException, OmegaConfBaseException) as error:
-            raise ConfigError(_in_words(str(error).split("\n")[0])) from None
+        return hydra.compose("config", [*overrides, search_path_override()], return_hydra_config=True)
 
 
-def _in_words(line: str) -> str:
-    """Hydra's error; where a yaml file names a component that nobody registered, what to type."""
-    missing = re.search(r"Could not load 'schema/(\w+)/(\w+)'", line)
-    if missing is None:
-        return line
-    kind, name = missing.groups()
-    return (
-        f"the yaml file of {kind}={name} asks for the component {kind}={name}, which no imported module registers "
-        f"({near(name, registry.names(kind))}). Name the module that holds it: plugins=[my_module]"
-    )
+def _refuse_unreadable(overrides: Sequence[str]) -> None:
+    """Raises ConfigError for a user's yaml file, among the chosen ones, that is none."""
+    chosen = ((group, option) for group, equals, option in (text.partition("=") for text in overrides) if equals)
+    files = [(group, path) for group, option in chosen for path in own_files(group, option)[:1]]
+    wrong = (problem_of_file(path, whole=group == "sweeps") for group, path in files)
+    _raise_all([text for text in wrong if text])
 
 
 def search_path_override() -> str:
     """The user's own ./conf, and the folders that contain `sweeps/`, join Hydra's search path."""
     folders = [folder for folder in search_folders() if folder != conf_folder()]
-    return f"hydra.searchpath=[{','.join(f'file://{folder}' for folder in folders)}]"
+    quoted = (str(folder).replace("\\", "\\\\").replace("'", "\\'") for folder in folders)
+    return "hydra.searchpath=[{}]".format(",".join(f"'file://{folder}'" for folder in quoted))

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 from align_lab.base import registry
-from align_lab.base.paths import search_folders
+from align_lab.base.paths import conf_folder, search_folders
 
 GROUPS = ("algo", "model", "reward", "hardware", "data", "train", "record")
 
@@ -21,12 +21,17 @@ def yaml_options(group: str) -> dict[str, str]:
 
 def components_without_yaml(group: str) -> dict[str, str]:
     """Registered components that no YAML file of the group names (plug-ins): each is an option by its own name."""
-    texts = [file.read_text(encoding="utf-8") for file in _yaml_files(group)]
+    texts = [_text(file) for file in _yaml_files(group)]
     return {
         name: (registry.lookup(group, name).__doc__ or "").partition("\n")[0]
         for name in registry.names(group)
         if not any(f"/schema/{group}/{name}@" in text for text in texts)
     }
+
+
+def own_files(group: str, option: str) -> list[Path]:
+    """The yaml files of an option that do not come with the package, by precedence."""
+    return [file for file in _yaml_files(group) if file.stem == option and not file.is_relative_to(conf_folder())]
 
 
 def options(group: str) -> dict[str, str]:
@@ -38,9 +43,17 @@ def _yaml_files(group: str) -> list[Path]:
     return [file for folder in search_folders() for file in sorted((folder / group).glob("*.yaml"))]
 
 
+def _text(file: Path) -> str:
+    """The content as far as it is text: a file that nobody can read is refused where it is chosen, and nowhere else."""
+    try:
+        return file.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""
+
+
 def _headline(file: Path) -> str:
     """The first comment of the file, without the example command that follows it."""
-    for line in file.read_text(encoding="utf-8").splitlines():
+    for line in _text(file).splitlines():
         if line.startswith("# ") and "@package" not in line:
             return re.split(r": python -m|(?<=\?) python -m", line.removeprefix("# "))[0]
     return ""

@@ -4,11 +4,27 @@ from __future__ import annotations
 
 import importlib.metadata
 import math
+import re
 from collections.abc import Mapping
 from typing import Any
 
 from align_lab.base.types import Needs
 
+OWN_FLAGS = {  # of sbatch, which a job is found, numbered and logged by
+    "array": "the sweep is the array: hardware.placement.max_parallel bounds it",
+    "job-name": "a job is found in the queue by its name",
+    "output": "status and logs read the log where it is now",
+    "error": "status and logs read the log where it is now",
+    "open-mode": "a requeued job continues its log",
+    "chdir": "jobs run in the folder of the command",
+    "signal": "hardware.placement.signal_seconds sets it",
+    "parsable": "it changes what sbatch answers",
+    "wait": "wait=true waits",
+    "wrap": "the job has a script",
+    "test-only": "dry_run=true prints the plan",
+    "clusters": "squeue and sacct are asked about this cluster",
+}
+TOGETHER = {"fsdp": "FSDP", "deepspeed": "DeepSpeed"}  # engines whose processes make each forward pass together
 DEEPSPEED = (0, 19)  # the series whose API we use; pyproject.toml has the bounds
 
 
@@ -16,13 +32,14 @@ def problems(cfg: Mapping[str, Any], needs: Needs | None) -> list[str]:
     """One sentence for each. `needs` are the algorithm's, None where its own fields are wrong."""
     numerics, place = cfg["hardware"]["numerics"], cfg["hardware"]["placement"]
     processes = place["nodes"] * place["tasks_per_node"]
-    messages = _executor(place) + _deepspeed_options(numerics) + _zero_stage_3(numerics, cfg["model"])
-    deepspeed = numerics["engine"] == "deepspeed"
-    if deepspeed and not (place["python"] or place["container"]):
+    messages = _executor(place) + _flags(place) + _fsdp_options(numerics) + _deepspeed_options(numerics)
+    messages += _zero_stage_3(numerics, cfg["model"])
+    if numerics["engine"] == "deepspeed" and not (place["python"] or place["container"]):
         messages += deepspeed_problems()
     if needs is not None and processes > 1:
-        messages += _shares(cfg["train"], needs, processes, equal=deepspeed)
-        messages += _sampled_shares(cfg["train"], needs, processes, equal=deepspeed)
+        equal = TOGETHER.get(numerics["engine"])
+        messages += _shares(cfg["train"], needs, processes, equal=equal)
+        messages += _sampled_shares(cfg["train"], needs, processes, equal=equal)
     return messages
 
 
@@ -38,6 +55,36 @@ def _executor(place: Mapping[str, Any]) -> list[str]:
             "Set hardware.placement.tasks_per_node=1 or hardware.placement.executor=local"
         ]
     return []
+
+
+def _flags(place: Mapping[str, Any]) -> list[str]:
+    """Flags of sbatch that would break what the jobs rely on, or that are not written as flags."""
+    messages: list[str] = []
+    if place.get("container_mounts") and not place["container"]:
+        messages.append("hardware.placement.container_mounts has no effect without hardware.placement.container")
+    for line in place["sbatch"]:
+        flag = re.fullmatch(r"--([a-z-]+)(=.*)?", line)
+        if flag is None:
+            messages.append(
+                f"hardware.placement.sbatch has {line!r}, and a flag is written as --name or --name=value, each as an "
+                "element of its own"
+            )
+        elif flag[1] in OWN_FLAGS:
+            messages.append(f"hardware.placement.sbatch may not have --{flag[1]}: {OWN_FLAGS[flag[1]]}")
+        elif flag[1] == "dependency" and "?" in line:
+            messages.append(
+                f"hardware.placement.sbatch={line!r}: a job depends on its stages too, so join conditions with a comma"
+            )
+    return messages
+
+
+def _fsdp_options(numerics: Mapping[str, Any]) -> list[str]:
+    if numerics["engine"] != "fsdp" or not numerics["compile"]:
+        return []
+    return [
+        "hardware.numerics.compile=true has not been tried with hardware.numerics.engine=fsdp, which gathers and "
+        "releases the weights of each block. Set hardware.numerics.compile=false, or hardware.numerics.engine=torch"
+    ]
 
 
 def _deepspeed_options(numerics: Mapping[str, Any]) -> list[str]:
@@ -98,8 +145,11 @@ def deepspeed_problems() -> list[str]:
     return []
 
 
-def _sampled_shares(train: Mapping[str, Any], needs: Needs, processes: int, *, equal: bool) -> list[str]:
-    """Of a mixture of pairs and samples, each process samples for its share of the prompts, in every step."""
+def _sampled_shares(train: Mapping[str, Any], needs: Needs, processes: int, *, equal: str | None) -> list[str]:
+    """Of a mixture of pairs and samples, each process samples for its share of the prompts, in every step.
+
+    `equal`: the engine that needs equal shares.
+    """
     if processes == 1 or not 0 < needs.pairs < 1:
         return []
     share = 1 - needs.pairs
@@ -113,14 +163,17 @@ def _sampled_shares(train: Mapping[str, Any], needs: Needs, processes: int, *, e
     if equal and prompts % processes:
         return [
             f"{processes} processes (hardware.placement) cannot share the prompts of a step that completions are "
-            f"sampled for, {prompts:g}, equally in every step, and DeepSpeed needs the same number of forward passes "
+            f"sampled for, {prompts:g}, equally in every step, and {equal} needs the same number of forward passes "
             "in each. Set train.prompts_per_step or algo.share, or hardware.numerics.engine=torch"
         ]
     return []
 
 
-def _shares(train: Mapping[str, Any], needs: Needs, processes: int, *, equal: bool) -> list[str]:
-    """Each process takes its share of the groups (prompts, or pairs) of every update; DeepSpeed needs equal shares."""
+def _shares(train: Mapping[str, Any], needs: Needs, processes: int, *, equal: str | None) -> list[str]:
+    """Each process takes its share of the groups (prompts, or pairs) of every update.
+
+    `equal`: the engine that needs equal shares.
+    """
     pairs = not needs.samples
     completions = train["prompts_per_step"] * train["group_size"]
     total = completions // (2 if needs.paired else 1) if pairs else train["prompts_per_step"]
@@ -133,7 +186,7 @@ def _shares(train: Mapping[str, Any], needs: Needs, processes: int, *, equal: bo
     if equal and (total % minibatches or per_update % processes):
         divisors = ", ".join(str(n) for n in range(1, per_update + 1) if per_update % n == 0)
         return [
-            f"{processes} processes (hardware.placement) cannot share the {amount} equally, and DeepSpeed needs the "
+            f"{processes} processes (hardware.placement) cannot share the {amount} equally, and {equal} needs the "
             f"same number of forward passes in each: {divisors} can. {fix}, or hardware.numerics.engine=torch"
         ]
     return []

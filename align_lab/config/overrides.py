@@ -17,11 +17,12 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from align_lab.base import run_config
-from align_lab.base.errors import ConfigError, near
-from align_lab.config import named_rewards
+from align_lab.base import registry, run_config
+from align_lab.base.errors import ConfigError, near, short
+from align_lab.config import named_rewards, synonyms
 from align_lab.config.groups import GROUPS, options
-from align_lab.config.schema import type_in_words
+from align_lab.config.root import FREE
+from align_lab.config.type_words import type_in_words
 
 
 def parse(overrides: Sequence[str]) -> list[Override]:
@@ -30,13 +31,16 @@ def parse(overrides: Sequence[str]) -> list[Override]:
     messages: list[str] = []
     parser = OverridesParser.create()
     for text in overrides:
+        if not text.partition("=")[0].strip("+~ "):
+            messages.append(f"{short(text)}: there is no key before =. Write key=value, for example algo=rloo")
+            continue
         try:  # YAML writes .inf and .nan, Hydra's grammar inf and nan
             parsed += parser.parse_overrides([re.sub(r"=(-?)\.(inf|nan)$", r"=\1\2", text)])
-        except HydraException:
+        except (HydraException, ValueError, RecursionError):  # ValueError: a number of more than 4,300 digits
             key, equals, _ = text.partition("=")
             quoted = f": '{key}=\"...\"'" if equals else ""
             messages.append(
-                f"{text}: not understood. Write key=value, for example algo=rloo or train.lr=1e-4. A value with "
+                f"{short(text)}: not understood. Write key=value, for example algo=rloo or train.lr=1e-4. A value with "
                 f"commas, colons, braces or brackets has quotes of its own inside those of the shell{quoted}"
             )
     if messages:
@@ -45,8 +49,12 @@ def parse(overrides: Sequence[str]) -> list[Override]:
 
 
 def plugins(parsed: Iterable[Override]) -> tuple[str, ...]:
-    """The modules that `plugins=[...]` names."""
-    values = [override.value() for override in parsed if override.key_or_group == "plugins"]
+    """The modules that `plugins=[...]` names. Raises ConfigError for several lists."""
+    given = [override for override in parsed if override.key_or_group == "plugins"]
+    for override in given:
+        if override.is_sweep_override():
+            raise ConfigError(f"{override.input_line}: plug-ins are one list for all runs. Type plugins=[a,b]")
+    values = [override.value() for override in given]
     names = [name for value in values for name in (value if isinstance(value, list) else [value])]
     return tuple(str(name) for name in names)
 
@@ -71,9 +79,12 @@ def option_problem(override: Override) -> str | None:
         return None  # another one of Hydra's own groups
     if override.is_delete():
         return f"~{group}: a run needs its {group}. Choose one: {', '.join(options(group))}"
+    if override.is_sweep_override():
+        text = override.input_line
+        return f"{text}: several values need the flag -m. Type: python -m align_lab -m {text}"
     if isinstance(value, str) and value in options(group):
         return None
-    return f"{group}={value} is not known: {near(str(value), options(group))}"
+    return f"{group}={value} is not known: {near(str(value), options(group))}. See python -m align_lab list {group}"
 
 
 def field_problem(config: DictConfig, override: Override) -> str | None:
@@ -81,12 +92,18 @@ def field_problem(config: DictConfig, override: Override) -> str | None:
     key, text = override.key_or_group, str(override.input_line)
     if holder := named_rewards.holder(config, key):
         return named_rewards.problem(config, override, holder)
+    if key.partition(".")[0] in FREE and not override.is_sweep_override():
+        return (
+            None  # `tune=null`, `seeds=[0,1]` and `tune.sampler=tpe`, whatever a sweep file says: its plan is checked
+        )
     fields = dict(run_config.leaves(OmegaConf.to_container(config, throw_on_missing=False)))  # type: ignore[arg-type]
     section = [field for field in fields if field.startswith(f"{key}.")]
-    if key not in fields and not section:
-        return f"{text}: there is no {key}. {_suggestion(key, list(fields))}"
+    if key not in fields and not section and OmegaConf.select(config, key) is None:  # a mapping may be empty
+        return f"{text}: there is no {key}. {_suggestion(key, str(override.value()), list(fields))}"
     if override.is_sweep_override():
         return f"{text}: several values need the flag -m (multirun)"
+    if override.value() == "???":
+        return f"{text}: ??? stands for a value that is missing. Write one, for example {key}={fields.get(key)}"
     if problem := _operation_problem(override, fields.get(key)):
         return f"{text}: {problem}"
     if section and not isinstance(override.value(), Mapping):
@@ -105,7 +122,7 @@ def apply(config: DictConfig, override: Override) -> None:
 def _set(config: DictConfig, override: Override) -> None:
     """A mapping is merged into a mapping; in place of anything else it stands by itself."""
     both = all(isinstance(one, Mapping) for one in (OmegaConf.select(config, override.key_or_group), override.value()))
-    OmegaConf.update(config, override.key_or_group, override.value(), merge=both)
+    OmegaConf.update(config, override.key_or_group, override.value(), merge=both, force_add=True)
 
 
 def _operation_problem(override: Override, default: Any) -> str | None:
@@ -126,29 +143,55 @@ def _operation_problem(override: Override, default: Any) -> str | None:
 
 def _type_problem(config: DictConfig, override: Override, default: Any) -> str | None:
     """OmegaConf checks the type when a value is assigned, so the value is assigned to a copy."""
-    key = override.key_or_group
+    key, value = override.key_or_group, override.value()
+    if isinstance(default, bool) and isinstance(value, int | float) and not isinstance(value, bool):
+        return f"{short(str(override.input_line))}: {key} must be true or false (default {str(default).lower()})"
     try:
         _set(copy.deepcopy(config), override)
-    except (OmegaConfBaseException, ValueError, TypeError):
+    except (OmegaConfBaseException, ValueError, TypeError, ArithmeticError):  # the last: too large for a float
         parent, _, name = key.rpartition(".")
         section: Any = OmegaConf.select(config, parent) if parent else config
         expected = type_in_words(section._get_node(name), type(default).__name__)
-        return f"{override.input_line}: {key} must be {expected} (default {default})"
+        return f"{short(str(override.input_line))}: {key} must be {expected} (default {default})"
     return None
 
 
-def _suggestion(key: str, fields: list[str]) -> str:
-    """The nearest field: the same name elsewhere, else a field of the same section, else a similar name anywhere."""
+def _suggestion(key: str, value: str, fields: list[str]) -> str:
+    """The nearest field: the one that other trainers call so, else one of the same name elsewhere, else that of another
+    algorithm, else one of the same section, else of a similar name anywhere. Or the option that the value names.
+    """
     section, _, name = key.rpartition(".")
+    if field := synonyms.ours(key, fields):
+        return f"did you mean {field}?"
+    if (group := synonyms.group(key)) and value in options(group):
+        return f"did you mean {group}={value}?"
     same_name = [field for field in fields if field.rpartition(".")[2] == name]
     if same_name:
-        return f"did you mean {same_name[0]}?"
+        return f"did you mean {min(same_name, key=lambda field: (field.count('.'), not field.startswith('train.')))}?"
+    of_others = _of_other_algorithms(name) if section in ("", "algo", "train") else ""
+    if of_others and section != "algo":
+        return of_others
+    groups = dict.fromkeys(field.split(".")[0] for field in fields)
     siblings = [field for field in fields if field.rpartition(".")[0] == section]
     if section and siblings:
-        return near(key, siblings)
+        return ". ".join(filter(None, [near(key, siblings), of_others]))
+    if group:
+        return f"did you mean {group!r}? allowed: {', '.join(options(group))}"
+    if not section and (close := difflib.get_close_matches(key.lower(), groups, n=1, cutoff=0.7)):
+        return f"did you mean {close[0]!r}?"
     by_depth = sorted(fields, key=lambda field: -field.count("."))
     shortest = {field.rpartition(".")[2]: field for field in by_depth}  # name -> the shortest path to it
-    similar = difflib.get_close_matches(name, shortest, n=1, cutoff=0.55)
+    similar = difflib.get_close_matches(name, shortest, n=1, cutoff=0.7)
     if similar:
         return f"did you mean {shortest[similar[0]]!r}?"
-    return f"allowed at the top: {', '.join(dict.fromkeys(field.split('.')[0] for field in fields))}"
+    return f"allowed at the top: {', '.join(groups)}. All fields: python -m align_lab --cfg job"
+
+
+def _of_other_algorithms(name: str) -> str:
+    """Which algorithms have a field of this name, or one that other trainers call so; empty where none has."""
+    field = synonyms.FIELDS.get(name, f"algo.{name}").removeprefix("algo.")
+    having = [one for one in registry.names("algo") if field in registry.lookup("algo", one).__dataclass_fields__]
+    if not having:
+        return ""
+    others = f" ({', '.join(having)})" if len(having) > 1 else ""
+    return f"algo.{field} is a field of other algorithms{others}. Type algo={having[0]} algo.{field}=..."

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from align_lab.base import contrast, vary
 from align_lab.base.hyperparameters import Budget
 from align_lab.base.registry import param, section
 from align_lab.base.seed_plan import WORDS
@@ -18,9 +19,15 @@ class RunSettings:
 
     study: str = param("quickstart", "folder under runs/ for this run and those it is compared with")
     seed: int = param(0, "seed of the policy's training; stages have their own", low=0)
+    vary: list[str] = param(
+        [vary.RL],
+        "what the seed moves: rl, and where they are named the builds of pairs, reward and policy (docs/seeds.md)",
+    )
     arm: str = param("", "the arm's name, where a sweep file gives it one")
     hang_minutes: float = param(30.0, "a run that makes no progress for so long dumps stack traces and exits", above=0)
-    plugins: list[str] = param([], "modules outside the package whose components join the registry")
+    plugins: list[str] = param(
+        [], "modules outside the package whose components join the registry", trust="these modules are imported"
+    )
     sampling: Sampling = section(Sampling, "how completions are drawn")
     evaluation: Evaluation = section(Evaluation, "how every arm is evaluated")
     preferences: Preferences = section(Preferences, "the preference set, where an algorithm needs one")
@@ -35,6 +42,15 @@ class StudySettings:
     control: str = param(
         "", "the arm that every other one is compared with, as in an ablation; empty: every arm with every other"
     )
+    metric: str = param("", "what decides: evaluation.metric of every run; empty: as the runs say")
+    smallest: float | None = param(
+        None,
+        "the smallest gap that matters, in units of the metric that decides; null: no arms are called equal",
+        above=0,
+    )
+    contrasts: Any = param(
+        None, f"the only questions: {contrast.WORDS}; intervals are corrected for these; null: every pair"
+    )
     claims: list[str] = param([], "what a paper says of two arms, each to be decided: 'rloo > ppo', 'a < b in eval/kl'")
     tune: Any = param(None, f"equal tuning before the study, charged to every arm: {TUNING}")
     seeds: Any = param(None, f"seeds of every arm: {WORDS}")
@@ -45,3 +61,4 @@ class StudySettings:
 
 
 STUDY_KEYS = tuple(StudySettings.__dataclass_fields__)
+FREE = tuple(name for name, spec in StudySettings.__dataclass_fields__.items() if spec.type == "Any")  # of any form

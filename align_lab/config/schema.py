@@ -11,22 +11,33 @@ from collections.abc import Mapping
 from typing import Any, get_type_hints
 
 from align_lab.base import registry
-from align_lab.base.errors import ConfigError
+from align_lab.base.errors import ConfigError, near
 from align_lab.config.groups import GROUPS, components_without_yaml
 from align_lab.config.root import RunSettings, StudySettings
+from align_lab.config.type_words import type_in_words
 
 
 def publish() -> None:
     """Put the schema of every registered component (group `schema/KIND`) and of the run into Hydra's ConfigStore."""
     from hydra.core.config_store import ConfigStore  # imported late: a dispatched job carries its config, without Hydra
     from omegaconf import MISSING
+    from omegaconf.errors import OmegaConfBaseException
 
     store = ConfigStore.instance()
     for kind in registry.kinds():
+        without = components_without_yaml(kind)
         for name in registry.names(kind):
-            store.store(group=f"schema/{kind}", name=name, node=schema(registry.lookup(kind, name), name))
-            if name in components_without_yaml(kind):
-                store.store(group=kind, name=name, node=schema(registry.lookup(kind, name), name))
+            component = registry.lookup(kind, name)
+            try:
+                store.store(group=f"schema/{kind}", name=name, node=schema(component, name))
+            except (OmegaConfBaseException, ValueError, TypeError, NameError) as error:
+                raise ConfigError(
+                    f"{kind}={name} ({component.__module__}.{component.__qualname__}): a field cannot be a part "
+                    f"of a config: {str(error).splitlines()[0]}. Each needs a default of its declared type: bool, "
+                    "int, float, str, Literal, a list or tuple or dict of these, or null"
+                ) from None
+            if name in without:
+                store.store(group=kind, name=name, node=schema(component, name))
     groups = [(group, Any, dataclasses.field(default=MISSING)) for group in GROUPS]
     run = dataclasses.make_dataclass("Run", groups, bases=(schema(RunSettings), schema(StudySettings)))
     store.store(group="schema", name="run", node=run)
@@ -43,6 +54,8 @@ def schema(component: type, name: str | None = None) -> type:
             inner = schema(hint)  # type: ignore[arg-type]
             fields.append((spec.name, inner, dataclasses.field(default_factory=inner)))
             continue
+        if spec.default is dataclasses.MISSING and spec.default_factory is dataclasses.MISSING:
+            raise TypeError(f"{spec.name} has no default")
         value = spec.default_factory() if spec.default is dataclasses.MISSING else spec.default  # type: ignore[misc]
         fields.append((spec.name, _supported_type(hint), _field(value)))
     return dataclasses.make_dataclass(component.__name__, fields)
@@ -75,27 +88,12 @@ def typed(kind: str, values: Mapping[str, Any], where: str) -> dict[str, Any]:
     structured = OmegaConf.structured(schema(registry.lookup(kind, values["name"]), values["name"]))
     value: Any
     for key, value in values.items():
+        if key not in structured:
+            raise ConfigError(f"{where}.{key}: there is no such field: {near(str(key), map(str, structured))}")
         default = OmegaConf.select(structured, key)
         try:
             OmegaConf.update(structured, key, [*value] if type(value) is tuple else value)
-        except (OmegaConfBaseException, ValueError, TypeError):
+        except (OmegaConfBaseException, ValueError, TypeError, ArithmeticError):
             expected = type_in_words(structured._get_node(key), type(default).__name__)
             raise ConfigError(f"{where}.{key}={value}: it must be {expected} (default {default})") from None
     return OmegaConf.to_container(structured)  # type: ignore[return-value]
-
-
-def type_in_words(node: Any, fallback: str) -> str:
-    """The type that a node of a config was declared with, for people; `fallback` where it was not declared."""
-    metadata = getattr(node, "_metadata", None)
-    hint = getattr(metadata, "ref_type", None) or fallback
-    name = getattr(hint, "__name__", str(hint))
-    words = {
-        "float": "a number",
-        "int": "a whole number",
-        "bool": "true or false",
-        "str": "text",
-        "list": "a list",
-        "List": "a list",
-    }
-    text = words.get(name, str(hint).replace("NoneType", "null").replace(" | ", " or "))
-    return text + (" or null" if getattr(metadata, "optional", False) and "null" not in text else "")

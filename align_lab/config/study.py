@@ -4,23 +4,24 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
 from hydra.core.override_parser.types import Override
 
-from align_lab.base import claim
-from align_lab.base.errors import ConfigError, near
+from align_lab.base import claim, contrast, vary
+from align_lab.base.errors import ConfigError, near, short
 from align_lab.base.hyperparameters import Budget
 from align_lab.base.metrics import of_run as metrics_of_run
 from align_lab.base.run_config import RunConfig
 from align_lab.base.seed_plan import WORDS, SeedPlan, seed_plan
 from align_lab.base.tuning_plan import WORDS as TUNING
 from align_lab.base.tuning_plan import TuningPlan, tuning_plan
-from align_lab.config import composition, overrides
+from align_lab.config import composition, overrides, values
 from align_lab.config.composition import Composer
-from align_lab.config.root import STUDY_KEYS, StudySettings
+from align_lab.config.root import FREE, STUDY_KEYS, StudySettings
+from align_lab.config.study_file import check_arm
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,16 +49,21 @@ def read(texts: Sequence[str], *, multirun: bool = True) -> Study:
     composer = Composer()
     sweep = next((str(o.value()) for o in parsed if o.key_or_group == "sweeps"), None)
     fixed = [str(o.input_line) for o in parsed if not o.is_sweep_override()]
-    settings = composer.study([text for text in fixed if _concerns_study(text)])
+    of_study = [text for text in fixed if _concerns_study(text)]
+    settings = composer.study(of_study)
+    _refuse_misplaced(parsed, settings, multirun=multirun)
     if not multirun:
         return from_runs([composer.run(texts)], settings=settings)
-    plan, seeds = _seeds(settings.seeds)
-    selected = any(o.key_or_group == "seed" for o in parsed)
-    jobs = list(expand(parsed, settings, seeds, composition.sweeper_params(fixed) if sweep else {}))
+    varied, given = _varied(settings.seeds)
+    settings, given = _smallest(settings, given)
+    moved = _override(varied, vary.of(composer.values(of_study)) if varied else (), parsed)
+    plan, seeds = _seeds(given)
+    selected = _has(parsed, "seed")
+    jobs = list(expand([*parsed, *moved], settings, seeds, composition.sweeper_params(fixed) if sweep else {}))
     complete = not selected and not any(o.is_sweep_override() or o.key_or_group == "algo" for o in parsed)
     runs = composer.runs(jobs)
     study = from_runs(runs, settings=settings, sweep=sweep, complete=complete)
-    _check_claims(study, plan)
+    _check_question(study, plan)
     tuning = _tuning(settings.tune, {run.seed for run in runs})
     return dataclasses.replace(
         study,
@@ -67,24 +73,118 @@ def read(texts: Sequence[str], *, multirun: bool = True) -> Study:
     )
 
 
+def _refuse_misplaced(parsed: Sequence[Override], settings: StudySettings, *, multirun: bool) -> None:
+    """Raises ConfigError for several values of what a study has one of, and for a plan of a study with a single run."""
+    for one in parsed:
+        if one.is_sweep_override() and one.key_or_group.partition(".")[0] in ("study", *STUDY_KEYS):
+            raise ConfigError(
+                f"{one.input_line}: a study has one value of {one.key_or_group}. Type one command for each"
+            )
+    if multirun:
+        return
+    for key in (*FREE, "smallest"):
+        if getattr(settings, key) is not None:
+            raise ConfigError(f"{key} is of a study with several runs, and this is one run. Add -m, or sweeps=NAME")
+    if settings.metric:
+        raise ConfigError(f"metric is of a study, and this is one run. Type evaluation.metric={settings.metric}")
+    for name, value in vars(settings.budget).items():
+        if value is not None:
+            raise ConfigError(f"budget.{name} is of a study, and this is one run. Type train.budget.{name}={value}")
+
+
 def _tuning(value: Any, seeds: set[int]) -> TuningPlan | None:
     """Raises ConfigError with what is allowed."""
     if value is None:
         return None
     if not isinstance(value, Mapping):
-        raise ConfigError(f"tune={value}: it must be {TUNING}")
+        raise ConfigError(f"tune={short(str(value))}: it must be {TUNING}")
     return tuning_plan(cast(Mapping[str, Any], value), seeds=seeds)
 
 
-def _check_claims(study: Study, plan: SeedPlan | None) -> None:
-    """Raises ConfigError for a claim that this study could not decide."""
+def _smallest(settings: StudySettings, seeds: Any) -> tuple[StudySettings, Any]:
+    """The gap that matters stands in one place: beside `seeds`, or among their steps. Raises ConfigError for two, and
+    where seeds in steps have none: pairs would end by a gap that nobody has declared."""
+    if not isinstance(seeds, Mapping):
+        return settings, seeds
+    steps = cast("Mapping[str, Any]", seeds)
+    inside, beside = steps.get("smallest"), settings.smallest
+    if inside is None and beside is None:
+        raise ConfigError(
+            "seeds in steps need the gap that matters: a pair that differs by less ends as equal. Type "
+            "seeds.smallest=0.1, in units of the metric that decides"
+        )
+    if inside is None:
+        return settings, {**steps, "smallest": beside}
+    if beside not in (None, inside):
+        raise ConfigError(f"smallest={beside:g}, and seeds.smallest={inside}: leave one of the two out")
+    number = isinstance(inside, int | float) and not isinstance(inside, bool)
+    return dataclasses.replace(settings, smallest=float(inside)) if number else settings, steps
+
+
+def _check_question(study: Study, plan: SeedPlan | None) -> None:
+    """Raises ConfigError for a contrast, a claim, or a control, that this study could not decide."""
     claims = [claim.read(text) for text in study.settings.claims]
     if claims and plan:
         raise ConfigError("claims need a fixed number of seeds: they are not part of the looks. Type seeds=[0,1,2,3,4]")
-    arms = {*study.settings.arms, *(run["arm"] or run.choices["algo"] for run in study.runs)}
+    run_arms = dict.fromkeys(run["arm"] or run.choices["algo"] for run in study.runs)
+    arms = {*study.settings.arms, *run_arms}
+    _check_contrasts(study.settings, arms, run_arms if plan else ())
+    if study.settings.control and study.settings.control not in arms:
+        raise ConfigError(f"control={study.settings.control} is none of the arms. {near(study.settings.control, arms)}")
     metrics = metrics_of_run(study.runs[0].values) if any(one.metric for one in claims) else {}
     for one in claims:
-        claim.check(one, arms, [name for name in metrics if name.startswith("eval/")])
+        claim.check(one, arms, [name for name in metrics if name.startswith("eval/")], study.settings.smallest)
+
+
+def _check_contrasts(settings: StudySettings, arms: Collection[str], in_steps: Iterable[str]) -> None:
+    """`in_steps`: the arms, where seeds come in steps: an arm outside every contrast would get none."""
+    pairs = contrast.read(settings.contrasts)
+    if not pairs:
+        return
+    contrast.check(pairs, arms)
+    if settings.control:
+        raise ConfigError(
+            f"control={settings.control} asks for every pair with one arm, and contrasts for others: leave one out"
+        )
+    named = {name for pair in pairs for name in pair}
+    if idle := [arm for arm in in_steps if arm not in named]:
+        raise ConfigError(
+            f"{', '.join(idle)}: in none of the contrasts, which alone decide when seeds in steps end, so that no run "
+            "would be made. Add a contrast, leave the arm out, or type a fixed number of seeds: seeds=[0,1,2,3,4]"
+        )
+
+
+def _varied(seeds: Any) -> tuple[Sequence[str], Any]:
+    """`seeds` may say what they move, `{first: 4, vary: [rl, pairs]}`: the list, and `seeds` without it.
+
+    Raises ConfigError with what is allowed.
+    """
+    if not isinstance(seeds, Mapping) or "vary" not in seeds:
+        return (), cast(Any, seeds)
+    given = cast("Mapping[str, Any]", seeds)
+    names = given["vary"]
+    if not isinstance(names, list):
+        raise ConfigError(f"seeds.vary={names}: it must be a list of {', '.join(vary.WHAT)}")
+    if wrong := vary.problems(cast("list[Any]", names)):
+        raise ConfigError(f"seeds.{wrong[0]}")
+    return vary.ordered(cast("list[str]", names)), {name: each for name, each in given.items() if name != "vary"}
+
+
+def _override(varied: Sequence[str], beside: Sequence[str], parsed: Sequence[Override]) -> list[Override]:
+    """The override of every run for what `seeds` says that they move; the command line wins.
+
+    Raises ConfigError where the sweep file has another list `beside` it.
+    """
+    if not varied or _has(parsed, "vary"):
+        return []
+    if beside not in (vary.USUAL, varied):
+        listed = (f"[{', '.join(names)}]" for names in (varied, beside))
+        raise ConfigError("seeds.vary is {}, and beside it vary is {}: leave one of the two out".format(*listed))
+    return overrides.parse([f"vary=[{','.join(varied)}]"])
+
+
+def _has(parsed: Sequence[Override], key: str) -> bool:
+    return any(one.key_or_group == key for one in parsed)
 
 
 def _seeds(value: Any) -> tuple[SeedPlan | None, Sequence[int]]:
@@ -93,20 +193,31 @@ def _seeds(value: Any) -> tuple[SeedPlan | None, Sequence[int]]:
         plan = seed_plan(cast(Mapping[str, Any], value))
         return plan, range(plan.most)
     seeds = cast(list[Any], [] if value is None else value if isinstance(value, list) else [value])
-    if any(isinstance(seed, bool) or not isinstance(seed, int) for seed in seeds):
-        raise ConfigError(f"seeds={value}: it must be {WORDS}")
+    if (value is not None and not seeds) or any(isinstance(seed, bool) or not isinstance(seed, int) for seed in seeds):
+        raise ConfigError(f"seeds={short(str(cast(Any, value)))}: it must be {WORDS}")
+    if isinstance(value, int):
+        raise ConfigError(
+            f"seeds={value}: the seed {value} alone, or {value} seeds? Type seeds=[{value}], or seeds=[0,1,2]"
+        )
+    if len({*seeds}) < len(seeds):
+        raise ConfigError(f"seeds={short(str(seeds))}: a seed is named twice. Type each once")
     return None, seeds
 
 
 def from_runs(
     runs: Iterable[RunConfig], *, settings: StudySettings, sweep: str | None = None, complete: bool = True
 ) -> Study:
-    """Raises ConfigError when the runs belong to several studies."""
+    """Raises ConfigError when the runs belong to several studies, and for two arms that are the same runs."""
     unique: dict[str, RunConfig] = {}
     duplicates: list[str] = []
     for run in runs:
-        duplicates += [run.name] if run.name in unique else []
-        unique.setdefault(run.name, run)
+        first = unique.setdefault(run.name, run)
+        if first["arm"] != run["arm"]:
+            raise ConfigError(
+                f"the arms {first['arm']} and {run['arm']} are one and the same run ({run.name}): they would be "
+                "compared with themselves. Change an override of one, or leave it out"
+            )
+        duplicates += [run.name] if first is not run else []
     names = sorted({str(run["study"]) for run in unique.values()})
     if len(names) != 1:
         raise ConfigError(f"one command, one study: study= gives {', '.join(names) or 'none'}. Set study=NAME once")
@@ -131,18 +242,18 @@ def expand(
     _refuse_contradictions(command_line, settings)
     from_file = [f"{key}={value}" for key, value in params.items() if key not in command_line]
     arms = [_arm(name, texts, command_line) for name, texts in settings.arms.items()] or [[]]
+    swept = [*parsed, *overrides.parse(from_file)]
+    values.refuse_too_many({"arms": len(arms), "seeds": len(seeds) if "seed" not in command_line else 1}, swept)
     numbers = [[f"seed={seed}"] for seed in seeds if "seed" not in command_line] or [[]]
-    budget = _budget(settings.budget, command_line)
-    for arm, job, seed in itertools.product(arms, combinations([*parsed, *overrides.parse(from_file)]), numbers):
-        yield [*job, *budget, *arm, *seed]
+    common = [*_metric(settings.metric, command_line), *_budget(settings.budget, command_line)]
+    for arm, job, seed in itertools.product(arms, combinations(swept), numbers):
+        yield [*job, *common, *arm, *seed]
 
 
 def combinations(parsed: Sequence[Override]) -> Iterator[list[str]]:
     """The Cartesian product of the swept values."""
     choices = [
-        [f"{o.key_or_group}={value}" for value in o.sweep_string_iterator()]
-        if o.is_sweep_override()
-        else [str(o.input_line)]
+        [f"{o.key_or_group}={value}" for value in values.of(o)] if o.is_sweep_override() else [str(o.input_line)]
         for o in parsed
     ]
     return (list(job) for job in itertools.product(*choices))
@@ -154,15 +265,19 @@ def _arm(name: str, texts: Sequence[str], command_line: Mapping[str, Override]) 
     return [*remaining, f"arm={name}"]
 
 
+def _metric(metric: str, command_line: Mapping[str, Override]) -> list[str]:
+    """Every run records what decides, so that the comparison proves that it is one metric."""
+    return [f"evaluation.metric={metric}"] if metric and "evaluation.metric" not in command_line else []
+
+
 def _budget(budget: Budget, command_line: Mapping[str, Override]) -> list[str]:
     limits = {f"train.budget.{name}": value for name, value in vars(budget).items() if value is not None}
     return [f"{key}={value}" for key, value in limits.items() if key not in command_line]
 
 
 def _refuse_contradictions(command_line: Mapping[str, Override], settings: StudySettings) -> None:
-    if settings.control and settings.arms and settings.control not in settings.arms:
-        raise ConfigError(f"control={settings.control} is none of the arms. {near(settings.control, settings.arms)}")
     for name, texts in settings.arms.items():
+        check_arm(name)
         for override in overrides.parse(texts):
             group = override.key_or_group
             if override.is_sweep_override():

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from align_lab import preflight
 from align_lab.base import registry
 from align_lab.base.types import Needs
-from align_lab.config import hardware_validation, task_validation
+from align_lab.config import hardware_validation, task_validation, varying
 from align_lab.config.groups import GROUPS
 from align_lab.config.root import RunSettings
 from align_lab.rollout import vllm_install
@@ -31,7 +31,7 @@ def problems(cfg: Mapping[str, Any]) -> list[str]:
         if "reward" in sound:
             messages += _critic_of_reward(cfg, needs)
     if {"data", "model", "reward"} <= sound:
-        messages += task_validation.problems(cfg, needs)
+        messages += task_validation.problems(cfg, needs) + varying.problems(cfg, needs)
     if not any(text.startswith(("hardware.", "train.")) for text in messages):
         messages += hardware_validation.problems(cfg, needs) + vllm_install.problems(cfg["hardware"])
     messages += _within_train(cfg["train"]) + _within_data(cfg) + _placement(cfg) + _study(str(cfg["study"]))
@@ -141,6 +141,6 @@ def _packages(cfg: Mapping[str, Any]) -> list[str]:
 
 
 def _study(name: str) -> list[str]:
-    if not name or Path(name).name != name or name.startswith(".") or "," in name:
+    if not re.fullmatch(r"\w[\w .+=@-]*", name):
         return [f"study={name!r} must be a plain folder name, for example study=my_study"]
     return []

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from align_lab.compare.document import SCORE
 from align_lab.compare.overoptimization import NOTHING_BESIDE
-from align_lab.compare.report import result_tables, setup_tables
+from align_lab.compare.report import result_tables, setup_tables, trust
 from align_lab.compare.report.markdown import escaped, facts, proven, samples, table
 from align_lab.dashboards.study_document import StudyDocument
 
@@ -58,8 +58,11 @@ def intervals(study: StudyDocument) -> str:
 
 
 def proof(study: StudyDocument) -> str:
-    """Whether all settings are equal."""
-    return joined(proven(study.document)) if study.document["arms"] else ""
+    """Why the answer can be trusted, in the words of the page, and whether all settings are equal."""
+    if not study.document["arms"]:
+        return ""
+    reasons = (f"- **{about}**: {escaped(text)}" for about, text, _ in trust.reasons(study.document))
+    return joined(["\n".join(reasons), *proven(study.document)])
 
 
 def equal(study: StudyDocument) -> str:

@@ -42,7 +42,7 @@ def _blocks(study: StudyDocument) -> Iterable[Any]:
     yield wr.TableOfContents()
     yield from _part("Results", study, sections.intervals(study), charts.final())
     yield from _text(sections.wins(study))
-    yield from _part("Comparability", study, sections.proof(study))
+    yield from _part("Why it can be trusted", study, sections.proof(study))
     if equal := sections.equal(study):
         yield wr.H3("Settings and hashes that are equal in every run", collapsed_blocks=[wr.MarkdownBlock(equal)])
     yield from _part("Learning curves", study, "", charts.learning())

@@ -50,8 +50,8 @@ def _sections(study: StudyDocument) -> list[ws.Section]:
     made = Panels("workspace", study)
     made_of = [
         _verdict(study),
-        ws.Section(name="Learning curves", panels=made.learning(), is_open=True),
         ws.Section(name="At the end", panels=made.final(), is_open=True),
+        ws.Section(name="Learning curves", panels=made.learning(), is_open=True),
         ws.Section(name=_frontier(study), panels=made.frontier(), is_open=True),
         ws.Section(name="Length, entropy and diversity", panels=made.curves(panels.TEXT)),
         ws.Section(name="Optimization", panels=made.curves(panels.TRAINING)),

@@ -15,6 +15,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields
 from typing import Any
 
+from align_lab.base.bounds import LARGEST
 from align_lab.base.errors import near
 
 PACKAGE = "reasoning-gym"
@@ -37,14 +38,29 @@ def task_problem(task: str, settings: Mapping[str, Any]) -> str:
         return f"reasoning-gym scores {task} by evaluating text as Python code, which is not safe. Choose another task"
     config = known[task][1]
     names = sorted(field.name for field in fields(config) if field.name not in ("seed", "size"))
-    for name in settings:
+    if not isinstance(settings, Mapping):  # pyright: ignore[reportUnnecessaryIsInstance]
+        return f"the settings of the task {task} are {settings!r}, and must be a mapping: {', '.join(names)}"
+    for name, value in settings.items():
         if name not in names:
             return f"the task {task} has no setting {name}: {near(str(name), names)}"
+        if not _is_like(value, getattr(config(), name)):
+            return f"the task {task} does not accept {name}={value!r}: by default it is {getattr(config(), name)!r}"
     try:
         config(**settings).validate()
     except (AssertionError, TypeError, ValueError) as error:
         return f"the task {task} does not accept {dict(settings)}: {error}"
     return ""
+
+
+def _is_like(value: Any, default: Any) -> bool:
+    """Is it of the type of the default, as far as that is a number or a truth value, and of a size that has a use?"""
+    if isinstance(value, int | float) and not -LARGEST <= value <= LARGEST:
+        return False
+    if isinstance(default, bool) or isinstance(value, bool):
+        return type(value) is type(default)
+    if isinstance(default, int):
+        return isinstance(value, int)
+    return isinstance(value, int | float) if isinstance(default, float) else True
 
 
 def problems_of(task: str, settings: Mapping[str, Any], *, seed: int, draws: int) -> Iterator[dict[str, Any]]:

@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from align_lab.base import sharing
 from align_lab.base.content import content_hash
 from align_lab.base.errors import DataError
 from align_lab.base.files import publishing
@@ -36,9 +37,11 @@ def locate(field: str, text: str, hub: Hub, *, held_out: bool) -> Location:
         except DataError as error:
             _failed[folder] = error
             raise
+        sharing.subfolder(folder.parent)
         with publishing(folder) as partial:
             for number, (name, split) in enumerate(splits.items()):
                 split.to_parquet(partial / f"{number}-{name}.parquet")
+            sharing.share(partial)
     files = {file.stem.partition("-")[2]: (file,) for file in sorted(folder.glob("*.parquet"))}
     if len(files) == 1 or TRAIN not in files:
         files = {"": tuple(file for (file,) in files.values())}

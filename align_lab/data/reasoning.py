@@ -116,8 +116,12 @@ class Reasoning(Data):
             ]
         if not installed(gym.PACKAGE):  # the missing package is reported elsewhere
             return messages
-        per_task = (gym.task_problem(task, settings) for _, task, settings in self.parts())
-        return messages + [f"data.tasks: {problem}" for problem in dict.fromkeys(per_task) if problem]
+        per_task = [gym.task_problem(task, settings) for _, task, settings in self.parts()]
+        messages += [f"data.tasks: {problem}" for problem in dict.fromkeys(per_task) if problem]
+        for name, table in (("settings", self.settings), ("harder", self.harder)):  # also of tasks that are not drawn
+            wrong = dict.fromkeys(gym.task_problem(task, settings) for task, settings in table.items())
+            messages += [f"data.{name}: {problem}" for problem in wrong if problem and problem not in per_task]
+        return messages
 
     def parts(self) -> list[Part]:
         """What is drawn, in this order."""

@@ -10,26 +10,34 @@ from statistics import mean
 from typing import Any
 
 from rich.console import Console
-from rich.markup import escape
 
 from align_lab import preflight
+from align_lab.base import answer
 from align_lab.base.files import read_json
 from align_lab.base.hardware import Placement
 from align_lab.base.paths import runs_folder
+from align_lab.base.run_config import RunConfig
 from align_lab.config.study import Study
 from align_lab.dispatch import slurm, status_table
 from align_lab.dispatch.ledger import Ledger
-from align_lab.dispatch.plan import JobArray, Plan, Task, job_arrays
+from align_lab.dispatch.plan import JobArray, Plan, Task, artefacts, job_arrays
 from align_lab.dispatch.reconcile import Existing
+from align_lab.dispatch.slurm_commands import SlurmError
 from align_lab.dispatch.submit import script
 from align_lab.record.layout import MANIFEST, RunLayout
+from align_lab.record.terminal import escape
+from align_lab.stages.store import CARD, shared
 
 
 def describe(study: Study, todo: Plan, existing: Existing, console: Console) -> None:
     """Print the plan; nothing is written or submitted."""
+    if answer.wanted():
+        answer.give(_as_json(study, todo, existing))
     console.print(f"[bold]{escape(study.name)}[/] {escape(study.settings.question)}")
     duplicates = f"; {count(study.duplicates, 'duplicate')}" if study.duplicates else ""
-    console.print(f"{count(study.runs, 'run')}, {len(todo.runs)} to do{duplicates}")
+    stages = [task for task in todo.tasks if task.kind == "stage" and task.name not in existing.queued]
+    first = f", {count(stages, 'stage')} first" if stages else ""
+    console.print(f"{count(study.runs, 'run')}, {len(todo.runs)} to do{first}{duplicates}")
     for line in status_table.skipped_lines(todo.skipped):
         console.print(f"  skipped: {escape(line)}")
     for name, job in existing.queued.items():
@@ -43,14 +51,39 @@ def describe(study: Study, todo: Plan, existing: Existing, console: Console) -> 
     console.print("\nNothing was submitted. Without dry_run=true the same command submits this plan.")
 
 
+def _as_json(study: Study, todo: Plan, existing: Existing) -> dict[str, Any]:
+    """The plan for programs."""
+    tasks = [
+        {"name": task.name, "kind": task.kind, "seed": task.cfg.seed, "needs": list(task.needs)}
+        | {"resources": resources_of(task.placement)}
+        for task in todo.tasks
+        if task.name not in existing.queued
+    ]
+    return {
+        "study": study.name,
+        "question": study.settings.question,
+        "tasks": tasks,
+        "skipped": [{"name": one.name, "why": one.why} for one in todo.skipped],
+        "queued": dict(existing.queued),
+        "estimate": estimate(todo),
+    }
+
+
 def _describe_batch(batch: JobArray, console: Console) -> None:
     dependencies = f", after {', '.join(batch.needs)}" if batch.needs else ""
     resources = f"{len(batch.tasks):>4} x {resources_of(batch.placement)}"
     console.print(f"{batch.kind:<6}{escape(resources)}{escape(dependencies)}")
     for task in batch.tasks:
-        console.print(f"        {escape(task.name)}")
+        console.print(f"        {escape(task.name)}{_of_seed(task)}")
     for line in peak_memory(batch):
         console.print(f"        [dim]{escape(line)}[/]")
+
+
+def _of_seed(task: Task) -> str:
+    """Of a stage that varies: which runs it is built for."""
+    if task.kind == "run" or task.name in artefacts(RunConfig({**task.cfg.values, "vary": []}, task.cfg.choices)):
+        return ""
+    return f" (seed {task.cfg.seed})"
 
 
 def _print_scripts(study: Study, batches: Sequence[JobArray], console: Console) -> None:
@@ -59,13 +92,14 @@ def _print_scripts(study: Study, batches: Sequence[JobArray], console: Console) 
         if batch.placement.executor == "slurm":
             submission = ledger.draft(study.name, batch, code=Path("SNAPSHOT"), digest="HASH")
             console.print(f"\n[dim]# {batch.kind} {escape(batch.tasks[0].name)}[/]")
-            console.print(escape(script(ledger, submission, batch, after=[f"<{name}>" for name in batch.needs])))
+            lines = script(ledger, submission, batch, after=[f"<{name}>" for name in batch.needs])
+            console.print(lines, markup=False)
 
 
 def _max_array_size(todo: Plan) -> int:
     """The cluster's limit; Slurm's default where no cluster answers."""
     if any(task.placement.executor == "slurm" for task in todo.tasks):
-        with suppress(slurm.SlurmError):
+        with suppress(SlurmError):
             return slurm.max_array_size()
     return slurm.DEFAULT_MAX_ARRAY_SIZE
 
@@ -105,18 +139,45 @@ def peak_memory(batch: JobArray) -> list[str]:
 
 
 def estimate(todo: Plan) -> str:
-    """Device-hours, from the recorded seconds per step of earlier runs of the same algorithm and model."""
+    """Device-hours of runs and of the stages that they need, from what earlier ones of the same kind took."""
     seconds_per_step = {key: mean(values) for key, values in _recorded_speeds().items()}
     known = [(task, seconds_per_step.get(_algo_and_model(task))) for task in todo.runs]
     hours = [
-        seconds * task.cfg.train.steps * devices(task.placement) / 3600
+        seconds * task.cfg.train.planned_steps * devices(task.placement) / 3600
         for task, seconds in known
         if seconds is not None
     ]
     unknown = sorted({_algo_and_model(task)[0] for task, seconds in known if seconds is None})
-    text = f"about {sum(hours):.2f} device-hours for {count(hours, 'run')}, estimated from recorded ones"
+    stages, without = _of_stages([task for task in todo.tasks if task.kind == "stage"])
+    parts = [(hours, "run"), (stages, "stage")]
+    texts = [f"{sum(each):.2f} device-hours for {count(each, noun)}" for each, noun in parts if each]
+    text = f"about {' and '.join(texts)}, estimated from recorded ones"
     missing = f"no recorded run to estimate {', '.join(unknown)} from"
-    return "; ".join([*([text] if hours else []), *([missing] if unknown else [])]) or "nothing to do"
+    lacking = f"no recorded stage to estimate {', '.join(without)} from"
+    said = [*([text] if texts else []), *([missing] if unknown else []), *([lacking] if without else [])]
+    return "; ".join(said) or "nothing to do"
+
+
+def _of_stages(tasks: Sequence[Task]) -> tuple[list[float], list[str]]:
+    """Device-hours of each stage of which one of its kind was built here, and the kinds of the others."""
+    seconds, hours, unknown = _recorded_stages(), list[float](), set[str]()
+    for task in tasks:
+        stage = artefacts(task.cfg)[task.name]
+        if same := seconds.get((stage.kind, stage.settings.get("name"))):
+            hours.append(mean(same) / 3600)
+        else:
+            unknown.add(stage.kind)
+    return hours, sorted(unknown)
+
+
+def _recorded_stages() -> dict[tuple[str, Any], list[float]]:
+    """(kind, component) -> seconds of every artefact of this cache."""
+    seconds: dict[tuple[str, Any], list[float]] = defaultdict(list)
+    for path in shared().root.glob(f"*/{CARD}"):
+        card = read_json(path)
+        with suppress(KeyError, TypeError, ValueError, AttributeError, ArithmeticError):
+            seconds[card["kind"], card["settings"].get("name")].append(float(card["seconds"]))
+    return seconds
 
 
 def devices(place: Placement) -> int:
@@ -132,7 +193,7 @@ def _recorded_speeds() -> dict[tuple[str, str], list[float]]:
     """(algorithm, model) -> seconds per step of every recorded run."""
     speeds: dict[tuple[str, str], list[float]] = defaultdict(list)
     for manifest, status in _records():
-        with suppress(KeyError, TypeError, ZeroDivisionError):
+        with suppress(KeyError, TypeError, ArithmeticError):
             choices = manifest["choices"]
             speeds[choices["algo"], choices["model"]].append(manifest["spent"]["device_seconds"] / status["step"])
     return speeds

@@ -10,54 +10,121 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
+import subprocess
 import sys
-import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from align_lab.base.errors import AlignLabError, Stopped
+from align_lab.base.errors import AlignLabError, DataError, LostError, Stopped
+from align_lab.base.files import read_json, write_json
+from align_lab.base.paths import runs_folder
 from align_lab.base.signals import SIGNALS, stop_requests
+from align_lab.dispatch.rounds import TOO_OFTEN, Rounds
 from align_lab.record import manifest
+from align_lab.record.layout import RunLayout, StudyLayout
 
-STARTED = time.monotonic()
-TOO_OFTEN = "requeued {} times, which is the limit (hardware.placement.max_requeues): the same command submits it again"
+BEGAN = "ALIGN_LAB_BEGAN"  # `batch_script` names the file that says that the program works on this node
+TOP_UP = "align_lab.dispatch.top_up"
+SIGNAL_LATE = 120.0  # seconds: Slurm sends the signal up to a minute early, and the answer takes time
+AWAY_SECONDS = 15 * 60.0  # so long a saved job asks a controller that is away: without one, no time limit ends it
 
 
-def main(argv: list[str]) -> int:
-    """Returns the exit status of the run or stage, see `align_lab.__main__`."""
+def main(argv: list[str], work: Callable[[Mapping[str, Any]], int] | None = None) -> int:
+    """Returns the exit status of the run or stage, or of other `work`; see `align_lab.__main__`."""
     tasks, snapshot, digest = argv
     job = manifest.job()
-    task = read_task(Path(tasks), int(os.environ.get("SLURM_ARRAY_TASK_ID", 0)) if job else 0)
-    if job and job["requeued"] > task["max_requeues"]:
-        print(f"error: {TOO_OFTEN.format(job['requeued'])}", file=sys.stderr, flush=True)
+    try:
+        task = read_task(Path(tasks), os.environ.get("SLURM_ARRAY_TASK_ID") if job else None)
+    except AlignLabError as error:
+        print(f"error: {error}", file=sys.stderr, flush=True)
+        return error.status
+    first = os.environ.get("SLURM_PROCID", "0") == "0"
+    fruitless = Rounds.of(task).begin(job["requeued"]) if job and first else 0
+    if fruitless > task["max_requeues"]:
+        print(f"error: {TOO_OFTEN.format(fruitless)}", file=sys.stderr, flush=True)
         return 1
     try:
         with stop_requests():  # before anything else: without a handler the signal would kill the process
             from align_lab.dispatch.snapshot import check
 
             check(Path(snapshot), digest)
-            return perform(task)
+            _check_gpus()
+            if first and (began := os.environ.get(BEGAN)):
+                Path(began).touch()
+            if first and job:
+                _hand_on(task)
+            status = (work or perform)(task)
+        _go_on_with_the_study(job if first else None, task)
+        return status
     except Stopped as stopped:
         for number in SIGNALS:
             signal.signal(number, signal.SIG_IGN)  # the state is saved; a second signal must not prevent the requeue
         print(f"{stopped}", flush=True)
-        if job and os.environ.get("SLURM_PROCID", "0") != "0":
+        if job and not first:
             return 0  # rank 0 requeues the job for all
         if job:
-            print(_requeue(job["job"], job["requeued"], task), flush=True)
+            _go_on_later(job, task)
         return stopped.status
+    except LostError as error:  # its node died: whichever process notices it puts the job back
+        print(f"error: {error}", file=sys.stderr, flush=True)
+        if job:
+            _go_on_later(job, task, record=first)
+        return error.status
     except AlignLabError as error:
         print(f"error: {error}", file=sys.stderr, flush=True)
+        _go_on_with_the_study(job if first else None, task)
         return error.status
 
 
-def read_task(tasks: Path, index: int) -> dict[str, Any]:
-    """One line of a tasks file."""
-    with tasks.open(encoding="utf-8") as lines:
-        return json.loads(next(islice(lines, index, None)))
+def _hand_on(task: Mapping[str, Any], ended: str = "") -> None:
+    """With `max_parallel`, what no array of the study needs any more goes to the others. A failure only prints."""
+    study = runs_folder() / (task["values"].get("study") or "")
+    if task["kind"] != "run" or not StudyLayout(study).shares.exists():
+        return
+    from align_lab.dispatch import parallel
+
+    try:
+        parallel.hand_on(study, ended=ended)
+    except (AlignLabError, OSError) as error:
+        if ended:
+            print(f"the other arrays of the study learn later that this run has ended: {error}", flush=True)
+
+
+def _go_on_with_the_study(job: Mapping[str, Any] | None, task: Mapping[str, Any]) -> None:
+    """A study that is larger than the queue goes on by its jobs: what ends makes room. A failure only prints."""
+    study = task["values"].get("study")
+    if job:
+        _hand_on(task, ended=job["job"])
+    if job and study and StudyLayout(runs_folder() / study).rest.exists():
+        subprocess.run([sys.executable, "-P", "-m", TOP_UP, study, job["job"]], check=False)
+
+
+def _check_gpus() -> None:
+    """Raises DataError on a node whose GPUs do not answer: the script of the job then tries another node."""
+    if "SLURM_JOB_GPUS" not in os.environ or shutil.which("nvidia-smi") is None:
+        return
+    done = subprocess.run(["nvidia-smi", "--list-gpus"], capture_output=True, text=True, timeout=300)
+    if done.returncode:
+        said = " ".join((done.stdout + done.stderr).split())[:200]
+        raise DataError(f"the GPUs of {os.environ.get('SLURMD_NODENAME', 'this node')} do not answer: {said}")
+
+
+def read_task(tasks: Path, index: str | None) -> dict[str, Any]:
+    """The line of a task of an array, or the only line of the file. Raises DataError where it is not known which."""
+    with tasks.open(encoding="utf-8") as file:
+        lines = list(islice(file, 2 if index is None else int(index) + 1))
+    if index is None and len(lines) != 1:
+        raise DataError(
+            "this job does not know which task of its array it is: SLURM_ARRAY_TASK_ID is not in its environment. Drop "
+            "--export from hardware.placement.sbatch, and what else keeps Slurm's variables from its processes"
+        )
+    if index is not None and len(lines) <= int(index):
+        raise DataError(f"this job is task {index} of its array, and {tasks} has only {len(lines)} tasks")
+    return json.loads(lines[int(index or 0)])
 
 
 def perform(task: Mapping[str, Any]) -> int:
@@ -79,21 +146,45 @@ def perform(task: Mapping[str, Any]) -> int:
     return stage_job.build(task["name"], cfg)
 
 
-def _requeue(job: str, count: int, task: Mapping[str, Any]) -> str:
-    """Requeue the job, unless it was cancelled, reached the limit of requeues, or could not get further. Says which."""
-    from align_lab.dispatch import slurm
+def _go_on_later(job: Mapping[str, Any], task: Mapping[str, Any], *, record: bool = True) -> None:
+    """Requeue the job, or print why not, and `record` it for `status`."""
+    reason = _requeue(job["job"], task)
+    if reason is None:
+        print(f"requeued ({job['requeued'] + 1}; at most {task['max_requeues']} without progress)", flush=True)
+        return
+    print(reason, flush=True)
+    if not record:
+        return
+    study = StudyLayout(runs_folder() / task["values"]["study"])
+    file = study.stage(task["name"]) if task["kind"] == "stage" else RunLayout(study.path / task["name"]).status
+    if before := read_json(file):
+        ended = {"state": "failed"} if task["kind"] == "stage" else {}  # its runs then name it, and why
+        write_json(file, {**before, **ended, "error": reason})
 
-    if count >= task["max_requeues"]:
-        return TOO_OFTEN.format(count)
-    if task["kind"] == "stage" and time.monotonic() - STARTED > 0.5 * 60 * task["minutes"]:
-        return "not requeued: a stage has no checkpoints and would start over. Raise hardware.placement.minutes"
+
+def _requeue(job: str, task: Mapping[str, Any]) -> str | None:
+    """Put the job back into the queue. Returns None, or why not.
+
+    It may have been cancelled, have made no progress too often, or be a stage that its time limit ended: a stage has no
+    checkpoints, and would reach the limit again.
+    """
+    from align_lab.dispatch import slurm
+    from align_lab.dispatch.slurm_commands import patient
+
+    fruitless = Rounds.of(task).fruitless()
+    if fruitless >= task["max_requeues"]:
+        return TOO_OFTEN.format(fruitless)
     try:
-        if not slurm.is_running(job):
-            return "not requeued: the job was cancelled"
-        slurm.requeue(job)
+        with patient(AWAY_SECONDS):
+            left = slurm.seconds_left(job) if task["kind"] == "stage" else None
+            if left is not None and left <= task["signal_seconds"] + SIGNAL_LATE:
+                return "reached its time limit, and a stage has no checkpoints: raise hardware.placement.minutes"
+            if not slurm.is_running(job):
+                return "not requeued: the job was cancelled"
+            slurm.requeue(job)
     except AlignLabError as error:
         return f"not requeued: {error}"
-    return f"requeued ({count + 1} of at most {task['max_requeues']})"
+    return None
 
 
 if __name__ == "__main__":

@@ -3,63 +3,78 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from rich.console import Console
-from rich.markup import escape
 
 from align_lab import preflight
-from align_lab.base.errors import AlignLabError, ConfigError, Stopped
-from align_lab.base.lease import lease
+from align_lab.base.errors import ConfigError, Stopped
+from align_lab.base.lease import exclusive
 from align_lab.base.paths import runs_folder
 from align_lab.base.signals import StopRequest, stop_requests
 from align_lab.config.study import Study
-from align_lab.dispatch import expected_runs, slurm, status_table
+from align_lab.dispatch import broken_nodes, expected_runs, parallel, rest, slurm, status_table
 from align_lab.dispatch.dry_run import count, describe
 from align_lab.dispatch.ledger import Ledger, Submission
 from align_lab.dispatch.local_pool import LocalPool
 from align_lab.dispatch.plan import JobArray, Plan, artefacts, job_arrays, placement_of, plan
+from align_lab.dispatch.queue_limit import QueueIsFull, as_many_as_fit
 from align_lab.dispatch.reconcile import Existing, link, one_per_config, publish_jobs, reconcile
+from align_lab.dispatch.run_rows import described
 from align_lab.dispatch.snapshot import of_runs
-from align_lab.dispatch.state_rules import ACTIVE
+from align_lab.dispatch.state_rules import ACTIVE, ENDED_EARLY
 from align_lab.dispatch.states import TaskState, states
 from align_lab.dispatch.submit import Refused, run_in_process, submit_slurm
 from align_lab.record.layout import StudyLayout
+from align_lab.record.terminal import Terminal, escape
 from align_lab.stages import prompt_check
 from align_lab.stages.dependencies import stages
 from align_lab.stages.store import Store, shared
 
+MANY = 3  # runs that a message names; of more it says how many
 
-def launch(study: Study, *, console: Console | None = None) -> int:
+
+def launch(study: Study, *, console: Console | None = None, reuse: bool = True) -> int:
     """Submit what is missing of a study. Returns 0, or 1 when a run that the command waited for failed.
 
-    Raises ConfigError before anything is submitted, AlignLabError when the cluster refuses, Stopped on a signal.
+    With `reuse`, a run that another study has finished is not missing: it joins this one as a link.
+
+    Raises ConfigError before anything is submitted, Refused when the cluster refuses, Stopped on a signal.
     """
-    console = console or Console(highlight=False, soft_wrap=True)
+    console = console or Terminal(soft_wrap=True)
     cluster = _needs_cluster(study)
     folder, store = runs_folder() / study.name, shared()
+    expected_runs.refuse_other_vary(folder, study)
     if study.settings.dry_run:
-        existing = reconcile(folder, study.runs, store, cluster=cluster and slurm.available(), dry_run=True)
+        existing = reconcile(
+            folder, study.runs, store, cluster=cluster and slurm.available(), dry_run=True, reuse=reuse
+        )
         todo = _plan(study, existing)
         _check_prompts(todo, console)
         _check_stages(todo)
         describe(study, todo, existing, console)
         return 0
     with stop_requests() as stop:
-        with _exclusive(folder):
+        with exclusively(folder):
             stop.patient = True
-            existing = reconcile(folder, study.runs, store, cluster=cluster)
+            existing = reconcile(folder, study.runs, store, cluster=cluster, reuse=reuse)
             todo = _plan(study, existing)
             _check_prompts(todo, console)
             _check_stages(todo)
             link(folder, existing.skipped.values())
             _print_plan(study, todo, existing, expected_runs.update(folder, study), console)
-            submissions = _submit(folder, todo, existing, store, stop)
-            for submission in submissions:
-                jobs = f"array of {len(submission.names)}" if submission.array else submission.names[0]
-                console.print(f"  submitted {submission.kind}: {escape(jobs)} as job {submission.job_id}")
+            if cluster:
+                parallel.begin(folder, parallel.bound(map(placement_of, study.runs)))
+            submissions = [
+                _submitted(submission, console) for submission in _submit(folder, todo, existing, store, stop)
+            ]
+            if left := rest.names(folder):
+                console.print(
+                    f"  {count(left, 'job')} more than your account may have in the queue: the jobs of the study "
+                    "submit them as they end"
+                )
             status = _run_here(study, store, todo, stop, console)
         return max(status, _wait(study, todo, stop, console, submitted=bool(submissions)))
 
@@ -98,58 +113,69 @@ def _check_stages(todo: Plan) -> None:
             preflight.check_reward_training_requested(task.cfg, name, gpu=gpu)
 
 
-@contextmanager
-def _exclusive(folder: Path) -> Iterator[None]:
+def exclusively(folder: Path) -> AbstractContextManager[None]:
     """Only one command at a time submits a study or runs it here: a second would start the same runs again."""
-
-    def refuse(owner: str) -> NoReturn:
-        raise ConfigError(
+    return exclusive(
+        StudyLayout(folder).lease,
+        lambda owner: (
             f"{owner} is submitting or running the study {folder.name} here. Watch it: python -m align_lab status "
             f"{folder.name} --watch"
-        )
-
-    with lease(StudyLayout(folder).lease, on_wait=refuse) as acquired:
-        if not acquired:
-            refuse("another process")
-        yield
+        ),
+    )
 
 
-def _submit(folder: Path, todo: Plan, existing: Existing, store: Store, stop: StopRequest) -> list[Submission]:
+def _submitted(submission: Submission, console: Console) -> Submission:
+    """Print it at once: a study of thousands is submitted for minutes."""
+    jobs = f"array of {len(submission.names)}" if submission.array else submission.names[0]
+    console.print(f"  submitted {submission.kind}: {escape(jobs)} as job {submission.job_id}")
+    return submission
+
+
+def _submit(folder: Path, todo: Plan, existing: Existing, store: Store, stop: StopRequest) -> Iterator[Submission]:
     """Submit the plan's jobs for the cluster: stages first, so that a job id is known when another depends on it."""
     tasks = [task for task in todo.tasks if task.placement.executor == "slurm" and task.name not in existing.queued]
+    rest.forget(folder)
     if not tasks:
-        return []
+        return
     ledger, (code, digest) = Ledger.of(folder), of_runs([task.cfg for task in tasks])
-    stage_jobs = dict(existing.queued)
-    submissions: list[Submission] = []
-    for batch in job_arrays(tasks, max_size=slurm.max_array_size()):
+    stage_jobs, stand = dict(existing.queued), 0
+
+    def submit(batch: JobArray) -> Submission:
         if stop.asked:
-            raise Stopped(
-                f"stopped after {len(submissions)} submissions. Run the same command again to submit the rest"
-            )
-        submission = ledger.record(todo.study, batch, code=code, digest=digest)
-        dependencies = [stage_jobs[name] for name in batch.needs]
-        submission = _sbatch(ledger, submission, batch, dependencies, earlier=len(submissions))
-        submissions.append(submission)
+            raise Stopped(f"stopped after {stand} submissions. Run the same command again to submit the rest")
+        drafted = ledger.record(todo.study, batch, code=code, digest=digest)
+        with parallel.placed(folder, drafted, batch, left=next(left)) as (limited, behind):
+            after = [stage_jobs[name] for name in batch.needs]
+            return submit_slurm(ledger, drafted, limited, after=after, behind=behind)
+
+    batches = job_arrays(tasks, max_size=slurm.max_array_size())
+    left = parallel.to_come(batches)
+    submissions = as_many_as_fit(batches, submit)
+    while True:
+        try:
+            submission = next(submissions, None)
+        except QueueIsFull as full:
+            if not (stand or _live(existing)) or not rest.can_be_topped_up(full.left):
+                raise
+            rest.keep(folder, full.left, code=code, digest=digest)
+            return
+        except Refused as error:
+            raise Refused(
+                f"{error}. The {stand} submissions before it stand; correct hardware.placement, if it is wrong, and "
+                "run the same command again"
+            ) from error
+        if submission is None:
+            return
+        stand += 1
         if submission.kind == "stage":
             stage_jobs |= submission.ids()
             publish_jobs(store, submission)
-    return submissions
+        yield submission
 
 
-def _sbatch(
-    ledger: Ledger, submission: Submission, batch: JobArray, dependencies: Sequence[str], *, earlier: int
-) -> Submission:
-    try:
-        return submit_slurm(ledger, submission, batch, after=dependencies)
-    except Refused as error:
-        reason = "".join(str(error).strip().splitlines()[-1:])
-        if "timed out" not in str(error):  # after a timeout the job may exist: the next command looks for it
-            ledger.discard(submission)
-        raise AlignLabError(
-            f"sbatch refused {submission.names[0]}{' and others' if submission.array else ''}: {reason}. "
-            f"The {earlier} submissions before it stand; correct hardware.placement and run the same command again"
-        ) from error
+def _live(existing: Existing) -> bool:
+    """Has the study jobs in the queue?"""
+    return bool(existing.queued) or any(run.state in ACTIVE for run in existing.skipped.values())
 
 
 def _print_plan(study: Study, todo: Plan, existing: Existing, expected: Mapping[str, Any], console: Console) -> None:
@@ -162,6 +188,8 @@ def _print_plan(study: Study, todo: Plan, existing: Existing, expected: Mapping[
     )
     for line in status_table.skipped_lines(todo.skipped):
         console.print(f"  skipped: {escape(line)}")
+    if todo.tasks and (line := broken_nodes.line(runs_folder() / study.name)):
+        console.print(f"  {escape(line)}")
     if left := list(expected["left"]):
         names = f"{', '.join(left[:3])}{', ...' if len(left) > 3 else ''}"
         console.print(
@@ -211,9 +239,9 @@ def _conclude(study: Study, stop: StopRequest, console: Console, *, waited: bool
     failed = [task for task in tasks if task.state in ("failed", "cancelled")]
     done = len([task for task in tasks if task.kind == "run" and task.state == "done"])
     _print_failures(failed, console)
-    console.print(f"{done} of {_runs_are(study)} finished: python -m align_lab compare {escape(study.name)}")
     if stop.asked:
         raise _stopped(study, tasks)
+    console.print(f"{done} of {_runs_are(study)} finished: python -m align_lab compare {escape(study.name)}")
     incomplete = waited and done < len(study.runs)
     return 1 if failed or incomplete else 0
 
@@ -223,9 +251,10 @@ def _runs_are(study: Study) -> str:
 
 
 def _print_failures(failed: Sequence[TaskState], console: Console) -> None:
-    for task in failed:
+    for task, more in status_table.folded(failed):
         log = f" ({escape(task.log)})" if task.log else ""
-        console.print(f"[red]{task.state}[/]: {escape(task.name)}: {escape(task.why)}{log}")
+        others = status_table.and_more(more)
+        console.print(f"[red]{task.state}[/]: {escape(task.name)}{others}: {escape(task.why)}{log}")
 
 
 def _stopped(study: Study, tasks: Sequence[TaskState]) -> Stopped:
@@ -233,7 +262,12 @@ def _stopped(study: Study, tasks: Sequence[TaskState]) -> Stopped:
         return Stopped(
             f"no longer waiting; the jobs continue. Watch them: python -m align_lab status {study.name} --watch"
         )
-    return Stopped("stopped after saving. Run the same command again to continue")
+    runs = [task for task in tasks if task.kind == "run"]
+    finished = len([task for task in runs if task.state == "done"])
+    saved = [f"{task.name} after step {task.step}" for task in runs if task.state == "stopped" and task.step]
+    more = f" and {len(saved) - MANY} more" if len(saved) > MANY else ""
+    begun = f"saved: {', '.join(saved[:MANY])}{more}" if saved else "no other has a step that could be saved"
+    return Stopped(f"stopped; {finished} of {_runs_are(study)} finished; {begun}; the same command goes on")
 
 
 def current_states(folder: Path, *, ask_slurm: bool = True) -> list[TaskState]:
@@ -243,5 +277,11 @@ def current_states(folder: Path, *, ask_slurm: bool = True) -> list[TaskState]:
     jobs = None
     if ask_slurm:
         submissions = slurm.with_job_ids(submissions)
-        jobs = slurm.query(job for each in submissions if each.executor == "slurm" for job in each.ids().values())
-    return states(folder, expected_runs.read(folder)["runs"], jobs, submissions)
+        jobs = slurm.query(slurm.names_of(submissions))
+    expected = expected_runs.read(folder)["runs"]
+    return described(folder, states(folder, expected, jobs, submissions), expected)
+
+
+def ended_early(folder: Path) -> set[str]:
+    """The runs of the study that have failed, were stopped or cancelled: no job of the cluster submits them again."""
+    return {task.name for task in current_states(folder) if task.kind == "run" and task.state in ENDED_EARLY}

@@ -7,17 +7,28 @@ They lie in `runs/STUDY/.dispatch/`. A crash between the two leaves a record wit
 from __future__ import annotations
 
 import json
+import os
+import re
 import time
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import NotRequired, TypedDict
 
+from align_lab.base import shapes
 from align_lab.base.files import write_json, write_text
+from align_lab.base.lease import now
 from align_lab.dispatch.plan import JobArray, payload
 from align_lab.record.layout import StudyLayout
+
+BY_SLURM = re.compile(r"(srun|slurmstepd|sbatch|slurmd)(-\S+)?:")
+ONLY_ENDED = re.compile(  # lines of Slurm that repeat that the process ended
+    r"^(srun|slurmstepd)(-\S+)?:( error:)? (.*(Exited with exit code|Killed|Terminated|Segmentation fault|"
+    r"Broken pipe|Aborted)|Terminating |Job step aborted|Force Terminated|\*\*\* |launch/slurm: _task_finish)"
+)
+PROGRESS = re.compile(r"\bstep \d+/\d+|^\s*\d+%\|")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,6 +69,10 @@ class Submission:
         with suppress(OSError):
             return b"submitit" in Path(f"/proc/{self.job_id}/cmdline").read_bytes()
         return False
+
+    def names_of_jobs(self) -> dict[str, str]:
+        """Id of each of its jobs on Slurm -> the name that the job was given there."""
+        return dict.fromkeys(self.ids().values(), self.job_name) if self.executor == "slurm" else {}
 
     def ids(self) -> dict[str, str]:
         """Name of each task -> its job id; empty while the id is not known."""
@@ -100,7 +115,7 @@ class Ledger:
         """Write what is about to be submitted: first the tasks, then the submission that makes them count."""
         self.logs.mkdir(parents=True, exist_ok=True)
         submission = self.draft(study, batch, code=code, digest=digest)
-        limits = {"max_requeues": batch.placement.max_requeues, "minutes": batch.placement.minutes}
+        limits = {"max_requeues": batch.placement.max_requeues, "signal_seconds": batch.placement.signal_seconds}
         lines = (json.dumps({**payload(task), **limits}) + "\n" for task in batch.tasks)
         write_text(self.tasks_file(submission), "".join(lines))
         self._write(submission)
@@ -117,9 +132,17 @@ class Ledger:
         self._file(submission).unlink(missing_ok=True)
         self.tasks_file(submission).unlink(missing_ok=True)
 
+    def age(self, submission: Submission) -> float:
+        """Seconds since the submission was recorded, by the clock of the file system: machines' clocks differ."""
+        file = self._file(submission)
+        return now(file) - file.stat().st_mtime
+
     def submissions(self) -> list[Submission]:
-        """Every submission, oldest first."""
-        records = [_submission(json.loads(path.read_text())) for path in self.folder.glob("*.submission.json")]
+        """Every submission, oldest first. Raises DataError for a record that is damaged: its jobs are not known."""
+        records: list[Submission] = []
+        for path in self.folder.glob("*.submission.json"):
+            with suppress(FileNotFoundError):  # the cluster has just refused it, and it was discarded
+                records.append(_submission(path))
         return sorted(records, key=lambda submission: submission.written)
 
     def tasks_file(self, submission: Submission) -> Path:
@@ -138,7 +161,9 @@ class Ledger:
     def cancelled(self) -> set[str]:
         """Ids of the jobs that `align_lab cancel` cancelled: Slurm does not record a task that never started."""
         path = self.folder / "cancelled.json"
-        return set(json.loads(path.read_text())) if path.exists() else set()
+        if not path.exists():
+            return set()
+        return set(shapes.read(path, list[str], instead=f"Remove it: rm {path}"))
 
     def mark_cancelled(self, job_ids: Sequence[str]) -> None:
         """Add to `cancelled`."""
@@ -151,18 +176,43 @@ class Ledger:
         write_json(self._file(submission), asdict(submission))
 
 
-def _submission(values: Mapping[str, Any]) -> Submission:
+class _Stored(TypedDict):
+    token: str
+    study: str
+    executor: str
+    kind: str
+    names: list[str]
+    needs: list[str]
+    snapshot: str
+    snapshot_hash: str
+    written: float
+    job_id: NotRequired[str | None]
+
+
+def _submission(path: Path) -> Submission:
+    instead = f"If none of the study's jobs is queued or running, remove it: rm {path}"
+    content = shapes.read(path, _Stored, instead=instead)
+    values = {name: content[name] for name in _Stored.__annotations__ if name in content}
     return Submission(**{**values, "names": tuple(values["names"]), "needs": tuple(values["needs"])})
 
 
 def _last_line(log: Path) -> str:
-    """Lines of Slurm itself only repeat that the process ended."""
+    """The last error of the program; without one, the last of Slurm; without one, the last line but for progress."""
     with suppress(OSError):
-        tail = (line.strip() for line in log.read_text(errors="replace").splitlines()[-40:])
-        lines = [line for line in tail if line and not line.startswith(("srun:", "slurmstepd:"))]
-        errors = [line for line in lines if "rror" in line]
-        return (errors or lines or [""])[-1][:300]
+        tail = (line.strip() for line in tail_of(log).splitlines()[-40:])
+        lines = [line for line in tail if line and not ONLY_ENDED.search(line) and not PROGRESS.search(line)]
+        own = [line for line in lines if not BY_SLURM.match(line)]
+        errors = [line for line in own if "rror" in line]
+        by_slurm = [line for line in lines if BY_SLURM.match(line) and "error:" in line]
+        return (errors or by_slurm or own or [""])[-1][:300]
     return ""
+
+
+def tail_of(log: Path, size: int = 64 * 1024) -> str:
+    """The end of a log, which may be long. Raises OSError."""
+    with log.open("rb") as file:
+        file.seek(max(0, os.fstat(file.fileno()).st_size - size))
+        return file.read().decode(errors="replace")
 
 
 def latest(submissions: Sequence[Submission]) -> dict[str, Submission]:

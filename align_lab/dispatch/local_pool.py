@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -30,7 +31,8 @@ class LocalPool:
         self.waiting = list(tasks)
         self.running: dict[str, Any] = {}
         self.code, self.digest = of_runs([task.cfg for task in tasks])
-        self.devices, self.started = visible_gpus(), 0
+        self.devices = visible_gpus()
+        self.taken: dict[str, list[str]] = {}  # the GPUs of each task that has started
 
     def run(self, *, on_tick: Callable[[], object]) -> None:
         """Returns when no process is left. After a stop request nothing new starts, and the running tasks save."""
@@ -59,17 +61,15 @@ class LocalPool:
                 self.running[task.name] = self._start(task, submission)
 
     def _start(self, task: Task, submission: Submission) -> Any:
-        gpus = self._gpus(task.placement.gpus_per_node)
+        gpus = self.taken[task.name] = self._gpus(task.placement.gpus_per_node)
         sharing = -(-self.parallel * len(gpus) // len(self.devices)) if gpus else self.parallel
         return start_local(self.ledger, submission, gpus=gpus, sharing=sharing)
 
     def _gpus(self, count: int) -> list[str]:
-        """Devices for the next process, in turn. Empty where it needs none, or this machine's are not known."""
-        if not count or not self.devices:
-            return []
-        first = self.started * count % len(self.devices)
-        self.started += 1
-        return [self.devices[(first + k) % len(self.devices)] for k in range(min(count, len(self.devices)))]
+        """Devices for the next process: those that the fewest running tasks use, in their order. Empty where it needs
+        none, or this machine's are not known."""
+        users = Counter(gpu for name in self.running for gpu in self.taken[name])
+        return sorted(self.devices, key=lambda gpu: users[gpu])[:count]
 
 
 def visible_gpus() -> list[str]:

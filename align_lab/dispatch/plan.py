@@ -6,27 +6,35 @@ import dataclasses
 import json
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from align_lab.base import vary
 from align_lab.base.hardware import Placement
+from align_lab.base.progress import counted
 from align_lab.base.run_config import RunConfig
 from align_lab.stages.dependencies import stages
 from align_lab.stages.store import Stage
 
-Kind = Literal["stage", "run"]
+Kind = Literal["stage", "run", "look"]
+PROGRAM = "align_lab.dispatch.job"  # of the jobs of runs and stages
 
 
 @dataclass(frozen=True, kw_only=True)
 class Task:
-    """What one job does: train a run, or build a stage that runs share. `needs` names the stages that it depends on."""
+    """What one job does: train a run, build a stage that runs share, or take a look at a study and go on with it.
+
+    `needs`: the stages that it depends on, or the runs that a look waits for. `more`: what else its job receives.
+    """
 
     name: str  # of the run's folder, or of the stage's artefact
     kind: Kind
     cfg: RunConfig
     placement: Placement
     needs: tuple[str, ...] = ()
+    more: Mapping[str, Any] = field(default_factory=dict)
+    program: str = PROGRAM  # the module that its job runs
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,17 +79,30 @@ class JobArray:
 
     @property
     def kind(self) -> Kind:
-        """Runs or stages."""
+        """Runs, a stage or a look."""
         return self.tasks[0].kind
+
+    @property
+    def program(self) -> str:
+        """The module that each of its jobs runs."""
+        return self.tasks[0].program
+
+    def placed(self, **changes: Any) -> JobArray:
+        """The same tasks, with other values of these fields of their placement."""
+        place = dataclasses.replace(self.placement, **changes)
+        return JobArray(tasks=tuple(dataclasses.replace(task, placement=place) for task in self.tasks))
 
 
 def plan(study: str, runs: Sequence[RunConfig], *, skipped: Mapping[str, Skipped], built: Collection[str]) -> Plan:
     """The jobs of a study: runs that are not `skipped` (finished, queued, running), and stages that are not `built`."""
     stages: dict[tuple[str, str], Task] = {}
+    of_arm: dict[str, tuple[Placement, list[Task]]] = {}
     to_train: list[Task] = []
-    for cfg in (cfg for cfg in runs if cfg.name not in skipped):
-        placement = placement_of(cfg)
-        missing = [task for task in stage_tasks(cfg, placement) if task.name not in built]
+    for cfg in counted([cfg for cfg in runs if cfg.name not in skipped], "planned"):
+        if (arm := but_for_the_seed(cfg)) not in of_arm:
+            placement = placement_of(cfg)
+            of_arm[arm] = placement, [task for task in stage_tasks(cfg, placement) if task.name not in built]
+        placement, missing = of_arm[arm]
         for task in missing:
             needs = tuple(name for name in task.needs if name not in built)
             stages.setdefault((placement.executor, task.name), dataclasses.replace(task, needs=needs))
@@ -89,6 +110,12 @@ def plan(study: str, runs: Sequence[RunConfig], *, skipped: Mapping[str, Skipped
         to_train.append(Task(name=cfg.name, kind="run", cfg=cfg, placement=placement, needs=needs))
     reasons = tuple(skipped[cfg.name] for cfg in runs if cfg.name in skipped)
     return Plan(study=study, tasks=(*stages.values(), *to_train), skipped=reasons)
+
+
+def but_for_the_seed(cfg: RunConfig) -> str:
+    """A text that is equal for runs with the same placement and stages: a seed may move what a run starts from."""
+    moved = vary.of(cfg.values) != vary.USUAL
+    return json.dumps(cfg.values if moved else {**cfg.values, "seed": 0}, sort_keys=True)
 
 
 def stage_tasks(cfg: RunConfig, placement: Placement) -> Iterator[Task]:
@@ -131,4 +158,5 @@ def payload(task: Task) -> dict[str, Any]:
         "kind": task.kind,
         "values": dict(task.cfg.values),
         "choices": dict(task.cfg.choices),
+        **task.more,
     }

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import functools
-import json
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,8 +12,8 @@ from align_lab.base.paths import runs_folder
 from align_lab.base.run_config import RunConfig
 from align_lab.dispatch import slurm
 from align_lab.dispatch.ledger import Ledger, Submission
-from align_lab.dispatch.plan import Skipped, artefacts
-from align_lab.dispatch.state_rules import ACTIVE
+from align_lab.dispatch.plan import Skipped, artefacts, but_for_the_seed
+from align_lab.dispatch.state_rules import ACTIVE, WAITS_FOR_ROOM
 from align_lab.dispatch.states import TaskState, is_done, states
 from align_lab.record.differences import differences
 from align_lab.stages.store import Store
@@ -31,15 +29,15 @@ class Existing:
 
 
 def reconcile(
-    folder: Path, runs: Sequence[RunConfig], store: Store, *, cluster: bool, dry_run: bool = False
+    folder: Path, runs: Sequence[RunConfig], store: Store, *, cluster: bool, dry_run: bool = False, reuse: bool = True
 ) -> Existing:
-    """`cluster`: this command's runs go to one. A dry run writes nothing."""
+    """`cluster`: this command's runs go to one. A dry run writes nothing. `reuse`: runs of other studies count too."""
     current = _current_states(folder, runs, cluster=cluster, dry_run=dry_run)
-    elsewhere = _finished_elsewhere(folder, runs)
+    elsewhere = _finished_elsewhere(folder, runs) if reuse else {}
     skipped = {run.name: reason for run in runs if (reason := _skip(run, folder, current[run.name], elsewhere))}
     needed = {name for run in one_per_config(runs) for name in artefacts(run)}
     built = frozenset(name for name in needed if store.has(name))
-    return Existing(skipped=skipped, built=built, queued=_queued_stages(needed - built, store) if cluster else {})
+    return Existing(skipped=skipped, built=built, queued=queued_stages(needed - built, store) if cluster else {})
 
 
 def _current_states(folder: Path, runs: Sequence[RunConfig], *, cluster: bool, dry_run: bool) -> dict[str, TaskState]:
@@ -49,7 +47,7 @@ def _current_states(folder: Path, runs: Sequence[RunConfig], *, cluster: bool, d
     if cluster or (slurm.available() and any(each.executor == "slurm" for each in submissions)):
         adopt = slurm.with_job_ids if dry_run else functools.partial(slurm.adopt_unconfirmed, ledger)
         submissions = adopt(submissions)
-        jobs = slurm.query(job for each in submissions for job in each.ids().values())
+        jobs = slurm.query(slurm.names_of(submissions))
     if not dry_run:
         _remove_broken_links(folder, runs)
     return {task.name: task for task in states(folder, {run.name: {} for run in runs}, jobs, submissions)}
@@ -66,7 +64,7 @@ def _skip(run: RunConfig, folder: Path, current: TaskState, elsewhere: Mapping[s
     """Why the run is not submitted; None where it is."""
     if current.state == "done":
         return Skipped(name=run.name, state="done", why="finished" + differences(folder / run.name, run.values))
-    if current.state in ACTIVE:
+    if current.state in ACTIVE and current.why != WAITS_FOR_ROOM:
         array = current.job.partition("_")[0]
         return Skipped(name=run.name, state=current.state, why=f"{current.state}{f' in job {array}' if array else ''}")
     other = elsewhere.get(run.signature)
@@ -95,17 +93,20 @@ def link(folder: Path, skipped: Iterable[Skipped]) -> None:
 
 
 def one_per_config(runs: Iterable[RunConfig]) -> list[RunConfig]:
-    """One run for each config but for the seed: seeds share their stages."""
-    return list({json.dumps({**run.values, "seed": 0}, sort_keys=True): run for run in runs}.values())
+    """One run for each set of stages: seeds share theirs, unless they move them."""
+    return list({but_for_the_seed(run): run for run in runs}.values())
 
 
-def _queued_stages(missing: Iterable[str], store: Store) -> dict[str, str]:
+def queued_stages(missing: Iterable[str], store: Store) -> dict[str, str]:
     """Stages that any study has submitted and that are still pending or running -> their job ids."""
     jobs: dict[str, str] = {}
+    names: dict[str, str] = {}
     for name in missing:
-        with suppress(KeyError):
-            jobs[name] = read_json(_job_file(store, name))["job"]
-    infos = slurm.query(jobs.values())
+        card = read_json(_job_file(store, name))
+        job, name_of_job = card.get("job"), card.get("name")
+        if isinstance(job, str) and isinstance(name_of_job, str):
+            jobs[name], names[job] = job, name_of_job
+    infos = slurm.query(names)
     return {name: job for name, job in jobs.items() if job in infos and infos[job].live}
 
 
@@ -113,7 +114,7 @@ def publish_jobs(store: Store, submission: Submission) -> None:
     """Record in the store which job builds which stage: other studies then depend on it and do not build it again."""
     for name, job in submission.ids().items():
         store.root.mkdir(parents=True, exist_ok=True)
-        write_json(_job_file(store, name), {"job": job, "study": submission.study})
+        write_json(_job_file(store, name), {"job": job, "name": submission.job_name, "study": submission.study})
 
 
 def _job_file(store: Store, name: str) -> Path:

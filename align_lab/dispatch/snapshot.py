@@ -9,10 +9,10 @@ import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
-from align_lab.base import made_of, plugin_code, registry
+from align_lab.base import made_of, plugin_code, registry, sharing
 from align_lab.base.errors import DataError
 from align_lab.base.files import write_json, write_text
-from align_lab.base.paths import PACKAGE, cache_folder, conf_folder, runs_folder, user_code
+from align_lab.base.paths import PACKAGE, cache_folder, conf_folder, runs_folder, submitted, user_code
 from align_lab.base.run_config import RunConfig
 from align_lab.record import manifest
 
@@ -22,12 +22,13 @@ INDEX = "snapshot.json"
 def take(plugins: Iterable[Sequence[str]] = (), code: Iterable[Path] = ()) -> tuple[Path, str]:
     """(folder, hash) of a snapshot of the current code: this package, its configs, plug-ins that are not installed.
 
-    `code`: files of users' code that components run, a reward function for example.
+    `code`: files of users' code that components run, a reward function for example. A job that takes a snapshot passes
+    on the copies that it was submitted with.
     """
     with tempfile.TemporaryDirectory(dir=_root(), prefix=".") as folder:
         partial = Path(folder) / "code"
         names: list[str] = []
-        users_code = ((str(user_code(file)), file) for file in sorted(set(code)))
+        users_code = ((str(user_code(file)), submitted(file)) for file in sorted(set(code)))
         for name, file in (*_files({name for group in plugins for name in group}), *users_code):
             target = partial / name
             target.parent.mkdir(parents=True, exist_ok=True)
@@ -40,14 +41,13 @@ def take(plugins: Iterable[Sequence[str]] = (), code: Iterable[Path] = ()) -> tu
             final.rename(Path(folder) / "damaged")
         if not final.is_dir():
             partial.rename(final)
+            sharing.share(final)
     _register_user(digest)
     return final, digest
 
 
 def _root() -> Path:
-    folder = cache_folder() / "snapshots"
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
+    return sharing.subfolder(cache_folder() / "snapshots")
 
 
 def _is_intact(folder: Path, digest: str) -> bool:

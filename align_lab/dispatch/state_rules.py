@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
-from align_lab.dispatch.slurm import JobInfo
+from align_lab.dispatch.job_info import JobInfo
+from align_lab.dispatch.pending_reasons import explained
 
 State = Literal["done", "running", "queued", "waiting", "stopped", "failed", "cancelled", "missing"]
 ACTIVE = ("running", "queued", "waiting")
+ENDED_EARLY: tuple[State, ...] = ("failed", "stopped", "cancelled")  # a person decides whether it goes on
 NOT_ASKED = "submitted; Slurm cannot be asked here"
 ENDED_BY_SLURM = {  # ends that the process cannot record itself
     "TIMEOUT": "reached its time limit before it could save (hardware.placement.minutes, .signal_seconds)",
@@ -19,6 +23,11 @@ ENDED_BY_SLURM = {  # ends that the process cannot record itself
     "PREEMPTED": "was preempted and not requeued",
     "BOOT_FAIL": "its node did not start",
     "DEADLINE": "reached the cluster's deadline",
+}
+
+KILLED_BY = {
+    "SIGKILL": " (often for want of memory: hardware.placement.mem_gb)",
+    "SIGSEGV": " (a fault in a library: try another node, hardware.placement.exclude)",
 }
 
 
@@ -71,6 +80,11 @@ class Evidence(Protocol):
         ...
 
     @property
+    def awaited(self) -> str:
+        """What its job depends on: its stages, its runs."""
+        ...
+
+    @property
     def unknown(self) -> bool:
         """A run that was never started and whose job Slurm does not know."""
         ...
@@ -78,6 +92,16 @@ class Evidence(Protocol):
     @property
     def upcoming(self) -> bool:
         """A command that is alive on this machine will start it."""
+        ...
+
+    @property
+    def waits_for_room(self) -> bool:
+        """The queue had no room for it, and a job of the study that ends submits it."""
+        ...
+
+    @property
+    def damage(self) -> str:
+        """Why its status.json cannot be used; empty where it can, or where there is none."""
         ...
 
     @property
@@ -112,7 +136,16 @@ def _pending_on_dependency(e: Evidence) -> bool:
 
 
 def _pending_reason(e: Evidence) -> str:
-    return e.job.reason if e.job and e.job.reason != "None" else ""
+    return explained(e.job.reason, e.job.id) if e.job else ""
+
+
+def _suspended(e: Evidence) -> str:
+    return "Slurm has suspended it" if _job_state(e) == "SUSPENDED" else ""
+
+
+def _dependency_reason(e: Evidence) -> str:
+    never = bool(e.job and e.job.reason.startswith("DependencyNever"))
+    return f"for its {e.awaited}" + (f"; {_pending_reason(e)}" if never else "")
 
 
 def _job_state(e: Evidence) -> str:
@@ -120,22 +153,47 @@ def _job_state(e: Evidence) -> str:
 
 
 def _unrecorded_end(e: Evidence) -> str:
-    code = f" (exit status {e.job.exit_code})" if e.job and e.job.exit_code else ""
-    line = e.last_log_line
-    return f"its process ended without an error message{code}" + (f": {line}" if line else "")
+    code = e.job.exit_code if e.job else ""
+    line = f": {e.last_log_line}" if e.last_log_line else ""
+    if number := _signal_of(code):
+        return f"its process was killed by {number}{line}"
+    return f"its process ended without an error message{f' (exit status {code})' if code else ''}{line}"
 
 
+def _signal_of(code: str) -> str:
+    """What Slurm's `status:signal` says of the signal that ended the process, which a shell adds 128 to; else empty."""
+    status, _, number = code.partition(":")
+    killed_by = int(number or 0) or (int(status or 0) - 128)
+    with suppress(ValueError):
+        name = signal.Signals(killed_by).name
+        return name + KILLED_BY.get(name, "")
+    return ""
+
+
+WAITS_FOR_ROOM = "waits for room in the queue; a job of the study that ends submits it"
 RULES = (
     Rule(name="finished", when=lambda e: e.finished, state="done"),
-    Rule(name="pending on a dependency", when=_pending_on_dependency, state="waiting", why="for its stages"),
+    Rule(
+        name="pending on a dependency",
+        when=_pending_on_dependency,
+        state="waiting",
+        why=_dependency_reason,
+    ),
     Rule(name="pending", when=lambda e: e.job and e.job.pending, state="queued", why=_pending_reason),
-    Rule(name="running on Slurm", when=lambda e: e.job and e.job.live, state="running"),
+    Rule(name="running on Slurm", when=lambda e: e.job and e.job.live, state="running", why=_suspended),
     Rule(name="running on this machine", when=lambda e: e.process_alive, state="running"),
     Rule(
         name="Slurm was not asked",
         when=lambda e: e.slurm_not_asked and e.record.get("state") not in ("failed", "stopped"),
         state="queued",
         why=NOT_ASKED,
+    ),
+    Rule(name="waits for room", when=lambda e: e.waits_for_room, state="queued", why=WAITS_FOR_ROOM),
+    Rule(
+        name="its status is damaged",
+        when=lambda e: e.damage,
+        state="failed",
+        why=lambda e: f"{e.damage}. The same command goes on from the last checkpoint",
     ),
     Rule(
         name="a stage failed",

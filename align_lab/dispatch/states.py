@@ -6,14 +6,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
-from align_lab.base import lease
+from align_lab.base import lease, shapes
 from align_lab.base.files import read_json
+from align_lab.dispatch import parallel, rest
+from align_lab.dispatch.job_info import JobInfo
 from align_lab.dispatch.ledger import Ledger, Submission, latest
-from align_lab.dispatch.slurm import JobInfo
 from align_lab.dispatch.stage_job import record_of, stacks_of
 from align_lab.dispatch.state_rules import ACTIVE, State, classify
+from align_lab.record import records
 from align_lab.record.layout import CONFIG, RunLayout, StudyLayout
 from align_lab.run.watchdog import hung
 from align_lab.stages.store import shared
@@ -23,13 +25,14 @@ Jobs = Mapping[str, JobInfo] | None  # by job id; None: Slurm was not asked
 
 @dataclass(frozen=True, kw_only=True)
 class TaskState:
-    """One run or stage as `status` shows it."""
+    """One run, stage or look as `status` shows it."""
 
     name: str
     kind: str
     state: State
     arm: str = ""
     seed: int | None = None
+    values: str = ""  # what tells it from other runs of its arm and seed
     step: int = 0
     steps: int = 0
     score: float | None = None
@@ -50,7 +53,7 @@ def states(
     jobs: Jobs,
     submissions: Sequence[Submission] | None = None,
 ) -> list[TaskState]:
-    """Every stage that was submitted, and every run that is expected, was submitted, or has a folder.
+    """Every stage and look that was submitted, and every run that is expected, was submitted, or has a folder.
 
     `expected`: name of a run -> its arm, seed and steps; without them it counts as missing until it is submitted.
     """
@@ -64,18 +67,41 @@ def states(
     }
     folders = {path.parent.name for path in study.glob(f"*/{CONFIG}")}
     submitted = {name for name, submission in last.items() if submission.kind == "run"}
+    waiting, in_line = rest.names(study), parallel.waiting(study)
     runs = [
         _state_of(
-            _RunEvidence(name=name, submission=last.get(name), expected=expected.get(name, {}), stages=stages, **common)
+            _RunEvidence(
+                name=name,
+                submission=last.get(name),
+                expected=expected.get(name, {}),
+                stages=stages,
+                waits_for_room=name in waiting,
+                in_line=name in last and last[name].token in in_line,
+                **common,
+            )
         )
         for name in dict.fromkeys([*expected, *sorted(submitted | folders)])
     ]
-    return [*stages.values(), *runs]
+    looks = [
+        _state_of(_LookEvidence(name=name, submission=submission, **common))
+        for name, submission in last.items()
+        if submission.kind == "look"
+    ]
+    return [*stages.values(), *runs, *looks]
 
 
 def is_done(run: Path) -> bool:
     """Is the run in this folder finished?"""
-    return read_json(RunLayout(run).status).get("state") == "done"
+    return records.status(run)[0].get("state") == "done"
+
+
+class StageRecord(TypedDict, total=False):
+    """What the job of a stage or of a look writes."""
+
+    state: str
+    error: str
+    outcome: str
+    written: float
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -124,12 +150,20 @@ class _StageEvidence(_TaskEvidence):
     kind = "stage"
     failed_stage = None
     unmet_dependency = None
+    damage = ""
     unknown = False
     upcoming = False
+    waits_for_room = False
+    awaited = "stages"
+
+    @property
+    def file(self) -> Path:
+        return record_of(self.study, self.name)
 
     @cached_property
     def _record(self) -> dict[str, Any]:
-        return self.of_last_attempt(read_json(record_of(self.study, self.name)), "written")
+        record = read_json(self.file)
+        return self.of_last_attempt(record if shapes.fits(record, StageRecord) else {}, "written")
 
     @property
     def record(self) -> dict[str, Any]:
@@ -149,8 +183,24 @@ class _StageEvidence(_TaskEvidence):
 
     @property
     def stack_traces(self) -> Path | None:
-        path = stacks_of(record_of(self.study, self.name))
+        path = stacks_of(self.file)
         return path if hung(path) else None
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _LookEvidence(_StageEvidence):
+    """What is known of a job that takes a look at the study; its record says what came out."""
+
+    kind = "look"
+    awaited = "runs"
+
+    @property
+    def file(self) -> Path:
+        return StudyLayout(self.study).look(self.name)
+
+    @property
+    def finished(self) -> bool:
+        return self._record.get("state") == "done" and not (self.job and self.job.live)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -159,12 +209,22 @@ class _RunEvidence(_TaskEvidence):
 
     expected: Mapping[str, Any]  # its arm, seed and steps; empty where the study does not expect it
     stages: Mapping[str, TaskState] = field(default_factory=dict)
+    waits_for_room: bool = False
+    in_line: bool = False
     kind = "run"
 
     @cached_property
     def status(self) -> dict[str, Any]:
         """Its status.json, of whichever attempt."""
-        return read_json(RunLayout(self.study / self.name).status)
+        return self._status[0]
+
+    @cached_property
+    def _status(self) -> tuple[dict[str, Any], str]:
+        return records.status(self.study / self.name)
+
+    @property
+    def damage(self) -> str:
+        return self._status[1]
 
     @property
     def record(self) -> dict[str, Any]:
@@ -198,6 +258,10 @@ class _RunEvidence(_TaskEvidence):
         return path if hung(path) else None
 
     @property
+    def awaited(self) -> str:
+        return "turn: hardware.placement.max_parallel runs of the study are at work" if self.in_line else "stages"
+
+    @property
     def unknown(self) -> bool:
         return not self.status and self.job is None
 
@@ -217,7 +281,7 @@ def _state_of(evidence: _StageEvidence | _RunEvidence) -> TaskState:
         name=evidence.name,
         kind=evidence.kind,
         state=state,
-        why=why,
+        why=why or evidence.record.get("outcome", ""),
         arm=expected.get("arm", ""),
         seed=expected.get("seed"),
         job=evidence.job_id or status.get("job", ""),

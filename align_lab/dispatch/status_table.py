@@ -9,28 +9,33 @@ from types import TracebackType
 
 from rich.console import Console, Group
 from rich.live import Live
-from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
 from align_lab.base.signals import StopRequest
 from align_lab.dispatch.plan import Skipped
-from align_lab.dispatch.slurm import SlurmError
+from align_lab.dispatch.slurm_commands import SlurmError
 from align_lab.dispatch.state_rules import ACTIVE
 from align_lab.dispatch.states import TaskState
+from align_lab.record.terminal import escape
 
 COLORS = {"done": "green", "running": "cyan", "failed": "red", "cancelled": "red", "stopped": "yellow"}
 POLL_SECONDS = 2.0
+POLL_SHARE = 0.02  # of a core, at most, which polling takes from the runs beside it
+MANY = 5  # tasks in one state for one reason are listed one by one up to this number
 
 
 class StatusTable:
-    """Shows the states that `fetch` returns, of the tasks in `names`. Use it as a context."""
+    """Shows the states that `fetch` returns, of the tasks in `names`, or of all. Use it as a context."""
 
-    def __init__(self, console: Console, fetch: Callable[[], Sequence[TaskState]], *, names: Collection[str]) -> None:
+    def __init__(
+        self, console: Console, fetch: Callable[[], Sequence[TaskState]], *, names: Collection[str] | None
+    ) -> None:
         self.console, self.fetch, self.names = console, fetch, names
         self.printed: dict[str, str] = {}  # name -> the state that was printed last
-        self.fetched_at = 0.0
+        self.fetched_at, self.fetch_cost = 0.0, 0.0  # when, and how much processor time the last fetch took
         self.tasks: list[TaskState] = []
+        self.away = False  # Slurm did not answer the last time
         self.complete = False  # the states have been fetched at least once
         self.live = Live(console=console, refresh_per_second=2, transient=True) if console.is_terminal else None
 
@@ -51,12 +56,18 @@ class StatusTable:
         """Fetch the states and show them, unless that was done a moment ago."""
         if not now and time.monotonic() - self.fetched_at < self._interval():
             return []
+        began = time.process_time()
         try:
-            self.tasks = [task for task in self.fetch() if task.name in self.names]
+            self.tasks = [task for task in self.fetch() if self.names is None or task.name in self.names]
             self.complete = True
+            if self.away:
+                self.console.print(f"{time.strftime('%H:%M:%S')} Slurm answers again")
+            self.away = False
         except SlurmError as error:  # a controller that restarts answers again after a while
-            self.console.print(f"[yellow]{escape(str(error))}. Trying again[/]")
-        tasks, self.fetched_at = self.tasks, time.monotonic()
+            if not self.away:
+                self.console.print(f"[yellow]{time.strftime('%H:%M:%S')} {escape(str(error))}. Trying again[/]")
+            self.away = True
+        tasks, self.fetched_at, self.fetch_cost = self.tasks, time.monotonic(), time.process_time() - began
         if self.live:
             self.live.update(table(tasks, height=self.console.height))
         else:
@@ -64,8 +75,8 @@ class StatusTable:
         return tasks
 
     def _interval(self) -> float:
-        """Seconds between polls: more for many runs, because each poll reads all their states."""
-        return max(POLL_SECONDS, len(self.names) / 50)
+        """Seconds between polls: more where there are many runs, because each poll reads all their states."""
+        return max(POLL_SECONDS, self.fetch_cost / POLL_SHARE)
 
     def _print_changes(self, tasks: Iterable[TaskState]) -> None:
         for task in tasks:
@@ -87,7 +98,8 @@ def table(tasks: Sequence[TaskState], *, height: int | None = None) -> Group:
     """Runs by arm and seed with state, step, score, speed, time left and node; below, the reasons of failures."""
     stages = [task for task in tasks if task.kind == "stage"]
     runs = sorted(
-        (task for task in tasks if task.kind == "run"), key=lambda task: (task.arm, task.seed or 0, task.name)
+        (task for task in tasks if task.kind == "run"),
+        key=lambda task: (task.arm, task.values, task.seed or 0, task.name),
     )
     limit = len(runs) if height is None else max(5, height - 8 - len(stages))
     hidden = [Text(f"... and {len(runs) - limit} more")] if len(runs) > limit else []
@@ -96,7 +108,7 @@ def table(tasks: Sequence[TaskState], *, height: int | None = None) -> Group:
         for task in stages
         if task.state != "done"
     ]
-    return Group(*lines, _grid(runs[:limit]), *hidden, Text(summary_line(runs)), *_reasons(runs))
+    return Group(*lines, _grid(runs[:limit]), *hidden, Text(summary_line(runs)), *_reasons(runs), *_looks(tasks))
 
 
 def _grid(runs: Sequence[TaskState]) -> Table:
@@ -104,20 +116,24 @@ def _grid(runs: Sequence[TaskState]) -> Table:
     decides = next((task.metric for task in runs if task.metric), "decides").removesuffix(" score")
     for name in ("arm", "seed", "state", "step", "score", decides, "s/step", "left", "job", "node"):
         grid.add_column(name, justify="left" if name in ("arm", "state", "job", "node") else "right", no_wrap=True)
+    rows = Counter((task.arm, task.seed, task.values) for task in runs)
     for task in runs:
-        grid.add_row(*_row(task))
+        twin = task.arm and rows[task.arm, task.seed, task.values] > 1
+        values = [task.values, *([task.name.rpartition("-")[2]] if twin else [])]
+        grid.add_row(*_row(task, "".join(f" {text}" for text in values if text)))
     return grid
 
 
-def _row(task: TaskState) -> Iterator[str]:
-    yield escape(task.arm or task.name)
+def _row(task: TaskState, values: str) -> Iterator[str]:
+    """`values`: the fields that differ, or the hash of its config, where arm and seed do not tell runs apart."""
+    yield escape((task.arm or task.name) + values)
     yield "" if task.seed is None else str(task.seed)
     yield _state(task) + (f" x{task.requeued + 1}" if task.requeued else "")
     yield f"{task.step}/{task.steps}" if task.steps else ""
     yield from ("" if value is None else f"{value:.2f}" for value in (task.score, task.decides, task.seconds_per_step))
     yield duration(task.seconds_left) if task.state == "running" else ""
-    yield task.job
-    yield task.node if task.state in ("running", "failed") else ""
+    yield escape(task.job)
+    yield escape(task.node) if task.state in ("running", "failed") else ""
 
 
 def _state(task: TaskState) -> str:
@@ -129,11 +145,37 @@ def _reason(task: TaskState) -> str:
     return f": {escape(task.why)}" if task.why else ""
 
 
+def _looks(tasks: Sequence[TaskState]) -> Iterator[Text]:
+    """The looks at a study with seeds in steps: the newest one, and those before it that are not done."""
+    looks = [task for task in tasks if task.kind == "look"]
+    for task in looks:
+        if task.state != "done" or task is looks[-1]:
+            job = f" (job {task.job})" if task.state in ACTIVE else ""
+            yield Text.from_markup(f"{escape(task.name)} {_state(task)}{_reason(task)}{job}")
+
+
 def _reasons(runs: Iterable[TaskState]) -> Iterator[Text]:
-    for task in runs:
-        if task.why and task.state in ("failed", "stopped", "cancelled", "waiting"):
-            log = f"  ({escape(task.log)})" if task.log and task.state == "failed" else ""
-            yield Text.from_markup(f"{_state(task)} {escape(task.name)}{_reason(task)}{log}")
+    for task, more in folded(task for task in runs if task.why and task.state not in ("done", "running", "missing")):
+        log = f"  ({escape(task.log)})" if task.log and task.state == "failed" else ""
+        yield Text.from_markup(f"{_state(task)} {escape(task.name)}{and_more(more)}{_reason(task)}{log}")
+
+
+def folded(tasks: Iterable[TaskState]) -> list[tuple[TaskState, int]]:
+    """The tasks with the number of others that each stands for: many in one state for one reason are one line."""
+    groups: dict[tuple[str, str, str], list[TaskState]] = {}
+    for task in tasks:
+        groups.setdefault((task.kind, task.state, _without_ids(task)), []).append(task)
+    kept = ((group, 1 if len(group) > MANY or group[0].state in ACTIVE else len(group)) for group in groups.values())
+    return [(task, len(group) - shown if task is group[0] else 0) for group, shown in kept for task in group[:shown]]
+
+
+def _without_ids(task: TaskState) -> str:
+    return task.why.replace(task.job, "JOB").replace(task.name, "NAME") if task.job else task.why
+
+
+def and_more(count: int) -> str:
+    """` and 3 more`; empty for none."""
+    return f" and {count} more" if count else ""
 
 
 def summary_line(runs: Iterable[TaskState]) -> str:

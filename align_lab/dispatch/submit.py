@@ -7,47 +7,89 @@ import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import submitit
-from submitit.core.utils import FailedJobError
 
-from align_lab.base.hardware import SHARED, Placement
+from align_lab.base.files import write_text
+from align_lab.base.hardware import SHARED
 from align_lab.base.paths import runs_folder
 from align_lab.base.signals import deaf_to_interrupts
+from align_lab.dispatch import broken_nodes, slurm
+from align_lab.dispatch.batch_script import lines_around, parameters, variables_of_sbatch
 from align_lab.dispatch.ledger import Ledger, Submission
-from align_lab.dispatch.plan import JobArray, Task, payload
+from align_lab.dispatch.plan import PROGRAM, JobArray, Task, payload
+from align_lab.dispatch.slurm_commands import SlurmAway, SlurmError
 
-Refused = FailedJobError  # submitit raises it when sbatch fails
+Condition = Literal["afterok", "afterany"]  # the jobs that a job depends on have succeeded, or have ended
 NO_LIMIT = 366 * 24 * 60  # minutes: a process of this machine has no time limit, and submitit wants one
 
 
-def command(tasks: Path, submission: Submission, *, python: str | None = None, env: Sequence[str] = ()) -> str:
+class Refused(SlurmError):
+    """The cluster did not take a job."""
+
+
+def command(
+    tasks: Path,
+    submission: Submission,
+    *,
+    program: str = PROGRAM,
+    python: str | None = None,
+    env: Sequence[str] = (),
+) -> str:
     """The command of a job: the snapshot's code (-P keeps the working folder out of sys.path) on its tasks file."""
     path = os.pathsep.join(filter(None, (submission.snapshot, os.environ.get("PYTHONPATH"))))
-    words = ["env", *env, f"PYTHONPATH={path}", python or sys.executable, "-u", "-P", "-m", "align_lab.dispatch.job"]
+    words = ["env", *env, f"PYTHONPATH={path}", python or sys.executable, "-u", "-P", "-m", program]
     return shlex.join([*words, str(tasks.resolve()), submission.snapshot, submission.snapshot_hash])
 
 
-def submit_slurm(ledger: Ledger, submission: Submission, batch: JobArray, *, after: Sequence[str]) -> Submission:
-    """One sbatch, for a job or an array. `after`: ids of the jobs that must succeed first."""
-    executor = _SlurmExecutor(ledger, submission, batch, after)
-    return ledger.confirm(submission, executor.start().job_id)
+def submit_slurm(
+    ledger: Ledger,
+    submission: Submission,
+    batch: JobArray,
+    *,
+    after: Sequence[str],
+    condition: Condition = "afterok",
+    behind: Sequence[str] = (),
+) -> Submission:
+    """One sbatch, for a job or an array. `after`: ids of the jobs that must succeed, or end, first; `behind`: of those
+    that must end first. Nodes on which jobs of the study could not begin are avoided. Raises Refused.
+    """
+    if avoided := broken_nodes.avoided(ledger.folder.parent, batch.placement):
+        batch = batch.placed(exclude=[*batch.placement.exclude, *avoided])
+    name = f"{submission.names[0]}{' and others' if submission.array else ''}"
+    try:
+        job_id = _SlurmExecutor(ledger, submission, batch, dependency(condition, after, behind)).start()
+    except SlurmAway as error:
+        raise Refused(f"it is not known whether Slurm took {name}, and the next command looks: {error}") from error
+    except SlurmError as error:
+        ledger.discard(submission)
+        raise Refused(f"sbatch refused {name}: {''.join(str(error).strip().splitlines()[-1:])}") from error
+    return ledger.confirm(submission, job_id)
 
 
 def script(ledger: Ledger, submission: Submission, batch: JobArray, *, after: Sequence[str]) -> str:
     """The sbatch script as it would be submitted."""
-    executor = _SlurmExecutor(ledger, submission, batch, after)
+    executor = _SlurmExecutor(ledger, submission, batch, dependency("afterok", after))
     return executor._make_submission_file_text(executor._command, "")
+
+
+def dependency(condition: Condition, after: Sequence[str], behind: Sequence[str] = ()) -> str | None:
+    """What sbatch calls a dependency; None where there is none."""
+    parts = {condition: [*after], "afterany": [*(after if condition == "afterany" else ()), *behind]}
+    return ",".join(f"{name}:{':'.join(jobs)}" for name, jobs in parts.items() if jobs) or None
 
 
 class _SlurmExecutor(submitit.SlurmExecutor):
     """submitit's executor with our own command: a job reads its line of the tasks file, and nothing is pickled."""
 
-    def __init__(self, ledger: Ledger, submission: Submission, batch: JobArray, after: Sequence[str]) -> None:
+    def __init__(self, ledger: Ledger, submission: Submission, batch: JobArray, dependency: str | None) -> None:
         super().__init__(ledger.logs)
-        self._command = command(ledger.tasks_file(submission), submission, python=batch.placement.python)
-        self.update_parameters(**parameters(batch.placement, name=submission.job_name, after=after))
+        self._logs, self._submission, self._place = ledger.logs, submission, batch.placement
+        tasks, place = ledger.tasks_file(submission), batch.placement
+        self._command = command(tasks, submission, program=batch.program, python=place.python, env=passed_on())
+        self.update_parameters(**parameters(place, name=submission.job_name, dependency=dependency))
+        self.update_parameters(**lines_around(place, folder=ledger.folder.resolve(), token=submission.token))
         if submission.array:
             self.parameters["map_count"] = len(submission.names)
 
@@ -56,43 +98,18 @@ class _SlurmExecutor(submitit.SlurmExecutor):
         """submitit's check for Slurm, passed always: launch has checked, and a dry run prints scripts anywhere."""
         return 2
 
-    def start(self) -> submitit.Job[Any]:
-        """Run sbatch. Raises Refused."""
-        return self._submit_command(self._command)
+    def start(self) -> str:
+        """Run sbatch. Returns the id of the job; raises SlurmError, and SlurmAway where it may have been taken."""
+        script = self._logs / f"{self._submission.token}.sh"
+        write_text(script, self._make_submission_file_text(self._command, ""))
+        variables = variables_of_sbatch(os.environ, self._place)
+        return slurm.sbatch(script, job_name=self._submission.job_name, env=variables)
 
 
-def parameters(place: Placement, *, name: str, after: Sequence[str] = ()) -> dict[str, Any]:
-    """A placement in submitit's parameters."""
-    values = {
-        "job_name": name,
-        "nodes": place.nodes,
-        "ntasks_per_node": place.tasks_per_node,
-        "cpus_per_task": place.cpus_per_task,
-        "gpus_per_node": place.gpus_per_node or None,
-        "mem": f"{round(place.mem_gb * 1024)}M" if place.mem_gb else None,
-        "time": place.minutes,
-        "partition": place.partition,
-        "account": place.account,
-        "qos": place.qos,
-        "constraint": place.constraint,
-        "signal_delay_s": place.signal_seconds,
-        "array_parallelism": place.max_parallel or 1_000_000,
-        "setup": list(place.setup) or None,
-        "srun_args": [  # srun neither inherits cores from sbatch nor ends the job when one process dies
-            f"--cpus-per-task={place.cpus_per_task}",
-            "--kill-on-bad-exit=1",
-            *([f"--container-image={place.container}"] if place.container else []),
-        ],
-        "dependency": f"afterok:{':'.join(after)}" if after else None,
-        "stderr_to_stdout": True,
-        "additional_parameters": {"requeue": True, "kill-on-invalid-dep": "yes", **_flags(place.sbatch)},
-    }
-    return {key: value for key, value in values.items() if value is not None} | {"wckey": None}
-
-
-def _flags(lines: Sequence[str]) -> dict[str, Any]:
-    parts = (line.lstrip("-").partition("=") for line in lines)
-    return {key: value if sign else True for key, sign, value in parts}
+def passed_on() -> list[str]:
+    """Variables that a job needs even where sbatch was told not to pass on the environment."""
+    ours = (f"{key}={value}" for key, value in sorted(os.environ.items()) if key.startswith("ALIGN_LAB_"))
+    return ["SUBMITIT_EXECUTOR=slurm", *(line for line in ours if not line.startswith(f"{SHARED}="))]
 
 
 def start_local(

@@ -11,7 +11,8 @@ from torch import Tensor
 from align_lab.base.errors import DataError
 from align_lab.models.language_model import LanguageModel
 from align_lab.models.llama import Llama, LlamaConfig
-from align_lab.models.llama_weights import llama_state
+from align_lab.models.llama_weights import llama_tensors
+from align_lab.models.loading import target
 from align_lab.models.shape import is_plain_llama
 
 
@@ -44,10 +45,9 @@ def from_hf(folder: Path) -> Llama:
         norm_eps=content["rms_norm_eps"],
         tied=content.get("tie_word_embeddings", False),
     )
-    weights = llama_state(read_weights(folder), config)
-    model = Llama(config).to(weights["embed.weight"].dtype)
-    model.load_state_dict(weights)
-    return model
+    place = target()
+    weights = {name: place.put(value) for name, value in llama_tensors(read_weights(folder), config)}
+    return Llama.of_weights(config, weights)
 
 
 def weight_files(folder: Path) -> list[Path]:

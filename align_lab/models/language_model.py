@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import Any, Protocol
 
+import torch
 from torch import Tensor, nn
 
 from align_lab.models.logp import response_logps
@@ -26,6 +27,12 @@ class LanguageModel(nn.Module, ABC):
 
     context: int  # longest sequence, prompt and response together
     width: int  # D
+    body_dtype: torch.dtype | None = None  # that the body computes in, where an engine stores weights of another one
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """What the body computes in."""
+        return self.body_dtype or self.head.dtype
 
     @property
     @abstractmethod

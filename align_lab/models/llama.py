@@ -7,6 +7,7 @@ needed, which is faster.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -17,6 +18,7 @@ from align_lab.models import llama_weights
 from align_lab.models.language_model import LanguageModel
 from align_lab.models.llama_config import LlamaConfig
 from align_lab.models.lora import merged_state
+from align_lab.models.precision import NARROW
 
 
 class KVCache:
@@ -67,6 +69,17 @@ def attention_mask(length: int, total: int, pad: Tensor | None, device: torch.de
     return ((causal & (key >= pad[:, None, None])) | (key == query))[:, None]
 
 
+def repeated(x: Tensor, times: int) -> Tensor:
+    """Each head of keys or values [B K L E] for all of its queries, [B K·times L E]."""
+    return x if times == 1 else x.unsqueeze(2).expand(-1, -1, times, -1, -1).flatten(1, 2)
+
+
+def shares_keys(query: Tensor, mask: Tensor | None) -> bool:
+    """Is there a fused kernel in which several queries share keys? On CUDA only flash attention, without a mask."""
+    flash = mask is None and query.dtype in NARROW and torch.backends.cuda.flash_sdp_enabled()
+    return flash or not query.is_cuda
+
+
 class Attention(nn.Module):
     """Causal grouped-query attention with rotary positions and an optional KV cache."""
 
@@ -86,8 +99,10 @@ class Attention(nn.Module):
         v = v.transpose(1, 2)
         if cache is not None:
             k, v = cache.extend(layer, k, v)
+        if not shares_keys(q, mask):
+            k, v = (repeated(each, self.heads // self.kv_heads) for each in (k, v))
         y = F.scaled_dot_product_attention(
-            q, k, v, attn_mask=mask, is_causal=mask is None and L > 1, enable_gqa=self.heads != self.kv_heads
+            q, k, v, attn_mask=mask, is_causal=mask is None and L > 1, enable_gqa=k.shape[1] != self.heads
         )
         return self.out(y.transpose(1, 2).reshape(B, L, -1))
 
@@ -125,6 +140,19 @@ class Llama(LanguageModel):
         table = rotary_table(config.context, config.width // config.heads, config.rope_theta)
         self.register_buffer("rotary", table.to(self.embed.weight.dtype), persistent=False)
         self.reset_parameters()
+
+    @classmethod
+    def of_weights(cls, config: LlamaConfig, weights: Mapping[str, Tensor]) -> Llama:
+        """A model that has these tensors themselves as its weights, on their device; none are drawn before. The angles
+        of its positions are float32 whatever the weights are."""
+        with torch.device("meta"):
+            model = cls(config)
+        with torch.device("cpu"):
+            table = rotary_table(config.context, config.width // config.heads, config.rope_theta).float()
+        like = weights["embed.weight"]
+        model.rotary = table.to(torch.promote_types(table.dtype, like.dtype)).to(like.device)
+        model.load_state_dict(dict(weights), assign=True)
+        return model
 
     def reset_parameters(self) -> None:
         """Draw matrices from N(0, 0.02²); the std of those that write to the residual stream is √(2·layers) smaller."""
@@ -170,6 +198,7 @@ class Llama(LanguageModel):
             table = self.rotary[(columns - pad[:, None]).clamp_(min=0)]
         mask = attention_mask(L, used + L, pad, ids.device)
         x = self.embed(ids)
+        table = table.to(x.dtype)
         for layer, block in enumerate(self.blocks):
             x = block(x, table, mask, cache, layer)
         if cache is not None:

@@ -21,8 +21,15 @@ class LlamaConfig:
     tied: bool = True  # the output head shares the weights of the embedding
 
     def __post_init__(self) -> None:
-        if self.width % self.heads or self.heads % self.kv_heads or (self.width // self.heads) % 2:
-            raise ValueError(
-                f"width={self.width} heads={self.heads} kv_heads={self.kv_heads}: width must be an even "
-                "multiple of heads, and heads a multiple of kv_heads"
-            )
+        if problem := inconsistent(self.width, self.heads, self.kv_heads):
+            raise ValueError(problem)
+
+
+def inconsistent(width: int, heads: int, kv_heads: int) -> str:
+    """What is wrong with these dimensions of attention; empty where nothing is."""
+    if width % heads == 0 and heads % kv_heads == 0 and (width // heads) % 2 == 0:
+        return ""
+    return (
+        f"width={width} heads={heads} kv_heads={kv_heads}: width must be an even multiple of heads, and heads a "
+        "multiple of kv_heads"
+    )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
@@ -72,22 +72,24 @@ def hf_state(state: Mapping[str, Tensor], config: LlamaConfig) -> dict[str, Tens
     return named
 
 
-def llama_state(state: Mapping[str, Tensor], config: LlamaConfig) -> dict[str, Tensor]:
-    """The inverse of `hf_state`. Raises DataError for a missing tensor."""
+def llama_tensors(state: Mapping[str, Tensor], config: LlamaConfig) -> Iterator[tuple[str, Tensor]]:
+    """The inverse of `hf_state`, tensor by tensor, so that the fused ones never exist all at once.
+
+    Raises DataError for a missing tensor.
+    """
     try:
-        named = {"embed.weight": state["model.embed_tokens.weight"], "norm.weight": state["model.norm.weight"]}
+        yield "embed.weight", state["model.embed_tokens.weight"]
+        yield "norm.weight", state["model.norm.weight"]
         if not config.tied:
-            named["unembed"] = state["lm_head.weight"]
+            yield "unembed", state["lm_head.weight"]
         for layer in range(config.layers):
             ours, theirs = f"blocks.{layer}.", f"model.layers.{layer}."
-            named |= {ours + name: state[theirs + hf_name] for name, hf_name in _PLAIN.items()}
-            named |= {
-                ours + name: torch.cat([state[theirs + part] for part in parts])
-                for name, parts in _fused(config).items()
-            }
+            for name, hf_name in _PLAIN.items():
+                yield ours + name, state[theirs + hf_name]
+            for name, parts in _fused(config).items():
+                yield ours + name, torch.cat([state[theirs + part] for part in parts])
     except KeyError as missing:
         raise DataError(
             f"the weights have no tensor {missing}: they do not belong to a Llama with {config.layers} "
             f"layers and a {'tied' if config.tied else 'separate'} head."
         ) from None
-    return named

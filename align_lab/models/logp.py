@@ -6,6 +6,9 @@
 The vocabulary is split into tiles whose logits fit into the processor's cache and are exponentiated there. The
 exponentials are saved for the backward pass, which overwrites them with the gradient; above a size limit they are
 recomputed instead.
+
+Of a narrow h and W (bfloat16), logits, log-probabilities and the sums over tiles are float32: the gradient of the
+logits is rounded before its products with them, as in every backward pass in bfloat16, and then summed in float32.
 """
 
 from __future__ import annotations
@@ -15,6 +18,8 @@ from typing import Any, Literal, Protocol, overload
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
+
+from align_lab.models.precision import NARROW, product, wide
 
 TILE = 1 << 21  # logits of one tile
 MAX_SAVED = 1 << 28  # largest number of exponentials saved for the backward pass
@@ -38,11 +43,11 @@ class _TokenLogps(torch.autograd.Function):
     def forward(
         ctx: Any, hidden: Tensor, weight: Tensor, targets: Tensor, temperature: float, entropy: bool, grad: bool
     ) -> Any:
-        scaled = hidden / temperature
+        scaled, divisor = (hidden, temperature) if hidden.dtype in NARROW else (hidden / temperature, 1.0)
         save = grad and any(ctx.needs_input_grad) and len(hidden) * len(weight) <= MAX_SAVED
         saved, maxima, sums, means = [], [], [], []
         for tile in _tiles(weight, len(hidden)):
-            z, maximum = _minus_maximum(scaled, tile)
+            z, maximum = _minus_maximum(scaled, tile, divisor)
             shifted = z.clone() if entropy else None
             e = z.exp_()
             maxima.append(maximum)
@@ -53,11 +58,11 @@ class _TokenLogps(torch.autograd.Function):
                 saved.append(e)
         maxima, sums = torch.cat(maxima, -1), torch.cat(sums, -1)
         lse = (maxima + sums.log()).logsumexp(-1)
-        logp = torch.linalg.vecdot(scaled, weight[targets]) - lse
+        logp = torch.linalg.vecdot(wide(scaled), wide(weight[targets])) / divisor - lse
         scales = (maxima - lse[:, None]).exp()  # the exponentials of a tile times its scale are probabilities
         entropies = lse - (scales * (torch.cat(means, -1) + maxima * sums)).sum(-1) if entropy else lse.new_empty(0)
         ctx.save_for_backward(scaled, weight, targets, lse, entropies)
-        ctx.saved, ctx.scales, ctx.temperature = saved, scales, temperature
+        ctx.saved, ctx.scales, ctx.temperature, ctx.divisor = saved, scales, temperature, divisor
         ctx.set_materialize_grads(False)
         return logp, entropies
 
@@ -69,20 +74,40 @@ class _TokenLogps(torch.autograd.Function):
         saved, ctx.saved = ctx.saved, []  # they are overwritten below, so a second backward recomputes them
         grad_logp = torch.zeros_like(lse) if grad_logp is None else grad_logp
         to_hidden, to_weight = ctx.needs_input_grad[:2]
-        grad_hidden = torch.index_select(weight, 0, targets).mul_(grad_logp[:, None]) if to_hidden else None
-        grad_weight = torch.empty_like(weight) if to_weight else None
+        grad_hidden = wide(torch.index_select(weight, 0, targets)).mul_(grad_logp[:, None]) if to_hidden else None
+        grad_weight = torch.empty_like(weight, dtype=lse.dtype) if to_weight else None
         start = 0
         for number, tile in enumerate(_tiles(weight, len(scaled))):
-            e = saved[number] if saved else _minus_maximum(scaled, tile)[0].exp_()
+            e = saved[number] if saved else _minus_maximum(scaled, tile, ctx.divisor)[0].exp_()
             grad = _grad_logits(e, ctx.scales[:, number, None], grad_logp, grad_entropy, entropies)
             if grad_hidden is not None:
-                grad_hidden.addmm_(grad, tile)
+                _add_product(grad_hidden, grad, tile)
             if grad_weight is not None:
-                torch.mm(grad.t(), scaled, out=grad_weight[start : start + len(tile)])
+                _put_product(grad_weight[start : start + len(tile)], grad.t(), scaled)
             start += len(tile)
+        if grad_hidden is not None:
+            grad_hidden = grad_hidden.div_(ctx.temperature).to(scaled.dtype)
         if grad_weight is not None:
-            grad_weight.index_add_(0, targets, scaled * grad_logp[:, None])
-        return None if grad_hidden is None else grad_hidden.div_(ctx.temperature), grad_weight, None, None, None, None
+            grad_weight = grad_weight.index_add_(0, targets, scaled * grad_logp[:, None])
+            grad_weight = grad_weight if ctx.divisor == 1 else grad_weight.div_(ctx.divisor)
+            grad_weight = grad_weight.to(weight.dtype)
+        return grad_hidden, grad_weight, None, None, None, None
+
+
+def _add_product(total: Tensor, a: Tensor, b: Tensor) -> None:
+    """total += a · b, where a is rounded if b is narrow."""
+    if b.dtype in NARROW:
+        total.add_(product(a.to(b.dtype), b))
+    else:
+        total.addmm_(a, b)
+
+
+def _put_product(out: Tensor, a: Tensor, b: Tensor) -> None:
+    """out = a · b, where a is rounded if b is narrow."""
+    if b.dtype in NARROW:
+        out.copy_(product(a.to(b.dtype), b))
+    else:
+        torch.mm(a, b, out=out)
 
 
 def _tiles(weight: Tensor, rows: int) -> tuple[Tensor, ...]:
@@ -91,9 +116,11 @@ def _tiles(weight: Tensor, rows: int) -> tuple[Tensor, ...]:
     return weight.split(min(len(weight), max(64, -(-len(weight) // count))))
 
 
-def _minus_maximum(scaled: Tensor, tile: Tensor) -> tuple[Tensor, Tensor]:
+def _minus_maximum(scaled: Tensor, tile: Tensor, divisor: float) -> tuple[Tensor, Tensor]:
     """The logits [N v] of a tile minus the maximum of each row, and that maximum [N 1]."""
-    z = scaled @ tile.t()
+    z = product(scaled, tile.t())
+    if divisor != 1:
+        z.div_(divisor)
     maximum = z.amax(-1, keepdim=True)
     return z.sub_(maximum), maximum
 

@@ -80,9 +80,13 @@ def load_base(model: nn.Module, state: Mapping[str, Tensor]) -> bool:
 
 @contextmanager
 def adapters_disabled(model: nn.Module) -> Iterator[None]:
-    """Compute without the adapters inside the `with` block."""
+    """Compute without the adapters inside the `with` block. They remain trained parameters, which peft would change:
+    an engine that shards them asks at its first pass."""
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
     for _, layer in layers(model):
         layer.enable_adapters(enabled=False)
+    for parameter in trained:
+        parameter.requires_grad_()
     try:
         yield
     finally:
@@ -97,6 +101,11 @@ class BaseModel(LanguageModel):
         super().__init__()
         self.context, self.width = adapted.context, adapted.width
         self._adapted = (adapted,)  # in a tuple, so that it is not a submodule: the weights belong to the policy
+
+    def forward(self, *inputs: Any, **options: Any) -> Any:
+        """`LanguageModel.forward` of the base model, as a call of the adapted one, which gathers its weights there."""
+        with torch.no_grad(), adapters_disabled(self._adapted[0]):
+            return self._adapted[0](*inputs, **options)
 
     @property
     def head(self) -> Tensor:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -15,6 +15,7 @@ from align_lab.models.convert import from_hf, to_hf
 from align_lab.models.language_model import LanguageModel
 from align_lab.models.lora import adapt
 from align_lab.models.lora_settings import Lora
+from align_lab.models.precision import convert
 from align_lab.models.shape import is_plain_llama
 from align_lab.models.text import Text, read_text
 from align_lab.models.transformer import open_transformer
@@ -42,7 +43,8 @@ class Policy:
 
     def to(self, dtype: torch.dtype) -> Policy:
         """The policy with its weights converted, in place, to `dtype`."""
-        return replace(self, model=self.model.to(dtype))
+        convert(self.model, dtype)
+        return self
 
 
 def save_policy(policy: Policy, folder: Path) -> None:

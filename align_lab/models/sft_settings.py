@@ -41,7 +41,7 @@ class FineTuning:
     batch_tokens: int = param(4096, "tokens per optimizer step", low=1)
     lr: float = param(2e-5, "peak learning rate of AdamW", above=0)
     weight_decay: float = param(0.0, "weight decay of AdamW", low=0)
-    max_grad_norm: float = param(1.0, "a longer gradient is clipped to this norm; inf: never", above=0)
+    max_grad_norm: float = param(1.0, "a longer gradient is clipped to this norm", above=0, infinite="never")
     warmup: float = param(0.05, "fraction of the steps in which the learning rate rises", low=0, high=1)
     decay: float = param(0.6, "fraction of the steps in which the learning rate falls to 0", above=0, high=1)
     loss_on: str = _loss_on()

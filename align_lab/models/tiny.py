@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from align_lab.base.contracts import Model
 from align_lab.base.registry import param, register, section
+from align_lab.models.llama_config import inconsistent
 from align_lab.models.lora_settings import Lora
 from align_lab.models.sft_settings import Sft
 from align_lab.models.shape import Shape
@@ -34,6 +35,14 @@ class Tiny(Model):
 
     used_later: ClassVar = ("lora",)
     tiny: ClassVar = True
+
+    def problems(self) -> list[str]:
+        """Dimensions that no attention has."""
+        if not (wrong := inconsistent(self.width, self.heads, self.kv_heads)):
+            return []
+        near = max(1, round(self.width / (2 * self.heads))) * 2 * self.heads
+        heads = f" model.kv_heads={self.heads}" if self.heads % self.kv_heads else ""
+        return [f"{wrong}. Type model.width={near}{heads}"]
 
     def shape(self) -> Shape:
         """The dimensions that determine its memory."""

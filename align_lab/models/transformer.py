@@ -10,9 +10,12 @@ from torch import Tensor
 
 from align_lab.base.errors import ConfigError, DataError
 from align_lab.models.language_model import LanguageModel
+from align_lab.models.loading import target
 from align_lab.models.lora import merged_state
+from align_lab.models.precision import NARROW
 
-MAX_DIFFERENCE = 1e-3  # between hidden states times head and the model's own logits
+MAX_DIFFERENCE = 1e-3  # between hidden states times head and the model's own logits, in float32
+MAX_RELATIVE = 2.0**-6  # the same in narrow numbers, of the largest logit
 
 
 class HfCache:
@@ -91,9 +94,10 @@ def open_transformer(folder: Path) -> Transformer:
     except ModuleNotFoundError as missing:
         raise ConfigError(f'{folder} needs transformers: pip install "align_lab[hf]"') from missing
     logging.disable_progress_bar()
+    dtype = torch.bfloat16 if target().dtype == torch.bfloat16 else torch.float32
     try:
         model = AutoModelForCausalLM.from_pretrained(
-            folder, trust_remote_code=False, use_safetensors=True, local_files_only=True, dtype=torch.float32
+            folder, trust_remote_code=False, use_safetensors=True, local_files_only=True, dtype=dtype
         )
     except (OSError, ValueError, KeyError) as error:
         raise DataError(f"transformers cannot load {folder}: {str(error).strip().splitlines()[0]}") from error
@@ -104,8 +108,10 @@ def open_transformer(folder: Path) -> Transformer:
 def _checked(model: Transformer, folder: Path) -> Transformer:
     """The model, if its logits equal hidden states times head; some models scale or cap logits, or add a bias."""
     ids = torch.arange(1, 9)[None]
-    difference = (model.model(input_ids=ids).logits - model.hidden(ids) @ model.head.t()).abs().max()
-    if not difference < MAX_DIFFERENCE:
+    logits = model.model(input_ids=ids).logits
+    difference = (logits - model.hidden(ids) @ model.head.t()).abs().max()
+    narrow = logits.dtype in NARROW
+    if not difference < (MAX_RELATIVE * float(logits.abs().max()) if narrow else MAX_DIFFERENCE):
         raise DataError(
             f"the logits of {folder} ({type(model.model).__name__}) are not its hidden states times its head (they "
             f"differ by up to {difference:.3g}): the model scales or caps them, which is not supported. Use another "

@@ -46,7 +46,8 @@ def measured(placement: Mapping[str, Any], *, gpu: bool) -> AvailableMemory:
         import torch
 
         free, total = torch.cuda.mem_get_info()
-        per_device = -(-processes // torch.cuda.device_count()) * sharing()
+        devices = max(torch.cuda.device_count(), placement["gpus_per_node"])  # a process may see its own alone
+        per_device = -(-processes // devices) * sharing()
         return AvailableMemory(gib=free / GIB / per_device, device_gib=total / GIB, source="GPU")
     processes *= sharing()
     limits = dict(_limits())

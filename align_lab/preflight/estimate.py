@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from align_lab.preflight import terms
+from align_lab.preflight import passes, terms
 from align_lab.preflight.workload import Workload
 
 GIB = 2**30
@@ -18,6 +18,8 @@ class Estimate:
     persistent: Mapping[str, float]
     phases: Mapping[str, Mapping[str, float]]
     micro_batch: int  # completions of one forward pass with gradient
+    scoring_batch: int | None = None  # of one without gradient
+    evaluation_batch: int | None = None  # that an evaluation samples together
 
     @property
     def phase(self) -> str:
@@ -42,26 +44,46 @@ class Estimate:
 
 
 def estimate(x: Workload, *, device_gib: float = 0.0) -> Estimate:
-    """The estimate of a process with this workload. vLLM uses a fraction of `device_gib`, the whole device's memory."""
+    """The estimate of a process with this workload. vLLM uses a fraction of `device_gib`, the whole device's memory.
+
+    Passes without gradient take as many completions as need no more than the update or sampling needs.
+    """
+    engine = _vllm(x, device_gib)
     persistent = {
         "weights": terms.weights(x),
         "gradients": terms.gradients(x),
         "optimizer state": terms.optimizer(x),
         "reward models": x.scorers.weights,
         **({"judges": terms.JUDGES} if x.gpu else {"libraries and data": terms.LIBRARIES}),
+        **({"vLLM": engine} if engine and not x.gpu else {}),  # it only sleeps on a GPU
     }
-    phases = {"update": _update(x), "evaluation": _evaluation(x, device_gib)}
+    update = _update(x)
+    bound = max(_size(update), _size(_torch_sampling(x, x.rows)) if x.samples and x.vllm is None else 0.0)
+    scored = x.scoring_batch or passes.scoring_rows(x, bound)
+    phases = {"update": update}
     if x.samples:
-        phases["sampling"] = _sampling(x, x.rows, device_gib)
-        phases["scoring"] = {"scoring": terms.scoring(x, x.rows)}
+        phases["sampling"] = _sampling(x, x.rows, scored, engine)
+        phases["scoring"] = {"scoring": terms.scoring(x, min(x.rows, scored))}
         phases["reward"] = {"forward pass of a reward model": x.scorers.forward}
-    if not x.gpu and x.zero_stage:  # a checkpoint is gathered in main memory
+    most = max(_size(parts) for parts in phases.values())
+    evaluated = x.evaluation_batch or passes.evaluation_rows(
+        x, most, lambda rows: _size(_evaluation(x, rows, scored, engine))
+    )
+    phases["evaluation"] = _evaluation(x, evaluated, scored, engine)
+    if not x.gpu and x.zero_stage:  # its slices of a checkpoint are copied in main memory
         phases["checkpoint"] = {"checkpoint": terms.checkpoint(x)}
     return Estimate(
         persistent={name: value / GIB for name, value in persistent.items()},
         phases={phase: {name: value / GIB for name, value in parts.items()} for phase, parts in phases.items()},
         micro_batch=x.micro_rows,
+        scoring_batch=scored,
+        evaluation_batch=evaluated,
     )
+
+
+def _size(parts: Mapping[str, float]) -> float:
+    """The bytes of a phase."""
+    return sum(parts.values())
 
 
 def _update(x: Workload) -> dict[str, float]:
@@ -80,27 +102,44 @@ def _update(x: Workload) -> dict[str, float]:
     return {name: factor * value for name, value in {"activations": activations, **temporary}.items()}
 
 
-def _sampling(x: Workload, rows: int, device_gib: float) -> dict[str, float]:
-    """The torch sampler's KV cache and logits (under ZeRO-3 also the gathered weights), or vLLM's memory."""
-    if x.vllm is not None:
-        own_gpus = x.vllm["gpus"] > 0
-        reserved = x.vllm["memory"] * device_gib if x.gpu else x.vllm["cpu_cache_gib"]
-        engine = 0 if x.gpu else x.shape.parameters * x.bytes
-        return {"vLLM": 0.0 if own_gpus and x.gpu else reserved * GIB + engine}
-    gathered = x.shape.parameters * x.bytes if terms.shards(x, 3) > 1 else 0
+def _sampling(x: Workload, rows: int, scored: int, engine: float) -> dict[str, float]:
+    """The torch sampler's memory; or that of vLLM, awake, and beside it what checks its log-probabilities."""
+    if x.vllm is None:
+        return _torch_sampling(x, rows)
+    check = {"check of the log-probabilities": terms.scoring(x, min(rows, scored))}
+    return ({"vLLM": engine} if engine and x.gpu else {}) | _gathered(x) | check
+
+
+def _torch_sampling(x: Workload, rows: int) -> dict[str, float]:
+    """The KV cache, logits and the pass over the prompts."""
     return {
         "KV cache": terms.kv_cache(x, rows),
         "token sampling": terms.token_sampling(x, rows) + terms.forward(x, rows, x.prompt),
-        **({"gathered weights": float(gathered)} if gathered else {}),
+        **_gathered(x),
     }
 
 
-def _evaluation(x: Workload, device_gib: float) -> dict[str, float]:
-    """A batch of evaluation prompts: sampling, then scoring against a reference that is loaded for the evaluation."""
+def _gathered(x: Workload) -> dict[str, float]:
+    """Under ZeRO-3, a sampler gets the gathered weights."""
+    return {"gathered weights": float(x.shape.parameters * x.bytes)} if terms.shards(x, 3) > 1 else {}
+
+
+def _vllm(x: Workload, device_gib: float) -> float:
+    """vLLM's weights and KV cache in this process's memory, in bytes; 0 without vLLM, or on GPUs of its own."""
+    if x.vllm is None or (x.gpu and x.vllm["gpus"] > 0):
+        return 0.0
+    if x.gpu:
+        return x.vllm["memory"] * device_gib * GIB
+    return x.vllm["cpu_cache_gib"] * GIB + x.shape.parameters * x.bytes
+
+
+def _evaluation(x: Workload, rows: int, scored: int, engine: float) -> dict[str, float]:
+    """Evaluation prompts: `rows` completions are sampled at a time, then measured against the start policy, which is
+    that of training or is loaded for this, then scored."""
     x = replace(x, new=x.evaluated_new or x.new)
-    sampling = _sampling(x, x.evaluated, device_gib)
-    scoring = {"evaluation": terms.scoring(x, x.evaluated)}
+    sampling = _sampling(x, rows, scored, engine)
+    is_held = x.reference or x.shape.lora_rank
+    start = {} if is_held else {"start policy": float(x.shape.parameters * x.bytes)}
+    measuring = {"evaluation": terms.scoring(x, min(rows, scored), entropy=True), **start}
     judging = {"forward pass of a reward model": x.scorers.forward}
-    phase = max(sampling, scoring, judging, key=lambda parts: sum(parts.values()))
-    reference = 0 if x.shape.lora_rank else x.shape.parameters * x.bytes
-    return {**phase, "start policy": float(reference)}
+    return max(sampling, measuring, judging, key=_size)

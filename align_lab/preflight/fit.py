@@ -16,28 +16,31 @@ from align_lab.base.run_config import RunConfig
 from align_lab.preflight import available_memory
 from align_lab.preflight.available_memory import AvailableMemory
 from align_lab.preflight.estimate import Estimate, estimate
-from align_lab.preflight.workload import BYTES, Workload, workload_of
+from align_lab.preflight.workload import BYTES, SHARDS_ALL, Workload, workload_of
 from align_lab.train.micro_batch import sizes
 
 LORA_RANK = 16  # the rank that a remedy proposes
 FILL = 0.85  # fraction of the available memory that an automatic micro-batch may fill, as a margin of error
 AnyConfig = RunConfig | Mapping[str, Any]
+NONE: Mapping[str, int | None] = {}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Memory:
-    """The micro-batch of a run and its memory estimate.
+    """The sizes of a run's batches in completions, and its memory estimate.
 
-    If the model's shape is unknown there is no estimate, and `micro_batch` None means the whole minibatch.
+    If the model's shape is unknown there is no estimate, and None means as many as there are at most.
     """
 
     micro_batch: int | None
+    scoring_batch: int | None = None  # of a forward pass without gradient
+    evaluation_batch: int | None = None  # sampled together in an evaluation
     estimate: Estimate | None = None
     available: AvailableMemory | None = None
 
     def apply_to(self, cfg: RunConfig) -> RunConfig:
-        """The config with this micro-batch."""
-        train = {**cfg["train"], "micro_batch": self.micro_batch}
+        """The config with these sizes of batches."""
+        train = {**cfg["train"], "micro_batch": self.micro_batch, "scoring_batch": self.scoring_batch}
         return RunConfig({**cfg.values, "train": train}, cfg.choices)
 
     def start_message(self) -> str:
@@ -54,9 +57,9 @@ class Memory:
         estimated = f"estimated {self.estimate.sentence()}, " if self.estimate else ""
         return f"memory: {estimated}peak {peak:.2f} GiB"
 
-    def record(self, peak: float, micro_batch: int | None) -> dict[str, Any]:
-        """The manifest's entry; `micro_batch` is the one in use, which is smaller after an out-of-memory error."""
-        entry: dict[str, Any] = {"micro_batch": micro_batch, "peak_gib": peak}
+    def record(self, peak: float, batches: Mapping[str, int | None]) -> dict[str, Any]:
+        """The manifest's entry. `batches`: the sizes in use, which are smaller after an out-of-memory error."""
+        entry: dict[str, Any] = {**batches, "peak_gib": peak}
         if self.estimate is not None and self.available is not None:
             terms = {name: round(value, 4) for name, value in self.estimate.terms.items()}
             entry |= {"estimate_gib": round(self.estimate.total, 3), "terms": terms, "phase": self.estimate.phase}
@@ -81,10 +84,12 @@ class ProcessGroup(Protocol):
         ...
 
 
-def check_memory(cfg: RunConfig, world: ProcessGroup, *, gpu: bool, previous: int | None) -> Memory:
+def check_memory(
+    cfg: RunConfig, world: ProcessGroup, *, gpu: bool, previous: Mapping[str, int | None] = NONE
+) -> Memory:
     """The memory of a run that starts on this machine, equal in all its processes.
 
-    The process with the least available memory decides. `previous` is the micro-batch of an interrupted run.
+    The process with the least available memory decides. `previous`: the sizes of batches of an interrupted run.
     """
     own = available_memory.measured(cfg["hardware"]["placement"], gpu=gpu)
     least = replace(own, gib=-world.max(-own.gib))
@@ -92,22 +97,34 @@ def check_memory(cfg: RunConfig, world: ProcessGroup, *, gpu: bool, previous: in
 
 
 def fit(
-    cfg: RunConfig, *, gpu: bool, processes: int = 1, available: AvailableMemory, previous: int | None = None
+    cfg: RunConfig,
+    *,
+    gpu: bool,
+    processes: int = 1,
+    available: AvailableMemory,
+    previous: Mapping[str, int | None] = NONE,
 ) -> Memory:
-    """The memory of a run and its micro-batch: as configured, else the previous one, else the largest that fits.
+    """The memory of a run and the sizes of its batches: as configured, else the previous ones, else as many as fit.
 
     Raises ConfigError with remedies if the run does not fit.
     """
     x = workload_of(cfg, processes=processes, gpu=gpu)
     if x is None:
-        return Memory(micro_batch=cfg["train"]["micro_batch"] or previous, available=available)
-    if previous is not None and x.micro_batch is None:
-        x = replace(x, micro_batch=previous)
+        known = {name: cfg["train"][name] for name in ("micro_batch", "scoring_batch") if cfg["train"][name]}
+        sizes_of_batches = {"micro_batch": None, **previous, **known}
+        return Memory(**sizes_of_batches, available=available)
+    x = replace(x, **{name: size for name, size in previous.items() if size and getattr(x, name) is None})
     x = x if x.micro_batch is not None else largest(x, available)
     need = estimate(x, device_gib=available.device_gib)
     if need.total > available.gib:
         raise ConfigError(out_of_memory_message(cfg, x, need, available))
-    return Memory(micro_batch=x.micro_rows, estimate=need, available=available)
+    return Memory(
+        micro_batch=x.micro_rows,
+        scoring_batch=need.scoring_batch,
+        evaluation_batch=need.evaluation_batch,
+        estimate=need,
+        available=available,
+    )
 
 
 def largest(x: Workload, available: AvailableMemory) -> Workload:
@@ -215,11 +232,14 @@ def _numerics_changes(cfg: Mapping[str, Any], x: Workload) -> Iterator[dict[str,
     train = cfg["train"]
     if train["micro_batch"] is not None and train["micro_batch"] > x.group:
         yield {"train.micro_batch": None}
+    if train["scoring_batch"] is not None and train["scoring_batch"] > 1:
+        yield {"train.scoring_batch": None}
     if not x.checkpointing:
         yield {"hardware.numerics.gradient_checkpointing": True}
-    if x.processes > 1 and x.zero_stage < 3:
-        yield {"hardware.numerics.engine": "deepspeed", "hardware.numerics.zero_stage": 3}
-    if x.gpu and x.zero_stage and not x.offload:
+    engine = cfg["hardware"]["numerics"]["engine"]
+    if x.processes > 1 and x.zero_stage < SHARDS_ALL:
+        yield {"hardware.numerics.zero_stage": 3} if engine == "deepspeed" else {"hardware.numerics.engine": "fsdp"}
+    if x.gpu and x.zero_stage and not x.offload and engine == "deepspeed":
         yield {"hardware.numerics.offload_optimizer": True}
     if "lora" in cfg["model"] and not x.shape.lora_rank:
         yield {"model.lora.rank": LORA_RANK}

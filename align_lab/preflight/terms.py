@@ -49,8 +49,8 @@ def optimizer(x: Workload) -> float:
 
 
 def checkpoint(x: Workload) -> float:
-    """A checkpoint of sharded state is gathered before it is written: trained weights and two moments, 3 N_trained."""
-    return trained_models(x) * x.shape.trainable * 3 * max(4, x.bytes)
+    """This process's part of a checkpoint of sharded state: trained weights and two moments, 3 N_trained."""
+    return trained_models(x) * x.shape.trainable * 3 * max(4, x.bytes) / x.processes
 
 
 def block(x: Workload, length: int) -> float:
@@ -77,13 +77,13 @@ def activations(x: Workload, rows: int, length: int, *, models: int = 1) -> floa
 
 
 def backward(x: Workload, rows: int, length: int) -> float:
-    """The backward pass of one block: gradients rows L (4M + 3D) b.
+    """The backward pass of one block: gradients rows L (4M + 3D) b, on a GPU, which frees them one by one, (3M + 3D) b.
 
     With gradient checkpointing its activations are recomputed, while the allocator still holds the previous block's
     memory as fragments.
     """
     recomputed = 2.0 * block(x, length) if x.checkpointing else 0.0
-    return rows * length * (recomputed + (4 * x.shape.mlp + 3 * x.shape.width) * x.bytes)
+    return rows * length * (recomputed + ((3 if x.gpu else 4) * x.shape.mlp + 3 * x.shape.width) * x.bytes)
 
 
 def fragmentation(x: Workload) -> float:
@@ -92,15 +92,27 @@ def fragmentation(x: Workload) -> float:
 
 
 def logits(x: Workload, rows: int, length: int) -> float:
-    """N = rows · length tokens: N V b saved exponentials (if N V ≤ MAX_SAVED), temporary tiles, hidden states 3 N D b.
+    """N = rows · length tokens: N V w saved exponentials (if N V ≤ MAX_SAVED), temporary tiles, hidden states 3 N D w.
 
-    Also the head's gradient V D b before it is accumulated, and the embedding's if the two share one matrix.
+    w: bytes of a number of the head's results, which are float32 at least. Also the head's gradient V D w before it is
+    accumulated (of a narrow head its rounded copy too), and the embedding's if the two share one matrix.
     """
-    s, n = x.shape, rows * length
-    tile = min(n * s.vocab, max(TILE, 64 * n)) * (3 if x.entropy else 2)
-    exponentials = n * s.vocab if n * s.vocab <= MAX_SAVED else 0
-    head = 0 if s.lora_rank else s.vocab * s.width * (2 if s.tied else 1)
-    return (exponentials + tile + 3 * n * s.width + head) * x.bytes
+    s, n, w = x.shape, rows * length, max(4, x.bytes)
+    saved = n * s.vocab <= MAX_SAVED
+    rounded = x.bytes if x.bytes < w else 0
+    if x.gpu:
+        forward_tiles, backward_tiles = (2 * x.entropy if saved else 2 + 2 * x.entropy), (not saved) + x.entropy
+        tiles = tile(x, n) * max(forward_tiles * w, backward_tiles * w + rounded)
+    else:
+        tiles = min(n * s.vocab, max(TILE, 64 * n)) * (3 if x.entropy else 2) * w
+    head = 0 if s.lora_rank else s.vocab * s.width * (w + rounded + (x.bytes if s.tied else 0))
+    return (saved * n * s.vocab + 3 * n * s.width) * w + tiles + head
+
+
+def tile(x: Workload, tokens: int) -> int:
+    """The logits of one tile: `models/logp.py` splits the vocabulary evenly, into tiles of at least 64 columns."""
+    V = x.shape.vocab
+    return tokens * min(V, max(64, -(-V // -(-tokens * V // TILE))))
 
 
 def kv_cache(x: Workload, rows: int) -> float:
@@ -111,14 +123,30 @@ def kv_cache(x: Workload, rows: int) -> float:
 
 def token_sampling(x: Workload, rows: int) -> float:
     """Logits [rows V] of one column, their exponentials and sums; with top_p also the sorted ones and their order."""
-    return rows * x.shape.vocab * (4 * x.bytes + x.nucleus * (3 * x.bytes + 8))
+    w = max(4, x.bytes)
+    return rows * x.shape.vocab * (4 * w + x.nucleus * (3 * w + 8))
 
 
 def forward(x: Workload, rows: int, length: int) -> float:
-    """A forward pass without gradient: rows L (9M + 6D) b, the current block and fragments of the previous one."""
+    """A forward pass without gradient: rows L (9M + 6D) b, the current block and fragments of the previous one.
+
+    On a GPU nothing of the previous block is left: our own Llama takes rows L (4M + 3D) b there.
+    """
+    if x.gpu and x.shape.plain:
+        return rows * length * (4 * x.shape.mlp + 3 * x.shape.width) * x.bytes
     return x.shape.forward_bytes(rows * length, bytes_each=x.bytes)
 
 
-def scoring(x: Workload, rows: int) -> float:
-    """Log-probabilities without gradient: a forward pass, tiles of the head, and the hidden states 2 N D b."""
-    return forward(x, rows, x.prompt + x.new) + (3 * TILE + 2 * rows * x.new * x.shape.width) * x.bytes
+def scoring(x: Workload, rows: int, *, entropy: bool = False) -> float:
+    """Log-probabilities without gradient: a forward pass, tiles of the head, and the hidden states 2 N D w.
+
+    On a GPU the head takes its memory after the pass: N D states, and the next tile beside the one before it (with
+    entropies each of them twice), or the last tile beside the states and targets in wide numbers.
+    """
+    n, w, s = rows * x.new, max(4, x.bytes), x.shape
+    whole = forward(x, rows, x.prompt + x.new)
+    if not x.gpu:
+        return whole + (3 * TILE + 2 * n * s.width) * w
+    states = n * s.width * (x.bytes if x.bytes < w else 2 * w)
+    each, several = tile(x, n) * w * (1 + entropy), n * s.vocab > TILE
+    return max(whole, states + each * (1 + several), states + each + n * s.width * (2 * w + x.bytes))

@@ -18,6 +18,7 @@ OPENING, TEXT = 3, 2  # tokens per word of the longest opening and of the longes
 TEMPLATE = 36  # tokens that a chat template adds
 PROMPT_WORDS = 100  # if the data does not know its longest prompt
 NO_SCORERS = ScorerMemory()
+SHARDS_ALL = 3  # the stage of ZeRO that FSDP corresponds to
 EVALUATED = 128  # completions in one batch of an evaluation
 
 
@@ -38,14 +39,17 @@ class Workload:
     samples: bool = True  # completions are sampled in the loop; False: a fixed set of pairs
     human_rows: int = 0  # rows of human text for the pre-training loss
     human_length: int = 0  # tokens of its longest text
-    evaluated: int = EVALUATED  # completions of one forward pass of the evaluation
+    scoring_batch: int | None = None  # completions of one forward pass without gradient; None: see `passes`
+    evaluated: int = EVALUATED  # completions that an evaluation samples together, at most
+    evaluated_samples: int = 1  # completions of each of its prompts
+    evaluation_batch: int | None = None  # completions that it does sample together; None: see `passes`
     evaluated_new: int = 0  # tokens of an evaluated completion; 0: as many as in training
     dtype: str = "float32"
     checkpointing: bool = False
     eager: bool = False
     nucleus: bool = False
     processes: int = 1
-    zero_stage: int = 0
+    zero_stage: int = 0  # what is sharded: 1 optimizer state, 2 also gradients, 3 also weights, as FSDP does
     offload: bool = False
     gpu: bool = False
     scorers: ScorerMemory = NO_SCORERS  # weights of reward and judges, and the largest of their forward passes
@@ -95,14 +99,16 @@ def workload_of(
         human_rows=math.ceil(train["prompts_per_step"] / world) if needs.pretrain_batch else 0,
         human_length=min(shape.context, human_tokens(cfg["data"])),
         evaluated=min(max(EVALUATED, plan["samples"]), plan["prompts"] * plan["samples"]),
+        evaluated_samples=plan["samples"],
         evaluated_new=plan["max_new_tokens"] or 0,
+        scoring_batch=train["scoring_batch"],
         dtype=numerics["dtype"],
         checkpointing=numerics["gradient_checkpointing"],
         eager=numerics["attention"] == "eager",
         nucleus=sampling["top_p"] < 1,
         processes=world,
-        zero_stage=numerics["zero_stage"] if numerics["engine"] == "deepspeed" else 0,
-        offload=numerics["offload_optimizer"] and numerics["engine"] == "deepspeed",
+        zero_stage=SHARDS_ALL if numerics["engine"] == "fsdp" else numerics["zero_stage"],
+        offload=numerics["offload_optimizer"],
         gpu=on_gpu(cfg) if gpu is None else gpu,
         scorers=scorer_memory(cfg),
         vllm=cfg["hardware"]["vllm"] if numerics["sampler"] == "vllm" else None,

@@ -15,6 +15,7 @@ from rich.table import Table
 
 from align_lab.record.final_summary import FinalSummary
 from align_lab.record.stage_progress import StageBar, StageLines, StageProgress
+from align_lab.record.terminal import Terminal
 
 LINES = 10  # progress lines of a run without a terminal
 
@@ -23,7 +24,7 @@ class Screen(AbstractContextManager["Screen"]):
     """Notices and the progress of one training run. A context manager, which ends the live display."""
 
     def __init__(self, *, live: bool = True, console: Console | None = None) -> None:
-        self.console = console or Console(highlight=False, soft_wrap=True)
+        self.console = console or Terminal(soft_wrap=True)
         self.live = live and self.console.is_terminal
         self._progress: Progress | None = None
 
@@ -47,12 +48,12 @@ class Screen(AbstractContextManager["Screen"]):
             self._progress.start()
             self._task = self._progress.add_task("training", total=steps, completed=step, now="")
 
-    def update(self, row: Mapping[str, float]) -> None:
-        """Show the metrics of a step."""
+    def update(self, row: Mapping[str, float], *, steps: int) -> None:
+        """Show the metrics of a step, of `steps` in all as far as that is known now."""
         now = describe(row)
-        step = int(row["step"])
+        step, self.steps = int(row["step"]), steps
         if self._progress is not None:
-            self._progress.update(self._task, completed=step, now=now)
+            self._progress.update(self._task, completed=step, total=steps, now=now)
         elif step % max(1, self.steps // LINES) == 0 or step == self.steps:
             left = (self.steps - step) * row.get("time/step", 0.0)
             self.notice(f"step {step}/{self.steps}  {now}" + (f"  about {left:.0f} s left" if left else ""))

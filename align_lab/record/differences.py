@@ -24,8 +24,8 @@ def differences(run: Path, values: Mapping[str, Any]) -> str:
 
     `values`: the run's config. Raises DataError when a file that it reads does not exist any more.
     """
-    hashes = read_json(RunLayout(run).manifest).get("hashes", {})
-    parts = differing(hashes, values) if "source" in hashes else []
+    hashes = read_json(RunLayout(run).manifest).get("hashes")
+    parts = differing(hashes, values) if isinstance(hashes, dict) and "source" in hashes else []
     return f", with {' and '.join(parts)}; remove its folder to run it again" if parts else ""
 
 

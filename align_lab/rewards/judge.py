@@ -41,7 +41,11 @@ class Judge(Reward):
     extra: ClassVar = "judge"
     costs: ClassVar = ("judge_tokens", "judge_cost")
 
-    url: str = param("", f"address of the endpoint without /chat/completions, for example {EXAMPLE}")
+    url: str = param(
+        "",
+        f"address of the endpoint without /chat/completions, for example {EXAMPLE}",
+        trust="completions, and the key that key_env names, are sent there",
+    )
     model: str = param("", "name of the model at the endpoint")
     key_env: str | None = param(
         "OPENAI_API_KEY", "environment variable that holds the key, never the key; null: the endpoint needs none"

@@ -17,7 +17,7 @@ class PairTraining:
     batch: int = param(16, "pairs of one optimizer step", low=1)
     lr: float = param(1e-4, "peak learning rate; lower for models of more than some 100 M parameters", above=0)
     weight_decay: float = param(0.0, "weight decay", low=0)
-    max_grad_norm: float = param(1.0, "a longer gradient is clipped to this norm; inf: never", above=0)
+    max_grad_norm: float = param(1.0, "a longer gradient is clipped to this norm", above=0, infinite="never")
     centering: float = param(
         0.01, "weight of the mean of (score of chosen + score of rejected)², arXiv 2312.09244; 0: none", low=0
     )

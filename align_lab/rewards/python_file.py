@@ -27,7 +27,11 @@ RESERVED = ("prompt", "completion", "completion_ids", *python_source.GIVEN)  # T
 class PythonFile(Reward):
     """`def reward(prompts, completions, **columns) -> list[float | None]`, sync or async."""
 
-    file: str = param("", "the file, with the function if it has several: my_reward.py or my_reward.py:FUNCTION")
+    file: str = param(
+        "",
+        "the file, with the function if it has several: my_reward.py or my_reward.py:FUNCTION",
+        trust="this file is executed",
+    )
     seconds: float = param(60.0, "limit of one call; a call that takes longer is ended, and counted as failed", above=0)
     memory_gib: float = param(4.0, "limit of the function's memory, in GiB", above=0)
     batch: int = param(64, "completions of one call, at most", low=1)

@@ -28,7 +28,11 @@ class Remote(Reward):
     package: ClassVar = "httpx2"
     extra: ClassVar = "judge"
 
-    url: str = param("", f"address of the server, for example {EXAMPLE}")
+    url: str = param(
+        "",
+        f"address of the server, for example {EXAMPLE}",
+        trust="completions, and the token that key_env names, are sent there",
+    )
     key_env: str | None = param(None, "environment variable that holds the server's token; null: it wants none")
     batch: int = param(32, "completions in a request", low=1)
     logged_parts: list[str] = param([], "names of the parts of the server's scores that are logged as reward/NAME")

@@ -74,5 +74,6 @@ class Prompts:
 
     def completions(self, samples: Samples) -> list[str]:
         """The completions as text, without special tokens."""
-        rows = [tokens[mask].tolist() for tokens, mask in zip(samples.tokens, samples.mask, strict=True)]
+        pairs = zip(samples.tokens.cpu(), samples.mask.cpu(), strict=True)
+        rows = [tokens[mask].tolist() for tokens, mask in pairs]
         return self.tokenizer.decode_batch(rows, skip_special_tokens=True)

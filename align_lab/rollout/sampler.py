@@ -13,6 +13,7 @@ from torch import Tensor
 
 from align_lab.base.random import stream
 from align_lab.models.language_model import LanguageModel
+from align_lab.models.precision import NARROW
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,6 +67,14 @@ class Sampler(Protocol):
     def close(self) -> None:
         """End the processes and free the memory of the sampler."""
         ...
+
+
+def is_exact(sampler: Sampler, model: LanguageModel) -> bool:
+    """Are the sampler's log-probabilities those that training computes of the same tokens?
+
+    A narrow body (bfloat16) rounds a single column otherwise than a whole sequence.
+    """
+    return sampler.exact and model.dtype not in NARROW
 
 
 def uniforms(

@@ -7,8 +7,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from align_lab.models.language_model import LanguageModel
+from align_lab.models.precision import product, running_sum, wide
+from align_lab.models.row_batches import RowBatches
 from align_lab.rollout.sampler import Samples, Weights
 
+CHECK_EVERY = 16  # tokens between two looks at a GPU for rows that have ended: each look waits for all that it does
 COMPACT_BELOW = 0.75  # finished rows are removed, which copies the cache, once at most this fraction is unfinished
 
 
@@ -17,6 +20,9 @@ class TorchSampler:
 
     name = "torch"
     exact = True
+
+    def __init__(self) -> None:
+        self.batches = RowBatches(what="sampling")
 
     def __call__(
         self,
@@ -29,9 +35,18 @@ class TorchSampler:
         top_p: float = 1.0,
         eos: int | None = None,
     ) -> Samples:
-        """Sample completions with the current weights."""
+        """Sample completions with the current weights, of fewer rows at a time where memory runs out."""
         with weights.full_model() as model:
-            return sample(model, prompts, pad, uniforms=uniforms, temperature=temperature, top_p=top_p, eos=eos)
+
+            def of_rows(rows: slice) -> tuple[Tensor, ...]:
+                own = None if pad is None else pad[rows]
+                some = sample(
+                    model, prompts[rows], own, uniforms=uniforms[rows], temperature=temperature, top_p=top_p, eos=eos
+                )
+                return some.tokens, some.mask, some.logp, some.ended
+
+            tokens, mask, logp, ended = self.batches(of_rows, len(prompts))
+        return Samples(tokens=tokens, mask=mask, logp=logp, ended=ended)
 
     def release_device(self) -> None:
         """Nothing is kept between calls."""
@@ -74,23 +89,28 @@ def _sample(
 ) -> tuple[Tensor, Tensor, Tensor]:
     (B, S), T = prompts.shape, uniforms.shape[1]
     tokens = prompts.new_full((B, T), end)
-    logp, uniforms = model.head.new_zeros(B, T), uniforms.to(model.head)
+    logp = wide(model.head.new_zeros(B, T))
+    uniforms = uniforms.to(logp)
     mask = torch.zeros(B, T, dtype=torch.bool, device=prompts.device)
     cache, column = model.new_cache(B, S + T), prompts
+    every = CHECK_EVERY if prompts.is_cuda else 1
     rows = torch.arange(B, device=prompts.device)  # rows of the batch that are still computed
     alive = torch.ones_like(rows, dtype=torch.bool)  # those of them that have no end token yet
     for t in range(T):
         hidden = model.step(column, cache, pad)
-        token, logp_t = draw_token(hidden @ model.head.t(), uniforms[rows, t], temperature=temperature, top_p=top_p)
+        token, logp_t = draw_token(
+            product(hidden, model.head.t()), uniforms[rows, t], temperature=temperature, top_p=top_p
+        )
         token = token.where(alive, end)
         tokens[rows, t], logp[rows, t], mask[rows, t] = token, logp_t.where(alive, 0), alive
         alive = alive & (token != end)
-        unfinished = int(alive.sum())
-        if not unfinished:
-            break
-        if unfinished <= COMPACT_BELOW * len(rows):
-            cache.keep(alive)
-            rows, token, pad, alive = rows[alive], token[alive], None if pad is None else pad[alive], alive[alive]
+        if (t + 1) % every == 0:
+            unfinished = int(alive.sum())
+            if not unfinished:
+                break
+            if unfinished <= COMPACT_BELOW * len(rows):
+                cache.keep(alive)
+                rows, token, pad, alive = rows[alive], token[alive], None if pad is None else pad[alive], alive[alive]
         column = token[:, None]
     return tokens, mask, logp
 
@@ -109,7 +129,7 @@ def draw_token(logits: Tensor, uniform: Tensor, *, temperature: float, top_p: fl
 def nucleus(weight: Tensor, top_p: float) -> Tensor:
     """Unnormalized probabilities [B V], set to 0 outside the smallest set of most likely tokens with mass top_p."""
     ordered, order = weight.sort(dim=-1, descending=True, stable=True)
-    before = ordered.cumsum(-1) - ordered
+    before = running_sum(ordered) - ordered
     truncated = ordered.where(before < top_p * weight.sum(-1, keepdim=True), 0)
     return torch.zeros_like(weight).scatter_(-1, order, truncated)
 
@@ -124,9 +144,9 @@ def inverse_cdf(weight: Tensor, uniform: Tensor) -> Tensor:
     if V % size:
         weight = F.pad(weight, (0, -V % size))
     blocks = weight.view(B, -1, size)
-    ends = blocks.sum(-1).cumsum(-1)
+    ends = running_sum(blocks.sum(-1))
     block, rest = _first_above(ends, uniform * ends[:, -1])
-    inside, _ = _first_above(blocks[torch.arange(B, device=weight.device), block].cumsum(-1), rest)
+    inside, _ = _first_above(running_sum(blocks[torch.arange(B, device=weight.device), block]), rest)
     return block * size + inside
 
 

@@ -20,6 +20,7 @@ from torch import Tensor
 
 from align_lab.base.errors import ConfigError, SamplerError, SamplerMismatch
 from align_lab.models.language_model import LanguageModel
+from align_lab.models.row_batches import RowBatches
 from align_lab.rollout.sampler import Samples, Weights
 from align_lab.rollout.vllm_engine import Completions, InProcessEngine, Request, VllmEngine, VllmSettings
 from align_lab.rollout.vllm_install import unavailable_reason, version
@@ -41,7 +42,17 @@ class VllmSampler:
 
     exact = False
 
-    def __init__(self, settings: Vllm, *, dtype: str, longest: int, world: World, processes_per_node: int = 1) -> None:
+    def __init__(
+        self,
+        settings: Vllm,
+        *,
+        dtype: str,
+        longest: int,
+        world: World,
+        processes_per_node: int = 1,
+        checked_rows: int | None = None,
+    ) -> None:
+        """`checked_rows`: completions whose log-probabilities the trainer computes at a time; None: all."""
         if text := unavailable_reason():
             raise ConfigError(text)
         self.name = f"vllm {version()}"
@@ -50,6 +61,7 @@ class VllmSampler:
         self.processes = VllmProcesses.create(world, settings.gpus // settings.tensor_parallel, processes_per_node)
         self.engines: list[VllmEngine] = []
         self.version: int | None = None  # of the weights in the engines
+        self.check_batches = RowBatches(checked_rows, what="the check of vLLM's log-probabilities")
         self.checked = 0  # weight transfers whose log-probabilities were compared
 
     def __call__(
@@ -98,12 +110,19 @@ class VllmSampler:
         """Transfer the weights to the engines if they have changed. Returns True if they had."""
         if self.version == weights.version:
             return False
+        self._make_room()
         with weights.full_model() as model:
             if not self.engines:
                 self.engines = self._collectively(lambda: self._start(model))
             self._collectively(lambda: self._load(model))
+        self._make_room()  # of gathered weights, before the KV cache wakes
         self.version = weights.version
         return True
+
+    def _make_room(self) -> None:
+        """Give memory that the trainer has freed back to the device that it shares with the engines."""
+        if self.processes.shared and torch.get_default_device().type == "cuda":
+            torch.cuda.empty_cache()
 
     def _start(self, model: LanguageModel) -> list[VllmEngine]:
         cuda = torch.get_default_device().type == "cuda"
@@ -152,9 +171,14 @@ class VllmSampler:
         self, weights: Weights, prompts: Tensor, pad: Tensor | None, samples: Samples, temperature: float
     ) -> None:
         """Raise SamplerMismatch if the trainer's log-probabilities of the same tokens differ beyond the tolerance."""
+        ids = torch.cat([prompts, samples.tokens], 1)
         with weights.full_model() as model:
-            logp = model(torch.cat([prompts, samples.tokens], 1), pad, samples.mask, temperature=temperature or 1.0)
-        assert isinstance(logp, Tensor)
+
+            def of_rows(rows: slice) -> Tensor:
+                own = None if pad is None else pad[rows]
+                return model(ids[rows], own, samples.mask[rows], temperature=temperature or 1.0)
+
+            logp = self.check_batches.tensor(of_rows, len(ids))
         difference = (samples.logp - logp.to(samples.logp)).abs()[samples.mask]
         mean, largest = self.world.max(float(difference.mean())), self.world.max(float(difference.max()))
         self.checked += 1

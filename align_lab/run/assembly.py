@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
+import torch
+
+from align_lab.base import vary
 from align_lab.base.contracts import Reward, texts
 from align_lab.base.errors import ConfigError
 from align_lab.base.hardware import Numerics
@@ -18,8 +21,11 @@ from align_lab.base.world import World
 from align_lab.models.blocks import configure_blocks
 from align_lab.models.fitting import collate
 from align_lab.models.language_model import LanguageModel
+from align_lab.models.loading import loading
 from align_lab.models.lora import BaseModel, is_adapted, load_base
 from align_lab.models.policy import DTYPES, Policy
+from align_lab.models.row_batches import RowBatches
+from align_lab.models.shared import Shared
 from align_lab.models.tokenizer import encode
 from align_lab.rollout.prompts import Prompts
 from align_lab.rollout.sampler import Sampler
@@ -49,6 +55,7 @@ class Common:
     sampler: Sampler
     reward: LimitedScorer
     reference: Callable[[], LanguageModel]
+    scoring: RowBatches
     world: World
     meter: Meter
 
@@ -60,8 +67,9 @@ def assemble(
     journal: Recorder,
     should_stop: Callable[[], bool],
     world: World = World(),
+    evaluation_batch: int | None = None,
 ) -> Loop:
-    """The loop of a run at step 0."""
+    """The loop of a run at step 0. `evaluation_batch`: completions that an evaluation samples together; None: ROWS."""
     start = partial(_start, cfg, built)
     policy = start()
     data = cfg.data.load(built["data"].path)
@@ -70,6 +78,7 @@ def assemble(
         cfg, built, policy, [training, *sets.values(), *([development] if development else [])], world=world
     )
     evaluate = _evaluator(cfg, built, sets, common)
+    evaluate = replace(evaluate, rows=evaluation_batch or evaluate.rows)
     learner = Learner(
         cfg.train,
         policy.model,
@@ -128,17 +137,21 @@ def _common(
         sampler=_sampler(cfg, longest + new, world),
         reward=_limited(cfg.reward, built, "reward", field="reward", meter=meter),
         reference=_reference(policy, partial(_start, cfg, built)),
+        scoring=RowBatches(cfg.train.scoring_batch),
         world=world,
         meter=meter,
     )
 
 
 def _start(cfg: RunConfig, built: Mapping[str, Artefact]) -> Policy:
-    """A new copy of the start policy."""
-    numerics = cfg.hardware.numerics
-    policy: Policy = cfg.model.load(built["policy"].path)
+    """A new copy of the start policy, with the adapters of this run's seed where `vary` says so."""
+    numerics, model = cfg.hardware.numerics, RunConfig(vary.moved(cfg.values), cfg.choices).model
+    device, dtype = torch.get_default_device(), DTYPES[numerics.dtype]
+    with loading(dtype, device):
+        policy: Policy = model.load(built["policy"].path).to(dtype)  # which a model of a plug-in may need
     configure_blocks(policy.model, gradient_checkpointing=numerics.gradient_checkpointing, compiled=numerics.compile)
-    return policy.to(DTYPES[numerics.dtype])
+    policy.model.to(device)
+    return policy
 
 
 def _prompts(cfg: RunConfig, policy: Policy, data: DataSet) -> tuple[Prompts, dict[str, Prompts], Prompts | None]:
@@ -193,6 +206,7 @@ def _source(
         reference=common.reference() if needs.reference and not needs.resets_reference else None,
         world=common.world,
         sampler=common.sampler,
+        scoring=common.scoring,
     )
     if needs.rounds:
         return Rounds(source=rollouts, steps=needs.rounds.steps)
@@ -214,6 +228,7 @@ def _evaluator(cfg: RunConfig, built: Mapping[str, Artefact], sets: Mapping[str,
         plan=cfg.evaluation,
         reference=common.reference,
         sampler=common.sampler,
+        scoring=common.scoring,
         world=common.world,
     )
 
@@ -238,22 +253,27 @@ def _sampler(cfg: RunConfig, longest: int, world: World) -> Sampler:
         longest=longest,
         world=world,
         processes_per_node=cfg.hardware.placement.tasks_per_node,
+        checked_rows=cfg.train.scoring_batch,
     )
 
 
 def _engine(numerics: Numerics) -> MakeEngine:
     if numerics.engine == "torch":
         return TorchEngine
+    if numerics.engine == "fsdp":
+        from align_lab.train.engines.fsdp_engine import FsdpEngine
+
+        return FsdpEngine
     from align_lab.train.engines.deepspeed_engine import deepspeed_engine
 
     return deepspeed_engine(stage=numerics.zero_stage, offload=numerics.offload_optimizer)
 
 
 def _reference(policy: Policy, start: Callable[[], Policy]) -> Callable[[], LanguageModel]:
-    """The frozen start policy: the policy with its adapters disabled if it has any, else a separate copy."""
+    """The frozen start policy: the policy with its adapters disabled if it has any, else one separate copy."""
     if is_adapted(policy.model):
         return lambda: BaseModel(policy.model)
-    return lambda: start().model.requires_grad_(False)
+    return Shared(lambda: start().model.requires_grad_(False))
 
 
 def _critic(cfg: RunConfig, start: Callable[[], Policy], scorer: Scorer) -> Critic | None:

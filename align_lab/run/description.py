@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
@@ -11,8 +12,12 @@ import torch
 
 from align_lab.base.metrics import of_task
 from align_lab.base.run_config import RunConfig, leaves
+from align_lab.models.lora import is_adapted
+from align_lab.models.transformer import Transformer
 from align_lab.preflight import Memory
 from align_lab.record import differences, manifest
+from align_lab.record.accelerator import accelerator
+from align_lab.rollout.torch_sampler import TorchSampler
 from align_lab.stages.store import Artefact
 from align_lab.train.evaluate import Evaluator
 from align_lab.train.loop import Loop
@@ -44,7 +49,7 @@ def describe(
         "artefacts": {name: f"{artefact.kind}-{artefact.key}" for name, artefact in built.items()},
         "code": manifest.code(),
         "versions": manifest.versions(),
-        "machine": manifest.machine(),
+        "machine": manifest.machine() | accelerator(),
         "spent": {
             "episodes": progress.episode,
             "tokens": progress.tokens,
@@ -55,7 +60,7 @@ def describe(
             "peak_memory_gib": manifest.peak_memory(),
             **({"scoring": loop.meter.totals} if loop.meter.totals else {}),
         },
-        "memory": memory.record(manifest.peak_memory(), loop.plan.micro_batch),
+        "memory": memory.record(manifest.peak_memory(), _batches(loop)),
         "best_step": best_step,
         "written": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
     }
@@ -69,7 +74,32 @@ def content_hashes(cfg: RunConfig, built: Mapping[str, Artefact], loop: Loop) ->
         "device": str(torch.get_default_device().type),
         "torch": torch.__version__,
         "sampler": loop.evaluate.sampler.name,
+        **accelerator(),
+        **_libraries(cfg, loop),
     }
+
+
+def _batches(loop: Loop) -> dict[str, int | None]:
+    """The sizes of the run's batches in completions, of which some are smaller after memory ran out."""
+    sampler = loop.evaluate.sampler
+    fewer = sampler.batches.rows if isinstance(sampler, TorchSampler) else None
+    return {
+        "micro_batch": loop.plan.micro_batch,
+        "scoring_batch": loop.evaluate.scoring.rows,
+        "evaluation_batch": loop.evaluate.rows,
+        **({"sampling_batch": fewer} if fewer else {}),
+    }
+
+
+def _libraries(cfg: RunConfig, loop: Loop) -> dict[str, str]:
+    """The versions of the libraries that the policy's numbers depend on, beside torch."""
+    policy = loop.learner.policy
+    used = {
+        "transformers": isinstance(policy, Transformer),
+        "peft": is_adapted(policy),
+        "deepspeed": cfg.hardware.numerics.engine == "deepspeed",
+    }
+    return {name: importlib.metadata.version(name) for name, is_used in used.items() if is_used}
 
 
 def earlier_hashes(previous: Mapping[str, str], current: Mapping[str, str], step: int) -> dict[str, str]:

@@ -14,7 +14,6 @@ from typing import Any
 import torch
 
 from align_lab.base.errors import DataError
-from align_lab.base.files import read_json
 from align_lab.base.metrics import of_run
 from align_lab.base.run_config import RunConfig
 from align_lab.models.language_model import LanguageModel
@@ -40,6 +39,7 @@ class Untrained:
 
     policy: LanguageModel
     version: int
+    sharded: bool = False
 
     @contextmanager
     def full_model(self) -> Generator[LanguageModel]:
@@ -137,10 +137,9 @@ def _opened(path: Path, store: Store, stage: Stage, folder: str | None) -> Artef
 
 def _key(path: Path, cfg: RunConfig, built: Mapping[str, Artefact], step: int) -> str:
     """A hash of all that determines the result: the evaluation, the checkpoint, the artefacts, the code."""
-    card = read_json(Checkpoints(RunLayout(path).checkpoints).folder(step) / "card.json")
     content = {
         "evaluation": cfg.values["evaluation"],
-        "checkpoint": card.get("sha256"),
+        "checkpoint": Checkpoints(RunLayout(path).checkpoints).identity(step),
         "artefacts": {name: one.content for name, one in built.items()},
         "source": manifest.source_hash(),
         "device": torch.get_default_device().type,
@@ -154,7 +153,7 @@ def _rows(path: Path, cfg: RunConfig, built: Mapping[str, Artefact], step: int) 
     state = Checkpoints(RunLayout(path).checkpoints).load(step)["learner"]["policy"]["model"]
     assembled = assembly.assemble_evaluation(cfg, built)
     with closing(assembled.evaluate.sampler):
-        start = assembled.evaluate(Untrained(assembled.start().model, 0), step=0)
+        start = assembled.evaluate(Untrained(assembled.policy.model, 0), step=0)
         if step == 0:
             return start, start
         load_weights(assembled.policy.model, state)

@@ -11,10 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from rich.console import Console
 
 from align_lab import preflight
-from align_lab.base.errors import AlignLabError, ConfigError, DataError, Stopped
+from align_lab.base.errors import AlignLabError, ConfigError, DataError, LostError, Stopped
 from align_lab.base.files import is_full, read_json
 from align_lab.base.lease import lease
 from align_lab.base.paths import cache_folder, runs_folder
@@ -23,20 +22,25 @@ from align_lab.base.run_config import RunConfig
 from align_lab.base.signals import StopRequest, stop_requests
 from align_lab.base.world import World, joined, lost
 from align_lab.boards.sinks import show_finished
+from align_lab.config import trust
 from align_lab.preflight import Memory
 from align_lab.record import differences, manifest
 from align_lab.record.console import Screen
 from align_lab.record.folder import RunFolder
 from align_lab.record.layout import RunLayout
+from align_lab.record.terminal import Terminal
 from align_lab.run import allocator, assembly, device, processes
 from align_lab.run.description import UNTIL, content_hashes, describe, earlier_hashes
 from align_lab.run.inherit import inherit
 from align_lab.run.journal import Follower, Journal
 from align_lab.run.outcome import print_outcome
+from align_lab.run.stopping import before_training
 from align_lab.run.watchdog import watched
 from align_lab.stages.dependencies import stages
 from align_lab.stages.store import Artefact, Stage, shared
 from align_lab.train.loop import Loop
+
+LOST = "another process of the run exited without an error message"
 
 
 def run(cfg: RunConfig, *, wait_for_others: bool = False) -> int:
@@ -49,13 +53,16 @@ def run(cfg: RunConfig, *, wait_for_others: bool = False) -> int:
     if (count := processes.to_start(cfg.hardware.placement)) > 1:
         return processes.run(partial(run, wait_for_others=wait_for_others), cfg, path, count=count)
     device_name = device.use(cfg.hardware.numerics, tiny=cfg.model.tiny)
-    with stop_requests() as stop, joined() as world:
+    gpu_minutes = cfg.hardware.placement.collective_minutes or 2 * cfg.hang_minutes
+    with stop_requests() as stop, joined(gpu_minutes=gpu_minutes) as world:
         stop.patient = world.size > 1  # no process may exit alone: all of them stop together, in the loop
         if world.rank:
             _follow(cfg, RunFolder(path), stop, world)
             return 0
         with Screen(live=cfg.record.progress) as screen, _leased(path, screen, wait=wait_for_others):
             folder = RunFolder.create(path, cfg.values)
+            folder.sweep()
+            trust.remember(cfg.values)
             processes_of_run = f" x {world.size} processes" if world.size > 1 else ""
             screen.notice(
                 f"{cfg.choices['algo']} on {cfg.choices['model']}, seed {cfg.seed}, "
@@ -95,25 +102,28 @@ def _follow(cfg: RunConfig, folder: RunFolder, stop: StopRequest, world: World) 
     if not world.broadcast(None):
         return
     try:
-        _train(cfg, folder, Follower(folder), Screen(console=Console(quiet=True)), stop, world)
+        _train(cfg, folder, Follower(folder, cfg.record, world), Screen(console=Terminal(quiet=True)), stop, world)
     except Stopped:
         pass  # the first process reports it, after saving
     except BaseException as error:
         if not lost(error):
             folder.blame(_message(error, world), traceback.format_exc())
+        elif not _cause(folder) and folder.status()["state"] not in ("failed", "stopped"):
+            raise LostError(LOST) from error
         raise
 
 
 def _train_and_record(cfg: RunConfig, folder: RunFolder, screen: Screen, stop: StopRequest, world: World) -> None:
     """Train, and write the outcome into the status of the run, also when training fails."""
-    journal = Journal(folder, cfg.record, screen, steps=cfg.train.steps, metric=cfg.evaluation.metric)
+    journal = Journal(folder, cfg.record, screen, plan=cfg.train, metric=cfg.evaluation.metric, world=world)
     try:
         with watched(folder.at.stacks, minutes=cfg.hang_minutes) as watch:
             journal.watch = watch
             _train(cfg, folder, journal, screen, stop, world)
-    except BaseException as error:
+    except BaseException as raised:
+        error = _stopped(raised, journal)
         other_failed = lost(error)
-        cause = (other_failed and _cause(folder)) or _message(error, world)
+        cause = (_cause(folder) or LOST) if other_failed else _message(error, world)
         with suppress(OSError):  # a full disk takes no status either
             state = "stopped" if isinstance(error, Stopped | KeyboardInterrupt) else "failed"
             folder.set_status(state, **journal.where, error=cause)
@@ -122,10 +132,14 @@ def _train_and_record(cfg: RunConfig, folder: RunFolder, screen: Screen, stop: S
                 f"no space is left on the disk of {folder.path} or {cache_folder()}. No file was left incomplete: free "
                 "some space and run the same command again, it continues from the last checkpoint"
             ) from error
+        if error is not raised:
+            raise error from raised
         if isinstance(error, AlignLabError | KeyboardInterrupt):
             raise
         if not other_failed:
             folder.blame(cause, traceback.format_exc())
+        if cause == LOST:
+            raise LostError(f"the run failed: {cause}") from error
         log = folder.at.errors
         raise AlignLabError(
             f"the run failed: {cause}" + (f". Its traceback is in {log}" if log.exists() else "")
@@ -134,18 +148,27 @@ def _train_and_record(cfg: RunConfig, folder: RunFolder, screen: Screen, stop: S
         journal.sink.close()
 
 
+def _stopped(raised: BaseException, journal: Journal) -> BaseException:
+    """The error, or, of a run that was stopped before it trained, what is saved of it."""
+    if not isinstance(raised, Stopped) or journal.training:
+        return raised
+    journal.where["step"] = max(journal.checkpoints.steps(), default=0)
+    return before_training(journal.checkpoints)
+
+
 def _message(error: BaseException, world: World) -> str:
     process = f"process {world.rank} of {world.size}: " if world.size > 1 else ""
-    name = "" if type(error) is AlignLabError else f"{type(error).__name__}: "  # the base class adds no information
+    plain = type(error) in (AlignLabError, Stopped)  # these names add no information
+    name = "" if plain else f"{type(error).__name__}: "
     return f"{process}{name}{error}"
 
 
 def _cause(folder: RunFolder) -> str:
-    """The cause that another process recorded before it exited; a shared file system may show it a little later."""
+    """The cause that another process recorded before it exited, if any; a shared file system may show it later."""
     end = time.monotonic() + 2.0
     while not (cause := folder.cause()) and time.monotonic() < end:
         time.sleep(0.1)
-    return cause or "another process of the run exited without an error message"
+    return cause
 
 
 def _train(
@@ -176,6 +199,7 @@ def _train(
             journal=journal,
             should_stop=lambda: bool(world.max(int(stop.asked))),
             world=world,
+            evaluation_batch=memory.evaluation_batch,
         )
     hashes = content_hashes(cfg, built, loop)
     _restore(loop, cfg, journal, screen, world, hashes=hashes)
@@ -187,8 +211,8 @@ def _train(
     journal.manifest(manifest_now)
     stop.patient = True
     if world.max(int(stop.asked)):
-        raise Stopped("stopped before training began. Run the same command again to continue")
-    screen.start(step=loop.progress.step, steps=cfg.train.steps)
+        raise before_training(journal.checkpoints)
+    screen.start(step=loop.progress.step, steps=cfg.train.planned_steps)
     journal.phase("training")
     with closing(loop):
         loop.run()
@@ -214,7 +238,7 @@ def _earlier(loop: Loop, folder: RunFolder, screen: Screen, hashes: Mapping[str,
 def _check_memory(cfg: RunConfig, folder: RunFolder, screen: Screen, world: World) -> Memory:
     """Print the memory estimate and the micro-batch size. Raises ConfigError when the run cannot fit."""
     on_gpu = torch.get_default_device().type == "cuda"
-    memory = preflight.check_memory(cfg, world, gpu=on_gpu, previous=folder.micro_batch())
+    memory = preflight.check_memory(cfg, world, gpu=on_gpu, previous=folder.batches())
     screen.notice(memory.start_message())
     return memory
 
@@ -224,11 +248,16 @@ def _restore(
 ) -> None:
     """Restore the loop and the record from the newest intact checkpoint; without one the run starts at step 0."""
     folder = journal.folder
-    newest = None if world.rank else _newest_checkpoint(cfg, journal, screen, hashes)
-    step = world.broadcast(newest and newest[0])
-    if step is None:
+    if not world.rank and not journal.checkpoints.steps() and (start := inherit(folder, cfg, hashes)):
+        screen.notice(f"the first {start.step} steps are those of {start.path.name}, an equal run with fewer steps")
+    newest = journal.checkpoints.latest(screen.notice, world)
+    if not world.rank:
+        _rewind(folder, newest)
+    world.broadcast(None)  # the others read the record as it is now
+    if newest is None:
         return
-    loop.load_state_dict(newest[1] if newest else journal.checkpoints.load(step))
+    step, state = newest
+    loop.load_state_dict(state)
     loop.start_rows = [row for row in folder.samples() if row["step"] == 0]
     logged = step + 1 if loop.unlogged is None else step
     if [row["step"] for row in folder.metrics()] != list(range(logged)) or not loop.start_rows:
@@ -239,20 +268,13 @@ def _restore(
         screen.notice(f"continuing after step {step}")
 
 
-def _newest_checkpoint(
-    cfg: RunConfig, journal: Journal, screen: Screen, hashes: Mapping[str, Any]
-) -> tuple[int, dict[str, Any]] | None:
-    """(step, state) to resume from, of this run or of an equal shorter one; the record is rewound to that step."""
-    folder = journal.folder
-    if not journal.checkpoints.steps() and (start := inherit(folder, cfg, hashes)):
-        screen.notice(f"the first {start.step} steps are those of {start.path.name}, an equal run with fewer steps")
-    newest = journal.checkpoints.latest(screen.notice)
-    if newest:
-        step, state = newest
-        folder.rewind(step if state.get("unlogged") is None else step - 1)  # the row of such a step is not final
-    else:
+def _rewind(folder: RunFolder, newest: tuple[int, dict[str, Any]] | None) -> None:
+    """Drop what the record has from after the checkpoint (step, state), or all of it."""
+    if newest is None:
         folder.forget()
-    return newest
+        return
+    step, state = newest
+    folder.rewind(step if state.get("unlogged") is None else step - 1)  # the row of such a step is not final
 
 
 def build(required: Mapping[str, Stage], screen: Screen) -> dict[str, Artefact]:

@@ -5,7 +5,6 @@ This is exact: at a constant learning rate, the longer run would have taken the 
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from align_lab.base.files import publishing, read_lines
 from align_lab.base.hyperparameters import Budget
 from align_lab.base.roles import role
 from align_lab.base.run_config import RunConfig, leaves
+from align_lab.record import records
 from align_lab.record.folder import RunFolder
 from align_lab.record.layout import RunLayout
 from align_lab.train.checkpoint import Checkpoints
@@ -66,11 +66,11 @@ def _usable(path: Path, cfg: RunConfig, hashes: Mapping[str, Any]) -> Start | No
     """The newest checkpoint of the run at `path` whose state a run of this config would also reach, before its end."""
     layout = RunLayout(path)
     try:
-        manifest, status = json.loads(layout.manifest.read_text()), json.loads(layout.status.read_text())
+        manifest, (status, _) = records.manifest(path), records.status(path)
         rows = {row["step"]: row for row in read_lines(layout.metrics)}
-    except (OSError, ValueError):
+    except (OSError, ValueError, KeyError, TypeError):
         return None
-    if not _is_equal(manifest, cfg, hashes):
+    if not status or not _is_equal(manifest, cfg, hashes):
         return None
     checkpoints = Checkpoints(layout.checkpoints)
     last = status["step"] if status["state"] == "done" else None

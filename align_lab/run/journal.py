@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from align_lab.base.hyperparameters import Train
 from align_lab.base.metrics import label_of
 from align_lab.base.record import Record
+from align_lab.base.world import World
 from align_lab.boards.sinks import sink
 from align_lab.record import manifest
 from align_lab.record.console import Screen
 from align_lab.record.folder import RunFolder
+from align_lab.record.seal import seal
 from align_lab.run.watchdog import Watch
 from align_lab.train.checkpoint import Checkpoints
 
@@ -25,13 +28,29 @@ STATUS = {  # key of status.json -> metric whose newest value it holds, beside t
 class Journal:
     """Writes the loop's metrics, samples and checkpoints; a sink forwards what is written to an experiment tracker."""
 
-    def __init__(self, folder: RunFolder, record: Record, screen: Screen, *, steps: int, metric: str) -> None:
-        """`metric`: the deciding one (`evaluation.metric`)."""
-        self.folder, self.record, self.screen = folder, record, screen
+    def __init__(
+        self,
+        folder: RunFolder,
+        record: Record,
+        screen: Screen,
+        *,
+        plan: Train,
+        metric: str,
+        world: World = World(),
+    ) -> None:
+        """`plan`: its budget says when the run will end. `metric`: the deciding one (`evaluation.metric`)."""
+        self.folder, self.record, self.screen, self.world = folder, record, screen, world
         self.sink = sink(record, folder.path, screen.notice)
         self.checkpoints = Checkpoints(folder.at.checkpoints)
         label = folder.declared[metric].label or label_of(metric)
-        self.where: dict[str, Any] = {"phase": "start", "step": 0, "steps": steps, "metric": label, **manifest.job()}
+        self.plan = plan
+        self.where: dict[str, Any] = {
+            "phase": "start",
+            "step": 0,
+            "steps": plan.planned_steps,
+            "metric": label,
+            **manifest.job(),
+        }
         self.reported = STATUS | {"decides": metric}
         self.watch: Watch | None = None
 
@@ -44,8 +63,21 @@ class Journal:
         """Write the metrics of one step, and update status and terminal."""
         self.folder.log(row)
         self.where |= {name: row[key] for name, key in self.reported.items() if key in row}
+        self.where["steps"] = self._expected_steps(row)
         self._beat()
-        self.screen.update(row)
+        self.screen.update(row, steps=self.where["steps"])
+
+    def _expected_steps(self, row: Mapping[str, float]) -> int:
+        """The step at which `train.steps` or the budget ends the run, as far as the steps so far tell."""
+        if not row["step"]:
+            return self.plan.planned_steps
+        charged = {"episodes": "episode", "tokens": "budget/tokens", "seconds": "time/elapsed"}
+        return self.plan.expected_steps(int(row["step"]), **{name: row.get(key, 0.0) for name, key in charged.items()})
+
+    @property
+    def training(self) -> bool:
+        """Has the training begun, so that what is saved is a matter of its steps?"""
+        return self.where["phase"] == "training"
 
     def _beat(self) -> None:
         """Write the heartbeat of the run, and reset the watchdog's timer."""
@@ -59,7 +91,7 @@ class Journal:
 
     def save(self, step: int, state: dict[str, Any], *, best: float | None = None) -> None:
         """Save a checkpoint. `best`: the score, if it is the best so far."""
-        self.checkpoints.save(step, state, keep=self.record.keep_checkpoints)
+        self.checkpoints.save(step, state, keep=self.record.keep_checkpoints, world=self.world)
         if best is not None:
             self.checkpoints.mark_best(step, best)
 
@@ -71,14 +103,16 @@ class Journal:
     def done(self) -> None:
         """Complete the record of a finished run."""
         self.folder.finish()
-        self.folder.set_status("done", **self.where)
+        self.where["steps"] = self.where["step"]  # the budget may have ended it before its last step
+        self.folder.set_status("done", sealed=seal(self.folder.path), **self.where)
 
 
 class Follower(Journal):
-    """The journal of every process but the first, which alone writes the record of the run."""
+    """The journal of every process but the first, which writes the record of the run; each writes its checkpoints."""
 
-    def __init__(self, folder: RunFolder) -> None:
-        self.folder, self.checkpoints = folder, Checkpoints(folder.at.checkpoints)
+    def __init__(self, folder: RunFolder, record: Record, world: World) -> None:
+        self.folder, self.record, self.world = folder, record, world
+        self.checkpoints = Checkpoints(folder.at.checkpoints)
 
     def phase(self, name: str) -> None:
         """Not recorded."""
@@ -90,7 +124,8 @@ class Follower(Journal):
         """Not recorded."""
 
     def save(self, step: int, state: dict[str, Any], *, best: float | None = None) -> None:
-        """Not recorded."""
+        """Save this process's part of a checkpoint."""
+        self.checkpoints.save(step, state, keep=self.record.keep_checkpoints, world=self.world)
 
     def manifest(self, describe: Callable[[], Mapping[str, Any]]) -> None:
         """Not recorded, nor computed."""

@@ -36,6 +36,8 @@ from align_lab.base.signals import StopRequest, deaf_to_interrupts, stop_request
 from align_lab.base.world import lost
 from align_lab.record.folder import RunFolder
 from align_lab.record.layout import RunLayout
+from align_lab.run.stopping import before_training
+from align_lab.train.checkpoint import Checkpoints
 
 GRACE_SECONDS = 3.0  # for the other processes to exit once one has failed; the same again after SIGTERM
 POLL_SECONDS = 0.2
@@ -93,7 +95,7 @@ def _outcome(member: Member, exit_codes: Mapping[int, int], folder: Path, *, sto
     """0, or the error of the run. `exit_codes`: of the processes that failed first, by rank."""
     killed = sorted(rank for rank, code in exit_codes.items() if code < 0)
     if killed and stopping:
-        raise Stopped("stopped before training began; nothing is lost. Run the same command again to continue")
+        raise before_training(Checkpoints(RunLayout(folder).checkpoints))
     if killed:
         raise AlignLabError(_record_killed(member, killed[0], -exit_codes[killed[0]], folder))
     if note := member.first_cause():

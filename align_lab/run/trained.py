@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-import json
+import re
 from dataclasses import dataclass
 from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
 from align_lab.base import registry
-from align_lab.base.errors import ConfigError
-from align_lab.base.paths import cache_folder
+from align_lab.base.errors import ConfigError, DataError
 from align_lab.base.settings import Sampling
 from align_lab.base.task import TRAIN, DataSet, Example, Message, PromptForm
+from align_lab.config import recorded, trust
 from align_lab.models.policy import Policy
+from align_lab.record import records
 from align_lab.record.folder import read_config
 from align_lab.record.layout import RunLayout
 from align_lab.rollout.prompts import Prompts
 from align_lab.rollout.sampler import uniforms
 from align_lab.rollout.torch_sampler import sample
+from align_lab.stages.store import shared
 from align_lab.train.checkpoint import Checkpoints
 from align_lab.train.engines.engine import load_weights
 
@@ -68,11 +70,11 @@ class Trained:
 
 
 def begun(path: Path) -> dict[str, Any]:
-    """The manifest of a run. Raises ConfigError if it has not started to train."""
+    """The manifest of a run. Raises ConfigError if it has not started to train, DataError if it is damaged."""
     layout = RunLayout(path)
     if not layout.manifest.exists():
         raise ConfigError(f"{path} has not started to train, so there is no policy to load. Run its command again")
-    return json.loads(layout.manifest.read_text())
+    return records.manifest(path)
 
 
 def checkpoint_step(path: Path, checkpoint: str) -> int:
@@ -87,17 +89,16 @@ def checkpoint_step(path: Path, checkpoint: str) -> int:
     return step
 
 
-def load_trained(path: Path, checkpoint: str) -> Trained:
+def load_trained(path: Path, checkpoint: str, *, trusted: bool = False) -> Trained:
     """The policy of a run folder at its `last` step, its `best` step or a given one.
 
-    Raises ConfigError when there is no checkpoint of that step.
+    Raises ConfigError when there is no checkpoint of that step, and for a config of somebody else that would execute
+    something and is not `trusted`; DataError for stages that are not the run's.
     """
-    folders = begun(path)["artefacts"]
-    values = read_config(path)
-    registry.scan(tuple(values["plugins"]))
+    values = config_of(path, trusted=trusted)
     checkpoints = Checkpoints(RunLayout(path).checkpoints)
     step = checkpoint_step(path, checkpoint)
-    artefacts = {name: cache_folder() / "artefacts" / folder for name, folder in folders.items()}
+    artefacts = _stages(path)
     model, data = registry.build("model", values["model"]), registry.build("data", values["data"])
     start, policy = (model.load(artefacts["policy"]) for _ in range(2))
     load_weights(policy.model, checkpoints.load(step)["learner"]["policy"]["model"])
@@ -109,6 +110,29 @@ def load_trained(path: Path, checkpoint: str) -> Trained:
         form=data.prompt_form,
         opening=_opening(data.load(artefacts["data"])),
     )
+
+
+def config_of(path: Path, *, trusted: bool) -> dict[str, Any]:
+    """The config of a run, whose components are registered now. Raises ConfigError for what is not to be trusted."""
+    values = read_config(path)
+    registry.scan()
+    trust.require(values, str(path), trusted=trusted)
+    return recorded.complete(values, str(path))
+
+
+def _stages(path: Path) -> dict[str, Path]:
+    """The folders of data and start policy. Raises DataError where they are not what the run was trained with."""
+    manifest = begun(path)
+    folders: dict[str, Path] = {}
+    for name in ("data", "policy"):
+        stage, content = str(manifest.get("artefacts", {}).get(name)), manifest["hashes"].get(name)
+        if not re.fullmatch(r"\w+-[0-9a-f]+", stage) or not shared().has(stage):
+            raise DataError(f"{path}: its {name} {stage!r} is not in the cache. Run its command again to build it")
+        built = shared().open(stage)
+        if built.content != content:
+            raise DataError(f"{path}: its {name} {stage} is {content}, and the one in the cache is {built.content}")
+        folders[name] = built.path
+    return folders
 
 
 def _opening(data: DataSet) -> tuple[Message, ...] | None:

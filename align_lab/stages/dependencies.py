@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from align_lab.base import made_of, registry
+from align_lab.base import made_of, registry, vary
 from align_lab.base.component import Component
 from align_lab.base.contracts import Data, Model, Reward, RewardInputs, texts
 from align_lab.base.run_config import RunConfig
@@ -26,8 +26,10 @@ JUDGE = "judges."  # in the name of a judge's stage: judges.NAME
 def stages(cfg: RunConfig) -> dict[str, Stage]:
     """The stages of one run by name, from its config alone: `data`, `policy`, `reward`, `judges.NAME`, `pairs`.
 
-    Those of rewards that another one holds are named after it: `reward.NAME`, `judges.NAME.NAME`.
+    Those of rewards that another one holds are named after it: `reward.NAME`, `judges.NAME.NAME`. What `vary` names is
+    built with seeds that the run's own seed has moved; judges are not.
     """
+    fixed, cfg = cfg, RunConfig(vary.moved(cfg.values), cfg.choices)
     values = cfg.values
     data, form = data_stage(values["data"]), cfg.data.prompt_form
     policy = policy_stage(values["model"], data, form=form)
@@ -35,7 +37,7 @@ def stages(cfg: RunConfig) -> dict[str, Stage]:
     rewards = reward_stages(values["reward"], data, values["model"], form=form)
     required |= _named("reward", rewards)
     for name, judge in cfg.evaluation.judges.items():
-        required |= _named(f"{JUDGE}{name}", reward_stages(judge, data, values["model"], form=form))
+        required |= _named(f"{JUDGE}{name}", reward_stages(judge, data, fixed["model"], form=form))
     if cfg.uses_data_pairs:
         required["pairs"] = data_pair_stage(cfg, data, policy)
     elif cfg.algo.needs.pairs:

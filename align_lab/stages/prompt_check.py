@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Sequence
 
+from align_lab.base import vary
 from align_lab.base.errors import ConfigError
 from align_lab.base.run_config import RunConfig
 from align_lab.base.task import TRAIN, PlacedPrompt, bytes_of
@@ -49,7 +50,7 @@ def _of_run(run: RunConfig) -> tuple[list[str], list[str]]:
     least = min(room.limit for room in rooms.values())
     if not any(True for _ in _longer_prompts(run, harmless(least, form))):
         return [], []
-    text = None if run.model.shape() is None else existing_text(run["model"], run["data"])
+    text = None if run.model.shape() is None else existing_text(vary.moved(run.values)["model"], run["data"])
     if text is None:
         return [], _unknown(run, least)
     found, whole = find(_longer_prompts(run, harmless(least, form, text)), text, rooms, form)

@@ -15,16 +15,29 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypedDict
 
+from align_lab.base import shapes, sharing
 from align_lab.base.content import content_hash
 from align_lab.base.errors import DataError
 from align_lab.base.files import sha256
 from align_lab.base.lease import lease
 from align_lab.base.paths import cache_folder
 from align_lab.base.progress import Listener, listening
+from align_lab.stages.judge_quality import quality_of
 
 CARD = "artefact.json"
+BUILDING = "building-"  # the beginning of the name of a folder in which an artefact is being built
+
+
+class _Card(TypedDict):
+    """What the card of an artefact holds, as far as it is read back. files: name -> hash of the content."""
+
+    kind: str
+    key: str
+    content: str
+    seconds: float
+    files: dict[str, str]
 
 
 class Display(Protocol):
@@ -122,19 +135,30 @@ class Store:
     def get(self, stage: Stage) -> Artefact:
         """The artefact, built now (its inputs first) if it is missing. Raises DataError if its files were changed."""
         final = self.root / stage.name
-        while True:
-            if final.is_dir():
-                return self._open(final)
-            inputs = [self.get(source).path for source in stage.inputs]
-            with lease(self.root / f"{stage.name}.lease", on_wait=self._waiting(stage)) as acquired:
-                if acquired and not final.is_dir():
-                    self._build(stage, inputs, final)
+        try:
+            while not final.is_dir():
+                inputs = [self.get(source).path for source in stage.inputs]
+                sharing.subfolder(self.root)
+                with lease(self.root / f"{stage.name}.lease", on_wait=self._waiting(stage)) as acquired:
+                    if acquired and not final.is_dir():
+                        self._remove_partial(stage)
+                        self._build(stage, inputs, final)
+        except PermissionError as error:
+            if not str(error.filename).startswith(str(self.root)):
+                raise
+            raise self._not_allowed(error, final) from None
+        return self._open(final)
+
+    def _remove_partial(self, stage: Stage) -> None:
+        """What a builder has left that was killed: this process has the lease now."""
+        for folder in self.root.glob(f"{BUILDING}{stage.name}-*"):
+            shutil.rmtree(folder, ignore_errors=True)
 
     def _waiting(self, stage: Stage) -> Callable[[str], None]:
         return lambda owner: self.display.notice(f"waiting for {stage.label}: another process builds it ({owner})")
 
     def _build(self, stage: Stage, inputs: list[Path], final: Path) -> None:
-        folder = self.root / f"building-{stage.name}-{uuid.uuid4().hex[:8]}"
+        folder = self.root / f"{BUILDING}{stage.name}-{uuid.uuid4().hex[:8]}"
         folder.mkdir(parents=True)
         try:
             self.display.notice(f"building {stage.label}")
@@ -157,25 +181,36 @@ class Store:
                 "files": files,
             }
             (folder / CARD).write_text(json.dumps(card, indent=1))
+            sharing.share(folder)
             try:
                 folder.rename(final)
             except OSError:  # another process has published the same artefact first
                 if not final.is_dir():
                     raise
             self.display.notice(f"built {stage.label} in {seconds:.0f} s")
+            if (judge := quality_of(final)) and judge.near_chance:
+                self.display.notice(judge.warning(stage.label))
         finally:
             shutil.rmtree(folder, ignore_errors=True)
+
+    def _not_allowed(self, error: PermissionError, folder: Path) -> DataError:
+        """Whose file it is, and what makes the cache usable for both."""
+        verb = "read" if folder.is_dir() else "written"
+        advice = sharing.ADVICE.format(root=self.root.parent)
+        return DataError(f"{error.filename} cannot be {verb}: it belongs to {sharing.owner(self.root)}. {advice}")
 
     def _open(self, folder: Path) -> Artefact:
         card: dict[str, Any] = {}
         try:
-            card = json.loads((folder / CARD).read_text())
+            card = dict(shapes.read(folder / CARD, _Card, instead=""))
             damaged = [
                 name
                 for name, digest in card["files"].items()
                 if not (folder / name).is_file() or sha256(folder / name) != digest
             ]
-        except (OSError, ValueError, KeyError):
+        except PermissionError as error:
+            raise self._not_allowed(error, folder) from None
+        except (OSError, ValueError):
             damaged = [CARD]
         if damaged:
             raise DataError(

@@ -10,14 +10,14 @@ from typing import Any
 from align_lab.base import registry
 from align_lab.base.errors import ConfigError, near
 from align_lab.base.run_config import RunConfig, leaves
-from align_lab.base.search_space import Range, parse
+from align_lab.base.search_space import Declared, Range, parse
 
 Space = Mapping[str, Range]  # dotted field -> the values that are tried
 Point = dict[str, Any]  # dotted field -> the value
 SEED = 0  # of the quasi-random points: the same for every study
 
 
-def declared(cfg: RunConfig) -> dict[str, Range]:
+def declared(cfg: RunConfig) -> dict[str, Declared]:
     """The ranges that the algorithm and the training declare, without those that this run would not read."""
     ranges = {f"algo.{name}": one for name, one in _of(registry.lookup("algo", cfg["algo"]["name"]))}
     ranges |= {f"train.{name}": one for name, one in _of(registry.lookup("train", cfg["train"]["name"]))}
@@ -26,7 +26,7 @@ def declared(cfg: RunConfig) -> dict[str, Range]:
     return {field: one for field, one in ranges.items() if not unread.get(field)}
 
 
-def _of(component: type) -> Iterator[tuple[str, Range]]:
+def _of(component: type) -> Iterator[tuple[str, Declared]]:
     for spec in dataclasses.fields(component):
         if (tune := spec.metadata.get("tune")) is not None:
             yield spec.name, tune
@@ -41,20 +41,20 @@ def space_of(
     """
     where = f"tune.space.{arm}"
     if written is None:
-        space = {field: one for field, one in declared(cfg).items() if field not in fixed}
+        asked = {field: one for field, one in declared(cfg).items() if field not in fixed}
     else:
-        space = {field: parse(text, f"{where}.{field}") for field, text in written.items()}
-        if both := sorted(set(space) & set(fixed)):
+        asked = {field: parse(text, f"{where}.{field}") for field, text in written.items()}
+        if both := sorted(set(asked) & set(fixed)):
             raise ConfigError(f"{where}.{both[0]}: the arm or the command line sets this field, so it cannot be tuned")
-    if not space:
+    if not asked:
         raise ConfigError(
             f"{arm} has nothing to tune: its fields are all set, or declare no range. Give it a space: "
             f"{where}={{train.lr: around(3)}}"
         )
     values = dict(leaves(cfg.values))
-    if unknown := next((field for field in space if field not in values), ""):
+    if unknown := next((field for field in asked if field not in values), ""):
         raise ConfigError(f"{where}.{unknown}: there is no such field. {near(unknown, values)}")
-    space = {field: one.about(values[field]) for field, one in space.items()}
+    space = {field: one.about(values[field]) for field, one in asked.items()}
     for field, one in space.items():
         _check_bounds(f"{where}.{field}={one}", field, one, cfg)
     return space

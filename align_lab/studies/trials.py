@@ -40,10 +40,7 @@ class Arm:
     @property
     def steps(self) -> int:
         """Steps of a run of the recipe, by its own limit or its budget of episodes."""
-        plan = self.recipe.train
-        per_step = plan.prompts_per_step * plan.group_size
-        within = plan.budget.episodes and -(-plan.budget.episodes // per_step)
-        return min(plan.steps, within or plan.steps)
+        return self.recipe.train.planned_steps
 
     def trial(self, point: Point, *, number: int, seed: int, steps: int) -> list[str]:
         """The overrides of a run that tries a point: it is judged on the development set alone."""
@@ -53,11 +50,17 @@ class Arm:
             *self.job,
             *overrides(point),
             *shorter,
-            f"evaluation.sets=[{DEVELOPMENT}]",
+            *self._judged_on_development(),
             f"study={study}",
             f"arm={self.name}_{number:02d}",
             f"seed={seed}",
         ]
+
+    def _judged_on_development(self) -> list[str]:
+        """The development set alone, with as many prompts as it has."""
+        size, prompts = self.recipe.data.size(DEVELOPMENT), self.recipe.evaluation.prompts
+        fewer = [f"evaluation.prompts={size}"] if size is not None and size < prompts else []
+        return [f"evaluation.sets=[{DEVELOPMENT}]", *fewer]
 
     def tuned(self, point: Mapping[str, Any]) -> list[str]:
         """The overrides of the recipe that was found, without a seed; the development set is evaluated beside."""

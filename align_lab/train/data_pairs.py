@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 
@@ -21,6 +21,7 @@ from align_lab.base.settings import Preferences, Sampling
 from align_lab.base.task import LabeledCompletion, PreferencePair, PromptForm
 from align_lab.base.types import Rollout
 from align_lab.models.policy import Policy
+from align_lab.models.row_batches import RowBatches
 from align_lab.models.text import PLAIN
 from align_lab.models.written import Written, written
 from align_lab.train.draws import permutation
@@ -168,11 +169,10 @@ def _say(kept: int, dropped: Counter[str], rows: str, *, limited: str, new: int)
 
 def _write(folder: Path, plan: Preferences, kept: Sequence[Group], policy: Policy, sampling: Sampling) -> None:
     parts: list[Experience] = []
+    temperature, scoring = plan.temperature or sampling.temperature, RowBatches()
     report(0, len(kept))
     for start in range(0, len(kept), TOGETHER):
-        parts.append(
-            experience(policy, kept[start : start + TOGETHER], temperature=plan.temperature or sampling.temperature)
-        )
+        parts.append(experience(policy, kept[start : start + TOGETHER], temperature=temperature, scoring=scoring))
         report(min(len(kept), start + TOGETHER), len(kept))
     whole = join(parts, fill=policy.eos)
     cost = PairCost(
@@ -182,7 +182,9 @@ def _write(folder: Path, plan: Preferences, kept: Sequence[Group], policy: Polic
 
 
 @torch.no_grad()
-def experience(policy: Policy, groups: Sequence[Group], *, temperature: float) -> Experience:
+def experience(
+    policy: Policy, groups: Sequence[Group], *, temperature: float, scoring: RowBatches | None = None
+) -> Experience:
     """Groups of equal size [N G ...] with the policy's log-probabilities and the scores."""
     rows = [row for group in groups for row in group.completions]
     size = len(groups[0].completions)
@@ -200,8 +202,12 @@ def experience(policy: Policy, groups: Sequence[Group], *, temperature: float) -
             for row in rows
         ]
     )
-    logp = policy.model(ids, left_padding(pad), mask, temperature=temperature)
-    assert isinstance(logp, torch.Tensor)
+    padding = left_padding(pad)
+
+    def of_rows(rows: slice) -> Any:
+        return policy.model(ids[rows], None if padding is None else padding[rows], mask[rows], temperature=temperature)
+
+    logp = (scoring or RowBatches()).tensor(of_rows, len(ids))
     score = torch.tensor([group.scores for group in groups], dtype=logp.dtype)
     rollout = Rollout(mask=mask.view(-1, size, longest), score=score, logp_old=logp.view(-1, size, longest))
     return Experience(ids=ids.view(-1, size, width + longest), pad=pad.view(-1, size), rollout=rollout)

@@ -7,20 +7,22 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 import torch
+from torch import Tensor
 
 from align_lab.base.settings import Evaluation, Sampling
 from align_lab.base.task import DEVELOPMENT
 from align_lab.base.world import World
 from align_lab.models.language_model import LanguageModel
+from align_lab.models.row_batches import RowBatches
 from align_lab.rewards.scores import CheckedScores
 from align_lab.rollout.prompts import Prompts
-from align_lab.rollout.sampler import Sampler, Weights, uniforms
+from align_lab.rollout.sampler import Sampler, Samples, Weights, is_exact, uniforms
 from align_lab.rollout.torch_sampler import TorchSampler
 from align_lab.train import pass_at
 from align_lab.train.experience import left_padding
 from align_lab.train.scoring import LimitedScorer
 
-ROWS = 128  # completions per forward pass
+ROWS = 128  # completions that are sampled together, at most
 
 
 class EvaluatedPolicy(Weights, Protocol):
@@ -30,6 +32,21 @@ class EvaluatedPolicy(Weights, Protocol):
     def policy(self) -> LanguageModel:
         """The model that computes log-probabilities. All processes call it together."""
         ...
+
+    @property
+    def sharded(self) -> bool:
+        """Is a forward pass a collective operation, because a process has only a part of the weights?"""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Sampled:
+    """The completions of some prompts of a set."""
+
+    indices: Sequence[int]  # of the prompts
+    ids: Tensor  # [B S+T]
+    pad: Tensor  # [B]
+    samples: Samples
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,8 +58,10 @@ class Evaluator:
     judges: Mapping[str, LimitedScorer]  # never optimized
     sampling: Sampling
     plan: Evaluation
-    reference: Callable[[], LanguageModel]  # loaded for each evaluation and freed after it: training may not need it
+    reference: Callable[[], LanguageModel]  # the start policy: that of training, or loaded here and freed
     sampler: Sampler = field(default_factory=TorchSampler)
+    rows: int = ROWS  # completions that are sampled together
+    scoring: RowBatches = field(default_factory=RowBatches)
     world: World = World()
 
     def __call__(
@@ -52,9 +71,9 @@ class Evaluator:
 
         `start`: the start policy's rows; `win` is 1 where the deciding score is higher than there, ½ for a tie.
         """
-        reference = self.reference()
-        completed = {name: self._complete_set(policy, reference, name) for name in self.sets}
-        self.sampler.release_device()  # before rewards and judges, which may need its memory
+        sampled = {name: self._sample_set(policy, name) for name in self.sets}
+        self.sampler.release_device()  # before all else that needs its memory
+        completed = self._measured(policy, sampled)
         rows = [row for name, local in completed.items() for row in self._rows(name, local, step)]
         for row, before in zip(rows, start or rows, strict=True):
             row["win"] = win(row[self.plan.decides], before[self.plan.decides])
@@ -69,11 +88,20 @@ class Evaluator:
         """How many prompts of a set are evaluated."""
         return min(self.plan.prompts, len(self.sets[name]))
 
-    def _complete_set(self, policy: EvaluatedPolicy, reference: LanguageModel, name: str) -> list[list[dict[str, Any]]]:
-        """This process' rows of one set, batch by batch."""
-        size = max(1, ROWS // self.plan.samples)
-        batches = local_batches(self.prompt_count(name), self.world, size)
-        return [self._complete(policy, reference, name, batch) for batch in batches]
+    def _sample_set(self, policy: EvaluatedPolicy, name: str) -> list[_Sampled]:
+        """This process' completions of one set, batch by batch."""
+        size = max(1, self.rows // self.plan.samples)
+        return [self._sample(policy, name, batch) for batch in local_batches(self.prompt_count(name), self.world, size)]
+
+    def _measured(
+        self, policy: EvaluatedPolicy, sampled: Mapping[str, Sequence[_Sampled]]
+    ) -> dict[str, list[list[dict[str, Any]]]]:
+        """This process' rows of each set, batch by batch, still without scores. The reference is needed here alone."""
+        reference = self.reference()
+        return {
+            name: [self._measure(policy, reference, name, batch) for batch in batches]
+            for name, batches in sampled.items()
+        }
 
     def _purpose(self, name: str) -> str:
         """The name of a set's random numbers: no two sets share them, and those of the first do not depend on its
@@ -114,14 +142,9 @@ class Evaluator:
         return list({(row["index"], row.get("sample", 0)): row for row in rows}.values())
 
     @torch.no_grad()
-    def _complete(
-        self, policy: EvaluatedPolicy, reference: LanguageModel, name: str, indices: Sequence[int]
-    ) -> list[dict[str, Any]]:
-        """Sample and measure the completions of these prompts of a set: one row each, still without scores.
-
-        KL and entropy are those of the policy at training's temperature, whatever the decoding of the evaluation.
-        """
-        prompts, decoding, temperature = self.sets[name], self.plan.decoding(self.sampling), self.sampling.temperature
+    def _sample(self, policy: EvaluatedPolicy, name: str, indices: Sequence[int]) -> _Sampled:
+        """The completions of these prompts of a set."""
+        prompts, decoding = self.sets[name], self.plan.decoding(self.sampling)
         ids, pad = prompts.batch(indices, repeat=self.plan.samples)
         random_numbers = uniforms(
             self.plan.seed, 0, indices, self.plan.samples, decoding.max_new_tokens, purpose=self._purpose(name)
@@ -135,25 +158,44 @@ class Evaluator:
             top_p=decoding.top_p,
             eos=prompts.eos,
         )
-        whole = torch.cat([ids, samples.tokens], 1)
-        ref = reference(whole, left_padding(pad), samples.mask, temperature=temperature)
-        logp, entropy = policy.policy(whole, left_padding(pad), samples.mask, temperature=temperature, entropy=True)
-        exact = self.sampler.exact and decoding.temperature == temperature
+        return _Sampled(indices=indices, ids=torch.cat([ids, samples.tokens], 1), pad=pad, samples=samples)
+
+    @torch.no_grad()
+    def _measure(
+        self, policy: EvaluatedPolicy, reference: LanguageModel, name: str, batch: _Sampled
+    ) -> list[dict[str, Any]]:
+        """One row for each completion.
+
+        KL and entropy are those of the policy at training's temperature, whatever the decoding of the evaluation.
+        """
+        prompts, temperature, samples = self.sets[name], self.sampling.temperature, batch.samples
+        padding, together = left_padding(batch.pad), self.world if policy.sharded else None
+
+        def of_rows(rows: slice) -> tuple[Tensor, ...]:
+            own = None if padding is None else padding[rows]
+            inputs = batch.ids[rows], own, samples.mask[rows]
+            logp, entropy = policy.policy(*inputs, temperature=temperature, entropy=True)
+            return reference(*inputs, temperature=temperature), logp, entropy
+
+        ref, logp, entropy = self.scoring(of_rows, len(batch.ids), world=together)
+        exact = is_exact(self.sampler, policy.policy) and self.plan.decoding(self.sampling).temperature == temperature
         kl = ((samples.logp if exact else logp) - ref).sum(1)
+        indices = batch.indices
         keys = [(index, number) for index in indices for number in range(self.plan.samples)]
-        columns = (prompts.completions(samples), samples.ended, samples.mask, kl, entropy.sum(1))
+        measured = (samples.ended, samples.mask.sum(1), kl, entropy.sum(1))
+        columns = (prompts.completions(samples), *(column.tolist() for column in measured))
         return [
             {
                 "index": index,
                 **({"sample": number} if self.plan.samples > 1 else {}),
                 "prompt": prompts.examples[index].text,
                 "completion": text,
-                "ended": bool(ended),
-                "length": int(mask.sum()),
-                "kl": float(k),
-                "entropy_sum": float(h),
+                "ended": ended,
+                "length": length,
+                "kl": divergence,
+                "entropy_sum": entropies,
             }
-            for (index, number), text, ended, mask, k, h in zip(keys, *columns, strict=True)
+            for (index, number), text, ended, length, divergence, entropies in zip(keys, *columns, strict=True)
         ]
 
 

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from align_lab.base.hyperparameters import Train
 from align_lab.base.world import World
 from align_lab.models.language_model import LanguageModel
+from align_lab.models.precision import wide
 from align_lab.train.engines.engine import Engine, MakeEngine
 from align_lab.train.engines.torch_engine import TorchEngine
 
@@ -31,7 +32,7 @@ class Critic(nn.Module):
     def forward(self, ids: Tensor, pad: Tensor | None, length: int) -> Tensor:
         """ids [B S+T], left padding [B] -> values [B T], T = `length`."""
         hidden = self.backbone.hidden(ids, pad)[:, -length - 1 : -1]
-        return hidden @ self.head
+        return wide(hidden) @ wide(self.head)
 
 
 @dataclass
@@ -51,6 +52,11 @@ class Learner:
         if self.critic is not None:
             engine = self.make_engine(self.critic, name="critic", plan=self.plan, lr=self.plan.critic_lr)
             self.engines["critic"] = engine
+
+    @property
+    def sharded(self) -> bool:
+        """Is a forward pass a collective operation, because a process has only a part of the weights?"""
+        return any(engine.sharded for engine in self.engines.values())
 
     def logps(
         self, ids: Tensor, pad: Tensor | None, mask: Tensor, *, entropy: bool = False, temperature: float | None = None
@@ -108,9 +114,9 @@ class Learner:
             yield model
 
     def state_dict(self) -> dict[str, Any]:
-        """Weights and optimizer states, in a format that depends neither on the engine nor on the number of processes.
+        """Weights and optimizer states, in a format that does not depend on the engine.
 
-        A collective operation: all processes call it, and the first one gets the state.
+        A collective operation: all processes call it, and of several each gets a slice of every tensor.
         """
         return {name: engine.state_dict() for name, engine in self.engines.items()}
 

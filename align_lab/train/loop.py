@@ -104,14 +104,18 @@ class Loop:
         while not self.done():
             if self.should_stop():
                 self._save_if_needed()
-                raise Stopped(
-                    f"stopped after step {self.progress.step} and saved. Run the same command again to continue"
-                )
+                raise Stopped(self._saved())
             if self.progress.skipped >= skipped.MOST:
                 self.progress.skipped = 0  # so that the same command tries again
                 self._save()
                 raise skipped.stopped(self.progress.step, self.no_update)
             self._finish(self.advance())
+
+    def _saved(self) -> str:
+        """What is saved when a run stops between two steps."""
+        if not self.progress.step:
+            return "stopped before the first step; the start policy's evaluation is saved; the same command goes on"
+        return f"stopped after step {self.progress.step}, saved; the same command goes on"
 
     def _finish(self, row: dict[str, float]) -> None:
         """Evaluate, log and save after a step where it is time for that. If the evaluation fails, save before it."""

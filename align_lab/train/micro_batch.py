@@ -11,10 +11,3 @@ import math
 def sizes(groups: int) -> list[int]:
     """Groups per micro-batch that split `groups` into 1, 2, 3, ... parts of equal size, the largest first."""
     return list(dict.fromkeys(math.ceil(groups / parts) for parts in range(1, groups + 1)))
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Is this torch's out-of-memory error? On a CPU only the message tells."""
-    from torch import OutOfMemoryError
-
-    return isinstance(error, OutOfMemoryError) or "can't allocate memory" in str(error)

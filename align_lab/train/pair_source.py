@@ -89,7 +89,8 @@ def load_pairs(folder: Path, *, seed: int, paired: bool = True, noise: bool = Fa
     `paired` False: every completion is a group of its own, with score 1 where it is desirable, or was chosen, and 0
     where not.
     """
-    tensors = load_file(folder / "pairs.safetensors")
+    device = torch.get_default_device()
+    tensors = {name: value.to(device) for name, value in load_file(folder / "pairs.safetensors").items()}
     rollout = Rollout(
         mask=tensors["mask"], score=tensors["score"], logp_old=tensors["logp_old"], logp_ref=tensors["logp_old"]
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -15,9 +16,11 @@ from align_lab.base.settings import Sampling
 from align_lab.base.types import Needs, Rollout
 from align_lab.base.world import World
 from align_lab.models.language_model import LanguageModel
+from align_lab.models.lora import BaseModel
+from align_lab.models.row_batches import RowBatches
 from align_lab.rewards.scores import CheckedScores
 from align_lab.rollout.prompts import Prompts
-from align_lab.rollout.sampler import Sampler, Samples, uniforms
+from align_lab.rollout.sampler import Sampler, Samples, is_exact, uniforms
 from align_lab.rollout.torch_sampler import TorchSampler
 from align_lab.train.draws import draw, passes
 from align_lab.train.experience import Collected, Experience, join, left_padding, scored_groups, trim
@@ -57,6 +60,7 @@ class Rollouts:
     reference: LanguageModel | None = None
     world: World = World()
     sampler: Sampler = field(default_factory=TorchSampler)
+    scoring: RowBatches = field(default_factory=RowBatches)
     drawn: int = 0  # prompts so far
 
     def collect(self, step: int, *, groups: int) -> Collected:
@@ -222,18 +226,31 @@ class Rollouts:
         if self.world.max(bool(checked.steps)):
             steps = step_rewards(checked.steps, samples.tokens, samples.mask, self.prompts.tokenizer)
             rollout = replace(rollout, step_reward=group(steps.to(samples.logp)))
-        if not self.sampler.exact:  # the update's ratio must compare two log-probabilities of the trainer
-            logp, _ = self.learner.logps(ids, left_padding(pad), samples.mask)
-            rollout = replace(rollout, logp_old=group(logp), logp_sampler=rollout.logp_old)
+        T, padding, temperature = samples.mask.shape[1], left_padding(pad), self.sampling.temperature
+        together = self.world if self.learner.sharded else None
+
+        def scored(work: Callable[..., Any], *, world: World | None = None) -> Tensor:
+            """What `work` gives for ids, padding and mask of the rows, some of them at a time."""
+
+            def of_rows(rows: slice) -> Tensor:
+                return work(ids[rows], None if padding is None else padding[rows], samples.mask[rows])
+
+            return group(self.scoring.tensor(of_rows, len(ids), world=world))
+
+        # the update's ratio must compare two log-probabilities of the trainer
+        if not is_exact(self.sampler, self.learner.policy):
+            logp = scored(lambda *rows: self.learner.logps(*rows)[0], world=together)
+            rollout = replace(rollout, logp_old=logp, logp_sampler=rollout.logp_old)
         if needs.reference and needs.resets_reference:
             rollout = replace(rollout, logp_ref=rollout.logp_old)
         elif needs.reference:
             assert self.reference is not None
-            logp = self.reference(ids, left_padding(pad), samples.mask, temperature=self.sampling.temperature)
-            rollout = replace(rollout, logp_ref=group(logp))
-        if self.learner.critic is not None:
-            value = self.learner.critic(ids, left_padding(pad), samples.mask.shape[1]) * samples.mask
-            rollout = replace(rollout, value=group(value))
+            shared = together if isinstance(self.reference, BaseModel) else None  # its weights are the policy's
+            logp = scored(partial(self.reference, temperature=temperature), world=shared)
+            rollout = replace(rollout, logp_ref=logp)
+        if (critic := self.learner.critic) is not None:
+            value = scored(lambda ids, pad, mask: critic(ids, pad, T) * mask, world=together)
+            rollout = replace(rollout, value=value)
         return Experience(ids=group(ids), pad=group(pad), rollout=rollout)
 
 

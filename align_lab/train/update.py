@@ -17,10 +17,10 @@ from align_lab.base.errors import AlignLabError, DivergedError
 from align_lab.base.types import Advantage, Batch, PolicyOutput
 from align_lab.base.world import World
 from align_lab.models.language_model import LanguageModel
+from align_lab.models.row_batches import is_out_of_memory
 from align_lab.train.draws import permutation
 from align_lab.train.experience import Experience, left_padding
 from align_lab.train.learner import Learner
-from align_lab.train.micro_batch import is_out_of_memory
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,7 +79,7 @@ def update(
     """All updates of one step. Returns the metrics of the losses, averaged over the updates."""
     rows: dict[str, list[float]] = defaultdict(list)
     for epoch in range(learner.plan.epochs):
-        order = permutation(len(experience.ids), "epoch", context.seed, context.step, epoch)
+        order = permutation(len(experience.ids), "epoch", context.seed, context.step, epoch).to(experience.ids.device)
         for groups in order.chunk(learner.plan.minibatches):
             minibatch = _Minibatch(
                 learner=learner,

@@ -45,7 +45,7 @@ def test_the_tests_and_the_studies_that_it_names_exist(name):
         assert not test or f"def {test}" in (CHECKOUT / path).read_text(encoding="utf-8"), target
     for study in entry["studies"]:
         words = rf"\b{name.replace('_pp', '(_pp|[+]{2})').replace('_', '[-_ ]')}(?!\w)"
-        text = (CHECKOUT / study).read_text(encoding="utf-8")
+        text = (CHECKOUT / study).read_text(encoding="utf-8").replace("\\_", "_")
         assert re.search(words, text, re.IGNORECASE), f"{study} is not about {name}"
 
 

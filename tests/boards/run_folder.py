@@ -16,10 +16,11 @@ STEPS = 20
 PER_STEP = 64
 
 
-def new(root: Path, *overrides: str, study: str = "boards") -> tuple[RunFolder, object]:
-    """Returns an empty run folder whose training is about to start, and its record."""
-    cfg = compose(["algo=rloo", f"study={study}", f"train.steps={STEPS}", *overrides])
-    folder = RunFolder.create(root / "runs" / study / cfg.name, cfg.values)
+def new(root: Path, record: str, *overrides: str) -> tuple[RunFolder, object]:
+    """Returns an empty run folder whose training is about to start, and its record, which waits for a slow machine."""
+    fields = ["algo=rloo", "study=boards", f"train.steps={STEPS}", f"record={record}", "record.finish_seconds=600"]
+    cfg = compose([*fields, *overrides])
+    folder = RunFolder.create(root / "runs" / "boards" / cfg.name, cfg.values)
     folder.write_manifest(
         {
             "signature": cfg.signature,

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -24,7 +25,7 @@ def isolated(monkeypatch, tmp_path):
 
 
 def start(root):
-    folder, record = run_folder.new(root, "record=trackio", "record.project=ours")
+    folder, record = run_folder.new(root, "trackio", "record.project=ours")
     messages = []
     return folder, sink(record, folder.path, messages.append), messages
 
@@ -47,7 +48,6 @@ def test_a_killed_run_continues_the_same_run_and_every_row_is_logged_once(tmp_pa
     deadline = time.monotonic() + 600
     while not (folder.path / "trackio.json").exists() and time.monotonic() < deadline:
         time.sleep(0.05)
-    time.sleep(1)
     os.killpg(first._process.pid, signal.SIGKILL)
     first.close()
     folder.rewind(10)
@@ -58,10 +58,26 @@ def test_a_killed_run_continues_the_same_run_and_every_row_is_logged_once(tmp_pa
     second.close()
     assert not [text for text in messages if text.startswith("warning")], (folder.path / "trackio.log").read_text()
     runs = read()
-    (name,) = runs.keys() - set(run_folder.ARTEFACTS.values())
+    (name,) = runs.keys()  # the run alone: what it started from is no run, and stands in its config
     config, rows = runs[name]
     assert [(row["step"], row["episode"]) for row in rows] == [(step, PER_STEP * step) for step in range(STEPS + 1)]
     assert [row["objective/kl"] for row in rows] == [run_folder.row(step)["objective/kl"] for step in range(STEPS + 1)]
     assert config["algo"] == "rloo" and config["stages"]["policy"] == "sft-0c" and "rloo" in config["tags"]
     assert len(rows[0]["completions"]["_value"]) == 64
-    assert runs.keys() >= set(run_folder.ARTEFACTS.values())
+
+
+def test_the_command_that_opens_the_dashboard_puts_what_decides_first(tmp_path, monkeypatch):
+    folder, trackio, messages = start(tmp_path)
+    trackio.follow()
+    run_folder.write(folder, 0, STEPS)
+    run_folder.finish(folder)
+    trackio.close()
+    (command,) = [text.removeprefix("trackio: ") for text in messages if text.startswith("trackio: ")]
+    order, *words = shlex.split(command)
+    assert words == ["trackio", "show", "--project", "ours"]
+    monkeypatch.setenv(*order.split("=", 1))
+    from trackio.utils import order_metrics_by_plot_preference
+
+    ((_, rows),) = read().values()
+    names, groups = order_metrics_by_plot_preference(sorted({key for row in rows for key in row}))
+    assert names[0] == "eval" and groups["eval"]["direct_metrics"][:2] == ["eval/gold_score", "eval/score"]

@@ -85,7 +85,7 @@ def test_the_default_record_imports_no_tracker(place):
 
 def test_a_killed_run_continues_the_same_wandb_run(place, online):
     server, where = online
-    many = ["train.steps=200", "evaluation.every=50", "record.checkpoint_every=20"]
+    many = ["record.finish_seconds=600", "train.steps=200", "evaluation.every=50", "record.checkpoint_every=20"]
     fields = ["algo=rloo", "study=logged", "record=wandb", *many]
     process = subprocess.Popen(command(*fields), cwd=place, env=environment(place, **where), stdout=subprocess.DEVNULL)
     until(lambda: sum(len(file.read_bytes().splitlines()) for file in place.glob("runs/logged/*/metrics.jsonl")) > 5)
@@ -106,7 +106,17 @@ def test_a_killed_run_continues_the_same_wandb_run(place, online):
 
 def test_every_run_of_a_study_is_logged_and_no_file_contains_the_key(place, online, monkeypatch, tmp_path):
     server, where = online
-    done = run(place, "-m", "algo=rloo,reinforce", "seed=7", "study=many", "record=wandb", "parallel=2", **where)
+    done = run(
+        place,
+        "-m",
+        "algo=rloo,reinforce",
+        "seed=7",
+        "study=many",
+        "record=wandb",
+        "record.finish_seconds=600",
+        "parallel=2",
+        **where,
+    )
     assert done.returncode == 0, done.stderr + done.stdout
     runs = server.of_type("train")
     assert {run_there["groupName"] for run_there in runs.values()} == {"many/rloo", "many/reinforce"}
@@ -125,7 +135,7 @@ def test_every_run_of_a_study_is_logged_and_no_file_contains_the_key(place, onli
 def test_an_agent_of_a_wandb_sweep_runs_the_command(place, online):
     server, where = online
     server.sweep = SWEEP
-    values = {"algo.kl_coef": {"value": 0.2}, "study": {"value": "swept"}}
+    values = {"algo.kl_coef": {"value": 0.2}, "study": {"value": "swept"}, "record.finish_seconds": {"value": 600}}
     small = {key: {"value": value} for key, _, value in (text.partition("=") for text in SMALL)}
     server.commands = [{"type": "run", "program": "align_lab", "run_id": "agents-own", "args": {**small, **values}}]
     beside = os.path.dirname(sys.executable)

@@ -55,7 +55,7 @@ class Run:
     """A run in this process, which writes its rows while its sink logs them."""
 
     def __init__(self, root, *overrides):
-        self.folder, record = run_folder.new(root, "record=wandb", *overrides)
+        self.folder, record = run_folder.new(root, "wandb", *overrides)
         self.messages = []
         self.sink = sink(record, self.folder.path, self.messages.append)
 
@@ -188,7 +188,10 @@ def test_a_server_that_answers_429_and_500_gets_every_row_once(server, tmp_path,
 
 def test_a_server_that_hangs_costs_a_bounded_wait_and_one_warning_and_push_sends_all(server, tmp_path):
     server.hang.set()
-    run = Run(tmp_path, "record.finish_seconds=2").go()
+    run = Run(tmp_path, "record.finish_seconds=2").go(done=False)
+    until(server.asked.is_set)  # on a busy machine the process that uploads starts later than the run ends
+    run_folder.finish(run.folder)
+    run.close()
     assert len(run.warnings) == 1
     assert "not accepted within 2 s" in run.warnings[0] and "python -m align_lab wandb push boards" in run.warnings[0]
     server.hang.clear()

@@ -30,6 +30,7 @@ class WandbServer:
         self.fail: list[int] = []
         self.reject = False  # every key is unknown, as after it was revoked
         self.hang = threading.Event()
+        self.asked = threading.Event()  # somebody waits for an answer
         self.sweep = ""  # a sweep's config, as YAML
         self.commands: list[dict[str, Any]] = []  # for the agents of the sweep
         self.lock = threading.Lock()
@@ -229,6 +230,7 @@ class _Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         state, body = self.server_state, self._body()
         state.auth.add(self.headers.get("Authorization", ""))
+        state.asked.set()
         while state.hang.is_set():
             time.sleep(0.05)
         if state.reject:

@@ -25,6 +25,8 @@ FLAGS = (
     "--no-first-run --disable-background-networking --disable-component-update --disable-sync --mute-audio"
 )
 DRAWN = "document.documentElement.dataset.drawn === 'true'"  # all charts of the page are there
+OPEN = "document.querySelectorAll('details.part').forEach((part) => { part.open = true; })"
+ALL_DRAWN = "[...document.querySelectorAll('figure[data-chart]')].every((figure) => figure.dataset.drawn === 'true')"
 PATIENCE = 300.0  # seconds for any one answer
 
 
@@ -100,6 +102,11 @@ class Page:
         """Load a file from disk and wait until the JavaScript expression `ready` holds."""
         self.call("Page.navigate", url=file.as_uri())
         self.wait(f"location.href === {json.dumps(file.as_uri())} && document.readyState === 'complete' && ({ready})")
+
+    def unfold(self) -> None:
+        """Open every part of the page and wait for its charts."""
+        self.js(OPEN)
+        self.wait(ALL_DRAWN)
 
     def wait(self, expression: str) -> None:
         until = time.monotonic() + PATIENCE

@@ -35,6 +35,7 @@ def page(browser: Browser, report):
     """The page of the example, at the size of a desk, for a test that acts on it; without a single error at the end."""
     with browser.page() as tab:
         tab.open(report, ready=DRAWN)
+        tab.unfold()
         yield tab
         assert tab.errors() == []
 
@@ -44,5 +45,6 @@ def still(browser: Browser, report):
     """The same page for tests that only look."""
     with browser.page() as tab:
         tab.open(report, ready=DRAWN)
+        tab.unfold()
         yield tab
         assert tab.errors() == []

@@ -48,6 +48,7 @@ def document() -> Document:
         "metrics": metrics(),
         "verdict": _verdict(arms),
         "claims": [],
+        "precision": [],
         "tuning": None,
         "comparability": comparability(),
         "arms": arms,
@@ -161,9 +162,11 @@ def _gold(arm: dict[str, Any]) -> dict[str, Any]:
 
 def _verdict(arms: Sequence[dict[str, Any]]) -> dict[str, Any]:
     values = {arm["name"]: _gold(arm)["values"] for arm in arms}
-    pairs = verdicts(values)
+    pairs = verdicts(values, smallest=0.1)
     return {
         "sentence": headline(pairs, values),
+        "smallest": 0.1,
+        "contrasts": [],
         "method": "Welch intervals of the difference of means over seeds, Bonferroni-corrected for 10 pairs.",
         "confidence": 0.95,
         "pairs": [{**asdict(pair), **_interval(pair.gap, "gap")} for pair in pairs],

@@ -20,6 +20,8 @@ ARMS: dict[str, tuple[float, float, float, float, float, list[int]]] = {
     "dpo": (0.36, 0.47, 5.0, 22, 0.9, [0, 1, 2, 4]),
 }
 
+TITLES = {"ppo_max": "PPO-max", "reinforce_pp": "REINFORCE++", "ppo": "PPO", "rloo": "RLOO", "dpo": "DPO"}
+
 LEFT_OUT: dict[str, Any] = {
     "unfinished": [
         {"name": "ppo_max-tiny-s4-1f", "arm": "ppo_max", "seed": 4, "state": "failed",
@@ -80,6 +82,7 @@ def samples() -> list[dict[str, Any]]:
         {
             "index": index,
             "prompt": prompt,
+            "start": f"before training {index}",
             "completions": [
                 {"arm": arm, "seed": 0, "completion": texts[(index + k) % len(texts)], "decides": 0.9 - 0.2 * k,
                     "score": 1.1 - 0.1 * k, "ended": k != 2}

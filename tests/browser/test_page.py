@@ -9,7 +9,7 @@ import pytest
 from align_lab.compare.report import write
 from tests.browser.chrome import DRAWN
 from tests.browser.example import bare, document, renamed
-from tests.browser.example_parts import ARMS, HOSTILE
+from tests.browser.example_parts import ARMS, HOSTILE, TITLES
 
 EVIL = "</script><img src=x onerror=\"document.title='owned'\">"
 
@@ -21,8 +21,9 @@ def test_every_chart_is_drawn(still):
 
 
 def test_a_chart_draws_what_its_data_holds(still):
-    start, means_and_intervals, seeds = 1, 4 * len(ARMS), sum(arm["n"] for arm in document()["arms"])
-    assert still.marks("scores/{final}") == start + means_and_intervals + seeds
+    counts = [arm["n"] for arm in document()["arms"]]
+    with_iqm = sum(n >= 5 for n in counts)
+    assert still.marks("scores/{final}") == 1 + sum(counts) + 2 * len(counts) + 2 * with_iqm  # 1: the start
 
 
 def test_the_page_asks_for_nothing_but_itself(still, report):
@@ -30,22 +31,27 @@ def test_the_page_asks_for_nothing_but_itself(still, report):
 
 
 def test_the_verdict_comes_first(still):
-    assert still.shown(".verdict") == [document()["verdict"]["sentence"]]
+    sentence = document()["verdict"]["sentence"]
+    for name in sorted(TITLES, key=len, reverse=True):
+        sentence = sentence.replace(name, TITLES[name])
+    assert still.shown(".verdict") == [sentence]
     assert still.js("document.querySelector('.verdict').getBoundingClientRect().bottom < 300")
 
 
 def test_filtering_an_arm_acts_on_charts_tables_and_samples(page):
     before = page.marks("curves/{curve-metric}/{curve-axis}")
-    assert "rloo" in page.shown("#table-charged th") and "rloo" in page.shown(".card h4")
+    assert "RLOO" in page.shown("#table-charged th") and "RLOO" in page.shown(".card h4")
     page.click('input[name=arm][value="3"]')  # dpo
     page.click('input[name=arm][value="4"]')  # rloo
     page.wait(
         "document.querySelector('[data-chart^=ranking] svg').querySelectorAll('.mark-line path').length === "
         f"{len(ARMS) - 2}"
     )
-    assert page.shown("#table-charged tbody th") == page.shown(".card h4") == ["ppo_max", "reinforce_pp", "ppo"]
-    assert page.shown("#table-recipes thead th") == ["field", "ppo_max", "reinforce_pp", "ppo"]
-    assert not any("rloo" in pair for pair in page.shown("#table-pairs tbody th"))
+    assert (
+        page.shown("#table-charged tbody th") == page.shown(".card:not(.start) h4") == ["PPO-max", "REINFORCE++", "PPO"]
+    )
+    assert page.shown("#table-recipes thead th") == ["field", "PPO-max", "REINFORCE++", "PPO"]
+    assert not any("RLOO" in pair for pair in page.shown("#table-pairs tbody th"))
     assert page.shown("#shown") == ["3 of 5 shown"]
     assert page.marks("curves/{curve-metric}/{curve-axis}") < before
     page.click("#all")
@@ -59,7 +65,7 @@ def test_filtering_an_arm_acts_on_charts_tables_and_samples(page):
 def test_no_arm_at_all_leaves_empty_charts(page):
     page.click("#none")
     page.wait("document.querySelectorAll('[data-chart=ranking] .mark-line path').length === 0")
-    assert page.shown(".card") == [] and page.shown("#shown") == ["0 of 5 shown"]
+    assert page.shown(".card:not(.start)") == [] and page.shown("#shown") == ["0 of 5 shown"]
 
 
 def test_another_metric_changes_chart_and_table(page):
@@ -96,7 +102,7 @@ def test_another_prompt_shows_its_completions(page):
     page.click("#next")
     assert page.shown(".sample blockquote")[0].startswith("I went in expecting very")
     page.click("#next")
-    assert page.shown(".sample blockquote") == ["the film is"] and len(page.shown(".card")) == len(ARMS)
+    assert page.shown(".sample blockquote") == ["the film is"] and len(page.shown(".card")) == 1 + len(ARMS)
     page.click("#previous")
     assert page.js("document.getElementById('prompt').value") == "2"
 
@@ -105,7 +111,7 @@ def test_the_numbers_of_a_chart_can_be_read(page):
     figure = '[data-chart^="curves/{"]'
     page.click(f"{figure} summary")
     page.wait(f"document.querySelector('{figure} table tbody tr')")
-    assert page.shown(f"{figure} thead th") == ["episodes", *[arm["name"] for arm in document()["arms"]]]
+    assert page.shown(f"{figure} thead th") == ["episodes", *[TITLES[arm["name"]] for arm in document()["arms"]]]
     last = next(
         row
         for row in reversed(document()["bands"])
@@ -127,13 +133,14 @@ def test_a_mark_tells_its_numbers_to_the_pointer(page):
     page.wait("document.querySelector('#vg-tooltip-element.visible')")
     lines = page.shown("#vg-tooltip-element tr")
     assert [line.split("\t")[0] for line in lines] == ["arm", "at equal", "at", "mean", "from", "to"]
-    assert "ppo_max" in lines[0] and "episodes" in lines[1]
+    assert "PPO-max" in lines[0] and "episodes" in lines[1]
 
 
 def test_names_that_are_markup_stay_text(browser, tmp_path):
     hostile = renamed(document(), EVIL) | {"study": EVIL, "question": EVIL, "notes": [EVIL]}
     with browser.page() as tab:
         tab.open(write(hostile, tmp_path, figures=False)[0], ready=DRAWN)
+        tab.unfold()
         assert tab.errors() == [] and tab.js("document.title").startswith("</script>")
         assert tab.js("document.images.length") == 0 and tab.marks("ranking") >= 5
         assert f"ppo{EVIL}" in tab.shown("#filter label")
@@ -159,5 +166,6 @@ def test_the_policy_of_the_page_stops_scripts_and_requests_that_are_not_its_own(
 def test_a_document_with_next_to_nothing_is_shown_without_errors(browser, tmp_path, given):
     with browser.page(width=320) as tab:
         tab.open(write(given, tmp_path, figures=False)[0], ready=DRAWN)
+        tab.unfold()
         tab.click("#none")
         assert tab.errors() == [] and tab.shown(".verdict") and tab.js("document.documentElement.scrollWidth") == 320

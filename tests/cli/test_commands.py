@@ -80,6 +80,9 @@ def test_show_prints_equations_papers_needs_and_fields():
         (["hardware=tpu", "study=never"], "hardware=tpu is not known"),
         (["sweeps=five_algorithms", "algo.gamma=0.9"], "there is no algo.gamma"),
         (["sweeps=five_algorithm"], "did you mean 'five_algorithms'?"),
+        (["gc", "--older-than=", "--prune"], "--older-than= is not understood"),
+        (["help", "nothing"], "'nothing' is not a command"),
+        (["status", "--wach", "mine"], "did you mean '--watch'?"),
     ],
 )
 def test_a_wrong_command_gets_one_message_no_traceback_and_status_2(args, message, tmp_path):

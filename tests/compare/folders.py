@@ -1,12 +1,14 @@
-"""Run folders as training leaves them, written by hand: no code of the package decides what they hold."""
+"""Run folders as training leaves them, written by hand and not sealed: no code of the package decides what they hold,
+apart from their names."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from align_lab.base.run_config import signature
 from align_lab.compare import reading
 
 CONFIG = {
@@ -43,6 +45,13 @@ LABELS = {
 }  # fmt: skip
 STEP = 20  # steps between evaluations
 PER_STEP = {"episode": 8, "budget/tokens": 100, "budget/labels": 8, "time/elapsed": 0.5, "budget/flops": 1e9}
+
+
+def write_study(study: Path, arms: Mapping[str, Sequence[float]]) -> None:
+    """A run for every value: the final gold score of one seed of an arm."""
+    for arm, values in arms.items():
+        for seed, value in enumerate(values):
+            write_run(study, arm, seed, (0.0, value / 2, value))
 
 
 def rows(gold: Sequence[float], **metrics: Sequence[float]) -> list[dict[str, Any]]:
@@ -93,27 +102,41 @@ def write_run(  # noqa: PLR0913  every argument replaces one part of the folder
     samples: Sequence[float] = (),
     **metrics: Sequence[float],
 ) -> Path:
-    path = study / (name or f"{algo}-tiny-s{seed}-0000000{seed}")
+    values = {**CONFIG, "algo.name": algo, "seed": seed, **(config or {})}
+    path = study / (f"{name or f'{algo}-tiny'}-s{values['seed']}-{signature(values)}")
     path.mkdir(parents=True)
     (path / "config.yaml").write_text("study: s\n")
     evaluations = rows(gold, **metrics)
     step = evaluations[-1]["step"]
     manifest = {
-        "signature": f"0000000{seed}",
+        "signature": signature(values),
         "seed": seed,
         "choices": {"algo": algo, "model": "tiny"},
-        "config": {**CONFIG, "algo.name": algo, "seed": seed, **(config or {})},
+        "config": values,
         "hashes": HASHES | (hashes or {}),
         "metrics": LABELS,
         "machine": {"cpu": "one"},
         "spent": {"episodes": 8 * step, "tokens": 100 * step, "labels": 8 * step, "device_seconds": 0.5 * step},
     }
     (path / "manifest.json").write_text(json.dumps(manifest))
-    (path / "status.json").write_text(json.dumps({"state": "done", "step": step} | (status or {})))
     write_lines(path / "metrics.jsonl", evaluations)
     if samples:
         write_samples(path / "samples.jsonl", step, samples, text=f"by {algo}")
+    (path / "status.json").write_text(json.dumps({"state": "done", "step": step} | (status or {})))
     return path
+
+
+def name_of(algo: str, seed: int) -> str:
+    """The name of a run that `write_run` writes with the usual config."""
+    return f"{algo}-tiny-s{seed}-{signature({**CONFIG, 'algo.name': algo, 'seed': seed})}"
+
+
+def renamed(path: Path) -> Path:
+    """The run after a change of its config: its manifest and its folder have the signature that it has now."""
+    manifest = json.loads((path / "manifest.json").read_text())
+    edit(path / "manifest.json", signature=signature(manifest["config"]))
+    start = path.name.rpartition("-")[0]
+    return path.rename(path.with_name(f"{start}-{signature(manifest['config'])}"))
 
 
 def edit(path: Path, **values: Any) -> None:

@@ -9,14 +9,15 @@ from pathlib import Path
 import pytest
 
 from align_lab.base.errors import ConfigError
-from align_lab.compare import analysis, curves, evaluations, reading, samples
+from align_lab.compare import analysis, curves, described, evaluations, prepared, reading, samples
 from align_lab.compare.analysis import analyze
 from align_lab.compare.statistics import paired_interval, t_interval, welch_interval
-from tests.compare.folders import edit, rows, write_lines, write_run
+from tests.compare.folders import edit, name_of, renamed, rows, write_lines, write_run
 from tests.compare.test_evaluations import compact
 
 KEYS = {
-    "version", "study", "question", "written", "metric", "verdict", "claims", "tuning", "comparability", "arms",
+    "version", "study", "question", "written", "metric", "verdict", "precision", "claims", "tuning", "comparability",
+    "arms",
     "iqm_coverage",
     "improvement",
     "curves", "bands", "axes", "frontier", "overoptimization", "health", "wins", "samples", "evaluations", "audit",
@@ -34,10 +35,6 @@ def study(tmp_path):
         write_run(tmp_path / "st", "rloo", seed, (0.0, one / 2, one), samples=[one, one, 0.0, one])
         write_run(tmp_path / "st", "dpo", seed, (0.0, other / 2, other), samples=[other, other, 1.0, other])
     return tmp_path / "st"
-
-
-def run_name(algo, seed):
-    return f"{algo}-tiny-s{seed}-0000000{seed}"
 
 
 def without_time(document):
@@ -91,7 +88,7 @@ def test_arms_with_other_seeds_are_compared_unpaired_and_it_is_said(study):
 def test_an_arm_is_described_by_every_metric_of_its_last_evaluation(study):
     best, other = analyze([study])["arms"]
     assert (best["name"], best["n"], best["seeds"], other["name"]) == ("rloo", 3, [0, 1, 2], "dpo")
-    assert best["runs"] == [run_name("rloo", seed) for seed in range(3)]
+    assert best["runs"] == [name_of("rloo", seed) for seed in range(3)]
     gold, expected = best["metrics"]["eval/gold_score"], t_interval(RLOO)
     assert (gold["start"], gold["values"]) == (0.0, RLOO)
     assert (gold["mean"], gold["low"], gold["high"]) == pytest.approx((expected.mean, expected.low, expected.high))
@@ -182,10 +179,11 @@ def test_mixed_code_is_refused_unless_allowed_and_then_said(study):
 
 
 def test_a_run_of_another_version_is_named_with_what_it_does_not_record(study):
-    path = study / run_name("dpo", 2)
+    path = study / name_of("dpo", 2)
     manifest = json.loads((path / "manifest.json").read_text())
     del manifest["config"]["evaluation.prompts"], manifest["hashes"]["gold"], manifest["spent"], manifest["machine"]
     (path / "manifest.json").write_text(json.dumps(manifest))
+    path = renamed(path)
     document = analyze([study])
     assert not document["comparability"]["fair"]
     differing = by(document["comparability"]["differing"], "field")
@@ -215,7 +213,7 @@ def test_what_did_not_finish_is_listed_with_its_arm_and_seed(study):
 
 
 def test_a_score_that_is_no_number_on_the_way_is_a_gap_and_is_said(study):
-    path = study / run_name("dpo", 1)
+    path = study / name_of("dpo", 1)
     write_lines(path / "metrics.jsonl", rows([0.0, float("nan"), 0.35]))
     document = analyze([study])
     assert by(document["arms"])["dpo"]["metrics"]["eval/gold_score"]["values"] == DPO
@@ -240,7 +238,7 @@ def test_a_single_arm_is_not_compared_with_anything(tmp_path):
     write_run(tmp_path, "rloo", 0)
     document = analyze([tmp_path])
     assert document["verdict"]["sentence"] == "One arm only: nothing to compare it with."
-    assert document["axes"] == document["improvement"] == [] and document["wins"]["matrix"] == [[None]]
+    assert document["axes"] == document["improvement"] == [] and document["wins"]["matrix"] == []
 
 
 def test_a_study_in_which_nothing_has_finished_is_a_document_too(tmp_path):
@@ -280,22 +278,24 @@ def test_a_flip_between_axes_is_noted(tmp_path):
 
 
 def test_different_machines_are_noted(study):
-    edit(study / run_name("dpo", 0) / "manifest.json", machine={"cpu": "two"})
+    edit(study / name_of("dpo", 0) / "manifest.json", machine={"cpu": "two"})
     assert said(analyze([study]), "different machines (one and two): their seconds do not compare")
 
 
 def test_runs_without_completions_are_noted(study):
-    (study / run_name("dpo", 0) / "samples.jsonl").unlink()
+    (study / name_of("dpo", 0) / "samples.jsonl").unlink()
     document = analyze([study])
-    assert said(document, f"No completions of the last evaluation are kept of {run_name('dpo', 0)}")
+    assert said(document, f"No completions of the last evaluation are kept of {name_of('dpo', 0)}")
     assert document["wins"]["matrix"][0][1]["rate"] == 0.75  # of the two other seeds
 
 
 def test_a_large_study_shows_its_best_arms_and_corrects_for_all(tmp_path, monkeypatch):
-    monkeypatch.setattr(analysis, "SHOWN", 3)
+    for module in (prepared, described):
+        monkeypatch.setattr(module, "SHOWN", 3)
     for seed in range(3):
         for arm in range(4):
-            write_run(tmp_path, f"a{arm}", seed, (0.0, arm / 10 + (arm + 2) * (seed + arm) % 3 / 100))
+            end = arm / 10 + (arm + 2) * (seed + arm) % 3 / 100
+            write_run(tmp_path, f"a{arm}", seed, (0.0, end), samples=[end, end])
     few = analyze([tmp_path])
     monkeypatch.undo()
     whole = analyze([tmp_path])
@@ -347,3 +347,12 @@ def test_arms_that_were_sampled_from_a_nucleus_are_named_with_what_that_biases(t
 def test_nothing_is_said_of_the_nucleus_where_the_whole_distribution_was_sampled(study, tmp_path):
     write_run(tmp_path / "whole", "rloo", 0, (0.0, 1.0), config={"sampling.top_p": 1.0})
     assert not said(analyze([study]), "top_p") and not said(analyze([tmp_path / "whole"]), "top_p")
+
+
+def test_how_far_the_deciding_judge_is_the_reward_itself_is_said(tmp_path):
+    for algo, sign in (("rloo", 1), ("dpo", -0.5)):
+        path = write_run(tmp_path / "st", algo, 0, (0.0, 1.0), samples=[0.1, 0.2, 0.4]) / "samples.jsonl"
+        rows = [json.loads(line) for line in path.read_text().splitlines()]
+        write_lines(path, [row | {"score": sign * row["gold_score"]} for row in rows])
+    (note,) = said(analyze([tmp_path / "st"]), "correlation of")
+    assert "the gold score and the proxy score have a correlation of 0.00" in note, note

@@ -7,7 +7,7 @@ import pytest
 
 from align_lab.compare import answers, answers_index, index
 from align_lab.compare.analysis import analyze
-from tests.compare.folders import write_run, write_samples
+from tests.compare.folders import name_of, write_run, write_samples
 
 
 @pytest.fixture
@@ -39,20 +39,20 @@ def test_a_second_comparison_says_the_same_and_opens_only_what_kept_no_samples(s
     assert len(opened) == 4
     opened.clear()
     second = document(study)
-    assert opened == ["ppo-tiny-s1-00000001"]
+    assert opened == [name_of("ppo", 1)]
     assert json.dumps(first) == json.dumps(second)
     assert first["wins"]["prompts"] == 2 and first["samples"][0]["completions"][0]["completion"] == "by ppo"
 
 
 def test_a_file_that_changed_is_opened_again(study, opened):
     document(study)
-    write_samples(study / "rloo-tiny-s0-00000000" / "samples.jsonl", 20, [9.0, 9.0, 9.0], text="changed")
+    write_samples(study / name_of("rloo", 0) / "samples.jsonl", 20, [9.0, 9.0, 9.0], text="changed")
     assert document(study)["samples"][0]["completions"][1]["completion"] == "changed"
     opened.clear()
-    path = study / "rloo-tiny-s1-00000001" / "samples.jsonl"
+    path = study / name_of("rloo", 1) / "samples.jsonl"
     os.utime(path, ns=(0, path.stat().st_mtime_ns + 1))
     document(study)
-    assert "rloo-tiny-s1-00000001" in opened
+    assert name_of("rloo", 1) in opened
 
 
 @pytest.mark.parametrize("damage", [b"", b"PAR1", b"not a table at all"])

@@ -104,4 +104,4 @@ def test_terminal_page_markdown_and_table_show_the_findings(tmp_path):
 def test_where_nothing_is_found_one_line_says_so(tmp_path):
     document = study(tmp_path, {}, {})
     assert document["audit"] == [] and NOTHING_FOUND in terminal(document)
-    assert NOTHING_FOUND in html(document) and "nothing was found" in markdown(document, [])
+    assert "Nothing was found. No score rose" in html(document) and "nothing was found" in markdown(document, [])

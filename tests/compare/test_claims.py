@@ -29,11 +29,11 @@ def groups(tmp_path, arms):
     return folder
 
 
-def outcome(tmp_path, arms, *texts):
+def outcome(tmp_path, arms, *texts, smallest=0.1):
     folder = groups(tmp_path, arms)
     declared = StudyLayout(folder).expected_runs
     declared.parent.mkdir(parents=True)
-    declared.write_text(json.dumps({"runs": {}, "claims": list(texts)}))
+    declared.write_text(json.dumps({"runs": {}, "claims": list(texts), "smallest": smallest}))
     document = analyze([folder])
     return document, {one["claim"]: (one["outcome"], one["why"]) for one in document["claims"]}
 
@@ -51,6 +51,17 @@ def test_what_lies_within_the_gap_worth_seeing(tmp_path):
     _, found = outcome(tmp_path, TIGHT, "x = y", "x > y", "x >= y", "y > x")
     assert found["x = y"] == ("held", "within ±0.1") and found["x >= y"] == ("held", "not lower by 0.1")
     assert found["x > y"] == ("did not hold", "y is higher") and found["y > x"] == ("held", "")
+
+
+def test_without_a_gap_that_matters_nothing_can_be_told_to_be_equal(tmp_path):
+    _, found = outcome(tmp_path, TIGHT, "x = y", "y > x", smallest=None)
+    assert found["x = y"] == ("did not hold", "y is higher") and found["y > x"] == ("held", "")
+    same = {"x": [1.0, 1.001, 0.999], "y": [1.0, 1.002, 0.998]}
+    _, found = outcome(tmp_path / "same", same, "x = y", "x >= y", "x > y", smallest=None)
+    assert found["x = y"] == found["x >= y"] == ("cannot be told", "the study declares no smallest gap that matters")
+    assert found["x > y"] == ("cannot be told", "")
+    with pytest.raises(ConfigError, match="does not say which gap would: declare it"):
+        studies.read(["sweeps=back_to_basics", "smallest=null", "claims=['rloo_4 >= ppo']"])
 
 
 def test_no_difference_speaks_against_a_claim_of_one(tmp_path):
@@ -106,4 +117,4 @@ def test_claims_of_a_sweep_file_are_checked_before_anything_runs():
     ):
         studies.read(["sweeps=back_to_basics", "claims=['rloo_4 < ppo in eval/kll']"])
     with pytest.raises(ConfigError, match="claims need a fixed number of seeds"):
-        studies.read(["sweeps=back_to_basics", "seeds={first: 4}"])
+        studies.read(["sweeps=back_to_basics", "seeds={first: 4, smallest: 0.1}"])

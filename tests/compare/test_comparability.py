@@ -6,6 +6,7 @@ from itertools import combinations
 import numpy as np
 import pytest
 
+from align_lab.base.errors import ConfigError
 from align_lab.compare.comparability import arms, proof, settings
 from align_lab.compare.evaluations import Table, columns
 from align_lab.compare.runs import Run
@@ -153,7 +154,6 @@ def test_code_that_is_allowed_to_differ_does_not():
         ([], False, set()),
         (["sampling.temperature"], False, {"sampling.temperature"}),
         (["sampling", "source"], True, {"sampling.temperature", "source"}),
-        (["sampling.temp", "sour"], False, set()),
     ],
 )
 def test_a_difference_is_allowed_by_its_name_or_its_group_s(allow, fair, allowed):
@@ -165,6 +165,12 @@ def test_a_difference_is_allowed_by_its_name_or_its_group_s(allow, fair, allowed
         "source": {"b": ["a", "w"], "new": ["n"]},
     }
     assert differing["equal"] == [{"field": "policy", "value": "a"}]
+
+
+@pytest.mark.parametrize("name", ["sampling.temp", "sour", "foo"])
+def test_a_name_that_no_setting_has_is_not_allowed_in_silence(name):
+    with pytest.raises(ConfigError, match=f"--allow={name}: the runs have no setting"):
+        proof([run("a"), WARM], {"x": [run("a"), WARM]}, [name])
 
 
 def test_the_proof_lists_each_arm_s_recipe_budget_and_cost():

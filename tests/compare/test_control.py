@@ -8,12 +8,13 @@ import pytest
 
 from align_lab.base.errors import ConfigError
 from align_lab.compare.analysis import analyze
+from align_lab.compare.asked import Asked
 from align_lab.compare.headline import headline_against
 from align_lab.compare.statistics import welch_interval
 from align_lab.compare.verdict import verdicts
 from align_lab.config import study as studies
 from align_lab.record.layout import StudyLayout
-from tests.compare.folders import write_run
+from tests.compare.folders import write_study
 
 ARMS = {"full": [1.0, 1.1, 1.2], "without_kl": [0.0, 0.1, 0.2], "more": [2.0, 2.1, 2.2], "same": [1.0, 1.1, 1.21]}
 
@@ -28,27 +29,27 @@ def test_only_pairs_with_the_control_are_made_and_corrected_for():
 def test_the_sentence_names_the_arms_by_what_is_shown_of_them():
     comparisons = verdicts(ARMS, control="full", smallest=0.5)
     assert headline_against("full", comparisons) == (
-        "Better than full: more; worse: without_kl; no difference shown: same (corrected for 3 comparisons)."
+        "Better than full: more; worse: without_kl; equal to within ±0.5: same (corrected for 3 comparisons)."
     )
     worse = verdicts({name: ARMS[name] for name in ("full", "without_kl")}, control="full")
     assert headline_against("full", worse) == "Worse than full: without_kl."
-    unsure = verdicts({"full": [0.0, 1.0], "other": [0.1, 1.2]}, control="full")
+    unsure = verdicts({"full": [0.0, 1.0], "other": [0.1, 1.2]}, control="full", smallest=0.1)
     assert headline_against("full", unsure) == "Against full: not enough seeds: other."
     similar = verdicts({"grpo": [0.0, 1.0], "dr_grpo": [0.1, 1.2]}, control="grpo")
-    assert headline_against("grpo", similar) == "Against grpo: not enough seeds: dr_grpo."
+    assert headline_against("grpo", similar) == (
+        "Against grpo: no difference shown: dr_grpo (gaps of up to 3.4 are not ruled out)."
+    )
 
 
 @pytest.fixture
 def study(tmp_path):
-    for arm, values in ARMS.items():
-        for seed, value in enumerate(values):
-            write_run(tmp_path / "st", arm, seed, (0.0, value / 2, value))
+    write_study(tmp_path / "st", ARMS)
     return tmp_path / "st"
 
 
 def test_the_control_of_the_command_and_that_of_the_study_file(study):
     assert len(analyze([study])["verdict"]["pairs"]) == 6
-    asked = analyze([study], control="full")["verdict"]
+    asked = analyze([study], asked=Asked(control="full"))["verdict"]
     assert len(asked["pairs"]) == 3 and "Better than full: more; worse: without_kl" in asked["sentence"]
     assert asked["method"].endswith("over all pairs with full")
     declared = StudyLayout(study).expected_runs
@@ -57,7 +58,7 @@ def test_the_control_of_the_command_and_that_of_the_study_file(study):
     assert {"same"} < {name for pair in analyze([study])["verdict"]["pairs"] for name in (pair["a"], pair["b"])}
     assert analyze([study])["verdict"]["method"].endswith("over all pairs with same")
     with pytest.raises(ConfigError, match="there is no such arm. did you mean 'full'"):
-        analyze([study], control="fulll")
+        analyze([study], asked=Asked(control="fulll"))
 
 
 def test_a_sweep_file_whose_control_is_no_arm_is_refused():

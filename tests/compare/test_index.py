@@ -7,7 +7,7 @@ import pytest
 
 from align_lab.compare import index, reading
 from align_lab.compare.reading import read_study
-from tests.compare.folders import edit, rows, write_lines, write_run
+from tests.compare.folders import edit, name_of, rows, write_lines, write_run
 
 
 @pytest.fixture
@@ -50,7 +50,7 @@ def test_runs_come_back_as_they_were_written(study, read_anew):
 def test_a_run_is_read_anew_when_any_of_its_files_changed(study, read_anew, file):
     read_study(study)
     read_anew.clear()
-    path = study / "rloo-tiny-s1-00000001"
+    path = study / name_of("rloo", 1)
     if not (path / file).exists():
         (path / file).touch()
     stat = (path / file).stat()
@@ -61,15 +61,16 @@ def test_a_run_is_read_anew_when_any_of_its_files_changed(study, read_anew, file
 
 def test_what_changed_is_what_is_read(study):
     read_study(study)
-    write_lines(study / "rloo-tiny-s1-00000001" / "metrics.jsonl", rows([0.0, -3.0]))
-    edit(study / "ppo-tiny-s0-00000000" / "status.json", state="failed")
-    (study / "rloo-tiny-s0-00000000").rename(study / "rloo-tiny-s7-00000000")
+    write_lines(study / name_of("rloo", 1) / "metrics.jsonl", rows([0.0, -3.0]))
+    (ppo,) = study.glob("ppo-*")
+    edit(ppo / "status.json", state="failed")
+    (study / name_of("rloo", 0)).rename(study / f"renamed-{name_of('rloo', 0)}")
     runs, unfinished = read_study(study)
     assert {run.name: run.final["eval/gold_score"] for run in runs} == {
-        "rloo-tiny-s1-00000001": -3.0,
-        "rloo-tiny-s7-00000000": 1.0,
+        name_of("rloo", 1): -3.0,
+        f"renamed-{name_of('rloo', 0)}": 1.0,
     }
-    assert [run.name for run in unfinished] == ["ppo-tiny-s0-00000000"]
+    assert [run.name for run in unfinished] == [ppo.name]
 
 
 def test_a_file_that_has_only_just_changed_is_not_trusted(study, read_anew, monkeypatch):

@@ -8,7 +8,7 @@ import pytest
 from align_lab.base.errors import ConfigError
 from align_lab.compare.reading import read_study
 from align_lab.compare.runs import Run, Unfinished
-from tests.compare.folders import edit, read_run, rows, write_lines, write_run
+from tests.compare.folders import edit, name_of, read_run, rows, write_lines, write_run
 
 
 @pytest.fixture
@@ -19,7 +19,7 @@ def path(tmp_path):
 def test_a_finished_run_is_read(path):
     run = read_run(path)
     assert isinstance(run, Run)
-    assert (run.name, run.algo, run.seed, run.base) == ("rloo-tiny-s3-00000003", "rloo", 3, "rloo")
+    assert (run.name, run.algo, run.seed, run.base) == (name_of("rloo", 3), "rloo", 3, "rloo")
     assert (run.start["step"], run.final["step"], run.final["eval/gold_score"]) == (0, 40, 1.0)
     assert run.spent["tokens"] == 4000 and run.machine == "one"
     assert "study" not in run.fields and run.fields["train.lr"] == 1e-3
@@ -46,7 +46,7 @@ LAST = rows([0.0, 0.5, 1.0])[-1]
             "failed at step 9: DivergedError: loss is nan",
         ),
         ("status.json", None, "unreadable", "status.json is missing"),
-        ("status.json", {}, "unreadable", "cannot be read (KeyError: 'state')"),
+        ("status.json", {}, "unreadable", "cannot be read (ValueError: status.json: it has no state)"),
         ("status.json", {"state": "done", "step": "x"}, "unreadable", "cannot be read"),
         ("manifest.json", "{", "unreadable", "cannot be read"),
         ("manifest.json", {}, "unreadable", "cannot be read"),
@@ -107,13 +107,13 @@ def test_its_arm_is_what_its_config_calls_it(path):
 def test_links_are_followed_hidden_folders_are_not_runs_and_strangers_are_let_be(tmp_path):
     study, elsewhere = tmp_path / "study", tmp_path / "elsewhere"
     write_run(study, seed=0)
-    (study / "rloo-tiny-s1-00000001").symlink_to(os.path.relpath(write_run(elsewhere, seed=1), study))
-    (study / "ppo-tiny-s5-00000005").symlink_to("../never/there")
+    (study / name_of("rloo", 1)).symlink_to(os.path.relpath(write_run(elsewhere, seed=1), study))
+    (study / name_of("ppo", 5)).symlink_to("../never/there")
     write_run(study, seed=2, name=".hydra")
     (study / "notes").mkdir()
     (study / "report.html").write_text("")
     runs, unfinished = read_study(study)
-    assert [run.name for run in runs] == ["rloo-tiny-s0-00000000", "rloo-tiny-s1-00000001"]
+    assert [run.name for run in runs] == [name_of("rloo", 0), name_of("rloo", 1)]
     (gone,) = unfinished
     assert "link to ../never/there" in gone.why and (gone.arm, gone.seed) == ("ppo", 5)
 

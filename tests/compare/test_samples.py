@@ -6,8 +6,10 @@ import pytest
 
 from align_lab.compare import answers, samples
 from align_lab.compare.answers import Answers, last, of_step
-from align_lab.compare.samples import side_by_side
+from align_lab.compare.samples import agreement, side_by_side
 from tests.compare.folders import read_run, write_lines, write_run, write_samples
+
+NO_RUNS = {}  # whose folders could be read
 
 
 def lines(*steps, prompts=3):
@@ -75,7 +77,7 @@ def rows(*prompts, text="t"):
 
 def test_arms_stand_side_by_side_with_the_first_seed_that_they_share():
     kept = {"a": {1: rows(0), 2: rows(0, 1, text="a")}, "b": {2: rows(0, 1, text="b"), 3: rows(0)}}
-    first, second = side_by_side(kept)
+    first, second = side_by_side(kept, NO_RUNS)
     assert (first["index"], first["prompt"]) == (0, "p0")
     assert [(one["arm"], one["seed"], one["completion"]) for one in second["completions"]] == [
         ("a", 2, "a1"),
@@ -91,14 +93,41 @@ def test_arms_stand_side_by_side_with_the_first_seed_that_they_share():
     }
 
 
+def test_the_start_policys_text_stands_beside_them(tmp_path):
+    run = run_with(tmp_path, lambda path: write_samples(path, 40, [1.0, 2.0, 3.0]))
+    shown = side_by_side({"rloo": {0: last(run)}}, {"rloo": [run]})
+    assert [sample["start"] for sample in shown] == ["old", "old", None]  # the third was not kept before training
+    assert side_by_side({"rloo": {0: last(run)}}, NO_RUNS)[0]["start"] is None
+
+
 def test_without_a_shared_seed_each_arm_shows_its_first():
     kept = {"a": {4: rows(0)}, "b": {7: rows(0), 9: rows(0)}, "c": {}}
-    (shown,) = side_by_side(kept)
+    (shown,) = side_by_side(kept, NO_RUNS)
     assert [(one["arm"], one["seed"]) for one in shown["completions"]] == [("a", 4), ("b", 7)]
 
 
 def test_of_many_prompts_a_dozen_are_shown_from_the_first_to_the_last():
-    shown = [sample["index"] for sample in side_by_side({"a": {0: rows(*range(100))}})]
+    shown = [sample["index"] for sample in side_by_side({"a": {0: rows(*range(100))}}, NO_RUNS)]
     assert len(shown) == samples.PROMPTS and shown[0] == 0 and shown[-1] == 99
-    assert json.dumps(side_by_side({"a": {0: rows(*range(100))}}))  # plain numbers
-    assert side_by_side({}) == side_by_side({"a": {0: Answers.of({})}, "b": {0: rows(1)}}) == []
+    assert json.dumps(side_by_side({"a": {0: rows(*range(100))}}, NO_RUNS))  # plain numbers
+    assert side_by_side({}, NO_RUNS) == side_by_side({"a": {0: Answers.of({})}, "b": {0: rows(1)}}, NO_RUNS) == []
+
+
+def answered(decides, scores):
+    return Answers.of(
+        {
+            (i, f"p{i}"): {"completion": "", "decides": one, "score": score, "ended": True}
+            for i, (one, score) in enumerate(zip(decides, scores, strict=True))
+        }
+    )
+
+
+def test_the_agreement_of_two_judges_is_the_mean_of_their_correlations_within_each_arm():
+    half, opposite = answered([1, 2, 3], [10, 30, 20]), answered([1, 2, 3, 4], [4, 3, 2, 1])
+    assert agreement({"rloo": {0: half}, "ppo": {0: opposite}}) == pytest.approx((0.5 - 1) / 2)
+    assert agreement({"rloo": {0: half}, "ppo": {1: half, 0: opposite}}) == pytest.approx((0.5 - 1) / 2)  # seed 0
+
+
+@pytest.mark.parametrize("scores", [[1, 1, 1], [1, None, 2], [None, None, None]])
+def test_without_three_different_scores_nothing_is_said_of_the_agreement(scores):
+    assert agreement({"rloo": {0: answered([1, 2, 3], scores)}}) is None and agreement({"rloo": {}}) is None

@@ -7,9 +7,10 @@ import pytest
 from align_lab.base.errors import ConfigError
 from align_lab.base.seed_plan import SeedPlan
 from align_lab.compare.analysis import analyze
+from align_lab.compare.asked import Asked
 from align_lab.compare.sequential import plan_file
 from align_lab.compare.statistics import welch_interval
-from tests.compare.folders import write_run
+from tests.compare.folders import name_of, write_run, write_study
 
 PLAN = SeedPlan(first=3, step=1, most=5, smallest=0.3)
 GOOD, BAD, CLOSE = [2.0, 2.1, 2.2, 2.15, 2.05], [0.0, 0.1, 0.2, 9.0, 9.0], [2.02, 2.12, 2.18, 2.1, 2.0]
@@ -17,10 +18,8 @@ GOOD, BAD, CLOSE = [2.0, 2.1, 2.2, 2.15, 2.05], [0.0, 0.1, 0.2, 9.0, 9.0], [2.02
 
 def study(tmp_path, control="", **arms):
     folder = tmp_path / "st"
-    for arm, values in arms.items():
-        for seed, value in enumerate(values):
-            write_run(folder, arm, seed, (0.0, value / 2, value))
-    names = {arm: tuple(f"{arm}-tiny-s{seed}-0000000{seed}" for seed in range(5)) for arm in arms}
+    write_study(folder, arms)
+    names = {arm: tuple(name_of(arm, seed) for seed in range(5)) for arm in arms}
     return folder, plan_file.declare(folder, PLAN, control=control, metric="eval/gold_score", runs=names)
 
 
@@ -53,7 +52,7 @@ def test_together_with_another_study_its_looks_do_not_count_and_compare_says_so(
 
 def test_the_sentence_says_what_is_equal_and_what_goes_on(tmp_path):
     folder, _ = study(tmp_path, good=GOOD, close=CLOSE)
-    assert "no difference" in analyze([folder])["verdict"]["sentence"].lower()
+    assert analyze([folder])["verdict"]["sentence"] == "good and close share the lead: equal to within ±0.3."
     other, _ = study(tmp_path / "other", a=[0.0, 0.3, 0.6], b=[0.25, 0.55, 0.9])
     document = analyze([other])
     assert "the study goes on" in document["verdict"]["pairs"][0]["words"]
@@ -73,6 +72,6 @@ def test_with_a_control_the_sentence_is_against_it(tmp_path):
 
 def test_another_test_than_the_planned_one_is_refused(tmp_path):
     folder, _ = study(tmp_path, good=GOOD, bad=BAD)
-    for asked in ({"paired": True}, {"control": "bad"}):
+    for asked in ({"paired": True}, {"asked": Asked(control="bad")}, {"asked": Asked(smallest=0.1)}):
         with pytest.raises(ConfigError, match="planned its looks for every pair, unpaired"):
             analyze([folder], **asked)

@@ -6,8 +6,8 @@ import pytest
 
 from align_lab.compare import lock
 from align_lab.compare.analysis import analyze
-from tests.compare.folders import write_run
-from tests.compare.test_analysis import DPO, RLOO, by, run_name, said, study
+from tests.compare.folders import name_of, write_run
+from tests.compare.test_analysis import DPO, RLOO, by, said, study
 
 __all__ = ["study"]  # fixture
 
@@ -20,15 +20,15 @@ def declare(folder, runs, left=(), question=""):
 
 
 def test_the_sweep_file_names_the_question_the_arms_and_what_is_missing(study):
-    runs = {run_name("rloo", seed): ("mine", seed) for seed in range(4)} | {"ppo-tiny-s0-1": ("theirs", 0)}
-    declare(study, runs, left=[run_name("dpo", 2)], question="Which?")
+    runs = {name_of("rloo", seed): ("mine", seed) for seed in range(4)} | {"ppo-tiny-s0-1": ("theirs", 0)}
+    declare(study, runs, left=[name_of("dpo", 2)], question="Which?")
     write_run(study, "rloo", 3, status={"state": "failed"})
     document = analyze([study])
     assert document["question"] == "Which?"
     assert [arm["name"] for arm in document["arms"]] == ["mine", "dpo"]
     assert document["missing"] == [{"arm": "mine", "seeds": [3]}, {"arm": "theirs", "seeds": [0]}]
     assert [(run["arm"], run["seed"]) for run in document["unfinished"]] == [("mine", 3)]
-    assert said(document, f"no longer in the study's sweep file, but counted: {run_name('dpo', 2)}")
+    assert said(document, f"no longer in the study's sweep file, but counted: {name_of('dpo', 2)}")
 
 
 @pytest.mark.parametrize("text", ["{", "[]", '{"runs": 3}', '{"runs": {"x": 1}, "left": null}'])
@@ -41,13 +41,13 @@ def test_a_damaged_sweep_record_does_no_harm(study, text):
 def test_studies_are_pooled_and_a_run_that_both_hold_counts_once(study, tmp_path):
     other = tmp_path / "other"
     write_run(other, "ppo", 0, (0.0, 0.7))
-    (other / run_name("rloo", 0)).symlink_to(study / run_name("rloo", 0))
+    (other / name_of("rloo", 0)).symlink_to(study / name_of("rloo", 0))
     document = analyze([study, other])
     assert document["study"] == "st + other"
     assert {arm["name"]: arm["n"] for arm in document["arms"]} == {"rloo": 3, "dpo": 3, "ppo": 1}
     assert document["unfinished"] == []
-    assert document["links"][run_name("ppo", 0)] == f"../other/{run_name('ppo', 0)}"
-    assert document["links"][run_name("dpo", 0)] == run_name("dpo", 0)
+    assert document["links"][name_of("ppo", 0)] == f"../other/{name_of('ppo', 0)}"
+    assert document["links"][name_of("dpo", 0)] == name_of("dpo", 0)
 
 
 def test_a_seed_that_was_run_twice_counts_once_and_the_other_is_named(study, tmp_path):
@@ -55,19 +55,19 @@ def test_a_seed_that_was_run_twice_counts_once_and_the_other_is_named(study, tmp
     write_run(other, "rloo", 0, (0.0, 9.0))
     document = analyze([study, other])
     (twice,) = document["unfinished"]
-    assert (twice["name"], twice["state"]) == (f"other/{run_name('rloo', 0)}", "duplicate")
-    assert twice["why"] == f"seed 0 of rloo was run more than once: {run_name('rloo', 0)} is used"
-    assert twice["used"] == run_name("rloo", 0)
+    assert (twice["name"], twice["state"]) == (f"other/{name_of('rloo', 0)}", "duplicate")
+    assert twice["why"] == f"seed 0 of rloo was run more than once: {name_of('rloo', 0)} is used"
+    assert twice["used"] == name_of("rloo", 0)
     assert by(document["arms"])["rloo"]["metrics"]["eval/gold_score"]["values"] == RLOO
 
 
 def test_a_run_that_repeats_a_seed_is_part_of_the_proof(tmp_path):
-    write_run(tmp_path, "rloo", 0, (0.0, 1.0), name="first", config={"reward.name": "vader"})
-    write_run(tmp_path, "rloo", 0, (0.0, 2.0), name="second", config={"reward.name": "human_ratings"})
+    first = write_run(tmp_path, "rloo", 0, (0.0, 1.0), config={"reward.name": "vader"}).name
+    second = write_run(tmp_path, "rloo", 0, (0.0, 2.0), config={"reward.name": "human_ratings"}).name
     document = analyze([tmp_path])
     assert not document["comparability"]["fair"]
     (differs,) = document["comparability"]["differing"]
-    assert (differs["field"], differs["values"]) == ("reward.name", {"vader": ["first"], "human_ratings": ["second"]})
+    assert (differs["field"], differs["values"]) == ("reward.name", {"vader": [first], "human_ratings": [second]})
     assert document["verdict"]["sentence"] == "Not comparable: the runs differ in reward.name."
     allowed = analyze([tmp_path], allow=["reward"])
     assert allowed["comparability"]["fair"] and len(allowed["arms"]) == 2 and not allowed["unfinished"]
@@ -76,9 +76,9 @@ def test_a_run_that_repeats_a_seed_is_part_of_the_proof(tmp_path):
 def test_a_lock_holds_the_runs_that_are_used_also_where_studies_use_one_name(study, tmp_path):
     other = tmp_path / "other"
     write_run(other, "rloo", 0, (0.0, 9.0))
-    write_run(other, "rloo", 5, (0.0, 7.0), name=run_name("dpo", 0))
+    write_run(other, "dpo", 0, (0.0, 7.0), config={"arm": "mine"})
     document = analyze([study, other])
     locked = lock.read(lock.write(document, [study, other]))["runs"]
     names = [name for arm in document["arms"] for name in arm["runs"]]
-    assert f"other/{run_name('dpo', 0)}" in names and len(locked) == len(names) == 7
+    assert f"other/{name_of('dpo', 0)}" in names and len(locked) == len(names) == 7
     assert sorted(run["scores"]["eval/gold_score"] for run in locked) == sorted([*RLOO, *DPO, 7.0])

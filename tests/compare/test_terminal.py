@@ -8,8 +8,9 @@ from rich.console import Console
 
 from align_lab.compare import terminal
 from align_lab.compare.analysis import analyze
+from align_lab.compare.terminal import SEEDS_SHOWN
 from tests import forked
-from tests.compare.folders import write_run
+from tests.compare.folders import name_of, renamed, write_run, write_study
 
 
 @pytest.fixture
@@ -54,9 +55,9 @@ def test_what_is_missing_or_left_out_is_named(study):
 
 
 def test_a_run_that_repeats_a_seed_is_named_with_the_run_that_is_used(study):
-    write_run(study, "dpo", 0, (0.0, 9.0), name="twice")
+    twice = write_run(study, "dpo", 0, (0.0, 9.0), name="twice").name
     shown = " ".join(text(analyze([study])).split())
-    assert "left out: twice: seed 0 of dpo was run more than once: dpo-tiny-s0-00000000 is used" in shown
+    assert f"left out: {twice}: seed 0 of dpo was run more than once: {name_of('dpo', 0)} is used" in shown
 
 
 def test_intervals_and_numbers_that_do_not_exist_are_blank_not_nan(study):
@@ -81,6 +82,7 @@ def test_settings_that_differ_are_refused_field_by_field_unless_they_are_allowed
     known = json.loads(manifest.read_text())
     known["config"]["sampling.temperature"] = 0.9
     manifest.write_text(json.dumps(known))
+    renamed(manifest.parent)
     compare = ["compare", study, "--no-page"]
     refused = forked.run(compare)
     assert (
@@ -91,3 +93,23 @@ def test_settings_that_differ_are_refused_field_by_field_unless_they_are_allowed
     assert "--allow=sampling.temperature" in refused.stderr
     allowed = forked.run([*compare, "--allow=sampling.temperature"])
     assert allowed.returncode == 0 and "allowed to differ: sampling.temperature" in " ".join(allowed.stdout.split())
+
+
+def test_a_p_value_is_never_printed_as_0(study):
+    """Five seeds of two arms whose values hardly vary: p is about 1e-9."""
+    for seed in range(3, 8):
+        write_run(study, "rloo", seed, (0.0, 0.5, 1.1))
+        write_run(study, "dpo", seed, (0.0, 0.2, 0.3))
+    document = analyze([study])
+    assert document["verdict"]["pairs"][0]["p"] < 0.0005
+    shown = text(document)
+    assert "< 0.001" in shown and " 0.000 " not in shown
+
+
+def test_many_seeds_are_a_range_and_a_metric_that_no_run_has_is_no_column(tmp_path):
+    values = [round(0.5 + 0.01 * seed, 2) for seed in range(SEEDS_SHOWN + 1)]
+    write_study(tmp_path / "many", {"rloo": values, "dpo": values[:-1]})
+    table = text(analyze([tmp_path / "many"])).split("best arm against")[0]
+    lines = {line.split()[0]: line for line in table.splitlines() if line.split()}
+    assert "0.50 to 0.60" in lines["rloo"] and " ".join(f"{value:.2f}" for value in values[:3]) in lines["dpo"]
+    assert "by seed" in lines["arm"] and "dist-2" not in lines["arm"]

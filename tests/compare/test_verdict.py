@@ -47,19 +47,33 @@ def test_words_follow_the_corrected_interval():
     two = {"ppo": [0.25, 0.35, 0.45], "dpo": [0.0, 0.1, 0.2]}
     assert verdicts(two)[0].words == "ppo > dpo"
     assert verdicts(two)[0].p == pytest.approx(0.0377, abs=1e-3)
-    three = verdicts(two | {"sft": [9.0, 9.1, 9.2]})
+    three = verdicts(two | {"sft": [9.0, 9.1, 9.2]}, smallest=0.1)
     assert [(c.a, c.b) for c in three] == [("sft", "ppo"), ("sft", "dpo"), ("ppo", "dpo")]
     assert [c.words for c in three[:2]] == ["sft > ppo", "sft > dpo"]
     assert three[2].words.startswith("not enough seeds: about ") and three[2].p == pytest.approx(3 * 0.0377, abs=2e-3)
 
 
-def test_a_narrow_interval_around_zero_shows_no_difference():
+def test_an_interval_inside_the_smallest_gap_shows_that_arms_are_equal():
+    arms = {"ppo": [1.0, 1.01, 1.02], "rloo": [1.0, 1.01, 1.02]}
+    assert [(c.words, c.needed) for c in verdicts(arms, smallest=0.1)] == [("equal to within ±0.1", None)]
+    tenfold = {name: [10 * value for value in values] for name, values in arms.items()}
+    assert verdicts(tenfold, smallest=0.1)[0].words.startswith("not enough seeds")
+    assert verdicts(tenfold, smallest=1.0)[0].needed is None
+
+
+def test_without_a_gap_that_matters_nothing_is_called_equal_and_no_seeds_are_asked_for():
     arms = {"ppo": [1.0, 1.01, 1.02], "rloo": [1.0, 1.01, 1.02]}
     assert [(c.words, c.needed) for c in verdicts(arms)] == [(NO_DIFFERENCE, None)]
-    tenfold = {name: [10 * value for value in values] for name, values in arms.items()}
-    assert (
-        verdicts(tenfold)[0].words.startswith("not enough seeds") and verdicts(tenfold, smallest=1.0)[0].needed is None
-    )
+    said = "ppo leads, but no difference is shown between it and rloo (gaps of up to 0.023 are not ruled out)."
+    assert headline(verdicts(arms), arms) == said  # 2.776 · 0.01 · sqrt(2 / 3)
+
+
+def test_an_interval_that_is_narrow_but_reaches_beyond_the_smallest_gap_does_not_show_equality():
+    """Half-width 0.053 around 0.052, and 0.1 is the gap that matters: 0.105 is not ruled out."""
+    arms = {"ppo": [0.052, 0.075, 0.029], "rloo": [0.0, 0.024, -0.024]}
+    (comparison,) = verdicts(arms, smallest=0.1)
+    assert comparison.gap.low < 0 and 0.1 < comparison.gap.high < 0.11
+    assert comparison.words.startswith("not enough seeds: about ")
 
 
 def test_the_number_of_seeds_to_add_is_the_power_tables():
@@ -142,8 +156,8 @@ def test_the_p_value_and_the_interval_never_disagree(arms, smallest):
     for comparison in verdicts(arms, smallest=smallest):
         assert (comparison.p < 0.05) == (comparison.better is not None)
         assert (comparison.needed is None) == (not comparison.words.startswith("not enough seeds"))
-        half = (comparison.gap.high - comparison.gap.low) / 2
-        assert (comparison.words == NO_DIFFERENCE) == (comparison.better is None and half <= smallest)
+        inside = -smallest <= comparison.gap.low and comparison.gap.high <= smallest
+        assert comparison.words.startswith("equal") == (comparison.better is None and inside)
 
 
 @quick
@@ -173,22 +187,22 @@ def near(value, spread=0.01):
         ),
         (
             {"sft": near(0), "rloo": near(1.001), "ppo": near(1)},
-            "rloo and ppo share the lead: no difference shown between them; both are better than sft "
+            "rloo and ppo share the lead: equal to within ±0.1; both are better than sft "
             "(corrected for 3 comparisons).",
         ),
         (
             {"rloo": near(1), "ppo": near(1), "grpo": near(1)},
-            "grpo, ppo and rloo share the lead: no difference shown between them (corrected for 3 comparisons).",
+            "grpo, ppo and rloo share the lead: equal to within ±0.1 (corrected for 3 comparisons).",
         ),
         (
             {"rloo": near(1, 0.3), "ppo": near(0.9, 0.3), "sft": near(-9)},
-            "Not enough seeds to tell rloo from ppo: about 187 more would be needed to see 0.1; rloo is "
-            "better than sft (corrected for 3 comparisons).",
+            "rloo is better than sft; not enough seeds to tell it from ppo: about 187 more would be needed to see 0.1 "
+            "(corrected for 3 comparisons).",
         ),
         (
             {"rloo": near(1, 0.3), "ppo": [0.9], "sft": near(-9)},
-            "Not enough seeds to tell rloo from ppo: one seed gives no interval, at least 2 more would be "
-            "needed; rloo is better than sft (corrected for 3 comparisons).",
+            "rloo is better than sft; not enough seeds to tell it from ppo: one seed gives no interval, at least 2 "
+            "more would be needed (corrected for 3 comparisons).",
         ),
     ],
 )
@@ -197,7 +211,7 @@ def test_the_headline_says_who_leads_and_no_more(arms, said):
 
     3 are there.
     """
-    assert headline(verdicts(arms), arms) == said
+    assert headline(verdicts(arms, smallest=0.1), arms) == said
 
 
 def test_a_headline_over_pairs_that_do_not_add_up_claims_only_what_is_shown():
@@ -209,5 +223,6 @@ def test_a_headline_over_pairs_that_do_not_add_up_claims_only_what_is_shown():
         Comparison("b", "c", Interval(0.1, 0.05, 0.15), 0.01, "b > c", None),
     ]
     arms = {"a": [3.0], "b": [2.0], "c": [1.0]}
-    said = "a leads, but no difference is shown between it and b and c (corrected for 3 comparisons)."
+    shown_of = "no difference is shown between it and b and c (gaps of up to 0.09 are not ruled out)"
+    said = f"a leads, but {shown_of} (corrected for 3 comparisons)."
     assert headline(shown, arms) == said

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests import forked
-from tests.compare.folders import edit
+from tests.compare.folders import edit, name_of
 from tests.dashboards.conftest import KEY, dashboard
 
 WITHOUT = """
@@ -40,11 +40,11 @@ def test_compare_does_not_take_the_folder_for_a_run(here):
     assert dashboard("three", "--offline").returncode == 0
     compare = forked.run(["compare", "three", "--json"])
     compare.check_returncode()
-    assert [run["name"] for run in json.loads(compare.stdout)["unfinished"]] == ["ppo-tiny-s3-00000003"]
+    assert [run["name"] for run in json.loads(compare.stdout)["unfinished"]] == [name_of("ppo", 3)]
 
 
 def test_runs_that_may_not_be_compared_have_a_dashboard_that_says_so(here):
-    manifest = Path("runs/three/ppo-tiny-s0-00000000/manifest.json")
+    manifest = Path("runs/three", name_of("ppo", 0), "manifest.json")
     edit(manifest, hashes={**json.loads(manifest.read_text())["hashes"], "gold": "other"})
     run = dashboard("three", "--offline")
     assert run.returncode == 0

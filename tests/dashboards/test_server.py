@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.compare.folders import write_run
+from tests.compare.folders import name_of, write_run
 from tests.dashboards.conftest import KEY, dashboard
 from tests.dashboards.server import running
 
@@ -75,7 +75,7 @@ def test_a_renamed_one_is_found_by_its_id_and_a_removed_one_is_made_anew(here, w
 def test_it_goes_where_the_runs_were_logged_or_where_it_is_told_to(here, wandb):
     wandb.projects |= {"team/words", "team/other"}
     logged = {"id": "x", "entity": "team", "project": "words"}
-    Path("runs/three/ppo-tiny-s0-00000000/wandb.json").write_text(json.dumps(logged))
+    Path("runs/three", name_of("ppo", 0), "wandb.json").write_text(json.dumps(logged))
     assert dashboard("three", url=wandb.url).returncode == 0
     assert dashboard("three", "--project=other", url=wandb.url).returncode == 0
     assert Counter(view["place"] for view in wandb.views) == {"team/words": 2, "team/other": 2}

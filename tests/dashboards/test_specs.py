@@ -23,7 +23,7 @@ from align_lab.base.metrics import METRICS
 from align_lab.dashboards import filters, panels, sections, wandb_report, workspace
 from align_lab.dashboards.saved_view import Project, View
 from align_lab.dashboards.study_document import StudyDocument, read
-from tests.compare.folders import LABELS, edit, write_run
+from tests.compare.folders import LABELS, edit, name_of, renamed, write_run
 from tests.dashboards.conftest import write_study
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -125,7 +125,7 @@ def test_all_that_was_asked_for_is_there(view):
 
 def test_no_seed_is_hidden_in_a_large_study(tmp_path):
     for seed in range(30):
-        write_run(tmp_path / "many", "rloo", seed, name=f"rloo-tiny-s{seed}-{seed:08d}")
+        write_run(tmp_path / "many", "rloo", seed)
     large = read(tmp_path / "many")
     assert workspace.view(large, PLACE, description="").spec["section"]["settings"]["maxRuns"] == 30
     assert {
@@ -153,7 +153,7 @@ def test_the_report_shows_the_compared_runs_and_the_workspace_all(study):
     (compared,) = filters.compared(study)["filters"]
     assert compared["key"] == {"section": "run", "name": "displayName"}
     assert len(compared["value"]) == 9
-    assert "ppo-tiny-s3-00000003" not in compared["value"]  # it failed
+    assert name_of("ppo", 3) not in compared["value"]  # it failed
 
 
 def test_runs_of_another_study_are_shown_too(folder, tmp_path):
@@ -181,14 +181,15 @@ def test_words_are_those_of_compare(study):
     for arm in study.document["arms"]:
         assert f">{arm['name']}</td>" in table
     assert "settings and hashes are equal in every run" in sections.proof(study)
-    assert "ppo-tiny-s3-00000003" in MarkdownIt().render(sections.left_out(study))
+    assert name_of("ppo", 3) in MarkdownIt().render(sections.left_out(study))
     assert "by large" in sections.completions(study) or "by rloo" in sections.completions(study)
 
 
 def test_what_may_not_be_compared_says_so_first(tmp_path):
     folder = write_study(tmp_path / "unfair")
-    manifest = folder / "ppo-tiny-s0-00000000" / "manifest.json"
+    manifest = folder / name_of("ppo", 0) / "manifest.json"
     edit(manifest, config={**json.loads(manifest.read_text())["config"], "sampling.temperature": 1.3})
+    renamed(manifest.parent)
     unfair = read(folder)
     assert unfair.refused
     section = workspace.view(unfair, PLACE, description="").spec["section"]["panelBankConfig"]["sections"][0]
@@ -205,9 +206,7 @@ def test_arms_that_share_a_name_are_told_about(tmp_path):
     folder = tmp_path / "same"
     for seed in range(2):
         write_run(folder, "rloo", seed, (0.0, 0.1 * seed))
-        write_run(
-            folder, "rloo", seed, (0.0, 0.5), name=f"rloo-tiny-s{seed}-1111111{seed}", config={"algo.kl_coef": 0.5}
-        )
+        write_run(folder, "rloo", seed, (0.0, 0.5), config={"algo.kl_coef": 0.5})
     same = read(folder)
     assert list(same.merged) == ["rloo"]
     assert "one curve in the charts here" in sections.verdict(same)

@@ -140,6 +140,21 @@ def test_a_damaged_folder_says_how_to_build_it_again(tmp_path):
         ({"settings": {"chain_sum": {"max_term": 3}}}, "has no setting max_term: did you mean 'max_terms'"),
         ({"settings": {"chain_sum": {"min_terms": 9}}}, "max_terms must be >= min_terms"),
         ({"harder": {"chain_sum": SETTINGS["chain_sum"]}}, "are the same"),
+        (
+            {"settings": {"countdown": {"max_value": "x"}}},
+            "data.settings: the task countdown does not accept max_value='x'",
+        ),
+        ({"settings": {"countdown": 3}}, "the settings of the task countdown are 3, and must be a mapping: "),
+        (
+            {"harder": {"countdown": {"max_value": 2.5}}},
+            "data.harder: the task countdown does not accept max_value=2.5",
+        ),
+        ({"harder": {"no_task": {}}}, "data.harder: reasoning-gym has no task no_task"),
+        ({"settings": {"chain_sum": {"max_digits": 10**400}}}, "does not accept max_digits=1000"),
+        (
+            {"settings": {"chain_sum": {"allow_negation": 1}}},
+            "does not accept allow_negation=1: by default it is False",
+        ),
         ({"tasks": ["gcd"]}, "the steps of gcd cannot be written out"),
     ],
 )

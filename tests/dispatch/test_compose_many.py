@@ -4,6 +4,7 @@ import hydra
 import pytest
 from omegaconf import OmegaConf
 
+from align_lab.base.errors import ConfigError
 from align_lab.base.paths import conf_folder
 from align_lab.config import composition
 from align_lab.config.root import STUDY_KEYS
@@ -36,3 +37,22 @@ def test_composing_a_job_does_not_change_the_next_one():
     first = composer.run(["algo=rloo", "seed=1"])
     composer.run(["algo=rloo", "seed=2", "train.lr=1"])
     assert composer.run(["algo=rloo", "seed=1"]) == first
+
+
+def test_jobs_that_differ_in_the_seed_alone_equal_those_that_are_composed_one_by_one():
+    jobs = [["algo=rloo", f"seed={seed}", "train.lr=1"] for seed in range(3)] + [["algo=rloo", "seed=2"]]
+    together = composition.Composer().runs(jobs)
+    alone = [composition.Composer().run(job) for job in jobs]
+    assert together == alone and [run.name for run in together] == [run.name for run in alone]
+    with pytest.raises(ConfigError, match="seed"):
+        composition.Composer().runs([*jobs, ["algo=rloo", "train.lr=1", "seed=-1"]])
+
+
+def test_a_value_that_a_users_yaml_derives_from_the_seed_is_derived_for_each(tmp_path, monkeypatch):
+    (tmp_path / "conf" / "record").mkdir(parents=True)
+    (tmp_path / "conf" / "record" / "mine.yaml").write_text(
+        "defaults:\n  - /schema/record/local@_here_\n  - _self_\ncheckpoint_every: ${seed}\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    runs = composition.Composer().runs([["algo=rloo", "record=mine", f"seed={seed}"] for seed in (4, 5)])
+    assert [run["record"]["checkpoint_every"] for run in runs] == [4, 5]

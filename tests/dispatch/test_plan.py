@@ -1,5 +1,8 @@
 """The plan is pure: no Slurm, no files, no clock."""
 
+from dataclasses import replace
+from pathlib import Path
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -7,10 +10,25 @@ from hypothesis import strategies as st
 from align_lab.base.errors import ConfigError
 from align_lab.base.hardware import Placement
 from align_lab.config import study
+from align_lab.dispatch import look
+from align_lab.dispatch.batch_script import lines_around, parameters
 from align_lab.dispatch.plan import Skipped, artefacts, job_arrays, plan
-from align_lab.dispatch.submit import parameters
+from align_lab.dispatch.reconcile import one_per_config
 
 FIVE = ["algo=ppo,rloo,dpo", "seed=1,2", "hardware=slurm_gpu", "study=five"]
+LARGE = Placement(
+    executor="slurm",
+    nodes=2,
+    tasks_per_node=3,
+    cpus_per_task=4,
+    gpus_per_node=5,
+    mem_gb=100,
+    minutes=600,
+    partition="gpu",
+    account="a",
+    constraint="h100",
+    container="image.sqsh",
+)
 
 
 @pytest.fixture(scope="module")
@@ -81,34 +99,43 @@ def test_a_stage_needs_one_process_however_many_its_runs_have():
 
 
 def test_every_field_of_a_placement_reaches_sbatch():
-    place = Placement(
-        executor="slurm",
-        nodes=2,
-        tasks_per_node=3,
-        cpus_per_task=4,
-        gpus_per_node=5,
+    place = replace(
+        LARGE,
         mem_gb=1.5,
         minutes=6,
         partition="p",
-        account="a",
         qos="q",
         constraint="c",
-        container="image.sqsh",
+        container_mounts=["/data:/data:ro", "/scratch:/scratch"],
+        reservation="r",
+        exclude=["n1", "n[3-4]"],
+        mail="a@b.org",
         setup=["module load cuda"],
-        sbatch=["--reservation=mine", "--exclusive"],
+        sbatch=["--exclusive", "--gres=shard:2"],
         max_parallel=7,
         signal_seconds=8,
     )
-    sbatch = parameters(place, name="job", after=["1", "2"])
+    sbatch = parameters(place, name="job", dependency="afterok:1:2")
     assert sbatch["nodes"] == 2 and sbatch["ntasks_per_node"] == 3 and sbatch["cpus_per_task"] == 4
     assert sbatch["gpus_per_node"] == 5 and sbatch["mem"] == "1536M" and sbatch["time"] == 6
     assert (sbatch["partition"], sbatch["account"], sbatch["qos"], sbatch["constraint"]) == ("p", "a", "q", "c")
-    assert "--container-image=image.sqsh" in sbatch["srun_args"] and sbatch["setup"] == ["module load cuda"]
-    assert (
-        sbatch["additional_parameters"]["reservation"] == "mine"
-        and sbatch["additional_parameters"]["exclusive"] is True
-    )
+    assert "--container-image=image.sqsh" in sbatch["srun_args"] and "setup" not in sbatch
+    around = lines_around(place, folder=Path("/runs/mine/.dispatch"), token="t")
+    assert around["setup"][1] == "module load cuda" and around["teardown"][-1] == "exit $align_lab_status"
+    assert "--container-mounts=/data:/data:ro,/scratch:/scratch" in sbatch["srun_args"]
+    assert (sbatch["exclude"], sbatch["mail_user"], sbatch["mail_type"]) == ("n1,n[3-4]", "a@b.org", "END,FAIL")
+    more = sbatch["additional_parameters"]
+    assert more["reservation"] == "r" and more["exclusive"] is True and more["gres"] == "shard:2"
     assert sbatch["array_parallelism"] == 7 and sbatch["signal_delay_s"] == 8 and sbatch["dependency"] == "afterok:1:2"
+
+
+def test_the_job_of_a_look_is_small_and_runs_where_the_command_does():
+    place = replace(LARGE, python="/inside/python", look_minutes=7, look_partition="cpu")
+    sbatch = parameters(look.placement(place), name="job", dependency="afterany:1")
+    assert (sbatch["nodes"], sbatch["ntasks_per_node"], sbatch["cpus_per_task"]) == (1, 1, 1)
+    assert (sbatch["mem"], sbatch["time"], sbatch["partition"], sbatch["account"]) == ("2048M", 7, "cpu", "a")
+    assert not {"gpus_per_node", "constraint"} & set(sbatch)
+    assert look.placement(place).python is None and look.placement(place).container is None
 
 
 def test_a_sweep_file_states_question_arms_seeds_and_budget(tmp_path, monkeypatch):
@@ -137,3 +164,14 @@ def test_the_mistakes_of_all_jobs_are_reported_before_anything_is_queued():
         study.read(["algo=rloo,ppo", "train.group_size=1,4", "algo.clip=-1"])
     for message in ("algo=rloo needs train.group_size >= 2", "there is no algo.clip", "algo.clip must be"):
         assert message in str(error.value)
+
+
+@pytest.mark.parametrize("words", [FIVE, ["algo=rloo,raft", *FIVE[1:], "vary=[rl,reward,policy]"]])
+def test_runs_that_differ_in_the_seed_share_their_stages_unless_it_moves_them(words):
+    """The plan looks up the stages of an arm once; each run needs what its own config says."""
+    read = study.read(words)
+    every = {name for run in read.runs for name in artefacts(run)}
+    todo = planned(read)
+    assert {task.name for task in todo.tasks if task.kind == "stage"} == every
+    assert all(set(task.needs) == set(artefacts(task.cfg)) for task in todo.runs)
+    assert {name for run in one_per_config(read.runs) for name in artefacts(run)} == every

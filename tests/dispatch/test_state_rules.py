@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from align_lab.dispatch.slurm import JobInfo
+from align_lab.dispatch.job_info import JobInfo
 from align_lab.dispatch.state_rules import RULES, classify, first_match
 
 NOTHING = {  # of a run that no rule but the last knows
@@ -16,10 +16,13 @@ NOTHING = {  # of a run that no rule but the last knows
     "record": {},
     "failed_stage": None,
     "unmet_dependency": None,
+    "damage": "",
+    "awaited": "stages",
     "stack_traces": None,
     "cancelled_before_start": False,
     "unknown": False,
     "upcoming": False,
+    "waits_for_room": False,
     "last_log_line": "RuntimeError: no such device",
 }
 CANCELLED = JobInfo(state="CANCELLED", live=False)
@@ -27,7 +30,7 @@ CASES = [  # rule, the evidence for it, state, reason
     ("finished", {"finished": True}, "done", ""),
     (
         "pending on a dependency",
-        {"job": JobInfo(state="PENDING", live=True, reason="DependencyNeverSatisfied")},
+        {"job": JobInfo(state="PENDING", live=True, reason="Dependency")},
         "waiting",
         "for its stages",
     ),
@@ -39,6 +42,18 @@ CASES = [  # rule, the evidence for it, state, reason
         {"slurm_not_asked": True, "record": {"state": "running"}},
         "queued",
         "submitted; Slurm cannot be asked here",
+    ),
+    (
+        "waits for room",
+        {"waits_for_room": True},
+        "queued",
+        "waits for room in the queue; a job of the study that ends submits it",
+    ),
+    (
+        "its status is damaged",
+        {"damage": "status.json is damaged: step is 'x'"},
+        "failed",
+        "status.json is damaged: step is 'x'. The same command goes on from the last checkpoint",
     ),
     ("a stage failed", {"failed_stage": ("sft-00", "no space")}, "failed", "its stage sft-00 failed: no space"),
     (
@@ -100,3 +115,31 @@ def test_what_a_run_recorded_itself_counts_more_than_that_slurm_was_not_asked(st
         **{**NOTHING, "job": None, "slurm_not_asked": True, "record": {"state": state, "error": "x"}}
     )
     assert classify(task) == (state, "x")
+
+
+@pytest.mark.parametrize(
+    ("code", "reason"),
+    [
+        ("0:9", "killed by SIGKILL (often for want of memory: hardware.placement.mem_gb)"),
+        ("137:0", "killed by SIGKILL"),
+        ("0:11", "killed by SIGSEGV (a fault in a library"),
+        ("139:0", "killed by SIGSEGV"),
+        ("1:0", "ended without an error message (exit status 1:0)"),
+        ("", "ended without an error message"),
+    ],
+)
+def test_a_process_that_was_killed_is_described_by_its_signal(code, reason):
+    task = SimpleNamespace(
+        **{**NOTHING, "job": JobInfo(state="FAILED", live=False, exit_code=code), "last_log_line": ""}
+    )
+    assert reason in classify(task)[1]
+
+
+def test_a_suspended_job_says_so():
+    job = JobInfo(state="SUSPENDED", live=True, reason="None")
+    assert classify(SimpleNamespace(**{**NOTHING, "job": job})) == ("running", "Slurm has suspended it")
+
+
+def test_a_dependency_that_nothing_can_fulfil_says_so():
+    job = JobInfo(state="PENDING", live=True, reason="DependencyNeverSatisfied", id="5")
+    assert "will not start" in classify(SimpleNamespace(**{**NOTHING, "job": job}))[1]

@@ -7,8 +7,9 @@ import time
 import pytest
 
 from align_lab.base import lease
+from align_lab.dispatch.job_info import JobInfo, array_contains
 from align_lab.dispatch.ledger import Ledger, Submission
-from align_lab.dispatch.slurm import JobInfo, array_contains, ended_jobs
+from align_lab.dispatch.slurm import ended_jobs
 from align_lab.dispatch.states import states
 from tests import forked
 

@@ -8,6 +8,7 @@ import time
 
 import pytest
 
+from align_lab.run import watchdog
 from tests.run.test_runs import (
     PAUSING,
     SMALL,
@@ -53,8 +54,11 @@ def test_a_comparison_can_be_replayed_from_its_lock(place):
     replayed = invoke(place, "replay", lock)
     assert replayed.returncode == 0, replayed.stderr + replayed.stdout
     assert "4 runs, 1 to do" in replayed.stdout and replayed.stdout.count("as locked") == 4
+    assert f"as locked (computed again) {removed.name}" in replayed.stdout
+    assert "4 of 4 runs equal the lock; 3 checked, not computed again, 1 computed by this command" in replayed.stdout
     assert rows(removed) == before
-    changed = json.loads(lock.read_text())
+    original = lock.read_text()
+    changed = json.loads(original)
     changed["runs"][0]["hashes"]["reward"] = "0000"
     changed["runs"][1]["config"]["train.lr"] = 1.0
     lock.write_text(json.dumps(changed))
@@ -64,6 +68,12 @@ def test_a_comparison_can_be_replayed_from_its_lock(place):
     lock.write_text(json.dumps(changed))
     differs = invoke(place, "replay", lock)
     assert differs.returncode == 1 and "differs" in differs.stdout and "reward" in differs.stdout
+    lock.write_text(original)
+    samples = removed / "samples.jsonl"
+    samples.write_text(samples.read_text().replace('"completion": "', '"completion": "better ', 1))
+    altered = invoke(place, "replay", lock)
+    assert altered.returncode == 1 and "samples.jsonl changed after the run had finished" in altered.stdout
+    assert "left out" in invoke(place, "compare", "side").stdout
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -128,7 +138,7 @@ class Asleep(Reward):
     small = [text for text in SMALL if not text.startswith("reward.")]
     fields = ["reward=asleep", "plugins=[asleep]", "algo=rloo", "study=hung", "hang_minutes=0.03"]
     done = invoke(place, *small, *fields, PYTHONPATH=str(tmp_path))
-    assert done.returncode == 1
+    assert done.returncode == -watchdog.SIGNAL and "hung: no progress in the phase training" in done.stderr
     stacks = (folder_of(place, "hung") / "stacks.txt").read_text()
     assert "asleep.py" in stacks and "in score" in stacks
     (task,) = states(place, "hung").values()

@@ -1,4 +1,4 @@
-"""README's own task, as it is printed there, trains and is in order."""
+"""The task of docs/your_task.md and the algorithm of README, as they are printed there, train and are in order."""
 
 import json
 import os
@@ -7,24 +7,22 @@ from pathlib import Path
 
 from tests import forked
 from tests.outside.conftest import TINY, TRAINING
+from tests.run.test_runs import SMALL as OF_REVIEWS
 
-README = Path(__file__).parents[2] / "README.md"
+CHECKOUT = Path(__file__).parents[2]
+TASK, README = CHECKOUT / "docs" / "your_task.md", CHECKOUT / "README.md"
 FILE = re.compile(r"```(?:python|yaml)\n((?:# @package _global_\n)?# (?P<name>[\w/]+\.(?:py|yaml))\n.*?)```", re.DOTALL)
 SMALL = [field for field in (*TRAINING, *TINY) if not field.startswith(("plugins", "data."))]
 
 
-def section():
-    text = README.read_text(encoding="utf-8")
-    return text[text.index("### Bring your own task") : text.index("## Tests and benchmarks")]
-
-
-def test_the_task_of_the_readme_runs_as_it_is_printed(tmp_path, own_cache):
-    files = {match["name"]: match[1] for match in FILE.finditer(section())}
+def test_the_task_of_the_docs_runs_as_it_is_printed(tmp_path, own_cache):
+    page = TASK.read_text(encoding="utf-8")
+    files = {match["name"]: match[1] for match in FILE.finditer(page)}
     assert set(files) == {"my_task.py", "conf/data/my_sums.yaml"}
     for name, text in files.items():
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(text)
-    (line,) = re.findall(r"^python -m align_lab (plugins.*)$", section(), re.MULTILINE)
+    (line,) = re.findall(r"^python -m align_lab (plugins.*)$", page, re.MULTILINE)
     environment = {**os.environ, "ALIGN_LAB_CACHE": str(own_cache)}
 
     def align_lab(*args):
@@ -37,3 +35,14 @@ def test_the_task_of_the_readme_runs_as_it_is_printed(tmp_path, own_cache):
     (manifest,) = (tmp_path / "runs" / "readme").glob("*/manifest.json")
     assert json.loads(manifest.read_text())["config"]["evaluation.metric"] == "eval/digits"
     align_lab("doctor", "plugins=[my_task]", "data=sums", "reward=right_answer", "reward=digits")
+
+
+def test_the_algorithm_of_readme_trains_as_it_is_printed(tmp_path, shared_cache):
+    page = README.read_text(encoding="utf-8")
+    (text,) = [match[1] for match in FILE.finditer(page) if match["name"] == "my_rloo.py"]
+    (tmp_path / "my_rloo.py").write_text(text)
+    assert "`plugins=[my_rloo] algo=my_rloo`" in page
+    command = ["plugins=[my_rloo]", "algo=my_rloo", *OF_REVIEWS, "train.steps=1", "study=readme"]
+    done = forked.run(command, cwd=tmp_path, env={**os.environ, "ALIGN_LAB_CACHE": str(shared_cache)})
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert len(list((tmp_path / "runs" / "readme").glob("my_rloo-*/status.json"))) == 1

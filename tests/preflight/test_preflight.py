@@ -16,16 +16,18 @@ from hypothesis import strategies as st
 from align_lab import preflight
 from align_lab.base.errors import ConfigError
 from align_lab.base.hardware import SHARED
+from align_lab.base.run_config import RunConfig
 from align_lab.config import composition
 from align_lab.models.llama import Llama, LlamaConfig
 from align_lab.models.lora import adapt
 from align_lab.models.lora_settings import Lora
+from align_lab.models.row_batches import is_out_of_memory
 from align_lab.models.shape import Shape, read_shape
 from align_lab.preflight.available_memory import AvailableMemory, measured
 from align_lab.preflight.fit import largest
 from align_lab.preflight.workload import Workload
 from align_lab.run import device
-from align_lab.train.micro_batch import is_out_of_memory, sizes
+from align_lab.train.micro_batch import sizes
 
 BILLION7 = Shape(  # Llama 2 7B (arXiv 2307.09288): 6,738,415,616 parameters
     layers=32, width=4096, heads=32, kv_heads=32, mlp=11008, vocab=32000, context=4096, tied=False
@@ -106,10 +108,75 @@ def test_each_zero_stage_shards_its_terms():
     assert persistent(processes=8, zero_stage=2, offload=True)["optimizer state"] == 0
 
 
+def test_fsdp_shards_all_that_zero_3_shards_and_is_what_a_torch_run_is_told_to_set():
+    cfg = composed("algo=rloo", "algo.kl_coef=0", "model=smollm2_135m", "hardware=gpu_8_fsdp")  # without a reference
+    sharded = preflight.planned(cfg)
+    zero_3 = preflight.planned(with_numerics(cfg, engine="deepspeed", zero_stage=3))
+    whole = preflight.planned(with_numerics(cfg, engine="torch"))
+    assert sharded and zero_3 and whole
+    assert sharded[1] == zero_3[1]
+    for term in ("weights", "gradients", "optimizer state"):
+        assert sharded[1].persistent[term] == pytest.approx(whole[1].persistent[term] / 8)
+    with pytest.raises(ConfigError) as error:
+        preflight.fit(with_numerics(cfg, engine="torch"), gpu=True, processes=8, available=available(0.9))
+    assert "hardware.numerics.engine=fsdp (" in str(error.value)
+
+
+def with_numerics(cfg, **fields):
+    """The config with these fields of hardware.numerics."""
+    hardware = {**cfg.values["hardware"], "numerics": {**cfg.values["hardware"]["numerics"], **fields}}
+    return RunConfig({**cfg.values, "hardware": hardware}, cfg.choices)
+
+
 def test_with_adapters_the_reference_needs_no_copy_and_frozen_weights_no_optimizer_state():
     full, lora = persistent(reference=True), persistent(shape=replace(BILLION7, lora_rank=16), reference=True)
     assert lora["weights"] == pytest.approx(full["weights"] / 2, rel=0.01)
     assert lora["optimizer state"] < full["optimizer state"] / 100
+
+
+QWEN7 = Shape(  # Qwen2.5 7B (arXiv 2412.15115), without the biases
+    layers=28, width=3584, heads=28, kv_heads=4, mlp=18944, vocab=152064, context=32768, tied=False
+)
+SMOLLM2 = Shape(layers=30, width=576, heads=9, kv_heads=3, mlp=1536, vocab=49152, context=8192, plain=True)
+LONG = {"dtype": "bfloat16", "prompt": 256, "new": 768, "checkpointing": True, "micro_batch": 4}
+
+
+def test_the_targets_fit():
+    """GiB of one process; before scoring and evaluation took some rows at a time, the first two were 92.6 and 63."""
+    zero3 = workload(QWEN7, reference=True, processes=8, zero_stage=3, **LONG)
+    adapters = workload(replace(QWEN7, lora_rank=16), reference=True, **LONG)
+    small = workload(SMOLLM2, prompt=64, new=256, dtype="bfloat16", critic=True, reference=True)
+    assert preflight.estimate(zero3).total < 60
+    assert preflight.estimate(adapters).total < 45
+    assert preflight.estimate(largest(small, available(16 * 0.96))).total < 16
+
+
+def test_passes_without_gradient_take_as_many_rows_as_need_no_more_than_training():
+    x = workload(QWEN7, reference=True, **LONG)
+    need = preflight.estimate(x)
+    assert need.phase in ("update", "sampling") and 1 <= need.scoring_batch < 64 and need.evaluation_batch < 128
+    small = preflight.estimate(workload(SMOLLM2, prompt=8, new=16, reference=True, gpu=False))
+    assert small.scoring_batch >= 64 and small.evaluation_batch == 128
+    fixed = preflight.estimate(replace(x, scoring_batch=64, evaluation_batch=128))
+    assert fixed.total > need.total + 10 and fixed.phase == "evaluation"
+
+
+def test_the_start_policy_is_counted_once():
+    once, twice = (preflight.estimate(workload(QWEN7, reference=held, **LONG)) for held in (True, False))
+    assert "start policy" not in once.phases["evaluation"]
+    assert twice.persistent["weights"] == pytest.approx(once.persistent["weights"] / 2)
+
+
+def test_vllm_its_check_and_gathered_weights_are_held_together():
+    vllm = {"gpus": 0, "memory": 0.4, "cpu_cache_gib": 1.0}
+    x = workload(QWEN7, reference=True, processes=8, zero_stage=3, vllm=vllm, **LONG)
+    parts = preflight.estimate(x, device_gib=80).phases["sampling"]
+    assert parts["vLLM"] == pytest.approx(32) and parts["gathered weights"] == pytest.approx(14.2, abs=0.1)
+    assert parts["check of the log-probabilities"] > 0
+    own = preflight.estimate(replace(x, vllm={**vllm, "gpus": 2}), device_gib=80)
+    assert "vLLM" not in own.phases["sampling"]
+    here = preflight.estimate(replace(x, gpu=False), device_gib=80)
+    assert "vLLM" in here.persistent and "vLLM" not in here.phases["sampling"]
 
 
 @given(st.integers(1, 300))
@@ -138,8 +205,8 @@ def test_the_largest_micro_batch_that_fits_is_taken(gib, groups):
 def test_a_resumed_run_keeps_its_micro_batch():
     cfg, configured = composed("algo=rloo"), composed("algo=rloo", "train.micro_batch=8")
     assert preflight.fit(cfg, gpu=False, available=PLENTY).micro_batch == 64
-    assert preflight.fit(cfg, gpu=False, available=PLENTY, previous=12).micro_batch == 12
-    assert preflight.fit(configured, gpu=False, available=PLENTY, previous=12).micro_batch == 8
+    assert preflight.fit(cfg, gpu=False, available=PLENTY, previous={"micro_batch": 12}).micro_batch == 12
+    assert preflight.fit(configured, gpu=False, available=PLENTY, previous={"micro_batch": 12}).micro_batch == 8
 
 
 def test_with_less_memory_the_micro_batch_is_smaller_and_the_signature_is_the_same():

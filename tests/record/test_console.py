@@ -34,7 +34,8 @@ def test_plain_lines_show_step_score_kl_and_time_left():
                 "objective/kl": 1.25,
                 "time/step": 2.0,
                 "time/samples_per_second": 40.0,
-            }
+            },
+            steps=20,
         )
     lines = out.getvalue().splitlines()
     assert len(lines) == 10

@@ -13,6 +13,7 @@ import pytest
 
 from align_lab.base import registry
 from align_lab.config.groups import options
+from align_lab.record.seal import seal
 from tests import forked
 
 registry.scan()
@@ -98,7 +99,8 @@ def test_a_run_writes_its_record_and_prints_its_result(whole):
         "status.json",
         "checkpoints",
     } <= names
-    assert json.loads((path / "status.json").read_text())["state"] == "done"
+    status = json.loads((path / "status.json").read_text())
+    assert status["state"] == "done" and status["sealed"] == seal(path) and len(status["sealed"]) == 4
     manifest = json.loads((path / "manifest.json").read_text())
     assert manifest["spent"]["episodes"] == 6 * 16
     assert {"data", "policy", "reward", "judges.gold_score", "evaluation_prompts", "source"} <= manifest[
@@ -175,7 +177,7 @@ def test_a_signal_saves_and_the_same_command_continues_bit_for_bit(place, whole,
     study = f"signal{int(number)}"
     status, output = interrupted(place, study, number)
     assert status == 75, output
-    assert "Run the same command again to continue" in output and "Traceback" not in output
+    assert "the same command goes on" in output and "Traceback" not in output
     path = folder_of(place, study)
     assert json.loads((path / "status.json").read_text())["state"] == "stopped"
     done = run(place, PAUSING, "algo=rloo", f"study={study}", "train.steps=6")

@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import socket
 import subprocess
 import sys
 import time
@@ -16,8 +17,10 @@ from tests.run.test_runs import SMALL, rows
 
 SCRIPT = Path(__file__).with_name("cluster.sh")
 TOOLS = ("slurmctld", "slurmd", "slurmdbd", "munged", "mariadbd", "sbatch", "sacct")
+PORTS = 20  # that a cluster takes, see cluster.sh
 PATIENCE = 600  # seconds: only a cluster that does nothing is waited for so long, however slow the machine is
-PLACEMENT = ["hardware.placement.mem_gb=1", "hardware.placement.cpus_per_task=1"]
+NUMERICS = ["hardware.numerics.dtype=float32"]  # as the runs of this machine that they are compared with
+PLACEMENT = ["hardware.placement.mem_gb=1", "hardware.placement.cpus_per_task=1", *NUMERICS]
 
 
 @pytest.fixture(scope="session")
@@ -29,8 +32,18 @@ def cluster(tmp_path_factory):
         if os.environ.get("ALIGN_LAB_REQUIRE_SLURM"):
             pytest.fail(reason)
         pytest.skip(reason)
-    folder = tmp_path_factory.mktemp("cluster")
-    env = {**os.environ, "PATH": path, "SLURM_CI_DIR": str(folder), "SLURM_CONF": str(folder / "etc" / "slurm.conf")}
+    running = os.environ.get("ALIGN_LAB_TEST_CLUSTER")  # the folder of one that `cluster.sh start` has brought up
+    folder = Path(running) if running else tmp_path_factory.mktemp("cluster")
+    env = {
+        **os.environ,
+        "PATH": path,
+        "PORT": str(free_ports()),
+        "SLURM_CI_DIR": str(folder),
+        "SLURM_CONF": str(folder / "etc" / "slurm.conf"),
+    }
+    if running:
+        yield Cluster(env)
+        return
     started = subprocess.run(["bash", str(SCRIPT), "start"], env=env, capture_output=True, text=True, timeout=PATIENCE)
     assert started.returncode == 0, started.stdout + started.stderr
     yield Cluster(env)
@@ -52,11 +65,28 @@ class Cluster:
 @pytest.fixture(scope="session")
 def cache(tmp_path_factory):
     """The studies of the session share their stages; the downloaded archive comes from the user's cache, if present."""
-    folder = tmp_path_factory.mktemp("cache")
+    running = os.environ.get("ALIGN_LAB_TEST_CLUSTER")
+    folder = Path(running) / "cache" if running else tmp_path_factory.mktemp("cache")
+    if running and folder.is_dir():
+        return folder
+    folder.mkdir(exist_ok=True)
     downloads = cache_folder() / "downloads"
     if downloads.is_dir():
         (folder / "downloads").symlink_to(downloads)
     return folder
+
+
+def free_ports():
+    """The first of as many free ports as a cluster takes: two of them on one machine are no trouble."""
+    for first in range(17810, 32000, PORTS):
+        try:
+            for port in range(first, first + PORTS):
+                with socket.socket() as probe:
+                    probe.bind(("127.0.0.1", port))
+        except OSError:
+            continue
+        return first
+    raise AssertionError("no free ports for a cluster")
 
 
 @pytest.fixture

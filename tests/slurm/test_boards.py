@@ -18,7 +18,7 @@ __all__ = ["online"]  # fixture
 def test_a_requeued_job_continues_the_same_wandb_run(lab, online):
     """All processes of the first attempt end with the job, including the one that uploads."""
     server, where = online
-    lab.train(*RUN, "study=logged", "record=wandb", **where)
+    lab.train(*RUN, "study=logged", "record=wandb", "record.finish_seconds=600", **where)
     status = lab.at_step("logged", 3)
     os.kill(status["pid"], signal.SIGSTOP)  # its rows are sent nevertheless, by another process
     until(lambda: any(map(server.rows, server.of_type("train"))), lambda: what_happened(lab))

@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import threading
+import time
 from contextlib import suppress
 
 import pytest
@@ -80,7 +81,7 @@ def test_a_preempted_run_saves_is_requeued_and_finishes(lab, limits, undisturbed
     with suppress(ProcessLookupError):
         os.kill(status["pid"], signal.SIGCONT)
     lab.wait("preempted")
-    assert "requeued (1 of at most 20)" in lab.logs("preempted")
+    assert "requeued (1; at most 20 without progress)" in lab.logs("preempted")
     assert "continuing after step" in lab.logs("preempted")
     same(lab, "preempted", undisturbed)
 
@@ -103,7 +104,7 @@ def test_an_array_task_requeues_itself_and_no_other_task(lab, limits):
     lab.cluster("scancel", "--signal=USR2", by_job["1"]["job"])
     until(lambda: pending(by_job["1"]["pid"], signal.SIGUSR2))
     os.kill(by_job["1"]["pid"], signal.SIGCONT)
-    until(lambda: "requeued (1 of at most 20)" in lab.logs("pair"), lambda: lab.logs("pair"))
+    until(lambda: "requeued (1; at most 20 without progress)" in lab.logs("pair"), lambda: lab.logs("pair"))
     os.kill(by_job["0"]["pid"], signal.SIGCONT)
     runs = {run["job"].partition("_")[2]: run["requeued"] for run in lab.wait("pair")}
     assert runs == {"0": 0, "1": 1}
@@ -120,6 +121,17 @@ def test_a_run_of_a_dead_node_finishes_on_another_node(lab, limits, undisturbed)
         lab.cluster.script("start-node", number)
     assert lab.status("lost")["node"] != status["node"] and run["requeued"] == 1
     same(lab, "lost", undisturbed)
+
+
+def test_a_run_that_was_suspended_for_longer_than_its_patience_goes_on(lab, limits, undisturbed):
+    lab.train(*RUN, "study=suspended", "hang_minutes=0.3")
+    status = lab.at_step("suspended", 3)
+    lab.cluster("scontrol", "suspend", status["job"])
+    time.sleep(25)  # while nothing of the job runs
+    lab.cluster("scontrol", "resume", status["job"])
+    (run,) = lab.wait("suspended")
+    assert run["requeued"] == 0
+    same(lab, "suspended", undisturbed)
 
 
 def test_a_cancelled_run_stays_cancelled_until_the_same_command_runs_again(lab, limits, undisturbed):
@@ -165,7 +177,7 @@ echo "$output"; exit $status
 
 def test_a_run_that_gets_the_signal_before_its_time_limit_saves_and_continues(limits, undisturbed):
     limits.wait("signaled")
-    assert "requeued (1 of at most 20)" in limits.logs("signaled")
+    assert "requeued (1; at most 20 without progress)" in limits.logs("signaled")
     same(limits, "signaled", undisturbed)
 
 

@@ -4,7 +4,8 @@ from dataclasses import dataclass
 
 import pytest
 
-from align_lab.studies.trials import outcome
+from align_lab.config.composition import compose
+from align_lab.studies.trials import Arm, outcome
 from tests.compare.folders import write_run
 
 POINT = {"train.lr": 1e-4}
@@ -36,3 +37,11 @@ def test_a_run_that_diverged_has_ended_without_a_score_and_is_charged_until_then
 def test_a_run_that_goes_on_or_failed_otherwise_is_waited_for(tmp_path, state):
     assert outcome(tmp_path, runs(tmp_path, None, {"state": state, "error": "OSError"}), POINT, 2, "eval/score") is None
     assert outcome(tmp_path, [Named("rloo-tiny-s7-00000007")], POINT, 2, "eval/score") is None
+
+
+@pytest.mark.parametrize(("prompts", "judged"), [(384, 200), (100, 100)])
+def test_a_trial_is_judged_with_the_prompts_that_the_development_set_has(prompts, judged):
+    job = ("algo=rloo", f"evaluation.prompts={prompts}")  # of 200 held-out reviews
+    trial = Arm(name="rloo", job=job, recipe=compose(job)).trial(POINT, number=0, seed=100, steps=60)
+    composed = compose(trial)
+    assert composed["evaluation"]["prompts"] == judged and composed["evaluation"]["sets"] == ["development"]

@@ -20,7 +20,7 @@ from align_lab.base.task import Example, Score
 from align_lab.base.types import Needs
 from align_lab.base.world import World
 from align_lab.models.llama import Llama, LlamaConfig
-from align_lab.models.lora import adapt
+from align_lab.models.lora import BaseModel, adapt
 from align_lab.models.lora_settings import Lora
 from align_lab.models.policy import NO_LORA
 from align_lab.models.text import Text
@@ -137,7 +137,8 @@ def loop(
     prompts = Prompts.encode(
         [Example.of_text(text) for text in TEXTS], Text(tokenizer=tokenizer(), eos=0), context=24, new=8
     )
-    policy, reference = adapt(model(dtype=dtype), lora), model(dtype=dtype)
+    policy = adapt(model(dtype=dtype), lora)
+    reference = BaseModel(policy) if lora.rank else model(dtype=dtype)
     critic = Critic(model(seed=1, dtype=dtype)) if algo.needs.critic else None
     learner = Learner(recipe, policy, critic=critic, temperature=sampling.temperature, make_engine=make_engine)
     reward = reward or CountWord("good")

@@ -7,17 +7,32 @@ import pytest
 from align_lab.base.errors import ConfigError
 from align_lab.config.composition import compose
 
-DEEPSPEED = ["hardware.numerics.engine=deepspeed"]
+DEEPSPEED, FSDP = ["hardware.numerics.engine=deepspeed"], ["hardware.numerics.engine=fsdp"]
+TOGETHER = {"DeepSpeed": DEEPSPEED, "FSDP": FSDP}  # engines whose processes make each forward pass together
 TWO = ["hardware=cpu_2proc"]
+UNEQUAL = [
+    (
+        [*engine, *overrides],
+        [*parts, f"equally, and {name} needs the same number of forward passes", "hardware.numerics.engine=torch"],
+    )
+    for name, engine in TOGETHER.items()
+    for overrides, parts in [
+        (
+            ["hardware.placement.tasks_per_node=3", "train.prompts_per_step=32"],
+            ["3 processes", "cannot share the 32 prompts of an update", "1, 2, 4, 8, 16, 32 can"],
+        ),
+        (
+            [*TWO, "algo=dpo", "train.prompts_per_step=3", "train.group_size=2"],
+            ["cannot share the 3 pairs of an update", "1, 3 can"],
+        ),
+    ]
+]
 WRONG = [
-    (
-        [*DEEPSPEED, "hardware.placement.tasks_per_node=3", "train.prompts_per_step=32"],
-        ["3 processes", "cannot share the 32 prompts of an update equally", "1, 2, 4, 8, 16, 32 can"],
-    ),
-    (
-        [*DEEPSPEED, *TWO, "algo=dpo", "train.prompts_per_step=3", "train.group_size=2"],
-        ["cannot share the 3 pairs of an update equally", "1, 3 can"],
-    ),
+    *UNEQUAL,
+    ([*FSDP, "hardware.numerics.compile=true"], ["compile=true has not been tried", "compile=false", "engine=torch"]),
+    ([*FSDP, "hardware.numerics.zero_stage=3"], ["zero_stage=3 belongs to DeepSpeed", "engine=deepspeed", "drop it"]),
+    ([*FSDP, "hardware.numerics.offload_optimizer=true"], ["offload_optimizer=true belongs to DeepSpeed"]),
+    (["hardware=gpu_8_fsdp", "train.prompts_per_step=12"], ["8 processes", "1, 2, 3, 4, 6, 12 can"]),
     ([*TWO, "hardware.placement.tasks_per_node=17"], ["17 processes", "more than the 16 prompts of an update"]),
     ([*TWO, "train.minibatches=16"], ["more than the 1 prompts of an update", "train.minibatches"]),
     (["hardware.numerics.zero_stage=2"], ["zero_stage=2 belongs to DeepSpeed", "engine=deepspeed"]),
@@ -72,10 +87,15 @@ def test_a_missing_or_unsupported_deepspeed_is_rejected(installed, version, part
     compose([*DEEPSPEED, "hardware.placement.container=image"])  # the container may have another version
 
 
-@pytest.mark.parametrize("profile", ["cpu_2proc", "gpu_8_zero3", "slurm_2x8_zero3"])
+@pytest.mark.parametrize("profile", ["cpu_2proc", "gpu_8_fsdp", "gpu_8_zero3", "slurm_2x8_zero3"])
 def test_the_profiles_compose(installed, profile):
     installed("0.19.8")
     compose([f"hardware={profile}"])
+
+
+@pytest.mark.parametrize("fields", [["model.lora.rank=4"], ["hardware.numerics.dtype=float64"]])
+def test_fsdp_allows_adapters_and_every_precision(fields):
+    compose([*FSDP, *TWO, *fields])
 
 
 def test_plain_torch_allows_unequal_shards_of_a_batch():

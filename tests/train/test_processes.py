@@ -38,6 +38,9 @@ class Breaks(RLOO):
 """
 
 
+ENGINES = {"torch": [], "fsdp": ["hardware.numerics.engine=fsdp"]}
+
+
 @pytest.fixture(scope="module")
 def alone(place):  # noqa: F811
     done = run(place, "algo=rloo", "hardware.numerics.dtype=float64", "study=alone", STEPS)
@@ -86,22 +89,23 @@ def ranks(process):
     return [int(pid) for pid in sorted(spawned, key=int)]
 
 
+@pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("how", ["to the terminal's group", "to one of them"])
-def test_a_signal_saves_one_checkpoint_and_the_same_command_resumes_the_run(place, alone, how):  # noqa: F811
-    study = how.replace(" ", "_").replace("'", "")
-    process = start_run(place, study, STEPS)
+def test_a_signal_saves_one_checkpoint_and_the_same_command_resumes_the_run(place, alone, how, engine):  # noqa: F811
+    study = f"{engine}_{how}".replace(" ", "_").replace("'", "")
+    process = start_run(place, study, STEPS, *ENGINES[engine])
     if how == "to the terminal's group":
         os.killpg(process.pid, signal.SIGINT)
     else:
         os.kill(ranks(process)[1], signal.SIGTERM)
     output = process.communicate()[0]
     assert process.returncode == 75, output
-    assert output.count("Run the same command again to continue") == 1 and "Traceback" not in output
+    assert output.count("the same command goes on") == 1 and "Traceback" not in output
     assert output.count("step 3/30") == 1 and "cpu x 2 processes" in output
     path = folder_of(place, study)
     assert json.loads((path / "status.json").read_text())["state"] == "stopped"
     # one process resumes what two have saved: the placement is not part of a run's name
-    done = run(place, "algo=rloo", "hardware.numerics.dtype=float64", f"study={study}", STEPS)
+    done = run(place, "algo=rloo", "hardware.numerics.dtype=float64", f"study={study}", STEPS, *ENGINES[engine])
     assert done.returncode == 0 and "continuing after step" in done.stdout, done.stderr
     same(path, alone)
 

@@ -220,14 +220,16 @@ class Watched:
     """An algorithm that keeps what it was given: rollouts, and (policy output, batch) of every call of the loss."""
 
     def __init__(self, algo: Any) -> None:
-        self.algo, self.rollouts, self.calls = algo, [], []
+        self.algo, self.rollouts, self.given, self.calls = algo, [], [], []
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.algo, name)
 
     def advantages(self, x, state):
         self.rollouts.append(copy.copy(x))
-        return self.algo.advantages(x, state)
+        advantage, state = self.algo.advantages(x, state)
+        self.given.append(advantage)
+        return advantage, state
 
     def loss(self, now, x):
         self.calls.append((now, x))

@@ -121,3 +121,17 @@ def test_greedy_evaluation_takes_the_most_likely_token(run):
             ids.append(int((start.model.hidden(torch.tensor([ids]))[0, -1] @ start.model.head.t()).argmax()))
         written = ids[len(start.tokenizer.encode(row["prompt"]).ids) :]
         assert start.tokenizer.decode([i for i in written if i != start.eos]) == row["completion"]
+
+
+def test_a_seed_moves_the_first_weights_of_the_adapters_where_the_start_policy_varies(run):
+    pytest.importorskip("peft")
+
+    def adapters(seed, *varied):
+        lora = {"rank": 2, "alpha": 8.0, "seed": 0}
+        it = run("algo=rloo", f"seed={seed}", f"vary=[{','.join(['rl', *varied])}]", model={"lora": lora})
+        named = it.loop.learner.policy.named_parameters()
+        return torch.cat([p.detach().flatten() for key, p in named if ".lora_A" in key])
+
+    fixed = adapters(0)
+    assert len(fixed) and torch.equal(adapters(3), fixed) and torch.equal(adapters(0, "policy"), fixed)
+    assert not torch.equal(adapters(3, "policy"), fixed)

@@ -16,7 +16,7 @@ from align_lab.compare.foreign.table_files import ForeignTable, number
 CONFIGS = ("config.yaml", "config.json", "args.json", ".hydra/config.yaml", "files/config.yaml")
 SEED = re.compile(r"(?:^|(?<=[^a-zA-Z0-9]))(?:seed|s)[-_= ]?(?P<seed>\d+)(?=$|[^a-zA-Z0-9])", re.IGNORECASE)
 EDGES = " -_=.,/"
-TYPED = ("arm", "seed", "map", "config", "version", "trainer")
+TYPED = ("arm", "seed", "map", "config", "version", "trainer", "reward")
 
 
 def identify(table: ForeignTable, source: MetricMap, given: Mapping[str, str]) -> tuple[str, int]:
@@ -107,7 +107,7 @@ def _mapping(file: Path) -> dict[str, Any]:
 
 def typed(words: Sequence[str]) -> tuple[str, str, dict[str, str]]:
     """The words behind one --from: source, path, and TYPED=VALUE. Raises ConfigError for anything else."""
-    usage = "--from SOURCE PATH [arm=NAME] [seed=N] [map=FILE] [config=FILE] [version=V] [trainer=NAME]"
+    usage = "--from SOURCE PATH [arm=NAME] [seed=N] [map=FILE] [config=FILE] [version=V] [trainer=NAME] [reward=NAME]"
     if len(words) < 2:
         raise ConfigError(f"--from {' '.join(words)} lacks its path: {usage}")
     given = {}

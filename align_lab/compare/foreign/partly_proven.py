@@ -41,8 +41,12 @@ def sentence(settings: Sequence[ForeignSettings], runs: Sequence[ForeignRun], ma
     """What is equal, what differs and what is unknown, then the verdict, which stays marked as not proven."""
     first = [one["sentence"] for one in settings[:MOST]]
     more = [f"{len(settings) - MOST} more arms are in the tables."] if len(settings) > MOST else []
-    unknown = CONTENT_UNKNOWN if settings and all(run.settings for run in runs) else SETTINGS_UNKNOWN
-    return " ".join([*first, *more, f"{mark} ({unknown}): {verdict}"])
+    return " ".join([*first, *more, f"{mark} ({unknown(settings, runs)}): {verdict}"])
+
+
+def unknown(settings: Sequence[ForeignSettings], runs: Sequence[ForeignRun]) -> str:
+    """Why nothing is proven."""
+    return CONTENT_UNKNOWN if settings and all(run.settings for run in runs) else SETTINGS_UNKNOWN
 
 
 def notes(settings: Sequence[ForeignSettings], runs: Sequence[ForeignRun]) -> Iterator[str]:

@@ -26,7 +26,7 @@ class ForeignRun:
     """`series`: our metric -> its steps and values; `columns`: our metric -> what the file calls it.
 
     metric: the one that decides, where its config names one; settings: what its config says, where there is one; asked:
-    the name of its --from.
+    the name of its --from; reward: what the command calls its reward.
     """
 
     name: str
@@ -39,6 +39,7 @@ class ForeignRun:
     sampled: bool = False
     settings: TheirSettings | None = None
     asked: str = ""
+    reward: str = ""
 
     @property
     def label(self) -> str:
@@ -136,6 +137,7 @@ def _run(table: ForeignTable, source: MetricMap, given: Mapping[str, str]) -> Fo
         sampled=table.sampled,
         settings=translation.translate(theirs) if theirs else None,
         asked=source.name,
+        reward=given.get("reward", ""),
     )
 
 

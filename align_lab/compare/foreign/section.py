@@ -13,9 +13,9 @@ import numpy as np
 from align_lab.base.errors import ConfigError
 from align_lab.base.files import read_lines
 from align_lab.base.metrics import METRICS
-from align_lab.compare import summary, verdict
+from align_lab.compare import spending, summary, verdict
 from align_lab.compare.document import Foreign, ForeignArm, ForeignColumn, ForeignPoint
-from align_lab.compare.foreign import partly_proven
+from align_lab.compare.foreign import partly_proven, rewards
 from align_lab.compare.foreign.reader import ForeignRun, ForeignRuns, final_mean
 from align_lab.compare.foreign.sources import SCORES
 from align_lab.compare.headline import headline
@@ -28,7 +28,6 @@ MARK = "not proven comparable"
 OURS = "align_lab"
 TRAINED = "objective/scores"  # of the batches that were trained on
 BESIDE = {"objective/kl": "eval/kl", "completions/mean_length": "eval/length", "episode": "episode"}  # theirs -> ours
-SHARE = 0.1  # of the largest gain in training: the gap worth seeing, in whatever unit the score has
 
 
 @dataclass
@@ -51,15 +50,21 @@ class _Group:
         self.beside.append(beside)
 
 
-def compared(foreign: ForeignRuns, arms: Sequence[ArmRuns], rng_seed: int) -> Foreign:
-    """`arms` of ours stand beside, under the score that all runs have."""
-    metric = _metric(foreign.runs, arms)
+def compared(foreign: ForeignRuns, arms: Sequence[ArmRuns], rng_seed: int, smallest: float | None = None) -> Foreign:
+    """`arms` of ours stand beside, under the score that all runs have. smallest: the gap that matters, in its unit.
+
+    Arms with other rewards are described and not compared.
+    """
+    metric = shared_metric(foreign.runs, arms)
     groups = _foreign_groups(foreign.runs, metric) | _own_groups(arms, metric)
-    values, smallest = {arm: group.values for arm, group in groups.items()}, _worth_seeing(list(groups.values()))
+    values = {arm: group.values for arm, group in groups.items()}
+    named = rewards.of_arms(foreign.runs, arms, OURS)
+    other = rewards.refusal({arm: reward for arm, reward in named.items() if arm in groups})
     seeds = {arm: group.seeds for arm, group in groups.items()}
-    pairs = verdict.verdicts(values, seeds=seeds, confidence=summary.CONFIDENCE, smallest=smallest) if values else []
+    may = {} if other else values
+    pairs = verdict.verdicts(may, seeds=seeds, confidence=summary.CONFIDENCE, smallest=smallest) if may else []
     settings = partly_proven.of_arms(foreign.runs, arms, OURS)
-    decided = headline(pairs, values) if values else "No run counts."
+    decided = f"{other}." if other else headline(pairs, values) if values else "No run counts."
     return {
         "mark": MARK,
         "metric": metric,
@@ -69,6 +74,7 @@ def compared(foreign: ForeignRuns, arms: Sequence[ArmRuns], rng_seed: int) -> Fo
         "method": verdict.method(),
         "confidence": summary.CONFIDENCE,
         "smallest": smallest,
+        "rewards": named,
         "pairs": [summary.pair(one) for one in pairs],
         "columns": _columns(foreign.runs, metric),
         "curves": [point for run in foreign.runs for point in _curves(run)],
@@ -77,7 +83,7 @@ def compared(foreign: ForeignRuns, arms: Sequence[ArmRuns], rng_seed: int) -> Fo
     }
 
 
-def _metric(runs: Sequence[ForeignRun], arms: Sequence[ArmRuns]) -> str:
+def shared_metric(runs: Sequence[ForeignRun], arms: Sequence[ArmRuns]) -> str:
     """The first score that all runs have: the one that decides, then SCORES.
 
     Raises ConfigError where they share none.
@@ -119,17 +125,33 @@ def _own(arm: ArmRuns, metric: str) -> _Group:
     """Runs of ours under the same score; those that did not record it are left out."""
     group = _Group(OURS)
     for run in arm.runs:
-        values = _own_values(run, metric)
+        _, values = own_series(run, metric)
         if values:
-            last = values[-1] if metric.startswith("eval/") else final_mean(values)
-            group.add(run, values[0], last, {theirs: float(run.rows[ours][-1]) for theirs, ours in BESIDE.items()})
+            group.add(
+                run,
+                values[0],
+                last(metric, values),
+                {theirs: float(run.rows[ours][-1]) for theirs, ours in BESIDE.items()},
+            )
     return group
 
 
-def _own_values(run: Run, metric: str) -> list[float]:
+def own_series(run: Run, metric: str) -> tuple[list[float], list[float]]:
+    """Steps and values of a run of ours: of its evaluations, or of the batches that it was trained on."""
     if metric.startswith("eval/"):
-        return [value for value in run.rows[metric].tolist() if math.isfinite(value)]
-    return [row[metric] for row in read_lines(RunLayout(run.path).metrics) if row.get(metric) is not None]
+        rows = zip(run.rows["step"].tolist(), run.rows[metric].tolist(), strict=True)
+        points = [(step, value) for step, value in rows if math.isfinite(value)]
+    elif not run.place:  # of a stored baseline, which keeps evaluations alone
+        points = []
+    else:
+        rows = read_lines(RunLayout(run.path).metrics)
+        points = [(row["step"], row[metric]) for row in rows if row.get(metric) is not None]
+    return [step for step, _ in points], [value for _, value in points]
+
+
+def last(metric: str, values: Sequence[float]) -> float:
+    """Held-out scores: the last; others, one batch each: the mean of the last tenth."""
+    return values[-1] if metric.startswith("eval/") else final_mean(values)
 
 
 def _arm(name: str, group: _Group, metric: str, rng_seed: int) -> ForeignArm:
@@ -150,13 +172,6 @@ def _arm(name: str, group: _Group, metric: str, rng_seed: int) -> ForeignArm:
 def _mean(values: Sequence[float]) -> float | None:
     known = [value for value in values if math.isfinite(value)]
     return float(np.mean(known)) if known else None
-
-
-def _worth_seeing(groups: Sequence[_Group]) -> float:
-    """A tenth of what training gained most, to two digits; 0.1 where nothing changed."""
-    gains = [abs(float(np.mean(group.values) - np.mean(group.starts))) for group in groups]
-    most = max((gain for gain in gains if math.isfinite(gain)), default=0.0)
-    return float(f"{SHARE * most:.2g}") or SHARE
 
 
 def _columns(runs: Sequence[ForeignRun], metric: str) -> list[ForeignColumn]:
@@ -188,6 +203,9 @@ def _notes(foreign: ForeignRuns, groups: Mapping[str, _Group], metric: str) -> I
             "It is the score of training batches, in the mean of the last tenth of the steps: no held-out "
             "score is logged by all."
         )
+    episodes = {arm: _mean([row["episode"] for row in group.beside]) for arm, group in groups.items()}
+    if apart := spending.spread(episodes):
+        yield f"The budget is not equal in episodes {apart}, and what else was spent is not known of all."
     yield from _alone([arm for arm, group in groups.items() if len(group.values) == 1])
     if any(run.sampled for run in foreign.runs):
         yield "Charts that W&B exports may hold a sample of the points only; a project read through the API is whole."

@@ -33,9 +33,12 @@ class GateDocument(TypedDict):
     needed: int | None
     candidate: Side
     baseline: Side
+    unproven: list[str]  # sentences that come first where the sides are not proven comparable
 
 
-def document(decision: Decision, *, metric: str, candidate: Side, baseline: Side) -> GateDocument:
+def document(
+    decision: Decision, *, metric: str, candidate: Side, baseline: Side, unproven: Sequence[str] = ()
+) -> GateDocument:
     """Everything that the gate says."""
     return {
         "outcome": decision.outcome,
@@ -51,6 +54,7 @@ def document(decision: Decision, *, metric: str, candidate: Side, baseline: Side
         "needed": decision.needed,
         "candidate": candidate,
         "baseline": baseline,
+        "unproven": list(unproven),
     }
 
 
@@ -74,6 +78,7 @@ def markdown(gate: GateDocument) -> str:
     """For a pull request."""
     mark = {"holds": "passes", "unknown": "cannot be told yet"}.get(gate["outcome"], "fails")
     lines = [
+        *(line for sentence in gate["unproven"] for line in (_cell(sentence), "")),
         f"**The gate {mark}**: {_cell(gate['sentence'])}.",
         "",
         f"| arm | seeds | mean of {gate['metric']} | by seed |",
@@ -96,5 +101,5 @@ def junit(gate: GateDocument) -> str:
         kind = "error" if gate["outcome"] == "unknown" else "failure"
         ElementTree.SubElement(case, kind, message=gate["sentence"])
         suite.set(f"{kind}s", "1")
-    ElementTree.SubElement(case, "system-out").text = gate["sentence"]
+    ElementTree.SubElement(case, "system-out").text = "\n".join([*gate["unproven"], gate["sentence"]])
     return ElementTree.tostring(suite, encoding="unicode", xml_declaration=True) + "\n"

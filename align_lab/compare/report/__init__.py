@@ -26,12 +26,13 @@ def write(document: Document, folder: Path, *, figures: bool = True) -> list[Pat
         clean,
         csv_tables,
         markdown,
+        names,
         page,
     )
     from align_lab.compare.report import figures as drawings
 
     whole = clean.ordered(clean.with_links_that_lead_somewhere(clean.cleaned(document), folder))
-    shown = clean.best(whole, arms=MOST_ARMS)
+    shown = names.displayed(clean.best(whole, arms=MOST_ARMS))
     if note := charts.seeds_left_out(shown):
         shown = shown.copy()
         shown["notes"] = [*shown["notes"], note]
@@ -40,5 +41,5 @@ def write(document: Document, folder: Path, *, figures: bool = True) -> list[Pat
         parts = csv_tables.write_csv(whole, partial)
         drawn = drawings.write_figures(shown, partial) if figures else []
     write_text(folder / "report.md", markdown.markdown(shown, [path.stem for path in drawn]))
-    write_text(folder / "report.html", page.html(shown))
+    write_text(folder / "report.html", page.html(shown, drawn=bool(drawn)))
     return [folder / "report.html", folder / "report.md", *(folder / "report" / path.name for path in parts + drawn)]

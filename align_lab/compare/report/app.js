@@ -9,7 +9,8 @@ function show() {
     const by = part.dataset.chosenBy;
     part.hidden = !armsShown || (by !== undefined && document.getElementById(by).value !== part.dataset.value);
   }
-  document.getElementById("shown").value = chosen.size === content.arms.length ? "" : `${chosen.size} of ${content.arms.length} shown`;
+  const output = document.getElementById("shown");
+  if (output) output.value = chosen.size === content.arms.length ? "" : `${chosen.size} of ${content.arms.length} shown`;
 }
 
 function readFilter() {
@@ -32,6 +33,7 @@ function step(by) {
 }
 
 function listen() {
+  if (!form) return;
   form.addEventListener("change", readFilter);
   form.addEventListener("submit", (event) => event.preventDefault());
   document.getElementById("all").addEventListener("click", () => setAll(true));
@@ -48,21 +50,34 @@ function listen() {
   });
   document.getElementById("previous")?.addEventListener("click", () => step(-1));
   document.getElementById("next")?.addEventListener("click", () => step(1));
+  for (const part of document.querySelectorAll("details.part")) {
+    part.addEventListener("toggle", () => drawAll(part));
+  }
   for (const details of document.querySelectorAll("details.numbers")) {
     details.addEventListener("toggle", () => fillNumbers(details.closest("figure")));
   }
 }
 
-// On paper the lists are open.
+// Whoever follows a link to a part wants to see it.
+function openLinked() {
+  const part = document.getElementById(location.hash.slice(1));
+  if (part instanceof HTMLDetailsElement) part.open = true;
+}
+
+// On paper the lists are open, and their charts are there: drawing waits for promises alone, which are kept before the
+// page is laid out for paper.
 function printWhole() {
   const closed = [...document.querySelectorAll("details:not(.numbers):not([open])")];
   for (const details of closed) details.open = true;
+  for (const figure of document.querySelectorAll("figure[data-chart]")) if (!drawn.has(figure)) draw(figure);
   window.addEventListener("afterprint", () => closed.forEach((details) => { details.open = false; }), { once: true });
 }
 
 window.addEventListener("beforeprint", printWhole);
+window.addEventListener("hashchange", openLinked);
 listen();
 show();
+openLinked();
 drawAll().then(() => {
   document.documentElement.dataset.drawn = "true";
 });

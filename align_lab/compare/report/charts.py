@@ -40,8 +40,9 @@ def charts(document: Document, look: Look) -> dict[str, Chart]:
 
 
 def final_metrics(document: Document) -> list[str]:
-    """Metrics of the final evaluation, the one that decides first."""
-    names = {name: None for arm in document["arms"] for name in arm["metrics"]}
+    """Metrics of the final evaluation that some arm has, the one that decides first."""
+    every = (item for arm in document["arms"] for item in arm["metrics"].items())
+    names = {name: None for name, values in every if values["mean"] is not None}
     return sorted(names, key=lambda name: name != document["metric"])
 
 

@@ -7,10 +7,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from align_lab.compare.document import SCORE, Document, Frontier
-from align_lab.compare.report import words
+from align_lab.compare.report import directly, words
 from align_lab.compare.report.marks import Chart, Spec, along, arm, data, layered, number, tip
 from align_lab.compare.report.palette import Look
 
+HEIGHT = 280
 _RUN = (("arm", "arm"), ("seed", "seed"), ("step", "step"))
 LAST = [
     {"joinaggregate": [{"op": "max", "field": "x", "as": "last"}], "groupby": ["arm"]},
@@ -24,6 +25,7 @@ def learning_curve(document: Document, metric: str, axis: str, look: Look) -> Ch
     seeds = {"x": along(axis, axis), "y": number(metric, words.with_unit(document, metric)), "detail": {"field": "run"}}
     x, y = along("x", axis), number("mean", words.with_unit(document, metric))
     pointer = tip(*_RUN, (axis, words.axis(axis)), (metric, words.metric(document, metric)))
+    ends = directly.ends(document, metric, axis, height=HEIGHT)
     spec = layered(
         {"data": data("bands"), "mark": {"type": "area", "fillOpacity": min(0.14, 0.7 / len(arms))},
          "encoding": {"x": x, "y": number("low", words.with_unit(document, metric)), "y2": {"field": "high"},
@@ -34,9 +36,10 @@ def learning_curve(document: Document, metric: str, axis: str, look: Look) -> Ch
          "encoding": {"x": x, "y": y, "order": {"field": "x"}, **arm(arms, "strokeDash", look=look)}},
         {"data": data("bands"), "transform": LAST, "mark": {"type": "point", "filled": True, "size": 60, "opacity": 1},
          "encoding": {"x": x, "y": y, **arm(arms, "shape", look=look)}},
+        *directly.named(ends, x),
         {"data": data("evaluations"), "mark": {"type": "point", "size": 90, "opacity": 0, "filled": True},
          "encoding": {**seeds, "tooltip": pointer}},
-        height=280,
+        height=HEIGHT,
     )  # fmt: skip
     return Chart(
         title=f"{words.capitalized(words.metric(document, metric))} over {words.axis(axis)}",

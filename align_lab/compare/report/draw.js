@@ -29,7 +29,13 @@ function nameOf(figure) {
   return figure.dataset.chart.replace(/\{([\w-]+)\}/g, (_, id) => document.getElementById(id).value);
 }
 
+// Is it in a part of the page that is folded? It is drawn when a reader opens that, or before printing.
+function isFolded(figure) {
+  return Boolean(figure.closest("details.part:not([open])"));
+}
+
 async function draw(figure) {
+  if (isFolded(figure)) return;
   const name = nameOf(figure);
   const chart = content.charts[name];
   const canvas = figure.querySelector(".canvas");
@@ -40,6 +46,7 @@ async function draw(figure) {
   canvas.setAttribute("aria-label", chart ? chart.alt : "No chart for this choice");
   if (!chart) {
     canvas.textContent = "No chart for this choice.";
+    figure.dataset.drawn = "true";
     return;
   }
   const datasets = Object.fromEntries(Object.keys(chart.rows).map((key) => [key, select(chart, key)]));
@@ -49,6 +56,7 @@ async function draw(figure) {
     tooltip: { disableDefaultStyle: true, theme: "page", offsetY: 14 },
   });
   if (nameOf(figure) !== name) return result.finalize(); // another choice was made meanwhile
+  figure.dataset.drawn = "true";
   drawn.set(figure, { name, view: result.view, finalize: () => result.finalize() });
   fillNumbers(figure);
 }
@@ -64,9 +72,9 @@ async function redraw() {
 }
 
 // One after the other, so that the page answers meanwhile.
-async function drawAll() {
-  for (const figure of document.querySelectorAll("figure[data-chart]")) {
-    await draw(figure);
+async function drawAll(part = document) {
+  for (const figure of part.querySelectorAll("figure[data-chart]")) {
+    if (!drawn.has(figure)) await draw(figure);
     await new Promise((resolve) => setTimeout(resolve));
   }
 }

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 MOST_LINES = 500  # of a table that anybody reads
+EMPTY = ("", "–", "– → –")  # cells without a value
 Tone = Literal["", "good", "bad", "warn", "soft"]
 
 
@@ -69,3 +70,12 @@ def shortened(grid: Grid) -> Grid:
         return grid
     cut = f" The first {MOST_LINES} of {len(grid.rows):,} lines; all are in the CSV files."
     return replace(grid, rows=grid.rows[:MOST_LINES], caption=grid.caption + cut)
+
+
+def full(grid: Grid) -> Grid:
+    """Without the columns that say nothing in any row; the first one names the row and stays."""
+    if not grid.rows:
+        return grid
+    kept = [i for i in range(len(grid.columns)) if not i or any(row.cells[i].text not in EMPTY for row in grid.rows)]
+    rows = tuple(replace(row, cells=tuple(row.cells[i] for i in kept)) for row in grid.rows)
+    return replace(grid, columns=tuple(grid.columns[i] for i in kept), rows=rows)

@@ -12,10 +12,18 @@ from collections.abc import Callable, Iterable, Sequence
 from align_lab.compare.audit import NOTHING_FOUND
 from align_lab.compare.document import SCORE, Document, Foreign
 from align_lab.compare.overoptimization import NOTHING_BESIDE
-from align_lab.compare.report import foreign_tables, result_tables, setup_tables, tuning_tables, words
+from align_lab.compare.report import (
+    claim_tables,
+    foreign_tables,
+    precision_table,
+    result_tables,
+    setup_tables,
+    tuning_tables,
+    words,
+)
 from align_lab.compare.report.charts import HEALTH
 from align_lab.compare.report.figures import file_name
-from align_lab.compare.report.grid import Cell, Grid, shortened
+from align_lab.compare.report.grid import Cell, Grid, full, shortened
 
 MARKS = re.compile(r"([\\`*_{}\[\]|~#!^@])")  # what CommonMark and GitHub's dialect give a meaning, wherever it stands
 STARTS = re.compile(r"^([ \t]*\d*)([-+=.)])(?=\s|\2|$)", re.MULTILINE)  # what begins a list or a heading
@@ -36,7 +44,7 @@ def table(grid: Grid) -> str:
     """A caption and a table in GitHub's Markdown; nothing for a table without rows."""
     if not grid.rows:
         return ""
-    grid = shortened(grid)
+    grid = full(shortened(grid))
     head = [escaped(column.heading) for column in grid.columns]
     rule = ["---:" if column.numeric else ":---" for column in grid.columns]
     lines = [head, rule, *([_cell(cell) for cell in row.cells] for row in grid.rows)]
@@ -110,13 +118,14 @@ def _results(document: Document, figure: Figure) -> Iterable[str]:
     yield table(result_tables.arms(document, decides)) or "No run has finished."
     if document["claims"]:
         yield "## Claims"
-        yield table(result_tables.claims(document))
+        yield table(claim_tables.claims(document))
     if tuned := document["tuning"]:
         yield "## Tuning"
         yield words.sentence(words.capitalized(tuned["method"]))
         yield from (text for make in tuning_tables.GRIDS if (text := table(make(tuned))))
     yield "## Pairs"
     yield table(result_tables.pairs(document)) or "One arm only: nothing to compare it with."
+    yield table(precision_table.precision(document))
     if len(document["wins"]["arms"]) > 1:
         yield figure("wins", "Win rates between arms")
         yield table(result_tables.wins(document))

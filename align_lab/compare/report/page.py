@@ -19,13 +19,23 @@ from typing import Any
 
 from align_lab.base.files import write_text
 from align_lab.base.paths import cache_folder
-from align_lab.compare.audit import NOTHING_FOUND
 from align_lab.compare.document import SCORE, Document
 from align_lab.compare.overoptimization import NOTHING_BESIDE
-from align_lab.compare.report import foreign_tables, palette, result_tables, setup_tables, tuning_tables, words
+from align_lab.compare.report import (
+    answer,
+    claim_tables,
+    foreign_tables,
+    palette,
+    precision_table,
+    result_tables,
+    setup_tables,
+    trust,
+    tuning_tables,
+    words,
+)
 from align_lab.compare.report.charts import HEALTH, charts, curve_choices, datasets, final_metrics, frontier_scores
 from align_lab.compare.report.csv_tables import Row
-from align_lab.compare.report.grid import Grid, shortened
+from align_lab.compare.report.grid import Grid, full, shortened
 
 HERE = Path(__file__).parent
 EMBED = "window.vegaEmbed = vegaEmbed;"
@@ -37,8 +47,8 @@ POLICY = (
 )
 
 
-def html(document: Document) -> str:
-    """The whole page as text."""
+def html(document: Document, *, drawn: bool = False) -> str:
+    """The whole page as text. drawn: its charts lie beside it as figures."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
     from markupsafe import Markup
 
@@ -58,10 +68,13 @@ def html(document: Document) -> str:
         doc=document,
         arms=arms,
         grids=_grids(document),
+        figures={"seeds": answer.seeds(document), "pairs": answer.pairs(document)},
+        reasons=trust.reasons(document),
+        iqm=result_tables.has_iqm(document),
+        drawn=drawn,
         choices=_choices(document),
         optimized=SCORE,
         nothing_beside=NOTHING_BESIDE,
-        nothing_found=NOTHING_FOUND,
         policy=policy,
         style=Markup(_style()),
         data=Markup(_embedded(document)),
@@ -72,7 +85,8 @@ def html(document: Document) -> str:
 def _grids(document: Document) -> dict[str, Any]:
     """Every table of the page by name; `arms` is one a metric."""
     single = [
-        result_tables.claims, result_tables.pairs, result_tables.axes, result_tables.overoptimization,
+        claim_tables.claims, result_tables.pairs, precision_table.precision, result_tables.axes,
+        result_tables.overoptimization,
         result_tables.health, result_tables.audit,
         setup_tables.equal, setup_tables.differing, setup_tables.recipes, setup_tables.budgets,
         setup_tables.charged, setup_tables.runs, setup_tables.unfinished,
@@ -93,7 +107,12 @@ def _grids(document: Document) -> dict[str, Any]:
         grids |= {make.__name__: shortened(make(foreign)) for make in every}
     settings = foreign_tables.foreign_settings(foreign) if foreign else []
     arms = {metric: result_tables.arms(document, metric) for metric in final_metrics(document)}
-    return {**grids, "foreign_settings": settings, "arms": arms}
+    whole = {name: full(grid) for name, grid in grids.items()}
+    return {
+        **whole,
+        "foreign_settings": [full(grid) for grid in settings],
+        "arms": {metric: full(grid) for metric, grid in arms.items()},
+    }
 
 
 def _choices(document: Document) -> dict[str, Any]:
@@ -137,7 +156,7 @@ def _rounded(value: Any) -> Any:
 def _style() -> str:
     """The colors, from the palette that charts use too, and the style sheets."""
     light, dark = palette.variables(palette.LIGHT), palette.variables(palette.DARK)
-    sheets = [(HERE / name).read_text(encoding="utf-8") for name in ("style.css", "print.css")]
+    sheets = [(HERE / name).read_text(encoding="utf-8") for name in ("style.css", "answer.css", "print.css")]
     return "\n".join(
         [f":root {{ color-scheme: light dark; {light} }}",
          f"@media screen and (prefers-color-scheme: dark) {{ :root {{ {dark} }} }}", *sheets]

@@ -10,7 +10,13 @@ from align_lab.compare.report.grid import Cell, Column, Grid, Row, Tone, numeric
 
 MOST_SEEDS = 10  # in columns of their own; more are listed in one cell
 MOST_VALUES = 20  # of a cell
+FEWEST_IQM = 5  # seeds of an arm below which the middle half is no statistic: of 3 it is hardly more than the median
 CHANCE = "probability that a run of the first beats a run of the second, seed by seed where both have the same seeds"
+
+
+def has_iqm(document: Document) -> bool:
+    """Has any arm seeds enough for an interquartile mean?"""
+    return any(arm["n"] >= FEWEST_IQM for arm in document["arms"])
 
 
 def arms(document: Document, metric: str) -> Grid:
@@ -55,12 +61,14 @@ def _arm(arm: Arm, metric: str, seeds: Sequence[int] | None, places: int, covera
         cells = [f"{first} … and {more} more" if more > 0 else first]
     else:
         cells = [words.number(values.get(seed), places) for seed in seeds]
+    enough = arm["n"] >= FEWEST_IQM
+    low, high = (summary["iqm_low"], summary["iqm_high"]) if enough else (None, None)
     return row(
         arm["name"], words.count(arm["n"]), *cells,
         words.number(summary["mean"], places), words.between(summary["low"], summary["high"], places),
         words.number(summary["sd"], places),
-        words.number(summary["iqm"], places), words.between(summary["iqm_low"], summary["iqm_high"], places),
-        words.share(coverage.get(str(arm["n"]))),
+        words.number(summary["iqm"] if enough else None, places), words.between(low, high, places),
+        words.share(coverage.get(str(arm["n"])) if enough else None),
         arms=[arm["name"]],
     )  # fmt: skip
 
@@ -96,36 +104,6 @@ def _pair(pair: Pair, chance: Improvement | None, places: int) -> Row:
         words.between(chance["low"], chance["high"], 2) if chance else words.NOTHING,
         Cell(pair["words"], _tone(pair)),
         arms=[pair["a"], pair["b"]],
-    )
-
-
-def claims(document: Document) -> Grid:
-    """What a paper says of two arms, and whether it holds."""
-    places = words.digits(one["gap"] for one in document["claims"])
-    tones: dict[str, Tone] = {"held": "good", "did not hold": "bad"}
-    return Grid(
-        name="claims",
-        caption="What the study was to decide. Gap: mean of the arm that is to be higher minus mean of the other.",
-        columns=(
-            Column("claim"),
-            Column("metric"),
-            numeric("gap"),
-            numeric("interval", "Welch's t, corrected for the number of claims"),
-            Column("here", hint="at this scale: held, did not hold, or cannot be told"),
-            Column("why", wide=True),
-        ),
-        rows=tuple(
-            row(
-                one["claim"],
-                words.metric(document, one["metric"]),
-                words.number(one["gap"], places),
-                words.between(one["low"], one["high"], places),
-                Cell(one["outcome"], tones.get(one["outcome"], "")),
-                one["why"],
-                arms=[one["a"], one["b"]],
-            )
-            for one in document["claims"]
-        ),
     )
 
 
@@ -191,7 +169,7 @@ def _places(ranking: Sequence[Ranked], arms: Sequence[str], places: int) -> list
 
 def overoptimization(document: Document) -> Grid:
     """Where the deciding score peaks while the optimized one rises, and the checkpoint to keep."""
-    runs = document["overoptimization"]
+    runs = [each for each in document["overoptimization"] if each["words"]]
     places = words.digits(each["peak"] for each in runs)
     score, decides = words.metric(document, document["metric"]), words.short(document, document["metric"])
     optimized = words.short(document, SCORE)

@@ -10,11 +10,12 @@ from align_lab.compare.document import Document
 from align_lab.compare.report import words
 from align_lab.compare.report.marks import Chart, Spec, arm, data, layered, number, tip
 from align_lab.compare.report.palette import Look
+from align_lab.compare.report.result_tables import FEWEST_IQM, has_iqm
 
 
 def final_scores(document: Document, metric: str, look: Look) -> Chart:
-    """An arm a line: its seeds as rings, mean with t interval below, IQM with its interval below that; the start as a
-    dashed line.
+    """An arm a line: its seeds as rings, mean with t interval below, with enough seeds the IQM with its interval below
+    that; the start as a dashed line.
     """
     arms = [row["name"] for row in document["arms"]]
     shown = [(row["name"], row["metrics"][metric]) for row in document["arms"] if metric in row["metrics"]]
@@ -40,19 +41,25 @@ def _score_layers(document: Document, metric: str, look: Look) -> list[Spec]:
     def at(name: str, **rest: Any) -> Spec:
         return {"x": number(name, title), "y": y, **color, **rest}
 
-    return [
+    layers = [
         {"data": data("arms"), "transform": [{"aggregate": [{"op": "mean", "field": "start", "as": "start"}]}],
          "mark": {"type": "rule", "strokeDash": [4, 3]}, "encoding": {"x": number("start", title)}},
         {"data": data("arms"), "mark": {"type": "rule", "strokeWidth": 2.4},
          "encoding": at("low", x2={"field": "high"})},
-        {"data": data("arms"), "mark": {"type": "rule", "strokeWidth": 1.1, "yOffset": 9},
-         "encoding": at("iqm_low", x2={"field": "iqm_high"})},
         {"data": data("seeds"),
          "mark": {"type": "point", "size": 40, "opacity": 0.9, "yOffset": -9, "strokeWidth": 1.4},
          "encoding": at("value", tooltip=each)},
         {"data": data("arms"), "mark": {"type": "point", "filled": True, "size": 70, "opacity": 1},
          "encoding": at("mean", tooltip=means)},
-        {"data": data("arms"),
+    ]  # fmt: skip
+    if not has_iqm(document):
+        return layers
+    enough = [{"filter": f"datum.n >= {FEWEST_IQM}"}]
+    return [
+        *layers,
+        {"data": data("arms"), "transform": enough, "mark": {"type": "rule", "strokeWidth": 1.1, "yOffset": 9},
+         "encoding": at("iqm_low", x2={"field": "iqm_high"})},
+        {"data": data("arms"), "transform": enough,
          "mark": {"type": "point", "shape": "diamond", "size": 36, "opacity": 1, "filled": True, "yOffset": 9},
          "encoding": at("iqm", tooltip=means)},
     ]  # fmt: skip
@@ -71,6 +78,9 @@ def ranking(document: Document, look: Look) -> Chart:
         {"mark": {"type": "point", "filled": True, "size": 90, "opacity": 1},
          "encoding": {**place, "tooltip": pointer, **arm(arms, "shape", look=look)}},
         {"transform": [{"filter": "datum.overtakes"}], "mark": ring, "encoding": place},
+        {"transform": [{"filter": {"field": "equal", "equal": words.axis(document["axes"][-1]["axis"])}}],
+         "mark": {"type": "text", "align": "left", "dx": 14, "fontWeight": 600, "limit": 110},
+         "encoding": {**place, "text": {"field": "arm"}}},
         height=max(3, len(arms)) * 36,
     )  # fmt: skip
     return Chart(

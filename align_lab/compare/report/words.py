@@ -7,11 +7,11 @@ from collections.abc import Iterable
 from typing import Any
 from urllib.parse import quote
 
-from align_lab.compare import labels
+from align_lab.compare import labels, values
 from align_lab.compare.document import Axis, Document, Label
 
 NOTHING = "–"
-AXES = {"episode": "episodes", "tokens": "generated tokens", "labels": "labels (scored completions or judged pairs)",
+AXES = {"episode": "episodes", "tokens": "generated tokens", "labels": "labels",
         "seconds": "device-seconds", "flops": "training FLOPs", "kl": "KL"}  # fmt: skip
 RAISED = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
 
@@ -55,7 +55,8 @@ def explained(document: Document, name: str) -> str:
     """`exact score: another model, ... (points)`"""
     label, what = metric(document, name), described(document, name)["meaning"]
     text = f"{label}: {what}" if what and not what.startswith(label) else what or label
-    return f"{text} ({unit(document, name)})" if unit(document, name) else text
+    its_unit = unit(document, name)
+    return f"{text} ({its_unit})" if its_unit and its_unit not in text else text
 
 
 def axis(name: str) -> str:
@@ -97,10 +98,8 @@ def share(value: float | None) -> str:
 
 
 def probability(value: float | None) -> str:
-    """Three decimals, or that it is smaller."""
-    if value is None:
-        return NOTHING
-    return "< 0.001" if value < 0.001 else f"{value:.3f}"
+    """A p-value, or that there is none."""
+    return NOTHING if value is None else values.probability(value)
 
 
 def several(n: int, what: str) -> str:

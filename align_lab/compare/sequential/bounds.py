@@ -17,21 +17,34 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import stdtr
 
+from align_lab.base.contrast import Contrast
 from align_lab.base.seed_plan import SeedPlan
 
 TABLE = Path(__file__).with_name("bounds.json")
 DRAWS, CHUNK = 200_000, 10_000
 Floats = NDArray[np.float64]
+Pairs = Sequence[tuple[int, int]]  # of the arms' numbers
 
 
-def levels(plan: SeedPlan, arms: int, *, control: bool) -> tuple[float, ...]:
-    """Two-sided level of each look, for every pair of `arms` arms, or for every arm with a control.
+def levels(plan: SeedPlan, arms: int, *, control: bool, pairs: Pairs = ()) -> tuple[float, ...]:
+    """Two-sided level of each look, for every pair of `arms` arms, every arm with a control, or these `pairs` alone.
 
     A pair is decided at a look where its p-value is at or below the level. From the table where it has the plan,
     otherwise simulated, which takes seconds.
     """
-    known = _table().get(key(plan, arms, control=control))
-    return known if known is not None else simulated(plan, arms, control=control)
+    known = None if pairs else _table().get(key(plan, arms, control=control))
+    return known if known is not None else simulated(plan, arms, control=control, pairs=pairs)
+
+
+def of_contrasts(plan: SeedPlan, contrasts: Sequence[Contrast]) -> tuple[float, ...]:
+    """The levels for these pairs of names; the table has those that are all pairs of their arms, or all with one."""
+    names = list(dict.fromkeys(name for pair in contrasts for name in pair))
+    if 2 * len(contrasts) == len(names) * (len(names) - 1):
+        return levels(plan, len(names), control=False)
+    if set.intersection(*map(set, contrasts)):
+        return levels(plan, len(names), control=True)
+    pairs = [(names.index(a), names.index(b)) for a, b in contrasts]
+    return levels(plan, len(names), control=False, pairs=pairs)
 
 
 def key(plan: SeedPlan, arms: int, *, control: bool) -> str:
@@ -45,10 +58,18 @@ def _table() -> dict[str, tuple[float, ...]]:
     return {name: tuple(row) for name, row in json.loads(TABLE.read_text(encoding="utf-8")).items()}
 
 
-def simulated(plan: SeedPlan, arms: int, *, control: bool, draws: int = DRAWS, seed: int = 0) -> tuple[float, ...]:
-    """The levels from `draws` studies of equal normal arms."""
+def simulated(
+    plan: SeedPlan,
+    arms: int,
+    *,
+    control: bool,
+    pairs: Pairs = (),
+    draws: int = DRAWS,
+    seed: int = 0,
+) -> tuple[float, ...]:
+    """The levels from `draws` studies of equal normal arms, for these pairs, else every pair, or all with the first."""
     rng = np.random.default_rng(seed)
-    pairs = [pair for pair in combinations(range(arms), 2) if not control or 0 in pair]
+    pairs = pairs or [pair for pair in combinations(range(arms), 2) if not control or 0 in pair]
     parts = [
         smallest_p(rng.standard_normal((min(CHUNK, draws - start), arms, plan.most)), plan.looks, pairs)
         for start in range(0, draws, CHUNK)

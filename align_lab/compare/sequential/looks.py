@@ -14,9 +14,10 @@ from typing import Literal
 import numpy as np
 from scipy.special import ndtr, ndtri
 
+from align_lab.base.contrast import Contrast
 from align_lab.base.seed_plan import SeedPlan
+from align_lab.compare.asked import pairs_of
 from align_lab.compare.statistics import Interval, welch_interval
-from align_lab.compare.verdict import pairs_of
 
 Outcome = Literal["better", "equal", "hopeless", "stopped", "most", "open"]
 
@@ -67,13 +68,20 @@ class Looks:
 
 
 def take(
-    values: Mapping[str, Mapping[int, float]], plan: SeedPlan, levels: Sequence[float], *, control: str = ""
+    values: Mapping[str, Mapping[int, float]],
+    plan: SeedPlan,
+    levels: Sequence[float],
+    *,
+    control: str = "",
+    contrasts: Sequence[Contrast] = (),
 ) -> Looks:
     """Take every look for which all values are there. `values`: arm -> seed -> value, with seeds from 0 on.
 
+    Where contrasts are declared, each is followed to its own end, also where another arm has beaten one of the two.
+
     A look is never taken with a part of its seeds: which runs finish first could depend on how they go.
     """
-    open_pairs = pairs_of(list(values), control)
+    open_pairs = pairs_of(list(values), control, contrasts)
     state: dict[tuple[str, str], PairLook] = {}
     for number, (n, level) in enumerate(zip(plan.looks, levels, strict=True)):
         arms = {arm for pair in open_pairs for arm in pair}
@@ -84,7 +92,7 @@ def take(
             return Looks(pairs=tuple(state.values()), taken=number, wanted=wanted, missing=missing)
         seen = {arm: [values[arm][seed] for seed in range(n)] for arm in wanted}
         now = {pair: _look(pair, seen, plan, level, levels[-1]) for pair in open_pairs}
-        beaten = {pair.worse for pair in now.values()} - {None}
+        beaten = set[str | None]() if contrasts else {pair.worse for pair in now.values()} - {None}
         state |= {pair: _ended(look, beaten, n == plan.most) for pair, look in now.items()}
         open_pairs = [pair for pair in open_pairs if state[pair].outcome == "open"]
     return Looks(pairs=tuple(state.values()), taken=len(plan.looks), wanted={}, missing={})

@@ -6,16 +6,19 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from align_lab.base.contrast import Contrast
 from align_lab.base.errors import ConfigError
 from align_lab.base.files import write_json
 from align_lab.base.seed_plan import SeedPlan
+from align_lab.compare.asked import Asked
 from align_lab.compare.sequential import bounds
 from align_lab.record.layout import StudyLayout
 
+BESIDE = ("control", "metric", "contrasts")  # what a plan says beside its seeds
 Arms = Mapping[str, Sequence[str]]  # name of an arm -> names of its runs, by seed
 
 
@@ -31,6 +34,12 @@ class WrittenPlan:
     control: str
     metric: str
     runs: Arms
+    contrasts: tuple[Contrast, ...] = ()
+
+    @property
+    def asked(self) -> Asked:
+        """What it is to decide."""
+        return Asked(control=self.control, contrasts=self.contrasts, smallest=self.plan.smallest)
 
     @property
     def digest(self) -> str:
@@ -43,20 +52,35 @@ class WrittenPlan:
         return self.plan.most * len(self.runs)
 
 
-def declare(folder: Path, plan: SeedPlan, *, control: str, metric: str, runs: Arms, write: bool = True) -> WrittenPlan:
+def declare(
+    folder: Path,
+    plan: SeedPlan,
+    *,
+    control: str,
+    contrasts: tuple[Contrast, ...] = (),
+    metric: str,
+    runs: Arms,
+    write: bool = True,
+) -> WrittenPlan:
     """Write the plan of a study that has none yet; of one that has, return it. A dry run does not `write`.
 
     Raises ConfigError where the study was begun with another plan, with every difference.
     """
     if (known := read(folder)) is None:
-        levels = bounds.levels(plan, len(runs), control=bool(control))
-        known = WrittenPlan(plan=plan, levels=levels, control=control, metric=metric, runs=runs)
+        known = WrittenPlan(
+            plan=plan,
+            levels=_levels(plan, len(runs), control, contrasts),
+            control=control,
+            metric=metric,
+            runs=runs,
+            contrasts=contrasts,
+        )
         if write:
             path = StudyLayout(folder).seed_plan
             path.parent.mkdir(parents=True, exist_ok=True)
             write_json(path, {**_as_json(known), "digest": known.digest})
         return known
-    asked = WrittenPlan(plan=plan, levels=known.levels, control=control, metric=metric, runs=runs)
+    asked = replace(known, plan=plan, control=control, metric=metric, runs=runs, contrasts=contrasts)
     if differences := list(_differences(known, asked)):
         listed = "\n".join(f"  {line}" for line in differences)
         raise ConfigError(
@@ -67,12 +91,18 @@ def declare(folder: Path, plan: SeedPlan, *, control: str, metric: str, runs: Ar
     return known
 
 
+def _levels(plan: SeedPlan, arms: int, control: str, contrasts: Sequence[Contrast]) -> tuple[float, ...]:
+    if contrasts:
+        return bounds.of_contrasts(plan, contrasts)
+    return bounds.levels(plan, arms, control=bool(control))
+
+
 def read(folder: Path) -> WrittenPlan | None:
     """The plan of a study; None where it has none. Raises ConfigError for a file that was changed."""
     path = StudyLayout(folder).seed_plan
     if not path.exists():
         return None
-    with suppress(ValueError, KeyError, TypeError):
+    with suppress(OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         content = json.loads(path.read_text(encoding="utf-8"))
         digest = content.pop("digest")
         written = WrittenPlan(
@@ -81,6 +111,7 @@ def read(folder: Path) -> WrittenPlan | None:
             control=content["control"],
             metric=content["metric"],
             runs={arm: tuple(names) for arm, names in content["runs"].items()},
+            contrasts=tuple((str(a), str(b)) for a, b in content.get("contrasts", ())),
         )
         if written.digest == digest:
             return written
@@ -88,7 +119,9 @@ def read(folder: Path) -> WrittenPlan | None:
 
 
 def _as_json(written: WrittenPlan) -> dict[str, Any]:
+    """Without contrasts as it was before there were any, so that plans of that time keep their hash."""
     return {
+        **({"contrasts": [list(pair) for pair in written.contrasts]} if written.contrasts else {}),
         "plan": asdict(written.plan),
         "levels": list(written.levels),
         "control": written.control,
@@ -98,9 +131,9 @@ def _as_json(written: WrittenPlan) -> dict[str, Any]:
 
 
 def _differences(known: WrittenPlan, asked: WrittenPlan) -> list[str]:
-    before, now = ({**asdict(one.plan), "control": one.control, "metric": one.metric} for one in (known, asked))
+    before, now = ({**asdict(one.plan), **{name: getattr(one, name) for name in BESIDE}} for one in (known, asked))
     lines = [
-        f"{'' if name in ('control', 'metric') else 'seeds.'}{name}: {before[name]!r}, now {now[name]!r}"
+        f"{'' if name in BESIDE else 'seeds.'}{name}: {before[name]!r}, now {now[name]!r}"
         for name in before
         if before[name] != now[name]
     ]

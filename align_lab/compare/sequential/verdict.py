@@ -7,15 +7,17 @@ from dataclasses import replace
 from pathlib import Path
 
 from align_lab.base.errors import ConfigError
+from align_lab.base.seed_plan import SeedPlan
+from align_lab.compare import headline
+from align_lab.compare.asked import Asked
 from align_lab.compare.document import Verdict
-from align_lab.compare.headline import headline, headline_against
 from align_lab.compare.runs import Run
 from align_lab.compare.sequential.looks import Looks, PairLook, take
 from align_lab.compare.sequential.plan_file import WrittenPlan
 from align_lab.compare.statistics import Interval
 from align_lab.compare.summary import pair
 from align_lab.compare.values import listed
-from align_lab.compare.verdict import NO_DIFFERENCE, NOT_ENOUGH, Comparison, ranked
+from align_lab.compare.verdict import EQUAL, NOT_ENOUGH, Comparison, ranked
 
 TOGETHER = (
     "Seeds of a study here came in steps: compared together with other studies, its looks do not count, and intervals "
@@ -35,16 +37,22 @@ def looks_of(written: WrittenPlan, runs: Iterable[Run]) -> Looks:
         }
         for arm, names in written.runs.items()
     }
-    return take(values, written.plan, written.levels, control=written.control)
+    return take(values, written.plan, written.levels, control=written.control, contrasts=written.contrasts)
 
 
-def refuse(written: WrittenPlan, *, paired: bool, control: str) -> None:
+def refuse(written: WrittenPlan, *, paired: bool, asked: Asked) -> None:
     """Raises ConfigError for another test than the plan's: chosen after the results, it would promise nothing."""
-    planned = f"control={written.control}" if written.control else "every pair"
-    if paired or control not in ("", written.control):
-        asked = "--paired" if paired else f"--control={control}"
+    contrasts = f"contrasts={[list(pair) for pair in written.contrasts]}" if written.contrasts else ""
+    planned = contrasts or (f"control={written.control}" if written.control else "every pair")
+    other = ["--paired"] if paired else []
+    if asked.control not in ("", written.control):
+        other.append(f"--control={asked.control}")
+    if asked.smallest not in (None, written.plan.smallest):
+        other.append(f"--smallest={asked.smallest:g}")
+    if other:
         raise ConfigError(
-            f"{asked}: this study planned its looks for {planned}, unpaired, before its first run. Leave {asked} out"
+            f"{', '.join(other)}: this study planned its looks for {planned}, unpaired, and for a smallest gap of "
+            f"{written.plan.smallest:g}, before its first run. Leave {' and '.join(other)} out"
         )
 
 
@@ -57,14 +65,23 @@ def decided(written: WrittenPlan, now: Looks, groups: Groups) -> Verdict:
     if not comparisons:
         sentence = f"The first look, at {written.plan.first} seeds an arm, is still to come."
     else:
-        sentence = headline_against(written.control, comparisons) if written.control else headline(comparisons, scores)
+        sentence = headline.sentence(written.asked, comparisons, scores)
     return {
         "sentence": sentence,
         "method": "repeated Welch t intervals at the looks that were planned before the first run, at levels that are "
-        f"calibrated for {len(written.runs)} arms{f' against {written.control}' if written.control else ''}",
+        f"calibrated for {_pairs(written)}",
         "confidence": written.plan.confidence,
+        "smallest": written.plan.smallest,
+        "contrasts": [list(one) for one in written.contrasts],
         "pairs": [pair(one) for one in comparisons],
     }
+
+
+def _pairs(written: WrittenPlan) -> str:
+    if written.contrasts:
+        count = len(written.contrasts)
+        return f"the {count} declared contrasts" if count > 1 else "one declared contrast"
+    return f"{len(written.runs)} arms{f' against {written.control}' if written.control else ''}"
 
 
 def _turned(look: PairLook) -> PairLook:
@@ -76,7 +93,7 @@ def _comparison(look: PairLook, written: WrittenPlan) -> Comparison:
     smallest, n = f"{written.plan.smallest:g}", look.seeds
     words = {
         "better": f"{look.better} > {look.worse}",
-        "equal": NO_DIFFERENCE,
+        "equal": f"{EQUAL}{smallest}",
         "hopeless": f"{NOT_ENOUGH}given up at {n}, with {look.power_left:.0%} power left to see {smallest}",
         "stopped": f"{NOT_ENOUGH}not followed beyond {n}, because another arm has beaten one of the two",
         "most": f"{NOT_ENOUGH}{n} are the most that were planned",
@@ -95,6 +112,8 @@ def notes(written: WrittenPlan, now: Looks, groups: Groups) -> Iterator[str]:
         f"{written.digest}), with an error of {plan.error:.0%} for all looks and pairs together. {state}, after "
         f"{runs} runs of at most {written.longest}."
     )
+    if plan.smallest == SeedPlan.smallest:
+        yield f"The smallest gap that matters is {plan.smallest:g}, the default of a plan."
     if waiting := {arm: seeds for arm, seeds in now.missing.items() if now.taken}:
         runs_of = [
             f"{'one run' if len(seeds) == 1 else f'{len(seeds)} runs'} of {arm}" for arm, seeds in waiting.items()

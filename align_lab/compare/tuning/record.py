@@ -38,15 +38,22 @@ class Trial:
 
 @dataclass(frozen=True, kw_only=True)
 class Tuning:
-    """The plan of a tuning (hashed, never changed), and the trials of each arm that have ended."""
+    """The plan of a tuning (hashed, never changed), and its trials."""
 
     plan: Mapping[str, Any]  # fields of TuningPlan, the metric, and each arm's recipe and space
-    trials: Mapping[str, Sequence[Trial]] = field(default_factory=dict[str, Sequence[Trial]])
+    trials: Mapping[str, Sequence[Trial]] = field(default_factory=dict[str, Sequence[Trial]])  # once all have ended
+    ended: Mapping[str, Sequence[Trial]] = field(default_factory=dict[str, Sequence[Trial]])  # of each arm until then
 
     @property
     def digest(self) -> str:
         """A hash of the plan."""
         return hashlib.sha256(json.dumps(self.plan, sort_keys=True).encode()).hexdigest()[:16]
+
+    def trial(self, arm: str, point: Mapping[str, Any], steps: int) -> Trial | None:
+        """The trial at this point with so many steps; None where it has not ended."""
+        asked = json.loads(json.dumps(dict(point)))
+        each = [*self.trials.get(arm, ()), *self.ended.get(arm, ())]
+        return next((trial for trial in each if trial.point == asked and trial.steps == steps), None)
 
     def chosen(self, arm: str) -> Trial:
         """The best trial of an arm, among those with the most steps. Raises ConfigError where all diverged."""
@@ -85,9 +92,19 @@ def declare(folder: Path, plan: Mapping[str, Any], *, write: bool = True) -> Tun
 
 def add(folder: Path, tuning: Tuning, trials: Mapping[str, Sequence[Trial]]) -> Tuning:
     """The tuning with these trials in place of the ones that it had, written."""
-    whole = replace(tuning, trials=trials)
+    whole = replace(tuning, trials=trials, ended={})
     _write(folder, whole)
     return whole
+
+
+def remember(folder: Path, tuning: Tuning, trials: Sequence[tuple[str, Trial]]) -> None:
+    """Write down the trials (of which arm, the trial) that have ended and are not in the record yet."""
+    ended = {arm: list(each) for arm, each in tuning.ended.items()}
+    new = [(arm, trial) for arm, trial in trials if tuning.trial(arm, trial.point, trial.steps) is None]
+    for arm, trial in new:
+        ended.setdefault(arm, []).append(trial)
+    if new:
+        _write(folder, replace(tuning, ended=ended))
 
 
 def read(folder: Path) -> Tuning | None:
@@ -95,9 +112,13 @@ def read(folder: Path) -> Tuning | None:
     path = StudyLayout(folder).tuning
     if not path.exists():
         return None
-    with suppress(ValueError, KeyError, TypeError):
+    with suppress(OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         content = json.loads(path.read_text(encoding="utf-8"))
-        tuning = Tuning(plan=content["plan"], trials={arm: _trials(rows) for arm, rows in content["trials"].items()})
+        tuning = Tuning(
+            plan=content["plan"],
+            trials={arm: _trials(rows) for arm, rows in content["trials"].items()},
+            ended={arm: _trials(rows) for arm, rows in content.get("ended", {}).items()},
+        )
         if content["digest"] == tuning.digest and content["sealed"] == _seal(tuning):
             return tuning
     raise ConfigError(f"{path} is not as the study wrote it: bring it back, or begin again under another study=NAME")
@@ -107,16 +128,18 @@ def _trials(rows: Sequence[Mapping[str, Any]]) -> list[Trial]:
     return [Trial(**{**row, "scores": tuple(row["scores"])}) for row in rows]
 
 
-def _rows(tuning: Tuning) -> dict[str, list[dict[str, Any]]]:
-    return {arm: [asdict(trial) for trial in trials] for arm, trials in tuning.trials.items()}
+def _rows(trials: Mapping[str, Sequence[Trial]]) -> dict[str, list[dict[str, Any]]]:
+    return {arm: [asdict(trial) for trial in each] for arm, each in trials.items()}
 
 
 def _seal(tuning: Tuning) -> str:
-    return hashlib.sha256(json.dumps(_rows(tuning), sort_keys=True).encode()).hexdigest()[:16]
+    whole = _rows(tuning.trials) if tuning.trials else {"ended": _rows(tuning.ended)} if tuning.ended else {}
+    text = json.dumps(whole, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def _write(folder: Path, tuning: Tuning) -> None:
     path = StudyLayout(folder).tuning
     path.parent.mkdir(parents=True, exist_ok=True)
-    content = {"plan": tuning.plan, "digest": tuning.digest, "trials": _rows(tuning), "sealed": _seal(tuning)}
-    write_json(path, content)
+    content = {"plan": tuning.plan, "digest": tuning.digest, "trials": _rows(tuning.trials), "sealed": _seal(tuning)}
+    write_json(path, {**content, "ended": _rows(tuning.ended)} if tuning.ended else content)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 @register("reward", "gold")
 @dataclass(frozen=True, kw_only=True)
 class Gold(Reward):
-    """Another kind of model than the reward, trained on other people's ratings of other reviews."""
+    """Another kind of model than the reward, trained on the ratings of other reviews."""
 
     version: ClassVar = 3
     label: ClassVar = "gold score"

@@ -26,6 +26,7 @@ from align_lab.base.progress import track
 from align_lab.models.fitting import collate, follow, trapezoid
 from align_lab.models.llama import Llama
 from align_lab.models.policy import Policy
+from align_lab.models.precision import running_sum
 from align_lab.models.tokenizer import encode
 from align_lab.tasks.movie_reviews.agreement import pair_accuracy
 from align_lab.tasks.movie_reviews.reviews import Review
@@ -107,7 +108,7 @@ def histograms(reviews: Sequence[Review]) -> Tensor:
 
 def preferred(ratings: Tensor) -> Tensor:
     """p_ij = P(a rating of i > one of j) + ½ P(equal), from histograms [N K]: [N N]."""
-    below = ratings.cumsum(1) - ratings / 2
+    below = running_sum(ratings) - ratings / 2
     return ratings @ below.t()
 
 

@@ -1,1 +1,1 @@
-"""Engines: sum gradients over processes, clip them and update the weights, in plain PyTorch or with DeepSpeed."""
+"""Engines: sum gradients over processes, clip them and update the weights, in plain PyTorch, FSDP or DeepSpeed."""

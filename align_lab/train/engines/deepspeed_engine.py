@@ -9,7 +9,6 @@ DeepSpeed averages gradients over processes, while the losses here are to be sum
 
 from __future__ import annotations
 
-import copy
 import importlib.util
 import logging
 import math
@@ -27,9 +26,12 @@ from torch import Tensor, nn
 
 from align_lab.base.errors import ConfigError
 from align_lab.base.hyperparameters import Train
-from align_lab.base.world import World
+from align_lab.base.world import World, ensure_group
 from align_lab.models.language_model import LanguageModel
-from align_lab.train.engines.engine import Engine, MakeEngine, State, adamw, learning, matched
+from align_lab.train.engines import zero_state
+from align_lab.train.engines.engine import Engine, MakeEngine, State, adamw, learning, matched, set_rate
+from align_lab.train.engines.gathered_copy import GatheredCopy
+from align_lab.train.shards import Slice, sliced, whole
 
 MOMENTS = ("exp_avg", "exp_avg_sq")
 SMALL = 100_000  # parameters with fewer numbers are not sharded by stage 3
@@ -47,11 +49,10 @@ class DeepSpeedEngine(Engine):
     def __init__(self, model: nn.Module, *, name: str, plan: Train, lr: float, stage: int, offload: bool) -> None:
         super().__init__(model, name=name, plan=plan, lr=lr)
         deepspeed = _import()
-        if not dist.is_initialized():  # a single process; DeepSpeed needs a group
-            store = dist.HashStore()  # pyright: ignore[reportPrivateImportUsage]
-            dist.init_process_group("gloo", store=store, rank=0, world_size=1)
+        ensure_group()
         self.stage, self.steps_taken, self.learning = stage, 0, True
-        self.gathered_copy = _empty_copy(model) if stage == 3 else None
+        self.sharded = stage == 3
+        self.gathered_copy = GatheredCopy(model) if stage == 3 else None
         self.optimizer = adamw(model, plan, lr)
         self.parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
         self.groups = self.optimizer.state_dict()["param_groups"]
@@ -98,8 +99,7 @@ class DeepSpeedEngine(Engine):
 
     def step(self, factor: float) -> None:
         """Update the weights with `factor` times the learning rate."""
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.lr * factor
+        set_rate(self.optimizer, self.lr * factor)
         self.engine.step()
         if self.stage:
             self.check(float(self.engine.get_global_grad_norm()))
@@ -120,47 +120,37 @@ class DeepSpeedEngine(Engine):
             return
         from deepspeed import zero
 
-        pairs = list(zip(self.gathered_copy.parameters(), self.model.parameters(), strict=True))
-        try:
-            for own, sharded in pairs:
-                with zero.GatheredParameters([sharded]):
-                    own.data = sharded.data.clone()
-            yield self.gathered_copy
-        finally:
-            for own, _ in pairs:
-                own.data = own.data.new_empty(0)
+        def gather(parameter: nn.Parameter, dtype: torch.dtype) -> Tensor:
+            with zero.GatheredParameters([parameter]):
+                return parameter.data.to(dtype, copy=True)
+
+        with self.gathered_copy.filled(self.model, gather) as model:
+            yield model
 
     def state_dict(self) -> State:
-        """The full state: gathered weights and moments, in rank 0."""
-        keep, weights, moments = dist.get_rank() == 0, dict[str, Tensor](), dict[int, dict[str, Tensor]]()
+        """This process's slices of weights and moments, in main memory."""
+        weights, moments = dict[str, Any](), dict[int, dict[str, Any]]()
         order = {parameter: number for number, parameter in enumerate(self.parameters)}
-        gathered = self.stage > 0  # into memory that the next one takes
         for name, parameter in learning(self.model):
-            weight, *moment = [self._gathered(parameter, key) for key in (None, *MOMENTS)]
-            if keep:
-                weights[name] = weight.to("cpu", copy=gathered)
-                state = {key: value.to("cpu", copy=gathered) for key, value in zip(MOMENTS, moment, strict=True)}
-                moments[order[parameter]] = {"step": torch.tensor(float(self.steps_taken), device="cpu"), **state}
+            weights[name], *slices = [self._slice(parameter, key) for key in (None, *MOMENTS)]
+            step = torch.tensor(float(self.steps_taken), device="cpu")
+            moments[order[parameter]] = {"step": step, **dict(zip(MOMENTS, slices, strict=True))}
         groups = [
             {**group, "lr": now["lr"]} for group, now in zip(self.groups, self.optimizer.param_groups, strict=True)
         ]
         adam = {"state": dict(sorted(moments.items())) if self.steps_taken else {}, "param_groups": groups}
         return {"model": weights, "optimizer": adam}
 
-    def _gathered(self, parameter: nn.Parameter, key: str | None) -> Tensor:
-        """A full parameter, or one of its moments, in float32."""
-        from deepspeed.utils import safe_get_full_fp32_param, safe_get_full_optimizer_state
-
-        if not self.stage:
-            return parameter.detach() if key is None else self.optimizer.state[parameter][key]
-        value = safe_get_full_optimizer_state(parameter, key) if key else safe_get_full_fp32_param(parameter)
-        assert value is not None
-        return value
+    def _slice(self, parameter: nn.Parameter, key: str | None) -> Tensor | Slice:
+        """This process's slice of a parameter, or of one of its moments, in float32."""
+        if self.stage:
+            return zero_state.get(parameter, key, stage=self.stage)
+        taken = sliced(parameter.detach() if key is None else self.optimizer.state[parameter][key], World.current())
+        return Slice(taken.flat.cpu(), taken.shape) if isinstance(taken, Slice) else taken.cpu()
 
     def load_state_dict(self, state: State) -> None:
-        """Load a full state, written by any engine."""
+        """Load a state, written by any engine. At stage 3, a process reads its own slices, and rank 0 the weights."""
         from deepspeed import zero
-        from deepspeed.utils import safe_set_full_fp32_param, safe_set_full_optimizer_state
 
         moments = state["optimizer"]["state"]
         self.steps_taken = max((int(own["step"]) for own in moments.values()), default=0)
@@ -168,16 +158,16 @@ class DeepSpeedEngine(Engine):
         order = {parameter: number for number, parameter in enumerate(self.parameters)}
         for parameter, value in matched(self.model, state["model"]):
             with zero.GatheredParameters([parameter], modifier_rank=0, enabled=self.stage == 3), torch.no_grad():
-                if parameter.numel():
-                    parameter.copy_(value)
+                if parameter.numel() and (self.stage < 3 or dist.get_rank() == 0):
+                    parameter.copy_(whole(value))
             if self.stage:
-                safe_set_full_fp32_param(parameter, value.to(parameter.device, torch.float32))
+                zero_state.put(parameter, value, None, stage=self.stage)
             for key in MOMENTS if self.steps_taken else ():
-                moment = moments[order[parameter]][key].to(parameter.device, torch.float32)
+                moment = moments[order[parameter]][key]
                 if self.stage:
-                    safe_set_full_optimizer_state(parameter, moment, key)
+                    zero_state.put(parameter, moment, key, stage=self.stage)
                 else:
-                    self.optimizer.state[parameter][key].copy_(moment)
+                    self.optimizer.state[parameter][key].copy_(whole(moment))
 
     def _set_step_count(self) -> None:
         """Set AdamW's step count, and allocate its state before the first step, because DeepSpeed expects it."""
@@ -213,14 +203,6 @@ def settings(model: nn.Module, plan: Train, *, stage: int, offload: bool) -> dic
         "zero_force_ds_cpu_optimizer": False,
         "steps_per_print": None,
     } | ({"bf16": {"enabled": True}, "data_types": {"grad_accum_dtype": "fp32"}} if half else {})
-
-
-def _empty_copy(model: nn.Module) -> nn.Module:
-    """A copy of the model whose weights have no memory."""
-    empty = copy.deepcopy(model).requires_grad_(False)
-    for parameter in empty.parameters():
-        parameter.data = parameter.data.new_empty(0)
-    return empty
 
 
 def _import() -> Any:

@@ -1,7 +1,8 @@
 """The interface of engines, and the optimizer and checkpoint format that they share.
 
-The state of a model does not depend on the engine or the number of processes: all trained parameters, not sharded, by
-name, and the optimizer state as in torch.optim. So a run can continue with another engine or world size.
+The state of a model does not depend on the engine: all trained parameters by name, and the optimizer state as in
+torch.optim. Of several processes each has a slice of every tensor (`train/shards.py`), of which any number of processes
+can read theirs. So a run can continue with another engine or world size.
 """
 
 from __future__ import annotations
@@ -18,13 +19,15 @@ from torch import Tensor, nn
 from align_lab.base.errors import DataError, DivergedError
 from align_lab.base.hyperparameters import Train
 from align_lab.base.world import World
+from align_lab.train.shards import Parts, whole
 
-State = dict[str, Any]  # {"model": name -> weight, "optimizer": torch.optim's state_dict}
+State = dict[str, Any]  # {"model": name -> weight, "optimizer": torch.optim's state_dict}, of tensors or slices
 
 
 class Engine(ABC):
     """The training of one model. Methods marked as collective are called by all processes together."""
 
+    sharded: bool = False  # a forward pass is a collective operation: no process has all weights
     norm: float | None = None  # norm of the latest gradient before clipping; None before the first
 
     def __init__(self, model: nn.Module, *, name: str, plan: Train, lr: float) -> None:
@@ -55,11 +58,11 @@ class Engine(ABC):
 
     @abstractmethod
     def state_dict(self) -> State:
-        """The state, in rank 0 only. Collective."""
+        """This process's part of the state. Collective."""
 
     @abstractmethod
     def load_state_dict(self, state: State) -> None:
-        """Load a state, which every process passes in full. Collective."""
+        """Load a state of whole tensors, or of tensors in parts, which every process passes in full. Collective."""
 
     def check(self, norm: float) -> None:
         """Record the norm of the gradient. Raises DivergedError if it is not finite."""
@@ -88,12 +91,18 @@ def optimizer(parameters: list[nn.Parameter], plan: Train, lr: float) -> torch.o
     )
 
 
+def set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
+    """Set the learning rate of all parameters."""
+    for group in optimizer.param_groups:
+        group["lr"] = rate
+
+
 def learning(model: nn.Module) -> Iterator[tuple[str, nn.Parameter]]:
     """The trained parameters with their names, each parameter once."""
     return ((name, p) for name, p in model.named_parameters() if p.requires_grad)
 
 
-def matched(model: nn.Module, state: Mapping[str, Tensor]) -> Iterator[tuple[nn.Parameter, Tensor]]:
+def matched(model: nn.Module, state: Mapping[str, Tensor | Parts]) -> Iterator[tuple[nn.Parameter, Tensor | Parts]]:
     """Each trained parameter with its value in a state. Raises DataError if names or shapes differ."""
     own = dict(learning(model))
     if wrong := sorted(own.keys() ^ state.keys()) or [n for n, p in own.items() if shape(p) != state[n].shape]:
@@ -105,10 +114,10 @@ def matched(model: nn.Module, state: Mapping[str, Tensor]) -> Iterator[tuple[nn.
 
 
 @torch.no_grad()
-def load_weights(model: nn.Module, state: Mapping[str, Tensor]) -> None:
+def load_weights(model: nn.Module, state: Mapping[str, Tensor | Parts]) -> None:
     """Copy weights into a model that is not sharded."""
     for parameter, value in matched(model, state):
-        parameter.copy_(value)
+        parameter.copy_(whole(value))
 
 
 def shape(parameter: nn.Parameter) -> torch.Size:

@@ -1,8 +1,5 @@
 """Data parallelism in plain PyTorch: every process has all weights, and gradients are summed (all-reduce).
 
-FSDP2 is not used: DeepSpeed shards models that need it, and a second sharding engine would need its own gathering,
-saving and sampling without enabling any further run.
-
 In bfloat16 an update is often too small to change a weight. Therefore float32 master weights are trained, with
 gradients accumulated in float32, and the model gets their rounded values.
 """
@@ -16,7 +13,8 @@ from torch import Tensor, nn
 
 from align_lab.base.hyperparameters import Train
 from align_lab.base.world import World
-from align_lab.train.engines.engine import Engine, State, learning, matched, optimizer
+from align_lab.train.engines.engine import Engine, State, learning, matched, optimizer, set_rate
+from align_lab.train.shards import Parts, Slice, sliced, whole
 
 
 class TorchEngine(Engine):
@@ -44,8 +42,7 @@ class TorchEngine(Engine):
 
     def step(self, factor: float) -> None:
         """Update the weights with `factor` times the learning rate."""
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.lr * factor
+        set_rate(self.optimizer, self.lr * factor)
         self.optimizer.step()
         self._copy_to_model()
 
@@ -57,18 +54,39 @@ class TorchEngine(Engine):
                 parameter.copy_(own)
 
     def state_dict(self) -> State:
-        """The float32 weights and the optimizer state."""
+        """The float32 weights and the optimizer state, of several processes a slice each."""
+        world, adam = World.current(), self.optimizer.state_dict()
         names = [name for name, _ in learning(self.model)]
-        weights = {name: own.detach() for name, own in zip(names, self.masters, strict=True)}
-        return {"model": weights, "optimizer": self.optimizer.state_dict()}
+        weights = {name: self.part(own.detach(), world) for name, own in zip(names, self.masters, strict=True)}
+        moments = {
+            number: {key: self.part(value, world) if value.ndim else value for key, value in state.items()}
+            for number, state in adam["state"].items()
+        }
+        return {"model": weights, "optimizer": {**adam, "state": moments}}
+
+    def part(self, tensor: Tensor, world: World) -> Tensor | Slice:
+        """What this process saves of a weight or a moment."""
+        return sliced(tensor, world)
 
     @torch.no_grad()
     def load_state_dict(self, state: State) -> None:
-        """Load a full state, written by any engine."""
+        """Load a state, written by any engine."""
         for own, (_, value) in zip(self.masters, matched(self.model, state["model"]), strict=True):
-            own.copy_(value)
-        self.optimizer.load_state_dict(state["optimizer"])
+            own.copy_(self.restored(value, own))
+        masters = [own for group in self.optimizer.param_groups for own in group["params"]]
+        moments = {
+            number: {
+                key: self.restored(value, masters[number]) if len(value.shape) else value
+                for key, value in of_one.items()
+            }
+            for number, of_one in state["optimizer"]["state"].items()
+        }
+        self.optimizer.load_state_dict({**state["optimizer"], "state": moments})
         self._copy_to_model()
+
+    def restored(self, value: Tensor | Parts, like: Tensor) -> Tensor:
+        """What this process has of a saved weight or moment: of the shape of `like`, a master weight."""
+        return whole(value)
 
 
 def master(parameter: nn.Parameter) -> nn.Parameter:

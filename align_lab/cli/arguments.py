@@ -1,0 +1,29 @@
+"""The arguments of the verbs: a wrong one is a ConfigError that says what to type, as everywhere else."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from typing import Any, NoReturn
+
+from align_lab.base import answer
+from align_lab.base.errors import ConfigError, near
+
+UNKNOWN = re.compile(r"unrecognized arguments: (?P<words>.*)", re.DOTALL)
+
+
+class Arguments(argparse.ArgumentParser):
+    """The parser of one verb. Each verb has --json, which the command line takes out before it is parsed."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(allow_abbrev=False, **settings)
+        self.add_argument(answer.WORD, action="store_true", help="answer with one JSON document, for scripts")
+
+    def error(self, message: str) -> NoReturn:
+        """Raises ConfigError with what was found, what is near, and where the allowed words are."""
+        verb = self.prog.removeprefix("python -m align_lab ")
+        flags = [flag for flag in self._option_string_actions if flag.startswith("--")]
+        found = UNKNOWN.fullmatch(message)
+        wrong = next((word for word in found["words"].split() if word.startswith("-")), "") if found else ""
+        hint = f"; {near(wrong.partition('=')[0], flags)}" if wrong else ""
+        raise ConfigError(f"{verb}: {message}{hint}. Type {self.prog} --help for its arguments")

@@ -1,0 +1,92 @@
+"""What a comparison is to decide: which pairs of arms, and which gap matters. A study declares it before its runs."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
+from itertools import combinations
+
+from align_lab.base.contrast import Contrast
+from align_lab.base.errors import ConfigError, near
+from align_lab.compare.pool import StudyRuns
+
+UNDECLARED = (
+    "The study declares no smallest gap that matters: so no arms are called equal, and no number of further seeds is "
+    "given. Declare it in the study file (smallest: 0.1), in units of the metric that decides."
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """Every pair of arms; with a `control` every pair with it; with `contrasts` these pairs alone.
+
+    smallest: the smallest gap that matters, in units of the metric that decides; None: nothing can be called equal.
+    afterwards: what the command asked for, and no study had declared.
+    """
+
+    control: str = ""
+    contrasts: tuple[Contrast, ...] = ()
+    smallest: float | None = None
+    afterwards: tuple[str, ...] = ()
+
+    @property
+    def arms(self) -> set[str]:
+        """Those that the question names."""
+        return {name for pair in self.contrasts for name in pair} | ({self.control} - {""})
+
+    def number(self, arms: int) -> int:
+        """Of pairs for which everything is corrected; a contrast counts also where an arm of it has not finished."""
+        return len(self.contrasts) or (arms - 1 if self.control else arms * (arms - 1) // 2)
+
+
+EVERY_PAIR = Asked()
+
+
+def pairs_of(names: Sequence[str], control: str = "", contrasts: Sequence[Contrast] = ()) -> list[Contrast]:
+    """Every pair of these names in their order; with a control only those that it is part of; of contrasts those whose
+    arms are both there.
+    """
+    wanted = {frozenset(pair) for pair in contrasts}
+    every = [pair for pair in combinations(names, 2) if not control or control in pair]
+    return [pair for pair in every if frozenset(pair) in wanted] if wanted else every
+
+
+def of_command(asked: Asked, study: StudyRuns, arms: Collection[str]) -> Asked:
+    """What the command asks for, and what it leaves open as the studies declare it.
+
+    Raises ConfigError for a control that no arm has.
+    """
+    if asked.control and asked.control not in arms:
+        raise ConfigError(f"--control={asked.control}: there is no such arm. {near(asked.control, arms)}")
+    named = study.controls
+    declared = next(iter(named)) if len(named) == 1 and named <= set(arms) else ""
+    contrasts = () if asked.control else tuple(study.contrasts)
+    smallest = next(iter(study.smallest)) if len(study.smallest) == 1 else None
+    return replace(
+        asked,
+        control=asked.control or ("" if contrasts else declared),
+        contrasts=contrasts,
+        smallest=smallest if asked.smallest is None else asked.smallest,
+        afterwards=tuple(_afterwards(asked, study, declared, smallest)),
+    )
+
+
+def _afterwards(asked: Asked, study: StudyRuns, control: str, smallest: float | None) -> list[str]:
+    """Names of the options that ask for something else than what was declared."""
+    other = asked.control and (asked.control != control or study.contrasts)
+    options = [f"--control={asked.control}"] if other else []
+    if asked.smallest not in (None, smallest):
+        options.append(f"--smallest={asked.smallest:g}")
+    return options
+
+
+def notes(asked: Asked, lacking: Sequence[Contrast]) -> list[str]:
+    """Sentences on a question that nobody declared, or that was asked afterwards. `lacking`: undecided contrasts."""
+    texts = [UNDECLARED] if asked.smallest is None else []
+    if asked.afterwards:
+        texts.append(
+            f"Asked for by the command, and not declared before the runs: {', '.join(asked.afterwards)}. A question "
+            "that is chosen after the results are seen promises less."
+        )
+    texts += [f"{a} against {b} is asked for, and has no finished run of both." for a, b in lacking]
+    return texts

@@ -1,0 +1,212 @@
+"""The trials of a tuned study: all at once, or in rounds where the next points depend on what came out."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from rich.console import Console
+
+from align_lab.base.errors import ConfigError
+from align_lab.base.paths import runs_folder
+from align_lab.base.run_config import RunConfig
+from align_lab.base.tuning_plan import ETA, TuningPlan
+from align_lab.compare.tuning import record
+from align_lab.compare.tuning.record import Trial
+from align_lab.config.composition import Composer
+from align_lab.config.study import Study
+from align_lab.dispatch import launch
+from align_lab.studies import search
+from align_lab.studies.search import Point, Space
+from align_lab.studies.trials import Arm, arms_of, as_study, outcome
+
+Points = Mapping[str, Mapping[int, Point]]  # arm -> number of the trial -> its point
+
+
+@dataclass(frozen=True, kw_only=True)
+class Search:
+    """A study, its plan, and its arms with their spaces."""
+
+    study: Study
+    plan: TuningPlan
+    arms: Mapping[str, Arm]
+    spaces: Mapping[str, Space]
+    console: Console
+    unattended: bool = False  # a job of the cluster goes on with it, and submits no failed trial again
+
+    @property
+    def folder(self) -> Path:
+        """Of the study; the trials are in a study of their own beside it."""
+        return runs_folder() / self.study.name
+
+    @property
+    def trials_folder(self) -> Path:
+        """Of the study of the trials."""
+        return self.folder.with_name(f"{self.study.name}_tuning")
+
+    @property
+    def metric(self) -> str:
+        """What decides."""
+        return next(iter(self.arms.values())).recipe.evaluation.metric
+
+
+class Waiting(Exception):
+    """Some trials of a round have not ended yet. `count`: how many trials of each arm there are once they have."""
+
+    def __init__(self, status: int, trials: Sequence[RunConfig], count: int) -> None:
+        super().__init__(f"{len(trials)} runs of trials")
+        self.status, self.trials, self.count = status, trials, count
+
+
+def of(study: Study, console: Console, *, unattended: bool = False) -> Search:
+    """The search that a study asks for. Raises ConfigError for a plan that these arms cannot follow."""
+    plan, arms = study.tuning, arms_of(study)
+    assert plan is not None
+    if unknown := sorted(set(plan.spaces) - set(arms)):
+        raise ConfigError(f"tune.space.{unknown[0]}: there is no such arm, only {', '.join(arms)}")
+    if plan.prune and plan.sampler != "sobol":
+        raise ConfigError(f"tune.prune={plan.prune} goes with tune.sampler=sobol: its points do not depend on results")
+    if metrics := sorted({arm.recipe.evaluation.metric for arm in arms.values()})[1:]:
+        raise ConfigError(f"the arms are judged by several metrics ({', '.join(metrics)} and another): set one")
+    spaces = {
+        name: search.space_of(name, arm.recipe, written=plan.spaces.get(name), fixed=arm.fixed)
+        for name, arm in arms.items()
+    }
+    return Search(study=study, plan=plan, arms=arms, spaces=spaces, console=console, unattended=unattended)
+
+
+def trials(asked: Search) -> Mapping[str, Sequence[Trial]]:
+    """Run what is missing of the trials. Raises Waiting where not all have ended."""
+    return _halved(asked) if asked.plan.prune else _in_rounds(asked)
+
+
+def _in_rounds(asked: Search) -> dict[str, list[Trial]]:
+    """All trials with all their steps: at once, or in rounds where the points depend on earlier results."""
+    plan = asked.plan
+    if plan.sampler == "sobol":
+        return {arm: list(trials.values()) for arm, trials in _run(asked, _sobol(asked), plan.trials).items()}
+    told: dict[str, dict[int, Trial]] = {arm: {} for arm in asked.arms}
+    size = max(1, plan.trials // 3)
+    for first in range(0, plan.trials, size):
+        count = min(size, plan.trials - first)
+        points = {arm: dict(enumerate(_next(asked.spaces[arm], told[arm], count), first)) for arm in asked.arms}
+        told = {arm: told[arm] | done for arm, done in _run(asked, points, first + count).items()}
+    return {arm: list(trials.values()) for arm, trials in told.items()}
+
+
+def _next(space: Space, told: Mapping[int, Trial], count: int) -> list[Point]:
+    return search.tpe(space, [(dict(trial.point), trial.score) for trial in told.values()], count)
+
+
+def _sobol(asked: Search) -> dict[str, dict[int, Point]]:
+    points = search.sobol(asked.spaces, asked.plan.trials)
+    return {arm: dict(enumerate(each)) for arm, each in points.items()}
+
+
+def _halved(asked: Search) -> dict[str, list[Trial]]:
+    """Successive halving (Jamieson and Talwalkar 2016, arXiv 1502.07943): the same rungs for every arm.
+
+    Each rung keeps a third of its trials for the next one, which has three times the steps. They begin anew there, so
+    that warm-up and decay of a run are its own; that is charged.
+    """
+    rungs = 1 + int(math.log(asked.plan.trials, ETA) + 1e-9)
+    points: Mapping[str, Mapping[int, Point]] = _sobol(asked)
+    trials: dict[str, list[Trial]] = {arm: [] for arm in asked.arms}
+    for rung in reversed(range(rungs)):
+        done = _run(asked, points, len(next(iter(points.values()))), part=ETA**rung)
+        for arm, each in done.items():
+            trials[arm] += each.values()
+        kept = max(1, len(next(iter(points.values()))) // ETA)
+        points = {arm: {number: points[arm][number] for number in _best(each, kept)} for arm, each in done.items()}
+    return trials
+
+
+def _best(trials: Mapping[int, Trial], count: int) -> list[int]:
+    """The numbers of the best trials; those that diverged come last."""
+    ranked = sorted(trials, key=lambda number: (trials[number].score is None, -(trials[number].score or 0.0)))
+    return sorted(ranked[:count])
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Planned:
+    """A trial: a point of an arm, with one run for each tuning seed."""
+
+    arm: str
+    number: int
+    point: Point
+    steps: int
+    runs: tuple[RunConfig, ...]
+
+
+def _run(asked: Search, points: Points, count: int, *, part: int = 1) -> dict[str, dict[int, Trial]]:
+    """Run these trials, each with one `part`-th of the steps. Raises Waiting where not all have ended.
+
+    Each is in the study's record once it has ended: its runs may then be removed.
+    """
+    planned = _planned(asked, points, part)
+    done, left = _ended(asked, planned)
+    if left:
+        wanted = [
+            run for one in planned for run in one.runs if one in left or (asked.trials_folder / run.name).is_dir()
+        ]
+        status = 1
+        try:
+            status = _launch(asked, wanted)
+        finally:  # also where the command is stopped
+            done, left = _ended(asked, planned)
+        if asked.study.settings.dry_run or left:
+            raise Waiting(status, [run for one in left for run in one.runs], count)
+    by_arm: dict[str, dict[int, Trial]] = {}
+    for one, trial in done:
+        by_arm.setdefault(one.arm, {})[one.number] = trial
+    return by_arm
+
+
+def _planned(asked: Search, points: Points, part: int) -> list[_Planned]:
+    places = [
+        (asked.arms[name], number, point, max(1, round(asked.arms[name].steps / part)))
+        for name, numbers in points.items()
+        for number, point in numbers.items()
+    ]
+    jobs = [
+        arm.trial(point, number=number, seed=seed, steps=steps)
+        for arm, number, point, steps in places
+        for seed in asked.plan.seeds
+    ]
+    runs = iter(Composer().runs(jobs))
+    each = len(asked.plan.seeds)
+    return [
+        _Planned(arm=arm.name, number=number, point=point, steps=steps, runs=tuple(itertools.islice(runs, each)))
+        for arm, number, point, steps in places
+    ]
+
+
+def _ended(asked: Search, planned: Sequence[_Planned]) -> tuple[list[tuple[_Planned, Trial]], list[_Planned]]:
+    """The trials that have ended, which the record then holds, and those that have not."""
+    known = record.read(asked.folder) or record.Tuning(plan={})
+    done: list[tuple[_Planned, Trial]] = []
+    left: list[_Planned] = []
+    for one in planned:
+        trial = known.trial(one.arm, one.point, one.steps) or outcome(
+            asked.trials_folder, one.runs, one.point, one.steps, asked.metric
+        )
+        if trial is None:
+            left.append(one)
+        else:
+            done.append((one, trial))
+    if known.plan and not asked.study.settings.dry_run:
+        record.remember(asked.folder, known, [(one.arm, trial) for one, trial in done])
+    return done, left
+
+
+def _launch(asked: Search, runs: Sequence[RunConfig]) -> int:
+    """Submit what is missing; a job of the cluster leaves out what has failed. Returns the status of `launch`."""
+    ended = launch.ended_early(asked.trials_folder) if asked.unattended else ()
+    wanted = tuple(run for run in runs if run.name not in ended)
+    if not wanted:
+        return 1
+    trials = replace(as_study(asked.study, runs), seed_plan=None)
+    return launch.launch(replace(trials, runs=wanted, complete=False) if ended else trials, console=asked.console)

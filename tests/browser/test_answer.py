@@ -1,0 +1,129 @@
+"""The answer comes first, complete, at any width, without a script and on paper: real Chromium, studies of any size."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from tests.browser.chrome import DRAWN
+from tests.browser.synthetic import report
+
+SIZES = [(2, 3), (5, 3), (12, 3), (2, 30), (5, 30), (12, 30)]
+OVERFLOWS = "document.scrollingElement.scrollWidth > innerWidth"
+OUTSIDE = """[...document.querySelectorAll('.answer text, .answer span, .answer figcaption, h1, .reasons dd')]
+  .filter((part) => part.checkVisibility()).map((part) => part.getBoundingClientRect())
+  .filter((box) => box.width && (box.left < -0.5 || box.right > innerWidth + 0.5)).length"""
+CUT = """[...document.querySelectorAll('.part[open] .canvas')]
+  .filter((box) => box.checkVisibility() && box.scrollWidth > box.clientWidth + 1 && !box.closest('[data-chart=wins]'))
+  .map((box) => box.closest('figure').dataset.chart)"""
+
+
+@pytest.fixture(scope="module")
+def pages(tmp_path_factory):
+    """(arms, seeds) -> the written page, made when it is first asked for."""
+    made = {}
+
+    def page(arms, seeds, **asked):
+        key = (arms, seeds, *asked)
+        if key not in made:
+            made[key] = report(tmp_path_factory.mktemp("studies") / "study", arms, seeds, **asked)
+        return made[key]
+
+    return page
+
+
+@pytest.mark.parametrize("size", SIZES, ids=lambda size: f"{size[0]} arms, {size[1]} seeds")
+def test_nothing_overflows_at_any_width_folded_or_not(browser, pages, size):
+    file = pages(*size)
+    for width in (500, 1280):
+        with browser.page(width=width) as tab:
+            tab.open(file, ready=DRAWN)
+            assert not tab.js(OVERFLOWS) and tab.js(OUTSIDE) == 0, width
+            tab.unfold()
+            assert not tab.js(OVERFLOWS) and tab.js(CUT) == [], width
+            assert tab.errors() == []
+
+
+@pytest.mark.parametrize("size", [(2, 3), (12, 30)], ids=["small", "large"])
+def test_every_seed_and_every_pair_is_drawn_before_any_script_has_run(pages, size):
+    arms, seeds = size
+    html = pages(*size).read_text(encoding="utf-8")
+    body = re.sub(r"<script.*?</script>", "", html, flags=re.DOTALL)
+    assert body.count('<circle class="seed"') == arms * seeds
+    assert body.count('<circle class="gap"') == (1 if arms == 2 else arms - 1)  # of many pairs those of the best arm
+    assert body.index("<h1") < body.index('id="every-seed"') < body.index('id="every-pair"') < body.index('id="trust"')
+
+
+def test_the_first_screen_has_the_sentence_and_every_seed(browser, pages):
+    with browser.page(width=1280, height=900) as tab:
+        tab.open(pages(5, 3))
+        assert tab.js("document.querySelector('#every-seed').getBoundingClientRect().bottom < innerHeight")
+        assert tab.shown("details.part[open]") == []
+
+
+def test_names_are_those_of_the_papers(browser, pages):
+    with browser.page() as tab:
+        tab.open(pages(5, 3), ready=DRAWN)
+        named = [name.replace("\u00a0", " ") for name in tab.shown("#every-seed strong")]
+        assert sorted(named) == ["Dr. GRPO", "GRPO", "PPO-max", "REINFORCE++", "RLOO"]
+
+
+def test_without_a_declared_gap_there_is_no_zone_and_the_page_says_so(browser, pages):
+    with browser.page() as tab:
+        tab.open(pages(2, 5, smallest=None), ready=DRAWN)
+        assert tab.js("document.querySelectorAll('.zone').length") == 0
+        assert "None was declared: no arms are called equal." in tab.shown(".reasons dd")
+
+
+def test_only_the_declared_contrasts_are_rows(browser, pages):
+    with browser.page() as tab:
+        tab.open(pages(5, 5, contrasts=[["dr_grpo", "grpo"], ["rloo", "ppo_max"]]), ready=DRAWN)
+        assert len(tab.shown("#every-pair .who")) == 3  # with that of the axis
+        assert tab.shown("#every-pair figcaption")[0].startswith("The pairs that were asked for")
+
+
+def test_on_paper_every_part_is_open_and_every_chart_is_there(browser, pages, tmp_path):
+    with browser.page() as tab:
+        tab.open(pages(5, 3), ready=DRAWN)
+        tab.js(
+            "window.addEventListener('afterprint', () => { window.empty = "
+            "[...document.querySelectorAll('figure[data-chart]')].filter((one) => !one.querySelector('svg')).length; })"
+        )
+        tab.pdf(tmp_path / "page.pdf")
+        tab.wait("window.empty !== undefined")
+        assert tab.js("window.empty") == 0 and tab.js("document.querySelectorAll('figure[data-chart]').length") > 8
+        assert tab.errors() == []
+
+
+def test_three_seeds_have_no_interquartile_mean(browser, pages):
+    with browser.page() as tab:
+        tab.open(pages(5, 3), ready=DRAWN)
+        assert "IQM" not in tab.js("document.body.textContent.split('How to read')[0]")
+    with browser.page() as tab:
+        tab.open(pages(2, 30), ready=DRAWN)
+        assert "IQM" in tab.js("document.querySelector('#results').textContent")
+
+
+def test_no_table_has_an_empty_column(browser, pages):
+    with browser.page() as tab:
+        tab.open(pages(5, 3), ready=DRAWN)
+        empty = tab.js(
+            """[...document.querySelectorAll('table')].flatMap((table) => [...table.tHead.rows[0].cells].map((_, i) =>
+              [...table.tBodies[0].rows].every((row) => ['', '–'].includes(row.cells[i].textContent.trim()))
+                ? `${table.id} ${i}` : '')).filter(Boolean)"""
+        )
+        assert empty == []
+
+
+def test_a_link_to_a_folded_part_opens_it(browser, pages):
+    with browser.page() as tab:
+        tab.open(pages(2, 3), ready=DRAWN)
+        tab.click('a[href="#comparability"]')
+        tab.wait("document.getElementById('comparability').open")
+
+
+def test_the_footer_names_figures_only_where_they_were_written(pages):
+    html = pages(2, 3).read_text(encoding="utf-8")
+    assert "compare --figures writes its figures" in html and "its figures as SVG and PNG.</p>" in html
+    assert "in the folder report/" not in html

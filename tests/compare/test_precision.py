@@ -1,0 +1,102 @@
+"""What a comparison says of its precision: the interval over prompts, its parts, and the advice, where it is shown."""
+
+import io
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from align_lab.compare import terminal
+from align_lab.compare.advice import hours, words
+from align_lab.compare.analysis import analyze
+from align_lab.compare.asked import Asked
+from align_lab.compare.report import markdown, page
+from tests.compare.folders import edit, write_run
+
+PROMPTS = 48
+
+
+def study(folder, *, seeds=0.0, prompts=0.0, answers=0.3, gap=0.0, config=None, n=4):
+    """Two arms; sds of seeds, of what a prompt does for one arm more, and of an answer."""
+    rng = np.random.default_rng(0)
+    for algo, level in (("rloo", gap), ("ppo", 0.0)):
+        of_prompts = prompts * rng.normal(size=PROMPTS)
+        for seed in range(n):
+            scores = level + seeds * rng.normal() + of_prompts + answers * rng.normal(size=PROMPTS)
+            fields = {"evaluation.prompts": PROMPTS, **(config or {})}
+            write_run(folder, algo, seed, (0.0, float(scores.mean())), samples=scores.tolist(), config=fields)
+    return analyze([folder], asked=Asked(smallest=0.1))
+
+
+def test_few_prompts_are_said_to_be_the_cause_and_more_of_them_the_cheapest_way(tmp_path):
+    whole = study(tmp_path, prompts=0.6)
+    (one,) = whole["precision"]
+    assert one["prompts"] == PROMPTS and one["shares"]["prompts"] > 0.6
+    shares = (one["shares"][name] for name in ("seeds", "prompts", "answers"))
+    assert sum(shares) == pytest.approx(1) and one["shares"]["samples"] is None and one["shares"]["judge"] is None
+    assert one["cheapest"]["prompts"] > PROMPTS and one["seeds_alone"] is None
+    assert one["low"] < whole["verdict"]["pairs"][0]["low"] and one["high"] > whole["verdict"]["pairs"][0]["high"]
+    assert any("hold for others of their kind as well" in note for note in whole["notes"])
+
+
+def test_seeds_are_advised_where_seeds_vary(tmp_path):
+    whole = study(tmp_path, seeds=0.5, answers=0.05)
+    (one,), (pair,) = whole["precision"], whole["verdict"]["pairs"]
+    assert one["shares"]["seeds"] > 0.9 and one["cheapest"]["prompts"] == PROMPTS
+    assert pair["words"] == f"not enough seeds: {words(one, 0.1)}" and "the cheapest way (about" in pair["words"]
+    assert whole["verdict"]["sentence"].startswith("Not enough seeds to tell ")
+    assert any(words(one, 0.1) in note for note in whole["notes"])
+
+
+def test_the_advice_is_in_the_sentence_the_page_the_markdown_and_the_terminal(tmp_path):
+    whole = study(tmp_path, seeds=0.15, prompts=0.3, answers=1.0)
+    (one,), (pair,) = whole["precision"], whole["verdict"]["pairs"]
+    assert f"is {one['cheapest']['prompts']} prompts in place of 48" in pair["words"]
+    assert any(words(one, 0.1) in note for note in whole["notes"])
+    out = io.StringIO()
+    terminal.show(whole, Console(file=out, width=200))
+    shown = [" ".join(out.getvalue().split()), markdown.markdown(whole, []), page.html(whole)]
+    assert all(f"{one['cheapest']['prompts']} prompts in place of 48" in text for text in shown)
+    assert "over seeds and prompts" in shown[1] and "over seeds and prompts" in shown[2]
+
+
+def test_a_pair_that_is_decided_on_these_prompts_alone_is_named(tmp_path):
+    whole = study(tmp_path, prompts=1.2, answers=0.1, gap=0.25)
+    (pair,) = whole["verdict"]["pairs"]
+    assert pair["needed"] is None
+    assert any(f"{pair['words']} holds for these 48 prompts; for others it is not shown" in x for x in whole["notes"])
+
+
+def test_the_noise_of_a_judge_is_a_part_where_it_is_known(tmp_path):
+    noisy = {"evaluation.judges.gold_score.name": "noise", "evaluation.judges.gold_score.sd": 0.3}
+    (one,) = study(tmp_path, seeds=0.1, config=noisy)["precision"]
+    assert 0 < one["shares"]["judge"] < 1
+
+
+def test_what_is_no_mean_over_prompts_has_no_parts(tmp_path):
+    for algo in ("rloo", "ppo"):
+        for seed in (0, 1, 2):
+            write_run(tmp_path, algo, seed, (0.0, 5.0 + seed), samples=[0.1, 0.2, 0.3])
+    whole = analyze([tmp_path], asked=Asked(smallest=0.1))
+    assert whole["precision"] == [] and "more would be needed to see" in whole["verdict"]["pairs"][0]["words"]
+
+
+def test_without_costs_there_is_no_advice(tmp_path):
+    study(tmp_path, seeds=0.5)
+    for path in tmp_path.glob("*/manifest.json"):
+        edit(path, spent={})
+    whole = analyze([tmp_path], asked=Asked(smallest=0.1))
+    assert whole["precision"][0]["seed_seconds"] is None and whole["precision"][0]["cheapest"] is None
+    assert "cheapest" not in whole["verdict"]["pairs"][0]["words"]
+
+
+def test_without_a_gap_that_matters_there_is_nothing_to_buy(tmp_path):
+    study(tmp_path, seeds=0.5)
+    whole = analyze([tmp_path])
+    assert whole["precision"][0]["seed_seconds"] and whole["precision"][0]["cheapest"] is None
+    assert whole["verdict"]["pairs"][0]["words"] == "no difference shown"
+
+
+@pytest.mark.parametrize(("seconds", "text"), [(40, "40 device-seconds"), (600, "10 device-minutes"), (5400, "1.5 ")])
+def test_costs_are_rounded_for_people(seconds, text):
+    assert hours(seconds).startswith(text)

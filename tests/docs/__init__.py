@@ -1,0 +1,1 @@
+"""README.md and docs/: links, snippets, commands and the site."""

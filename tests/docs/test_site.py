@@ -1,0 +1,40 @@
+"""Links lead somewhere, generated pages are up to date, and the site builds without a warning."""
+
+import re
+import subprocess
+import sys
+
+import pytest
+
+from tests import reference
+from tests.docs.snippets import CHECKOUT, PAGES
+
+LINK = re.compile(r"\[[^\]]*\]\((?!https?:|#|mailto:)([^)\s]+)\)")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(CHECKOUT)))
+def test_every_link_of_a_page_leads_to_a_file(page):
+    text = re.sub(r"```.*?```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
+    targets = [target.partition("#")[0] for target in LINK.findall(text)]
+    assert [target for target in targets if target and not (page.parent / target).exists()] == []
+
+
+def test_the_reference_is_made_from_the_code():
+    command = [sys.executable, "-m", "tests.reference"]  # a process of its own: other tests register components
+    made = subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True, check=True)
+    assert reference.PAGE.read_text(encoding="utf-8") == made.stdout, "type: python -m tests.reference --write"
+
+
+def test_readme_has_at_most_120_lines():
+    assert len((CHECKOUT / "README.md").read_text(encoding="utf-8").splitlines()) <= 120
+
+
+def test_the_site_builds_strictly(tmp_path):
+    built = subprocess.run(
+        [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(tmp_path / "site")],
+        cwd=CHECKOUT,
+        capture_output=True,
+        text=True,
+    )
+    assert built.returncode == 0, built.stderr
+    assert (tmp_path / "site" / "deciding" / "index.html").exists()
