@@ -4,6 +4,7 @@ import gc
 import subprocess
 import sys
 import textwrap
+import threading
 import time
 
 import pytest
@@ -181,19 +182,15 @@ def test_what_the_function_prints_is_shown_up_to_a_limit_and_does_not_disturb_it
             return [1.0 for _ in completions]
         """,
     )
+    before = set(threading.enumerate())
     assert score(one, "a") == [1.0]
     one.child.close()
-    shown = _until(capfd, "is not shown")
+    for thread in set(threading.enumerate()) - before:
+        thread.join()  # a look while it writes would lose what it writes: capfd reads, then truncates
+    shown = capfd.readouterr().err
     assert "my_reward.py: red \\x1b[31m" in shown and "my_reward.py: raw" in shown
-    assert len(shown) < 20_000 and "\x1b" not in shown and "more than 50 lines" in shown
-
-
-def _until(capfd, text):
-    shown, end = "", time.monotonic() + 300
-    while text not in shown and time.monotonic() < end:
-        shown += capfd.readouterr().err
-        time.sleep(0.01)
-    return shown
+    assert len(shown) < 20_000 and "\x1b" not in shown
+    assert "more than 50 lines" in shown
 
 
 def test_large_and_unusual_texts_pass_through(tmp_path):
