@@ -34,6 +34,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     return status
 
 
+def script() -> int:
+    """The installed program `align_lab`. As with `python -m`, modules in the working folder can be imported."""
+    if not sys.flags.safe_path:
+        sys.path[0] = os.getcwd()  # in place of the folder of the program
+    return main()
+
+
 def _command(args: list[str]) -> int:
     """Run it, and say how it ended where that is an error or a stop. Returns the exit status."""
     try:

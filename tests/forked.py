@@ -1,4 +1,4 @@
-"""Commands of the package, each in a fork of one process that has imported it: what `python -m align_lab` does, sooner.
+"""Commands of the package, each in a fork of one process that has imported it: what `align_lab` does, sooner.
 
 Most of the time of a short run is the import of torch, so each worker of the tests imports it once. A command has an
 environment, a folder, a main module and an exit status of its own. Tests of signals, of imports and of memory start an
@@ -38,7 +38,7 @@ def run(
     typed: str = "",
     seconds: float = 900,
 ) -> subprocess.CompletedProcess[str]:
-    """Do what `python -m align_lab WORDS` does, and return its status and output. typed: its standard input.
+    """Do what `align_lab WORDS` does, and return its status and output. typed: its standard input.
 
     seconds: after these it is killed, and subprocess.TimeoutExpired is raised.
     """

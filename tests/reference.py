@@ -23,7 +23,7 @@ PAGE = Path(__file__).parents[1] / "docs" / "reference.md"
 OPENING = """# Reference
 
 Made from the code by `python -m tests.reference --write`. The fields of an algorithm are on its
-[card](papers.md); `python -m align_lab show GROUP=OPTION` prints those of any option.
+[card](papers.md); `align_lab show GROUP=OPTION` prints those of any option.
 """
 STATES = {
     "done": "finished, and sealed: its rows have their hashes in status.json",

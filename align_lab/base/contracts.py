@@ -8,7 +8,7 @@
     train     how much experience a step holds and how it is used (`base/hyperparameters.py`, fields only)
     record    what is stored of a run, and where else it is logged (`base/record.py`, fields only)
 
-Only the methods of a contract are called; no other hook is looked up by name. `python -m align_lab doctor` checks every
+Only the methods of a contract are called; no other hook is looked up by name. `align_lab doctor` checks every
 registered component against its contract, and `align_lab.testing` holds the same checks for the tests of a plug-in.
 """
 

@@ -38,7 +38,7 @@ class Wandb(TrackedRecord):
 
     tracker_name: ClassVar[str] = NAME
     package: ClassVar[str] = "wandb"
-    retry_hint: ClassVar[str] = "Upload it later: python -m align_lab wandb push {study}"
+    retry_hint: ClassVar[str] = "Upload it later: align_lab wandb push {study}"
 
     entity: str | None = param(None, "user or team; null: the default of the owner of the key")
     mode: str = param(
@@ -76,7 +76,7 @@ def has_key() -> bool:
 
 def _ignore_stop() -> None:
     """Called when a user presses `stop` on the web page: wandb would interrupt this process, and not the run."""
-    print(f"{NAME}: a run cannot be stopped from the web page. Type: python -m align_lab cancel STUDY", flush=True)
+    print(f"{NAME}: a run cannot be stopped from the web page. Type: align_lab cancel STUDY", flush=True)
 
 
 def _check_disk(folder: Path) -> None:

@@ -21,7 +21,7 @@ class Arguments(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Raises ConfigError with what was found, what is near, and where the allowed words are."""
-        verb = self.prog.removeprefix("python -m align_lab ")
+        verb = self.prog.removeprefix("align_lab ")
         flags = [flag for flag in self._option_string_actions if flag.startswith("--")]
         found = UNKNOWN.fullmatch(message)
         wrong = next((word for word in found["words"].split() if word.startswith("-")), "") if found else ""

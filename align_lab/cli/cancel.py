@@ -1,4 +1,4 @@
-"""`python -m align_lab cancel STUDY`: cancel its queued and running jobs, on Slurm and on this machine."""
+"""`align_lab cancel STUDY`: cancel its queued and running jobs, on Slurm and on this machine."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ LOOK_SECONDS = 40.0  # a look that is submitting seeds has ended by then: Slurm 
 def cancel(args: Sequence[str]) -> int:
     """Finished runs and checkpoints stay: the command that started the study continues from them."""
     parser = Arguments(
-        prog="python -m align_lab cancel",
+        prog="align_lab cancel",
         description="Cancel the queued and running jobs of a study. Finished runs and checkpoints stay.",
     )
     parser.add_argument("study", metavar="STUDY", help="name of a folder under runs/, or a path")

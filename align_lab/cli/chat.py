@@ -1,4 +1,4 @@
-"""`python -m align_lab chat RUN`: complete prompts with a run's policy, beside the policy it started from."""
+"""`align_lab chat RUN`: complete prompts with a run's policy, beside the policy it started from."""
 
 from __future__ import annotations
 

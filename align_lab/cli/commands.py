@@ -14,12 +14,12 @@ from align_lab.config.groups import GROUPS, yaml_options
 USAGE = """\
 align_lab: alignment experiments, and comparisons between them that can be trusted
 
-  python -m align_lab algo=reinforce_pp              train the tiny policy on real human ratings (CPU, minutes)
-  python -m align_lab algo=ppo seed=3 train.lr=1e-4  override any field of any group
-  python -m align_lab -m algo=rloo,dpo seed=1,2,3    every combination; parallel=2 runs two at a time
-  python -m align_lab -m algo=rloo,dpo seed=1,2,3 hardware=slurm_gpu    the same as jobs on a Slurm cluster
-  python -m align_lab my_study.yaml                  a study from one file of your own, from any folder
-  python -m align_lab sweeps=five_algorithms_quick   a study from a file under sweeps/
+  align_lab algo=reinforce_pp              train the tiny policy on real human ratings (CPU, minutes)
+  align_lab algo=ppo seed=3 train.lr=1e-4  override any field of any group
+  align_lab -m algo=rloo,dpo seed=1,2,3    every combination; parallel=2 runs two at a time
+  align_lab -m algo=rloo,dpo seed=1,2,3 hardware=slurm_gpu    the same as jobs on a Slurm cluster
+  align_lab my_study.yaml                  a study from one file of your own, from any folder
+  align_lab sweeps=five_algorithms_quick   a study from a file under sweeps/
 
 Commands (COMMAND --help has the options of each)
   init FOLDER               write a small project: prompts, a reward function, a study of three algorithms
@@ -45,7 +45,7 @@ Commands (COMMAND --help has the options of each)
 Groups (GROUP=OPTION)
 {groups}
 
-Fields (all of them: python -m align_lab --cfg job)
+Fields (all of them: align_lab --cfg job)
   study=NAME                folder under runs/ for this run and those it is compared with
   seed=N                    seed of the policy's training
   train.steps=N train.lr=X train.group_size=N train.budget.episodes=N
@@ -65,12 +65,12 @@ BEGINNING = """\
 align_lab {version}: train, sweep and compare alignment algorithms, with intervals and a proof that it is fair
 
 To begin, on any laptop (the data is fetched, and everything runs on the processor; the first takes a few minutes):
-  python -m align_lab algo=reinforce_pp                             train a tiny model on real human ratings
-  python -m align_lab -m algo=rloo,dpo 'seeds=[0,1,2]' study=first  a study of two algorithms, three seeds each
-  python -m align_lab compare first                                 which is better, and with what confidence?
+  align_lab algo=reinforce_pp                             train a tiny model on real human ratings
+  align_lab -m algo=rloo,dpo 'seeds=[0,1,2]' study=first  a study of two algorithms, three seeds each
+  align_lab compare first                                 which is better, and with what confidence?
 
-With your own task:  python -m align_lab init my_project            prompts, a reward function, and a study of them
-Everything else:     python -m align_lab --help
+With your own task:  align_lab init my_project            prompts, a reward function, and a study of them
+Everything else:     align_lab --help
 """
 
 VERBS = {  # verb -> module:function
@@ -130,7 +130,7 @@ def refuse_unknown_verb(word: str) -> None:
         raise ConfigError(f"{word!r} is not a command. Did you mean {options[0]}?")
     raise ConfigError(
         f"{word!r} is not a command: {near(word, VERBS)}. A run is started with overrides, "
-        "for example: python -m align_lab algo=rloo"
+        "for example: align_lab algo=rloo"
     )
 
 

@@ -1,4 +1,4 @@
-"""`python -m align_lab compare STUDY...`: fair or refused, then the verdict, here and on a page."""
+"""`align_lab compare STUDY...`: fair or refused, then the verdict, here and on a page."""
 
 from __future__ import annotations
 
@@ -131,9 +131,7 @@ def _write(document: Document, folders: Sequence[Path], options: argparse.Namesp
     if not folders:
         return
     locked = lock.write(document, folders)
-    console.print(
-        f"To compute it all again from nothing: python -m align_lab replay {locked}", style="dim", soft_wrap=True
-    )
+    console.print(f"To compute it all again from nothing: align_lab replay {locked}", style="dim", soft_wrap=True)
 
 
 def _watch(folders: Sequence[Path], allow: Sequence[str]) -> None:

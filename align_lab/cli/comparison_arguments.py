@@ -34,7 +34,7 @@ FIELDS = "a setting that may differ, or a group of them (numerics, evaluation, s
 def parser(verb: str, *, description: str, epilog: str) -> Arguments:
     """A parser with --from and --allow, whose epilog keeps its lines."""
     made = Arguments(
-        prog=f"python -m align_lab {verb}",
+        prog=f"align_lab {verb}",
         description=description,
         epilog=epilog,
         formatter_class=argparse.RawDescriptionHelpFormatter,

@@ -1,4 +1,4 @@
-"""`python -m align_lab data inspect data=files ...`: what a data set holds, and how a model will see it."""
+"""`align_lab data inspect data=files ...`: what a data set holds, and how a model will see it."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ Nothing is trained. With model=... lengths are in tokens of its tokenizer, which
 """
 EXAMPLES = """\
 examples:
-  python -m align_lab data inspect data=files data.prompts=my.jsonl
-  python -m align_lab data inspect data=files data.preferences=pairs.jsonl model=hf model.path=FOLDER
-  python -m align_lab data inspect data=reasoning --examples 3
+  align_lab data inspect data=files data.prompts=my.jsonl
+  align_lab data inspect data=files data.preferences=pairs.jsonl model=hf model.path=FOLDER
+  align_lab data inspect data=reasoning --examples 3
 """
 
 
 def data(args: Sequence[str]) -> int:
     """Inspect a data set. Raises ConfigError or DataError that says what is wrong with it."""
     parser = Arguments(
-        prog="python -m align_lab data",
-        usage="python -m align_lab data inspect [data=OPTION] [data.FIELD=VALUE ...] [model=OPTION ...] [--examples N]",
+        prog="align_lab data",
+        usage="align_lab data inspect [data=OPTION] [data.FIELD=VALUE ...] [model=OPTION ...] [--examples N]",
         description=ABOUT,
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,

@@ -1,4 +1,4 @@
-"""`python -m align_lab doctor`: does every component keep its contract, and what can this machine do?"""
+"""`align_lab doctor`: does every component keep its contract, and what can this machine do?"""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ Exit status: 0 nothing is wrong, 1 a component breaks its contract, 2 wrong comm
 """
 EXAMPLES = """\
 examples:
-  python -m align_lab doctor
-  python -m align_lab doctor plugins=[my_module]                      with the components of my_module.py
-  python -m align_lab doctor plugins=[my_module] reward=mine reward.weight=2
-  python -m align_lab doctor model=hf model.path=FOLDER --json
+  align_lab doctor
+  align_lab doctor plugins=[my_module]                      with the components of my_module.py
+  align_lab doctor plugins=[my_module] reward=mine reward.weight=2
+  align_lab doctor model=hf model.path=FOLDER --json
 """
 
 
@@ -60,7 +60,7 @@ def doctor(args: Sequence[str]) -> int:
 
 def _parser() -> Arguments:
     parser = Arguments(
-        prog="python -m align_lab doctor",
+        prog="align_lab doctor",
         description=ABOUT,
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,

@@ -1,4 +1,4 @@
-"""`python -m align_lab evaluate RUN`: a run's checkpoint under another evaluation, without training."""
+"""`align_lab evaluate RUN`: a run's checkpoint under another evaluation, without training."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ compare --json lists them. Exit status: 0 done, 1 failed, 2 wrong argument or no
 def evaluate(args: Sequence[str]) -> int:
     """Evaluate one run, or every run of a study that has a checkpoint."""
     parser = Arguments(
-        prog="python -m align_lab evaluate",
+        prog="align_lab evaluate",
         description="Evaluate a checkpoint again, without training: other decoding, samples, sets or judges.",
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,

@@ -1,4 +1,4 @@
-"""`python -m align_lab export RUN DIR`: a run's policy as a Hugging Face folder."""
+"""`align_lab export RUN DIR`: a run's policy as a Hugging Face folder."""
 
 from __future__ import annotations
 

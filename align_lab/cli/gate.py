@@ -1,4 +1,4 @@
-"""`python -m align_lab gate STUDY`: is an arm at most so much worse than a baseline? Ends with a status for CI."""
+"""`align_lab gate STUDY`: is an arm at most so much worse than a baseline? Ends with a status for CI."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`python -m align_lab gc`: the disk space of checkpoints, snapshots and artefacts, and its removal by age and size."""
+"""`align_lab gc`: the disk space of checkpoints, snapshots and artefacts, and its removal by age and size."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def gc(args: Sequence[str]) -> int:
 
 def _parser() -> Arguments:
     parser = Arguments(
-        prog="python -m align_lab gc",
+        prog="align_lab gc",
         description=DESCRIPTION,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

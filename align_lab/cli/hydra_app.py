@@ -39,7 +39,7 @@ def run(args: list[str]) -> int:
     except SystemExit as ended:
         if not ended.code:  # --version has been printed
             return 0
-        raise ConfigError(f"{' '.join(args)}: not understood. See python -m align_lab --help") from None
+        raise ConfigError(f"{' '.join(args)}: not understood. See align_lab --help") from None
     _refuse_flags(arguments)
     if arguments.shell_completion:
         return _complete(arguments.overrides, args)
@@ -96,7 +96,7 @@ def _complete(asked: Sequence[str], args: list[str]) -> int:
     what, _, name = asked[0].partition("=") if len(asked) == 1 else ("", "", "")
     if what not in ("install", "uninstall", "query") or (what == "query" and "COMP_LINE" not in os.environ):
         raise ConfigError(
-            'completion of words is switched on by a line in the start file of the shell: eval "$(python -m align_lab '
+            'completion of words is switched on by a line in the start file of the shell: eval "$(align_lab '
             '-sc install=bash)". In place of bash: zsh, fish'
         )
     if name not in SHELLS:

@@ -1,4 +1,4 @@
-"""`python -m align_lab init FOLDER`: a small project of the user's own: prompts, a reward function, a study."""
+"""`align_lab init FOLDER`: a small project of the user's own: prompts, a reward function, a study."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SUFFIX = ".template"  # of files that are neither code nor configs of this packa
 def init(args: Sequence[str]) -> int:
     """Write the project into a new folder. Raises ConfigError if the folder exists."""
     parser = Arguments(
-        prog="python -m align_lab init",
+        prog="align_lab init",
         description="Write a small project that runs: ten prompts, a reward function in Python, configs, and a study "
         "that compares three algorithms in minutes.",
     )
@@ -38,7 +38,7 @@ def init(args: Sequence[str]) -> int:
     print(f"{folder} holds a project:")
     for _, name in files():
         print(f"  {name}")
-    print(f"Start with: cd {folder} && python -m align_lab sweeps=my_study, and read its README.md")
+    print(f"Start with: cd {folder} && align_lab sweeps=my_study, and read its README.md")
     print(f"The study takes {DURATION}, and once a download of about 90 MB.")
     return 0
 

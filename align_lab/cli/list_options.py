@@ -1,4 +1,4 @@
-"""`python -m align_lab list`: the options of every config group, or of one."""
+"""`align_lab list`: the options of every config group, or of one."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ def list_options(args: Sequence[str]) -> int:
     """Print every option with its headline."""
     plugins, others = split(args)
     parser = Arguments(
-        prog="python -m align_lab list",
-        usage="python -m align_lab list [GROUP] [plugins=[MODULE,...]]",
+        prog="align_lab list",
+        usage="align_lab list [GROUP] [plugins=[MODULE,...]]",
         description="The options of every config group, or of one.",
         epilog=EPILOG,
     )

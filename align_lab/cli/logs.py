@@ -1,4 +1,4 @@
-"""`python -m align_lab logs RUN`: what the job of a run, stage or look has printed, and with -f what it prints."""
+"""`align_lab logs RUN`: what the job of a run, stage or look has printed, and with -f what it prints."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ TAIL_LINES = 40
 def logs(args: Sequence[str]) -> int:
     """The newest log of a run, stage or look, on Slurm as on this machine. -f ends when the job has ended."""
     parser = Arguments(
-        prog="python -m align_lab logs",
+        prog="align_lab logs",
         description="What the job of a run, a stage or a look has printed.",
     )
     parser.add_argument("run", metavar="RUN", help="a run, stage or look: NAME, STUDY/NAME or a path under runs/")

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 def parser_of(verb: str, description: str) -> Arguments:
     """A parser with both arguments."""
-    parser = Arguments(prog=f"python -m align_lab {verb}", description=description)
+    parser = Arguments(prog=f"align_lab {verb}", description=description)
     parser.add_argument("run", metavar="RUN", help="a run's folder: a path, or STUDY/NAME or NAME under runs/")
     parser.add_argument(
         "--checkpoint",

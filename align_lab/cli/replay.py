@@ -1,4 +1,4 @@
-"""`python -m align_lab replay comparison.lock`: repeat a comparison, and check every hash and score."""
+"""`align_lab replay comparison.lock`: repeat a comparison, and check every hash and score."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def replay(args: Sequence[str]) -> int:
 
 def _parser() -> Arguments:
     parser = Arguments(
-        prog="python -m align_lab replay",
+        prog="align_lab replay",
         description="Repeat a comparison from its lock: run what is missing, then check every hash and score. Runs "
         "that exist are checked, not computed again; with --fresh all are computed again.",
     )

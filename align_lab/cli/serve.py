@@ -1,4 +1,4 @@
-"""`python -m align_lab serve reward=...`: a reward behind HTTP, for `reward=remote` of other runs and machines."""
+"""`align_lab serve reward=...`: a reward behind HTTP, for `reward=remote` of other runs and machines."""
 
 from __future__ import annotations
 
@@ -38,9 +38,9 @@ OPTIONS = {  # word -> (default, meaning)
 }
 EXAMPLES = """\
 examples:
-  python -m align_lab serve reward=human_ratings
-  SCORES=secret python -m align_lab serve reward=python reward.file=my_reward.py host=0.0.0.0 token_env=SCORES
-  python -m align_lab reward=remote reward.url=http://127.0.0.1:8000         a run that uses it
+  align_lab serve reward=human_ratings
+  SCORES=secret align_lab serve reward=python reward.file=my_reward.py host=0.0.0.0 token_env=SCORES
+  align_lab reward=remote reward.url=http://127.0.0.1:8000         a run that uses it
 """
 GRACE = 30  # seconds that requests in progress have once the server is asked to stop
 
@@ -103,7 +103,7 @@ def serve(args: Sequence[str]) -> int:
 def _parser() -> Arguments:
     listed = "\n".join(f"  {f'{word}={default}':<16}  {text}" for word, (default, text) in OPTIONS.items())
     parser = Arguments(
-        prog="python -m align_lab serve",
+        prog="align_lab serve",
         description=f"{ABOUT}\nfields of the server:\n{listed}",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,

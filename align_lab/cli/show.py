@@ -1,4 +1,4 @@
-"""`python -m align_lab show algo=ppo_max`: the card of an option, from docstrings, fields and YAML."""
+"""`align_lab show algo=ppo_max`: the card of an option, from docstrings, fields and YAML."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ def show(args: Sequence[str]) -> int:
     """Print the card of GROUP=OPTION. Raises ConfigError for anything else."""
     plugins, others = split(args)
     parser = Arguments(
-        prog="python -m align_lab show",
-        usage="python -m align_lab show GROUP=OPTION [--markdown] [plugins=[MODULE,...]]",
+        prog="align_lab show",
+        usage="align_lab show GROUP=OPTION [--markdown] [plugins=[MODULE,...]]",
         description="What an option computes, its papers, its fields with their defaults, the tests that pin it.",
-        epilog=f"Groups: {', '.join(GROUPS)}; `python -m align_lab list` has their options. {EPILOG}",
+        epilog=f"Groups: {', '.join(GROUPS)}; `align_lab list` has their options. {EPILOG}",
     )
     parser.add_argument("option", nargs="*", metavar="GROUP=OPTION", help="for example algo=ppo_max")
     parser.add_argument("--markdown", action="store_true", help="as a page of Markdown")
@@ -28,8 +28,7 @@ def show(args: Sequence[str]) -> int:
     group, _, name = parsed.option[0].partition("=") if len(parsed.option) == 1 else ("", "", "")
     if group not in GROUPS or not name:
         raise ConfigError(
-            "show takes one GROUP=OPTION, for example: python -m align_lab show algo=ppo_max. "
-            f"Groups: {', '.join(GROUPS)}"
+            f"show takes one GROUP=OPTION, for example: align_lab show algo=ppo_max. Groups: {', '.join(GROUPS)}"
         )
     shown = card(group, name, plugins)
     answer.give(asdict(shown))

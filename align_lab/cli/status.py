@@ -1,4 +1,4 @@
-"""`python -m align_lab status STUDY`: the state of every run, from any shell, at any time."""
+"""`align_lab status STUDY`: the state of every run, from any shell, at any time."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ RESUBMITTED = ("failed", "stopped", "missing", "cancelled")  # what the command 
 def status(args: Sequence[str]) -> int:
     """Each arm and seed with state, step, score, speed, time left and node; for a failure its reason and its log."""
     parser = Arguments(
-        prog="python -m align_lab status",
+        prog="align_lab status",
         description="The state of every run of a study, and the reason of every failure.",
     )
     parser.add_argument("study", metavar="STUDY", help="name of a folder under runs/, or a path")

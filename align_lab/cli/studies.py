@@ -1,4 +1,4 @@
-"""`python -m align_lab studies`: every study under runs/ with its question, its runs by state, and its verdict."""
+"""`align_lab studies`: every study under runs/ with its question, its runs by state, and its verdict."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class StudyLine:
 def studies(args: Sequence[str]) -> int:
     """Print a line for each study. One that cannot be read says so in its line, and spoils no other."""
     parser = Arguments(
-        prog="python -m align_lab studies",
+        prog="align_lab studies",
         description="The studies under runs/: question, runs by state, and the verdict of the last comparison, or what "
         "is missing for one.",
     )
@@ -45,7 +45,7 @@ def studies(args: Sequence[str]) -> int:
     answer.give({"studies": [asdict(line) for line in lines]})
     console = Terminal(soft_wrap=True)
     if not lines:
-        console.print(f"no study under {escape(str(runs_folder().resolve()))}. To begin: python -m align_lab algo=rloo")
+        console.print(f"no study under {escape(str(runs_folder().resolve()))}. To begin: align_lab algo=rloo")
     counts = [", ".join(f"{count} {state}" for state, count in line.runs.items()) or "no runs" for line in lines]
     first, second = (max(map(len, texts), default=0) for texts in ([line.study for line in lines], counts))
     for line, count in zip(lines, counts, strict=True):
@@ -84,11 +84,11 @@ def _missing(study: Path, runs: Sequence[TaskState], why: str) -> str:
     if of != name and StudyLayout(study.with_name(of)).tuning.exists():
         return f"the trials of {of}"
     if active := sum(states[state] for state in ACTIVE):
-        return f"{active} to end: python -m align_lab status {name} --watch"
+        return f"{active} to end: align_lab status {name} --watch"
     if states["failed"]:
-        return f"{states['failed']} failed, why: python -m align_lab status {name}"
+        return f"{states['failed']} failed, why: align_lab status {name}"
     if rest := len(runs) - states["done"]:
         return f"{rest} to do: the command that started it goes on"
     if not states["done"]:
         return "no run was started"
-    return f"{why}: python -m align_lab compare {name}"
+    return f"{why}: align_lab compare {name}"

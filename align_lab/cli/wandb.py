@@ -1,4 +1,4 @@
-"""`python -m align_lab wandb VERB STUDY`: a study on Weights & Biases."""
+"""`align_lab wandb VERB STUDY`: a study on Weights & Biases."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ VERBS = {
 def wandb(args: list[str]) -> int:
     """Call one of VERBS. Returns its exit status."""
     parser = Arguments(
-        prog="python -m align_lab wandb",
-        usage="python -m align_lab wandb {push,dashboard} STUDY [--help]",
+        prog="align_lab wandb",
+        usage="align_lab wandb {push,dashboard} STUDY [--help]",
         description="A study on Weights & Biases.",
-        epilog="Each has options of its own: python -m align_lab wandb push --help",
+        epilog="Each has options of its own: align_lab wandb push --help",
         add_help=not {*args[:1]} & {*VERBS},
     )
     parser.add_argument(

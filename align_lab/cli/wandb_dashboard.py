@@ -1,4 +1,4 @@
-"""`python -m align_lab wandb dashboard STUDY`: the study's workspace and report on W&B, created or updated."""
+"""`align_lab wandb dashboard STUDY`: the study's workspace and report on W&B, created or updated."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ the runs that it compares. The next update overwrites manual changes: save them 
 """
 EXAMPLES = """\
 examples:
-  python -m align_lab wandb dashboard five_algorithms                       the project that the runs were logged to
-  python -m align_lab wandb dashboard five_algorithms --entity=my_team --project=alignment
-  python -m align_lab wandb dashboard five_algorithms --offline             write to runs/STUDY/wandb/, upload nothing
+  align_lab wandb dashboard five_algorithms                       the project that the runs were logged to
+  align_lab wandb dashboard five_algorithms --entity=my_team --project=alignment
+  align_lab wandb dashboard five_algorithms --offline             write to runs/STUDY/wandb/, upload nothing
 
 Needs: pip install 'align_lab[wandb]', and a key: wandb login, or WANDB_API_KEY. A server of your own: WANDB_BASE_URL.
 """
@@ -70,7 +70,7 @@ def _read(folder: Path, options: argparse.Namespace) -> tuple[StudyDocument, Pro
 
 def _parser() -> Arguments:
     parser = Arguments(
-        prog="python -m align_lab wandb dashboard",
+        prog="align_lab wandb dashboard",
         description=ABOUT,
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -100,8 +100,8 @@ def _refuse_missing_key(study: str) -> None:
     if not server.has_key():
         raise ConfigError(
             f"there is no W&B key for {wandb_key.address()}. Type: wandb login (or set WANDB_API_KEY), then again: "
-            f"python -m align_lab wandb dashboard {study}\n"
-            f"Without a key, write the specs to disk: python -m align_lab wandb dashboard {study} --offline"
+            f"align_lab wandb dashboard {study}\n"
+            f"Without a key, write the specs to disk: align_lab wandb dashboard {study} --offline"
         )
 
 
@@ -109,7 +109,7 @@ def _views(study: StudyDocument, project: Project) -> list[View]:
     """Workspace and report. The same study gives the same specs."""
     from align_lab.dashboards import wandb_report, workspace
 
-    about = f"Made by: python -m align_lab wandb dashboard {study.name}. The next update overwrites manual changes."
+    about = f"Made by: align_lab wandb dashboard {study.name}. The next update overwrites manual changes."
     return [module.view(study, project, description=about) for module in (workspace, wandb_report)]
 
 
@@ -154,4 +154,4 @@ def _show(written: dict[str, str], study: StudyDocument, options: argparse.Names
     for kind, address in written.items():
         print(f"{kind + ':':<11}{address}")
     if options.offline:
-        print(f"Nothing was uploaded. With a key: python -m align_lab wandb dashboard {options.study}")
+        print(f"Nothing was uploaded. With a key: align_lab wandb dashboard {options.study}")

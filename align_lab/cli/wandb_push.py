@@ -1,4 +1,4 @@
-"""`python -m align_lab wandb push STUDY`: upload to Weights & Biases the rows of a study that it lacks."""
+"""`align_lab wandb push STUDY`: upload to Weights & Biases the rows of a study that it lacks."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from align_lab.record.terminal import Terminal, escape
 def push(args: list[str]) -> int:
     """Upload the runs of a study one by one. Returns 1 when W&B still lacks a row at the end."""
     parser = Arguments(
-        prog="python -m align_lab wandb push",
+        prog="align_lab wandb push",
         description="Upload the rows of a study that Weights & Biases lacks, and verify them. No row is duplicated.",
     )
     parser.add_argument("study", metavar="STUDY", help="name of a folder under runs/, or a path")

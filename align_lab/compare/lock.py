@@ -92,11 +92,11 @@ def read(path: Path) -> Lock:
     try:
         content = json.loads(path.read_text())
     except FileNotFoundError:
-        raise ConfigError(f"there is no {path}. `python -m align_lab compare STUDY` writes runs/STUDY/{NAME}") from None
+        raise ConfigError(f"there is no {path}. `align_lab compare STUDY` writes runs/STUDY/{NAME}") from None
     except (OSError, ValueError, RecursionError) as error:
         raise ConfigError(f"{path} cannot be read as a comparison lock ({error})") from None
     if wrong := problem(content, Lock) or ("" if content["runs"] else "it has no runs"):
-        raise ConfigError(f"{path} is not a comparison lock: {wrong}. `python -m align_lab compare STUDY` writes one")
+        raise ConfigError(f"{path} is not a comparison lock: {wrong}. `align_lab compare STUDY` writes one")
     if content["version"] != VERSION:
         raise ConfigError(f"{path} is a comparison lock of version {content['version']}, and this is version {VERSION}")
     return cast(Lock, content)

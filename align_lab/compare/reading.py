@@ -56,7 +56,7 @@ def read_study(folder: Path) -> tuple[list[Run], list[Unfinished]]:
     """Every run of a study; those that have not finished, or cannot be read, are named with the reason."""
     runs, unfinished = _study(folder)
     if not runs and not unfinished:
-        raise ConfigError(f"{folder} holds no runs. Start one: python -m align_lab study={folder.name} algo=rloo")
+        raise ConfigError(f"{folder} holds no runs. Start one: align_lab study={folder.name} algo=rloo")
     return runs, unfinished
 
 

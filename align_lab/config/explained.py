@@ -117,7 +117,7 @@ def _of_field(error: OmegaConfBaseException) -> str:
         return "its fields are those of `sweeps`, where nobody reads them. Its first line must be '# @package _global_'"
     if "not in '" in first and isinstance(parent, DictConfig):
         hint = near(str(error.key), map(str, parent))
-        all_of_them = "All fields: python -m align_lab --cfg job"
+        all_of_them = "All fields: align_lab --cfg job"
         return f"there is no {key}. {all_of_them if hint == 'allowed: ...' else hint}"
     if "nterpolation" in type(error).__name__ or "Missing" in type(error).__name__ or "Grammar" in type(error).__name__:
         return f"{f'{key}: ' if key else ''}{first}. {INTERPOLATION}. Write a value"

@@ -81,10 +81,10 @@ def option_problem(override: Override) -> str | None:
         return f"~{group}: a run needs its {group}. Choose one: {', '.join(options(group))}"
     if override.is_sweep_override():
         text = override.input_line
-        return f"{text}: several values need the flag -m. Type: python -m align_lab -m {text}"
+        return f"{text}: several values need the flag -m. Type: align_lab -m {text}"
     if isinstance(value, str) and value in options(group):
         return None
-    return f"{group}={value} is not known: {near(str(value), options(group))}. See python -m align_lab list {group}"
+    return f"{group}={value} is not known: {near(str(value), options(group))}. See align_lab list {group}"
 
 
 def field_problem(config: DictConfig, override: Override) -> str | None:
@@ -184,7 +184,7 @@ def _suggestion(key: str, value: str, fields: list[str]) -> str:
     similar = difflib.get_close_matches(name, shortest, n=1, cutoff=0.7)
     if similar:
         return f"did you mean {shortest[similar[0]]!r}?"
-    return f"allowed at the top: {', '.join(groups)}. All fields: python -m align_lab --cfg job"
+    return f"allowed at the top: {', '.join(groups)}. All fields: align_lab --cfg job"
 
 
 def _of_other_algorithms(name: str) -> str:

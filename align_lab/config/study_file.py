@@ -1,4 +1,4 @@
-"""A study in one file, from any folder: `python -m align_lab FILE.yaml`, read as the overrides that it stands for.
+"""A study in one file, from any folder: `align_lab FILE.yaml`, read as the overrides that it stands for.
 
     question: Does RLOO do better than DPO on my prompts?
     plugins: [my_rewards]

@@ -79,7 +79,7 @@ class Server:
         if not answer:
             raise ConfigError(
                 f"there is no project {entity}/{project} on {wandb_key.address()}: nothing was logged there. Log the "
-                "study's runs first (python -m align_lab wandb push STUDY), or name the project that has them: "
+                "study's runs first (align_lab wandb push STUDY), or name the project that has them: "
                 "--project=NAME, --entity=NAME"
             )
         return Project(entity=entity, project=project, id=answer["internalId"])

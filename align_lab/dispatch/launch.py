@@ -118,7 +118,7 @@ def exclusively(folder: Path) -> AbstractContextManager[None]:
     return exclusive(
         StudyLayout(folder).lease,
         lambda owner: (
-            f"{owner} is submitting or running the study {folder.name} here. Watch it: python -m align_lab status "
+            f"{owner} is submitting or running the study {folder.name} here. Watch it: align_lab status "
             f"{folder.name} --watch"
         ),
     )
@@ -194,7 +194,7 @@ def _print_plan(study: Study, todo: Plan, existing: Existing, expected: Mapping[
         names = f"{', '.join(left[:3])}{', ...' if len(left) > 3 else ''}"
         console.print(
             f"[yellow]No longer in the sweep file: {count(left, 'run')} ({escape(names)}). "
-            f"To cancel those that are queued: python -m align_lab cancel {escape(study.name)} --removed[/]"
+            f"To cancel those that are queued: align_lab cancel {escape(study.name)} --removed[/]"
         )
 
 
@@ -217,9 +217,7 @@ def _wait(study: Study, todo: Plan, stop: StopRequest, console: Console, *, subm
         with status_table.StatusTable(console, lambda: current_states(folder), names=_names(study)) as table:
             table.wait_until_ended(stop)
     elif submitted and all(task.placement.executor == "slurm" for task in todo.tasks):
-        console.print(
-            f"The jobs run without this terminal. Watch them: python -m align_lab status {escape(study.name)} --watch"
-        )
+        console.print(f"The jobs run without this terminal. Watch them: align_lab status {escape(study.name)} --watch")
         return 0
     some_ran_here = any(task.placement.executor != "slurm" for task in todo.tasks)
     waited = bool(study.settings.wait) or (some_ran_here and not submitted)
@@ -241,7 +239,7 @@ def _conclude(study: Study, stop: StopRequest, console: Console, *, waited: bool
     _print_failures(failed, console)
     if stop.asked:
         raise _stopped(study, tasks)
-    console.print(f"{done} of {_runs_are(study)} finished: python -m align_lab compare {escape(study.name)}")
+    console.print(f"{done} of {_runs_are(study)} finished: align_lab compare {escape(study.name)}")
     incomplete = waited and done < len(study.runs)
     return 1 if failed or incomplete else 0
 
@@ -259,9 +257,7 @@ def _print_failures(failed: Sequence[TaskState], console: Console) -> None:
 
 def _stopped(study: Study, tasks: Sequence[TaskState]) -> Stopped:
     if any(task.state in ACTIVE for task in tasks):
-        return Stopped(
-            f"no longer waiting; the jobs continue. Watch them: python -m align_lab status {study.name} --watch"
-        )
+        return Stopped(f"no longer waiting; the jobs continue. Watch them: align_lab status {study.name} --watch")
     runs = [task for task in tasks if task.kind == "run"]
     finished = len([task for task in runs if task.state == "done"])
     saved = [f"{task.name} after step {task.step}" for task in runs if task.state == "stopped" and task.step]

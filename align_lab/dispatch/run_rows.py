@@ -81,7 +81,7 @@ def results_line(study: str, found: Sequence[ArmResult]) -> str:
         for metric in metrics
     )
     asks = "Which is better, and how surely" if len(found) > 1 else "All of it"
-    return f"{'; '.join(parts)}. {asks}: python -m align_lab compare {study}"
+    return f"{'; '.join(parts)}. {asks}: align_lab compare {study}"
 
 
 def _seeds(count: int) -> str:

@@ -17,7 +17,7 @@ EXAMPLE = "http://127.0.0.1:8000"
 @register("reward", "remote")
 @dataclass(frozen=True, kw_only=True)
 class Remote(Reward):
-    """The scores of a server: `python -m align_lab serve reward=...`, or any that answers POST /v1/score.
+    """The scores of a server: `align_lab serve reward=...`, or any that answers POST /v1/score.
 
     It sends examples (key, prompt, columns) and completions in batches, and gets a score, an abstention or a failure
     for each, with parts and steps.

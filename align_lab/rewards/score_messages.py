@@ -1,4 +1,4 @@
-"""What `reward=remote` and `python -m align_lab serve` say to each other: JSON, with a version.
+"""What `reward=remote` and `align_lab serve` say to each other: JSON, with a version.
 
     POST /v1/score   {"version": 1, "examples": [{"key", "prompt", "columns"}], "completions": [text]}
     answer           {"version": 1, "outcomes": [{"score", "failure", "parts", "steps"}], "answers": [text] or null}

@@ -9,7 +9,7 @@ from typing import Any
 
 SERIES = (0, 32)  # 0.33 needs a newer torch than this package
 INSTALL = (
-    "vLLM needs an environment of its own. On a CPU: make vllm-env, then .venv-vllm/bin/python -m align_lab ...; "
+    "vLLM needs an environment of its own. On a CPU: make vllm-env, then .venv-vllm/bin/align_lab ...; "
     'with CUDA: pip install "align_lab[vllm]", that is pip install "vllm>=0.32,<0.33"; to sample without vLLM: '
     "hardware.numerics.sampler=torch"
 )

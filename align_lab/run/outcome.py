@@ -49,8 +49,7 @@ def print_outcome(folder: RunFolder, cfg: RunConfig, screen: Screen) -> None:
     study = folder.path.parent.name
     screen.console.print(f"\nEverything about this run: {folder.path}")
     screen.console.print(
-        f"Compare with other algorithms: python -m align_lab study={study} algo=..., then "
-        f"python -m align_lab compare {study}"
+        f"Compare with other algorithms: align_lab study={study} algo=..., then align_lab compare {study}"
     )
 
 

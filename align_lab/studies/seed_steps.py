@@ -85,7 +85,7 @@ def exclusive_looks(name: str) -> AbstractContextManager[None]:
         StudyLayout(runs_folder() / name).looks_lease,
         lambda owner: (
             f"{owner} is at work on the study {name}: it decides and submits what comes next. Watch it: "
-            f"python -m align_lab status {name} --watch"
+            f"align_lab status {name} --watch"
         ),
     )
 
@@ -236,5 +236,5 @@ def _conclusion(steps: Steps, now: Looks) -> Outcome:
     return Outcome(
         status=0,
         sentence=f"The study has ended after {sum(seeds.values())} of at most {steps.written.longest} runs (seeds: "
-        f"{listed}): python -m align_lab compare {steps.study.name}",
+        f"{listed}): align_lab compare {steps.study.name}",
     )

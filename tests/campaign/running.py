@@ -25,7 +25,7 @@ OUTCOMES = (REFUSED, ACCEPTED, SILENT, TRACEBACK, UNCLEAR)
 class Case:
     """A command line and the files that it finds.
 
-    `words` are what is typed after `python -m align_lab`, or with `compose` the overrides of one run, which is only
+    `words` are what is typed after `align_lab`, or with `compose` the overrides of one run, which is only
     composed and checked. `meaningless`: accepting it would be wrong. `names`: what a refusal has to name. `statuses`:
     which are right beside 0 and 2. `prepare` changes the folder, which begins empty, before the command.
     """

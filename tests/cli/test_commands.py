@@ -10,6 +10,8 @@ from align_lab.cli.commands import VERBS
 from align_lab.config.groups import GROUPS
 from tests import forked
 
+ROOT = str(forked.ROOT)
+
 
 def run(*args, **kwargs):
     return forked.run(args, **kwargs)
@@ -27,7 +29,7 @@ def test_help_names_every_group_and_verb():
 def test_every_verb_has_a_help_of_its_own(verb):
     direct, by_help = run(verb, "--help"), run("help", verb)
     assert direct.returncode == by_help.returncode == 0, direct.stderr
-    assert direct.stdout == by_help.stdout and f"usage: python -m align_lab {verb}" in direct.stdout
+    assert direct.stdout == by_help.stdout and f"usage: align_lab {verb}" in direct.stdout
 
 
 @pytest.mark.parametrize(
@@ -42,6 +44,16 @@ def test_it_answers_without_torch(args):
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr
     assert done.stdout
+
+
+def test_the_installed_program_imports_plugins_of_the_working_folder_as_python_m_does(tmp_path):
+    (tmp_path / "mine.py").write_text("raise RuntimeError('imported from the working folder')\n")
+    code = "import sys; from align_lab.__main__ import script; sys.argv = ['align_lab', 'show', 'algo=rloo', 'plugins=[mine]']; "
+    for flags, shown in (([], "imported from the working folder"), (["-P"], "no module named 'mine'")):
+        environment = {**os.environ, "PYTHONPATH": ROOT}
+        words = [sys.executable, *flags, "-c", code + "sys.exit(script())"]
+        done = subprocess.run(words, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=600)
+        assert done.returncode == 2 and shown in done.stderr, done.stderr
 
 
 def test_list_prints_the_options_of_one_group_with_their_headlines():
@@ -104,7 +116,7 @@ def test_hydras_own_flags_work_and_create_no_folders(tmp_path):
 def test_one_module_and_one_yaml_of_a_user_add_an_algorithm(tmp_path):
     (tmp_path / "conf" / "algo").mkdir(parents=True)
     (tmp_path / "conf" / "algo" / "bare.yaml").write_text(
-        "# REINFORCE without a baseline: python -m align_lab plugins=[bare] algo=bare\n"
+        "# REINFORCE without a baseline: align_lab plugins=[bare] algo=bare\n"
         "defaults:\n  - /schema/algo/bare@_here_\n  - _self_\n"
     )
     (tmp_path / "bare.py").write_text('''

@@ -42,13 +42,13 @@ def compare(runs, *more):
 def test_the_verdict_is_there_until_the_runs_are_others(runs):
     text, entry = line(runs)
     assert "6 done" in text and "Which is better?" in text
-    assert text.endswith("not compared yet: python -m align_lab compare two")
+    assert text.endswith("not compared yet: align_lab compare two")
     compare(runs)
     text, entry = line(runs)
     assert text.endswith(f"Which is better? {SENTENCE}") and entry["verdict"] == SENTENCE and not entry["missing"]
     assert entry["runs"] == {"done": 6}
     write_run(runs / "two", "rloo", 3, gold=[0.0, 0.1])
-    assert line(runs)[0].endswith("compared before 1 run was finished: python -m align_lab compare two")
+    assert line(runs)[0].endswith("compared before 1 run was finished: align_lab compare two")
 
 
 def test_a_run_that_was_made_again_or_removed_has_no_verdict(runs):
@@ -78,7 +78,7 @@ def test_a_finished_run_that_the_comparison_left_out_does_not_take_the_verdict_a
 @pytest.mark.parametrize(
     ("state", "missing"),
     [
-        ("failed", "1 failed, why: python -m align_lab status two"),
+        ("failed", "1 failed, why: align_lab status two"),
         ("stopped", "1 to do: the command that started it goes on"),
     ],
 )
@@ -103,6 +103,6 @@ def test_a_study_that_cannot_be_read_spoils_no_other(runs):
 
 def test_without_a_study_it_says_how_to_begin(tmp_path):
     done = forked.run(["studies"], cwd=tmp_path)
-    assert done.returncode == 0 and "To begin: python -m align_lab algo=rloo" in done.stdout
+    assert done.returncode == 0 and "To begin: align_lab algo=rloo" in done.stdout
     assert json.loads(forked.run(["studies", "--json"], cwd=tmp_path).stdout) == {"studies": []}
     assert not list(tmp_path.iterdir())

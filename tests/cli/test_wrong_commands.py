@@ -19,7 +19,7 @@ from tests.campaign.fields import Field, _beyond, fields, misspelled
 from tests.campaign.running import Answer, Case
 
 HELPS = re.compile(
-    r"did you mean|allowed|must be|[Tt]ype |for example|python -m align_lab|Write|Set |Add |Choose|Name|needs? "
+    r"did you mean|allowed|must be|[Tt]ype |for example|align_lab|Write|Set |Add |Choose|Name|needs? "
     r"|\ba run |Install|Drop |Did you mean|are files in "
 )
 PLAN = "dry_run=true"

@@ -97,7 +97,7 @@ def test_an_option_alone_leads_to_its_group(option, capsys):
 def test_the_program_alone_shows_how_to_begin(capsys):
     assert __main__.main([]) == 0
     shown = capsys.readouterr().out
-    assert "python -m align_lab algo=reinforce_pp" in shown and "compare" in shown and "--help" in shown
+    assert "align_lab algo=reinforce_pp" in shown and "compare" in shown and "--help" in shown
 
 
 def test_the_version_is_the_package_s(capsys):

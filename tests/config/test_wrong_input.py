@@ -147,7 +147,7 @@ def test_a_plug_in_that_is_no_module_is_refused(here, monkeypatch, code, message
         (["--config-name", "x"], "options of your own are files in ./conf/GROUP"),
         (["--resolve"], "--resolve belongs to --cfg"),
         (["--package", "algo"], "--package belongs to --cfg"),
-        (["--shell-completion"], 'eval "$(python -m align_lab -sc install=bash)"'),
+        (["--shell-completion"], 'eval "$(align_lab -sc install=bash)"'),
         (["-sc", "install=nothing"], "allowed: bash, fish, zsh"),
         (["-m", "--run"], "--run and --multirun contradict each other"),
     ],

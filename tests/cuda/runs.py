@@ -1,4 +1,4 @@
-"""Whole runs of a model with two layers, as `python -m align_lab` trains them, here or on the pretended GPU."""
+"""Whole runs of a model with two layers, as `align_lab` trains them, here or on the pretended GPU."""
 
 from __future__ import annotations
 

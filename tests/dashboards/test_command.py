@@ -25,7 +25,7 @@ def test_offline_writes_both_specs_always_the_same_and_sends_nothing(here):
     assert sorted(path.name for path in folder.iterdir()) == ["report.json", "workspace.json"]
     texts = [path.read_text() for path in sorted(folder.iterdir())]
     assert all(str(path) in first.stdout for path in folder.iterdir())
-    assert "python -m align_lab wandb dashboard three" in first.stdout
+    assert "align_lab wandb dashboard three" in first.stdout
     again = dashboard("three", "--offline", "--json", "--project=mine", "--entity=team")
     assert json.loads(again.stdout)["workspace"] == "runs/three/wandb/workspace.json"
     assert json.loads(again.stdout)["comparable"] is True

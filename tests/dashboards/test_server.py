@@ -141,7 +141,7 @@ def test_without_a_key_it_says_what_to_do(here, wandb):
     run = dashboard("three", url=wandb.url, key="")
     assert run.returncode == 2
     assert f"no W&B key for {wandb.url}. Type: wandb login" in run.stderr
-    assert "python -m align_lab wandb dashboard three --offline" in run.stderr
+    assert "align_lab wandb dashboard three --offline" in run.stderr
     assert not wandb.asked
 
 

@@ -48,7 +48,7 @@ def test_a_run_that_its_episodes_end_shows_the_step_at_which_it_ended(place):
     row = next(line for line in shown.splitlines() if line.startswith("rloo "))
     assert row.split()[:4] == ["rloo", "4", "done", "3/3"]
     score = json.loads((folder_of(place, "short") / "status.json").read_text())["decides"]
-    line = f"gold score at the end: rloo {score:.2f} (1 seed). All of it: python -m align_lab compare short"
+    line = f"gold score at the end: rloo {score:.2f} (1 seed). All of it: align_lab compare short"
     assert line in shown.splitlines()
     content = json.loads(invoke(place, "status", "short", "--json").stdout)
     (task,) = [task for task in content["tasks"] if task["kind"] == "run"]
@@ -89,7 +89,7 @@ def test_two_values_of_one_algorithm_are_told_apart_by_the_fields_that_differ(tm
     }
     assert results_line("mine", results(tasks)) == (
         "gold score at the end: rloo algo.kl_coef=0.05 0.50 (1 seed), rloo algo.kl_coef=0.5 0.50 (2 seeds), "
-        "dpo 0.10 (1 seed). Which is better, and how surely: python -m align_lab compare mine"
+        "dpo 0.10 (1 seed). Which is better, and how surely: align_lab compare mine"
     )
     shown = forked.run(["status", "mine"], cwd=tmp_path).stdout
     assert len({line.split("done")[0] for line in shown.splitlines() if line.startswith("rloo")}) == 3

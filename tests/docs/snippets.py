@@ -13,7 +13,7 @@ SKILLS = sorted((CHECKOUT / "skills").glob("*/SKILL.md"))
 PAGES = [CHECKOUT / "README.md", CHECKOUT / "AGENTS.md", *SKILLS, *sorted((CHECKOUT / "docs").rglob("*.md"))]
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 NAMED = re.compile(r"^(?:# @package _global_\n)?# (?P<name>[\w/]+\.(?:py|ya?ml))\b")
-PROGRAM = ("python", "-m", "align_lab")
+PROGRAM = "align_lab "
 
 
 @dataclass(frozen=True)
@@ -39,11 +39,11 @@ def snippets(pages: list[Path] = PAGES) -> Iterator[Snippet]:
 
 
 def commands(pages: list[Path] = PAGES) -> Iterator[tuple[Path, list[str]]]:
-    """(page, words after `python -m align_lab`) of every command, without its comment and the prompt before it."""
+    """(page, words after `align_lab`) of every command, without its comment and the prompt before it."""
     for snippet in snippets(pages):
         if snippet.language in ("python", "yaml", "text", "json", "html"):
             continue
         for line in re.sub(r"\\\n\s*", "", snippet.text).split("\n"):
             for part in line.removeprefix("$ ").split(" && "):
-                if part.startswith(" ".join(PROGRAM)):
-                    yield snippet.page, shlex.split(part, comments=True)[len(PROGRAM) :]
+                if part.startswith(PROGRAM):
+                    yield snippet.page, shlex.split(part, comments=True)[1:]

@@ -22,7 +22,7 @@ def test_the_task_of_the_docs_runs_as_it_is_printed(tmp_path, own_cache):
     for name, text in files.items():
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(text)
-    (line,) = re.findall(r"^python -m align_lab (plugins.*)$", page, re.MULTILINE)
+    (line,) = re.findall(r"^align_lab (plugins.*)$", page, re.MULTILINE)
     environment = {**os.environ, "ALIGN_LAB_CACHE": str(own_cache)}
 
     def align_lab(*args):

@@ -95,9 +95,7 @@ def read(path: Path) -> Baseline:
             return Baseline(arm=arm, metric=metric, foreign=[_foreign(one, content) for one in content["runs"]])
         return Baseline(arm=arm, metric=metric, runs=[_own(one, content) for one in content["runs"]])
     except FileNotFoundError:
-        raise ConfigError(
-            f"there is no {path}. Write it once: python -m align_lab gate STUDY --arm ARM --store {path}"
-        ) from None
+        raise ConfigError(f"there is no {path}. Write it once: align_lab gate STUDY --arm ARM --store {path}") from None
     except (OSError, ValueError, KeyError, TypeError, AttributeError, ArithmeticError, RecursionError) as error:
         raise ConfigError(
             f"{path} is not a baseline ({error}). Write it again: gate STUDY --arm ARM --store {path}"
