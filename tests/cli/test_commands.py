@@ -48,7 +48,7 @@ def test_it_answers_without_torch(args):
 
 def test_the_installed_program_imports_plugins_of_the_working_folder_as_python_m_does(tmp_path):
     (tmp_path / "mine.py").write_text("raise RuntimeError('imported from the working folder')\n")
-    code = "import sys; from align_lab.__main__ import script; sys.argv = ['align_lab', 'show', 'algo=rloo', 'plugins=[mine]']; "
+    code = "import sys; from align_lab.__main__ import script; sys.argv[1:] = 'show', 'algo=rloo', 'plugins=[mine]'; "
     for flags, shown in (([], "imported from the working folder"), (["-P"], "no module named 'mine'")):
         environment = {**os.environ, "PYTHONPATH": ROOT}
         words = [sys.executable, *flags, "-c", code + "sys.exit(script())"]
