@@ -8,7 +8,6 @@ import io
 import subprocess
 import sys
 import tarfile
-import tempfile
 from collections.abc import Generator, Iterable
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -20,6 +19,7 @@ from align_lab.base.errors import DataError
 from align_lab.base.files import replacing
 from align_lab.base.paths import cache_folder
 from align_lab.base.progress import notice
+from align_lab.base.scratch import scratch
 
 LARGEST_MEMBER = 64 << 20  # bytes; a damaged or hostile archive must not fill the memory
 
@@ -112,8 +112,8 @@ def fetch(archive: Archive) -> Path:
     notice(f"fetching {archive.requirement} from the package index")
     try:
         sharing.subfolder(folder)
-        with tempfile.TemporaryDirectory(prefix="align_lab-") as scratch:
-            download = verify(_pip_download(archive, Path(scratch), folder), archive, cure=archive.by_hand(folder))
+        with scratch() as temporary:
+            download = verify(_pip_download(archive, temporary, folder), archive, cure=archive.by_hand(folder))
             with replacing(path) as partial:
                 partial.write_bytes(download.read_bytes())
                 sharing.share(partial)
@@ -143,12 +143,12 @@ def verify(path: Path, archive: Archive, *, cure: str) -> Path:
     return path
 
 
-def _pip_download(archive: Archive, scratch: Path, folder: Path) -> Path:
-    """Download the archive into `scratch` with pip, which verifies the hash before it opens the file.
+def _pip_download(archive: Archive, temporary: Path, folder: Path) -> Path:
+    """Download the archive into the temporary folder with pip, which verifies the hash before it opens the file.
 
     pip reads the metadata with the installed setuptools; only if that is missing, it creates a build environment.
     """
-    requirements = scratch / "requirements.txt"
+    requirements = temporary / "requirements.txt"
     requirements.write_text(f"{archive.requirement} --hash=sha256:{archive.sha256}\n")
     command = [
         sys.executable,
@@ -158,7 +158,7 @@ def _pip_download(archive: Archive, scratch: Path, folder: Path) -> Path:
         "-r",
         str(requirements),
         "-d",
-        str(scratch),
+        str(temporary),
         "--require-hashes",
         "--no-deps",
         *archive.pip_options,
@@ -175,8 +175,8 @@ def _pip_download(archive: Archive, scratch: Path, folder: Path) -> Path:
         except subprocess.TimeoutExpired:
             output = "pip did not finish within 300 seconds"
             break
-        if (scratch / archive.filename).exists():
-            return scratch / archive.filename
+        if (temporary / archive.filename).exists():
+            return temporary / archive.filename
         output = done.stderr
         if "setuptools" not in output:
             break

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import socket
 import threading
 import time
@@ -51,6 +52,7 @@ def lease(path: Path, *, on_wait: Callable[[str], None]) -> Generator[bool]:
             time.sleep(WAIT_SECONDS)
         yield False
         return
+    _sweep(path)
     done = threading.Event()
     beat = threading.Thread(target=_beat, args=(path, done), daemon=True)
     beat.start()
@@ -189,6 +191,14 @@ def _beat(path: Path, done: threading.Event) -> None:
     while not done.wait(BEAT_SECONDS):
         with suppress(OSError):
             os.utime(path)
+
+
+def _sweep(path: Path) -> None:
+    """Remove what killed processes have left beside the lease: cards that never became it, and probes of the clock."""
+    helper = re.compile(rf"\.?{re.escape(path.name)}\.[0-9a-f]{{8}}")
+    for left in map(path.with_name, filter(helper.fullmatch, os.listdir(path.parent))):
+        if stale(left):
+            left.unlink(missing_ok=True)
 
 
 def _break(path: Path) -> None:

@@ -94,7 +94,7 @@ class RunFolder:
 
     def batches(self) -> dict[str, int | None]:
         """The sizes of the batches of the steps so far, in completions; with other ones, rounding would differ."""
-        if not self.status().get("step"):
+        if not any(row.get("step") for row in self.metrics()):
             return {}
         memory = read_json(self.at.manifest).get("memory")
         sizes = {name: memory.get(name) for name in BATCHES} if isinstance(memory, dict) else {}

@@ -6,7 +6,6 @@ Its standard output and error belong to the function. It imports what the functi
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import errno
 import faulthandler
 import importlib
@@ -18,9 +17,8 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
+from align_lab.base.parent import end_with
 from align_lab.rewards import child_frames, child_wire
-
-DIE_WITH_PARENT = 1  # PR_SET_PDEATHSIG of prctl(2)
 
 
 def main(arguments: list[str]) -> None:
@@ -31,7 +29,7 @@ def main(arguments: list[str]) -> None:
     faulthandler.enable(stacks)
     faulthandler.register(signal.SIGUSR1, stacks)
     _limit(memory)
-    _end_with(parent)
+    end_with(parent, signal.SIGKILL)  # also in the middle of a call
     function: Callable[[Any], Any] | None = None
     with socket.socket(fileno=connected) as connection, contextlib.suppress(EOFError, ConnectionError):
         while True:
@@ -63,14 +61,6 @@ def _limit(memory: int) -> None:
         highest = resource.getrlimit(kind)[1]
         allowed = limit if highest == resource.RLIM_INFINITY else min(limit, highest)
         resource.setrlimit(kind, (allowed, highest))
-
-
-def _end_with(parent: int) -> None:
-    """The system kills this process when its parent ends, also in the middle of a call."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(DIE_WITH_PARENT, signal.SIGKILL)
-    if os.getppid() != parent:
-        os._exit(0)
 
 
 if __name__ == "__main__":

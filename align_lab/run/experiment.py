@@ -264,6 +264,8 @@ def _restore(
         raise DataError(
             f"the record in {folder.path} is incomplete: rows before step {step} are missing. Remove it to start again"
         )
+    if not world.rank:
+        journal.recall(loop.best_by, loop.progress.best_score)
     if step:
         screen.notice(f"continuing after step {step}")
 

@@ -57,7 +57,8 @@ def _copy(start: Start, folder: RunFolder) -> None:
     source_checkpoints, target_checkpoints = (Checkpoints(run.checkpoints) for run in (source, target))
     target_checkpoints.root.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(source_checkpoints.best_file, target_checkpoints.best_file)
-    for step in {target_checkpoints.best(), start.step} - {None}:
+    best = target_checkpoints.best()
+    for step in sorted({start.step if best is None else best, start.step}):  # the newest last: the run begins there
         with publishing(target_checkpoints.folder(step)) as partial:
             shutil.copytree(source_checkpoints.folder(step), partial, dirs_exist_ok=True)
 

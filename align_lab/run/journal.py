@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from align_lab.base.files import read_json
 from align_lab.base.hyperparameters import Train
 from align_lab.base.metrics import label_of
 from align_lab.base.record import Record
@@ -62,10 +63,14 @@ class Journal:
     def log(self, row: Mapping[str, float]) -> None:
         """Write the metrics of one step, and update status and terminal."""
         self.folder.log(row)
-        self.where |= {name: row[key] for name, key in self.reported.items() if key in row}
-        self.where["steps"] = self._expected_steps(row)
+        self._note(row)
         self._beat()
         self.screen.update(row, steps=self.where["steps"])
+
+    def _note(self, row: Mapping[str, float]) -> None:
+        """Take what the status says of a row."""
+        self.where |= {name: row[key] for name, key in self.reported.items() if key in row}
+        self.where["steps"] = self._expected_steps(row)
 
     def _expected_steps(self, row: Mapping[str, float]) -> int:
         """The step at which `train.steps` or the budget ends the run, as far as the steps so far tell."""
@@ -93,6 +98,20 @@ class Journal:
         """Save a checkpoint. `best`: the score, if it is the best so far."""
         self.checkpoints.save(step, state, keep=self.record.keep_checkpoints, world=self.world)
         if best is not None:
+            self.checkpoints.mark_best(step, best)
+
+    def recall(self, metric: str, best: float | None) -> None:
+        """Take from the rows so far what the status says, and which step has the best score by this metric.
+
+        A kill may have come between the best checkpoint and its name.
+        """
+        rows = self.folder.metrics()
+        for row in rows:
+            self._note(row)
+        if best is None or read_json(self.checkpoints.best_file).get("score") == best:
+            return
+        step = next((int(row["step"]) for row in rows if row.get(metric) == best), None)
+        if step in self.checkpoints.steps():
             self.checkpoints.mark_best(step, best)
 
     def manifest(self, describe: Callable[[], Mapping[str, Any]]) -> None:

@@ -13,10 +13,9 @@ import sys
 import traceback
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from multiprocessing.connection import wait
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch.distributed as dist
@@ -31,7 +30,9 @@ from align_lab.base import registry
 from align_lab.base.errors import AlignLabError, Stopped
 from align_lab.base.files import read_json, write_json
 from align_lab.base.hardware import Placement
+from align_lab.base.parent import end_with
 from align_lab.base.run_config import RunConfig
+from align_lab.base.scratch import scratch
 from align_lab.base.signals import StopRequest, deaf_to_interrupts, stop_requests
 from align_lab.base.world import lost
 from align_lab.record.folder import RunFolder
@@ -60,9 +61,9 @@ def run(work: Work, cfg: RunConfig, folder: Path, *, count: int) -> int:
     store = dist.TCPStore(  # pyright: ignore[reportPrivateImportUsage]
         "127.0.0.1", 0, is_master=True, wait_for_workers=False
     )
-    with TemporaryDirectory(prefix="align_lab-") as notes, stop_requests() as stop:
+    with scratch() as notes, stop_requests() as stop:
         stop.patient = True
-        member = Member(count, store.port, Path(notes), work)
+        member = Member(count, store.port, notes, work)
         with deaf_to_interrupts():
             group = start_processes(_work, (member, cfg), nprocs=count, join=False, start_method="spawn")
         assert isinstance(group, ProcessContext)
@@ -133,6 +134,7 @@ class Member:
     port: int  # of the TCP store for the rendezvous, which the starting process serves
     notes: Path  # folder with the error and the output of each process
     work: Work
+    parent: int = field(default_factory=os.getpid)  # the starting process
 
     def note(self, rank: int) -> Path:
         """The file with the error of a process, if it had one."""
@@ -165,6 +167,7 @@ class Member:
 
 def _work(rank: int, member: Member, cfg: RunConfig) -> None:
     """The life of one process, to its exit status. Only the first one prints to the terminal."""
+    end_with(member.parent, signal.SIGTERM)  # torch would send SIGINT, which is ignored until there is a handler
     os.setpgid(0, 0)  # Ctrl-C in a terminal reaches only the starting process, which forwards it
     os.environ |= member.environment(rank)
     if rank:
@@ -180,7 +183,8 @@ def _work(rank: int, member: Member, cfg: RunConfig) -> None:
             traceback.print_exc()
         message = str(error) if isinstance(error, AlignLabError) else f"{type(error).__name__}: {error}"
         process = f"process {rank} of {member.count}: " if rank else ""
-        write_json(member.note(rank), {"status": status, "message": f"{process}{message}", "lost": lost(error)})
+        with suppress(OSError):  # nobody reads it where the starting process was killed
+            write_json(member.note(rank), {"status": status, "message": f"{process}{message}", "lost": lost(error)})
         sys.exit(status)
 
 

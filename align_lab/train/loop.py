@@ -92,6 +92,11 @@ class Loop:
         """The hyper-parameters of the training, with the micro-batch size that is in use."""
         return self.learner.plan
 
+    @property
+    def best_by(self) -> str:
+        """The metric by which a checkpoint is the best."""
+        return "development/score" if self.develop else "eval/score"
+
     def run(self) -> None:
         """Train to the last step or the end of the budget.
 
@@ -267,7 +272,7 @@ class Loop:
 
     def _new_best(self, row: Mapping[str, float]) -> float | None:
         """The score, if this row holds one that is better than all earlier ones."""
-        score, progress = row.get("development/score" if self.develop else "eval/score"), self.progress
+        score, progress = row.get(self.best_by), self.progress
         if score is None or (progress.best_score is not None and score <= progress.best_score):
             return None
         progress.best_score = score

@@ -93,3 +93,16 @@ def test_a_lease_is_whole_when_it_is_there(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "fsync", lambda file: written.append(list(tmp_path.glob("x"))))
     with lease(tmp_path / "x", on_wait=pytest.fail):
         assert written == [[]]  # flushed to the disk before it had its name
+
+
+def test_what_killed_processes_have_left_beside_a_lease_goes_with_the_next_one(tmp_path, process):
+    """Cards that never became the lease, and probes of the file system's clock; what live processes write stays."""
+    pid, began = process
+    alive, long_ago = {**HERE, "pid": pid, "began": began}, {"seconds_ago": leases.STALE_SECONDS + 5}
+    plant(tmp_path / ".x.lease.0000000a", {**HERE, "pid": pid, "began": "1"})
+    plant(tmp_path / "..x.lease.0000000b", "", **long_ago)
+    stay = [plant(tmp_path / ".x.lease.0000000c", alive), plant(tmp_path / "..x.lease.0000000d", "")]
+    stay += [plant(tmp_path / ".xy.lease.0000000a", "", **long_ago), plant(tmp_path / ".x.lease.old", "", **long_ago)]
+    with lease(tmp_path / ".x.lease", on_wait=pytest.fail) as mine:
+        assert mine
+    assert sorted(tmp_path.iterdir()) == sorted(stay)

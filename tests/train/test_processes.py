@@ -152,3 +152,27 @@ def test_a_process_that_is_already_one_of_several_starts_no_others(monkeypatch):
     assert processes.to_start(Placement(executor="slurm", tasks_per_node=4)) == 1
     monkeypatch.setenv("WORLD_SIZE", "4")
     assert processes.to_start(placement) == 1
+
+
+def test_processes_whose_start_is_killed_do_not_stay(place):  # noqa: F811
+    """They are importing, and no handler of signals is there; without an end, they would look for a store for days."""
+    process = subprocess.Popen(
+        command(*TWO, "study=unborn"), cwd=place, env=environment(place), stdout=subprocess.PIPE, text=True
+    )
+    while len(begun := ranks(process)) < 2:
+        assert process.poll() is None
+        time.sleep(0.002)
+    process.kill()
+    process.communicate()
+    end = time.monotonic() + AT_ONCE
+    while any(map(alive, begun)):
+        assert time.monotonic() < end
+        time.sleep(0.02)
+
+
+def alive(pid):
+    """Is it a process that has not ended?"""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
