@@ -38,7 +38,8 @@ METRICS: dict[str, Metric] = {  # those of every task; `of_run` adds those that 
         "labels",
     ),
     "budget/flops": Metric(
-        "estimated FLOPs so far: charged generation, reference and critic, updates; without reward and evaluation",
+        "estimated FLOPs so far: charged generation (a group's prompt once), reference and critic, updates; without "
+        "reward and evaluation",
         "FLOP",
     ),
     "reward/failed": Metric("completions of the step that could not be scored", "completions", "lower"),

@@ -18,6 +18,10 @@ class Cache(Protocol):
         """Keep only these rows: indices [B'], or a mask [B]."""
         ...
 
+    def repeat(self, rows: Tensor, length: int) -> Cache:
+        """A cache of these rows [B'], of which one may occur several times, for at most `length` columns."""
+        ...
+
 
 class LanguageModel(nn.Module, ABC):
     """Token ids -> hidden states; the output head [V D] is applied separately, only at the positions that need logits.

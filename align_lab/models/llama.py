@@ -38,6 +38,18 @@ class KVCache:
         """Keep only these rows: indices [B'], or a mask [B]."""
         self.keys, self.values = self.keys[:, rows], self.values[:, rows]
 
+    def repeat(self, rows: Tensor, length: int) -> KVCache:
+        """A copy of these rows [B'], of which one may occur several times, with `length` columns: layer by layer, so
+        that no more than a layer is held a third time."""
+        layers, _, heads, _, size = self.keys.shape
+        shape = (layers, len(rows), heads, length, size)
+        copy = KVCache(self.keys.new_empty(shape), self.values.new_empty(shape))
+        for layer in range(layers):
+            filled = (x[layer, rows, :, : self.used] for x in (self.keys, self.values))
+            copy.extend(layer, *filled)
+        copy.used = self.used
+        return copy
+
 
 def rotary_table(length: int, size: int, theta: float) -> Tensor:
     """cos and signed sin of position · frequency, [length 2 size]: x -> x·cos + swap(x)·sin (arXiv 2104.09864)."""

@@ -33,6 +33,11 @@ class HfCache:
         """Keep only these rows: indices [B'], or a mask [B]."""
         self.cache.batch_select_indices(rows.nonzero().squeeze(1) if rows.dtype == torch.bool else rows)
 
+    def repeat(self, rows: Tensor, length: int) -> HfCache:
+        """This cache itself, with these rows [B'], of which one may occur several times. It grows by itself."""
+        self.keep(rows)
+        return self
+
 
 class Transformer(LanguageModel):
     """A PreTrainedModel in evaluation mode (no dropout), with gradients."""

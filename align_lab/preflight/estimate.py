@@ -58,11 +58,11 @@ def estimate(x: Workload, *, device_gib: float = 0.0) -> Estimate:
         **({"vLLM": engine} if engine and not x.gpu else {}),  # it only sleeps on a GPU
     }
     update = _update(x)
-    bound = max(_size(update), _size(_torch_sampling(x, x.rows)) if x.samples and x.vllm is None else 0.0)
+    bound = max(_size(update), _size(_torch_sampling(x, x.rows, x.group)) if x.samples and x.vllm is None else 0.0)
     scored = x.scoring_batch or passes.scoring_rows(x, bound)
     phases = {"update": update}
     if x.samples:
-        phases["sampling"] = _sampling(x, x.rows, scored, engine)
+        phases["sampling"] = _sampling(x, x.rows, x.group, scored=scored, engine=engine)
         phases["scoring"] = {"scoring": terms.scoring(x, min(x.rows, scored))}
         phases["reward"] = {"forward pass of a reward model": x.scorers.forward}
     most = max(_size(parts) for parts in phases.values())
@@ -102,19 +102,19 @@ def _update(x: Workload) -> dict[str, float]:
     return {name: factor * value for name, value in {"activations": activations, **temporary}.items()}
 
 
-def _sampling(x: Workload, rows: int, scored: int, engine: float) -> dict[str, float]:
+def _sampling(x: Workload, rows: int, group: int, *, scored: int, engine: float) -> dict[str, float]:
     """The torch sampler's memory; or that of vLLM, awake, and beside it what checks its log-probabilities."""
     if x.vllm is None:
-        return _torch_sampling(x, rows)
+        return _torch_sampling(x, rows, group)
     check = {"check of the log-probabilities": terms.scoring(x, min(rows, scored))}
     return ({"vLLM": engine} if engine and x.gpu else {}) | _gathered(x) | check
 
 
-def _torch_sampling(x: Workload, rows: int) -> dict[str, float]:
-    """The KV cache, logits and the pass over the prompts."""
+def _torch_sampling(x: Workload, rows: int, group: int) -> dict[str, float]:
+    """The KV cache, logits and the pass over the prompts, each of which is read once for `group` completions."""
     return {
         "KV cache": terms.kv_cache(x, rows),
-        "token sampling": terms.token_sampling(x, rows) + terms.forward(x, rows, x.prompt),
+        "token sampling": terms.token_sampling(x, rows) + terms.forward(x, -(-rows // group), x.prompt),
         **_gathered(x),
     }
 
@@ -137,7 +137,7 @@ def _evaluation(x: Workload, rows: int, scored: int, engine: float) -> dict[str,
     """Evaluation prompts: `rows` completions are sampled at a time, then measured against the start policy, which is
     that of training or is loaded for this, then scored."""
     x = replace(x, new=x.evaluated_new or x.new)
-    sampling = _sampling(x, rows, scored, engine)
+    sampling = _sampling(x, rows, x.evaluated_samples, scored=scored, engine=engine)
     is_held = x.reference or x.shape.lora_rank
     start = {} if is_held else {"start policy": float(x.shape.parameters * x.bytes)}
     measuring = {"evaluation": terms.scoring(x, min(rows, scored), entropy=True), **start}

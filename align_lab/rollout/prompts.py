@@ -65,10 +65,10 @@ class Prompts:
         """The number of tokens of the longest of these prompts."""
         return max(len(self.ids[row]) for row in rows)
 
-    def batch(self, rows: Sequence[int], *, repeat: int = 1, least: int = 0) -> tuple[Tensor, Tensor]:
-        """Left-padded tokens [B S] of these prompts, each repeated, S >= `least`; and the padding of each row, [B]."""
+    def batch(self, rows: Sequence[int], *, least: int = 0) -> tuple[Tensor, Tensor]:
+        """Left-padded tokens [P S] of these prompts, S >= `least`; and the padding of each, [P]."""
         width = max(least, self.width(rows))
-        tokens = [self.ids[row] for row in rows for _ in range(repeat)]
+        tokens = [self.ids[row] for row in rows]
         pad = [width - len(ids) for ids in tokens]
         return torch.tensor([[self.eos] * p + list(ids) for p, ids in zip(pad, tokens, strict=True)]), torch.tensor(pad)
 

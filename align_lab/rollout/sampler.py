@@ -41,7 +41,10 @@ class Weights(Protocol):
 
 
 class Sampler(Protocol):
-    """Completes left-padded prompts [B S] with at most T tokens, from one uniform random number per token [B T]."""
+    """Completes each of left-padded prompts [P S] G times with at most T tokens, B = P·G rows, prompt-major.
+
+    A row takes one uniform random number per token, [B T]. The prompt of a group is read once for all of its rows.
+    """
 
     name: str  # with the version of the engine, if that is not torch
     exact: bool  # log-probabilities equal those of training; otherwise the trainer recomputes them

@@ -9,6 +9,7 @@ from torch import Tensor
 from align_lab.models.language_model import LanguageModel
 from align_lab.models.precision import product, running_sum, wide
 from align_lab.models.row_batches import RowBatches
+from align_lab.rollout.prefill import Prefilled, Prompted, prefill
 from align_lab.rollout.sampler import Samples, Weights
 
 CHECK_EVERY = 16  # tokens between two looks at a GPU for rows that have ended: each look waits for all that it does
@@ -36,16 +37,15 @@ class TorchSampler:
         eos: int | None = None,
     ) -> Samples:
         """Sample completions with the current weights, of fewer rows at a time where memory runs out."""
+        prompted = Prompted.of(prompts, pad, len(uniforms))
         with weights.full_model() as model:
 
             def of_rows(rows: slice) -> tuple[Tensor, ...]:
-                own = None if pad is None else pad[rows]
-                some = sample(
-                    model, prompts[rows], own, uniforms=uniforms[rows], temperature=temperature, top_p=top_p, eos=eos
-                )
+                own, numbers = prompted.take(rows), uniforms[rows]
+                some = complete(model, own, uniforms=numbers, temperature=temperature, top_p=top_p, eos=eos)
                 return some.tokens, some.mask, some.logp, some.ended
 
-            tokens, mask, logp, ended = self.batches(of_rows, len(prompts))
+            tokens, mask, logp, ended = self.batches(of_rows, len(uniforms))
         return Samples(tokens=tokens, mask=mask, logp=logp, ended=ended)
 
     def release_device(self) -> None:
@@ -65,39 +65,48 @@ def sample(
     top_p: float = 1.0,
     eos: int | None = None,
 ) -> Samples:
-    """Complete prompts [B S], left-padded by pad [B] columns, with uniforms [B T] -> at most T tokens per row.
+    """Complete prompts [P S], left-padded by pad [P] columns, with uniforms [B T], each B / P times: see `complete`."""
+    prompted = Prompted.of(prompts, pad, len(uniforms))
+    return complete(model, prompted, uniforms=uniforms, temperature=temperature, top_p=top_p, eos=eos)
+
+
+def complete(
+    model: LanguageModel,
+    prompted: Prompted,
+    *,
+    uniforms: Tensor,
+    temperature: float = 1.0,
+    top_p: float = 1.0,
+    eos: int | None = None,
+) -> Samples:
+    """Complete prompts with uniforms [B T] -> at most T tokens per row.
 
     `temperature` 0 is greedy decoding, with log-probabilities at temperature 1. `top_p` samples from the smallest set
     of most likely tokens that reaches this mass (arXiv 1904.09751). A row ends after `eos`.
     """
     end = -1 if eos is None else eos
     with torch.inference_mode():
-        outputs = _sample(model, prompts, pad, uniforms, temperature, top_p, end)
+        start = prefill(model, prompted, uniforms.shape[1])
+        outputs = _decode(model, start, uniforms, temperature, top_p, end)
     tokens, mask, logp = (x.clone() for x in outputs)  # autograd cannot save inference tensors
     ended = (mask & (tokens == end)).any(-1)
     return Samples(tokens=tokens, mask=mask, logp=logp, ended=ended)
 
 
-def _sample(
-    model: LanguageModel,
-    prompts: Tensor,
-    pad: Tensor | None,
-    uniforms: Tensor,
-    temperature: float,
-    top_p: float,
-    end: int,
+def _decode(
+    model: LanguageModel, start: Prefilled, uniforms: Tensor, temperature: float, top_p: float, end: int
 ) -> tuple[Tensor, Tensor, Tensor]:
-    (B, S), T = prompts.shape, uniforms.shape[1]
-    tokens = prompts.new_full((B, T), end)
+    """Tokens, mask and log-probabilities [B T] of the rows' completions."""
+    (B, T), device = uniforms.shape, start.hidden.device
+    tokens = torch.full((B, T), end, dtype=torch.long, device=device)
     logp = wide(model.head.new_zeros(B, T))
     uniforms = uniforms.to(logp)
-    mask = torch.zeros(B, T, dtype=torch.bool, device=prompts.device)
-    cache, column = model.new_cache(B, S + T), prompts
-    every = CHECK_EVERY if prompts.is_cuda else 1
-    rows = torch.arange(B, device=prompts.device)  # rows of the batch that are still computed
+    mask = torch.zeros(B, T, dtype=torch.bool, device=device)
+    cache, hidden, pad = start.cache, start.hidden, start.pad
+    every = CHECK_EVERY if device.type == "cuda" else 1
+    rows = torch.arange(B, device=device)  # rows of the batch that are still computed
     alive = torch.ones_like(rows, dtype=torch.bool)  # those of them that have no end token yet
     for t in range(T):
-        hidden = model.step(column, cache, pad)
         token, logp_t = draw_token(
             product(hidden, model.head.t()), uniforms[rows, t], temperature=temperature, top_p=top_p
         )
@@ -111,7 +120,8 @@ def _sample(
             if unfinished <= COMPACT_BELOW * len(rows):
                 cache.keep(alive)
                 rows, token, pad, alive = rows[alive], token[alive], None if pad is None else pad[alive], alive[alive]
-        column = token[:, None]
+        if t + 1 < T:
+            hidden = model.step(token[:, None], cache, pad)
     return tokens, mask, logp
 
 

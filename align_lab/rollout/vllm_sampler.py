@@ -79,6 +79,9 @@ class VllmSampler:
         started = time.perf_counter()
         transferred = self._sync(weights)
         sync_seconds = time.perf_counter() - started
+        group = len(uniforms) // len(prompts)  # vLLM finds the prompt of a group in its cache, all but the first time
+        prompts = prompts.repeat_interleave(group, 0)
+        pad = None if pad is None else pad.repeat_interleave(group)
         starts = [0] * len(prompts) if pad is None else pad.tolist()
         request = Request(
             prompts=[ids[start:] for ids, start in zip(prompts.tolist(), starts, strict=True)],

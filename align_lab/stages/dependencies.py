@@ -19,7 +19,7 @@ from align_lab.base.run_config import RunConfig
 from align_lab.base.task import TRAIN, DataSet, PromptForm
 from align_lab.stages.store import Stage
 
-VERSION = {"sft": 3, "preferences": 3}  # raise one when our own part of a stage computes something else
+VERSION = {"sft": 3, "preferences": 4}  # raise one when our own part of a stage computes something else
 JUDGE = "judges."  # in the name of a judge's stage: judges.NAME
 
 

@@ -145,7 +145,7 @@ class Evaluator:
     def _sample(self, policy: EvaluatedPolicy, name: str, indices: Sequence[int]) -> _Sampled:
         """The completions of these prompts of a set."""
         prompts, decoding = self.sets[name], self.plan.decoding(self.sampling)
-        ids, pad = prompts.batch(indices, repeat=self.plan.samples)
+        ids, pad = prompts.batch(indices)
         random_numbers = uniforms(
             self.plan.seed, 0, indices, self.plan.samples, decoding.max_new_tokens, purpose=self._purpose(name)
         )
@@ -158,7 +158,8 @@ class Evaluator:
             top_p=decoding.top_p,
             eos=prompts.eos,
         )
-        return _Sampled(indices=indices, ids=torch.cat([ids, samples.tokens], 1), pad=pad, samples=samples)
+        repeated, pad = (each.repeat_interleave(self.plan.samples, 0) for each in (ids, pad))
+        return _Sampled(indices=indices, ids=torch.cat([repeated, samples.tokens], 1), pad=pad, samples=samples)
 
     @torch.no_grad()
     def _measure(

@@ -43,6 +43,11 @@ class Experience:
         T = self.rollout.mask.shape[-1]
         return int(self.rollout.mask.sum() + (self.ids.shape[-1] - T - self.pad).sum())
 
+    def prompt_tokens(self) -> int:
+        """Number of tokens in prompts, without padding; the prompt of a group counts once."""
+        T = self.rollout.mask.shape[-1]
+        return int((self.ids.shape[-1] - T - self.pad[:, 0]).sum())
+
 
 @dataclass(frozen=True, kw_only=True)
 class Collected:
@@ -54,6 +59,7 @@ class Collected:
     labels: int  # judgements: completions that the reward scored, or pairs that the data came with
     ended: int | None  # completions with an end-of-sequence token; None where nothing was sampled
     seconds: Mapping[str, float]
+    prompt_tokens: int = 0  # that were read to sample, those of a group once
     reference_tokens: int = 0  # that the start policy read for log-probabilities of completions it did not sample
     scored_tokens: int = 0  # of prompts and completions of which reference, critic and trainer computed their values
     metrics: Mapping[str, float] = field(default_factory=dict[str, float])  # of the scores

@@ -14,13 +14,14 @@ from align_lab.train.update import Pretrain
 def of_experience(learner: Learner, needs: Needs, collected: Collected) -> float:
     """The generation that is charged, and the passes of trainer, reference and critic over all that was sampled.
 
-    Of pairs that come with the data, the reference's pass is made before training and charged with them.
+    Generation reads the prompt of a group once, as every sampler does, and the tokens of all its completions. Of pairs
+    that come with the data, the reference's pass is made before training and charged with them.
     """
     policy, critic = parameter_count(learner.policy), parameter_count(learner.critic)
     passes = int(needs.reference and not needs.resets_reference) + int(
         collected.experience.rollout.logp_sampler is not None
     )
-    generated = policy * (collected.tokens + collected.reference_tokens)
+    generated = policy * (collected.prompt_tokens + collected.tokens + collected.reference_tokens)
     return 2 * generated + 2 * (policy * passes + critic) * collected.scored_tokens
 
 

@@ -57,6 +57,7 @@ def together(parts: Mapping[int, Collected], *, fill: int) -> Collected:
         episodes=sum(part.episodes for part in every),
         tokens=sum(part.tokens for part in every),
         labels=sum(part.labels for part in every),
+        prompt_tokens=sum(part.prompt_tokens for part in every),
         reference_tokens=sum(part.reference_tokens for part in every),
         scoring={name: cost for part in every for name, cost in part.scoring.items()},  # of the pairs alone
         scored_tokens=sum(part.scored_tokens for part in every),

@@ -29,6 +29,7 @@ class PairCost:
     episodes: int
     tokens: int
     labels: int
+    prompt_tokens: int = 0
     reference_tokens: int = 0
     scoring: Mapping[str, float] = field(default_factory=dict[str, float])  # sums of what scoring them cost, by part
 
@@ -57,6 +58,7 @@ class Pairs:
             episodes=self._charge(self.cost.episodes, before),
             tokens=self._charge(self.cost.tokens, before),
             labels=self._charge(self.cost.labels, before),
+            prompt_tokens=self._charge(self.cost.prompt_tokens, before),
             reference_tokens=self._charge(self.cost.reference_tokens, before),
             scoring={name: self._share(cost, before) for name, cost in self.cost.scoring.items()},
             ended=None,

@@ -44,7 +44,7 @@ def build_pairs(
     )
     source = Rollouts(learner=learner, prompts=prompts, reward=reward, sampling=sampling, needs=Needs(), seed=plan.seed)
     parts: list[Experience] = []
-    cost = {"episodes": 0, "tokens": 0}
+    cost = {"episodes": 0, "tokens": 0, "prompt_tokens": 0}
     report(0, plan.pairs)
     while (pairs := sum(len(part.ids) for part in parts)) < plan.pairs:
         if cost["episodes"] > 20 * plan.samples * max(plan.pairs, PROMPTS):
@@ -54,7 +54,7 @@ def build_pairs(
             )
         step = cost["episodes"] // (PROMPTS * plan.samples)
         collected = source.collect(step, groups=PROMPTS)
-        cost = {"episodes": cost["episodes"] + collected.episodes, "tokens": cost["tokens"] + collected.tokens}
+        cost = {name: total + getattr(collected, name) for name, total in cost.items()}
         parts.append(_at(plan.temperature, learner, best_and_worst(collected.experience)))
         report(min(plan.pairs, pairs + len(parts[-1].ids)), plan.pairs)
     pair_set = join(parts, fill=prompts.eos).take(torch.arange(plan.pairs))

@@ -38,6 +38,7 @@ class _Sampled:
     mask: Tensor  # [P G T] of all completions
     greedy: Tensor | None  # [P T] mask of the most likely completions
     ended: int
+    prompt_tokens: int
     scored_tokens: int
     seconds: Mapping[str, float]
     metrics: Mapping[str, float]
@@ -112,6 +113,7 @@ class Rollouts:
             labels=completions + extra,
             ended=sum(one.ended for one in sampled),
             seconds=_sums([one.seconds for one in sampled]),
+            prompt_tokens=sum(one.prompt_tokens for one in sampled),
             scored_tokens=sum(one.scored_tokens for one in sampled),
             metrics=_means([one.metrics for one in sampled]) | (kept if self.needs.refills else {}),
         )
@@ -146,6 +148,7 @@ class Rollouts:
             mask=experience.rollout.mask,
             greedy=None if greedy is None else self.world.gather_tensor(greedy.mask),
             ended=self.world.sum(int(samples.ended.sum())),
+            prompt_tokens=experience.prompt_tokens() * (1 if greedy is None else 2),
             scored_tokens=experience.seen_tokens(),
             seconds={
                 "time/rollout": sampling_end - start - sync,
@@ -171,7 +174,7 @@ class Rollouts:
         self, indices: Sequence[int], width: int, random_numbers: Tensor, temperature: float
     ) -> tuple[Samples, Tensor, Tensor]:
         """Completions of these prompts, as many as there are rows of random numbers; prompts [B S], padding [B]."""
-        ids, pad = self.prompts.batch(indices, repeat=len(random_numbers) // max(1, len(indices)), least=width)
+        ids, pad = self.prompts.batch(indices, least=width)
         samples = self.sampler(
             self.learner,
             ids,
@@ -181,7 +184,8 @@ class Rollouts:
             top_p=self.sampling.top_p if temperature else 1.0,
             eos=self.prompts.eos,
         )
-        return samples, ids, pad
+        group = len(random_numbers) // len(ids)
+        return samples, ids.repeat_interleave(group, 0), pad.repeat_interleave(group)
 
     def _greedy(self, indices: Sequence[int], width: int) -> Samples | None:
         """The most likely completion of each prompt, if the algorithm needs it."""

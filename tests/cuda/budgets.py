@@ -1,4 +1,5 @@
-"""Kernel launches and waits of a token, a micro-batch, a completion and an evaluated row, by file, on a pretended GPU.
+"""Launches and waits of a token, a batch of prompts, a micro-batch, a completion and an evaluated row, by file, counted
+on a pretended GPU.
 
     python -m tests.cuda.budgets --write    # lower the table where the code has become better
 
@@ -59,6 +60,19 @@ def of_token(*, top_p: float = 1.0) -> Costs:
         return more(machine, lambda T: sample(model, ids, pad, uniforms=torch.rand(4, T), top_p=top_p), 4, 20)
 
 
+def of_prompts() -> Costs:
+    """A batch of prompts and the first token of four completions of each."""
+
+    def first_tokens(batches: int) -> None:
+        for _ in range(batches):
+            sample(model, ids, pad, uniforms=torch.rand(16, 1))
+
+    with gpu() as machine:
+        model, ids = small.model(dtype=torch.bfloat16), torch.ones(4, 3, dtype=torch.long)
+        pad = torch.tensor([0, 1, 0, 2])
+        return more(machine, first_tokens, 1, 2)
+
+
 def of_micro_batch(name: str) -> Costs:
     """One micro-batch of an update, of 16 completions in two or in four of them."""
 
@@ -103,6 +117,7 @@ def of_evaluated_row() -> Costs:
 UNITS: dict[str, Callable[[], Costs]] = {
     "token": of_token,
     "token with top_p": lambda: of_token(top_p=0.9),
+    "prompts of groups": of_prompts,
     "micro-batch of rloo": lambda: of_micro_batch("rloo"),
     "micro-batch of ppo": lambda: of_micro_batch("ppo"),
     "completion": of_completion,

@@ -15,9 +15,9 @@ from align_lab.models.precision import convert
 from align_lab.models.row_batches import RowBatches
 from align_lab.models.shape import Shape
 from align_lab.preflight import terms
-from align_lab.preflight.estimate import _update
+from align_lab.preflight.estimate import _torch_sampling, _update
 from align_lab.preflight.workload import Workload
-from align_lab.rollout.torch_sampler import TorchSampler
+from align_lab.rollout.torch_sampler import TorchSampler, sample
 from align_lab.run import assembly
 from align_lab.stages.dependencies import stages
 from align_lab.stages.store import shared
@@ -151,6 +151,21 @@ def test_weights_are_read_straight_into_their_precision_and_onto_their_device(st
         table = found[0].rotary
         assert table.is_cuda and table.dtype == torch.float32 and torch.equal(table.cpu(), model.rotary)
     assert needed == made + table.nbytes and set(drawn) == {"meta"}
+
+
+def test_the_prompts_of_groups_take_the_memory_of_one_completion_each():
+    """Layers are wide and completions short, so reading the prompts is the peak of sampling."""
+    sizes = {**SIZES, "mlp": 2048}
+    x = Workload(
+        shape=Shape(**sizes, plain=True), rows=16, groups=4, group=4, micro_batch=None, prompt=192, new=2, gpu=True
+    )
+    with gpu() as machine:
+        model, ids = Llama(LlamaConfig(**sizes)), torch.randint(1, 2000, (4, 192))
+        uniforms = torch.rand(16, 2)
+        of_groups = peak(machine, lambda: sample(model, ids, None, uniforms=uniforms))
+        of_rows = peak(machine, lambda: sample(model, ids.repeat(4, 1), None, uniforms=uniforms))
+    assert of_groups < 0.4 * of_rows
+    assert terms.forward(x, 4, 192) < of_groups < sum(_torch_sampling(x, 16, 4).values())
 
 
 class Limited(Llama):

@@ -104,6 +104,19 @@ def test_sampling_with_the_cache_has_the_log_probabilities_of_training(at, kind)
 
 
 @pytest.mark.parametrize("kind", CONFIGS)
+def test_a_groups_prompt_is_read_once_and_its_completions_are_those_of_a_prompt_each(at, kind):
+    model, prompts, read = load_policy(at(kind)).model, IDS[:, :5], []
+    uniforms, prompt_of = torch.rand(6, 12, generator=torch.Generator().manual_seed(1)), torch.arange(6) // 3
+    expected = sample(model, prompts[prompt_of], PAD[prompt_of], uniforms=uniforms, eos=2)
+    run = model._run
+    model._run = lambda ids, *rest: read.append(tuple(ids.shape)) or run(ids, *rest)
+    found = sample(model, prompts, PAD, uniforms=uniforms, eos=2)
+    assert read[:2] == [(2, 5), (6, 1)]
+    assert torch.equal(found.tokens, expected.tokens)
+    torch.testing.assert_close(found.logp, expected.logp, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", CONFIGS)
 def test_a_saved_policy_loads_in_transformers_with_equal_logits(at, kind, tmp_path):
     save_policy(load_policy(at(kind)), tmp_path / "copy")
     torch.testing.assert_close(transformers_logits(tmp_path / "copy", IDS), transformers_logits(at(kind), IDS))

@@ -57,6 +57,16 @@ def test_decoding_continues_after_rows_are_dropped_from_the_cache():
     torch.testing.assert_close(last, model.hidden(ids[[2, 0], :5])[:, -1], rtol=1e-10, atol=1e-10)
 
 
+def test_decoding_continues_after_rows_of_the_cache_are_repeated():
+    model, ids = tiny(), torch.randint(40, (3, 6))
+    cache, rows = model.new_cache(3, 4), torch.tensor([2, 2, 0, 2])
+    model.step(ids[:, :4], cache)
+    more = cache.repeat(rows, 6)
+    last = model.step(ids[rows, 4:6], more)
+    torch.testing.assert_close(last, model.hidden(ids[rows])[:, -1], rtol=1e-10, atol=1e-10)
+    assert more.keys.shape[3] == 6 and cache.used == 4  # the other one is as it was
+
+
 def test_a_sequence_longer_than_the_context_is_an_error():
     with pytest.raises(ValueError, match="33 tokens exceed the model's context of 32"):
         tiny().hidden(torch.zeros(1, 33, dtype=torch.int64))

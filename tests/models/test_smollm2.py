@@ -66,7 +66,7 @@ def test_it_continues_an_opening_with_words_of_a_review(policy):
     form = registry.lookup("data", "movie_reviews")().prompt_form
     openings = [Example.of_text(text) for text in ("The film is", "Despite its flaws,")]
     prompts = Prompts.of(policy, openings, Sampling(max_new_tokens=16), form=form)
-    ids, pad = prompts.batch([0, 1], repeat=2)
+    ids, pad = (each.repeat_interleave(2, 0) for each in prompts.batch([0, 1]))
     samples = sample(
         policy.model, ids, left_padding(pad), uniforms=uniforms(0, 0, [0, 1], 2, 16), temperature=0.7, eos=policy.eos
     )

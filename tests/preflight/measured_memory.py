@@ -55,9 +55,10 @@ def step(shape: Shape, x: Workload, algo: Any, folder: Path) -> None:
     policy = build()
     reference = (BaseModel(policy) if shape.lora_rank else build()) if x.reference else None
     learner = Learner(plan, policy, critic=Critic(build()) if x.critic else None)
-    ids = torch.randint(1, shape.vocab, (x.rows, x.prompt))
-    pad = torch.arange(x.rows) % 3
+    ids = torch.randint(1, shape.vocab, (x.groups, x.prompt))
+    pad = torch.arange(x.groups) % 3
     samples = TorchSampler()(learner, ids, left_padding(pad), uniforms=torch.rand(x.rows, x.new), eos=0)
+    ids, pad = (each.repeat_interleave(GROUP, 0) for each in (ids, pad))
     whole = torch.cat([ids, samples.tokens], 1)
     mask = torch.ones_like(samples.mask)  # every completion has the maximum length
 

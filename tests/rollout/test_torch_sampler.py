@@ -6,9 +6,12 @@ import numpy as np
 import pytest
 import torch
 
+from align_lab.base.hyperparameters import Train
+from align_lab.models.llama import Llama
 from align_lab.models.logp import response_logps
 from align_lab.rollout.sampler import uniforms
-from align_lab.rollout.torch_sampler import draw_token, inverse_cdf, nucleus, sample
+from align_lab.rollout.torch_sampler import TorchSampler, draw_token, inverse_cdf, nucleus, sample
+from align_lab.train.learner import Learner
 from tests.models.test_llama import tiny
 
 PROMPTS = torch.randint(40, (4, 6), generator=torch.Generator().manual_seed(5))
@@ -36,6 +39,45 @@ def test_a_row_does_not_depend_on_the_batch_around_it():
         single = sample(model, PROMPTS[row : row + 1, pad:], None, uniforms=u[row : row + 1], eos=3)
         assert single.tokens.tolist() == whole.tokens[row : row + 1].tolist()
         torch.testing.assert_close(single.logp, whole.logp[row : row + 1], rtol=1e-10, atol=1e-10)
+
+
+class Counting(Llama):
+    """A model that counts the tokens that it reads, padding too."""
+
+    read = 0
+
+    def _run(self, ids, pad, cache):
+        self.read += ids.numel()
+        return super()._run(ids, pad, cache)
+
+
+@pytest.mark.parametrize("pad", [None, PAD])
+@pytest.mark.parametrize("group", [1, 3])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_a_groups_prompt_is_read_once_and_its_completions_are_those_of_a_prompt_each(pad, group, dtype):
+    model, u = tiny().to(dtype), numbers(4 * group)
+    counting = Counting(model.config).to(dtype)
+    counting.load_state_dict(model.state_dict())
+    found = TorchSampler()(Learner(Train(), counting), PROMPTS, pad, uniforms=u, eos=3)
+    prompts, pads = (None if x is None else x.repeat_interleave(group, 0) for x in (PROMPTS, pad))
+    expected = sample(model, prompts, pads, uniforms=u, eos=3)
+    assert torch.equal(found.tokens, expected.tokens) and torch.equal(found.mask, expected.mask)
+    assert torch.equal(found.logp, expected.logp)
+    alone = Counting(model.config).to(dtype)
+    alone.load_state_dict(model.state_dict())
+    sample(alone, prompts, pads, uniforms=u, eos=3)
+    assert alone.read - counting.read == (group - 1) * PROMPTS.numel()
+
+
+@pytest.mark.parametrize("rows", [1, 2, 4, 5, 7, 11])
+def test_a_group_may_lie_in_two_batches_of_rows(rows):
+    """Of a group that is cut, both batches read the prompt."""
+    learner, u, sampler = Learner(Train(), tiny()), numbers(12), TorchSampler()
+    expected = sampler(learner, PROMPTS, PAD, uniforms=u, eos=3)
+    sampler.batches.rows = rows
+    found = sampler(learner, PROMPTS, PAD, uniforms=u, eos=3)
+    assert torch.equal(found.tokens, expected.tokens)
+    torch.testing.assert_close(found.logp, expected.logp, rtol=1e-10, atol=1e-10)
 
 
 def test_eos_ends_a_row_and_is_counted():

@@ -57,6 +57,8 @@ def test_pairs_that_take_several_batches_are_all_different_draws_and_every_compl
     assert x.rollout.score.tolist() == [[2.0 * i + 1, 2.0 * i] for i in range(len(x.ids))]
     cost = json.loads((tmp_path / "cost.json").read_text())
     assert cost["episodes"] == cost["labels"] == len(reward.seen) and cost["reference_tokens"] == 0
+    times = 2 * PROMPTS // len(TEXTS)  # that each prompt is read; its two completions share it
+    assert cost["prompt_tokens"] == times * sum(len(tokenizer().encode(text).ids) for text in TEXTS)
     used = int(x.rollout.mask.sum())
     assert used < cost["tokens"] <= 6 * len(reward.seen)
     assert cost["tokens"] == pytest.approx(used * 4 / 3, rel=0.1)  # completions are about as long in either batch

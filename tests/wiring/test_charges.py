@@ -20,6 +20,11 @@ def written(experience):
     return sum(len(row.completion) for row in rows_of(experience))
 
 
+def prompted(experience):
+    """The tokens of prompts, of which a group has one."""
+    return sum(len(row.prompt) for row in rows_of(experience) if row.place[1] == 0)
+
+
 def test_the_model_has_as_many_weights_as_its_dimensions_say(run):
     assert sum(p.numel() for p in run("algo=rloo").start.model.parameters()) == N
 
@@ -31,7 +36,8 @@ def test_a_step_is_charged_for_what_it_samples_scores_and_computes(run, referenc
     for got, _ in recorded_steps(it, 3):
         tokens += written(got.experience)
         seen = read(got.experience)
-        flops += 2 * N * written(got.experience) + 2 * N * seen * reference + 6 * N * seen
+        generated = prompted(got.experience) + written(got.experience)
+        flops += 2 * N * generated + 2 * N * seen * reference + 6 * N * seen
         assert (got.episodes, got.labels, got.tokens) == (16, 16, written(got.experience))
         assert got.ended == int(got.experience.rollout.ended.sum())
     progress = it.loop.progress
@@ -43,7 +49,8 @@ def test_every_epoch_and_the_critic_cost_their_flops(run):
     it = run("algo=ppo", "train.epochs=3", "train.minibatches=2")
     ((got, _),) = recorded_steps(it, 1)
     critic, seen = N + 16, read(got.experience)
-    expected = 2 * N * written(got.experience) + 2 * (N + critic) * seen + 3 * 6 * (N + critic) * seen
+    generated = prompted(got.experience) + written(got.experience)
+    expected = 2 * N * generated + 2 * (N + critic) * seen + 3 * 6 * (N + critic) * seen
     assert it.loop.progress.flops == pytest.approx(expected, rel=1e-12)
 
 
@@ -67,6 +74,7 @@ def test_the_most_likely_completions_of_a_step_are_charged_too(run):
     assert (a.episodes, a.labels) == (16, 16) and (b.episodes, b.labels) == (20, 20)
     assert len(greedy.scorer.asked if greedy.scorer is greedy.loop.source.reward.scorer else []) == 20
     assert 4 <= b.tokens - a.tokens <= 4 * 6
+    assert (a.prompt_tokens, b.prompt_tokens) == (prompted(a.experience), 2 * prompted(b.experience))
     assert b.experience.rollout.score_greedy.shape == (4,)
 
 
@@ -79,7 +87,7 @@ def test_groups_that_are_sampled_in_place_of_others_are_charged_too_and_are_of_f
     assert (got.episodes, got.labels) == (16 * batches, 16 * batches)
     assert it.loop.source.drawn - before == 4 * batches
     assert (got.experience.rollout.score.amax(1) > 1.4).all() and 1 <= len(got.experience.ids) <= 4
-    assert got.tokens > written(got.experience)
+    assert got.tokens > written(got.experience) and got.prompt_tokens >= prompted(got.experience) + 4 * (batches - 1)
     keys = [key for key, _ in it.loop.source.reward.scorer.asked][::4]
     assert len(set(keys[:8])) == min(8, len(keys))  # the second batch has the prompts that the first one has not
 
