@@ -15,7 +15,7 @@ from align_lab.base.errors import AlignLabError, Stopped
 from align_lab.base.paths import is_study_file
 from align_lab.base.signals import Again
 
-HELP = {"-h", "--help", "help"}
+HELP = {"-h", "--help"}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -23,7 +23,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = list(sys.argv[1:] if argv is None else argv)
     words = [word for word in args if word != answer.WORD]
     try:
-        if len(words) == len(args) or HELP & {*words}:
+        if len(words) == len(args):
             return _command(words)
         with answer.one_document() as given:
             status = _command(words)
@@ -45,6 +45,8 @@ def _command(args: list[str]) -> int:
     """Run it, and say how it ended where that is an error or a stop. Returns the exit status."""
     try:
         return _dispatch(args)
+    except SystemExit as ended:  # argparse, after it has printed a help
+        return int(ended.code or 0)
     except Stopped as stopped:  # no failure: what is saved, and what goes on
         return _ended(stopped, stopped.status)
     except AlignLabError as error:
@@ -86,10 +88,11 @@ def _dispatch(args: list[str]) -> int:
     if not args:
         return commands.print_beginning()
     if args[0] in ("--version", "-V"):
+        answer.give({"version": __version__})
         print(f"align_lab {__version__}")
         return 0
     if args[0] not in commands.VERBS:
-        if {"-h", "--help"} & set(args):
+        if HELP & set(args):
             return commands.print_help([])
         if _looks_like_a_verb(args[0]):
             commands.refuse_unknown_verb(args[0])

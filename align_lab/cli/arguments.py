@@ -10,6 +10,9 @@ from align_lab.base import answer
 from align_lab.base.errors import ConfigError, near
 
 UNKNOWN = re.compile(r"unrecognized arguments: (?P<words>.*)", re.DOTALL)
+CHOICE = re.compile(
+    r"argument (?P<name>[^:]*): invalid choice: (?P<word>.*) \(choose from (?P<choices>.*)\)", re.DOTALL
+)
 
 
 class Arguments(argparse.ArgumentParser):
@@ -19,10 +22,19 @@ class Arguments(argparse.ArgumentParser):
         super().__init__(allow_abbrev=False, **settings)
         self.add_argument(answer.WORD, action="store_true", help="answer with one JSON document, for scripts")
 
+    def print_help(self, file: Any = None) -> None:
+        """For people, and as a document for programs."""
+        answer.give({"help": self.format_help()})
+        super().print_help(file)
+
     def error(self, message: str) -> NoReturn:
         """Raises ConfigError with what was found, what is near, and where the allowed words are."""
         verb = self.prog.removeprefix("align_lab ")
         flags = [flag for flag in self._option_string_actions if flag.startswith("--")]
+        if wrong_choice := CHOICE.fullmatch(message):
+            name, word, choices = wrong_choice.groups()
+            known = (choice.strip("' ") for choice in choices.split(","))
+            message = f"{name}: {word} is not known: {near(word.strip(chr(39)), known)}"
         found = UNKNOWN.fullmatch(message)
         wrong = next((word for word in found["words"].split() if word.startswith("-")), "") if found else ""
         hint = f"; {near(wrong.partition('=')[0], flags)}" if wrong else ""

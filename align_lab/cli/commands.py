@@ -96,6 +96,28 @@ VERBS = {  # verb -> module:function
 }
 
 
+MEANT = {  # what other programs call it -> what does it here
+    "train": "A run is started with overrides: align_lab algo=rloo",
+    "run": "A run is started with overrides: align_lab algo=rloo",
+    "launch": "A run is started with overrides: align_lab algo=rloo",
+    "resume": "The same command that started a run or a study goes on with it",
+    "sweep": "A study is started with align_lab -m algo=rloo,dpo seed=1,2,3, or from a file: align_lab my_study.yaml",
+    "study": "A study is started from a file, align_lab my_study.yaml; align_lab studies lists those that there are",
+    "tune": "A study with tune.trials=12 tunes its arms first: align_lab my_study.yaml tune.trials=12",
+    "report": "align_lab compare STUDY writes the page runs/STUDY/report.html",
+    "results": "align_lab compare STUDY shows them",
+    "plot": "align_lab compare STUDY draws the figures of the page runs/STUDY/report.html",
+    "analyze": "align_lab compare STUDY does",
+    "stop": "align_lab cancel STUDY does",
+    "kill": "align_lab cancel STUDY does",
+    "ls": "align_lab studies lists the studies, align_lab list the options",
+    "generate": "align_lab chat RUN completes prompts with the policy of a run",
+    "sample": "align_lab chat RUN completes prompts with the policy of a run",
+    "config": "align_lab algo=rloo --cfg job prints the config of a run",
+    "version": "align_lab --version",
+}
+
+
 def run(verb: str, args: list[str]) -> int:
     """Call one of VERBS. Returns its exit status."""
     module, _, function = VERBS[verb].partition(":")
@@ -116,7 +138,9 @@ def print_help(args: list[str]) -> int:
     if args and args[0] in VERBS and args[0] != "help":
         return run(args[0], ["--help"])
     groups = "\n".join(_wrapped(f"  {group:<9} {', '.join(yaml_options(group))}") for group in GROUPS)
-    print(USAGE.format(groups=groups, cache=cache_folder()), end="")
+    text = USAGE.format(groups=groups, cache=cache_folder())
+    answer.give({"help": text})
+    print(text, end="")
     return 0
 
 
@@ -124,10 +148,17 @@ def _wrapped(line: str) -> str:
     return textwrap.fill(line, width=118, subsequent_indent=" " * 12, break_on_hyphens=False)
 
 
+def options_named(word: str) -> list[str]:
+    """GROUP=OPTION of every option with this name, whatever its case."""
+    return [f"{group}={name}" for group in GROUPS for name in yaml_options(group) if name == word.lower()]
+
+
 def refuse_unknown_verb(word: str) -> None:
     """Raises ConfigError with the option that has this name, or the nearest verb."""
-    if options := [f"{group}={name}" for group in GROUPS for name in yaml_options(group) if name == word.lower()]:
+    if options := options_named(word):
         raise ConfigError(f"{word!r} is not a command. Did you mean {options[0]}?")
+    if meant := MEANT.get(word.lower()):
+        raise ConfigError(f"{word!r} is not a command. {meant}")
     raise ConfigError(
         f"{word!r} is not a command: {near(word, VERBS)}. A run is started with overrides, "
         "for example: align_lab algo=rloo"

@@ -17,7 +17,7 @@ from align_lab.base import answer
 from align_lab.base.errors import ConfigError, near
 from align_lab.base.paths import conf_folder, runs_folder
 from align_lab.base.progress import NoticesOnly, listening
-from align_lab.config import composition, overrides, study, study_file
+from align_lab.config import composition, file_lines, overrides, study, study_file
 from align_lab.config.explained import explained
 from align_lab.record.terminal import Terminal
 
@@ -29,6 +29,7 @@ REFUSED = {  # a flag of Hydra -> what to do instead
     "config_name": "options of your own are files in ./conf/GROUP, studies in ./sweeps",
     "config_dir": "options of your own are files in ./conf/GROUP, studies in ./sweeps",
 }
+_REFUSED_FLAGS = {name.replace("_", "-") for name in REFUSED}
 
 
 def run(args: list[str]) -> int:
@@ -39,7 +40,7 @@ def run(args: list[str]) -> int:
     except SystemExit as ended:
         if not ended.code:  # --version has been printed
             return 0
-        raise ConfigError(f"{' '.join(args)}: not understood. See align_lab --help") from None
+        raise ConfigError(_not_understood(args)) from None
     _refuse_flags(arguments)
     if arguments.shell_completion:
         return _complete(arguments.overrides, args)
@@ -52,12 +53,22 @@ def run(args: list[str]) -> int:
         answer.give({"config": dict(composed.values), "choices": dict(composed.choices)})
         return _hydra(flags, parsed)
     with listening(NoticesOnly(lambda text: print(text, file=sys.stderr, flush=True))):
-        return _start(texts)
+        with file_lines.named(arguments.overrides):
+            asked = study.read(texts)
+        return _start(asked)
 
 
-def _start(words: Sequence[str]) -> int:
-    """Read the study that these overrides ask for, start it, and show what came out."""
-    asked = study.read(words)
+def _not_understood(args: Sequence[str]) -> str:
+    """Which flags are unknown, and what they are near to."""
+    known = [flag for flag in get_args_parser()._option_string_actions if flag.removeprefix("--") not in _REFUSED_FLAGS]
+    unknown = [arg.partition("=")[0] for arg in args if arg.startswith("-") and arg.partition("=")[0] not in known]
+    if not unknown:
+        return f"{' '.join(args)}: not understood. See align_lab --help"
+    return "\n".join(f"{flag} is not a flag: {near(flag, [*known, '--version', '--json'])}" for flag in unknown)
+
+
+def _start(asked: study.Study) -> int:
+    """Start a study, and show what came out."""
     status = _run(asked)
     if not asked.settings.dry_run:
         _conclude(asked)

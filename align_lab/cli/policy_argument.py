@@ -40,9 +40,10 @@ def add_trust(parser: argparse.ArgumentParser) -> None:
 
 def load(options: argparse.Namespace) -> Trained:
     """The policy that the arguments name. Raises ConfigError."""
-    from align_lab.run import trained
+    folder = run_folder(options.run)
+    from align_lab.run import trained  # torch, which a name that is wrong need not wait for
 
-    return trained.load_trained(run_folder(options.run), options.checkpoint, trusted=options.trust)
+    return trained.load_trained(folder, options.checkpoint, trusted=options.trust)
 
 
 def run_folder(name: str) -> Path:
@@ -51,4 +52,8 @@ def run_folder(name: str) -> Path:
         if RunLayout(folder).config.exists():
             return folder
     runs = [f"{path.parent.parent.name}/{path.parent.name}" for path in runs_folder().glob(f"*/*/{CONFIG}")]
+    if not runs:
+        raise ConfigError(
+            f"there is no run {name!r}, and none under {runs_folder().resolve()}. Type align_lab algo=rloo"
+        )
     raise ConfigError(f"there is no run {name!r}: {near(name, runs, show_all=5)}")

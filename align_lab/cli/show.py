@@ -7,6 +7,7 @@ from dataclasses import asdict
 
 from align_lab.base import answer
 from align_lab.base.errors import ConfigError
+from align_lab.cli import commands
 from align_lab.cli.arguments import Arguments
 from align_lab.cli.card import as_markdown, as_text, card
 from align_lab.cli.plugin_argument import EPILOG, split
@@ -26,6 +27,8 @@ def show(args: Sequence[str]) -> int:
     parser.add_argument("--markdown", action="store_true", help="as a page of Markdown")
     parsed = parser.parse_args(others)
     group, _, name = parsed.option[0].partition("=") if len(parsed.option) == 1 else ("", "", "")
+    if parsed.option and (options := commands.options_named(parsed.option[0])):
+        raise ConfigError(f"show takes GROUP=OPTION. Did you mean align_lab show {options[0]}?")
     if group not in GROUPS or not name:
         raise ConfigError(
             f"show takes one GROUP=OPTION, for example: align_lab show algo=ppo_max. Groups: {', '.join(GROUPS)}"

@@ -144,7 +144,7 @@ class Composer:
             override = self._parse(text)
             if problem := checks.option_problem(override):
                 messages.append(problem)
-            elif checks.selects_option(override) or checks.concerns_hydra(override):
+            elif checks.selects_option(override):
                 groups.append(text)
             else:
                 fields[text] = override

@@ -9,7 +9,7 @@ import copy
 import difflib
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
@@ -73,6 +73,11 @@ def concerns_hydra(override: Override) -> bool:
 def option_problem(override: Override) -> str | None:
     """What is wrong with the choice of an option; None where nothing is."""
     group, value = override.key_or_group, override.value()
+    if concerns_hydra(override):
+        return (
+            f"{override.input_line}: Hydra's own fields change nothing here. A run is written to runs/STUDY/, its log "
+            "is in its folder, and study=NAME chooses STUDY"
+        )
     if group in ("hydra/sweeper", "hydra/launcher"):
         return f"{group}={value}: runs are planned and launched here. To search over fields, use tune={{trials: 12}}"
     if group not in (*GROUPS, "sweeps"):
@@ -84,7 +89,15 @@ def option_problem(override: Override) -> str | None:
         return f"{text}: several values need the flag -m. Type: align_lab -m {text}"
     if isinstance(value, str) and value in options(group):
         return None
-    return f"{group}={value} is not known: {near(str(value), options(group))}. See align_lab list {group}"
+    text = short(str(override.input_line))
+    if isinstance(value, Mapping):
+        fields = " ".join(f"{group}.{name}={each}" for name, each in cast("Mapping[str, Any]", value).items())
+        return f"{text}: {group} is the name of an option. Set its fields one by one: {short(fields)}"
+    if isinstance(value, list):
+        names = ",".join(map(str, value))
+        several = ". For several runs, type -m" if len(names.split(",")) > 1 else ""
+        return f"{text}: a run has one option, without brackets{several}: {group}={short(names)}"
+    return f"{text} is not known: {near(str(value), options(group))}. See align_lab list {group}"
 
 
 def field_problem(config: DictConfig, override: Override) -> str | None:
@@ -107,7 +120,9 @@ def field_problem(config: DictConfig, override: Override) -> str | None:
     if problem := _operation_problem(override, fields.get(key)):
         return f"{text}: {problem}"
     if section and not isinstance(override.value(), Mapping):
-        return f"{text}: {key} holds several fields. Set one of them, for example {section[0]}={fields[section[0]]}"
+        default = fields[section[0]]
+        example = f"{section[0]}={'...' if default is None else default}"
+        return f"{text}: {key} holds several fields. Set one of them, for example {example}"
     return _type_problem(config, override, fields.get(key))
 
 

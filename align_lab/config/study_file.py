@@ -72,7 +72,8 @@ def read(file: Path) -> dict[str, Any]:
     """The content of a study file, interpolations as they are written. Raises ConfigError."""
     if not file.is_file():
         there = [str(one) for one in file.parent.glob("*") if one.suffix in STUDY_FILE_ENDINGS]
-        raise ConfigError(f"there is no file {file}. {near(str(file), there)}")
+        known = near(str(file), there) if there else f"no YAML file is in {file.parent.resolve()}"
+        raise ConfigError(f"there is no file {file}: {known}. To begin with one: align_lab init my_project")
     if wrong := problem_of_file(file, whole=True):
         raise ConfigError(f"{wrong}. {HOW}")
     content = cast("dict[Any, Any]", OmegaConf.to_container(OmegaConf.load(file), resolve=False))
@@ -105,7 +106,7 @@ def check_arm(name: str) -> None:
 
 
 def _check_arms(arms: Any, where: str) -> None:
-    named = cast("Mapping[Any, Any]", arms) if isinstance(arms, Mapping) else {}
+    named: Mapping[Any, Any] = cast("Mapping[Any, Any]", arms) if isinstance(arms, Mapping) else {}
     if not named or not all(isinstance(each, list) for each in named.values()):
         raise ConfigError(
             f"{where}: arms={short(str(cast(Any, arms)))}: an arm is a name with a list of overrides. Write arms: "

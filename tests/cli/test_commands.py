@@ -1,11 +1,13 @@
 """The command line as a user sees it: verbs, help, exit statuses, one message and no traceback."""
 
+import json
 import os
 import subprocess
 import sys
 
 import pytest
 
+from align_lab import __version__
 from align_lab.cli.commands import VERBS
 from align_lab.config.groups import GROUPS
 from tests import forked
@@ -54,6 +56,40 @@ def test_the_installed_program_imports_plugins_of_the_working_folder_as_python_m
         words = [sys.executable, *flags, "-c", code + "sys.exit(script())"]
         done = subprocess.run(words, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=600)
         assert done.returncode == 2 and shown in done.stderr, done.stderr
+
+
+@pytest.mark.parametrize("args", [("--help",), ("compare", "--help"), ("help", "compare")])
+def test_a_help_is_a_document_for_programs(args):
+    done = run("--json", *args)
+    assert done.returncode == 0 and json.loads(done.stdout)["help"] == run(*args).stdout
+    assert json.loads(run("--version", "--json").stdout) == {"version": __version__}
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["train"], "'train' is not a command. A run is started with overrides: align_lab algo=rloo"),
+        (["report", "five"], "align_lab compare STUDY writes the page"),
+        (["show", "RLOO"], "Did you mean align_lab show algo=rloo?"),
+        (["list", "algos"], "'algos' is not known: did you mean 'algo'?"),
+        (["data", "inpsect"], "did you mean 'inspect'?"),
+    ],
+)
+def test_what_other_programs_call_it_leads_to_what_does_it_here(words, message):
+    done = run(*words)
+    assert done.returncode == 2 and message in done.stderr
+
+
+@pytest.mark.parametrize("verb", ["chat", "export"])
+def test_a_run_that_is_not_there_is_said_without_waiting_for_torch(tmp_path, verb):
+    words = ["align_lab", verb, "nothing", *(["new"] if verb == "export" else [])]
+    code = f"import sys; sys.argv = {words!r}\nfrom align_lab.__main__ import main\n"
+    code += "assert main() == 2 and 'torch' not in sys.modules"
+    environment = {**os.environ, "PYTHONPATH": ROOT}
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=600
+    )
+    assert done.returncode == 0 and "there is no run 'nothing', and none under" in done.stderr, done.stderr
 
 
 def test_list_prints_the_options_of_one_group_with_their_headlines():

@@ -19,7 +19,7 @@ from tests.campaign.fields import Field, _beyond, fields, misspelled
 from tests.campaign.running import Answer, Case
 
 HELPS = re.compile(
-    r"did you mean|allowed|must be|[Tt]ype |for example|align_lab|Write|Set |Add |Choose|Name|needs? "
+    r"did you mean|allowed|must be|[Tt]ype |for example|align_lab [a-z-]|Write|Set |Add |Choose|Name|needs? "
     r"|\ba run |Install|Drop |Did you mean|are files in "
 )
 PLAN = "dry_run=true"
@@ -52,6 +52,7 @@ train.budget.seconds=0 | train.budget.episodes=1.5 | wait=false | parallel=0 | p
 model=hf | reward=remote | reward=python | data=files | algo=rloo train.group_size=1 | train.learning_rate=1e-4
 vary=[nothing] | evaluation.metric=eval/nothing | evaluation.judges.x.name=nothing | sampling.temperature=-1
 sampling.top_p=2 | sampling.max_new_tokens=0 | train.minibatches=1000 | record=nothing | record.samples=-1
+-m algo=[ppo,dpo] | model=[tiny] | hydra.run.dir=x | hydra.job.name=x | --foo=bar algo=ppo | --verison
 """
 OTHERS = """
 gc --older-than 30 | gc --older-than=30 | gc --older-than=1y | gc --older-than=-5d | gc --older-than= | gc --prune
@@ -67,6 +68,7 @@ wandb pull | wandb push | wandb dashboard | serve reward=nothing | serve port=ht
 serve port=99999 reward=vader
 serve host=0.0.0.0 reward=vader | serve batch=0 reward=vader | serve reward=vader token_env=NOT_SET | init | init a b
 logs | logs two -n few | cancel | studies two | statsu two | lst | comprae two | Status two | run | train | sweep | -h3
+tune | report | resume | list algos | data inpsect | chat nothing | export nothing new
 """
 
 

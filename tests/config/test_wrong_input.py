@@ -44,6 +44,15 @@ def here(tmp_path, monkeypatch):
         ("train.lr=nan", "train.lr must be > 0 (got nan)"),
         ("algo.kl_coef=.inf", "algo.kl_coef must be a finite number"),
         ("evaluation.pass_at=[1,.inf]", "evaluation.pass_at"),
+        ("model=[tiny]", "model=[tiny]: a run has one option, without brackets: model=tiny"),
+        (
+            "algo=[ppo,dpo]",
+            "algo=[ppo,dpo]: a run has one option, without brackets. For several runs, type -m: algo=ppo,dpo",
+        ),
+        ("train={lr: 1}", "train={lr: 1}: train is the name of an option. Set its fields one by one: train.lr=1"),
+        ("train=5", "train=5 is not known: allowed: default"),
+        ("hydra.run.dir=x", "hydra.run.dir=x: Hydra's own fields change nothing here. A run is written to runs/STUDY/"),
+        ("train.budget=100", "Set one of them, for example train.budget.episodes=..."),
     ],
 )
 def test_a_value_without_meaning_names_its_field(text, message):
@@ -150,6 +159,8 @@ def test_a_plug_in_that_is_no_module_is_refused(here, monkeypatch, code, message
         (["--shell-completion"], 'eval "$(align_lab -sc install=bash)"'),
         (["-sc", "install=nothing"], "allowed: bash, fish, zsh"),
         (["-m", "--run"], "--run and --multirun contradict each other"),
+        (["--foo=bar"], "--foo is not a flag: did you mean '--info'?"),
+        (["--verison"], "--verison is not a flag: did you mean '--version'?"),
     ],
 )
 def test_a_flag_of_hydra_that_would_do_nothing_or_execute_is_refused(capsys, flags, message):
