@@ -38,7 +38,7 @@ def init(args: Sequence[str]) -> int:
     print(f"{folder} holds a project:")
     for _, name in files():
         print(f"  {name}")
-    print(f"Start with: cd {folder} && align_lab sweeps=my_study, and read its README.md")
+    print(f"Start with: cd {folder} && align_lab my_study.yaml, and read its README.md")
     print(f"The study takes {DURATION}, and once a download of about 90 MB.")
     return 0
 

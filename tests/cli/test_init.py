@@ -6,7 +6,6 @@ import pytest
 
 from align_lab.__main__ import main
 from align_lab.cli import init
-from align_lab.config.composition import compose
 
 BLOCK = re.compile(r"^```\n(.*?)^```", re.DOTALL | re.MULTILINE)
 
@@ -24,14 +23,13 @@ def test_every_file_that_the_readme_names_is_there(project):
     assert all((project / name).is_file() for name in named)
 
 
-def test_the_commands_of_the_readme_are_valid(project, monkeypatch):
-    commands = [line for block in BLOCK.findall((project / "README.md").read_text()) for line in block.splitlines()]
-    runs = [words[3:] for words in map(str.split, commands) if "=" in words[3]]
-    assert len(runs) == 2
-    for overrides in runs:
-        if not overrides[0].startswith("sweeps="):
-            compose(overrides)
-    assert main(["sweeps=my_study", "dry_run=true"]) == 0
+def test_the_commands_of_the_readme_are_valid(project, capsys):
+    text = (project / "README.md").read_text()
+    inspect, plan, study, compare = (line for block in BLOCK.findall(text) for line in block.splitlines())
+    assert (study, compare) == ("align_lab my_study.yaml", "align_lab compare my_study")
+    assert main(plan.split()[1:]) == 0 and "Nothing was submitted" in capsys.readouterr().out
+    assert main([word for word in inspect.split()[1:] if not word.startswith("model=")]) == 0  # a model is a download
+    assert "10 training" in capsys.readouterr().out
 
 
 def test_what_the_study_takes_is_printed_and_in_the_readme(tmp_path, capsys):
