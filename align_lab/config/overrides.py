@@ -75,8 +75,8 @@ def option_problem(override: Override) -> str | None:
     group, value = override.key_or_group, override.value()
     if concerns_hydra(override):
         return (
-            f"{override.input_line}: Hydra's own fields change nothing here. A run is written to runs/STUDY/, its log "
-            "is in its folder, and study=NAME chooses STUDY"
+            f"{override.input_line}: Hydra's own fields change nothing here. A run is written to runs/STUDY/, with its "
+            "log. Type study=NAME to choose STUDY"
         )
     if group in ("hydra/sweeper", "hydra/launcher"):
         return f"{group}={value}: runs are planned and launched here. To search over fields, use tune={{trials: 12}}"
