@@ -122,7 +122,7 @@ def _received(asked: int, *streams: int) -> dict[str, Any]:
         return json.load(file)
 
 
-def _become(request: Mapping[str, Any]) -> None:
+def become(request: Mapping[str, Any]) -> None:
     """Run the package as its own main module, with the folder and then PYTHONPATH first in the path."""
     os.environ.clear()
     os.environ.update(request["env"])
@@ -148,4 +148,4 @@ if __name__ == "__main__":
     sys.path[0] = str(ROOT)  # instead of the folder of this file
     preload()
     if (wanted := _serve(socket.socket(fileno=int(sys.argv[1])))) is not None:
-        _become(wanted)
+        become(wanted)

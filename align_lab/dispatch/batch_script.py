@@ -20,21 +20,32 @@ STOP_AT_A_FAILURE = (  # lines inside files that the user sources may fail: the 
     "(a line that may fail ends with || true)\"; exit $align_lab_status; fi' ERR"
 )
 BEGAN = "ALIGN_LAB_BEGAN"  # the file that a job's program makes once it works on its node
-TRIES = 3  # nodes on which a job may fail before its program begins
+TRIES = 3  # times that a job may fail before its program begins
 ELSEWHERE = """\
 align_lab_status=$?
-if [ $align_lab_status -ne 0 ] && [ ! -e "$ALIGN_LAB_BEGAN" ]; then
-  echo "the job failed on $SLURMD_NODENAME before its program began (status $align_lab_status)"
-  echo "$SLURMD_NODENAME" >> {nodes}
+align_lab_tries="${{ALIGN_LAB_BEGAN%.*.began}}.tries"
+if [ $align_lab_status -eq 0 ] || [ -e "$ALIGN_LAB_BEGAN" ]; then
+  rm -f "$align_lab_tries"
+else
+  echo >> "$align_lab_tries"
+  if tail --lines=3 /proc/$$/fd/1 | grep --quiet 'Unable to create step'; then
+    align_lab_next="Slurm did not start the program (status $align_lab_status); trying again"
+  else
+    echo "the job failed on $SLURMD_NODENAME before its program began (status $align_lab_status)"
+    echo "$SLURMD_NODENAME" >> {nodes}
+    align_lab_next="trying another node"
+  fi
   align_lab_left=$(sinfo --noheader --Node --partition="$SLURM_JOB_PARTITION" --states=idle,mixed,allocated \
-    --format=%N | sort -u | grep --count --invert-match --line-regexp --fixed-strings --file={nodes})
-  if [ "${{SLURM_RESTART_COUNT:-0}}" -lt {again} ] && [ "${{align_lab_left:-0}}" -ge "$SLURM_JOB_NUM_NODES" ]; then
+    --format=%N | sort -u | grep --count --invert-match --line-regexp --fixed-strings --file=<(cat {nodes} 2>/dev/null))
+  if [ "$(wc -l < "$align_lab_tries")" -lt {tries} ] && [ "${{align_lab_left:-0}}" -ge "$SLURM_JOB_NUM_NODES" ]; then
     trap '' TERM
     align_lab_job=$SLURM_JOB_ID
     [ -n "$SLURM_ARRAY_JOB_ID" ] && align_lab_job=${{SLURM_ARRAY_JOB_ID}}_$SLURM_ARRAY_TASK_ID
-    echo "trying another node"
-    scontrol requeue "$align_lab_job" && scontrol update JobId="$align_lab_job" \
+    echo "$align_lab_next"
+    scontrol requeue "$align_lab_job" && [ -s {nodes} ] && scontrol update JobId="$align_lab_job" \
       ExcNodeList="$(sort -u {nodes} | paste -sd,){exclude}"
+  else
+    rm -f "$align_lab_tries"
   fi
 fi
 rm -f "$ALIGN_LAB_BEGAN"
@@ -49,7 +60,7 @@ def lines_around(place: Placement, *, folder: Path, token: str) -> dict[str, lis
     began = f"{shlex.quote(str(folder))}/logs/{token}.$SLURM_JOB_ID.${{SLURM_RESTART_COUNT:-0}}.began"
     setup = [STOP_AT_A_FAILURE, *place.setup, "trap - ERR"] if place.setup else []
     nodes, exclude = shlex.quote(str(folder / BROKEN_NODES)), "".join(f",{node}" for node in excluded(place))
-    after = ELSEWHERE.format(nodes=nodes, exclude=exclude, again=TRIES - 1)
+    after = ELSEWHERE.format(nodes=nodes, exclude=exclude, tries=TRIES)
     return {"setup": [*setup, f"export {BEGAN}={began}"], "teardown": after.splitlines()}
 
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from align_lab.base.files import read_json, write_json
+from align_lab.base.files import read_json, sweep, write_json
 
 VERSION = 1  # of the files
 
@@ -43,10 +44,12 @@ class AnswersCache:
             return None
 
     def put(self, key: str, answer: PaidAnswer) -> None:
-        """Keep an answer."""
+        """Keep an answer, and remove what processes that were killed have left of it."""
         path = self._path(key)
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_json(path, asdict(answer))
+        with suppress(FileNotFoundError):  # another process keeps the same answer at this moment, and removed ours
+            write_json(path, asdict(answer))
+        sweep(path.parent, path.name)
 
     def _path(self, key: str) -> Path:
         return self.folder / key[:2] / f"{key}.json"

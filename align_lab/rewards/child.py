@@ -1,7 +1,8 @@
 """A child process that runs a function with limits of time and memory, so that code of others cannot harm a run.
 
 The child answers calls over a socket (`child_wire`). It is killed when a call takes too long or the process and its
-descendants use too much memory, and the next call starts a new one. It ends with this process, whatever ends that.
+descendants use too much memory, and the next call starts a new one. It ends with this process, whatever ends that, and
+so does what the function has started.
 """
 
 from __future__ import annotations

@@ -29,6 +29,7 @@ def main(arguments: list[str]) -> None:
     faulthandler.enable(stacks)
     faulthandler.register(signal.SIGUSR1, stacks)
     _limit(memory)
+    _guard()
     end_with(parent, signal.SIGKILL)  # also in the middle of a call
     function: Callable[[Any], Any] | None = None
     with socket.socket(fileno=connected) as connection, contextlib.suppress(EOFError, ConnectionError):
@@ -53,6 +54,24 @@ def _is_memory(error: BaseException) -> bool:
 def _load(target: str, settings: dict[str, Any]) -> Callable[[Any], Any]:
     module, _, maker = target.partition(":")
     return getattr(importlib.import_module(module), maker)(**settings)
+
+
+def _guard() -> None:
+    """A fork that ends what the function has started once this process has ended, whatever has ended it.
+
+    What the function starts is in this process's group, unless it leaves that.
+    """
+    worker = os.getpid()
+    if sys.platform != "linux" or os.getpgrp() != worker or os.fork():
+        return
+    try:
+        os.closerange(0, 1 << 10)  # else the connection would stay open after the end of the worker
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+        end_with(worker, signal.SIGTERM)
+        signal.sigwait({signal.SIGTERM})
+        os.killpg(worker, signal.SIGKILL)
+    finally:
+        os._exit(0)
 
 
 def _limit(memory: int) -> None:

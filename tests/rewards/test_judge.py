@@ -11,6 +11,7 @@ from align_lab.base.errors import ConfigError, RewardError
 from align_lab.base.paths import cache_folder
 from align_lab.base.task import Example, Failure, Message
 from align_lab.models.policy import load_policy
+from align_lab.rewards.answers_cache import AnswersCache, PaidAnswer
 from align_lab.rewards.connection import Connection
 from align_lab.rewards.judge import Judge
 from align_lab.rewards.judge_prompts import Comparison, Nonsense, Scale, question, read_verdict
@@ -404,3 +405,14 @@ def test_a_verdict_is_a_number_of_the_scale():
     for value in (0.99, 10.01, math.inf, None, "3", True, [3]):
         with pytest.raises(Nonsense):
             Scale(low=1, high=10).read(value)
+
+
+def test_what_a_kill_left_of_an_answer_goes_when_the_question_is_asked_again(tmp_path):
+    cache, answer = AnswersCache(tmp_path), PaidAnswer(text="4", prompt_tokens=2, completion_tokens=1)
+    key = AnswersCache.key("http://here", {"model": "small"})
+    cache.put(key, answer)
+    (file,) = tmp_path.rglob("*.json")
+    partial = file.with_name(f".{file.name}.0123abcd")
+    partial.write_text("{")
+    cache.put(key, answer)
+    assert [*file.parent.iterdir()] == [file] and cache.get(key) == answer

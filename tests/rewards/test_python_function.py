@@ -168,6 +168,7 @@ def test_batches_are_no_larger_than_asked_for(tmp_path):
 
 
 def test_what_the_function_prints_is_shown_up_to_a_limit_and_does_not_disturb_its_answers(tmp_path, capfd):
+    before = set(threading.enumerate())  # loading the function starts the thread that shows its output
     one = scorer(
         tmp_path,
         """
@@ -182,7 +183,6 @@ def test_what_the_function_prints_is_shown_up_to_a_limit_and_does_not_disturb_it
             return [1.0 for _ in completions]
         """,
     )
-    before = set(threading.enumerate())
     assert score(one, "a") == [1.0]
     one.child.close()
     for thread in set(threading.enumerate()) - before:
@@ -292,6 +292,33 @@ def test_the_child_imports_no_torch_and_ends_with_its_parent(tmp_path):
     )
     assert killed.returncode == -9, killed.stderr
     assert _gone(int(killed.stdout))
+
+
+def test_what_the_function_has_started_ends_with_the_run(tmp_path):
+    """Code of a completion that does not end, for example, while the run is killed."""
+    scorer(
+        tmp_path,
+        """
+        import subprocess, sys
+        def reward(completions, **columns):
+            code = "import time; time.sleep(3600)"
+            return [subprocess.Popen([sys.executable, "-c", code]).pid for _ in completions]
+        """,
+    )
+    script = """
+        import os, sys
+        from tests.rewards.files import score
+        from align_lab.rewards.python_file import PythonFile
+        one = PythonFile(file=sys.argv[1], seconds=600).load(None)
+        print(int(score(one, "a")[0]), flush=True)
+        os.kill(os.getpid(), 9)
+    """
+    killed = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(script), str(tmp_path / "my_reward.py")],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert killed.returncode == -9 and _gone(int(killed.stdout))
 
 
 def _runs(pid):

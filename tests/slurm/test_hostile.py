@@ -51,6 +51,10 @@ def work(task):
 
 sys.exit(job.main(sys.argv[5:], work))
 """
+NO_STEP = """[ "${SLURM_RESTART_COUNT:-0}" != 0 ] && exec REAL "$@"
+echo "srun: error: Unable to create step for job 1: Invalid generic resource (gres) specification" >&2
+exit 1
+"""
 HELD = ["--hold"]
 HEAD = """
 import sys
@@ -311,6 +315,17 @@ def test_a_job_that_begins_nowhere_is_tried_on_three_nodes_and_gives_its_reason(
     assert study.log().count("ImportError") == 3 and study.log().count("trying another node") == 2
     state, why = study.only()
     assert state == "failed" and "ImportError: no such library" in why
+
+
+def test_a_step_that_slurm_does_not_start_is_tried_again_and_no_node_is_blamed(site):
+    """As Slurm 22.05 does with a job that was requeued while one of its nodes died. All nodes are needed here."""
+    site.before("srun", NO_STEP)
+    site.python.write_text('#!/bin/bash\ntouch "$ALIGN_LAB_BEGAN"; echo began\n')
+    study = site.study("no_step")
+    study.submit(nodes=3)
+    assert site.ended(study, 1) == ["COMPLETED"], study.log()
+    assert "Slurm did not start the program (status 1); trying again" in study.log()
+    assert not list(study.ledger.folder.glob("broken_nodes")) and not list(study.ledger.logs.glob("*.tries"))
 
 
 def test_a_run_that_lost_a_process_with_its_node_goes_back_into_the_queue(site):
