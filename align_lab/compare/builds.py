@@ -87,5 +87,5 @@ def over(runs: Sequence[Run]) -> str:
     seeds = f"seeds of {listed(moved)}" if len(moved) > 1 else "RL seeds alone"
     return (
         f"Intervals are over {seeds}, at {listed(fixed)}: with {'another' if len(fixed) == 1 else 'others'} the arms "
-        "may rank otherwise (docs/seeds.md, vary)."
+        "may rank otherwise (a study's vary lets seeds move them too)."
     )

@@ -15,6 +15,7 @@ MEASURES = {
     "device_seconds": "device-seconds",
     "flops": "FLOPs",
 }
+SUPERSCRIPT = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
 TOLERANCE = 1.01  # times as much still counts as equal
 LOADED = 1.25  # times as many device-seconds of runs of one recipe, from which the machine's load is named
 
@@ -35,19 +36,20 @@ def budgets(charged: Sequence[Charged]) -> Iterator[str]:
 
 
 def spread(amounts: Mapping[str, float | None]) -> str:
-    """`(a 320, b 384)`; empty where all are equal. Many arms: the least and the most."""
+    """`(a 320, b 384)`; empty where all are equal. More than two arms: the least and the most."""
     known = {arm: amount for arm, amount in amounts.items() if amount}
     least, most = min(known, key=known.__getitem__, default=""), max(known, key=known.__getitem__, default="")
     if not known or known[most] <= TOLERANCE * known[least]:
         return ""
-    named = known if len(known) <= 4 else {least: known[least], most: known[most]}
-    between = "" if len(known) <= 4 else "from "
-    return f"({between}{(' to ' if between else ', ').join(f'{arm} {_amount(value)}' for arm, value in named.items())})"
+    if len(known) == 2:
+        return f"({', '.join(f'{arm} {_amount(value)}' for arm, value in known.items())})"
+    return f"(from {least} {_amount(known[least])} to {most} {_amount(known[most])})"
 
 
 def _amount(value: float) -> str:
     if value >= 1e7:
-        return f"{value:.2e}".replace("e+", " × 10^")
+        head, _, power = f"{value:.2e}".partition("e+")
+        return f"{head} × 10{str(int(power)).translate(SUPERSCRIPT)}"
     return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 

@@ -31,8 +31,8 @@ class JudgeQuality:
 
     @property
     def words(self) -> str:
-        """`right on 73 % of held-out pairs (people: 90 %)`."""
-        people = f" (people: {self.ceiling:.0%})" if self.ceiling is not None else ""
+        """`right on 73 % of held-out pairs (one person: 90 %)`."""
+        people = f" (one person: {self.ceiling:.0%})" if self.ceiling is not None else ""
         return f"right on {self.accuracy:.0%} of held-out pairs{people}".replace("%", " %")
 
     def warning(self, label: str) -> str:

@@ -12,7 +12,7 @@ from align_lab.stages.store import Stage, Store
 
 def test_the_words_name_the_accuracy_and_that_of_people():
     judge = quality({"accuracy": 0.7311900282220132, "accuracy_1_apart": 0.81, "human_ceiling": 0.9, "vader": 0.64})
-    assert judge.words == "right on 73 % of held-out pairs (people: 90 %)" and not judge.near_chance
+    assert judge.words == "right on 73 % of held-out pairs (one person: 90 %)" and not judge.near_chance
     assert quality({"accuracy": 0.7186}).words == "right on 72 % of held-out pairs"
 
 
