@@ -230,7 +230,8 @@ def split(
 ) -> dict[str, list[Review]]:
     """Related reviews stay together: the held-out parts of these sizes first, then equal halves.
 
-    A review whose opening another held-out part has goes to a half. Raises DataError if few are left.
+    A review whose opening another held-out part has goes to a half. Raises DataError if a part cannot be filled, or few
+    are left.
     """
     groups = related([review.text for review in reviews])
     random.Random(seed).shuffle(groups)
@@ -244,6 +245,12 @@ def split(
         else:
             part = min(("proxy", "gold"), key=lambda half: len(parts[half]))
         parts[part] += [reviews[i] for i in group]
+    for part in HELD_OUT:
+        if len(parts[part]) < sizes[part]:
+            raise DataError(
+                f"data.{part}={sizes[part]:,}: of {len(reviews):,} reviews, {len(parts[part]):,} are left for it, as two "
+                f"parts have no opening in common and the judges are trained on the others. Set data.{part} smaller"
+            )
     if min(len(parts["proxy"]), len(parts["gold"])) < 2:
         listed = ", ".join(f"data.{part}={sizes[part]}" for part in HELD_OUT)
         raise DataError(f"{listed} leave nothing of {len(reviews)} reviews to train reward models on. Set them smaller")

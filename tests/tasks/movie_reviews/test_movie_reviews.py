@@ -119,6 +119,13 @@ def test_too_large_parts_say_what_to_set():
         split([Review(f"{i} is film number {i}", (0,)) for i in range(18)], prompts=9, evaluation=9)
 
 
+def test_a_part_that_cannot_be_filled_is_not_made_smaller_in_silence():
+    alike = [Review(f"this is film number {i}", (0,)) for i in range(40)]
+    others = [Review(f"{i} is film number {i}", (0,)) for i in range(40)]
+    with pytest.raises(DataError, match=r"data\.prompts=40: of 80 reviews, \d+ are left for it.* Set data\.prompts smaller"):
+        split(alike + others, prompts=40, evaluation=10)
+
+
 def test_what_is_built_is_loaded(tmp_path):
     reviews = [Review(f"{i} is film number {i}", (i % 9 - 4, 0)) for i in range(60)]
     data.build_reviews(tmp_path, MovieReviews(prompts=10, evaluation=10, development=5), reviews)
