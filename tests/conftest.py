@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from align_lab.base.paths import cache_folder
+from tests import rotation
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # the fastest for tiny models, here and in the processes of tests
 
@@ -36,8 +37,24 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> object | 
     return LongestFirst(config, log)
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Decide which third of the nightly tests runs."""
+    if "PYTEST_XDIST_WORKER" not in os.environ:
+        rotation.choose(everything=config.args_source is not pytest.Config.ArgsSource.ARGS)
+
+
+def pytest_report_header() -> str:
+    """Say so."""
+    which = rotation.chosen()
+    return "" if which is None else f"nightly tests: part {which} of 0 to {rotation.PARTS - 1} ({rotation.VARIABLE})"
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Several workers begin with the longest files."""
+    """Leave out the nightly tests whose turn it is not. Several workers begin with the longest files."""
+    if (which := rotation.chosen()) is not None:
+        later = [item for item in items if item.get_closest_marker("nightly") and rotation.part(item.nodeid) != which]
+        config.hook.pytest_deselected(items=later)
+        items[:] = [item for item in items if item not in set(later)]
     if "PYTEST_XDIST_WORKER" in os.environ:
         from tests.scheduling import place
 

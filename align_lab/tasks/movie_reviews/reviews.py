@@ -248,8 +248,8 @@ def split(
     for part in HELD_OUT:
         if len(parts[part]) < sizes[part]:
             raise DataError(
-                f"data.{part}={sizes[part]:,}: of {len(reviews):,} reviews, {len(parts[part]):,} are left for it, as two "
-                f"parts have no opening in common and the judges are trained on the others. Set data.{part} smaller"
+                f"data.{part}={sizes[part]:,}: of {len(reviews):,} reviews, {len(parts[part]):,} are left for it, as "
+                f"two parts have no opening in common and the judges are trained on the others. Set data.{part} smaller"
             )
     if min(len(parts["proxy"]), len(parts["gold"])) < 2:
         listed = ", ".join(f"data.{part}={sizes[part]}" for part in HELD_OUT)

@@ -122,7 +122,9 @@ def test_too_large_parts_say_what_to_set():
 def test_a_part_that_cannot_be_filled_is_not_made_smaller_in_silence():
     alike = [Review(f"this is film number {i}", (0,)) for i in range(40)]
     others = [Review(f"{i} is film number {i}", (0,)) for i in range(40)]
-    with pytest.raises(DataError, match=r"data\.prompts=40: of 80 reviews, \d+ are left for it.* Set data\.prompts smaller"):
+    with pytest.raises(
+        DataError, match=r"data\.prompts=40: of 80 reviews, \d+ are left for it.* Set data\.prompts smaller"
+    ):
         split(alike + others, prompts=40, evaluation=10)
 
 

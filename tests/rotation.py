@@ -1,0 +1,53 @@
+"""Which tests of the whole suite run in turn: those marked `nightly`, a third of them with each commit.
+
+A family of tests that say the same of each algorithm, each engine or each place in a program is marked where a third
+of it would find most faults, and the whole takes minutes. `ALIGN_LAB_NIGHTLY=all` runs all of them, `=0`, `=1` or `=2`
+one third, and so does naming a file or a folder: only `pytest` alone leaves tests out, and its first lines say so.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import zlib
+from pathlib import Path
+
+PARTS = 3
+VARIABLE = "ALIGN_LAB_NIGHTLY"
+ALL = "all"
+
+
+def part(nodeid: str) -> int:
+    """The third that a test belongs to; the same on every machine."""
+    return zlib.crc32(nodeid.encode()) % PARTS
+
+
+def turn(asked: str, commit: str) -> int | None:
+    """The third that runs: the one that is asked for, else that of the commit. None: all. Raises ValueError."""
+    if asked == ALL:
+        return None
+    if not asked:
+        return zlib.crc32(commit.encode()) % PARTS
+    if asked not in map(str, range(PARTS)):
+        raise ValueError(f"{VARIABLE}={asked}: allowed: {ALL}, {', '.join(map(str, range(PARTS)))}")
+    return int(asked)
+
+
+def commit() -> str:
+    """The commit that is checked out; empty outside of git."""
+    asked = ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"]
+    try:
+        return subprocess.run(asked, capture_output=True, text=True, timeout=60).stdout.strip()
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+
+
+def choose(*, everything: bool) -> None:
+    """Decide once, for the workers too. everything: the whole suite was asked for, not files or folders of it."""
+    which = turn(os.environ.get(VARIABLE, ""), commit()) if everything else None
+    os.environ[VARIABLE] = ALL if which is None else str(which)
+
+
+def chosen() -> int | None:
+    """The third that runs in this process; None: all."""
+    return turn(os.environ.get(VARIABLE, ALL), "")

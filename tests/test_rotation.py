@@ -1,0 +1,52 @@
+"""Every nightly test has its turn, and nothing is left out where tests are named."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from tests import forked, rotation
+
+NODES = [f"tests/some/test_file.py::test_of_algorithms[{name}]" for name in "abcdefghijklmnopqrstuvwxyz"]
+
+
+def test_the_parts_are_all_and_each_is_some():
+    parts = [{node for node in NODES if rotation.part(node) == which} for which in range(rotation.PARTS)]
+    assert set().union(*parts) == set(NODES) and sum(map(len, parts)) == len(NODES)
+    assert all(len(part) >= 3 for part in parts)
+
+
+def test_commits_take_turns():
+    turns = [rotation.turn("", f"{number:040x}") for number in range(60)]
+    assert set(turns) == {0, 1, 2} and rotation.turn("", "abc") == rotation.turn("", "abc")
+    assert rotation.turn("all", "abc") is None and rotation.turn("1", "abc") == 1
+    with pytest.raises(ValueError, match="allowed: all, 0, 1, 2"):
+        rotation.turn("3", "abc")
+
+
+def collected(*words, env):
+    command = [sys.executable, "-m", "pytest", "--collect-only", "-q", "-p", "no:cacheprovider", *words]
+    done = subprocess.run(command, cwd=env.pop("HERE"), env=env, capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return {line for line in done.stdout.splitlines() if "::" in line}
+
+
+def test_the_whole_suite_leaves_out_what_has_its_turn_later_and_a_named_file_nothing(tmp_path):
+    """A suite of its own, with this conftest."""
+    folder = tmp_path / "tests"
+    folder.mkdir()
+    for name in ("__init__.py", "conftest.py", "rotation.py"):
+        (folder / name).write_text((forked.ROOT / "tests" / name).read_text())
+    (folder / "test_some.py").write_text(
+        "import pytest\n\n@pytest.mark.nightly\n@pytest.mark.parametrize('i', range(30))\ndef test_a(i): pass\n"
+        "def test_b(): pass\n"
+    )
+    (tmp_path / "pytest.ini").write_text("[pytest]\ntestpaths = tests\nmarkers = nightly\n")
+    base = {key: value for key, value in os.environ.items() if key != rotation.VARIABLE and "XDIST" not in key}
+    base |= {"PYTHONPATH": f"{tmp_path}{os.pathsep}{forked.ROOT}", "HERE": str(tmp_path)}
+    thirds = [collected(env={**base, rotation.VARIABLE: str(which)}) for which in range(rotation.PARTS)]
+    assert all("tests/test_some.py::test_b" in third and 2 < len(third) < 25 for third in thirds)
+    assert len(set().union(*thirds)) == 31 and sum(map(len, thirds)) == 33
+    assert len(collected(env={**base, rotation.VARIABLE: "all"})) == 31
+    assert len(collected("tests/test_some.py", env=dict(base))) == 31
