@@ -11,7 +11,7 @@ from align_lab.compare.curves import at, reached
 from align_lab.compare.document import Axis, Flip, Ranked
 from align_lab.compare.evaluations import AXES, Table
 from align_lab.compare.statistics import t_interval, welch_interval
-from align_lab.compare.values import listed, number
+from align_lab.compare.values import amount, listed, number
 from align_lab.compare.verdict import ranked
 
 UNITS = {  # as metrics.py has them, in words that fit behind a number
@@ -80,8 +80,7 @@ def _flip(behind: str, ahead: str, values: Mapping[str, Sequence[float]]) -> Fli
 def _words(axis: str, x: float, order: Sequence[str], usual: Sequence[str], flips: Sequence[Flip]) -> str:
     if not order:
         return f"Not compared at equal {UNITS[axis]}: a run did not record them, or never left its start."
-    place = f"{x:,.0f}" if 1000 <= x < 1e9 else f"{x:.3g}"
-    leads = f"At {place} {UNITS[axis]} {order[0]} leads"
+    leads = f"At {amount(x)} {UNITS[axis]} {order[0]} leads"
     if axis == "episode" or not usual:
         return f"{leads}."
     leads += ", as at equal episodes" if order[0] == usual[0] else f", not {usual[0]} as at equal episodes"

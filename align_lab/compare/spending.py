@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from align_lab.compare.document import Charged
 from align_lab.compare.summary import ArmRuns
-from align_lab.compare.values import listed
+from align_lab.compare.values import amount, listed
 
 MEASURES = {
     "episodes": "episodes",
@@ -15,7 +15,6 @@ MEASURES = {
     "device_seconds": "device-seconds",
     "flops": "FLOPs",
 }
-SUPERSCRIPT = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
 TOLERANCE = 1.01  # times as much still counts as equal
 LOADED = 1.25  # times as many device-seconds of runs of one recipe, from which the machine's load is named
 
@@ -42,15 +41,8 @@ def spread(amounts: Mapping[str, float | None]) -> str:
     if not known or known[most] <= TOLERANCE * known[least]:
         return ""
     if len(known) == 2:
-        return f"({', '.join(f'{arm} {_amount(value)}' for arm, value in known.items())})"
-    return f"(from {least} {_amount(known[least])} to {most} {_amount(known[most])})"
-
-
-def _amount(value: float) -> str:
-    if value >= 1e7:
-        head, _, power = f"{value:.2e}".partition("e+")
-        return f"{head} × 10{str(int(power)).translate(SUPERSCRIPT)}"
-    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+        return f"({', '.join(f'{arm} {amount(value)}' for arm, value in known.items())})"
+    return f"(from {least} {amount(known[least])} to {most} {amount(known[most])})"
 
 
 def load(arms: Sequence[ArmRuns]) -> Iterator[str]:

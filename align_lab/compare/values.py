@@ -14,6 +14,7 @@ import numpy as np
 
 P = ParamSpec("P")
 T = TypeVar("T")
+SUPERSCRIPT = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
 def number(value: Any) -> float | None:
@@ -39,6 +40,14 @@ def plain(value: Any) -> Any:
 def probability(p: float) -> str:
     """A p-value with three decimals; `< 0.001` below that, because no p-value is 0."""
     return "< 0.001" if p < 0.001 else f"{p:.3f}"
+
+
+def amount(value: float) -> str:
+    """`2.83 × 10¹²`, `6,400`, `0.93`: what was spent, of any size."""
+    if value >= 1e7:
+        head, _, power = f"{value:.2e}".partition("e+")
+        return f"{head} × 10{str(int(power)).translate(SUPERSCRIPT)}"
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
 def generator(seed: int, *purpose: str) -> np.random.Generator:
