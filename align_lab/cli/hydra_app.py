@@ -6,8 +6,9 @@ import argparse
 import io
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import redirect_stderr
+from typing import Any
 
 import hydra
 from hydra._internal.utils import get_args_parser
@@ -17,6 +18,7 @@ from align_lab.base import answer
 from align_lab.base.errors import ConfigError, near
 from align_lab.base.paths import conf_folder, runs_folder
 from align_lab.base.progress import NoticesOnly, listening
+from align_lab.base.run_config import leaves
 from align_lab.config import composition, file_lines, overrides, study, study_file
 from align_lab.config.explained import explained
 from align_lab.record.terminal import Terminal
@@ -50,6 +52,7 @@ def run(args: list[str]) -> int:
     flags = [arg for arg in args if arg not in arguments.overrides and arg not in ("-m", "--multirun", "-r", "--run")]
     if any(getattr(arguments, name) for name in PRINTING):  # Hydra prints and runs nothing
         composed = composition.compose(texts)
+        _check_package(arguments, composed.values)
         answer.give({"config": dict(composed.values), "choices": dict(composed.choices)})
         return _hydra(flags, parsed)
     with listening(NoticesOnly(lambda text: print(text, file=sys.stderr, flush=True))):
@@ -125,6 +128,17 @@ def _refuse_flags(arguments: argparse.Namespace) -> None:
             raise ConfigError(f"--{name} belongs to --cfg. Type --cfg job --{name}, or drop it")
     if arguments.run and arguments.multirun:
         raise ConfigError("--run and --multirun contradict each other. Type -m for several runs, nothing for one")
+
+
+def _check_package(arguments: argparse.Namespace, values: Mapping[str, Any]) -> None:
+    """Raises ConfigError where --package names no part of the config, or one that is null."""
+    name = arguments.package
+    if name in (None, "_global_") or (arguments.cfg != "job" and name.partition(".")[0] == "hydra"):
+        return
+    keys = [key.split(".") for key, value in leaves(values) if value is not None]
+    parts = {".".join(words[:length]) for words in keys for length in range(1, len(words) + 1)}
+    if name not in parts:
+        raise ConfigError(f"--package {name}: no part of the config that has a value, {near(name, parts)}")
 
 
 def _hydra(flags: Sequence[str], parsed: Sequence[Override]) -> int:

@@ -29,7 +29,7 @@ from align_lab.record.console import Screen
 from align_lab.record.folder import RunFolder
 from align_lab.record.layout import RunLayout
 from align_lab.record.terminal import Terminal
-from align_lab.run import allocator, assembly, device, processes
+from align_lab.run import allocator, assembly, device, memory_limit, processes
 from align_lab.run.description import UNTIL, content_hashes, describe, earlier_hashes
 from align_lab.run.inherit import inherit
 from align_lab.run.journal import Follower, Journal
@@ -160,7 +160,7 @@ def _message(error: BaseException, world: World) -> str:
     process = f"process {world.rank} of {world.size}: " if world.size > 1 else ""
     plain = type(error) in (AlignLabError, Stopped)  # these names add no information
     name = "" if plain else f"{type(error).__name__}: "
-    return f"{process}{name}{error}"
+    return f"{process}{name}{error}{'' if isinstance(error, AlignLabError) else memory_limit.advice()}"
 
 
 def _cause(folder: RunFolder) -> str:

@@ -45,6 +45,7 @@ algo=rloo,dpo | seed=1,2 | seeds=[0,1] | tune={trials: 4} | claims=[a > b] | bud
 -m algo= | =3 | --seed=3 | --algo rloo | algo:rloo | +algo.mine=1 | ~algo | algo=[rloo | algo={rloo
 nothing.yaml | nothing.yml | sweeps=nothing | sweeps= | study=a/b | study=.. | study= | plugins=[no_such_module]
 -m seed=range(3,0) | -m seed=interval(0,1) | -m study=a,b algo=rloo | -m parallel=1,2 | --cfg nothing | --cfg
+--cfg job --package nothing.there | --cfg all --package trian
 --resolve | --config-name x | --run -m | -x | algo=rloo algo.clip=0.1 | algo=RLOO2 | train.lr=1e-4, | seed=-1
 seed=1.5 | seed=one | seed | train | train.steps | train.steps= | train.steps=ten | train.lr=fast | rloo | ppo
 hardware=gpus | hardware.placement.minutes=1h | hang_minutes=5m | hang_minutes=-1 | train.budget.seconds=10s
