@@ -101,7 +101,8 @@ def whole_step(folder: Path, rows: int) -> Callable[[], Numbers]:
     from align_lab.base.types import Rollout
     from align_lab.train.experience import Experience
     from align_lab.train.learner import Learner
-    from align_lab.train.update import StepContext, update
+    from align_lab.train.minibatch import StepContext
+    from align_lab.train.update import update
 
     algo, sampler, number = RLOO(kl_coef=0.0), with_vllm(), 0
     learner = Learner(

@@ -49,6 +49,10 @@ class RowBatches:
         """The same for a single output."""
         return self(lambda rows: (work(rows),), count, world=world)[0]
 
+    def splits(self, count: int) -> bool:
+        """Do `count` rows take more than one pass?"""
+        return self._passes(count) > 1
+
     def _passes(self, count: int) -> int:
         """Passes that `count` rows take."""
         return -(-count // (self.rows or max(1, count)))

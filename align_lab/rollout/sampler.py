@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
@@ -25,6 +25,15 @@ class Samples:
     logp: Tensor  # [B T] at the sampling temperature, under the full distribution (not truncated by top_p)
     ended: Tensor  # [B] bool: the completion has an end token
     sync_seconds: float = 0.0  # seconds of this call in which weights were copied to the engine that samples
+
+    def longest(self) -> int:
+        """The tokens of the longest completion."""
+        return int(self.mask.sum(1).max())
+
+    def first(self, columns: int) -> Samples:
+        """The same with this many columns, of which none that is left out may hold a token."""
+        short = {name: getattr(self, name)[:, :columns] for name in ("tokens", "mask", "logp")}
+        return replace(self, **short)
 
 
 class Weights(Protocol):

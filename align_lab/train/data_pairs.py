@@ -24,8 +24,9 @@ from align_lab.models.policy import Policy
 from align_lab.models.row_batches import RowBatches
 from align_lab.models.text import PLAIN
 from align_lab.models.written import Written, written
+from align_lab.train.by_length import Sequences
 from align_lab.train.draws import permutation
-from align_lab.train.experience import Experience, join, left_padding
+from align_lab.train.experience import Experience, join
 from align_lab.train.pair_source import PairCost
 from align_lab.train.preference_pairs import save_pairs
 
@@ -202,12 +203,11 @@ def experience(
             for row in rows
         ]
     )
-    padding = left_padding(pad)
 
-    def of_rows(rows: slice) -> Any:
-        return policy.model(ids[rows], None if padding is None else padding[rows], mask[rows], temperature=temperature)
+    def of_rows(*rows: Any) -> tuple[Any]:
+        return (policy.model(*rows, temperature=temperature),)
 
-    logp = (scoring or RowBatches()).tensor(of_rows, len(ids))
+    (logp,) = Sequences(ids=ids, pad=pad, mask=mask).scored(of_rows, scoring or RowBatches())
     score = torch.tensor([group.scores for group in groups], dtype=logp.dtype)
     rollout = Rollout(mask=mask.view(-1, size, longest), score=score, logp_old=logp.view(-1, size, longest))
     return Experience(ids=ids.view(-1, size, width + longest), pad=pad.view(-1, size), rollout=rollout)

@@ -19,6 +19,7 @@ from align_lab.rollout.prompts import Prompts
 from align_lab.rollout.sampler import Sampler, Samples, Weights, is_exact, uniforms
 from align_lab.rollout.torch_sampler import TorchSampler
 from align_lab.train import pass_at
+from align_lab.train.by_length import Sequences
 from align_lab.train.experience import left_padding
 from align_lab.train.scoring import LimitedScorer
 
@@ -158,6 +159,7 @@ class Evaluator:
             top_p=decoding.top_p,
             eos=prompts.eos,
         )
+        samples = samples.first(samples.longest())
         repeated, pad = (each.repeat_interleave(self.plan.samples, 0) for each in (ids, pad))
         return _Sampled(indices=indices, ids=torch.cat([repeated, samples.tokens], 1), pad=pad, samples=samples)
 
@@ -170,15 +172,14 @@ class Evaluator:
         KL and entropy are those of the policy at training's temperature, whatever the decoding of the evaluation.
         """
         prompts, temperature, samples = self.sets[name], self.sampling.temperature, batch.samples
-        padding, together = left_padding(batch.pad), self.world if policy.sharded else None
 
-        def of_rows(rows: slice) -> tuple[Tensor, ...]:
-            own = None if padding is None else padding[rows]
-            inputs = batch.ids[rows], own, samples.mask[rows]
-            logp, entropy = policy.policy(*inputs, temperature=temperature, entropy=True)
-            return reference(*inputs, temperature=temperature), logp, entropy
+        def of_rows(*rows: Any) -> tuple[Tensor, ...]:
+            logp, entropy = policy.policy(*rows, temperature=temperature, entropy=True)
+            return reference(*rows, temperature=temperature), logp, entropy
 
-        ref, logp, entropy = self.scoring(of_rows, len(batch.ids), world=together)
+        sequences = Sequences(ids=batch.ids, pad=batch.pad, mask=samples.mask)
+        together = self.world if policy.sharded else None
+        ref, logp, entropy = sequences.scored(of_rows, self.scoring, world=together)
         exact = is_exact(self.sampler, policy.policy) and self.plan.decoding(self.sampling).temperature == temperature
         kl = ((samples.logp if exact else logp) - ref).sum(1)
         indices = batch.indices

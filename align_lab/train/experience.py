@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from align_lab.base.types import Rollout
+from align_lab.train.by_length import Lengths
 
 PAIR, SAMPLED = 0, 1  # `Rollout.origin`
 PER_TOKEN = ("mask", "logp_old", "logp_sampler", "logp_ref", "value", "step_reward")  # of a rollout, [P G T]
@@ -42,6 +43,11 @@ class Experience:
         """Number of tokens in prompts and responses, without padding."""
         T = self.rollout.mask.shape[-1]
         return int(self.rollout.mask.sum() + (self.ids.shape[-1] - T - self.pad).sum())
+
+    def lengths(self) -> Lengths:
+        """The columns that each group needs."""
+        mask = self.rollout.mask
+        return Lengths.of(self.pad, mask, self.ids.shape[-1] - mask.shape[-1])
 
     def prompt_tokens(self) -> int:
         """Number of tokens in prompts, without padding; the prompt of a group counts once."""

@@ -8,7 +8,7 @@ from align_lab.base.types import Needs
 from align_lab.train.engines.engine import shape
 from align_lab.train.experience import Collected
 from align_lab.train.learner import Learner
-from align_lab.train.update import Pretrain
+from align_lab.train.minibatch import Pretrain
 
 
 def of_experience(learner: Learner, needs: Needs, collected: Collected) -> float:

@@ -26,8 +26,9 @@ from align_lab.train.evaluation_metrics import mean_of, summary
 from align_lab.train.experience import Collected, ExperienceSource
 from align_lab.train.experience_metrics import experience_metrics
 from align_lab.train.learner import Learner
+from align_lab.train.minibatch import Pretrain, StepContext
 from align_lab.train.scoring import Meter
-from align_lab.train.update import Pretrain, StepContext, update
+from align_lab.train.update import update
 
 
 class Recorder(Protocol):

@@ -22,6 +22,7 @@ from align_lab.rewards.scores import CheckedScores
 from align_lab.rollout.prompts import Prompts
 from align_lab.rollout.sampler import Sampler, Samples, is_exact, uniforms
 from align_lab.rollout.torch_sampler import TorchSampler
+from align_lab.train.by_length import Sequences
 from align_lab.train.draws import draw, passes
 from align_lab.train.experience import Collected, Experience, join, left_padding, scored_groups, trim
 from align_lab.train.learner import Learner
@@ -129,6 +130,7 @@ class Rollouts:
             self.seed, step, indices, plan.group_size, self.sampling.max_new_tokens, passes=numbers
         )
         samples, ids, pad = self._complete(indices, width, random_numbers, self.sampling.temperature)
+        samples = samples.first(self.world.max(samples.longest()))  # equal in all processes, as `width` is
         greedy = self._greedy(indices, width)
         self.sampler.release_device()
         sampling_end = time.perf_counter()
@@ -230,16 +232,12 @@ class Rollouts:
         if self.world.max(bool(checked.steps)):
             steps = step_rewards(checked.steps, samples.tokens, samples.mask, self.prompts.tokenizer)
             rollout = replace(rollout, step_reward=group(steps.to(samples.logp)))
-        T, padding, temperature = samples.mask.shape[1], left_padding(pad), self.sampling.temperature
+        sequences = Sequences(ids=ids, pad=pad, mask=samples.mask)
         together = self.world if self.learner.sharded else None
 
-        def scored(work: Callable[..., Any], *, world: World | None = None) -> Tensor:
+        def scored(work: Callable[..., Tensor], *, world: World | None = None) -> Tensor:
             """What `work` gives for ids, padding and mask of the rows, some of them at a time."""
-
-            def of_rows(rows: slice) -> Tensor:
-                return work(ids[rows], None if padding is None else padding[rows], samples.mask[rows])
-
-            return group(self.scoring.tensor(of_rows, len(ids), world=world))
+            return group(sequences.scored(lambda *rows: (work(*rows),), self.scoring, world=world)[0])
 
         # the update's ratio must compare two log-probabilities of the trainer
         if not is_exact(self.sampler, self.learner.policy):
@@ -250,10 +248,10 @@ class Rollouts:
         elif needs.reference:
             assert self.reference is not None
             shared = together if isinstance(self.reference, BaseModel) else None  # its weights are the policy's
-            logp = scored(partial(self.reference, temperature=temperature), world=shared)
+            logp = scored(partial(self.reference, temperature=self.sampling.temperature), world=shared)
             rollout = replace(rollout, logp_ref=logp)
         if (critic := self.learner.critic) is not None:
-            value = scored(lambda ids, pad, mask: critic(ids, pad, T) * mask, world=together)
+            value = scored(lambda ids, pad, mask: critic(ids, pad, mask.shape[1]) * mask, world=together)
             rollout = replace(rollout, value=value)
         return Experience(ids=group(ids), pad=group(pad), rollout=rollout)
 

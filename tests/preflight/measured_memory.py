@@ -30,7 +30,8 @@ from align_lab.run.allocator import suit_tensors
 from align_lab.train.checkpoint import Checkpoints
 from align_lab.train.experience import Experience, left_padding
 from align_lab.train.learner import Critic, Learner
-from align_lab.train.update import StepContext, update
+from align_lab.train.minibatch import StepContext
+from align_lab.train.update import update
 
 GROUP, CONTEXT = 4, 1024
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}

@@ -32,12 +32,12 @@ from align_lab.train.evaluate import Evaluator
 from align_lab.train.experience import ExperienceSource
 from align_lab.train.learner import Critic, Learner
 from align_lab.train.loop import Loop
+from align_lab.train.minibatch import Pretrain
 from align_lab.train.mixture import Mixture
 from align_lab.train.pair_source import PairCost, Pairs, separated
 from align_lab.train.rollouts import Rollouts
 from align_lab.train.rounds import Rounds
 from align_lab.train.scoring import LimitedScorer
-from align_lab.train.update import Pretrain
 
 JUDGES = {"gold_score": "goo", "vader": "film"}  # each counts a word
 TEXTS = [

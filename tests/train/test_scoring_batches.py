@@ -1,4 +1,4 @@
-"""Scoring and sampling of some rows at a time: every row is that of all rows at once."""
+"""Scoring and sampling of some rows at a time: every row is that of all rows at once, up to rounding."""
 
 from dataclasses import replace
 
@@ -30,7 +30,7 @@ def test_old_log_probabilities_reference_and_values_are_those_of_all_rows_at_onc
     expected, found = (collected(r, sampler=None if exact else Rounding()) for r in (None, rows))
     assert torch.equal(found.ids, expected.ids) and torch.equal(found.pad, expected.pad)
     for name in FIELDS:
-        assert torch.equal(getattr(found.rollout, name), getattr(expected.rollout, name)), name
+        torch.testing.assert_close(getattr(found.rollout, name), getattr(expected.rollout, name), rtol=0, atol=1e-5)
     assert (found.rollout.logp_sampler is None) == exact
 
 
@@ -45,7 +45,9 @@ def test_completions_are_those_of_all_rows_at_once(rows):
 def test_an_evaluation_is_that_of_all_rows_at_once(rows):
     it = loop(algorithm("rloo"))
     expected = it.evaluate(it.learner, step=0)
-    assert replace(it.evaluate, scoring=RowBatches(rows))(it.learner, step=0) == expected
+    found = replace(it.evaluate, scoring=RowBatches(rows))(it.learner, step=0)
+    for row, one in zip(found, expected, strict=True):
+        assert row == one | {name: pytest.approx(one[name], abs=1e-5) for name in ("kl", "entropy_sum")}
     few = replace(it.evaluate, rows=rows)(it.learner, step=0)
     assert [row["completion"] for row in few] == [row["completion"] for row in expected]
     assert [row["kl"] for row in few] == pytest.approx([row["kl"] for row in expected], abs=1e-5)

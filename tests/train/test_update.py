@@ -13,7 +13,8 @@ from align_lab.base.types import LossOutput
 from align_lab.base.world import World, joined
 from align_lab.models.lora_settings import Lora
 from align_lab.train.engines.engine import learning, load_weights
-from align_lab.train.update import StepContext, update
+from align_lab.train.minibatch import StepContext
+from align_lab.train.update import update
 from tests.train.small import FIELDS, Memory, algorithm, loop, rows
 
 registry.scan()
