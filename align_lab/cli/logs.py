@@ -87,12 +87,17 @@ def task_of(given: str) -> tuple[Path, str]:
         return found[0]
     if found:
         raise ConfigError(f"{name} is in {', '.join(sorted(study.name for study, _ in found))}: type STUDY/{name}")
+    if (runs_folder() / given).is_dir() and "/" not in given:
+        tasks = [task for study, task in known.values() if study.name == given]
+        named = f"one of them: {near(given, tasks, show_all=5)}" if tasks else f"no job of it: align_lab status {given}"
+        raise ConfigError(f"{given} is a study, and logs shows one run, stage or look. There is {named}")
     if any((folder / name).is_dir() for folder in runs_folder().glob(within or "*")):
         raise ConfigError(
             f"{name} has no log: it ran in the terminal of its command. Its folder has its rows in metrics.jsonl, and "
             "the reason of a failure in error.log"
         )
-    raise ConfigError(f"no job was submitted for {given!r}: {near(given, known, show_all=5)}")
+    hint = near(given, known, show_all=5) if known else f"no study under {runs_folder().resolve()} has jobs"
+    raise ConfigError(f"no job was submitted for {given!r}: {hint}. Type align_lab studies")
 
 
 def log_of(study: Path, name: str) -> Path:

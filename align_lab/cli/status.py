@@ -66,7 +66,10 @@ def _watch(folder: Path, console: Console) -> None:
 def _print(folder: Path, tasks: Sequence[TaskState], console: Console) -> None:
     expected = expected_runs.read(folder)
     console.print(f"[bold]{escape(folder.name)}[/] {escape(expected['question'])}")
-    console.print(status_table.table(tasks), soft_wrap=False)
+    if tasks:
+        console.print(status_table.table(tasks), soft_wrap=False)
+    else:
+        console.print(f"It holds no runs. Start one: align_lab study={escape(folder.name)} algo=rloo")
     if line := broken_nodes.line(folder):
         console.print(escape(line))
     if expected["left"]:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from align_lab.__main__ import main
 from align_lab.base.errors import ConfigError
 from align_lab.cli import logs
 from align_lab.dispatch.ledger import Ledger
@@ -91,6 +92,19 @@ def test_a_job_that_fails_gives_its_reason_and_a_status(ledger, capsys):
     assert logs.logs([NAME, "-f"]) == 1
     said = capsys.readouterr()
     assert said.out == "RuntimeError: no\n" and f"{NAME}: failed: no" in said.err
+
+
+def test_a_study_is_not_a_run_and_an_empty_one_says_how_to_begin(ledger, capsys):
+    with pytest.raises(ConfigError, match="no study under .* has jobs. Type align_lab studies"):
+        logs.logs(["nothing"])
+    with pytest.raises(ConfigError, match="mine is a study, .* There is no job of it: align_lab status mine"):
+        logs.logs(["mine"])
+    put(ledger, "")
+    with pytest.raises(ConfigError, match=f"mine is a study, .* There is one of them: allowed: {NAME}"):
+        logs.logs(["mine"])
+    Path("runs/empty").mkdir()
+    assert main(["status", "empty"]) == 0
+    assert "It holds no runs. Start one: align_lab study=empty algo=rloo" in capsys.readouterr().out
 
 
 def test_what_has_no_log_says_where_to_look(ledger):
