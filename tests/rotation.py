@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import subprocess
 import zlib
+from collections.abc import Sequence
 from pathlib import Path
 
 PARTS = 3
@@ -31,6 +32,12 @@ def turn(asked: str, commit: str) -> int | None:
     if asked not in map(str, range(PARTS)):
         raise ValueError(f"{VARIABLE}={asked}: allowed: {ALL}, {', '.join(map(str, range(PARTS)))}")
     return int(asked)
+
+
+def in_turn(names: Sequence[str], of: str) -> list[str]:
+    """Those of a family whose turn it is, for a test that needs all of its names at once. of: what the family is."""
+    which = chosen()
+    return [name for name in names if which is None or part(f"{of} {name}") == which]
 
 
 def commit() -> str:

@@ -25,6 +25,17 @@ def test_commits_take_turns():
         rotation.turn("3", "abc")
 
 
+def test_a_family_that_is_needed_at_once_takes_turns_too(monkeypatch):
+    thirds = []
+    for which in "012":
+        monkeypatch.setenv(rotation.VARIABLE, which)
+        thirds.append(rotation.in_turn("abcdefghijkl", "zero1"))
+        assert thirds[-1] != rotation.in_turn("abcdefghijkl", "zero2")
+    assert sorted(name for third in thirds for name in third) == list("abcdefghijkl") and all(thirds)
+    monkeypatch.setenv(rotation.VARIABLE, "all")
+    assert rotation.in_turn("ab", "x") == ["a", "b"]
+
+
 def collected(*words, env):
     command = [sys.executable, "-m", "pytest", "--collect-only", "-q", "-p", "no:cacheprovider", *words]
     done = subprocess.run(command, cwd=env.pop("HERE"), env=env, capture_output=True, text=True, timeout=600)

@@ -25,6 +25,7 @@ from align_lab.train.checkpoint import Checkpoints
 from align_lab.train.engines.fsdp_engine import FsdpEngine
 from align_lab.train.engines.torch_engine import TorchEngine
 from align_lab.train.shards import of_ranks
+from tests import rotation
 from tests.train.small import FIELDS, algorithm, loop
 
 registry.scan()
@@ -39,8 +40,10 @@ RESUMED = "ppo_max"  # critic, critic pre-training, human text, running moments
 
 
 def algorithms(label):
-    """The algorithms that this engine is tried with."""
-    return [RESUMED] if ZERO.get(label, (0, False))[1] else ALGOS
+    """The algorithms that this engine is tried with: at each ZeRO stage another third of them in a run of all tests."""
+    if label == "fsdp":
+        return ALGOS
+    return [RESUMED] if ZERO[label][1] else sorted({RESUMED, *rotation.in_turn(ALGOS, label)})
 
 
 def precisions(label):
