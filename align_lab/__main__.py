@@ -5,13 +5,14 @@ Nothing here imports torch, so help, lists and errors appear at once.
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from collections.abc import Sequence
 
 from align_lab import __version__
 from align_lab.base import answer
-from align_lab.base.errors import AlignLabError, Stopped
+from align_lab.base.errors import AlignLabError, ConfigError, Stopped, short
 from align_lab.base.paths import is_study_file
 from align_lab.base.signals import Again
 
@@ -54,7 +55,8 @@ def _command(args: list[str]) -> int:
     except BrokenPipeError:
         raise
     except OSError as error:
-        return _ended(error, 1, before=_red("error: "))
+        wrong = _too_long(error) if error.errno == errno.ENAMETOOLONG else error
+        return _ended(wrong, ConfigError.status if wrong is not error else 1, before=_red("error: "))
     except Again:
         return _ended(
             Stopped("interrupted before it could save; the same command goes on from the last checkpoint"), 130
@@ -71,6 +73,14 @@ def _interrupted(args: Sequence[str]) -> int:
         return _ended(Stopped("interrupted"), 130)
     stopped = Stopped("stopped while no run was at work; what was saved before is kept, and the same command goes on")
     return _ended(stopped, stopped.status)
+
+
+def _too_long(error: OSError) -> ConfigError:
+    """What was typed is taken for a name, and cannot be one."""
+    name = short(os.fsdecode(error.filename or ""))
+    return ConfigError(
+        f"{name}: no file or folder has so long a name. Check it: for example a quote that is not closed"
+    )
 
 
 def _ended(error: Exception, status: int, *, before: str = "") -> int:

@@ -49,3 +49,8 @@ def user_code(file: Path) -> Path:
     """Where a snapshot has its copy of a user's file."""
     path = Path.cwd() / file.expanduser()
     return Path(USER_CODE, *path.resolve().parts[1:])
+
+
+def is_folder(path: Path) -> bool:
+    """Is it an existing folder? A text that can be no path is none, where pathlib raises: one of 5,000 letters."""
+    return os.path.isdir(path)

@@ -134,6 +134,8 @@ def problems(cls: type, values: Mapping[str, Any], prefix: str = "") -> list[str
         inner = spec.default_factory if isinstance(spec.default_factory, type) else None
         if inner is not None and dataclasses.is_dataclass(inner):
             messages += problems(inner, _fields_of(value), f"{name}.")
+        elif value is not None and str(spec.type).startswith("list[") and not isinstance(value, list | tuple):
+            messages.append(f"{name}={short(str(value))}: it must be a list, for example {name}=[{short(str(value))}]")
         elif value is not None:
             messages += outside(name, value, spec.metadata)
     return messages

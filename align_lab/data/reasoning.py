@@ -116,12 +116,20 @@ class Reasoning(Data):
             ]
         if not installed(gym.PACKAGE):  # the missing package is reported elsewhere
             return messages
-        per_task = [gym.task_problem(task, settings) for _, task, settings in self.parts()]
-        messages += [f"data.tasks: {problem}" for problem in dict.fromkeys(per_task) if problem]
-        for name, table in (("settings", self.settings), ("harder", self.harder)):  # also of tasks that are not drawn
-            wrong = dict.fromkeys(gym.task_problem(task, settings) for task, settings in table.items())
-            messages += [f"data.{name}: {problem}" for problem in wrong if problem and problem not in per_task]
-        return messages
+        return messages + self._task_problems()
+
+    def _task_problems(self) -> list[str]:
+        """What is wrong with names of tasks and with their settings, also of tasks that are not drawn."""
+        given = [("tasks", task, {}) for task in self.tasks]
+        given += [("settings", *one) for one in self.settings.items()] + [
+            ("harder", *one) for one in self.harder.items()
+        ]
+        given += [("tasks", task, settings) for _, task, settings in self.parts()]  # settings that do not go together
+        found: dict[str, str] = {}
+        for field, task, settings in given:
+            if problem := gym.task_problem(task, settings):
+                found.setdefault(problem, field)
+        return [f"data.{field}: {problem}" for problem, field in found.items()]
 
     def parts(self) -> list[Part]:
         """What is drawn, in this order."""

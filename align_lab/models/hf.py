@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, ClassVar
 from align_lab.base.content import file_hash
 from align_lab.base.contracts import Model
 from align_lab.base.errors import ConfigError, DataError
+from align_lab.base.paths import is_folder
 from align_lab.base.progress import notice
 from align_lab.base.registry import param, register, section
 from align_lab.models.lora_settings import Lora
@@ -46,7 +47,7 @@ class HuggingFace(Model):
         if not self.path:
             return ["model=hf needs a model: set model.path=FOLDER, or model.path=OWNER/NAME of the Hugging Face hub"]
         folder = Path(self.path).expanduser()
-        if folder.is_dir():
+        if is_folder(folder):
             return [str(error)] if (error := folder_error(folder)) else []
         if folder.is_absolute() or self.path.startswith((".", "~")) or self.path.count("/") != 1:
             return [f"model.path={self.path} is neither an existing folder nor OWNER/NAME on the Hugging Face hub"]
@@ -55,7 +56,7 @@ class HuggingFace(Model):
     def files(self) -> list[Path]:
         """The weights, settings and tokenizer of a local folder. Files of the hub are hashed at download."""
         folder = Path(self.path).expanduser()
-        return _read_from(folder) if folder.is_dir() else []
+        return _read_from(folder) if is_folder(folder) else []
 
     def shape(self) -> Shape | None:
         """The dimensions that determine its memory; None for a model of the hub that is not downloaded yet."""
@@ -104,13 +105,13 @@ class HuggingFace(Model):
     def _folder_with(self, name: str) -> Path | None:
         """The local folder, or the folder of the hub's cache, if it holds this file."""
         folder = Path(self.path).expanduser()
-        if folder.is_dir():
+        if is_folder(folder):
             return folder if (folder / name).is_file() else None
         return cached_folder(self.path, name, self.revision)
 
     def _locate(self) -> Path:
         folder = Path(self.path).expanduser()
-        if folder.is_dir():
+        if is_folder(folder):
             return folder
         try:
             from huggingface_hub import snapshot_download

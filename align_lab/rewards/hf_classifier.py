@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 
 from align_lab.base.contracts import Reward
 from align_lab.base.errors import DataError, RewardError, near
+from align_lab.base.paths import is_folder
 from align_lab.base.registry import param, register
 from align_lab.base.task import Scorer, ScorerMemory
 from align_lab.models.hf import FILES, cached_folder, folder_error
@@ -63,7 +64,7 @@ class HFClassifier(Reward):
         if not self.path:
             return ["it needs a model: set path=FOLDER, or path=OWNER/NAME of the Hugging Face hub"]
         folder = Path(self.path).expanduser()
-        if folder.is_dir():
+        if is_folder(folder):
             error = folder_error(folder)
             return [str(error)] if error else self._label_problems(folder)
         if folder.is_absolute() or self.path.startswith((".", "~")) or self.path.count("/") != 1:
@@ -97,7 +98,7 @@ class HFClassifier(Reward):
     def files(self) -> list[Path]:
         """The weights, settings and tokenizer of a local folder. The commit identifies those of the hub."""
         folder = Path(self.path).expanduser()
-        if not self.path or not folder.is_dir():
+        if not self.path or not is_folder(folder):
             return []
         return [file for pattern in FILES for file in sorted(folder.glob(pattern))]
 
@@ -119,7 +120,7 @@ class HFClassifier(Reward):
 
     def _known_folder(self) -> Path | None:
         folder = Path(self.path).expanduser()
-        return folder if folder.is_dir() else cached_folder(self.path, "config.json", self.revision)
+        return folder if is_folder(folder) else cached_folder(self.path, "config.json", self.revision)
 
     def load(self, folder: Path | None) -> Scorer:
         """The scorer, on the run's device. Raises DataError where the model cannot be loaded."""
@@ -142,7 +143,7 @@ class HFClassifier(Reward):
     def _locate(self) -> Path:
         """The folder of the model, downloaded if needed."""
         folder = Path(self.path).expanduser()
-        if folder.is_dir():
+        if is_folder(folder):
             return folder
         from huggingface_hub import snapshot_download
 

@@ -150,7 +150,10 @@ def test_a_damaged_folder_says_how_to_build_it_again(tmp_path):
             "data.harder: the task countdown does not accept max_value=2.5",
         ),
         ({"harder": {"no_task": {}}}, "data.harder: reasoning-gym has no task no_task"),
-        ({"settings": {"chain_sum": {"max_digits": 10**400}}}, "does not accept max_digits=1000"),
+        (
+            {"settings": {"chain_sum": {"max_digits": 10**400}}},
+            "data.settings: the task chain_sum does not accept max_digits=1000",
+        ),
         (
             {"settings": {"chain_sum": {"allow_negation": 1}}},
             "does not accept allow_negation=1: by default it is False",

@@ -135,6 +135,7 @@ def test_its_files_are_those_of_the_folder(at):
     [
         ({}, "needs a model: set path=FOLDER"),
         ({"path": "/no/such/folder"}, "is neither an existing folder nor OWNER/NAME"),
+        ({"path": "x" * 5000}, "is neither an existing folder nor OWNER/NAME"),
         ({"path": "owner/name"}, "Set revision=COMMIT, 40 hexadecimal digits"),
         ({"path": "owner/name", "revision": "main"}, "Set revision=COMMIT"),
     ],
