@@ -58,7 +58,9 @@ def claims(document: Document) -> Iterator[RenderableType]:
         outcome = {"held": "[green]held[/]", "did not hold": "[red]did not hold[/]"}.get(one["outcome"], one["outcome"])
         table.add_row(escape(one["claim"]), number(one["gap"]), interval(one), outcome, escape(one["why"]))
     yield table
-    yield Text(f"Welch t intervals, Bonferroni-corrected over all {len(document['claims'])} claims", style="dim")
+    count = len(document["claims"])
+    corrected = f", Bonferroni-corrected over all {count} claims" if count > 1 else ""
+    yield Text(f"Welch t intervals{corrected}", style="dim")
     yield Text()
 
 

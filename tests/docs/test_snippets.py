@@ -2,10 +2,12 @@
 
 import json
 import re
+import sys
 
 import pytest
 
 from align_lab import __main__
+from align_lab.base import registry
 from align_lab.base.errors import AlignLabError
 from align_lab.cli import commands as verbs
 from align_lab.config import study, study_file
@@ -29,6 +31,8 @@ def ids(cases):
 @pytest.fixture
 def place(tmp_path, monkeypatch):
     """A folder with the files that the commands name."""
+    registry.scan()
+    monkeypatch.setattr(registry, "_components", dict(registry._components))  # other tests do not see plug-ins
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(tmp_path))
     rows = "".join(json.dumps(row) + "\n" for row in ROWS)
@@ -44,7 +48,10 @@ def place(tmp_path, monkeypatch):
         file.write("\n\n" + function.format("other_function"))
     (tmp_path / "sweeps").mkdir()
     (tmp_path / "sweeps" / "my_study.yaml").write_text("arms: {a: [algo=rloo], b: [algo=dpo]}\nseeds: [0, 1]\n")
-    return tmp_path
+    yield tmp_path
+    for name, module in list(sys.modules.items()):
+        if str(getattr(module, "__file__", None)).startswith(str(tmp_path)):
+            del sys.modules[name]
 
 
 @pytest.mark.parametrize(("page", "words"), RUNS, ids=ids(RUNS))
