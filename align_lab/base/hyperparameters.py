@@ -61,6 +61,12 @@ class Train(Component):
         per_step, episodes = self.prompts_per_step * self.group_size, self.budget.episodes
         return self.steps if episodes is None else min(self.steps, -(-episodes // per_step))
 
+    def ended(self, step: int, *, episodes: int, tokens: int, seconds: float = 0.0) -> bool:
+        """Is a run that has made `step` steps, and has charged these amounts, at its end?"""
+        budget = self.budget
+        limits = ((budget.episodes, episodes), (budget.tokens, tokens), (budget.seconds, seconds))
+        return step >= self.steps or any(limit is not None and used >= limit for limit, used in limits)
+
     def expected_steps(self, step: int, *, episodes: float, tokens: float, seconds: float) -> int:
         """The last step, if the steps to come charge as much as the first `step`, which have charged these amounts."""
         limits = ((self.budget.episodes, episodes), (self.budget.tokens, tokens), (self.budget.seconds, seconds))

@@ -87,6 +87,7 @@ METRICS: dict[str, Metric] = {  # those of every task; `of_run` adds those that 
     "sampling/importance_sampling_ratio/max": Metric("largest p of the trainer / p of the sampler of a token"),
     "sampling/sampling_logp_difference/mean": Metric("mean over tokens of |logp - logp of the sampler|", "nats"),
     "sampling/sampling_logp_difference/max": Metric("largest |logp - logp of the sampler| of a token", "nats"),
+    "sampling/staleness": Metric("steps between the weights that sampled and those that learn: 0 or 1", "steps"),
     "sampling/kl": Metric("k3 estimate of KL(sampler ‖ trainer), mean over tokens", "nats a token", "lower"),
     "optim/policy_grad_norm": Metric("norm of the policy's gradient before clipping"),
     "optim/critic_grad_norm": Metric("norm of the critic's gradient before clipping"),

@@ -28,6 +28,13 @@ class Sampling:
         "null: not corrected",
         above=0,
     )
+    staleness: int = param(
+        0,
+        "steps between the weights that sample a step's completions and those that learn from them; 1: they are "
+        "sampled during the update before, if vLLM has a process of its own; importance_cap corrects for their age",
+        low=0,
+        high=1,
+    )
     missing_eos_penalty: float = param(
         1.0, "subtracted from the score of a completion without an end-of-sequence token", low=0
     )

@@ -83,12 +83,12 @@ class Needs:
 
 @dataclass(frozen=True, kw_only=True)
 class Rollout:
-    """One step's experience for all prompts, under the behavior policy. Preference pairs: G = 2, chosen, rejected."""
+    """One step's experience for all prompts. Preference pairs: G = 2, chosen, rejected."""
 
     mask: Tensor  # [P G T] bool
     score: Tensor  # [P G]
-    logp_old: Tensor  # [P G T] log-probability under the policy that sampled
-    logp_sampler: IfNeeded = None  # [P G T] the same, computed by the sampler, if that is another engine
+    logp_old: Tensor  # [P G T] log-probability under the policy with which the step begins
+    logp_sampler: IfNeeded = None  # [P G T] computed by what sampled, if that is another engine or had older weights
     logp_ref: IfNeeded = None  # [P G T] under the frozen reference
     value: IfNeeded = None  # [P G T] critic's estimate before each token
     step_reward: Tensor | None = None  # [P G T] the parts of the score that belong to a step, at its last token

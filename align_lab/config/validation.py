@@ -60,7 +60,7 @@ def _against_needs(cfg: Mapping[str, Any], needs: Needs) -> list[str]:
             f"Set train.group_size={needs.max_group_size}; with "
             f"train.prompts_per_step={completions // needs.max_group_size} a step holds as many completions as before"
         )
-    messages += _single_update(cfg, needs)
+    messages += _single_update(cfg, needs) + _staleness(cfg, needs)
     return messages
 
 
@@ -75,6 +75,32 @@ def _single_update(cfg: Mapping[str, Any], needs: Needs) -> list[str]:
         "Set train.epochs=1 train.minibatches=1, or choose an algorithm with a ratio, for example algo=grpo or "
         "algo=reinforce_pp"
     ]
+
+
+def _staleness(cfg: Mapping[str, Any], needs: Needs) -> list[str]:
+    """Completions of older weights need a correction, and an algorithm whose next prompts are known in advance."""
+    sampling, algo = cfg["sampling"], f"algo={cfg['algo']['name']}"
+    if not sampling["staleness"]:
+        return []
+    messages: list[str] = []
+    if sampling["importance_cap"] is None:
+        messages.append(
+            "sampling.staleness=1 needs sampling.importance_cap (got null): the weights of the step before sample, and "
+            "importance weights correct for that. Set sampling.importance_cap=2 or sampling.staleness=0"
+        )
+    why = ""
+    if not needs.samples:
+        why = f"{algo} samples nothing while it trains, so there is nothing that older weights could sample"
+    elif needs.pairs:
+        why = f"{algo} mixes preference pairs with samples of the current policy, whose shares change from step to step"
+    elif needs.rounds:
+        why = f"{algo} samples several steps at once, in rounds of its own"
+    elif needs.refills:
+        why = (
+            f"{algo} samples further prompts by what a step has scored, which is not known when its completions are "
+            "asked for (algo.refills=0 samples none)"
+        )
+    return [*messages, f"sampling.staleness=1: {why}. Set sampling.staleness=0"] if why else messages
 
 
 def _critic_of_reward(cfg: Mapping[str, Any], needs: Needs) -> list[str]:

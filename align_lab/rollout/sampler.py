@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Protocol
 
 import numpy as np
@@ -24,7 +25,6 @@ class Samples:
     mask: Tensor  # [B T] bool; True at the end token, False after it
     logp: Tensor  # [B T] at the sampling temperature, under the full distribution (not truncated by top_p)
     ended: Tensor  # [B] bool: the completion has an end token
-    sync_seconds: float = 0.0  # seconds of this call in which weights were copied to the engine that samples
 
     def longest(self) -> int:
         """The tokens of the longest completion."""
@@ -34,6 +34,19 @@ class Samples:
         """The same with this many columns, of which none that is left out may hold a token."""
         short = {name: getattr(self, name)[:, :columns] for name in ("tokens", "mask", "logp")}
         return replace(self, **short)
+
+
+@dataclass(kw_only=True)
+class Pending:
+    """Completions that were asked for. Where another process samples them, this one goes on until it needs them."""
+
+    wait: Callable[[], Samples]
+    sync_seconds: float = 0.0  # in which weights were copied to the engine that samples
+
+    @cached_property
+    def samples(self) -> Samples:
+        """The completions, once they are all there. A collective operation: all processes ask for them."""
+        return self.wait()
 
 
 class Weights(Protocol):
@@ -71,6 +84,24 @@ class Sampler(Protocol):
     ) -> Samples:
         """Sample completions with the current weights. A collective operation: all processes call it."""
         ...
+
+    def begin(
+        self,
+        weights: Weights,
+        prompts: Tensor,
+        pad: Tensor | None,
+        *,
+        uniforms: Tensor,
+        temperature: float = 1.0,
+        top_p: float = 1.0,
+        eos: int | None = None,
+    ) -> Pending:
+        """Ask for completions with the current weights, which may change before they are there. All processes call it.
+
+        A sampler that computes in this process samples them now.
+        """
+        samples = self(weights, prompts, pad, uniforms=uniforms, temperature=temperature, top_p=top_p, eos=eos)
+        return Pending(wait=lambda: samples)
 
     def release_device(self) -> None:
         """Free the device's memory for the update, until the next call. All processes call it."""

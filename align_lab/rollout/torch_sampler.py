@@ -10,13 +10,13 @@ from align_lab.models.language_model import LanguageModel
 from align_lab.models.precision import product, running_sum, wide
 from align_lab.models.row_batches import RowBatches
 from align_lab.rollout.prefill import Prefilled, Prompted, prefill
-from align_lab.rollout.sampler import Samples, Weights
+from align_lab.rollout.sampler import Sampler, Samples, Weights
 
 CHECK_EVERY = 16  # tokens between two looks at a GPU for rows that have ended: each look waits for all that it does
 COMPACT_BELOW = 0.75  # finished rows are removed, which copies the cache, once at most this fraction is unfinished
 
 
-class TorchSampler:
+class TorchSampler(Sampler):
     """Samples from the model that is trained, in this process."""
 
     name = "torch"

@@ -62,7 +62,10 @@ class RemoteEngine:
         self._request("sleep", {})
 
     def close(self) -> None:
-        """Disconnect. The process exits when a client disconnects; if it does not within 10 s, it is killed."""
+        """Disconnect, also while another thread waits for an answer. The process exits when a client disconnects; if it
+        does not within 10 s, it is killed."""
+        with suppress(OSError):  # it was never connected, or its other end has gone
+            self.socket.shutdown(socket.SHUT_RDWR)
         self.socket.close()
         if self.process is not None:
             try:
@@ -101,7 +104,7 @@ class RemoteEngine:
         last = self.log.read_text(errors="replace").strip().splitlines()[-5:] if self.log.exists() else []
         output = f" Last lines of its log: {' | '.join(last)}." if last else ""
         return SamplerError(
-            f"the vLLM process exited{status}.{output} The state of the run is saved: run the same command again to "
+            f"the vLLM process exited{status}.{output} The newest checkpoint is kept: run the same command again to "
             "continue. If it ran out of memory, lower hardware.vllm.memory or hardware.vllm.cpu_cache_gib"
         )
 

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import fields
+from functools import partial
 from itertools import pairwise
 from typing import TYPE_CHECKING, TypeVar
 
@@ -21,7 +22,7 @@ from torch import Tensor
 from align_lab.base.errors import ConfigError, SamplerError, SamplerMismatch
 from align_lab.models.language_model import LanguageModel
 from align_lab.models.row_batches import RowBatches
-from align_lab.rollout.sampler import Samples, Weights
+from align_lab.rollout.sampler import Pending, Sampler, Samples, Weights
 from align_lab.rollout.vllm_engine import Completions, InProcessEngine, Request, VllmEngine, VllmSettings
 from align_lab.rollout.vllm_install import unavailable_reason, version
 from align_lab.rollout.vllm_processes import VllmProcesses
@@ -37,7 +38,7 @@ TOLERANCE = {"float32": 1e-3, "bfloat16": 0.1}  # mean absolute difference, nats
 CHECKED_SYNCS = 2  # weight transfers after which log-probabilities are compared: the start weights, the first update
 
 
-class VllmSampler:
+class VllmSampler(Sampler):
     """A sampler for at most `longest` tokens, prompt and completion together. Engines start at the first call."""
 
     exact = False
@@ -63,6 +64,7 @@ class VllmSampler:
         self.version: int | None = None  # of the weights in the engines
         self.check_batches = RowBatches(checked_rows, what="the check of vLLM's log-probabilities")
         self.checked = 0  # weight transfers whose log-probabilities were compared
+        self.requests = ThreadPoolExecutor(1)  # sends one after the other, as an engine answers them
 
     def __call__(
         self,
@@ -76,6 +78,22 @@ class VllmSampler:
         eos: int | None = None,
     ) -> Samples:
         """Transfer the weights if they have changed, then sample. Raises SamplerError or SamplerMismatch."""
+        return self.begin(
+            weights, prompts, pad, uniforms=uniforms, temperature=temperature, top_p=top_p, eos=eos
+        ).samples
+
+    def begin(
+        self,
+        weights: Weights,
+        prompts: Tensor,
+        pad: Tensor | None,
+        *,
+        uniforms: Tensor,
+        temperature: float = 1.0,
+        top_p: float = 1.0,
+        eos: int | None = None,
+    ) -> Pending:
+        """The same, without waiting for engines in processes and on devices of their own, once they are checked."""
         started = time.perf_counter()
         transferred = self._sync(weights)
         sync_seconds = time.perf_counter() - started
@@ -91,14 +109,28 @@ class VllmSampler:
             top_p=top_p,
             eos=eos,
         )
-        samples = to_samples(self._collectively(lambda: self._complete(request)), prompts, eos, sync_seconds)
-        if transferred and self.checked < CHECKED_SYNCS:
-            self._check(weights, prompts, pad, samples, temperature)
-        return samples
+        answer = self.requests.submit(self._complete, request).result if self.overlaps else None
+        work = answer or partial(self._complete, request)
+        pending = Pending(wait=lambda: to_samples(self._collectively(work), prompts, eos), sync_seconds=sync_seconds)
+        unchecked = transferred and self.checked < CHECKED_SYNCS
+        if unchecked or answer is None:
+            samples = pending.samples  # now, with these weights
+            if unchecked:
+                self._check(weights, prompts, pad, samples, temperature)
+        return pending
+
+    @property
+    def overlaps(self) -> bool:
+        """Do the engines sample while this process computes? Those that run in it, or on its GPU, do not."""
+        return not self._shares_gpu and not isinstance(self.engines[0], InProcessEngine)
+
+    @property
+    def _shares_gpu(self) -> bool:
+        return self.processes.shared and torch.get_default_device().type == "cuda"
 
     def release_device(self) -> None:
         """Put the engines to sleep if they share the trainer's device. They lose their weights."""
-        if self.engines and self.processes.shared and torch.get_default_device().type == "cuda":
+        if self.engines and self._shares_gpu:
             self._collectively(lambda: in_parallel(lambda engine: engine.sleep(), self.engines))
             self.version = None
 
@@ -106,6 +138,7 @@ class VllmSampler:
         """Shut the engines down and remove their folder."""
         for engine in self.engines:
             engine.close()
+        self._settle()
         self.engines, self.version = [], None
         self.processes.close()
 
@@ -113,6 +146,7 @@ class VllmSampler:
         """Transfer the weights to the engines if they have changed. Returns True if they had."""
         if self.version == weights.version:
             return False
+        self._settle()  # what was asked for is of the weights that the engines have
         self._make_room()
         with weights.full_model() as model:
             if not self.engines:
@@ -122,9 +156,13 @@ class VllmSampler:
         self.version = weights.version
         return True
 
+    def _settle(self) -> None:
+        """Wait until all requests have ended, however they did."""
+        self.requests.submit(lambda: None).result()
+
     def _make_room(self) -> None:
         """Give memory that the trainer has freed back to the device that it shares with the engines."""
-        if self.processes.shared and torch.get_default_device().type == "cuda":
+        if self._shares_gpu:
             torch.cuda.empty_cache()
 
     def _start(self, model: LanguageModel) -> list[VllmEngine]:
@@ -227,10 +265,10 @@ def split_request(request: Request, count: int) -> list[Request]:
     ]
 
 
-def to_samples(completions: Completions, prompts: Tensor, eos: int | None, sync_seconds: float) -> Samples:
+def to_samples(completions: Completions, prompts: Tensor, eos: int | None) -> Samples:
     """vLLM's completions as samples on the trainer's device, filled with `eos` after their end."""
     new = completions.tokens.shape[1]
     mask = torch.arange(new, device="cpu") < completions.lengths[:, None]
     tokens = completions.tokens.where(mask, -1 if eos is None else eos)
     tokens, mask, logp, ended = (x.to(prompts.device) for x in (tokens, mask, completions.logp, completions.ended))
-    return Samples(tokens=tokens, mask=mask, logp=logp, ended=ended, sync_seconds=sync_seconds)
+    return Samples(tokens=tokens, mask=mask, logp=logp, ended=ended)

@@ -41,6 +41,7 @@ from align_lab.train.learner import Critic, Learner
 from align_lab.train.loop import Loop, Recorder
 from align_lab.train.minibatch import Pretrain
 from align_lab.train.mixture import Mixture
+from align_lab.train.one_step_off import OneStepOff
 from align_lab.train.pair_source import load_pairs
 from align_lab.train.rollouts import Rollouts
 from align_lab.train.rounds import Rounds
@@ -213,7 +214,7 @@ def _source(
     if needs.pairs:
         pairs = load_pairs(built["pairs"].path, seed=cfg.seed, noise=needs.noise)
         return Mixture(pairs=pairs, rollouts=rollouts, share=needs.pairs)
-    return rollouts
+    return OneStepOff(rollouts=rollouts) if cfg.sampling.staleness else rollouts
 
 
 def _evaluator(cfg: RunConfig, built: Mapping[str, Artefact], sets: Mapping[str, Prompts], common: Common) -> Evaluator:

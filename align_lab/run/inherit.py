@@ -87,8 +87,9 @@ def _kept(checkpoints: Checkpoints, cfg: RunConfig, rows: Mapping[int, Mapping[s
 
 
 def _is_usual(step: int, last: int | None, cfg: RunConfig) -> bool:
-    """The last step of a run is evaluated at any number; in a longer run only a usual one would be."""
-    return step != last or step % cfg.evaluation.every == 0
+    """The last step of a run is evaluated at any number; in a longer run only a usual one would be. With
+    `sampling.staleness`, a longer run would also have asked for its next completions before that step's update."""
+    return step != last or (step % cfg.evaluation.every == 0 and not cfg.sampling.staleness)
 
 
 def _is_equal(manifest: Mapping[str, Any], cfg: RunConfig, hashes: Mapping[str, Any]) -> bool:

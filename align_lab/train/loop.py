@@ -75,7 +75,7 @@ class Loop:
     groups: int  # of a step: prompts, or preference pairs
     evaluate_every: int
     save_every: int
-    importance_cap: float | None = None  # of the importance weights when another engine samples; None: no correction
+    importance_cap: float | None = None  # of the weights where others than the trainer sampled; None: no correction
     pretrain: Callable[[int], Pretrain] | None = None
     reference: LanguageModel | None = None  # of the updates; the source of experience has its own
     start_rows: Sequence[Mapping[str, Any]] = ()  # the start policy's evaluation
@@ -146,14 +146,10 @@ class Loop:
 
     def done(self) -> bool:
         """Has the run reached its last step or the end of its budget?"""
-        budget, progress = self.plan.budget, self.progress
-        limits = (
-            (budget.episodes, progress.episode),
-            (budget.tokens, progress.tokens),
-            (budget.seconds, progress.seconds),
+        progress = self.progress
+        return self.plan.ended(
+            progress.step, episodes=progress.episode, tokens=progress.tokens, seconds=progress.seconds
         )
-        exhausted = any(limit is not None and used >= limit for limit, used in limits)
-        return progress.step >= self.plan.steps or exhausted
 
     def advance(self) -> dict[str, float]:
         """One step: experience, advantages, updates. Returns its row of metrics."""
@@ -224,8 +220,8 @@ class Loop:
         progress.flops += flops.of_experience(self.learner, self.algo.needs, collected)
 
     def _importance_weighted(self, advantage: Advantage, rollout: Rollout) -> Advantage:
-        """Where another engine sampled, multiply each token's advantage by its importance weight, capped at
-        `sampling.importance_cap`; the critic's targets stay."""
+        """Where another engine or older weights sampled, multiply each token's advantage by its importance weight,
+        capped at `sampling.importance_cap`; the critic's targets stay."""
         if self.importance_cap is None or rollout.logp_sampler is None or not self.algo.needs.on_policy:
             return advantage
         return replace(advantage, advantage=eq.importance_weight(rollout, self.importance_cap) * advantage.advantage)

@@ -11,7 +11,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from align_lab import equations as eq
 from align_lab.base.settings import Sampling
 from align_lab.base.types import Needs, Rollout
 from align_lab.base.world import World
@@ -20,15 +19,15 @@ from align_lab.models.lora import BaseModel
 from align_lab.models.row_batches import RowBatches
 from align_lab.rewards.scores import CheckedScores
 from align_lab.rollout.prompts import Prompts
-from align_lab.rollout.sampler import Sampler, Samples, is_exact, uniforms
+from align_lab.rollout.sampler import Pending, Sampler, Samples, is_exact, uniforms
 from align_lab.rollout.torch_sampler import TorchSampler
+from align_lab.train.asked import Asked, Place, shard, there
 from align_lab.train.by_length import Sequences
 from align_lab.train.draws import draw, passes
 from align_lab.train.experience import Collected, Experience, join, left_padding, scored_groups, trim
+from align_lab.train.experience_metrics import equal_groups, means, scores_metrics, sums
 from align_lab.train.learner import Learner
-from align_lab.train.scoring import LimitedScorer, as_tensor, score_metrics, step_rewards
-
-COUNTED = ("reward/failed", "reward/abstained")  # metrics that are sums over completions, not means
+from align_lab.train.scoring import LimitedScorer, as_tensor, step_rewards
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,17 +65,61 @@ class Rollouts:
     drawn: int = 0  # prompts so far
 
     def collect(self, step: int, *, groups: int) -> Collected:
-        """The scored completions of `groups` prompts, or fewer where the algorithm keeps fewer of all that it may
-        sample in a step."""
+        """The scored completions of `groups` prompts of the current policy, or fewer where the algorithm keeps fewer of
+        all that it may sample in a step."""
         sampled: list[_Sampled] = []
         kept: list[Experience] = []
         for attempt in range(1 + self.needs.refills):
-            sampled.append(self._sample(step, groups, first=self.drawn + attempt * groups))
+            started = time.perf_counter()
+            asked = self.ask(step, groups, first=self.drawn + attempt * groups)
+            asked.wait()
+            self.sampler.release_device()
+            sampled.append(self._scored(asked, self.seconds(started, [asked])))
             kept.append(self._kept(sampled[-1].experience))
             if sum(len(part.ids) for part in kept) >= groups:
                 break
         self.drawn += groups * len(sampled)
         return self._charged(self._whole_shares(join(kept, fill=self.prompts.eos), groups), sampled)
+
+    def ask(self, step: int, groups: int, *, first: int) -> Asked:
+        """Ask for completions of this process's share of `groups` prompts, after the `first` that were drawn before."""
+        plan = self.learner.plan
+        indices, numbers, width = self._share(groups, first)
+        random_numbers = uniforms(
+            self.seed, step, indices, plan.group_size, self.sampling.max_new_tokens, passes=numbers
+        )
+        completions, ids, pad = self._complete(indices, width, random_numbers, self.sampling.temperature)
+        greedy = self._greedy(indices, width)
+        place = Place(step=step, groups=groups, first=first)
+        return Asked(
+            place=place, indices=indices, passes=numbers, ids=ids, pad=pad, completions=completions, greedy=greedy
+        )
+
+    def asked_before(self, place: Place, completions: Samples, greedy: Samples | None) -> Asked:
+        """What `ask` gave before a checkpoint was written, from the completions of all processes."""
+        indices, numbers, width = self._share(place.groups, place.first)
+        ids, pad = _for_each(*self.prompts.batch(indices, least=width), self.learner.plan.group_size)
+        return Asked(
+            place=place,
+            indices=indices,
+            passes=numbers,
+            ids=ids,
+            pad=pad,
+            completions=there(shard(completions, place.groups, self.world)),
+            greedy=None if greedy is None else there(shard(greedy, place.groups, self.world)),
+        )
+
+    def finish(self, asked: Asked, seconds: Mapping[str, float], *, stale: bool) -> Collected:
+        """The experience of a step whose completions are there. `stale`: older weights than the learner's sampled."""
+        sampled = self._scored(replace(asked, stale=stale), seconds)
+        self.drawn = asked.place.first + asked.place.groups
+        return self._charged(self._whole_shares(sampled.experience, asked.place.groups), [sampled])
+
+    def seconds(self, started: float, asked: Sequence[Asked]) -> dict[str, float]:
+        """The time since `started`, spent on sampling and on the transfer of weights for what was `asked` since."""
+        sync = sum(one.completions.sync_seconds for one in asked)
+        sampling = {"time/rollout": time.perf_counter() - started - sync}
+        return sampling if self.sampler.exact else sampling | {"time/sync": sync}
 
     def state_dict(self) -> dict[str, Any]:
         """The number of prompts that were drawn."""
@@ -113,38 +156,34 @@ class Rollouts:
             tokens=tokens + sum(int(mask.sum()) for mask in greedy),
             labels=completions + extra,
             ended=sum(one.ended for one in sampled),
-            seconds=_sums([one.seconds for one in sampled]),
+            seconds=sums([one.seconds for one in sampled]),
             prompt_tokens=sum(one.prompt_tokens for one in sampled),
             scored_tokens=sum(one.scored_tokens for one in sampled),
-            metrics=_means([one.metrics for one in sampled]) | (kept if self.needs.refills else {}),
+            metrics=means([one.metrics for one in sampled]) | (kept if self.needs.refills else {}),
         )
 
-    def _sample(self, step: int, groups: int, *, first: int) -> _Sampled:
-        """Sample and score this process's share of the prompts, then gather the shares of all processes."""
-        start = time.perf_counter()
-        total, plan = len(self.prompts), self.learner.plan
+    def _share(self, groups: int, first: int) -> tuple[list[int], list[int], int]:
+        """This process's prompts, how often each was drawn before, and the length of the longest of all processes'."""
+        total = len(self.prompts)
         indices = self.world.shard(draw(total, groups, first, self.seed)).tolist()
         numbers = self.world.shard(passes(total, groups, first)).tolist()
-        width = self.world.max(self.prompts.width(indices))
-        random_numbers = uniforms(
-            self.seed, step, indices, plan.group_size, self.sampling.max_new_tokens, passes=numbers
-        )
-        samples, ids, pad = self._complete(indices, width, random_numbers, self.sampling.temperature)
-        samples = samples.first(self.world.max(samples.longest()))  # equal in all processes, as `width` is
-        greedy = self._greedy(indices, width)
-        self.sampler.release_device()
-        sampling_end = time.perf_counter()
+        return indices, numbers, self.world.max(self.prompts.width(indices))
+
+    def _scored(self, asked: Asked, seconds: Mapping[str, float]) -> _Sampled:
+        """Score this process's completions, then gather those of all processes. `seconds`: what sampling took."""
+        start, indices, samples = time.perf_counter(), asked.indices, asked.completions.samples
+        samples = samples.first(self.world.max(samples.longest()))  # equal in all processes, as the prompts' width is
+        greedy = None if asked.greedy is None else asked.greedy.samples
         checked = self._score(indices, samples)
         checked_greedy = self._score(indices, greedy) if greedy is not None else None
-        local = self._experience(torch.cat([ids, samples.tokens], 1), pad, samples, checked, len(indices))
-        local = replace(local, rollout=replace(local.rollout, **self._noise(step, indices, numbers)))
+        local = self._experience(asked, samples, checked)
+        local = replace(local, rollout=replace(local.rollout, **self._noise(asked.place.step, indices, asked.passes)))
         if greedy is not None and checked_greedy is not None:
             score_greedy = self._final_score(checked_greedy, greedy)
             local = replace(local, rollout=replace(local.rollout, score_greedy=score_greedy))
         experience = self.world.gather(local)
         experience = replace(experience, rollout=replace(experience.rollout, longest=self.sampling.max_new_tokens))
         scored = scored_groups(experience)
-        sync = samples.sync_seconds
         return _Sampled(
             experience=scored,
             mask=experience.rollout.mask,
@@ -152,32 +191,17 @@ class Rollouts:
             ended=self.world.sum(int(samples.ended.sum())),
             prompt_tokens=experience.prompt_tokens() * (1 if greedy is None else 2),
             scored_tokens=experience.seen_tokens(),
-            seconds={
-                "time/rollout": sampling_end - start - sync,
-                "time/score": time.perf_counter() - sampling_end,
-            }
-            | ({} if self.sampler.exact else {"time/sync": sync}),
-            metrics=self._metrics(checked, checked_greedy) | self._equal_groups(scored.rollout.score),
+            seconds={**seconds, "time/score": time.perf_counter() - start},
+            metrics=scores_metrics(checked, checked_greedy, self.world)
+            | equal_groups(scored.rollout.score, self.needs.min_group_size),
         )
-
-    def _metrics(self, checked: CheckedScores, greedy: CheckedScores | None) -> dict[str, float]:
-        """Of the scores; failures and abstentions are counted over all completions, the means over the sampled ones."""
-        metrics = score_metrics(checked, self.world)
-        counts = {} if greedy is None else score_metrics(greedy, self.world)
-        return {name: value + (counts.get(name, 0.0) if name in COUNTED else 0.0) for name, value in metrics.items()}
-
-    def _equal_groups(self, score: Tensor) -> dict[str, float]:
-        """The share of groups [P G] whose scores are all equal, before any is rejected."""
-        if self.needs.min_group_size < 2 or not len(score):
-            return {}
-        return {"frac_reward_zero_std": 1 - float(eq.differing_groups(score).double().mean())}
 
     def _complete(
         self, indices: Sequence[int], width: int, random_numbers: Tensor, temperature: float
-    ) -> tuple[Samples, Tensor, Tensor]:
-        """Completions of these prompts, as many as there are rows of random numbers; prompts [B S], padding [B]."""
+    ) -> tuple[Pending, Tensor, Tensor]:
+        """Ask for completions of these prompts, one for each row of random numbers; prompts [B S], padding [B]."""
         ids, pad = self.prompts.batch(indices, least=width)
-        samples = self.sampler(
+        pending = self.sampler.begin(
             self.learner,
             ids,
             left_padding(pad),
@@ -186,11 +210,10 @@ class Rollouts:
             top_p=self.sampling.top_p if temperature else 1.0,
             eos=self.prompts.eos,
         )
-        group = len(random_numbers) // len(ids)
-        return samples, ids.repeat_interleave(group, 0), pad.repeat_interleave(group)
+        return pending, *_for_each(ids, pad, len(random_numbers) // len(ids))
 
-    def _greedy(self, indices: Sequence[int], width: int) -> Samples | None:
-        """The most likely completion of each prompt, if the algorithm needs it."""
+    def _greedy(self, indices: Sequence[int], width: int) -> Pending | None:
+        """Ask for the most likely completion of each prompt, if the algorithm needs it."""
         if not self.needs.greedy:
             return None
         unused = torch.zeros(len(indices), self.sampling.max_new_tokens)
@@ -216,9 +239,10 @@ class Rollouts:
         return as_tensor(checked.values).to(samples.logp) - self.sampling.missing_eos_penalty * ~samples.ended
 
     @torch.no_grad()
-    def _experience(self, ids: Tensor, pad: Tensor, samples: Samples, checked: CheckedScores, count: int) -> Experience:
+    def _experience(self, asked: Asked, samples: Samples, checked: CheckedScores) -> Experience:
         """Rows [P G ...] with the log-probabilities and values that the algorithm needs."""
-        needs = self.needs
+        needs, count, pad = self.needs, len(asked.indices), asked.pad
+        ids = torch.cat([asked.ids, samples.tokens], 1)
 
         def group(flat: Tensor) -> Tensor:
             return flat.view(count, -1, *flat.shape[1:])
@@ -239,8 +263,8 @@ class Rollouts:
             """What `work` gives for ids, padding and mask of the rows, some of them at a time."""
             return group(sequences.scored(lambda *rows: (work(*rows),), self.scoring, world=world)[0])
 
-        # the update's ratio must compare two log-probabilities of the trainer
-        if not is_exact(self.sampler, self.learner.policy):
+        # the update's ratio must compare two log-probabilities of the trainer, with the weights that it begins with
+        if asked.stale or not is_exact(self.sampler, self.learner.policy):
             logp = scored(lambda *rows: self.learner.logps(*rows)[0], world=together)
             rollout = replace(rollout, logp_old=logp, logp_sampler=rollout.logp_old)
         if needs.reference and needs.resets_reference:
@@ -256,12 +280,6 @@ class Rollouts:
         return Experience(ids=group(ids), pad=group(pad), rollout=rollout)
 
 
-def _sums(rows: Sequence[Mapping[str, float]]) -> dict[str, float]:
-    return {name: sum(row[name] for row in rows) for name in rows[0]}
-
-
-def _means(rows: Sequence[Mapping[str, float]]) -> dict[str, float]:
-    """Of counts of failed and abstained completions the sum, of all else the mean over the rows that have it."""
-    names = dict.fromkeys(name for row in rows for name in row)
-    values = {name: [row[name] for row in rows if name in row] for name in names}
-    return {name: sum(v) if name in COUNTED else sum(v) / len(v) for name, v in values.items()}
+def _for_each(ids: Tensor, pad: Tensor, group: int) -> tuple[Tensor, Tensor]:
+    """Prompts [P S] and their padding [P], for each of the `group` completions of a prompt."""
+    return ids.repeat_interleave(group, 0), pad.repeat_interleave(group)

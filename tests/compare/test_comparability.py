@@ -67,6 +67,11 @@ def test_a_setting_or_a_hash_that_differs_is_named_with_both_values(other, field
     assert sorted(differ[field].values()) == [["a"], ["b"]]
 
 
+def test_runs_of_older_completions_are_not_those_of_the_current_policy_s():
+    differ = unequal(*(run(name, **{"sampling.staleness": steps}) for name, steps in (("a", 0), ("b", 1))))
+    assert differ == {"sampling.staleness": {"0": ["a"], "1": ["b"]}}
+
+
 def test_nothing_is_proven_of_what_a_run_does_not_record():
     assert unequal(run("a"), run("b", hashes={"policy": ...})) == {"policy": {"a": ["a"], "not recorded": ["b"]}}
 

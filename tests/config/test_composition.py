@@ -57,6 +57,21 @@ WRONG = [  # overrides, what the message must contain
         ["algo=sail_pr", "train.group_size=2", "reward=reward_model"],
         ["reward=reward_model learns from", "another reward"],
     ),
+    (
+        ["algo=rloo", "sampling.staleness=1"],
+        ["needs sampling.importance_cap (got null)", "Set sampling.importance_cap=2"],
+    ),
+    (["algo=rloo", "sampling.staleness=2", "sampling.importance_cap=2"], ["sampling.staleness must be"]),
+    (["algo=dpo", "sampling.staleness=1", "sampling.importance_cap=2"], ["algo=dpo samples nothing while it trains"]),
+    (
+        ["algo=sail_pr", "train.group_size=2", "sampling.staleness=1", "sampling.importance_cap=2"],
+        ["algo=sail_pr mixes preference pairs with samples", "Set sampling.staleness=0"],
+    ),
+    (["algo=iterative_dpo", "sampling.staleness=1", "sampling.importance_cap=2"], ["in rounds of its own"]),
+    (
+        ["algo=dapo", "sampling.staleness=1", "sampling.importance_cap=2"],
+        ["algo.refills=0", "Set sampling.staleness=0"],
+    ),
     (["algo=iterative_dpo", "algo.round_steps=0"], ["algo.round_steps must be >= 1 (got 0"]),
     (["algo=ipo", "algo.over_tokens=median"], ["algo.over_tokens=median is not known", "sum", "mean"]),
     (["train.micro_batch=2"], ["smaller than a group"]),

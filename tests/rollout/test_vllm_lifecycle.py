@@ -127,6 +127,41 @@ def test_an_engine_in_a_process_of_its_own_gives_the_same_samples(remote):
     assert folder.stat().st_mode & 0o077 == 0
 
 
+def test_completions_are_sampled_while_the_weights_change_and_are_of_the_weights_that_they_were_asked_of(remote):
+    """The engine is stopped, so that it cannot answer before the weights have changed; then it goes on."""
+    weights, vllm = remote
+    weights.change(4)
+    vllm(weights, PROMPTS, PAD, uniforms=numbers(), temperature=0.7, eos=EOS)  # the engine is checked, and has these
+    expected = vllm(weights, PROMPTS, PAD, uniforms=numbers(step=1), temperature=0.7, eos=EOS)
+    events, process = [], vllm.engines[0].process
+    os.kill(process.pid, signal.SIGSTOP)
+    pending = vllm.begin(weights, PROMPTS, PAD, uniforms=numbers(step=1), temperature=0.7, eos=EOS)
+    events.append("asked")
+    vllm.requests.submit(lambda: events.append("answered"))  # requests are sent one after the other
+    weights.change(5)
+    events.append("changed")
+    os.kill(process.pid, signal.SIGCONT)
+    assert torch.equal(pending.samples.tokens, expected.tokens)
+    newer = vllm(weights, PROMPTS, PAD, uniforms=numbers(step=1), temperature=0.7, eos=EOS)
+    assert events == ["asked", "changed", "answered"]
+    assert not torch.equal(newer.tokens, expected.tokens)
+    assert difference(weights, newer, temperature=0.7).max() < CLOSE
+
+
+def test_a_sampler_that_is_closed_does_not_wait_for_what_was_asked_for():
+    weights, vllm = ChangingWeights(tied=True), sampler(own_process=True)
+    for _ in range(2):  # the checks
+        weights.change(weights.version)
+        vllm(weights, PROMPTS, PAD, uniforms=numbers(), eos=EOS)
+    process, folder = vllm.engines[0].process, vllm.processes.folder
+    os.kill(process.pid, signal.SIGSTOP)
+    pending = vllm.begin(weights, PROMPTS, PAD, uniforms=numbers(), eos=EOS)
+    vllm.close()
+    with pytest.raises(SamplerError, match="exited with status -9"):
+        _ = pending.samples
+    assert not folder.exists()
+
+
 def test_a_process_that_dies_in_a_rollout_is_detected_and_leaves_no_folder(remote):
     weights, vllm = remote
     process, folder = vllm.engines[0].process, vllm.processes.folder

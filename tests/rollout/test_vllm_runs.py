@@ -140,6 +140,18 @@ def worker_of(parent):
     raise AssertionError("there is no worker")
 
 
+def test_sampling_during_the_update_gives_the_rows_of_sampling_before_it(workspace):
+    """An engine in a process of its own overlaps with the update, one in the run's process does not."""
+    fields = ["sampling.staleness=1", "sampling.importance_cap=2", "train.steps=12", "record.checkpoint_every=5"]
+    for study, own in (("sequence", "false"), ("overlap", "true")):
+        status, out, err = run(workspace, f"study={study}", f"hardware.vllm.own_process={own}", *fields)
+        assert status == 0, out + err
+    overlapped = rows(folder_of(workspace, "overlap"))
+    same_rows(overlapped, rows(folder_of(workspace, "sequence")))
+    assert [row["sampling/staleness"] for row in overlapped[1:]] == [0.0] + [1.0] * 11
+    assert overlapped[-1]["sampling/kl"] > 10 * overlapped[1]["sampling/kl"]  # of other weights, not of rounding alone
+
+
 def test_runs_with_vllm_and_with_torch_are_not_comparable(workspace, whole):
     status, out, err = run(workspace, "study=whole", "hardware.numerics.sampler=torch", "train.steps=1", "seed=1")
     assert status == 0, err

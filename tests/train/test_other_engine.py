@@ -30,7 +30,10 @@ class Rounding(TorchSampler):
     def __call__(self, *args, **kwargs):
         samples = super().__call__(*args, **kwargs)
         noise = self.gap * torch.sin(torch.arange(samples.logp.numel())).view_as(samples.logp)
-        return replace(samples, logp=(samples.logp + noise) * samples.mask, sync_seconds=0.25)
+        return replace(samples, logp=(samples.logp + noise) * samples.mask)
+
+    def begin(self, *args, **kwargs):
+        return replace(super().begin(*args, **kwargs), sync_seconds=0.25)
 
 
 def with_engine(name, sampler, *, cap=None, **plan):

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from align_lab.base.random import stream
-from align_lab.rollout.sampler import uniforms
+from align_lab.rollout.sampler import Sampler, uniforms
 from align_lab.train.draws import permutation
 from tests.wiring.by_hand import Row, assert_logps, differ, number_of, recorded_steps, rows_of, texts
 from tests.wiring.parts import true_score
@@ -133,7 +133,7 @@ def test_random_numbers_of_other_steps_passes_prompts_samples_and_purposes_diffe
     assert len(set(orders)) == 3
 
 
-class Watching:
+class Watching(Sampler):
     """A sampler that keeps the random numbers that it is given."""
 
     exact = True
