@@ -149,7 +149,7 @@ class Replay:
 
 
 class Sampling:
-    """A sampler whose calls are a phase."""
+    """A sampler whose work is a phase."""
 
     def __init__(self, sampler: Any, phases: Phases) -> None:
         self.sampler, self.phases = sampler, phases
@@ -157,9 +157,9 @@ class Sampling:
     def __getattr__(self, name: str) -> Any:
         return getattr(self.sampler, name)
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        with self.phases.within("sampling"):
-            return self.sampler(*args, **kwargs)
+    def begin(self, *args: Any, **kwargs: Any) -> Any:
+        with self.phases.within("sampling"):  # it computes in this process: when it returns, it has sampled
+            return self.sampler.begin(*args, **kwargs)
 
 
 def measured(kind: str, rounds: int, clock: Callable[[], float]) -> dict[str, dict[str, float]]:

@@ -130,6 +130,7 @@ def become(request: Mapping[str, Any]) -> None:
     given = [folder for folder in os.environ.get("PYTHONPATH", "").split(os.pathsep) if folder]
     sys.path[:] = [request["cwd"], *given, *(folder for folder in sys.path if folder not in given)]
     sys.argv = ["align_lab", *request["words"]]
+    sys.modules.pop("align_lab.__main__", None)  # which a test may have imported under that name
     runpy.run_module("align_lab", run_name="__main__", alter_sys=True)
 
 

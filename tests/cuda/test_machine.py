@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import timedelta
 from types import SimpleNamespace
@@ -84,12 +85,19 @@ def test_the_room_of_a_process_that_may_see_its_own_gpu_alone(visible, gpus, pro
     assert room.gib == pytest.approx(80.0 * share)
 
 
+def at_work():
+    """A sampler with an engine that shares the trainer's device."""
+    sampler = object.__new__(VllmSampler)
+    sampler.processes, sampler.version, sampler.engines = SimpleNamespace(shared=True), 1, ["an engine"]
+    sampler.requests = ThreadPoolExecutor(1)
+    return sampler
+
+
 def test_vllm_gets_the_memory_that_the_trainer_has_freed():
-    sampler = SimpleNamespace(processes=SimpleNamespace(shared=True), version=1)
+    sampler = at_work()
     weights = SimpleNamespace(version=2)
     with pretended_cuda(), patch("torch.cuda.empty_cache") as empty, pytest.raises(AttributeError):
         torch.set_default_device("cuda")
-        sampler._make_room = lambda: VllmSampler._make_room(sampler)
         VllmSampler._sync(sampler, weights)  # it stops where the weights would be gathered
     empty.assert_called_once()
 
@@ -103,8 +111,7 @@ def test_vllm_gets_the_memory_of_gathered_weights_before_its_cache_wakes():
         yield None
         order.append("freed")
 
-    sampler = SimpleNamespace(processes=SimpleNamespace(shared=True), version=1, engines=["an engine"])
-    sampler._make_room = lambda: VllmSampler._make_room(sampler)
+    sampler = at_work()
     sampler._collectively = lambda work: order.append("weights wake")
     with pretended_cuda(), patch("torch.cuda.empty_cache", lambda: order.append("emptied")):
         torch.set_default_device("cuda")

@@ -157,7 +157,7 @@ class Lab:
         """The running job's status once it has reached a step."""
         until(
             lambda: self._has_started(study) and self.status(study).get("step", 0) >= step,
-            lambda: self.logs(study),
+            lambda: self.logs(study) or self.cluster("squeue") + self.cluster("sinfo", "--Node", "--long"),
         )
         return self.status(study)
 

@@ -73,9 +73,10 @@ def test_a_requeue_continues_where_the_run_was(lab, limits, undisturbed):
 
 
 def test_a_preempted_run_saves_is_requeued_and_finishes(lab, limits, undisturbed):
-    lab.train(*RUN, "study=preempted", 'hardware.placement.sbatch=["--nodelist=node3","--exclusive"]')
+    lab.train(*RUN, "study=preempted", 'hardware.placement.sbatch=["--exclusive"]')
     status = freeze(lab, "preempted")
-    lab.cluster("sbatch", "-p", "high", "-w", "node3", "--exclusive", "--output=/dev/null", "--wrap", "sleep 2")
+    mine = ["-p", "high", "-w", status["node"], "--exclusive"]
+    lab.cluster("sbatch", *mine, "--output=/dev/null", "--wrap", "sleep 2")
     requeued = lambda: "requeued (" in lab.logs("preempted")  # noqa: E731  Slurm continues a stopped process
     until(lambda: requeued() or pending(status["pid"], signal.SIGUSR2, signal.SIGTERM), lambda: lab.logs("preempted"))
     with suppress(ProcessLookupError):

@@ -1,7 +1,8 @@
 """FSDP, and DeepSpeed at every ZeRO stage, with two processes on gloo: all take the steps of a single torch process.
 
-In float32 DeepSpeed sums gradients in another order, and AdamW amplifies the sign of a gradient near 0. The bounds are
-a fraction of one update (lr 3e-3), after six updates. Each was measured and has a margin. FSDP has float64 as well.
+In float32 DeepSpeed sums gradients in another order, and AdamW makes a whole step of the sign of a gradient near 0. So
+a weight in a thousand may be further away, by less than one update (lr 3e-3), after six of them; which ones, depends on
+the processor. A gradient that is scaled, summed or gathered wrongly moves most weights. FSDP has float64 as well.
 """
 
 import copy
@@ -35,7 +36,9 @@ ADAPTERS = Lora(rank=2, alpha=4)
 ZERO = {f"zero{stage}": (stage, False) for stage in range(4)} | {"zero2_offload": (2, True), "zero3_offload": (3, True)}
 LIBRARIES = {"fsdp": ["fsdp"], "deepspeed": list(ZERO)}
 DTYPE = {"fsdp": torch.float64} | dict.fromkeys(ZERO, torch.float32)
-BOUND = {torch.float64: 1e-10, torch.float32: 3e-5}
+LR = 3e-3
+BOUND = {torch.float64: 1e-10, torch.float32: LR / 100}
+SHARE = {torch.float64: 0.0, torch.float32: 1e-3}  # of the weights that may be further away
 RESUMED = "ppo_max"  # critic, critic pre-training, human text, running moments
 
 
@@ -184,6 +187,13 @@ def largest_difference(a, b):
     return max(float((x[k] - y[k]).abs().max()) for x, y in pairs for k in x)
 
 
+def close(a, b, dtype):
+    """All weights are equal but for rounding."""
+    pairs = [(a[m]["model"][name], b[m]["model"][name]) for m in a for name in a[m]["model"]]
+    differences = torch.cat([(x - y).abs().flatten().double() for x, y in pairs])
+    return largest_difference(a, b) < LR and (differences >= BOUND[dtype]).double().mean() <= SHARE[dtype]
+
+
 def equal(a, b):
     """Weights and optimizer state are equal bit for bit."""
     for m in a:
@@ -196,8 +206,8 @@ def equal(a, b):
 
 @pytest.mark.parametrize(("label", "name"), [(label, name) for label in DTYPE for name in algorithms(label)])
 def test_two_processes_of_every_engine_take_the_steps_of_a_single_torch_process(results, label, name):
-    found, expected, bound = results(label)[label, name], single(name, DTYPE[label]), BOUND[DTYPE[label]]
-    assert largest_difference(found["state"], expected.learner.state_dict()) < bound
+    found, expected = results(label)[label, name], single(name, DTYPE[label])
+    assert close(found["state"], expected.learner.state_dict(), DTYPE[label])
     for a, b in zip(expected.journal.rows, found["rows"], strict=True):
         missing = {"optim/policy_grad_norm"} if name == RESUMED and b["step"] == 1 else set()  # it did not learn yet
         assert a.keys() - b.keys() == missing
@@ -209,14 +219,14 @@ def test_two_processes_of_every_engine_take_the_steps_of_a_single_torch_process(
 @pytest.mark.parametrize("label", DTYPE)
 def test_a_run_resumes_exactly_also_from_and_to_other_engines_and_with_gradient_checkpointing(results, label, group):
     dtype, found = DTYPE[label], results(label)
-    alone, bound = single(RESUMED, dtype), BOUND[dtype]
+    alone = single(RESUMED, dtype)
     assert equal(*found[label, dtype])
     for how in ["recomputed", "from torch", *(["from fsdp"] if label != "fsdp" else [])]:
-        assert largest_difference(found[label, how], alone.learner.state_dict()) < bound
+        assert close(found[label, how], alone.learner.state_dict(), dtype)
     start = [row for row in alone.journal.samples if row["step"] == 0]
     for other in (TorchEngine, FsdpEngine):  # in a single process
         taken_over = continued(make(RESUMED, other, dtype=dtype), found[label, RESUMED]["saved"][2], start)
-        assert largest_difference(taken_over, found[label, RESUMED]["state"]) < bound
+        assert close(taken_over, found[label, RESUMED]["state"], dtype)
 
 
 @pytest.mark.parametrize("label", [label for label in DTYPE if torch.bfloat16 in precisions(label)])
@@ -230,7 +240,7 @@ def test_bfloat16_trains_float32_master_weights_and_resumes_exactly(results, lab
 
 def test_fsdp_in_bfloat16_rounds_where_the_torch_engine_does(results):
     """Of the same processes and micro-batches: then the gradients in bfloat16 are the same, in the first updates."""
-    assert largest_difference(*results("fsdp")["both engines"]) < BOUND[torch.float32]
+    assert close(*results("fsdp")["both engines"], torch.float32)
 
 
 def test_in_a_single_process_an_update_begins_again_where_memory_ran_out_in_the_middle_of_a_pass(group):
@@ -245,14 +255,14 @@ def test_in_a_single_process_an_update_begins_again_where_memory_ran_out_in_the_
     it.run()
     assert failures and it.plan.micro_batch == 8
     expected = single("rloo", torch.float64).learner.state_dict()
-    assert largest_difference(it.learner.state_dict(), expected) < BOUND[torch.float64]
+    assert close(it.learner.state_dict(), expected, torch.float64)
 
 
 def test_adapters_are_sharded_with_the_frozen_weights_that_they_share_with_the_reference(results):
     found = results("fsdp")["fsdp", "adapters"]
     alone = single("rloo", torch.float64, lora=ADAPTERS)
     assert found["policy"]["model"] and all(".lora_" in name for name in found["policy"]["model"])
-    assert largest_difference(found, alone.learner.state_dict()) < BOUND[torch.float64]
+    assert close(found, alone.learner.state_dict(), torch.float64)
 
 
 def test_the_state_of_another_model_is_rejected():
