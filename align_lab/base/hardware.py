@@ -121,12 +121,18 @@ class Placement:
     )
     container: str | None = param(
         None,
-        "image of the job's processes (srun --container-image of Pyxis)",
+        "image that the job's processes run in: a name or a file of Pyxis, a file .sif of Apptainer",
         trust="the jobs are run inside this image",
+    )
+    container_runtime: str = param(
+        "auto",
+        "pyxis: srun --container-image; apptainer, singularity: this program, started by srun; auto: apptainer for an "
+        "image whose name ends in .sif, else pyxis",
+        choices=("auto", "pyxis", "apptainer", "singularity"),
     )
     container_mounts: list[str] = param(
         [],
-        "folders that the container sees, SOURCE:TARGET or SOURCE:TARGET:ro (srun --container-mounts)",
+        "folders that the container sees, SOURCE:TARGET or SOURCE:TARGET:ro",
         trust="the jobs get to see and to change these folders",
     )
     setup: list[str] = param(

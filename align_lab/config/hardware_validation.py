@@ -24,6 +24,7 @@ OWN_FLAGS = {  # of sbatch, which a job is found, numbered and logged by
     "test-only": "dry_run=true prints the plan",
     "clusters": "squeue and sacct are asked about this cluster",
 }
+MOUNT = r"[^:,]+:[^:,]+(:[^:,]+)?"
 TOGETHER = {"fsdp": "FSDP", "deepspeed": "DeepSpeed"}  # engines whose processes make each forward pass together
 DEEPSPEED = (0, 19)  # the series whose API we use; pyproject.toml has the bounds
 
@@ -32,7 +33,9 @@ def problems(cfg: Mapping[str, Any], needs: Needs | None) -> list[str]:
     """One sentence for each. `needs` are the algorithm's, None where its own fields are wrong."""
     numerics, place = cfg["hardware"]["numerics"], cfg["hardware"]["placement"]
     processes = place["nodes"] * place["tasks_per_node"]
-    messages = _executor(place) + _flags(place) + _fsdp_options(numerics) + _deepspeed_options(numerics)
+    messages = (
+        _executor(place) + _container(place) + _flags(place) + _fsdp_options(numerics) + _deepspeed_options(numerics)
+    )
     messages += _zero_stage_3(numerics, cfg["model"])
     if numerics["engine"] == "deepspeed" and not (place["python"] or place["container"]):
         messages += deepspeed_problems()
@@ -57,11 +60,35 @@ def _executor(place: Mapping[str, Any]) -> list[str]:
     return []
 
 
+def _container(place: Mapping[str, Any]) -> list[str]:
+    """What would be without effect, or end each job at its start."""
+    image, runtime, mounts = place["container"], place["container_runtime"], place["container_mounts"]
+    if not image:
+        field = "hardware.placement.container"
+        return [f"{field}_mounts has no effect without {field}. Set it to an image, or drop the mounts"] * bool(mounts)
+    messages: list[str] = []
+    if place["executor"] != "slurm":
+        messages.append(
+            f"hardware.placement.container={image} is opened by jobs of a cluster, and the executor is "
+            f"{place['executor']}. Set hardware.placement.executor=slurm, or drop the container"
+        )
+    if image.endswith(".sif") and runtime == "pyxis":
+        messages.append(
+            f"hardware.placement.container={image} is an image of Apptainer, which Pyxis cannot open. Set "
+            "hardware.placement.container_runtime=apptainer, or name an image of Pyxis (a file .sqsh, or "
+            "REGISTRY#IMAGE:TAG)"
+        )
+    return messages + [
+        f"hardware.placement.container_mounts has {mount!r}, and a mount is written as SOURCE:TARGET or "
+        "SOURCE:TARGET:ro, each as an element of its own"
+        for mount in mounts
+        if not re.fullmatch(MOUNT, mount)
+    ]
+
+
 def _flags(place: Mapping[str, Any]) -> list[str]:
     """Flags of sbatch that would break what the jobs rely on, or that are not written as flags."""
     messages: list[str] = []
-    if place.get("container_mounts") and not place["container"]:
-        messages.append("hardware.placement.container_mounts has no effect without hardware.placement.container")
     for line in place["sbatch"]:
         flag = re.fullmatch(r"--([a-z-]+)(=.*)?", line)
         if flag is None:

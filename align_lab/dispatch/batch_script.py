@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from align_lab.base.hardware import Placement
+from align_lab.dispatch import container, script_end
+from align_lab.dispatch.job_variables import BEGAN, ENDS
 from align_lab.dispatch.slurm_commands import environment
 from align_lab.record.layout import BROKEN_NODES
 
@@ -19,49 +21,16 @@ STOP_AT_A_FAILURE = (  # lines inside files that the user sources may fail: the 
     f'echo "error: {SETUP_FAILED} with status $align_lab_status: $BASH_COMMAND '
     "(a line that may fail ends with || true)\"; exit $align_lab_status; fi' ERR"
 )
-BEGAN = "ALIGN_LAB_BEGAN"  # the file that a job's program makes once it works on its node
-TRIES = 3  # times that a job may fail before its program begins
-ELSEWHERE = """\
-align_lab_status=$?
-align_lab_tries="${{ALIGN_LAB_BEGAN%.*.began}}.tries"
-if [ $align_lab_status -eq 0 ] || [ -e "$ALIGN_LAB_BEGAN" ]; then
-  rm -f "$align_lab_tries"
-else
-  echo >> "$align_lab_tries"
-  if tail --lines=3 /proc/$$/fd/1 | grep --quiet 'Unable to create step'; then
-    align_lab_next="Slurm did not start the program (status $align_lab_status); trying again"
-  else
-    echo "the job failed on $SLURMD_NODENAME before its program began (status $align_lab_status)"
-    echo "$SLURMD_NODENAME" >> {nodes}
-    align_lab_next="trying another node"
-  fi
-  align_lab_left=$(sinfo --noheader --Node --partition="$SLURM_JOB_PARTITION" --states=idle,mixed,allocated \
-    --format=%N | sort -u | grep --count --invert-match --line-regexp --fixed-strings --file=<(cat {nodes} 2>/dev/null))
-  if [ "$(wc -l < "$align_lab_tries")" -lt {tries} ] && [ "${{align_lab_left:-0}}" -ge "$SLURM_JOB_NUM_NODES" ]; then
-    trap '' TERM
-    align_lab_job=$SLURM_JOB_ID
-    [ -n "$SLURM_ARRAY_JOB_ID" ] && align_lab_job=${{SLURM_ARRAY_JOB_ID}}_$SLURM_ARRAY_TASK_ID
-    echo "$align_lab_next"
-    scontrol requeue "$align_lab_job" && [ -s {nodes} ] && scontrol update JobId="$align_lab_job" \
-      ExcNodeList="$(sort -u {nodes} | paste -sd,){exclude}"
-  else
-    rm -f "$align_lab_tries"
-  fi
-fi
-rm -f "$ALIGN_LAB_BEGAN"
-exit $align_lab_status"""
+END_OF_TIME = f'export {ENDS}=$(date --date="$(squeue --noheader --jobs=$SLURM_JOB_ID --format=%e)" +%s 2>/dev/null)'
 
 
 def lines_around(place: Placement, *, folder: Path, token: str) -> dict[str, list[str]]:
-    """The lines before and after a job's command, as submitit's parameters.
-
-    A job whose program does not begin is tried on other nodes, and these are noted in the folder of the submissions.
-    """
+    """The lines before and after a job's command, as submitit's parameters. `folder`: that of the submissions."""
     began = f"{shlex.quote(str(folder))}/logs/{token}.$SLURM_JOB_ID.${{SLURM_RESTART_COUNT:-0}}.began"
     setup = [STOP_AT_A_FAILURE, *place.setup, "trap - ERR"] if place.setup else []
-    nodes, exclude = shlex.quote(str(folder / BROKEN_NODES)), "".join(f",{node}" for node in excluded(place))
-    after = ELSEWHERE.format(nodes=nodes, exclude=exclude, tries=TRIES)
-    return {"setup": [*setup, f"export {BEGAN}={began}"], "teardown": after.splitlines()}
+    inside = [END_OF_TIME] if place.container else []  # where there is no squeue
+    after = script_end.lines(broken_nodes=folder / BROKEN_NODES, excluded=excluded(place))
+    return {"setup": [*setup, f"export {BEGAN}={began}", *inside], "teardown": after}
 
 
 def parameters(place: Placement, *, name: str, dependency: str | None = None) -> dict[str, Any]:
@@ -111,12 +80,7 @@ def srun_arguments(place: Placement) -> list[str]:
         f"--cpus-per-task={place.cpus_per_task}",  # srun does not inherit cores from sbatch
         "--kill-on-bad-exit=1",  # nor ends the job when one process dies
         "--export=ALL",  # nor passes on what the script exports, where sbatch was told to pass on less
-        *([f"--container-image={place.container}"] if place.container else []),
-        *(
-            [f"--container-mounts={','.join(place.container_mounts)}"]
-            if place.container and place.container_mounts
-            else []
-        ),
+        *container.srun_arguments(place),
     ]
 
 

@@ -18,7 +18,7 @@ from align_lab.base.hardware import Placement
 from align_lab.base.paths import runs_folder
 from align_lab.base.run_config import RunConfig
 from align_lab.config.study import Study
-from align_lab.dispatch import slurm, status_table
+from align_lab.dispatch import container, slurm, status_table
 from align_lab.dispatch.ledger import Ledger
 from align_lab.dispatch.plan import JobArray, Plan, Task, artefacts, job_arrays
 from align_lab.dispatch.reconcile import Existing
@@ -110,7 +110,7 @@ def count(items: Sized, noun: str) -> str:
 
 
 def resources_of(place: Placement) -> str:
-    """Nodes, GPUs, cores, memory, time limit and partition of one job."""
+    """Nodes, GPUs, cores, memory, time limit, partition and image of one job."""
     if place.executor != "slurm":
         return f"{place.executor}, {count(range(place.cpus_per_task), 'core')}"
     parts = [
@@ -121,6 +121,7 @@ def resources_of(place: Placement) -> str:
         f"{place.mem_gb:g} GiB" if place.mem_gb else "",
         f"{status_table.duration(60.0 * place.minutes)}",
         f"partition {place.partition}" if place.partition else "",
+        f"in {place.container} by {container.runtime(place)}" if place.container else "",
     ]
     return "slurm, " + ", ".join(filter(None, parts))
 

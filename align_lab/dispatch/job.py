@@ -14,6 +14,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Mapping
 from itertools import islice
 from pathlib import Path
@@ -23,11 +24,11 @@ from align_lab.base.errors import AlignLabError, DataError, LostError, Stopped
 from align_lab.base.files import read_json, write_json
 from align_lab.base.paths import runs_folder
 from align_lab.base.signals import SIGNALS, stop_requests
+from align_lab.dispatch.job_variables import ASKS, BEGAN, ENDS
 from align_lab.dispatch.rounds import TOO_OFTEN, Rounds
 from align_lab.record import manifest
 from align_lab.record.layout import RunLayout, StudyLayout
 
-BEGAN = "ALIGN_LAB_BEGAN"  # `batch_script` names the file that says that the program works on this node
 TOP_UP = "align_lab.dispatch.top_up"
 SIGNAL_LATE = 120.0  # seconds: Slurm sends the signal up to a minute early, and the answer takes time
 AWAY_SECONDS = 15 * 60.0  # so long a saved job asks a controller that is away: without one, no time limit ends it
@@ -163,7 +164,7 @@ def _go_on_later(job: Mapping[str, Any], task: Mapping[str, Any], *, record: boo
 
 
 def _requeue(job: str, task: Mapping[str, Any]) -> str | None:
-    """Put the job back into the queue. Returns None, or why not.
+    """Put the job back into the queue, or leave that to its script. Returns None, or why not.
 
     It may have been cancelled, have made no progress too often, or be a stage that its time limit ended: a stage has no
     checkpoints, and would reach the limit again.
@@ -176,15 +177,28 @@ def _requeue(job: str, task: Mapping[str, Any]) -> str | None:
         return TOO_OFTEN.format(fruitless)
     try:
         with patient(AWAY_SECONDS):
-            left = slurm.seconds_left(job) if task["kind"] == "stage" else None
+            left = _seconds_left(job) if task["kind"] == "stage" else None
             if left is not None and left <= task["signal_seconds"] + SIGNAL_LATE:
                 return "reached its time limit, and a stage has no checkpoints: raise hardware.placement.minutes"
+            if shutil.which("scontrol") is None and (began := os.environ.get(BEGAN)):
+                Path(began).with_suffix(ASKS).touch()
+                return None
             if not slurm.is_running(job):
                 return "not requeued: the job was cancelled"
             slurm.requeue(job)
     except AlignLabError as error:
         return f"not requeued: {error}"
     return None
+
+
+def _seconds_left(job: str) -> float | None:
+    """Until the job's time limit; None where it has none."""
+    from align_lab.dispatch import slurm
+
+    ends = os.environ.get(ENDS)
+    if ends is None:
+        return slurm.seconds_left(job)
+    return float(ends) - time.time() if ends else None
 
 
 if __name__ == "__main__":

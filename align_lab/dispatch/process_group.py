@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import subprocess
 from collections.abc import Mapping
 
 PORTS = range(15_000, 30_000)  # below the ephemeral ports
@@ -33,9 +32,6 @@ def variables(env: Mapping[str, str]) -> dict[str, str]:
 
 
 def first_node(nodes: str) -> str:
-    """`node[3-4,7]` -> `node3`. Slurm expands lists of more than one name."""
-    if re.fullmatch(r"[\w.-]+", nodes):
-        return nodes
-    return subprocess.run(
-        ["scontrol", "show", "hostnames", nodes], capture_output=True, text=True, check=True
-    ).stdout.split()[0]
+    """`node[03-04,7],login` -> `node03`. Without Slurm's own commands: inside a container there are none."""
+    first = re.match(r"(\[[^]]*\]|[^,[])*", nodes)
+    return re.sub(r"\[([^],-]+)[^]]*\]", r"\1", first[0] if first else nodes)

@@ -15,13 +15,15 @@ from align_lab.base.files import write_text
 from align_lab.base.hardware import SHARED
 from align_lab.base.paths import runs_folder
 from align_lab.base.signals import deaf_to_interrupts
-from align_lab.dispatch import broken_nodes, slurm
+from align_lab.dispatch import broken_nodes, container, slurm
 from align_lab.dispatch.batch_script import lines_around, parameters, variables_of_sbatch
+from align_lab.dispatch.job_variables import BEGAN, ENDS
 from align_lab.dispatch.ledger import Ledger, Submission
 from align_lab.dispatch.plan import PROGRAM, JobArray, Task, payload
 from align_lab.dispatch.slurm_commands import SlurmAway, SlurmError
 
 Condition = Literal["afterok", "afterany"]  # the jobs that a job depends on have succeeded, or have ended
+OF_ONE_JOB = (BEGAN, ENDS, SHARED)  # a job that submits jobs has its own
 NO_LIMIT = 366 * 24 * 60  # minutes: a process of this machine has no time limit, and submitit wants one
 
 
@@ -36,10 +38,14 @@ def command(
     program: str = PROGRAM,
     python: str | None = None,
     env: Sequence[str] = (),
+    before: Sequence[str] = (),
 ) -> str:
-    """The command of a job: the snapshot's code (-P keeps the working folder out of sys.path) on its tasks file."""
+    """The command of a job: the snapshot's code (-P keeps the working folder out of sys.path) on its tasks file.
+
+    `before`: the words that come first, for example of the program that opens a container.
+    """
     path = os.pathsep.join(filter(None, (submission.snapshot, os.environ.get("PYTHONPATH"))))
-    words = ["env", *env, f"PYTHONPATH={path}", python or sys.executable, "-u", "-P", "-m", program]
+    words = [*before, "env", *env, f"PYTHONPATH={path}", python or sys.executable, "-u", "-P", "-m", program]
     return shlex.join([*words, str(tasks.resolve()), submission.snapshot, submission.snapshot_hash])
 
 
@@ -87,7 +93,14 @@ class _SlurmExecutor(submitit.SlurmExecutor):
         super().__init__(ledger.logs)
         self._logs, self._submission, self._place = ledger.logs, submission, batch.placement
         tasks, place = ledger.tasks_file(submission), batch.placement
-        self._command = command(tasks, submission, program=batch.program, python=place.python, env=passed_on())
+        self._command = command(
+            tasks,
+            submission,
+            program=batch.program,
+            python=place.python,
+            env=passed_on(),
+            before=container.words_before(place),
+        )
         self.update_parameters(**parameters(place, name=submission.job_name, dependency=dependency))
         self.update_parameters(**lines_around(place, folder=ledger.folder.resolve(), token=submission.token))
         if submission.array:
@@ -108,8 +121,8 @@ class _SlurmExecutor(submitit.SlurmExecutor):
 
 def passed_on() -> list[str]:
     """Variables that a job needs even where sbatch was told not to pass on the environment."""
-    ours = (f"{key}={value}" for key, value in sorted(os.environ.items()) if key.startswith("ALIGN_LAB_"))
-    return ["SUBMITIT_EXECUTOR=slurm", *(line for line in ours if not line.startswith(f"{SHARED}="))]
+    ours = [key for key in sorted(os.environ) if key.startswith("ALIGN_LAB_") and key not in OF_ONE_JOB]
+    return ["SUBMITIT_EXECUTOR=slurm", *(f"{key}={os.environ[key]}" for key in ours)]
 
 
 def start_local(

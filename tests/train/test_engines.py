@@ -84,7 +84,8 @@ def test_a_missing_or_unsupported_deepspeed_is_rejected(installed, version, part
     with pytest.raises(ConfigError) as error:
         compose(DEEPSPEED)
     assert part in str(error.value) and 'pip install "align_lab[deepspeed]"' in str(error.value)
-    compose([*DEEPSPEED, "hardware.placement.container=image"])  # the container may have another version
+    inside = ["hardware=slurm_cpu", "hardware.placement.container=image"]
+    compose([*inside, *DEEPSPEED])  # the container may have another version
 
 
 @pytest.mark.parametrize("profile", ["cpu_2proc", "gpu_8_fsdp", "gpu_8_zero3", "slurm_2x8_zero3"])
