@@ -1,6 +1,7 @@
 """Nodes where jobs of a study failed before their program began: `status` names them, and later jobs avoid them.
 
-The jobs themselves note them, one line for each failure (`batch_script`).
+Each job notes its own when its program begins on another node, one line for each failure. Where it begins nowhere, the
+cause is the program, and no node is named.
 """
 
 from __future__ import annotations
@@ -13,12 +14,27 @@ from pathlib import Path
 from align_lab.base.hardware import Placement
 from align_lab.dispatch import slurm
 from align_lab.dispatch.batch_script import excluded, flags_of
+from align_lab.dispatch.job_variables import TRIES
 from align_lab.dispatch.slurm_commands import SlurmError
-from align_lab.record.layout import StudyLayout
+from align_lab.record.layout import BROKEN_NODES, StudyLayout
+
+
+def begun(began: Path) -> None:
+    """The program of a job works on its node: where the same job failed before (`script_end`), it was the node.
+
+    `began`: the file that says so (`job_variables.BEGAN`), in the logs of the study.
+    """
+    tries = began.with_suffix("").with_suffix(TRIES)
+    with suppress(OSError):
+        nodes = tries.read_text(encoding="utf-8").split()
+        tries.unlink()
+        if nodes:
+            with (began.parent.parent / BROKEN_NODES).open("a", encoding="utf-8") as file:
+                file.write("".join(f"{node}\n" for node in nodes))
 
 
 def failures(study: Path) -> dict[str, int]:
-    """Node -> how many jobs failed there before their program began."""
+    """Node -> how many jobs failed there before their program began, and began elsewhere."""
     with suppress(OSError):
         return dict(Counter(StudyLayout(study).broken_nodes.read_text(encoding="utf-8").split()))
     return {}
@@ -31,8 +47,8 @@ def line(study: Path) -> str:
     if not counts:
         return ""
     return (
-        f"Nodes where jobs failed before their program began: {nodes}. Later submissions of this study avoid them. To "
-        f"use them again: rm {StudyLayout(study).broken_nodes} (or remove the line of one)"
+        f"Nodes where jobs failed before their program began, as it did elsewhere: {nodes}. Later submissions of this "
+        f"study avoid them. To use them again: rm {StudyLayout(study).broken_nodes} (or remove the line of one)"
     )
 
 

@@ -24,7 +24,7 @@ from align_lab.base.errors import AlignLabError, DataError, LostError, Stopped
 from align_lab.base.files import read_json, write_json
 from align_lab.base.paths import runs_folder
 from align_lab.base.signals import SIGNALS, stop_requests
-from align_lab.dispatch.job_variables import ASKS, BEGAN, ENDS
+from align_lab.dispatch.job_variables import ASKS, BEGAN, ENDS, TRIES
 from align_lab.dispatch.rounds import TOO_OFTEN, Rounds
 from align_lab.record import manifest
 from align_lab.record.layout import RunLayout, StudyLayout
@@ -55,7 +55,7 @@ def main(argv: list[str], work: Callable[[Mapping[str, Any]], int] | None = None
             check(Path(snapshot), digest)
             _check_gpus()
             if first and (began := os.environ.get(BEGAN)):
-                Path(began).touch()
+                _begun(Path(began))
             if first and job:
                 _hand_on(task)
             status = (work or perform)(task)
@@ -79,6 +79,15 @@ def main(argv: list[str], work: Callable[[Mapping[str, Any]], int] | None = None
         print(f"error: {error}", file=sys.stderr, flush=True)
         _go_on_with_the_study(job if first else None, task)
         return error.status
+
+
+def _begun(began: Path) -> None:
+    """Tell the script of the job that the program works here, and the study where it did not."""
+    began.touch()
+    if began.with_suffix("").with_suffix(TRIES).exists():
+        from align_lab.dispatch import broken_nodes
+
+        broken_nodes.begun(began)
 
 
 def _hand_on(task: Mapping[str, Any], ended: str = "") -> None:

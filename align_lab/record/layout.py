@@ -14,7 +14,9 @@ COMPACTED = "metrics.parquet"
 CHECKPOINTS = "checkpoints"
 EVALUATIONS = "evaluations"
 DISPATCH = ".dispatch"  # of a study
-BROKEN_NODES = "broken_nodes"  # in that: a line for each job that failed there before its program began
+BROKEN_NODES = (
+    "broken_nodes"  # in that: the node of each job that failed there before its program began, as it did elsewhere
+)
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ def test_later_submissions_avoid_a_broken_node_until_it_is_to_be_used_again(site
     broken = study.ledger.folder / "broken_nodes"  # as jobs write it, see test_hostile.py
     broken.write_text("node1\nnode1\n")
     said = " ".join(lab("status", study.folder.name).stdout.split())
-    assert "jobs failed before their program began: node1 (2). Later submissions of this study avoid them" in said
+    assert "failed before their program began, as it did elsewhere: node1 (2). Later submissions of this study" in said
     assert json.loads(lab("status", study.folder.name, "--json").stdout)["broken_nodes"] == {"node1": 2}
     assert excluded(site, study) == "node1"
     assert excluded(site, study, exclude=["node2"]) == "node[1-2]"

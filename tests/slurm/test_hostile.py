@@ -28,9 +28,21 @@ INTERPRETER = """#!/bin/bash
 echo "task ${SLURM_ARRAY_TASK_ID-none} executor=$SUBMITIT_EXECUTOR cache=$ALIGN_LAB_CACHE wanted=$WANTED" \
   "devices=$CUDA_VISIBLE_DEVICES"
 """
-BROKEN_ON_NODE1 = """#!/bin/bash
-[ "$SLURMD_NODENAME" = node1 ] && echo "bus error: the file system is gone" && exit 7
-touch "$ALIGN_LAB_BEGAN"; echo "task $SLURM_ARRAY_TASK_ID on $SLURMD_NODENAME"
+BROKEN_ON_NODE1 = """#!{python} -P
+import os, sys
+if os.environ["SLURMD_NODENAME"] == "node1":
+    print("bus error: the file system is gone")
+    sys.exit(7)
+sys.path.insert(0, {root!r})
+from align_lab.dispatch import job, snapshot
+
+snapshot.check = lambda *given: None
+
+def work(task):
+    print("task", os.environ["SLURM_ARRAY_TASK_ID"], "on", os.environ["SLURMD_NODENAME"], flush=True)
+    return 0
+
+sys.exit(job.main(sys.argv[5:], work))
 """
 LOSES_A_PEER = """#!{python} -P
 import os, sys, time
@@ -297,22 +309,26 @@ def test_ctrl_c_while_sbatch_waits_leaves_no_job_that_nobody_knows(site):
 
 def test_a_broken_node_is_named_and_its_jobs_run_elsewhere(site):
     """The first node fails whatever starts there, and so would empty the queue of a study within minutes."""
-    site.python.write_text(BROKEN_ON_NODE1)
+    site.python.write_text(BROKEN_ON_NODE1.format(python=sys.executable, root=str(Path(__file__).parents[2])))
     study = site.study("broken_node")
     study.submit(2)
     assert site.ended(study, 2) == ["COMPLETED"] * 2, study.log()
     assert "the job failed on node1 before its program began (status 7)" in study.log()
     assert set(re.findall(r"^task \d on (\w+)$", study.log(), re.MULTILINE)) <= {"node2", "node3"}
-    assert set((study.ledger.folder / "broken_nodes").read_text().split()) == {"node1"}
-    assert not list(study.ledger.logs.glob("*.began"))
+    failed = study.log().count("the job failed on node1")
+    assert (study.ledger.folder / "broken_nodes").read_text() == "node1\n" * failed
+    assert not [*study.ledger.logs.glob("*.began"), *study.ledger.logs.glob("*.tries")]
 
 
-def test_a_job_that_begins_nowhere_is_tried_on_three_nodes_and_gives_its_reason(site):
+def test_a_job_that_begins_nowhere_is_tried_on_three_nodes_and_blames_none_of_them(site):
+    """The program is the cause, and the study may need these nodes once it is repaired."""
     site.python.write_text("#!/bin/bash\necho 'ImportError: no such library' >&2\nexit 1\n")
     study = site.study("nowhere")
     study.submit()
     assert site.ended(study, 1) == ["FAILED"], study.log()
     assert study.log().count("ImportError") == 3 and study.log().count("trying another node") == 2
+    assert set(re.findall(r"the job failed on (\w+)", study.log())) == {"node1", "node2", "node3"}
+    assert not list(study.ledger.folder.glob("broken_nodes")) and not list(study.ledger.logs.glob("*.tries"))
     state, why = study.only()
     assert state == "failed" and "ImportError: no such library" in why
 
