@@ -18,9 +18,9 @@ from align_lab.base.hardware import Placement
 from align_lab.base.paths import runs_folder
 from align_lab.base.run_config import RunConfig
 from align_lab.config.study import Study
-from align_lab.dispatch import container, slurm, status_table
+from align_lab.dispatch import container, parallel, slurm, status_table
 from align_lab.dispatch.ledger import Ledger
-from align_lab.dispatch.plan import JobArray, Plan, Task, artefacts, job_arrays
+from align_lab.dispatch.plan import JobArray, Plan, Task, artefacts, job_arrays, placement_of
 from align_lab.dispatch.reconcile import Existing
 from align_lab.dispatch.slurm_commands import SlurmError
 from align_lab.dispatch.submit import script
@@ -87,13 +87,14 @@ def _of_seed(task: Task) -> str:
 
 
 def _print_scripts(study: Study, batches: Sequence[JobArray], console: Console) -> None:
-    ledger = Ledger.of(runs_folder() / study.name)
-    for batch in batches:
-        if batch.placement.executor == "slurm":
-            submission = ledger.draft(study.name, batch, code=Path("SNAPSHOT"), digest="HASH")
-            console.print(f"\n[dim]# {batch.kind} {escape(batch.tasks[0].name)}[/]")
-            lines = script(ledger, submission, batch, after=[f"<{name}>" for name in batch.needs])
-            console.print(lines, markup=False)
+    folder = runs_folder() / study.name
+    ledger, most = Ledger.of(folder), parallel.bound(map(placement_of, study.runs))
+    of_cluster = [batch for batch in batches if batch.placement.executor == "slurm"]
+    for batch, behind in parallel.foreseen(folder, of_cluster, most=most):
+        submission = ledger.draft(study.name, batch, code=Path("SNAPSHOT"), digest="HASH")
+        console.print(f"\n[dim]# {batch.kind} {escape(batch.tasks[0].name)}[/]")
+        lines = script(ledger, submission, batch, after=[f"<{name}>" for name in batch.needs], behind=behind)
+        console.print(lines, markup=False)
 
 
 def _max_array_size(todo: Plan) -> int:

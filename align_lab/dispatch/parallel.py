@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Generator, Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TypedDict
@@ -66,11 +66,28 @@ def begin(study: Path, most: int | None) -> None:
     if most is None and _read(study) is None:
         return
     with _alone(study, PATIENCE):
-        before = _read(study) or Shares()
-        known = {part.token for part in before.parts}
-        runs = [one for one in Ledger.of(study).submissions() if one.kind == "run" and one.executor == "slurm"]
-        others = (Part(token=one.token, share=len(one.names)) for one in runs if one.token not in known)
-        _hand_on(study, replace(before, most=most or UNBOUNDED, parts=(*before.parts, *others)))
+        _hand_on(study, _of_all(study, most))
+
+
+def foreseen(study: Path, batches: Sequence[JobArray], *, most: int | None) -> Iterator[tuple[JobArray, list[str]]]:
+    """Each array with the share that `placed` would give it, and the jobs that it would wait behind: ids, and of arrays
+    that are still to be submitted the first run. Nothing is written. Where Slurm is away, only these are counted.
+    """
+    if most is None and _read(study) is None:
+        yield from ((batch, []) for batch in batches)
+        return
+    now, ids = Shares(most=most or UNBOUNDED), dict[str, str]()
+    with suppress(SlurmError):
+        now = _present(study, _of_all(study, most))
+        ids = {one.token: str(one.job_id) for one in _submissions(study, [part.token for part in now.parts])}
+    parts = [*_grown(now).values()]
+    for batch, left in zip(batches, to_come(batches), strict=False):
+        if batch.kind != "run":
+            yield batch, []
+            continue
+        share, behind = of_next(parts, most=now.most, left=left)
+        parts.append(Part(token=f"<{batch.tasks[0].name}>", share=share, behind=behind, live=len(batch.tasks)))
+        yield batch.placed(max_parallel=share), [ids.get(token, token) for token in behind]
 
 
 def to_come(batches: Sequence[JobArray]) -> Iterator[int]:
@@ -118,11 +135,26 @@ def waiting(study: Path) -> set[str]:
     return {part.token for part in parts if waits(part, there)}
 
 
+def _of_all(study: Path, most: int | None) -> Shares:
+    """The shares, and all the runs of each array that has none yet."""
+    before = _read(study) or Shares()
+    known = {part.token for part in before.parts}
+    runs = [one for one in Ledger.of(study).submissions() if one.kind == "run" and one.executor == "slurm"]
+    others = (Part(token=one.token, share=len(one.names)) for one in runs if one.token not in known)
+    return replace(before, most=most or UNBOUNDED, parts=(*before.parts, *others))
+
+
+def _grown(shares: Shares) -> dict[str, Part]:
+    """Token -> part, with what no other needs any more."""
+    larger = handed_on(shares.parts, most=shares.most)
+    return {part.token: part for part in (*shares.parts, *larger)}
+
+
 def _hand_on(study: Path, shares: Shares) -> None:
     """The larger shares are written before Slurm gives them, so that they are never given twice."""
     now = _present(study, shares)
     before = {part.token: part for part in now.parts}
-    after = before | {part.token: part for part in handed_on(now.parts, most=now.most)}
+    after = _grown(now)
     _write(study, replace(now, parts=tuple(after.values())))
     for submission in _submissions(study, [token for token in after if after[token] != before[token]]):
         try:

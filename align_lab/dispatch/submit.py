@@ -61,11 +61,10 @@ def submit_slurm(
     """One sbatch, for a job or an array. `after`: ids of the jobs that must succeed, or end, first; `behind`: of those
     that must end first. Nodes on which jobs of the study could not begin are avoided. Raises Refused.
     """
-    if avoided := broken_nodes.avoided(ledger.folder.parent, batch.placement):
-        batch = batch.placed(exclude=[*batch.placement.exclude, *avoided])
     name = f"{submission.names[0]}{' and others' if submission.array else ''}"
     try:
-        job_id = _SlurmExecutor(ledger, submission, batch, dependency(condition, after, behind)).start()
+        waits_for = dependency(condition, after, behind)
+        job_id = _SlurmExecutor(ledger, submission, _avoiding_broken_nodes(ledger, batch), waits_for).start()
     except SlurmAway as error:
         raise Refused(f"it is not known whether Slurm took {name}, and the next command looks: {error}") from error
     except SlurmError as error:
@@ -74,10 +73,18 @@ def submit_slurm(
     return ledger.confirm(submission, job_id)
 
 
-def script(ledger: Ledger, submission: Submission, batch: JobArray, *, after: Sequence[str]) -> str:
+def script(
+    ledger: Ledger, submission: Submission, batch: JobArray, *, after: Sequence[str], behind: Sequence[str] = ()
+) -> str:
     """The sbatch script as it would be submitted."""
-    executor = _SlurmExecutor(ledger, submission, batch, dependency("afterok", after))
+    waits_for = dependency("afterok", after, behind)
+    executor = _SlurmExecutor(ledger, submission, _avoiding_broken_nodes(ledger, batch), waits_for)
     return executor._make_submission_file_text(executor._command, "")
+
+
+def _avoiding_broken_nodes(ledger: Ledger, batch: JobArray) -> JobArray:
+    avoided = broken_nodes.avoided(ledger.folder.parent, batch.placement)
+    return batch.placed(exclude=[*batch.placement.exclude, *avoided]) if avoided else batch
 
 
 def dependency(condition: Condition, after: Sequence[str], behind: Sequence[str] = ()) -> str | None:

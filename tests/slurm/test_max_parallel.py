@@ -138,6 +138,11 @@ def added(busy):
     return {(task.state, task.why) for task in busy.study.states() if task.job.partition("_")[0] != first}
 
 
+def limits(text):
+    """The runs of each array that may run at the same time, in the lines of scripts."""
+    return sorted(re.findall(r"^#SBATCH --array=0-1%(\d+)$", text, re.MULTILINE))
+
+
 def shown(site, busy):
     """The limits of the study's arrays, by Slurm."""
     texts = [
@@ -153,7 +158,11 @@ def test_a_study_with_arms_of_several_placements_is_submitted_with_shares_that_a
         "  b: [algo=raft, hardware.placement.minutes=9]\n  c: [algo=dpo, hardware.placement.max_parallel=2]\n"
         "seeds: [0, 1]\nhydra: {mode: MULTIRUN}\n"
     )
-    lab.train("sweeps=three", 'hardware.placement.sbatch=["--hold"]')
+    held = ("sweeps=three", 'hardware.placement.sbatch=["--hold"]')
+    planned = lab.train(*held, "dry_run=true").stdout
+    lab.train(*held)
+    scripts = [path.read_text() for path in (lab.folder / "runs/three/.dispatch/logs").glob("*.sh")]
+    assert limits(planned) == sorted(limit for script in scripts for limit in limits(script)) != []
     arrays = Counter(run["job"].partition("_")[0] for run in lab.runs("three"))
     texts = [lab.cluster("scontrol", "-o", "show", "job", array) for array in arrays]
     assert [*arrays.values()] == [2, 2, 2]
