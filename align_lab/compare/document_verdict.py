@@ -6,12 +6,13 @@ from typing import Any, TypedDict
 
 
 class Label(TypedDict):
-    """How a metric is called. better: higher, lower or neither."""
+    """How a metric is called. better: higher, lower or neither. judge: how good the model is that gives it, if known."""
 
     label: str
     meaning: str
     unit: str
     better: str
+    judge: str
 
 
 class Spread(TypedDict):

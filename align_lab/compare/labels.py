@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 from align_lab.base.metrics import METRICS
 from align_lab.compare.document import Label
@@ -33,7 +33,7 @@ def of_runs(runs: Sequence[Run], names: Iterable[str]) -> dict[str, Label]:
 
 def _label(name: str, texts: Mapping[str, Any]) -> Label:
     known: dict[str, Any] = {**usual(name), **texts}
-    return {"label": known["label"], "meaning": known["meaning"], "unit": known["unit"], "better": known["better"]}
+    return cast("Label", {key: known[key] for key in Label.__annotations__})
 
 
 def usual(name: str) -> Label:
@@ -44,6 +44,7 @@ def usual(name: str) -> Label:
         "meaning": known.meaning if known else "",
         "unit": known.unit if known else "",
         "better": known.better if known else "neither",
+        "judge": "",
     }
 
 

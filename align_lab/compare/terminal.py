@@ -15,6 +15,7 @@ from align_lab.compare.audit import NOTHING_FOUND
 from align_lab.compare.document import SCORE, ByArm, Comparability, Differing, Document
 from align_lab.compare.labels import short
 from align_lab.compare.terminal_cells import interval, left_out, notes, number, plain_table
+from align_lab.record.fitted_table import FittedTable
 from align_lab.record.terminal import escape
 
 BESIDE = {SCORE: 2, "eval/kl": 1, "eval/length": 1, "eval/distinct_2": 2}  # metric -> decimals
@@ -73,21 +74,19 @@ def heading(document: Document, metric: str) -> str:
     return label if len(label) <= WIDEST else f"{label[: WIDEST - 1]}…"
 
 
-def arms(document: Document) -> Table:
+def arms(document: Document) -> FittedTable:
     """Best arm first: deciding score with its interval and every seed, then what should stand beside a score."""
     decides = document["metric"]
     known = {name for arm in document["arms"] for name, one in arm["metrics"].items() if one["mean"] is not None}
     beside = {name: digits for name, digits in BESIDE.items() if name != decides and name in known}
-    headings = (
-        "arm",
-        "n",
-        heading(document, decides),
-        "interval",
-        "by seed",
-        *(heading(document, name) for name in beside),
+    headings = (heading(document, decides), "interval", "by seed", *(heading(document, name) for name in beside))
+    long_names = any(len(arm["name"]) > WHOLE for arm in document["arms"])
+    table = FittedTable(
+        headings=("arm", "n", *map(escape, headings)),
+        left=(0, 4),
+        folds=(0, 4) if long_names else (4,),
+        dispensable=range(4 + len(beside), 3, -1),  # from the last one to `by seed`
     )
-    table = plain_table(headings, left=(0, 4))
-    table.columns[0].no_wrap = all(len(arm["name"]) <= WHOLE for arm in document["arms"])
     for arm in document["arms"]:
         score = arm["metrics"][decides]
         means = (number(arm["metrics"][name]["mean"], digits) for name, digits in beside.items())

@@ -9,7 +9,6 @@ from types import TracebackType
 
 from rich.console import Console, Group
 from rich.live import Live
-from rich.table import Table
 from rich.text import Text
 
 from align_lab.base.signals import StopRequest
@@ -17,6 +16,7 @@ from align_lab.dispatch.plan import Skipped
 from align_lab.dispatch.slurm_commands import SlurmError
 from align_lab.dispatch.state_rules import ACTIVE
 from align_lab.dispatch.states import TaskState
+from align_lab.record.fitted_table import FittedTable
 from align_lab.record.terminal import escape
 
 COLORS = {"done": "green", "running": "cyan", "failed": "red", "cancelled": "red", "stopped": "yellow"}
@@ -111,11 +111,14 @@ def table(tasks: Sequence[TaskState], *, height: int | None = None) -> Group:
     return Group(*lines, _grid(runs[:limit]), *hidden, Text(summary_line(runs)), *_reasons(runs), *_looks(tasks))
 
 
-def _grid(runs: Sequence[TaskState]) -> Table:
-    grid = Table(box=None, pad_edge=False, header_style="bold")
-    decides = next((task.metric for task in runs if task.metric), "decides").removesuffix(" score")
-    for name in ("arm", "seed", "state", "step", "score", decides, "s/step", "left", "job", "node"):
-        grid.add_column(name, justify="left" if name in ("arm", "state", "job", "node") else "right", no_wrap=True)
+def _grid(runs: Sequence[TaskState]) -> FittedTable:
+    decides = escape(next((task.metric for task in runs if task.metric), "decides").removesuffix(" score"))
+    grid = FittedTable(
+        headings=("arm", "seed", "state", "step", "score", decides, "s/step", "left", "job", "node"),
+        left=(0, 2, 8, 9),
+        folds=(0,),
+        dispensable=(6, 9, 8, 4, 7),
+    )
     rows = Counter((task.arm, task.seed, task.values) for task in runs)
     for task in runs:
         twin = task.arm and rows[task.arm, task.seed, task.values] > 1

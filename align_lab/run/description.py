@@ -18,6 +18,7 @@ from align_lab.preflight import Memory
 from align_lab.record import differences, manifest
 from align_lab.record.accelerator import accelerator
 from align_lab.rollout.torch_sampler import TorchSampler
+from align_lab.stages.judge_quality import of_stages
 from align_lab.stages.store import Artefact
 from align_lab.train.evaluate import Evaluator
 from align_lab.train.loop import Loop
@@ -44,7 +45,7 @@ def describe(
         "seed": cfg.seed,
         "choices": dict(cfg.choices),
         "config": dict(leaves(cfg.values)),
-        "metrics": {name: asdict(metric) for name, metric in of_task(cfg.values).items()},
+        "metrics": _metrics(cfg, built),
         "hashes": content_hashes(cfg, built, loop) | dict(earlier),
         "artefacts": {name: f"{artefact.kind}-{artefact.key}" for name, artefact in built.items()},
         "code": manifest.code(),
@@ -64,6 +65,12 @@ def describe(
         "best_step": best_step,
         "written": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
     }
+
+
+def _metrics(cfg: RunConfig, built: Mapping[str, Artefact]) -> dict[str, dict[str, Any]]:
+    """What each metric of this task means, and how good the trained judge is that gives it."""
+    judges = {name: one.words for name, one in of_stages({stage: at.path for stage, at in built.items()}).items()}
+    return {name: {**asdict(metric), "judge": judges.get(name, "")} for name, metric in of_task(cfg.values).items()}
 
 
 def content_hashes(cfg: RunConfig, built: Mapping[str, Artefact], loop: Loop) -> dict[str, str]:

@@ -12,10 +12,8 @@ from align_lab.record.console import Screen
 from align_lab.record.final_summary import FinalSummary
 from align_lab.record.folder import RunFolder
 from align_lab.record.terminal import escape
-from align_lab.stages.judge_quality import JudgeQuality, quality_of
+from align_lab.stages.judge_quality import JudgeQuality, of_stages
 from align_lab.stages.store import shared
-
-JUDGES = "judges."  # what the names of their stages begin with
 
 TINY = (
     "The tiny model is there to compare algorithms within minutes: it writes no fluent English, before training or "
@@ -56,11 +54,5 @@ def print_outcome(folder: RunFolder, cfg: RunConfig, screen: Screen) -> None:
 def _judged(folder: RunFolder) -> dict[str, JudgeQuality]:
     """Metric -> quality of the trained reward or judge that gives it, of those that this run has used."""
     names: dict[str, Any] = read_json(folder.at.manifest).get("artefacts", {})
-    known = {
-        "eval/score" if stage == "reward" else f"eval/{stage.removeprefix(JUDGES)}": quality_of(
-            shared().root / str(name)
-        )
-        for stage, name in names.items()
-        if stage == "reward" or stage.startswith(JUDGES)
-    }
-    return {key: quality for key, quality in known.items() if quality and key in folder.declared}
+    known = of_stages({stage: shared().root / str(name) for stage, name in names.items()})
+    return {key: quality for key, quality in known.items() if key in folder.declared}

@@ -11,6 +11,7 @@ from typing import Any
 from align_lab.base.files import read_json
 
 METRICS = "metrics.json"
+JUDGES = "judges."  # what the names of their stages begin with
 Z = 1.96  # of a 95 % interval
 WITHOUT_COUNT = 0.05  # half an interval where the number of pairs is not recorded: that of a thousand rated texts
 
@@ -42,6 +43,16 @@ class JudgeQuality:
             f"WARNING: the {label} is hardly better than chance: {interval}{100 * self.high:.1f} %. What it says of a "
             "policy means little. Train it on more pairs or for more epochs, or choose another"
         )
+
+
+def of_stages(folders: Mapping[str, Path]) -> dict[str, JudgeQuality]:
+    """Metric -> quality of the trained reward or judge that gives it, from the folders of a run's stages by name."""
+    known = {
+        "eval/score" if stage == "reward" else f"eval/{stage.removeprefix(JUDGES)}": quality_of(folder)
+        for stage, folder in folders.items()
+        if stage == "reward" or stage.startswith(JUDGES)
+    }
+    return {key: quality for key, quality in known.items() if quality}
 
 
 def quality_of(artefact: Path) -> JudgeQuality | None:

@@ -6,6 +6,7 @@ import pytest
 
 from align_lab.base.errors import ConfigError
 from align_lab.compare.analysis import analyze
+from align_lab.compare.report import trust
 from tests.compare.folders import edit, write_run
 from tests.compare.test_analysis import said
 
@@ -27,6 +28,15 @@ def test_another_task_is_shown_in_its_own_words(tmp_path):
     assert (document["metric"], document["metrics"]["eval/right"]["unit"]) == ("eval/right", "share")
     assert said(document, "rloo: 1 of 1 runs was over-optimized: accuracy peaked while the reward rose")
     assert "gold" not in json.dumps({**document, "comparability": {}, "curves": [], "metrics": {}, "arms": []})
+
+
+def test_how_good_the_judge_that_decides_is_stands_among_the_reasons_to_trust_it(tmp_path):
+    for seed in range(2):
+        run = write_run(tmp_path, "rloo", seed)
+        labels = json.loads((run / "manifest.json").read_text())["metrics"]
+        edit(run / "manifest.json", metrics={"eval/gold_score": {**labels["eval/gold_score"], "judge": "right on 72 %"}})
+    (measured,) = [text for about, text, _ in trust.reasons(analyze([tmp_path])) if about == "Measured by"]
+    assert measured.startswith("Gold score: ") and measured.endswith("; right on 72 %.")
 
 
 def test_where_the_reward_decides_there_is_no_over_optimization_and_it_is_said(tmp_path):

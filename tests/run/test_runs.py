@@ -106,6 +106,7 @@ def test_a_run_writes_its_record_and_prints_its_result(whole):
     assert {"data", "policy", "reward", "judges.gold_score", "evaluation_prompts", "source"} <= manifest[
         "hashes"
     ].keys()
+    assert manifest["metrics"]["eval/gold_score"]["judge"].startswith("right on ")
     memory = manifest["memory"]
     assert memory["micro_batch"] == 16 and memory["peak_gib"] == manifest["spent"]["peak_memory_gib"]
     assert 0.6 < memory["estimate_gib"] / memory["peak_gib"] < 1.7  # of so small a model the libraries are the most

@@ -6,7 +6,7 @@ import pytest
 
 from align_lab.base.metrics import METRICS
 from align_lab.record.final_summary import FinalSummary
-from align_lab.stages.judge_quality import quality, quality_of
+from align_lab.stages.judge_quality import of_stages, quality, quality_of
 from align_lab.stages.store import Stage, Store
 
 
@@ -70,6 +70,16 @@ def test_a_judge_near_chance_is_warned_of_when_it_is_built(tmp_path, accuracy, w
     assert len(warnings) == warned
     if warned:
         assert "52.0 % of held-out pairs, 95 % interval 45.1 to 58.8 %" in warnings[0]
+
+
+def test_the_judges_of_a_run_by_the_metrics_that_they_give(tmp_path):
+    for name, measured in {"reward": {"accuracy": 0.7}, "gold": {"accuracy": 0.8}, "sft": {"accuracy": 0.9}}.items():
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "metrics.json").write_text(json.dumps(measured))
+    (tmp_path / "untrained").mkdir()
+    stages = {"reward": "reward", "policy": "sft", "judges.gold_score": "gold", "judges.vader": "untrained"}
+    known = of_stages({stage: tmp_path / name for stage, name in stages.items()})
+    assert {key: judge.accuracy for key, judge in known.items()} == {"eval/score": 0.7, "eval/gold_score": 0.8}
 
 
 def test_the_table_of_results_says_how_good_a_judge_is():

@@ -63,10 +63,11 @@ def _judge(document: Document) -> Iterator[Reason]:
     if not document["arms"]:
         return
     what = words.capitalized(words.explained(document, metric))
+    judge = words.described(document, metric)["judge"]
     trained = metric == SCORE
     yield (
         "Measured by",
-        words.sentence(what) + (" The policy is trained on it." if trained else ""),
+        words.sentence("; ".join(filter(None, (what, judge)))) + (" The policy is trained on it." if trained else ""),
         ("warn" if trained else ""),
     )
 

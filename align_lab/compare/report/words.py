@@ -13,7 +13,6 @@ from align_lab.compare.document import Axis, Document, Label
 NOTHING = "–"
 AXES = {"episode": "episodes", "tokens": "generated tokens", "labels": "labels",
         "seconds": "device-seconds", "flops": "training FLOPs", "kl": "KL"}  # fmt: skip
-RAISED = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
 def described(document: Document, name: str) -> Label:
@@ -77,7 +76,7 @@ def number(value: float | None, places: int | None = None) -> str:
     places = digits([value]) if places is None else places
     if abs(value) >= 1e9:
         head, power = f"{value:.2e}".split("e")
-        return f"{head}\u00a0×\u00a010{str(int(power)).translate(RAISED)}".replace("-", "−")
+        return f"{head}\u00a0×\u00a010{str(int(power)).translate(values.SUPERSCRIPT)}".replace("-", "−")
     text = f"{value:,.{places}f}"
     return text.removeprefix("-") if not text.strip("-0.,") else text.replace("-", "−")
 
