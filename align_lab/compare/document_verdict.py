@@ -6,7 +6,7 @@ from typing import Any, TypedDict
 
 
 class Label(TypedDict):
-    """How a metric is called. better: higher, lower or neither. judge: how good the model is that gives it, if known."""
+    """How a metric is called. better: higher, lower or neither. judge: how good what gives it is, if known."""
 
     label: str
     meaning: str

@@ -16,6 +16,8 @@ from align_lab.boards.sinks import sink
 from tests.boards import run_folder
 from tests.boards.run_folder import PER_STEP, STEPS
 
+pytestmark = pytest.mark.nightly
+
 
 @pytest.fixture(autouse=True)
 def isolated(monkeypatch, tmp_path):

@@ -19,6 +19,8 @@ from tests.boards.test_wandb_tracker import until
 from tests.boards.wandb_server import WandbServer
 from tests.run.test_runs import SMALL, command, environment, folder_of, invoke, place, rows, run
 
+pytestmark = pytest.mark.nightly
+
 __all__ = ["place"]  # fixture
 
 DOCS = Path(align_lab.__file__).parents[1] / "docs" / "wandb.md"

@@ -23,6 +23,8 @@ from tests.boards import run_folder
 from tests.boards.run_folder import KEY, PER_STEP, STEPS
 from tests.boards.wandb_server import WandbServer, free_port
 
+pytestmark = pytest.mark.nightly
+
 COUNTS = [(step, PER_STEP * step) for step in range(STEPS + 1)]
 
 

@@ -34,7 +34,9 @@ def test_how_good_the_judge_that_decides_is_stands_among_the_reasons_to_trust_it
     for seed in range(2):
         run = write_run(tmp_path, "rloo", seed)
         labels = json.loads((run / "manifest.json").read_text())["metrics"]
-        edit(run / "manifest.json", metrics={"eval/gold_score": {**labels["eval/gold_score"], "judge": "right on 72 %"}})
+        edit(
+            run / "manifest.json", metrics={"eval/gold_score": {**labels["eval/gold_score"], "judge": "right on 72 %"}}
+        )
     (measured,) = [text for about, text, _ in trust.reasons(analyze([tmp_path])) if about == "Measured by"]
     assert measured.startswith("Gold score: ") and measured.endswith("; right on 72 %.")
 

@@ -25,6 +25,7 @@ def narrow(trained: Trained) -> set[str]:
     }
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize("name", names())
 def test_an_algorithm_trains_on_the_gpu_as_on_the_processor(name):
     overrides, fields = choice(name)

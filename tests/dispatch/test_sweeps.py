@@ -23,6 +23,8 @@ from tests.run.test_runs import (
     whole,
 )
 
+pytestmark = pytest.mark.nightly
+
 __all__ = ["place", "whole"]  # fixtures
 
 

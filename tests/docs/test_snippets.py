@@ -54,6 +54,7 @@ def place(tmp_path, monkeypatch):
             del sys.modules[name]
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize(("page", "words"), RUNS, ids=ids(RUNS))
 def test_a_command_that_trains_is_accepted(page, words, place):
     if "--help" in words:

@@ -9,6 +9,8 @@ import torch
 from tests import forked
 from tests.models.test_hf import folder
 
+pytestmark = pytest.mark.nightly
+
 transformers = pytest.importorskip("transformers")
 SMALL = [
     "reward=vader",

@@ -289,6 +289,7 @@ CASES = {
 }
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES)
 def test_the_estimate_is_the_peak_within_bounds(case):
     """The peak of a complete step is at most 1/7 above the estimate and at least 3/4 of it.

@@ -23,6 +23,7 @@ registry.scan()
 SFT = ("model=smollm2_135m", "model.sft.epochs=1")
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize(
     ("case", "most"), [("fine_tuning", 1.6), ("pair_training", 1.3), ("pair_model", 1.5), ("classifier", 1.5)]
 )

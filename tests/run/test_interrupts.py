@@ -15,6 +15,8 @@ from align_lab.base.signals import stop_requests
 from align_lab.config import study
 from tests.run.test_runs import SMALL, environment, folder_of, interrupted, invoke, place
 
+pytestmark = pytest.mark.nightly
+
 __all__ = ["place"]  # a fixture
 
 LOADING = '''

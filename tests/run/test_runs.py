@@ -138,6 +138,7 @@ def test_a_run_that_cannot_fit_is_refused_before_anything_is_built(place):
     )
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize("algo", options("algo"))
 def test_every_algorithms_yaml_composes_builds_and_takes_steps(place, algo):
     fields = ["algo.critic_pretrain_steps=1"] if algo == "ppo_max" else []

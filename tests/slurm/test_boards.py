@@ -12,6 +12,8 @@ from tests.run.test_runs import rows
 from tests.slurm.conftest import until
 from tests.slurm.test_survive import RUN
 
+pytestmark = pytest.mark.nightly
+
 __all__ = ["online"]  # fixture
 
 

@@ -13,6 +13,7 @@ def excluded(site, study, **place):
     """The nodes that a job which is submitted now may not use, by Slurm."""
     job = study.submit(**{"sbatch": HELD, **place}).job_id
     (nodes,) = re.findall(r"ExcNodeList=(\S*)", site.cluster("scontrol", "-o", "show", "job", job))
+    site.cluster("scancel", job)
     return nodes
 
 

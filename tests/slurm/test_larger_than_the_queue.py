@@ -8,6 +8,8 @@ import pytest
 from tests.run.test_runs import rows
 from tests.slurm.conftest import until
 
+pytestmark = pytest.mark.nightly
+
 LIMIT = """#!/bin/bash
 # sbatch of a site where an account may have {most} jobs in the queue
 script=${{@: -1}}

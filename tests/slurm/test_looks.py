@@ -6,7 +6,11 @@ import signal
 import subprocess
 from collections import Counter
 
+import pytest
+
 from tests.slurm.conftest import PATIENCE, until
+
+pytestmark = pytest.mark.nightly
 
 PLAN = "seeds={first: 3, most: 5, step: 1, smallest: 0.001, hopeless: 0}"
 ARMS = ("-m", "algo=rloo,raft", PLAN)

@@ -9,6 +9,8 @@ import pytest
 from tests.run.test_runs import rows
 from tests.slurm.conftest import Lab, until
 
+pytestmark = pytest.mark.nightly
+
 RUN = ["algo=rloo", "train.steps=40"]
 TWO = ["hardware.placement.nodes=2", "hardware.placement.setup=['export MASTER_ADDR=127.0.0.1']"]
 

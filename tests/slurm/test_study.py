@@ -13,6 +13,8 @@ from tests.run.test_runs import SMALL, rows
 from tests.slurm.conftest import PATIENCE, PLACEMENT, Lab, until
 from tests.train.test_processes import BREAKS
 
+pytestmark = pytest.mark.nightly
+
 HELD = 'hardware.placement.sbatch=["--hold"]'  # a job that does not start before it is released
 TEN = ["-m", "algo=ppo,rloo,reinforce,reinforce_pp,dpo", "seed=1,2", "study=ten"]
 

@@ -12,6 +12,8 @@ import pytest
 from tests.run.test_runs import rows
 from tests.slurm.conftest import Lab, until
 
+pytestmark = pytest.mark.nightly
+
 RUN = ["algo=rloo", "train.steps=40"]
 SHAPES = """# @package _global_
 # Four arms with four time limits, so that each is a submission of its own.

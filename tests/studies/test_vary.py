@@ -6,6 +6,8 @@ import pytest
 
 from tests.run.test_runs import invoke, place, run
 
+pytestmark = pytest.mark.nightly
+
 __all__ = ["place"]  # a fixture
 
 COMMAND = ("-m", "algo=rloo,dpo", "study=varied", "train.steps=1", "seed=0,1", "parallel=2")

@@ -13,6 +13,8 @@ from align_lab.base.hardware import Placement
 from align_lab.run import processes
 from tests.run.test_runs import command, environment, folder_of, place, rows, run  # noqa: F401  `place` is a fixture
 
+pytestmark = pytest.mark.nightly
+
 STEPS = "train.steps=30"  # enough for a signal to come in between
 AT_ONCE = 900  # seconds, on the slowest machine
 TWO = ["hardware=cpu_2proc", "hardware.numerics.dtype=float64", "algo=rloo"]

@@ -81,6 +81,7 @@ def test_vader_is_the_lexicon(gold):
 
 
 @pytest.mark.slow
+@pytest.mark.nightly
 def test_the_proxy_orders_human_pairs_at_least_as_well_as_a_bag_of_words(real):
     result = json.loads((real("reward") / "metrics.json").read_text())
     assert result["accuracy"] >= 0.72 and result["accuracy_1_apart"] >= 0.79
