@@ -47,7 +47,13 @@ def main() -> int:
     parser.add_argument("--json", type=Path, help="write all findings to this file")
     parser.add_argument("--grep", default="", help="only cases whose description holds this text")
     given = parser.parse_args()
-    prepare()
+    with tempfile.TemporaryDirectory(prefix="campaign-cache-", ignore_cleanup_errors=True) as cache:
+        return campaign(given, cache)
+
+
+def campaign(given: argparse.Namespace, cache: str) -> int:
+    """Try what is asked for, with this folder as an empty cache, and print the table. Returns the exit status."""
+    prepare(cache)
     began = time.monotonic()
     chosen = sample(given.mutations, given.seed, given.only or SOURCES)
     if given.records and (not given.only or "records" in given.only):
@@ -63,10 +69,10 @@ def main() -> int:
     return 1 if found else 0
 
 
-def prepare() -> None:
+def prepare(cache: str) -> None:
     """Import what the commands import, so that each of them is a fork of this process; with an empty cache."""
     os.environ["CAMPAIGN_CACHE"] = str(paths.cache_folder())
-    os.environ["ALIGN_LAB_CACHE"] = tempfile.mkdtemp(prefix="campaign-cache-")
+    os.environ["ALIGN_LAB_CACHE"] = cache
     for name in PRELOADED:
         importlib.import_module(name)
     from align_lab.config import composition
