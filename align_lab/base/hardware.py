@@ -104,6 +104,9 @@ class Placement:
         above=0,
     )
     minutes: int = param(24 * 60, "time limit of a job; a run that reaches it saves, requeues and continues", low=1)
+    cluster: str | None = param(
+        None, "cluster that the jobs go to (sbatch --clusters); null: that of this machine", pattern=SLURM_NAME
+    )
     partition: str | None = param(None, "Slurm partition; null: the cluster's default", pattern=SLURM_NAME)
     account: str | None = param(None, "account that is charged; null: the user's default", pattern=SLURM_NAME)
     qos: str | None = param(None, "quality of service", pattern=SLURM_NAME)

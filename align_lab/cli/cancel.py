@@ -15,8 +15,10 @@ from align_lab.base import answer, lease
 from align_lab.cli.arguments import Arguments
 from align_lab.compare.runs import study_folder
 from align_lab.dispatch import expected_runs, rest, slurm
+from align_lab.dispatch.cluster import cluster_of
 from align_lab.dispatch.launch import current_states
 from align_lab.dispatch.ledger import Ledger, Submission
+from align_lab.dispatch.slurm_commands import on
 from align_lab.dispatch.state_rules import ACTIVE
 from align_lab.dispatch.states import TaskState
 from align_lab.record.layout import RunLayout, StudyLayout
@@ -36,13 +38,14 @@ def cancel(args: Sequence[str]) -> int:
     parser.add_argument("--removed", action="store_true", help="only runs that are no longer in the sweep file")
     options = parser.parse_args(args)
     folder, console = study_folder(options.study), Terminal(soft_wrap=True)
-    cancelled = [] if options.removed else _cancel_looks(folder)
-    _forget_what_waits(folder, removed=options.removed)
-    tasks = [task for task in current_states(folder) if task.state in ACTIVE and task.kind != "look"]
-    if options.removed:
-        removed = expected_runs.read(folder)["left"]
-        tasks = [task for task in tasks if task.name in removed]
-    cancelled += _cancel_jobs(folder, tasks)
+    with on(cluster_of(Ledger.of(folder).submissions())):
+        cancelled = [] if options.removed else _cancel_looks(folder)
+        _forget_what_waits(folder, removed=options.removed)
+        tasks = [task for task in current_states(folder) if task.state in ACTIVE and task.kind != "look"]
+        if options.removed:
+            removed = expected_runs.read(folder)["left"]
+            tasks = [task for task in tasks if task.name in removed]
+        cancelled += _cancel_jobs(folder, tasks)
     cancelled += _stop_processes(folder, [task for task in tasks if task not in cancelled], console)
     answer.give({"study": folder.name, "cancelled": [task.name for task in cancelled]})
     remark = "" if tasks or cancelled else ", none was queued or running"

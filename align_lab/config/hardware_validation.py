@@ -22,7 +22,7 @@ OWN_FLAGS = {  # of sbatch, which a job is found, numbered and logged by
     "wait": "wait=true waits",
     "wrap": "the job has a script",
     "test-only": "dry_run=true prints the plan",
-    "clusters": "squeue and sacct are asked about this cluster",
+    "clusters": "hardware.placement.cluster names the cluster, so that the jobs are found again there",
 }
 MOUNT = r"[^:,]+:[^:,]+(:[^:,]+)?"
 TOGETHER = {"fsdp": "FSDP", "deepspeed": "DeepSpeed"}  # engines whose processes make each forward pass together
@@ -33,9 +33,8 @@ def problems(cfg: Mapping[str, Any], needs: Needs | None) -> list[str]:
     """One sentence for each. `needs` are the algorithm's, None where its own fields are wrong."""
     numerics, place = cfg["hardware"]["numerics"], cfg["hardware"]["placement"]
     processes = place["nodes"] * place["tasks_per_node"]
-    messages = (
-        _executor(place) + _container(place) + _flags(place) + _fsdp_options(numerics) + _deepspeed_options(numerics)
-    )
+    messages = _executor(place) + _cluster(place) + _container(place) + _flags(place)
+    messages += _fsdp_options(numerics) + _deepspeed_options(numerics)
     messages += _zero_stage_3(numerics, cfg["model"])
     if numerics["engine"] == "deepspeed" and not (place["python"] or place["container"]):
         messages += deepspeed_problems()
@@ -58,6 +57,17 @@ def _executor(place: Mapping[str, Any]) -> list[str]:
             "Set hardware.placement.tasks_per_node=1 or hardware.placement.executor=local"
         ]
     return []
+
+
+def _cluster(place: Mapping[str, Any]) -> list[str]:
+    names = (place["cluster"] or "").split(",")
+    if len(names) < 2 and place["cluster"] != "all":
+        return []
+    example = "NAME" if place["cluster"] == "all" else names[0]
+    return [
+        f"hardware.placement.cluster={place['cluster']}: the jobs of a study are on one cluster, where they find each "
+        f"other. Name it: hardware.placement.cluster={example} (`sacctmgr list cluster` names them all)"
+    ]
 
 
 def _container(place: Mapping[str, Any]) -> list[str]:

@@ -111,7 +111,7 @@ def count(items: Sized, noun: str) -> str:
 
 
 def resources_of(place: Placement) -> str:
-    """Nodes, GPUs, cores, memory, time limit, partition and image of one job."""
+    """Nodes, GPUs, cores, memory, time limit, cluster, partition and image of one job."""
     if place.executor != "slurm":
         return f"{place.executor}, {count(range(place.cpus_per_task), 'core')}"
     parts = [
@@ -121,6 +121,7 @@ def resources_of(place: Placement) -> str:
         count(range(place.cpus_per_task), "core"),
         f"{place.mem_gb:g} GiB" if place.mem_gb else "",
         f"{status_table.duration(60.0 * place.minutes)}",
+        f"cluster {place.cluster}" if place.cluster else "",
         f"partition {place.partition}" if place.partition else "",
         f"in {place.container} by {container.runtime(place)}" if place.container else "",
     ]

@@ -16,6 +16,7 @@ from align_lab.base.paths import runs_folder
 from align_lab.base.signals import StopRequest, stop_requests
 from align_lab.config.study import Study
 from align_lab.dispatch import broken_nodes, expected_runs, parallel, rest, slurm, status_table
+from align_lab.dispatch.cluster import cluster_of, cluster_to_use
 from align_lab.dispatch.dry_run import count, describe
 from align_lab.dispatch.ledger import Ledger, Submission
 from align_lab.dispatch.local_pool import LocalPool
@@ -23,6 +24,7 @@ from align_lab.dispatch.plan import JobArray, Plan, artefacts, job_arrays, place
 from align_lab.dispatch.queue_limit import QueueIsFull, as_many_as_fit
 from align_lab.dispatch.reconcile import Existing, link, one_per_config, publish_jobs, reconcile
 from align_lab.dispatch.run_rows import described
+from align_lab.dispatch.slurm_commands import on
 from align_lab.dispatch.snapshot import of_runs
 from align_lab.dispatch.state_rules import ACTIVE, ENDED_EARLY
 from align_lab.dispatch.states import TaskState, states
@@ -45,17 +47,25 @@ def launch(study: Study, *, console: Console | None = None, reuse: bool = True) 
     """
     console = console or Terminal(soft_wrap=True)
     cluster = _needs_cluster(study)
-    folder, store = runs_folder() / study.name, shared()
+    folder = runs_folder() / study.name
     expected_runs.refuse_other_vary(folder, study)
-    if study.settings.dry_run:
-        existing = reconcile(
-            folder, study.runs, store, cluster=cluster and slurm.available(), dry_run=True, reuse=reuse
-        )
-        todo = _plan(study, existing)
-        _check_prompts(todo, console)
-        _check_stages(todo)
-        describe(study, todo, existing, console)
-        return 0
+    with on(cluster_to_use(folder, study.runs)):
+        if study.settings.dry_run:
+            return _describe(study, console, cluster=cluster and slurm.available(), reuse=reuse)
+        return _launch(study, console, cluster=cluster, reuse=reuse)
+
+
+def _describe(study: Study, console: Console, *, cluster: bool, reuse: bool) -> int:
+    existing = reconcile(runs_folder() / study.name, study.runs, shared(), cluster=cluster, dry_run=True, reuse=reuse)
+    todo = _plan(study, existing)
+    _check_prompts(todo, console)
+    _check_stages(todo)
+    describe(study, todo, existing, console)
+    return 0
+
+
+def _launch(study: Study, console: Console, *, cluster: bool, reuse: bool) -> int:
+    folder, store = runs_folder() / study.name, shared()
     with stop_requests() as stop:
         with exclusively(folder):
             stop.patient = True
@@ -271,11 +281,12 @@ def current_states(folder: Path, *, ask_slurm: bool = True) -> list[TaskState]:
     submissions = Ledger.of(folder).submissions()
     ask_slurm = ask_slurm and any(each.executor == "slurm" for each in submissions) and slurm.available()
     jobs = None
-    if ask_slurm:
-        submissions = slurm.with_job_ids(submissions)
-        jobs = slurm.query(slurm.names_of(submissions))
-    expected = expected_runs.read(folder)["runs"]
-    return described(folder, states(folder, expected, jobs, submissions), expected)
+    with on(cluster_of(submissions)):
+        if ask_slurm:
+            submissions = slurm.with_job_ids(submissions)
+            jobs = slurm.query(slurm.names_of(submissions))
+        expected = expected_runs.read(folder)["runs"]
+        return described(folder, states(folder, expected, jobs, submissions), expected)
 
 
 def ended_early(folder: Path) -> set[str]:

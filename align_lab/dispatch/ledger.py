@@ -44,6 +44,7 @@ class Submission:
     snapshot: str
     snapshot_hash: str
     written: float
+    cluster: str | None = None  # None: that of the machine on which the command was typed
     job_id: str | None = None
 
     @property
@@ -109,6 +110,7 @@ class Ledger:
             snapshot=str(code),
             snapshot_hash=digest,
             written=time.time(),
+            cluster=batch.placement.cluster,
         )
 
     def record(self, study: str, batch: JobArray, *, code: Path, digest: str) -> Submission:
@@ -186,6 +188,7 @@ class _Stored(TypedDict):
     snapshot: str
     snapshot_hash: str
     written: float
+    cluster: NotRequired[str | None]
     job_id: NotRequired[str | None]
 
 

@@ -13,6 +13,7 @@ from align_lab.dispatch import slurm
 from align_lab.dispatch.launch import current_states
 from align_lab.dispatch.ledger import Ledger, Submission
 from align_lab.dispatch.plan import JobArray, Task, placement_of
+from align_lab.dispatch.slurm_commands import on
 from align_lab.dispatch.snapshot import of_runs
 from align_lab.dispatch.state_rules import ACTIVE
 from align_lab.dispatch.submit import submit_slurm
@@ -67,16 +68,18 @@ def submit(
     looks. Raises SlurmError.
     """
     ledger = Ledger.of(folder)
-    looks = [one for one in slurm.adopt_unconfirmed(ledger, ledger.submissions()) if one.kind == "look"]
-    if pending := _pending(looks):
-        return pending
-    code, digest = of_runs(runs)
     place = placement(placement_of(runs[0]))
-    task = Task(name=name, kind="look", cfg=runs[0], placement=place, needs=tuple(after), more=more, program=program)
-    batch = JobArray(tasks=(task,))
-    submission = ledger.record(folder.name, batch, code=code, digest=digest)
-    jobs = sorted({job.partition("_")[0] for job in after.values()})
-    return str(submit_slurm(ledger, submission, batch, after=jobs, condition="afterany").job_id)
+    with on(place.cluster):
+        looks = [one for one in slurm.adopt_unconfirmed(ledger, ledger.submissions()) if one.kind == "look"]
+        if pending := _pending(looks):
+            return pending
+        task = Task(
+            name=name, kind="look", cfg=runs[0], placement=place, needs=tuple(after), more=more, program=program
+        )
+        batch, (code, digest) = JobArray(tasks=(task,)), of_runs(runs)
+        submission = ledger.record(folder.name, batch, code=code, digest=digest)
+        jobs = sorted({job.partition("_")[0] for job in after.values()})
+        return str(submit_slurm(ledger, submission, batch, after=jobs, condition="afterany").job_id)
 
 
 def _pending(looks: Sequence[Submission]) -> str:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+from align_lab.dispatch.slurm_commands import flag_of_cluster
+
 WHAT_TO_DO = (  # the beginning of Slurm's reason -> what it means and what to type
     (r"JobHeldUser", "it is held. Release it: scontrol release {job}"),
     (
@@ -46,4 +48,8 @@ def explained(reason: str, job: str) -> str:
         return ""
     words = reason.replace("_", " ")
     found = next((text for start, text in WHAT_TO_DO if re.match(start, words, re.IGNORECASE)), None)
-    return reason if found is None else f"{reason}: {found.format(job=job or 'JOB')}"
+    if found is None:
+        return reason
+    flags = " ".join(flag_of_cluster())
+    typed = re.sub(r"\b(scontrol|sinfo) ", rf"\1 {flags} ", found) if flags else found
+    return f"{reason}: {typed.format(job=job or 'JOB')}"

@@ -13,7 +13,7 @@ from contextvars import ContextVar
 from align_lab.base.errors import AlignLabError
 
 OF_A_JOB = re.compile(  # what Slurm and process launchers set for the processes of one job
-    r"(?!SLURM_(CONF|CONF_SERVER|JWT)$)(SLURM|SLURMD|SRUN|SUBMITIT|PMI|PMI2|PMIX)_"
+    r"(?!SLURM_(CONF|CONF_SERVER|JWT|CLUSTER_NAME)$)(SLURM|SLURMD|SRUN|SUBMITIT|PMI|PMI2|PMIX)_"
     r"|(MASTER_ADDR|MASTER_PORT|RANK|WORLD_SIZE|LOCAL_RANK|LOCAL_WORLD_SIZE)$"
 )
 DEVICES_OF_A_JOB = ("CUDA_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES", "GPU_DEVICE_ORDINAL", "ZE_AFFINITY_MASK")
@@ -25,7 +25,10 @@ AWAY = re.compile(
 )
 FIRST_PAUSE, LONGEST_PAUSE = 1.0, 30.0  # seconds between attempts
 
+OF_A_CLUSTER = re.compile(r"^CLUSTER: .*\n", re.MULTILINE)  # a line before the answers of a cluster that was named
+
 _patience: ContextVar[float] = ContextVar("patience", default=0.0)
+_cluster: ContextVar[str | None] = ContextVar("cluster", default=None)
 
 
 class SlurmError(AlignLabError):
@@ -34,6 +37,22 @@ class SlurmError(AlignLabError):
 
 class SlurmAway(SlurmError):
     """The controller or the database did not answer: the same question may be answered later."""
+
+
+@contextmanager
+def on(cluster: str | None) -> Generator[None]:
+    """Inside the `with` block commands go to this cluster; None: to that of this machine."""
+    token = _cluster.set(cluster)
+    try:
+        yield
+    finally:
+        _cluster.reset(token)
+
+
+def flag_of_cluster() -> list[str]:
+    """The flag that sends a command to another cluster than that of this machine, or of this job."""
+    cluster = _cluster.get()
+    return [f"--clusters={cluster}"] if cluster not in (None, os.environ.get("SLURM_CLUSTER_NAME")) else []
 
 
 @contextmanager
@@ -62,8 +81,9 @@ def run(*command: str, seconds: float = 60) -> str:
 def call(*command: str, seconds: float, env: Mapping[str, str]) -> str:
     """One attempt, in a session of its own, so that Ctrl-C does not end it between the request and the answer."""
     options = {"capture_output": True, "text": True, "check": True, "errors": "replace", "start_new_session": True}
+    command = (command[0], *flag_of_cluster(), *command[1:])
     try:
-        return subprocess.run(command, timeout=seconds, env=env, **options).stdout
+        return OF_A_CLUSTER.sub("", subprocess.run(command, timeout=seconds, env=env, **options).stdout)
     except FileNotFoundError:
         raise SlurmError(f"{command[0]} is not on the PATH of this machine") from None
     except subprocess.CalledProcessError as error:

@@ -358,7 +358,7 @@ def test_the_refusals_of_a_flag_name_it():
     from align_lab.config.hardware_validation import problems
 
     place = {"executor": "slurm", "nodes": 1, "tasks_per_node": 1, "sbatch": ["--job-name=mine", "--gres gpu", "-x n"]}
-    place |= {"container": None, "container_runtime": "auto", "container_mounts": []}
+    place |= {"container": None, "container_runtime": "auto", "container_mounts": [], "cluster": None}
     numerics = {"engine": "torch", "zero_stage": 0, "offload_optimizer": False, "dtype": "float32"}
     messages = problems({"hardware": {"numerics": numerics, "placement": place}, "model": {}}, None)
     assert len(messages) == 3 and "may not have --job-name" in messages[0] and "'--gres gpu'" in messages[1]
