@@ -2,6 +2,7 @@
 
     python -m tests.campaign                          # 10,000 mutations of input, 2,000 damaged records, the table
     python -m tests.campaign --mutations 500 --records 100 --seed 7      # a sample
+    python -m tests.campaign --minutes 30             # as many of all kinds as half an hour takes
     python -m tests.campaign --only files --show      # one source of mutations, and each finding
 
 Nothing trains but the study of seconds whose records are damaged: runs are planned only. All fields, options, verbs
@@ -34,6 +35,7 @@ PRELOADED = (
     "align_lab.compare.analysis",
     "align_lab.stages.prompt_check",
 )
+PART = 400  # cases
 SOURCES = ("fields", "commands", "files", "records")
 
 
@@ -42,6 +44,7 @@ def main() -> int:
     parser.add_argument("--mutations", type=int, default=10_000, help="of command lines, configs and files")
     parser.add_argument("--records", type=int, default=2_000, help="damaged records")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--minutes", type=float, default=0.0, help="end after so many, with the table of what was tried")
     parser.add_argument("--only", choices=SOURCES, action="append")
     parser.add_argument("--show", action="store_true", help="each finding as it is made")
     parser.add_argument("--json", type=Path, help="write all findings to this file")
@@ -60,7 +63,11 @@ def campaign(given: argparse.Namespace, cache: str) -> int:
         prepare_records()
         chosen += records.cases(random.Random(given.seed), given.records)
     chosen = [one for one in chosen if given.grep in one.what]
-    results = list(shown(running.run(chosen), show=given.show))
+    results: list[Result] = []
+    for part in parts(chosen):
+        results += shown(running.run(part), show=given.show)
+        if given.minutes and time.monotonic() - began > 60 * given.minutes:
+            break
     print(table(results))
     print(f"{len(results)} cases, seed {given.seed}, {time.monotonic() - began:.0f} s")
     found = findings(results)
@@ -105,6 +112,12 @@ def sample(count: int, seed: int, sources: Sequence[str] = SOURCES) -> list[Case
     turns = itertools.chain.from_iterable(itertools.zip_longest(*by_kind.values()))
     chosen = itertools.islice((case for case in turns if case), count)
     return sorted(chosen, key=lambda case: (case.kind, case.words[0] if case.words else ""))
+
+
+def parts(cases: Sequence[Case]) -> list[list[Case]]:
+    """In parts of some hundreds, each with its share of all kinds, so that a campaign can end between two of them."""
+    count = max(1, len(cases) // PART)
+    return [list(cases[first::count]) for first in range(count)]
 
 
 def shown(results: Iterable[Result], *, show: bool) -> Iterator[Result]:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.campaign.__main__ import parts
 from tests.campaign.running import ACCEPTED, REFUSED, SILENT, TRACEBACK, UNCLEAR, Answer, Case, classify
 
 ROOT = Path(__file__).parents[2]
@@ -20,6 +21,14 @@ def test_a_sample_of_the_campaign_has_no_finding(shared_cache):
         [sys.executable, "-m", "tests.campaign", *words], cwd=ROOT, env=environment, capture_output=True, text=True
     )
     assert done.returncode == 0, f"python -m tests.campaign {' '.join(words)}\n{done.stdout}{done.stderr}"
+
+
+def test_every_part_of_a_campaign_has_its_share_of_all_kinds():
+    cases = [Case(kind=kind, what=str(number), words=()) for kind in ("a", "b", "c") for number in range(600)]
+    cut = parts(cases)
+    assert sorted((one.kind, one.what) for part in cut for one in part) == sorted((c.kind, c.what) for c in cases)
+    assert [[sum(one.kind == kind for one in part) for kind in "abc"] for part in cut] == [[150] * 3] * 4
+    assert parts(cases[:10]) == [cases[:10]]
 
 
 def answered(status, errors="", output="", **about):
