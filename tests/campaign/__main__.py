@@ -44,7 +44,9 @@ def main() -> int:
     parser.add_argument("--mutations", type=int, default=10_000, help="of command lines, configs and files")
     parser.add_argument("--records", type=int, default=2_000, help="damaged records")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--minutes", type=float, default=0.0, help="end after so many, with the table of what was tried")
+    parser.add_argument(
+        "--minutes", type=float, default=0.0, help="end after so many, with the table of what was tried"
+    )
     parser.add_argument("--only", choices=SOURCES, action="append")
     parser.add_argument("--show", action="store_true", help="each finding as it is made")
     parser.add_argument("--json", type=Path, help="write all findings to this file")
