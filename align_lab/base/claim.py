@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Collection
 from dataclasses import dataclass
+from typing import Any
 
-from align_lab.base.errors import ConfigError, near
+from align_lab.base.errors import ConfigError, near, short
 
 FORM = re.compile(r"(?P<a>\S+) +(?P<sign>>=|<=|>|<|=) +(?P<b>\S+)(?: +in +(?P<metric>\S+))?")
 WORDS = "'A > B', 'A >= B', 'A = B' with names of arms, and ' in METRIC' where it is not the metric that decides"
@@ -23,11 +24,11 @@ class Claim:
     metric: str
 
 
-def read(text: str) -> Claim:
+def read(text: Any) -> Claim:
     """Raises ConfigError for what is no claim."""
-    match = FORM.fullmatch(text.strip())
+    match = FORM.fullmatch(text.strip()) if isinstance(text, str) else None
     if match is None:
-        raise ConfigError(f"claims: {text!r} is not understood. Write {WORDS}")
+        raise ConfigError(f"claims: {short(repr(text))} is not understood. Write {WORDS}")
     a, sign, b, metric = match["a"], match["sign"], match["b"], match["metric"] or ""
     if sign in ("<", "<="):
         a, sign, b = b, sign.replace("<", ">"), a

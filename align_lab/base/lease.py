@@ -123,7 +123,7 @@ def where() -> str:
 
 def _read(path: Path) -> _Holder | None:
     """The owner; None where the file is empty, torn or not a lease."""
-    with suppress(OSError, ValueError, TypeError, KeyError):
+    with suppress(OSError, ValueError, TypeError, KeyError, RecursionError):
         card = json.loads(path.read_text())
         pid, began = card["pid"], card.get("began")
         if type(pid) is int and pid > 0 and isinstance(began, str | None):

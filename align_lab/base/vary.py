@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, cast
 
 from align_lab.base import registry
-from align_lab.base.errors import near
+from align_lab.base.errors import near, short
 
 RL, PAIRS, REWARD, POLICY = WHAT = ("rl", "pairs", "reward", "policy")
 USUAL = (RL,)
@@ -33,9 +33,11 @@ def ordered(names: Iterable[str]) -> tuple[str, ...]:
     return tuple(name for name in WHAT if name in given)
 
 
-def problems(names: Iterable[str]) -> list[str]:
+def problems(names: Any) -> list[str]:
     """What is wrong with a list as it was written, one sentence each."""
-    given = [str(name) for name in names]
+    if not isinstance(names, list | tuple):
+        return [f"vary={short(str(names))}: it must be a list of {', '.join(WHAT)}, for example vary=[rl,reward]"]
+    given = [str(name) for name in cast("list[Any]", names)]
     typed = f"vary=[{','.join(given)}]"
     if unknown := [name for name in given if name not in WHAT]:
         return [f"{typed}: {name} is not known: {near(name, WHAT)}" for name in unknown]

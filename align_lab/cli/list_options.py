@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from align_lab.base import answer, registry
 from align_lab.cli.arguments import Arguments
 from align_lab.cli.plugin_argument import EPILOG, import_plugins, split
+from align_lab.config import schema
 from align_lab.config.groups import GROUPS, options
 
 
@@ -25,6 +26,7 @@ def list_options(args: Sequence[str]) -> int:
     group = parser.parse_args(others).group
     registry.scan()
     import_plugins(plugins)
+    schema.publish()
     listed = {name: options(name) for name in ([group] if group else [*GROUPS, "sweeps"])}
     answer.give({"groups": listed})
     for name, headlines in listed.items():

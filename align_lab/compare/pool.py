@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +12,7 @@ from align_lab.base.contrast import Contrast
 from align_lab.compare.index import aligned
 from align_lab.compare.reading import read_study
 from align_lab.compare.runs import Run, Unfinished
-from align_lab.record.layout import StudyLayout
+from align_lab.record import expected
 
 
 @dataclass(kw_only=True)
@@ -47,13 +45,16 @@ class StudyRuns:
 
 
 def read(folders: Sequence[Path]) -> StudyRuns:
-    """Raises ConfigError for a folder without runs. A run that several of the folders hold, or link to, counts once."""
+    """A run that several of the folders hold, or link to, counts once.
+
+    Raises ConfigError for a folder without runs, and DataError where what its study asks is damaged.
+    """
     pool, places = StudyRuns(folders=list(folders)), set[str]()
     for folder in folders:
         runs, unfinished = read_study(folder)
-        declared = _declared(folder)
+        declared = expected.read(folder)
         _declare(pool, declared, {run.name for run in runs})
-        arms = {name: str(about.get("arm") or "") for name, about in declared.get("runs", {}).items()}
+        arms = {name: str(about.get("arm") or "") for name, about in declared["runs"].items()}
         taken = {run.name for run in pool.runs}
         for run in _new(runs, places) if len(folders) > 1 else runs:
             pool.runs.append(_named(run, arms.get(run.name, ""), _prefix(run.name, folder, taken)))
@@ -85,32 +86,23 @@ def _named(run: Run, arm: str, prefix: str) -> Run:
 
 
 def _expected(run: Unfinished, declared: Mapping[str, Any]) -> Unfinished:
-    about = declared.get("runs", {}).get(run.name, {})
+    about = declared["runs"].get(run.name, {})
     return replace(run, arm=str(about.get("arm") or run.arm), seed=about.get("seed", run.seed))
 
 
-def _declared(folder: Path) -> dict[str, Any]:
-    """What the study is meant to hold, as `dispatch.wanted` wrote it down; nothing where it has not."""
-    with suppress(OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        declared = json.loads(StudyLayout(folder).expected_runs.read_text())
-        runs = {name: about for name, about in declared["runs"].items() if isinstance(about, dict)}
-        return {**declared, "runs": runs}
-    return {}
-
-
 def _declare(pool: StudyRuns, declared: Mapping[str, Any], finished: set[str]) -> None:
-    question = str(declared.get("question") or "")
+    question = str(declared["question"])
     if question and question not in pool.questions:
         pool.questions.append(question)
-    pool.controls.add(str(declared.get("control") or ""))
-    pool.contrasts += [pair for pair in map(_pair, declared.get("contrasts") or []) if pair not in pool.contrasts]
-    if (smallest := declared.get("smallest")) is not None:
+    pool.controls.add(str(declared["control"]))
+    pool.contrasts += [pair for pair in map(_pair, declared["contrasts"]) if pair not in pool.contrasts]
+    if (smallest := declared["smallest"]) is not None:
         pool.smallest.add(float(smallest))
-    pool.claims += [text for text in declared.get("claims") or [] if text not in pool.claims]
-    for about in declared.get("runs", {}).values():
+    pool.claims += [text for text in declared["claims"] if text not in pool.claims]
+    for about in declared["runs"].values():
         if about.get("arm") and about.get("seed") is not None:
             pool.expected.setdefault(str(about["arm"]), set()).add(int(about["seed"]))
-    pool.left += sorted(finished & set(declared.get("left") or {}))
+    pool.left += sorted(finished & set(declared["left"]))
 
 
 def _pair(names: Sequence[str]) -> Contrast:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -11,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 from align_lab.base.errors import ConfigError, near
 from align_lab.base.paths import runs_folder
 from align_lab.compare.document import SCORE, LeftOut
+from align_lab.record import layout
+from align_lab.record.layout import StudyLayout
 
 if TYPE_CHECKING:
     from align_lab.compare.evaluations import Table
@@ -86,11 +89,23 @@ def deciding(fields: Mapping[str, Any]) -> str:
     return str(fields.get("evaluation.metric") or SCORE)
 
 
+def _holds_runs(folder: Path) -> bool:
+    """Has a folder that was typed as a path what a study has?"""
+    with os.scandir(folder) as entries:
+        runs = [entry.path for entry in entries if entry.is_dir()]
+    record = (layout.CONFIG, layout.MANIFEST, layout.STATUS)
+    return StudyLayout(folder).dispatch.is_dir() or any(
+        os.path.exists(os.path.join(run, name)) for run in runs for name in record
+    )
+
+
 def study_folder(study: str) -> Path:
     """A study by name (under runs/) or by path. Raises ConfigError with the near match when there is none."""
-    for folder in (runs_folder() / study, Path(study)):
-        if study and folder.is_dir() and folder.resolve() != runs_folder().resolve():
-            return folder
+    named, typed = runs_folder() / study, Path(study)
+    if typed.name == study and study not in ("", "..") and named.is_dir():
+        return named
+    if study and typed.is_dir() and _holds_runs(typed):
+        return typed
     known = [folder.name for folder in runs_folder().glob("*") if folder.is_dir()]
     raise ConfigError(f"there is no study {study!r} under {runs_folder().resolve()}: {near(study, known)}")
 

@@ -1,65 +1,20 @@
-"""The runs that a study expects, in `.dispatch/expected_runs.json`, so that `status` can name the missing ones."""
+"""A command writes down which runs its study expects (`record/expected.py`), so that `status` can name missing ones."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import suppress
 from pathlib import Path
-from typing import Any, NotRequired, TypedDict
+from typing import Any
 
-from align_lab.base import contrast, shapes, vary
+from align_lab.base import contrast, vary
 from align_lab.base.errors import ConfigError
 from align_lab.base.files import write_json
 from align_lab.base.run_config import RunConfig
 from align_lab.config.study import Study
 from align_lab.dispatch import told_apart
 from align_lab.dispatch.states import is_done
+from align_lab.record.expected import read
 from align_lab.record.layout import StudyLayout
-
-
-class _Run(TypedDict):
-    """A run that is expected."""
-
-    arm: NotRequired[str]
-    seed: NotRequired[int]
-    steps: NotRequired[int]
-    vary: NotRequired[list[str]]
-    apart: NotRequired[dict[str, Any]]  # fields that tell it from runs of the same arm and seed
-
-
-class _Expected(TypedDict):
-    """What the file holds."""
-
-    sweep: str | None
-    question: str
-    control: NotRequired[str]
-    claims: NotRequired[list[str]]
-    metric: NotRequired[str]
-    smallest: NotRequired[float | None]
-    contrasts: NotRequired[list[list[str]]]
-    runs: dict[str, _Run]
-    left: dict[str, _Run]
-
-
-def read(folder: Path) -> dict[str, Any]:
-    """`runs`: name -> arm, seed and steps; `left`: the same for runs that are no longer in the sweep file.
-
-    Raises DataError for a file that is damaged.
-    """
-    file = _file(folder)
-    with suppress(FileNotFoundError):
-        return dict(shapes.read(file, _Expected, instead=f"Remove it; the study's command writes it again: rm {file}"))
-    return {
-        "sweep": None,
-        "question": "",
-        "control": "",
-        "claims": [],
-        "metric": "",
-        "smallest": None,
-        "contrasts": [],
-        "runs": {},
-        "left": {},
-    }
 
 
 def refuse_other_vary(folder: Path, study: Study) -> None:
@@ -95,8 +50,9 @@ def update(folder: Path, study: Study) -> dict[str, Any]:
         "runs": runs,
         "left": {name: run for name, run in left.items() if name not in now},
     }
-    _file(folder).parent.mkdir(parents=True, exist_ok=True)
-    write_json(_file(folder), content)
+    file = StudyLayout(folder).expected_runs
+    file.parent.mkdir(parents=True, exist_ok=True)
+    write_json(file, content)
     return content
 
 
@@ -111,7 +67,3 @@ def _arm(run: RunConfig) -> str:
 def _summary(run: RunConfig, apart: Mapping[str, Any]) -> dict[str, Any]:
     about = {"arm": _arm(run), "seed": run["seed"], "steps": run.train.planned_steps, "vary": vary.of(run.values)}
     return about | ({"apart": dict(apart)} if apart else {})
-
-
-def _file(folder: Path) -> Path:
-    return StudyLayout(folder).expected_runs

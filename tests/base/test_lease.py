@@ -47,7 +47,10 @@ def test_the_process_that_holds_the_lease_is_as_old_as_it_says(tmp_path, process
     assert local_process(plant(tmp_path / "there", card | ELSEWHERE)) is None
 
 
-@pytest.mark.parametrize("content", ["", "{", "[]", "null", '{"pid": -1}', '{"pid": 7, "host": "x"}', "\x00\x00"])
+DEEP = pytest.param("[" * 100_000, id="deep")
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", "null", '{"pid": -1}', '{"pid": 7, "host": "x"}', "\x00\x00", DEEP])
 def test_an_empty_or_torn_lease_is_judged_by_its_heartbeat(tmp_path, content):
     assert not stale(plant(tmp_path / "young", content)) and owner(tmp_path / "young") == "owner unknown"
     old = plant(tmp_path / "old", content, seconds_ago=leases.STALE_SECONDS + 5)

@@ -241,7 +241,8 @@ def verbs() -> Iterator[Case]:
     for verb in commands.VERBS:
         if verb in ("help", "init"):
             continue
-        yield Case(kind="a verb", what=verb, words=(verb,), statuses=(1,))
+        if verb not in QUIET:
+            yield Case(kind="a verb", what=verb, words=(verb,), statuses=(1,))
         yield Case(kind="a verb", what=f"{verb} --nothing", words=(verb, "--nothing"), meaningless=True)
         for odd in ODD:
             if verb in ("doctor", "gc", "serve") and odd in ("-", "--", ""):
@@ -249,11 +250,7 @@ def verbs() -> Iterator[Case]:
             yield Case(
                 kind="a verb", what=f"{verb} {odd[:40]!r}", words=(verb, odd), meaningless=odd not in ("", "-", "--")
             )
-        for flag in flags_of(verb):
-            for odd in ("", *ODD[1:]):
-                if flag != "--help" and not (verb in QUIET and not odd):
-                    yield Case(kind="a verb", what=f"{verb} {flag} {odd[:40]!r}", words=(verb, flag, odd))
-                    yield Case(kind="a verb", what=f"{verb} x {flag}={odd[:40]!r}", words=(verb, "x", f"{flag}={odd}"))
+        yield from _flags(verb)
     for words in FOREIGN:
         yield Case(kind="a verb", what=f"compare --from {words}", words=("compare", "--from", *words), meaningless=True)
     for odd in ODD[1:]:
@@ -264,6 +261,15 @@ def verbs() -> Iterator[Case]:
         yield Case(
             kind="a verb", what=f"serve {odd!r}", words=("serve", "reward=vader", f"port={odd}x"), meaningless=True
         )
+
+
+def _flags(verb: str) -> Iterator[Case]:
+    """The flags of a verb, each with a word that is wrong."""
+    for flag in flags_of(verb):
+        for odd in ("", *ODD[1:]):
+            if flag != "--help" and not (verb in QUIET and odd in ("", "-", "--")):
+                yield Case(kind="a verb", what=f"{verb} {flag} {odd[:40]!r}", words=(verb, flag, odd))
+                yield Case(kind="a verb", what=f"{verb} x {flag}={odd[:40]!r}", words=(verb, "x", f"{flag}={odd}"))
 
 
 LINES = (

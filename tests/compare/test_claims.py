@@ -99,6 +99,7 @@ def test_runs_that_may_not_be_compared_decide_no_claim(tmp_path):
     ("text", "words"),
     [
         ("rloo beats ppo", "is not understood. Write 'A > B'"),
+        ([1], r"claims: \[1\] is not understood. Write 'A > B'"),
         ("rloo > rloo", "compares an arm with itself"),
         ("rloo = ppo in eval/kl", "write A > B or A < B"),
     ],

@@ -72,11 +72,15 @@ def test_the_gradient_of_the_head_is_summed_over_tiles_in_float32(temperature, m
 
 
 def test_the_policy_has_not_changed_before_its_first_update():
+    """Without instructions for bfloat16, a processor rounds a row otherwise beside other rows: once in a while, by one
+    place of bfloat16 (2⁻⁸). A gradient of one update would change every ratio.
+    """
     cfg = config("algo=rloo", "train.steps=1", "train.micro_batch=4", study="ratio", device="cuda")
     calls = train(cfg).algo.calls
     assert len(calls) == 4
     ratios = torch.cat([(now.logp - x.logp_old).exp()[x.mask] for now, x in calls])
-    assert (ratios.detach().cpu() - 1).abs().max() < 1e-3
+    differences = (ratios.detach().cpu() - 1).abs()
+    assert differences.mean() < 1e-3 and differences.median() == 0 and differences.max() < 2**-6
 
 
 def test_a_model_of_transformers_keeps_its_angles(tmp_path):

@@ -107,7 +107,7 @@ def test_a_run_that_another_user_may_not_read_is_named_and_the_others_are_compar
     assert len(tasks) == 3 and sum(task.state == "done" for task in tasks) == (2 if name in ("", "status.json") else 3)
 
 
-@pytest.mark.parametrize("content", [*JUNK, b'{"runs": {}}', b'{"sweep": null, "question": "", "runs": 3, "left": {}}'])
+@pytest.mark.parametrize("content", [*JUNK, b'{"left": {}}', b'{"sweep": null, "question": "", "runs": 3, "left": {}}'])
 def test_what_a_study_expects_is_refused_with_the_file_where_it_is_damaged(study, content):
     file = study / ".dispatch" / "expected_runs.json"
     file.parent.mkdir()
