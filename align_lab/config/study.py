@@ -10,7 +10,7 @@ from typing import Any, cast
 
 from hydra.core.override_parser.types import Override
 
-from align_lab.base import claim, contrast, vary
+from align_lab.base import claim, contrast, shapes, vary
 from align_lab.base.errors import ConfigError, near, short
 from align_lab.base.hyperparameters import Budget
 from align_lab.base.metrics import of_run as metrics_of_run
@@ -278,6 +278,8 @@ def _budget(budget: Budget, command_line: Mapping[str, Override]) -> list[str]:
 def _refuse_contradictions(command_line: Mapping[str, Override], settings: StudySettings) -> None:
     for name, texts in settings.arms.items():
         check_arm(name)
+        if wrong := shapes.problem(texts, list[str]):
+            raise ConfigError(f"arms.{name}: {wrong}, for example arms.{name}=[algo=rloo]")
         for override in overrides.parse(texts):
             group = override.key_or_group
             if override.is_sweep_override():

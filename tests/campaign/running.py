@@ -63,7 +63,7 @@ class Result:
 
 
 def run(cases: Sequence[Case], *, batch: int = 40) -> Iterator[Result]:
-    """Every case, in its order. Those that only compose share a fork; a finding of such a fork is asked again alone."""
+    """Every case, in its order. Those that only compose share a fork; a finding among them is typed as a command."""
     waiting: list[Case] = []
     for case in cases:
         waiting.append(case)
@@ -77,7 +77,7 @@ def _answered(cases: Sequence[Case]) -> Iterator[Result]:
     for case, answer in zip(cases, _forked(cases), strict=True):
         outcome = classify(case, answer)
         if len(cases) > 1 and outcome in (TRACEBACK, SILENT, UNCLEAR):
-            (answer,) = _forked([case])
+            (answer,) = _forked([replace(case, compose=False, words=(*case.words, "dry_run=true"))])
             outcome = classify(case, answer)
         yield Result(case=case, answer=answer, outcome=outcome)
 

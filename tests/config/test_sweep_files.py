@@ -41,6 +41,7 @@ def test_the_command_line_has_the_last_word_on_seeds_and_tuning():
         ([TUNED, "tune.trial=3"], True, "tune.trial is not known: did you mean 'trials'?"),
         ([TUNED, "seeds.mst=6"], True, "seeds.mst is not known: did you mean 'most'?"),
         ([TUNED, "tune=3"], True, "tune=3: it must be {trials: 12"),
+        ([TUNED, "vary=${seed}"], True, "vary=0: it must be a list of rl, pairs, reward, policy"),
         ([TUNED, "tune.trials=3,4"], True, "tune.trials=3,4: a study has one value of tune.trials"),
         (["algo=rloo", "tune.trials=3"], False, "tune is of a study with several runs, and this is one run. Add -m"),
         (["algo=rloo", "seeds=[0,1]"], False, "seeds is of a study with several runs"),
@@ -51,3 +52,21 @@ def test_what_a_plan_cannot_say_is_refused(texts, multirun, message):
     with pytest.raises(ConfigError) as refused:
         studies.read(texts, multirun=multirun)
     assert message in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("field", "said"),
+    [
+        ("arms: ${seed}", "arms=0: it must be a mapping"),
+        ("arms: {a: '${seed}'}", "arms.a: it is 0, and must be a list, for example arms.a=[algo=rloo]"),
+        ("arms: {a: '${study}'}", "arms.a: it is 'mine', and must be a list, for example arms.a=[algo=rloo]"),
+        ("claims: [[a > b]]", "claims: ['a > b'] is not understood. Write 'A > B'"),
+    ],
+)
+def test_a_field_of_a_sweep_file_that_has_another_form_is_named(tmp_path, monkeypatch, field, said):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "sweeps").mkdir()
+    (tmp_path / "sweeps" / "mine.yaml").write_text(f"# @package _global_\nstudy: mine\nseeds: [0]\n{field}\n")
+    with pytest.raises(ConfigError) as refused:
+        studies.read(["sweeps=mine"])
+    assert said in str(refused.value)
