@@ -58,7 +58,15 @@ def _without_package(arg: str) -> Path | None:
         return None
     files = [folder / "sweeps" / f"{name}.yaml" for folder in search_folders()]
     file = next((file for file in files if file.is_file()), None)
-    return None if file is None or file.read_bytes().lstrip().startswith(PACKAGE) else file
+    if file is None:
+        return None
+    first = file.read_bytes().lstrip().partition(b"\n")[0]
+    if first.startswith(b"# @package") and not first.startswith(PACKAGE):
+        raise ConfigError(
+            f"{file}: its first line is {short(first.decode(errors='replace'))!r}. "
+            f"Write {PACKAGE.decode()!r}, or leave the line out"
+        )
+    return None if first.startswith(PACKAGE) else file
 
 
 def _of_file(file: Path, *, by_itself: bool) -> list[str]:

@@ -8,6 +8,7 @@ import pytest
 
 from align_lab.base.errors import ConfigError
 from align_lab.config import study as studies
+from align_lab.config import study_file
 
 SWEEPS = sorted(path.stem for path in (Path(__file__).parents[2] / "sweeps").glob("*.yaml"))
 
@@ -70,3 +71,11 @@ def test_a_field_of_a_sweep_file_that_has_another_form_is_named(tmp_path, monkey
     with pytest.raises(ConfigError) as refused:
         studies.read(["sweeps=mine"])
     assert said in str(refused.value)
+
+
+def test_a_sweep_file_for_another_package_is_refused(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "sweeps").mkdir()
+    (tmp_path / "sweeps" / "mine.yaml").write_text("# @package no.such\nstudy: mine\n")
+    with pytest.raises(ConfigError, match=r"its first line is '# @package no\.such'\. Write '# @package _global_'"):
+        studies.read(study_file.expanded(["sweeps=mine"]))
