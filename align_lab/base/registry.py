@@ -137,7 +137,7 @@ def problems(cls: type, values: Mapping[str, Any], prefix: str = "") -> list[str
         elif value is not None and str(spec.type).startswith("list[") and not isinstance(value, list | tuple):
             messages.append(f"{name}={short(str(value))}: it must be a list, for example {name}=[{short(str(value))}]")
         elif value is not None and str(spec.type).startswith("dict[") and not isinstance(value, Mapping):
-            messages.append(f"{name}={short(str(value))}: it must be a mapping, `NAME: ...` on a line each")
+            messages.append(f"{name}={short(str(cast(Any, value)))}: it must be a mapping, `NAME: ...` on a line each")
         elif value is not None:
             messages += outside(name, value, spec.metadata)
     return messages
