@@ -123,6 +123,8 @@ def test_show_prints_equations_papers_needs_and_fields():
         (["list", "plugins=[no_such_module]"], "no module named 'no_such_module'"),
         (["show", "nothing"], "show takes one GROUP=OPTION"),
         (["compare", "no_such_study"], "there is no study 'no_such_study'"),
+        (["status", "/"], "there is no study '/'"),
+        (["cancel", "/"], "there is no study '/'"),
         (["export", "no_such_run", "x"], "there is no run 'no_such_run'"),
         (["--cfg", "job", "algo.clip=-1"], "algo.clip must be > 0"),
         (["hardware=tpu", "study=never"], "hardware=tpu is not known"),
@@ -297,3 +299,24 @@ def test_the_installed_wheel_contains_its_configs_and_the_index_of_papers(tmp_pa
         )
         assert done.returncode == 0, done.stderr
         assert str(tmp_path / "site") in done.stdout and expected in done.stdout
+
+
+@pytest.mark.parametrize(("field", "why"), [("x: int = 'text'", "could not be converted"), ("x: int", "has no default")])
+def test_a_plug_in_whose_fields_cannot_be_in_a_config_is_refused_also_where_options_are_listed(tmp_path, field, why):
+    text = PLUG_IN_REWARD.replace("FIELD", field)
+    (tmp_path / "odd.py").write_text(text)
+    done = run("list", "reward", "plugins=[odd]", cwd=tmp_path)
+    assert done.returncode == 2 and "reward=odd (odd.Odd): a field cannot be a part of a config" in done.stderr
+    assert why in done.stderr
+
+
+PLUG_IN_REWARD = """
+from dataclasses import dataclass
+from align_lab.base.contracts import Reward
+from align_lab.base.registry import register
+
+@register("reward", "odd")
+@dataclass(frozen=True, kw_only=True)
+class Odd(Reward):
+    FIELD
+"""

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from align_lab.base import contrast
-from align_lab.base.errors import ConfigError
+from align_lab.base.errors import ConfigError, DataError
 from align_lab.base.seed_plan import SeedPlan
 from align_lab.compare.analysis import analyze
 from align_lab.compare.asked import UNDECLARED, Asked
@@ -100,6 +100,16 @@ def test_what_a_study_asks_is_recorded_with_it_and_stays_where_a_later_command_s
     expected_runs.update(tmp_path, studies.read(COMMAND))
     recorded = expected_runs.read(tmp_path)
     assert (recorded["contrasts"], recorded["smallest"], recorded["metric"]) == ([["rloo", "grpo"]], 0.2, "eval/score")
+
+
+@pytest.mark.parametrize("field", [{"smallest": "much"}, {"contrasts": True}, {"contrasts": [["a", "b", "c"]]}])
+def test_what_a_study_asks_is_refused_with_its_file_where_it_is_damaged(tmp_path, field):
+    write_study(tmp_path / "st", {"a": [0.1, 0.2], "b": [0.3, 0.4]})
+    file = StudyLayout(tmp_path / "st").expected_runs
+    file.parent.mkdir(exist_ok=True)
+    file.write_text(json.dumps({"runs": {}, **field}))
+    with pytest.raises(DataError, match=rf"expected_runs\.json is damaged: {next(iter(field))}.*rm "):
+        analyze([tmp_path / "st"])
 
 
 @pytest.mark.parametrize(
