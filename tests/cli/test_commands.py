@@ -301,7 +301,9 @@ def test_the_installed_wheel_contains_its_configs_and_the_index_of_papers(tmp_pa
         assert str(tmp_path / "site") in done.stdout and expected in done.stdout
 
 
-@pytest.mark.parametrize(("field", "why"), [("x: int = 'text'", "could not be converted"), ("x: int", "has no default")])
+@pytest.mark.parametrize(
+    ("field", "why"), [("x: int = 'text'", "could not be converted"), ("x: int", "has no default")]
+)
 def test_a_plug_in_whose_fields_cannot_be_in_a_config_is_refused_also_where_options_are_listed(tmp_path, field, why):
     text = PLUG_IN_REWARD.replace("FIELD", field)
     (tmp_path / "odd.py").write_text(text)
