@@ -22,13 +22,19 @@ def expanded(where: str, given: str | Mapping[str, Any] | None) -> dict[str, Any
         raise ConfigError(
             f"{where}={given}: it names a reward component ({', '.join(names)}). Type {where}.name={names[0]}"
         )
-    values = registry.expand("reward", values, where)
-    cls: type[Combination] = registry.lookup("reward", values["name"])
-    if cls.holds and isinstance(values[cls.holds], str) and not cls.several:
-        values |= {cls.holds: {"name": values[cls.holds]}}
+    values = registry.expand("reward", _with_a_mapping(values), where)
     values = typed("reward", values, where)
     registry.expand("reward", values, where)  # bounds once more: "-1" is a number only now
     return with_inner(where, values)
+
+
+def _with_a_mapping(values: dict[str, Any]) -> dict[str, Any]:
+    """`{name: noise, of: length}` means `{name: noise, of: {name: length}}`."""
+    if values["name"] not in registry.names("reward"):
+        return values  # refused where its fields are read
+    cls: type[Combination] = registry.lookup("reward", values["name"])
+    named = cls.holds and not cls.several and isinstance(values.get(cls.holds), str)
+    return {**values, cls.holds: {"name": values[cls.holds]}} if named else values
 
 
 def with_inner(where: str, values: dict[str, Any]) -> dict[str, Any]:

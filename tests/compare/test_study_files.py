@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from align_lab.base.errors import DataError
 from align_lab.compare import lock
 from align_lab.compare.analysis import analyze
 from tests.compare.folders import name_of, write_run
@@ -32,10 +33,13 @@ def test_the_sweep_file_names_the_question_the_arms_and_what_is_missing(study):
 
 
 @pytest.mark.parametrize("text", ["{", "[]", '{"runs": 3}', '{"runs": {"x": 1}, "left": null}'])
-def test_a_damaged_sweep_record_does_no_harm(study, text):
+def test_a_damaged_record_of_what_the_study_asks_is_named_with_what_writes_it_again(study, text):
+    """Its question, contrasts and claims would otherwise be left out in silence."""
     (study / ".dispatch").mkdir()
-    (study / ".dispatch" / "expected_runs.json").write_text(text)
-    assert len(analyze([study])["arms"]) == 2
+    record = study / ".dispatch" / "expected_runs.json"
+    record.write_text(text)
+    with pytest.raises(DataError, match=f"{record} is damaged: .*the study's command writes it again: rm {record}"):
+        analyze([study])
 
 
 def test_studies_are_pooled_and_a_run_that_both_hold_counts_once(study, tmp_path):

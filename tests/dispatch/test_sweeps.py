@@ -33,19 +33,28 @@ def states(place, study):
     return {task["name"]: task for task in json.loads(status.stdout)["tasks"]}
 
 
-def test_runs_in_parallel_equal_single_runs(place, whole):
-    done = run(place, "-m", "algo=rloo,reinforce", "seed=0,1", "study=side", "train.steps=5", "parallel=2")
+SIDE = ("-m", "algo=rloo,reinforce", "seed=0,1", "study=side", "train.steps=5", "parallel=2")
+
+
+@pytest.fixture(scope="module")
+def side(place):
+    """What the study `side`, two algorithms with two seeds in parallel, has said."""
+    done = run(place, *SIDE)
     assert done.returncode == 0, done.stderr + done.stdout
-    assert "4 of 4 runs are finished" in done.stdout
+    return done.stdout
+
+
+def test_runs_in_parallel_equal_single_runs(place, whole, side):
+    assert "4 of 4 runs are finished" in side
     (ours,) = (place / "runs" / "side").glob("rloo-tiny-s0-*")
     assert rows(ours)[:5] == rows(whole[0])[:5]
     assert not [name for name in ("multirun.yaml", "multirun", "outputs") if (place / name).exists()]
-    again = run(place, "-m", "algo=rloo,reinforce", "seed=0,1", "study=side", "train.steps=5", "parallel=2")
+    again = run(place, *SIDE)
     assert again.returncode == 0 and "0 to do" in again.stdout and "and 3 more: finished" in again.stdout
 
 
-def test_a_comparison_can_be_replayed_from_its_lock(place):
-    """After `side`: existing runs are checked, a missing one is run again with the same result."""
+def test_a_comparison_can_be_replayed_from_its_lock(place, side):
+    """Existing runs are checked, a missing one is run again with the same result."""
     compared = invoke(place, "compare", "side")
     assert compared.returncode == 0, compared.stderr
     lock = place / "runs" / "side" / "comparison.lock"
@@ -176,7 +185,7 @@ def test_a_dry_run_prints_the_plan_and_writes_nothing(place):
 
 
 def test_gc_shows_disk_space_and_removes_it_only_with_prune(place, whole):
-    listing = invoke(place, "gc", "--only", "checkpoints")
+    listing = invoke(place, "gc", "--only", "checkpoints", "--all")
     assert listing.returncode == 0 and "Nothing was removed" in listing.stdout
     steps = sorted(path.name for path in (whole[0] / "checkpoints").glob("step-*"))
     old = invoke(place, "gc", "--only", "checkpoints", "--older-than", "1d", "--prune")

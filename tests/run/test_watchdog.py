@@ -33,7 +33,7 @@ def started(tmp_path):
     def start(seconds, action):
         stacks = tmp_path / "stacks.txt"
         command = [sys.executable, "-c", PROGRAM, str(stacks), str(seconds), action]
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        process = subprocess.Popen(command, **dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE), text=True)
         running.append(process)
         return process, int(process.stdout.readline()), stacks
 
@@ -62,16 +62,18 @@ def test_a_process_that_ends_in_time_leaves_no_file_and_no_clock(started):
 
 @pytest.mark.parametrize("both", [True, False])
 def test_a_process_that_was_stopped_for_longer_than_its_time_goes_on(started, both):
-    """As `scontrol suspend` and Ctrl-Z do."""
-    process, clock, stacks = started(6, "time.sleep(1)")
+    """As `scontrol suspend` and Ctrl-Z do. It ends when it reads a line, which is there when it goes on."""
+    process, clock, stacks = started(6, "sys.stdin.readline()")
     stopped = [process.pid, clock] if both else [process.pid]
     for pid in stopped:
         os.kill(pid, signal.SIGSTOP)
     time.sleep(8)
+    process.stdin.write("\n")
+    process.stdin.flush()
     for pid in stopped:
         os.kill(pid, signal.SIGCONT)
-    process.communicate()
-    assert process.returncode == 0 and not stacks.exists()
+    _, said = process.communicate()
+    assert process.returncode == 0 and not stacks.exists(), said
 
 
 def test_a_clock_that_somebody_killed_is_replaced_at_the_next_beat(started):
