@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeAlias
 
 TRAIN = "train"  # the split that the policy is trained on
+FEW_PROMPTS = 64  # below which a set of prompts is warned of: what it decides is decided by few
 DEVELOPMENT = "development"  # held out for what is decided before the end: the best checkpoint, tuning
 
 

@@ -11,11 +11,13 @@ from array import array
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from hashlib import blake2b
+from pathlib import Path
 
-from align_lab.base.task import TRAIN, Message, Prompt, bytes_of
+from align_lab.base.task import TRAIN, bytes_of
 from align_lab.data.entries import Entry, Reading, Seen, entries
+from align_lab.data.flaws import flaw, text_of
 from align_lab.data.near import NearIndex
+from align_lab.data.overlap import HeldOut, hash_of, held_out, kind_of
 from align_lab.data.places import Places
 from align_lab.data.rows import BadRow
 
@@ -29,6 +31,7 @@ class Scan:
 
     sizes: Counter[tuple[str, str]] = field(default_factory=Counter[tuple[str, str]])  # (part, split) -> entries
     rows: int = 0
+    last: tuple[Path, int] | None = None  # the row that was counted last: its parts follow each other
     matched: int = 0  # pairs that were made of two completions with a label
     files: dict[str, str] = field(default_factory=dict[str, str])  # file -> layout
     columns: dict[str, None] = field(default_factory=dict[str, None])  # of examples, in order
@@ -38,7 +41,7 @@ class Scan:
     equal: Places = field(default_factory=Places)  # pairs whose answers are the same
     unanswered: Places = field(default_factory=Places)  # completions and preferred answers without a text
     control: Places = field(default_factory=Places)  # prompts with control tokens
-    overlap: Places = field(default_factory=Places)  # training rows with a prompt of an evaluation set
+    overlaps: dict[tuple[str, str], Places] = field(default_factory=dict[tuple[str, str], Places])  # see `overlap`
     near: Places = field(default_factory=Places)
     longest_prompt: int = 0  # words
     longest_bytes: int = 0  # of a prompt
@@ -47,19 +50,17 @@ class Scan:
     longer_chosen: int = 0  # pairs whose chosen answer is the longer one
     prompts: array[int] = field(default_factory=lambda: array("Q"))  # hashes of the training prompts
     orders: array[int] = field(default_factory=lambda: array("Q"))  # hashes of pairs; the last bit is the order
-    held_out: dict[int, str] = field(default_factory=dict[int, str])  # hash of an evaluation prompt -> its place
+    held_out: HeldOut = field(default_factory=HeldOut)  # prompts of the sets that have files of their own
     doubles: int = 0  # evaluation prompts that occur in their set already
     index: NearIndex = field(default_factory=NearIndex)
 
 
 def scan(reading: Reading) -> Scan:
-    """Count everything. Two passes: the evaluation prompts, as far as they are looked up later, then all rows."""
-    result = Scan()
+    """Count everything. First the evaluation prompts are read, as far as they are looked up later, then all rows."""
+    result = Scan(held_out=held_out(reading))
     for item in entries(reading, evaluation_only=not reading.splits_by_hash):
         if isinstance(item, Entry) and item.part == "examples" and item.split != TRAIN and not flaw(item):
             place = Places.of(item.row.file, item.row.number)
-            if not reading.splits_by_hash:
-                result.held_out.setdefault(hash_of(item.identity), place)
             if not result.index.add(item.identity, place) and reading.splits_by_hash:
                 break
     seen: set[tuple[str, int]] = set()
@@ -77,14 +78,17 @@ def scan(reading: Reading) -> Scan:
 
 def _count(result: Scan, entry: Entry, seen: set[tuple[str, int]]) -> None:
     problem, place = flaw(entry), (entry.row.file, entry.row.number)
-    result.rows += 1
+    result.rows += place != result.last
+    result.last = place
     if problem:
         getattr(result, problem).add(*place)
         if problem != "equal":
             return
+    if other := result.held_out.elsewhere(entry):
+        kinds = kind_of(entry.split), kind_of(other.split)
+        result.overlaps.setdefault(kinds, Places()).add(*place, f"also in {other.place}")
+        return
     code = hash_of(entry.identity)
-    if entry.split == TRAIN and (there := result.held_out.get(code)):
-        result.overlap.add(*place, f"also in {there}")
     if entry.part == "pairs":
         result.sizes[entry.part, entry.split] += not problem
         _count_pair(result, entry, code)
@@ -128,36 +132,9 @@ def _count_example(result: Scan, entry: Entry, code: int, seen: set[tuple[str, i
         result.control.add(entry.row.file, entry.row.number)
 
 
-def flaw(entry: Entry) -> str:
-    """Why an entry is not used, as the name of a count of `Scan`; "" for a sound one."""
-    record = entry.record
-    if record.prompted and not text_of(record.prompt, last=True).strip():
-        return "empty"
-    if entry.part == "demonstrations" and not (record.completion or "").strip():
-        return "unanswered"
-    if entry.part == "pairs":
-        if record.chosen == record.rejected:
-            return "equal"
-        return "" if (record.chosen or "").strip() else "unanswered"
-    if entry.part == "labeled" and record.label and not (record.completion or "").strip():
-        return "unanswered"
-    return ""
-
-
-def text_of(prompt: Prompt, *, last: bool = False) -> str:
-    """A prompt as one text; `last`: of a conversation the last turn alone."""
-    turns = prompt if not isinstance(prompt, str) else (Message("user", prompt),)
-    return turns[-1].content if last and turns else "\n".join(turn.content for turn in turns)
-
-
 def words(text: str) -> int:
     """Words, or what a text that has few blanks counts as: a word for six bytes."""
     return max(len(text.split()), math.ceil(len(text.encode()) / 6))
-
-
-def hash_of(text: str) -> int:
-    """64 bits."""
-    return int.from_bytes(blake2b(text.encode(), digest_size=8).digest())
 
 
 def repeated(codes: array[int]) -> int:

@@ -36,19 +36,20 @@ class Reading:
     @property
     def sets(self) -> tuple[str, ...]:
         """The names of the evaluation sets."""
-        return tuple(name for name in self._named_sets if name != DEVELOPMENT) or (HELD_OUT,)
+        return tuple(name for name in self.named_sets if name != DEVELOPMENT) or (HELD_OUT,)
 
     @property
     def splits_by_hash(self) -> bool:
         """Does no file say what is held out for evaluation?"""
-        return not set(self._named_sets) - {DEVELOPMENT}
+        return not set(self.named_sets) - {DEVELOPMENT}
 
     def is_development(self, entry: Entry) -> bool:
         """Is this prompt, which evaluation does not need, held out for development? A file's own prompts come first."""
-        return DEVELOPMENT not in self._named_sets and _place(entry.identity) >= 1 - self.development
+        return DEVELOPMENT not in self.named_sets and _place(entry.identity) >= 1 - self.development
 
     @property
-    def _named_sets(self) -> tuple[str, ...]:
+    def named_sets(self) -> tuple[str, ...]:
+        """The sets that have files of their own, the development set among them."""
         of_files = [split for source in self.sources.values() for split in source.splits if split not in ("", TRAIN)]
         return tuple(dict.fromkeys([*self.evaluation, *of_files]))
 
@@ -209,6 +210,8 @@ def _renamed(values: Mapping[str, Any], roles: Mapping[str, str]) -> dict[str, A
 def _identity(record: Record, values: Mapping[str, Any], reading: Reading) -> str:
     if isinstance(record.prompt, str):
         return record.prompt or (filled(reading.template, values) if reading.template else record.completion or "")
+    if [turn.role for turn in record.prompt] == ["user"]:
+        return record.prompt[0].content  # a model is asked it as it is asked a text
     return "\n".join(f"{turn.role}: {turn.content}" for turn in record.prompt)
 
 

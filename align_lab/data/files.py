@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from align_lab.data.report import Report
     from align_lab.data.stored import FileSet
 
-CHECK = 3  # raise it when the check finds something else than before
+CHECK = 4  # raise it when the check finds something else than before
 SOURCES = ("prompts", "preferences", "demonstrations")
 
 
@@ -59,10 +59,16 @@ class FileData(Data):
     template: str = param("", "text of a prompt, with columns in braces: 'Question: {question}'; empty: the prompt")
     max_equal: float = param(0.05, "share of pairs that may have equal answers; they are left out", low=0, high=1)
     max_bad: float = param(0.0, "share of rows that may be broken; they are left out", low=0, high=1)
+    max_overlap: float = param(
+        0.0,
+        "share of rows of training and development that may have a prompt of another set; they are left out",
+        low=0,
+        high=1,
+    )
     hub: Hub = section(Hub, "what is read of a data set of the hub")
 
-    version: ClassVar = 3
-    used_later: ClassVar = (*Data.used_later, "max_equal", "max_bad")
+    version: ClassVar = 4
+    used_later: ClassVar = (*Data.used_later, "max_equal", "max_bad", "max_overlap")
     whole_sets: ClassVar = True  # a user's set is as large as it is
 
     def problems(self) -> list[str]:
@@ -139,14 +145,13 @@ class FileData(Data):
 
     def longer_prompts(self, least: int) -> Iterator[PlacedPrompt]:
         """The prompts with more than `least` bytes; the files are read only if there are any."""
-        from align_lab.data.check import flaw
-        from align_lab.data.entries import Entry, entries
+        from align_lab.data.overlap import usable
         from align_lab.data.places import Places
 
         if self._sound is None or self._sound.longest_bytes <= least:
             return
-        for entry in entries(self.reading):
-            if isinstance(entry, Entry) and entry.part == "examples" and not flaw(entry):
+        for entry in usable(self.reading):
+            if entry.part == "examples":
                 example = Example(key="", prompt=entry.record.prompt)
                 if bytes_of(example.prompt) > least:
                     place = Places.of(entry.row.file, entry.row.number)
@@ -219,10 +224,11 @@ class FileData(Data):
         from align_lab.data.report import Limits, Report, report_of
 
         reading = self.reading
-        depends_on = [repr(reading), self.max_equal, self.max_bad, CHECK, content_hash(self.files())]
+        limits = Limits(equal=self.max_equal, bad=self.max_bad, overlap=self.max_overlap)
+        depends_on = [repr(reading), repr(limits), CHECK, content_hash(self.files())]
 
         def check() -> dict[str, Any]:
-            return report_of(scan(reading), reading, Limits(equal=self.max_equal, bad=self.max_bad)).plain()
+            return report_of(scan(reading), reading, limits).plain()
 
         return Report.read(noted(depends_on, check))
 

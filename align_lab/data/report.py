@@ -8,12 +8,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from align_lab.base.errors import near
-from align_lab.base.task import TRAIN
+from align_lab.base.task import DEVELOPMENT, FEW_PROMPTS, TRAIN
+from align_lab.data import overlap
 from align_lab.data.check import Scan, by_split, in_both_orders, repeated, shares
 from align_lab.data.entries import Reading
 
 SHOWN = 5  # reasons of bad rows in a message
-FEW = 64  # held-out prompts below which a note is made
 PARTS = ("examples", "demonstrations", "pairs", "desirable", "undesirable")
 
 
@@ -23,6 +23,7 @@ class Limits:
 
     equal: float
     bad: float
+    overlap: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,12 +89,9 @@ def _problems(scan: Scan, reading: Reading, limits: Limits) -> Iterator[str]:
     if scan.empty:
         yield f"{scan.empty}: the prompt is empty. Remove {'the row' if scan.empty.count == 1 else 'these rows'}"
     yield from _equal(scan, limits)
-    if scan.overlap:
-        yield (
-            f"{scan.overlap.count:,} training rows have a prompt of an evaluation set: {scan.overlap}. Nothing that is "
-            "evaluated may be trained on: remove these rows from one of the files"
-        )
-    if not (bad or unknown or scan.empty):
+    overlapping = list(_overlapping(scan, limits))
+    yield from overlapping
+    if not (bad or unknown or scan.empty or overlapping):
         yield from _lacking(scan, reading)
 
 
@@ -115,6 +113,18 @@ def _equal(scan: Scan, limits: Limits) -> Iterator[str]:
             f"chosen equals rejected in {scan.equal.count:,} of {pairs:,} pairs ({share:.0%}): {scan.equal}. "
             f"data.max_equal={limits.equal:g} allows a share of {limits.equal:g}. Repair the file, or leave these "
             f"pairs out: data.max_equal={_above(share)}"
+        )
+
+
+def _overlapping(scan: Scan, limits: Limits) -> Iterator[str]:
+    """What is evaluated may not be trained on, and no choice may see it."""
+    count = sum(places.count for places in scan.overlaps.values())
+    if count > limits.overlap * scan.rows:
+        yield (
+            f"{'; '.join(overlap.sentences(scan.overlaps))}. Nothing that is evaluated may be trained on or chosen by, "
+            f"and data.max_overlap={limits.overlap:g} allows a share of {limits.overlap:g} of the rows. Remove these "
+            "rows from one of the files, or leave out those that are named first: "
+            f"data.max_overlap={_above(count / scan.rows)}"
         )
 
 
@@ -151,7 +161,8 @@ def _lacking(scan: Scan, reading: Reading) -> Iterator[str]:
             "data.evaluation=FILE, or set another share, for example data.evaluation_share=0.5"
         )
     else:
-        empty = [split for split in (TRAIN, *reading.sets) if not examples[split]]
+        named = [DEVELOPMENT] if DEVELOPMENT in reading.named_sets else []
+        empty = [split for split in (TRAIN, *reading.sets, *named) if not examples[split]]
         yield from (f"{split} holds no example: its files have no prompts that can be used" for split in empty)
         yield from _nothing_held_out(scan, reading)
 
@@ -186,9 +197,15 @@ def _nothing_held_out(scan: Scan, reading: Reading) -> Iterator[str]:
 def _few(scan: Scan, reading: Reading) -> Iterator[str]:
     """Evaluation sets that are too small for a narrow interval."""
     for split in reading.sets:
-        if 0 < (held_out := by_split(scan, "examples")[split]) < FEW:
+        if 0 < (held_out := by_split(scan, "examples")[split]) < FEW_PROMPTS:
             prompts = "prompt" if held_out == 1 else "prompts"
             yield f"{split} holds {held_out} {prompts}: differences between arms will have wide intervals"
+    if 0 < (size := by_split(scan, "examples")[DEVELOPMENT]) < FEW_PROMPTS:
+        yield (
+            f"{DEVELOPMENT} holds {size} prompt{'' if size == 1 else 's'}: the best checkpoint and tuning are chosen "
+            "by few. Hold out more (data.development_share=0.2), or name a file with others: "
+            "data.evaluation={development: FILE}"
+        )
 
 
 def _notes(scan: Scan) -> Iterator[str]:
@@ -197,6 +214,9 @@ def _notes(scan: Scan) -> Iterator[str]:
         yield f"left out: {places}: {reason}"
     if scan.equal:
         yield f"left out: {scan.equal.count:,} pairs whose answers are equal ({scan.equal})"
+    yield from (f"left out: {sentence}" for sentence in overlap.sentences(scan.overlaps))
+    if shared := scan.held_out.shared:
+        yield f"{shared.count:,} prompts are in two evaluation sets: {shared}"
     if scan.unanswered:
         yield f"left out: {scan.unanswered.count:,} rows without an answer to imitate or prefer ({scan.unanswered})"
     if double := repeated(scan.prompts):

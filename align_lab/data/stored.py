@@ -24,8 +24,8 @@ from align_lab.base.task import (
     Prompt,
     content_key,
 )
-from align_lab.data.check import flaw
-from align_lab.data.entries import Entry, Reading, entries
+from align_lab.data.entries import Entry, Reading
+from align_lab.data.overlap import usable
 
 T = TypeVar("T")
 META = "data_set.json"
@@ -36,9 +36,7 @@ def write(folder: Path, reading: Reading) -> None:
     with ExitStack() as stack:
         writers: dict[str, LineWriter] = {}
         keys: dict[str, Counter[str]] = {}
-        for entry in entries(reading):
-            if not isinstance(entry, Entry) or flaw(entry):
-                continue
+        for entry in usable(reading):
             name = f"{entry.part}-{entry.split}"
             if name not in writers:
                 writers[name] = stack.enter_context(LineWriter(folder / name))

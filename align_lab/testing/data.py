@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from align_lab.base.contracts import Data
-from align_lab.base.task import TRAIN, DataSet, Demonstration, Example, Message, Prompt
+from align_lab.base.task import DEVELOPMENT, TRAIN, DataSet, Demonstration, Example, Message, Prompt
 from align_lab.testing.outcomes import Outcome, failure, outcome, outcomes
 
 ROLES = ("system", "user", "assistant")
@@ -132,19 +132,27 @@ def columns_have_names(read: Read) -> Iterator[str]:
 
 
 def evaluation_examples_are_not_trained_on(read: Read) -> Iterator[str]:
-    """No evaluation set shares a key with the training examples, or consists of training prompts alone."""
-    train = read.first.examples(TRAIN)
-    keys, prompts = {one.key for one in train}, {one.prompt for one in train}
+    """No evaluation set, and no development set, shares a key or a prompt with the training examples."""
     for split in read.splits[1:]:
-        examples = read.first.examples(split)
-        shared = [one.key for one in examples if one.key in keys]
-        if shared:
-            yield (
-                f"{split} shares {len(shared)} of its {len(examples)} examples with train, {shared[0]!r} for example. "
-                "Keep them apart"
-            )
-        elif all(one.prompt in prompts for one in examples):
-            yield f"every prompt of {split} is also a prompt of train. Hold examples out of the training"
+        yield from _shared(read, split, TRAIN)
+
+
+def development_examples_are_not_evaluated_on(read: Read) -> Iterator[str]:
+    """What is chosen on the development set has seen no prompt of an evaluation set."""
+    if DEVELOPMENT in read.splits:
+        for split in read.component.splits()[1:]:
+            yield from _shared(read, split, DEVELOPMENT)
+
+
+def _shared(read: Read, split: str, other: str) -> Iterator[str]:
+    """Keys and prompts of a split that another one has as well."""
+    here, there = (read.first.examples(name) for name in (split, other))
+    keys, prompts = {one.key for one in there}, {one.prompt for one in there}
+    if shared := [one for one in here if one.key in keys or one.prompt in prompts]:
+        yield (
+            f"{split} shares {len(shared)} of its {len(here)} examples with {other}, {shared[0].key!r} for example. "
+            "Keep them apart"
+        )
 
 
 def what_is_promised_is_there(read: Read) -> Iterator[str]:
@@ -188,6 +196,7 @@ CHECKS: Sequence[Any] = (
     prompts_are_texts_or_conversations,
     columns_have_names,
     evaluation_examples_are_not_trained_on,
+    development_examples_are_not_evaluated_on,
     what_is_promised_is_there,
     sizes_are_upper_bounds,
 )

@@ -15,7 +15,7 @@ from align_lab.data import gym
 from align_lab.data.reasoning import COLUMNS, SETTINGS, Reasoning
 from align_lab.testing import assert_contract
 
-SMALL = {"training": 30, "demonstrations": 40, "held_out": 20}
+SMALL = {"training": 30, "demonstrations": 40, "held_out": 20, "development": 10}
 
 
 def built(folder, **settings):
@@ -53,9 +53,10 @@ def test_it_keeps_the_contract():
 
 def test_no_question_is_in_two_parts_or_twice_in_one(sums):
     component, data = sums
-    questions = [one.prompt for split in component.splits() for one in data.examples(split)]
+    assert set(component.all_splits()) == {"train", "same", "harder", "other", "development"}
+    questions = [one.prompt for split in component.all_splits() for one in data.examples(split)]
     questions += [one.prompt for one in data.demonstrations("train")]
-    assert len(questions) == 30 + 3 * 20 + 40
+    assert len(questions) == 30 + 3 * 20 + 10 + 40
     assert len(set(questions)) == len(questions)
 
 

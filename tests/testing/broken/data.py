@@ -110,6 +110,26 @@ class TrainsOnTheEvaluation(Prompts):
     rows = Rows({"train": ["one", "two"], "evaluation": ["two"]})
 
 
+class SameQuestions(Rows):
+    """Two splits with a question in common, under keys of their own."""
+
+    def examples(self, split):
+        return [Example(key=f"{split} {prompt}", prompt=prompt) for prompt in self.prompts[split]]
+
+
+@broken("data", "evaluation examples are not trained on")
+class TrainsOnAnEvaluationPrompt(Prompts):
+    rows = SameQuestions({"train": ["one", "two"], "evaluation": ["two", "three"]})
+
+
+@broken("data", "development examples are not evaluated on")
+class ChoosesByTheEvaluation(Prompts):
+    rows = SameQuestions({"train": ["one"], "evaluation": ["two", "three"], "development": ["four", "two"]})
+
+    def has_development(self):
+        return True
+
+
 @broken("data", "what is promised is there")
 class PromisesDemonstrations(Prompts):
     def has_demonstrations(self):
