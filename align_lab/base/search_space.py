@@ -68,8 +68,8 @@ class Continuous(Range):
         return (value - self.low) / (self.high - self.low)
 
     def ends(self) -> Sequence[Any]:
-        """Both ends."""
-        return self.low, self.high
+        """Both ends, as they are tried."""
+        return (round(self.low), round(self.high)) if self.whole else (self.low, self.high)
 
     def __str__(self) -> str:
         return f"{self.low:g} to {self.high:g}{' (log)' if self.logarithmic else ''}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from rich.console import Console
@@ -36,6 +36,7 @@ class Search:
     spaces: Mapping[str, Space]
     console: Console
     unattended: bool = False  # a job of the cluster goes on with it, and submits no failed trial again
+    composed: dict[tuple[str, ...], RunConfig] = field(default_factory=dict[tuple[str, ...], RunConfig])  # by overrides
 
     @property
     def folder(self) -> Path:
@@ -69,6 +70,14 @@ def of(study: Study, console: Console, *, unattended: bool = False) -> Search:
         raise ConfigError(f"tune.space.{unknown[0]}: there is no such arm, only {', '.join(arms)}")
     if plan.prune and plan.sampler != "sobol":
         raise ConfigError(f"tune.prune={plan.prune} goes with tune.sampler=sobol: its points do not depend on results")
+    amounts = [
+        f"tune.space.{arm}.{name}" for arm, each in plan.spaces.items() for name in each if name in search.AMOUNTS
+    ]
+    if plan.prune and amounts:
+        raise ConfigError(
+            f"{amounts[0]} changes how many completions a step has, and tune.prune={plan.prune} cuts steps: trials of "
+            "a rung would get unequal shares. Set tune.prune=false, or leave the field out"
+        )
     if metrics := sorted({arm.recipe.evaluation.metric for arm in arms.values()})[1:]:
         raise ConfigError(f"the arms are judged by several metrics ({', '.join(metrics)} and another): set one")
     spaces = {
@@ -76,6 +85,34 @@ def of(study: Study, console: Console, *, unattended: bool = False) -> Search:
         for name, arm in arms.items()
     }
     return Search(study=study, plan=plan, arms=arms, spaces=spaces, console=console, unattended=unattended)
+
+
+def check(asked: Search) -> None:
+    """Compose the first round, before anything is written down. Raises ConfigError for a point that cannot run, and for
+    trials that would end before their budget.
+    """
+    if asked.plan.sampler == "sobol":
+        points = _sobol(asked)
+    else:
+        size = _round_size(asked.plan)
+        points = {arm: dict(enumerate(_next(space, {}, size))) for arm, space in asked.spaces.items()}
+    planned = _planned(asked, points, ETA ** (_rungs(asked.plan) - 1) if asked.plan.prune else 1)
+    short = [(needed, one) for one in planned if (needed := _steps_needed(one)) > one.runs[0].train.steps]
+    if short:
+        steps, one = max(short, key=lambda each: each[0])
+        raise ConfigError(
+            f"{one.arm}: with {' '.join(search.overrides(one.point))} a run ends after train.steps="
+            f"{one.runs[0].train.steps} before its budget of {one.runs[0].train.budget.episodes:,} completions, which "
+            f"other trials get. Give all arms more steps: train.steps={steps}"
+        )
+
+
+def _steps_needed(one: _Planned) -> int:
+    """Steps to the end of the budget of completions, where the trial's point decides how many a step has; else 0."""
+    train = one.runs[0].train
+    if train.budget.episodes is None or not set(one.point) & {*search.AMOUNTS}:
+        return 0
+    return -(-train.budget.episodes // (train.prompts_per_step * train.group_size))
 
 
 def trials(asked: Search) -> Mapping[str, Sequence[Trial]]:
@@ -89,12 +126,21 @@ def _in_rounds(asked: Search) -> dict[str, list[Trial]]:
     if plan.sampler == "sobol":
         return {arm: list(trials.values()) for arm, trials in _run(asked, _sobol(asked), plan.trials).items()}
     told: dict[str, dict[int, Trial]] = {arm: {} for arm in asked.arms}
-    size = max(1, plan.trials // 3)
+    size = _round_size(plan)
     for first in range(0, plan.trials, size):
         count = min(size, plan.trials - first)
         points = {arm: dict(enumerate(_next(asked.spaces[arm], told[arm], count), first)) for arm in asked.arms}
         told = {arm: told[arm] | done for arm, done in _run(asked, points, first + count).items()}
     return {arm: list(trials.values()) for arm, trials in told.items()}
+
+
+def _round_size(plan: TuningPlan) -> int:
+    """Trials of a round, where the points of the next one depend on what came out."""
+    return max(1, plan.trials // 3)
+
+
+def _rungs(plan: TuningPlan) -> int:
+    return 1 + int(math.log(plan.trials, ETA) + 1e-9)
 
 
 def _next(space: Space, told: Mapping[int, Trial], count: int) -> list[Point]:
@@ -112,10 +158,9 @@ def _halved(asked: Search) -> dict[str, list[Trial]]:
     Each rung keeps a third of its trials for the next one, which has three times the steps. They begin anew there, so
     that warm-up and decay of a run are its own; that is charged.
     """
-    rungs = 1 + int(math.log(asked.plan.trials, ETA) + 1e-9)
     points: Mapping[str, Mapping[int, Point]] = _sobol(asked)
     trials: dict[str, list[Trial]] = {arm: [] for arm in asked.arms}
-    for rung in reversed(range(rungs)):
+    for rung in reversed(range(_rungs(asked.plan))):
         done = _run(asked, points, len(next(iter(points.values()))), part=ETA**rung)
         for arm, each in done.items():
             trials[arm] += each.values()
@@ -176,7 +221,9 @@ def _planned(asked: Search, points: Points, part: int) -> list[_Planned]:
         for arm, number, point, steps in places
         for seed in asked.plan.seeds
     ]
-    runs = iter(Composer().runs(jobs))
+    new = [job for job in jobs if tuple(job) not in asked.composed]
+    asked.composed.update(zip(map(tuple, new), Composer().runs(new), strict=True))
+    runs = iter(asked.composed[tuple(job)] for job in jobs)
     each = len(asked.plan.seeds)
     return [
         _Planned(arm=arm.name, number=number, point=point, steps=steps, runs=tuple(itertools.islice(runs, each)))

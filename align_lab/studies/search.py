@@ -9,11 +9,19 @@ from typing import Any
 
 from align_lab.base import registry
 from align_lab.base.errors import ConfigError, near
+from align_lab.base.roles import role
 from align_lab.base.run_config import RunConfig, leaves
-from align_lab.base.search_space import Declared, Range, parse
+from align_lab.base.search_space import FORMS, Around, Declared, Range, parse
+from align_lab.base.settings import Preferences
 
 Space = Mapping[str, Range]  # dotted field -> the values that are tried
 Point = dict[str, Any]  # dotted field -> the value
+NOT_TUNED = {  # role of a field -> why it is no part of a space
+    "setting": "it is a setting, which has to be equal in all arms",
+    "budget": "it is a budget, which every trial is to have alike",
+    "none": "it changes no result",
+}
+AMOUNTS = ("train.group_size", "train.prompts_per_step", "preferences.pairs", "preferences.samples")  # of completions
 SEED = 0  # of the quasi-random points: the same for every study
 
 
@@ -37,7 +45,8 @@ def space_of(
 ) -> dict[str, Range]:
     """The space of an arm: as `written` in the sweep file, else as declared without the fields that are `fixed`.
 
-    Raises ConfigError for a field that does not exist, a range outside the field's bounds, or an empty space.
+    Raises ConfigError for a field that does not exist or is none of a recipe, a range outside the field's bounds, or an
+    empty space.
     """
     where = f"tune.space.{arm}"
     if written is None:
@@ -52,22 +61,56 @@ def space_of(
             f"{where}={{train.lr: around(3)}}"
         )
     values = dict(leaves(cfg.values))
-    if unknown := next((field for field in asked if field not in values), ""):
-        raise ConfigError(f"{where}.{unknown}: there is no such field. {near(unknown, values)}")
-    space = {field: one.about(values[field]) for field, one in asked.items()}
+    for field in asked:
+        _check_is_of_recipe(f"{where}.{field}", field, values, cfg)
+    space = {field: _about(f"{where}.{field}", one, values[field]) for field, one in asked.items()}
     for field, one in space.items():
         _check_bounds(f"{where}.{field}={one}", field, one, cfg)
     return space
 
 
+def _check_is_of_recipe(where: str, field: str, values: Mapping[str, Any], cfg: RunConfig) -> None:
+    """Raises ConfigError for what is no field, or one that may not differ between the trials of a fair comparison."""
+    if field not in values:
+        raise ConfigError(f"{where}: there is no such field. {near(field, values)}")
+    name = field.rpartition(".")[2]
+    if name == "seed":
+        raise ConfigError(
+            f"{where}: a seed is chance, and not to be chosen by its score. Trials have tune.seeds=[100,101]"
+        )
+    if name == "name":
+        raise ConfigError(
+            f"{where}: a component is an arm of its own: arms: {{NAME: [{field.rpartition('.')[0]}=...]}}"
+        )
+    if (words := NOT_TUNED.get(role(field))) is not None:
+        raise ConfigError(
+            f"{where}: {words}, and only fields of the recipe are tuned: algo.*, and those of train.* that end no run. "
+            f"Leave it out, or set it for all arms: {field}={values[field]}"
+        )
+    if field in AMOUNTS and not any(vars(cfg.train.budget).values()):
+        raise ConfigError(
+            f"{where}: it changes how many completions a run is charged, and some trials would get more than others. "
+            "End all runs at an equal cost: budget.episodes=1920"
+        )
+
+
+def _about(where: str, asked: Declared, value: Any) -> Range:
+    """The range around the recipe's value. Raises ConfigError for a value without a logarithm."""
+    positive = isinstance(value, int | float) and not isinstance(value, bool) and value > 0
+    if isinstance(asked, Around) and not positive:
+        raise ConfigError(f"{where}={asked}: the recipe has {value}, and around needs a number above 0. Write {FORMS}")
+    return asked.about(value)
+
+
 def _check_bounds(where: str, field: str, tried: Range, cfg: RunConfig) -> None:
     """Raises ConfigError where the field would refuse an end of its range."""
-    group, _, name = field.partition(".")
-    if group not in cfg.choices or "." in name:
-        return
-    component = registry.lookup(group, cfg[group]["name"])
+    group, _, inside = field.partition(".")
+    component = registry.lookup(group, cfg[group]["name"]) if group in cfg.choices else Preferences
     for end in tried.ends():
-        if wrong := registry.problems(component, {name: end}, f"{group}."):
+        nested: Any = end
+        for name in reversed(inside.split(".")):
+            nested = {name: nested}
+        if wrong := registry.problems(component, nested, f"{group}."):
             raise ConfigError(f"{where}: {wrong[0]}")
 
 

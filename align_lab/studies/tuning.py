@@ -38,6 +38,7 @@ def run(study: Study, *, console: Console | None = None) -> int:
 def begin(study: Study, console: Console, *, unattended: bool = False) -> Search:
     """Declare the plan, or find it equal to the declared one. Raises ConfigError with what speaks against it."""
     asked = rounds.of(study, console, unattended=unattended)
+    rounds.check(asked)
     for folder in (asked.trials_folder, asked.folder):
         expected_runs.refuse_other_vary(folder, study)
     record.declare(asked.folder, _as_declared(asked), write=not study.settings.dry_run)

@@ -97,6 +97,40 @@ def test_a_space_that_cannot_be_searched_says_why(written, fixed, words):
         search.space_of("a", compose(["algo=rloo"]), written=written, fixed=fixed)
 
 
+@pytest.mark.parametrize(
+    ("field", "tried", "words"),
+    [
+        ("sampling.temperature", [0.5, 1.0], r"it is a setting.*set it for all arms: sampling\.temperature=0\.7"),
+        ("reward.epochs", [1, 2], "it is a setting"),
+        ("evaluation.prompts", [64, 128], "it is a setting"),
+        ("model.sft.epochs", [-3, 1], "it is a setting"),
+        ("data.development", "log(10, 200)", "it is a setting"),
+        ("hardware.numerics.dtype", ["bfloat16"], "it is a setting"),
+        ("train.budget.episodes", [1920, 19200], r"it is a budget.*all arms: train\.budget\.episodes="),
+        ("train.steps", [30, 300], "it is a budget"),
+        ("train.micro_batch", [4, 8], "it changes no result"),
+        ("seed", [1, 8], r"a seed is chance.*tune\.seeds="),
+        ("preferences.seed", [1, 8], "a seed is chance"),
+        ("algo.name", ["ppo"], r"an arm of its own: arms: \{NAME: \[algo=\.\.\.\]\}"),
+        ("train.group_size", [2, 8], r"how many completions.*budget\.episodes=1920"),
+        ("preferences.temperature", "uniform(-1, 1)", r"preferences\.temperature must be > 0 \(got -1\.0\)"),
+        ("train.max_grad_norm", "uniform(0, 1)", r"train\.max_grad_norm must be > 0 \(got 0"),
+        ("train.weight_decay", "around(3)", r"the recipe has 0\.0, and around needs a number above 0"),
+        ("train.minibatches", "log(0.4, 2)", r"train\.minibatches must be >= 1 \(got 0\)"),
+        ("train.decay", "log(1, 2)", r"train\.decay=1\.0 is not known"),
+    ],
+)
+def test_only_fields_of_a_recipe_are_tuned_and_within_their_bounds(field, tried, words):
+    with pytest.raises(ConfigError, match=rf"tune\.space\.a\.{field.replace('.', '[.]')}.*{words}"):
+        search.space_of("a", compose(["algo=rloo"]), written={field: tried}, fixed=())
+
+
+@pytest.mark.parametrize("field", ["train.group_size", "train.prompts_per_step", "preferences.pairs"])
+def test_the_completions_of_a_step_are_tuned_where_a_budget_ends_all_runs_alike(field):
+    cfg = compose(["algo=rloo", "train.budget.episodes=1920"])
+    assert search.space_of("a", cfg, written={field: [2, 8]}, fixed=())[field] == among(2, 8)
+
+
 def test_arms_have_equal_values_in_the_fields_that_they_share():
     spaces = {
         name: search.space_of(name, compose([f"algo={name}"]), written=None, fixed=())

@@ -97,6 +97,29 @@ def test_another_plan_or_a_wrong_one_is_refused(place, done, changed, words):
     assert refused.returncode == 2 and words in refused.stderr, refused.stderr
 
 
+@pytest.mark.parametrize(
+    ("space", "more", "words"),
+    [
+        ("sampling.temperature: [0.5, 1.0]", (), "tune.space.rloo.sampling.temperature: it is a setting"),
+        ("train.budget.episodes: [64, 128]", (), "tune.space.rloo.train.budget.episodes: it is a budget"),
+        ("train.group_size: [1, 2]", ("budget.episodes=64",), "algo=rloo needs train.group_size >= 2 (got 1)"),
+        ("train.group_size: [2, 4]", ("budget.episodes=64",), "Give all arms more steps: train.steps=8"),
+    ],
+)
+def test_a_space_of_other_than_recipes_is_refused_before_anything_is_written(place, space, more, words):
+    command = ("-m", "algo=rloo,dpo", "study=refused", "train.steps=1", "seeds=[0]", *more)
+    refused = run(place, *command, f"tune={{trials: 3, seeds: [100], space: {{rloo: {{{space}}}}}}}")
+    assert refused.returncode == 2 and words in refused.stderr, refused.stderr + refused.stdout
+    assert "trials each" not in refused.stdout and not (place / "runs" / "refused").exists()
+
+
+def test_completions_of_a_step_are_not_tuned_with_rungs(place):
+    command = ("-m", "algo=rloo", "study=refused", "seeds=[0]", "budget.episodes=64")
+    plan = "tune={trials: 3, seeds: [100], prune: halving, space: {rloo: {train.group_size: [2, 4]}}}"
+    refused = run(place, *command, plan)
+    assert refused.returncode == 2 and "trials of a rung would get unequal shares" in refused.stderr, refused.stderr
+
+
 def test_data_without_a_development_set_cannot_be_tuned_on(place):
     refused = run(place, *COMMAND, PLAN, "study=none", "data.development=0")
     assert refused.returncode == 2 and "no development set" in refused.stderr and "data.development=N" in refused.stderr
