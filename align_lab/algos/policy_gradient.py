@@ -1,6 +1,6 @@
 """Policy gradients with one switch for each thing in which the papers differ: baseline, normalization, KL, aggregation.
 
-A family to compare single choices with everything else equal (`sweeps=one_factorial`), not a paper's algorithm. The
+A family to compare single choices with everything else equal (`sweeps=one_choice`), not a paper's algorithm. The
 papers disagree about which choice matters: the baseline (Ahmadian et al., arXiv 2402.14740), the normalization over the
 batch (Hu et al., arXiv 2501.03262), the constraint on the policy (Zheng et al., arXiv 2307.04964).
 
