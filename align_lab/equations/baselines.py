@@ -9,6 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+ROUNDING = 1e-5  # of rewards that contain a sum of log-probabilities in float32
+
 
 def leave_one_out(reward: Tensor) -> Tensor:
     """bᵢ = 1/(G-1) Σ_{j≠i} Rⱼ, the mean of the *other* samples of the prompt: [P G] -> [P G].
@@ -36,10 +38,14 @@ def differing_groups(reward: Tensor) -> Tensor:
 def best(reward: Tensor) -> Tensor:
     """1 for the (first) highest reward of a group, 0 for all others, and for all where they are equal: [P G] -> [P G].
 
-    The completions that RAFT imitates, arXiv 2304.06767.
+    Rewards that differ by rounding alone, less than `ROUNDING` of their size, count as equal: which of them is higher
+    depends on the processor. The completions that RAFT imitates, arXiv 2304.06767.
     """
-    won = F.one_hot(reward.argmax(-1), reward.shape[-1]).to(reward)
-    return won * differing_groups(reward).unsqueeze(-1)
+    highest, lowest = reward.amax(-1, keepdim=True), reward.amin(-1, keepdim=True)
+    equal = ROUNDING * torch.maximum(highest.abs(), lowest.abs()).clamp(min=1)
+    first = (reward >= highest - equal).to(torch.uint8).argmax(-1)
+    won = F.one_hot(first, reward.shape[-1]).to(reward)
+    return won * (highest - lowest > equal)
 
 
 def standardize_groups(reward: Tensor, *, eps: float) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 
 from align_lab import equations as eq
@@ -20,6 +21,12 @@ def test_each_reduction_by_hand() -> None:
         [[2, 2, 0], [0, 5, 0]],
         [[7, 7, 7], [0, 0, 0]],
     ]
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_rewards_that_differ_by_rounding_are_equal_on_every_processor(dtype: torch.dtype) -> None:
+    score = torch.tensor([[1.0, 3.0, 3.0 + 2e-6, 2.0], [0.0, 1e-6, 2e-6, 1e-6], [5.0, 5.0, 5.001, 4.0]], dtype=dtype)
+    assert eq.best(score).tolist() == [[0, 1, 0, 0], [0, 0, 0, 0], [0, 0, 1, 0]]
 
 
 def test_the_best_and_the_worst_of_a_group() -> None:
