@@ -44,8 +44,24 @@ class TunedArm(TypedDict):
     sensitivity: list[Sensitivity]
 
 
+class Flip(TypedDict):
+    """Two arms whose order depends on the number of trials: `a` is ahead at some of them, and `b` at others.
+
+    change: between the largest and the smallest of their gaps; clear: their intervals are apart in both orders.
+    """
+
+    a: str
+    b: str
+    a_ahead: list[int]
+    b_ahead: list[int]
+    change: float
+    clear: bool
+
+
 class TuningDocument(TypedDict):
-    """The tuning of all arms. leaders: number of trials -> the arm with the highest expected score."""
+    """The tuning of all arms. leaders: number of trials -> the arm with the highest expected score; flips: the pairs of
+    arms that change places with it; sentence: what the first sentence of the comparison says of both.
+    """
 
     trials: int
     seeds: list[int]
@@ -53,4 +69,5 @@ class TuningDocument(TypedDict):
     method: str
     arms: list[TunedArm]
     leaders: dict[str, str]
+    flips: list[Flip]
     sentence: str

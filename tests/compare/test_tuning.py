@@ -9,9 +9,10 @@ import pytest
 
 from align_lab.base.errors import ConfigError
 from align_lab.compare.runs import Run
-from align_lab.compare.tuning import expected, record
+from align_lab.compare.tuning import expected, order, record
 from align_lab.compare.tuning.record import Trial, Tuning
 from align_lab.compare.tuning.summary import summary
+from tests.compare.tuning_table import Case, coverage, truth, tunings
 
 SCORES = np.array([[0.1, 0.5], [0.9, 0.2], [0.4, 0.7], [0.6, 0.6], [0.3, 0.1]])
 PLAN = {"trials": 5, "seeds": [100, 101], "metric": "eval/gold", "sampler": "sobol", "prune": False}
@@ -54,16 +55,37 @@ def test_choosing_does_not_raise_the_score_of_equal_trials():
     assert float(expected.best_of(draws[..., :1], 12).mean()) > 1.5
 
 
-def test_the_interval_holds_what_is_expected_most_of_the_time():
-    """Trials differ by one sd, and seeds by half of one. 1,000 tunings of 12 trials gave 0.90 for the best of four."""
-    generator, rounds = np.random.default_rng(1), 300
-    quality = generator.normal(size=(100_000, 4))
-    chosen = np.take_along_axis(quality, (quality + 0.5 * generator.normal(size=quality.shape)).argmax(1)[:, None], 1)
-    covered = 0
-    for _ in range(rounds):
-        _, low, high = expected.interval(generator.normal(size=(12, 1)) + 0.5 * generator.normal(size=(12, 2)), 4)
-        covered += low <= float(chosen.mean()) <= high
-    assert covered / rounds > 0.85
+@pytest.mark.parametrize("run", [0.25, 0.5, 1.0])
+def test_the_estimate_follows_the_choice_by_all_seeds(run):
+    """Chosen by one of two seeds, the best of 12 is worth 0.02, 0.09 and 0.17 less; 4,000 tunings have an error of 0.01
+    or 0.02.
+    """
+    case, rng = Case(run=run), np.random.default_rng(1)
+    estimates = [expected.expected(scores, 12) for scores, _ in tunings(case, rng, 4000)]
+    assert abs(fmean(estimates) - truth(case, 12, rng)) < 0.05 + 0.02 * run
+
+
+@pytest.mark.parametrize(
+    ("case", "least"),
+    [
+        (Case(), 0.88),
+        (Case(shared=0.5), 0.88),
+        (Case(shared=1.0, fresh=6), 0.88),
+        (Case(law="long lower tail", shared=0.5, fresh=6), 0.88),
+        (Case(seeds=1, fresh=6, shared=0.5, run=0.0), 0.88),
+    ],
+)
+def test_the_interval_holds_what_is_expected_also_where_a_seed_moves_all_trials(case, least):
+    """docs/tuning.md has what 2,000 tunings measured. Without the seeds' part, 80 % of them held with shared 0.5."""
+    measured = coverage(case, 300, (1, 4, 12))
+    assert all(share > least for share, _ in measured.values()), measured
+
+
+def test_the_parts_of_the_variance_are_estimated_without_bias():
+    case = Case(shared=2.0, fresh=5, run=0.7)  # no part is small enough to be estimated below 0
+    every = [expected.parts(scores, fresh) for scores, fresh in tunings(case, np.random.default_rng(2), 2000)]
+    means = [fmean(getattr(one, name) for one in every) for name in ("trials", "seeds", "rest", "freedom")]
+    assert means == pytest.approx([1.0, 4.0, 0.49, 5], rel=0.05)
 
 
 def test_two_trials_have_no_interval():
@@ -106,6 +128,46 @@ def test_a_leader_that_changes_with_the_number_of_trials_is_named():
     tuned = summary(Tuning(plan=PLAN, trials={"steady": trials(steady), "bold": trials(bold)}), {})
     assert tuned["leaders"] == {"1": "steady", "2": "steady", "4": "bold", "5": "bold"}
     assert "steady at 1 and 2; bold at 4 and 5" in tuned["sentence"]
+    assert tuned["sentence"].endswith("; no change is larger than the intervals.")
+
+
+def arms(**means):
+    """The best of 1, 4 and 12 trials of each arm, with intervals of ± 0.1."""
+    return [
+        {
+            "arm": name,
+            "expected": [
+                {"trials": k, "mean": mean, "low": mean - 0.1, "high": mean + 0.1}
+                for k, mean in zip((1, 4, 12), each, strict=True)
+            ],
+        }
+        for name, each in means.items()
+    ]
+
+
+def test_pairs_that_change_places_behind_the_leader_are_named_with_the_numbers_of_trials():
+    """The study of five algorithms: one arm always leads, and two pairs behind it change places."""
+    every = arms(first=(0.7, 1.0, 1.2), ppo=(0.6, 0.87, 0.83), dpo=(0.54, 0.84, 0.98), rloo=(0.44, 0.7, 0.8))
+    flips = order.flips(every)
+    assert [(flip["a"], flip["b"], flip["a_ahead"], flip["b_ahead"]) for flip in flips] == [
+        ("ppo", "dpo", [1, 4], [12])
+    ]
+    assert order.sentence(every, flips) == (
+        "The order depends on the tuning: of the best of so many trials, ppo is ahead of dpo at 1 and 4, and behind at "
+        "12; no change is larger than the intervals."
+    )
+    assert order.flips(every[:2]) == [] and order.sentence(every[:2], []) == ""
+
+
+def test_a_change_beyond_the_intervals_comes_first_and_many_are_counted():
+    every = arms(a=(0.5, 0.5, 0.5), b=(0.1, 0.5, 0.9), c=(0.49, 0.5, 0.51), d=(0.48, 0.5, 0.52), e=(0.47, 0.5, 0.53))
+    sentence = order.sentence(every, order.flips(every))
+    assert sentence.startswith(
+        "The order depends on the tuning: of the best of so many trials, the highest mean has a at 1 and 4; b at 12; "
+        "c is ahead of b at 1, and behind at 12; d is ahead of b at 1, and behind at 12; e is ahead of b at 1, and "
+        "behind at 12; "
+    )
+    assert sentence.endswith("; 6 more pairs change places; 4 changes are larger than the intervals.")
 
 
 def test_a_trial_that_diverged_is_never_chosen_and_counts_with_the_lowest_score():

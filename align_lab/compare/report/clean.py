@@ -110,7 +110,7 @@ def _about(rows: Sequence[R], names: Collection[str]) -> list[R]:
 
 
 def _tuning(tuned: TuningDocument | None, names: Collection[str]) -> TuningDocument | None:
-    return tuned and {**tuned, "arms": _about(tuned["arms"], names)}
+    return tuned and {**tuned, "arms": _about(tuned["arms"], names), "flips": _about(tuned["flips"], names)}
 
 
 def _wins(wins: Wins, names: Collection[str]) -> Wins:

@@ -79,6 +79,10 @@ def _tuning(tuned: TuningDocument | None) -> Tables:
     lists = ("expected", "sensitivity")
     return {
         "tuning": [{name: value for name, value in one.items() if name not in lists} for one in arms],
+        "tuning_flips": [
+            {**one, **{side: ", ".join(map(str, one[side])) for side in ("a_ahead", "b_ahead")}}
+            for one in (tuned["flips"] if tuned else [])
+        ],
         **{f"tuning_{name}": [{"arm": one["arm"], **row} for one in arms for row in one[name]] for name in lists},
     }
 

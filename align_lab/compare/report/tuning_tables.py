@@ -51,8 +51,8 @@ def tuning_expected(tuned: TuningDocument) -> Grid:
     counts = [one["trials"] for one in tuned["arms"][0]["expected"]]
     return Grid(
         name="tuning_expected",
-        caption="The score that is expected of the best of so many trials, with its interval. With several tuning "
-        "seeds the best is chosen by some and judged by another.",
+        caption="The score that is expected of the best of so many trials, with its interval over trials and seeds. "
+        "With several tuning seeds it is chosen by all of them, and judged by others.",
         columns=(Column("arm"), *(numeric(f"{count} {'trial' if count == 1 else 'trials'}") for count in counts)),
         rows=tuple(
             row(
@@ -65,6 +65,25 @@ def tuning_expected(tuned: TuningDocument) -> Grid:
             )
             for one in tuned["arms"]
             if counts
+        ),
+    )
+
+
+def tuning_flips(tuned: TuningDocument) -> Grid:
+    """Row: two arms whose order depends on the number of trials."""
+    return Grid(
+        name="tuning_flips",
+        caption="Pairs whose order depends on the number of trials, the largest change first.",
+        columns=(Column("arm"), Column("against"), numeric("ahead at"), numeric("behind at"), Column("intervals")),
+        rows=tuple(
+            row(
+                one["a"],
+                one["b"],
+                *(", ".join(map(str, one[side])) for side in ("a_ahead", "b_ahead")),
+                "apart in both orders" if one["clear"] else "overlap",
+                arms=[one["a"], one["b"]],
+            )
+            for one in tuned["flips"]
         ),
     )
 
@@ -83,4 +102,4 @@ def tuning_sensitivity(tuned: TuningDocument) -> Grid:
     )
 
 
-GRIDS = (tuning, tuning_expected, tuning_sensitivity)
+GRIDS = (tuning, tuning_expected, tuning_flips, tuning_sensitivity)

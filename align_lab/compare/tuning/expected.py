@@ -4,23 +4,58 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from math import comb
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import stdtrit
+from scipy.special import ndtri, stdtrit
 
 Floats = NDArray[np.float64]
 FEWEST = 6  # trials from which a quadratic is fitted
 
 
+@dataclass(frozen=True)
+class Parts:
+    """Variances of scores [n, S] of trials and seeds, by the method of moments, and the degrees of freedom of `seeds`.
+
+    trials: of the trials' own quality. seeds: what a seed does to all trials alike. rest: of one run beside both.
+    """
+
+    trials: float
+    seeds: float
+    rest: float
+    freedom: int
+
+
+def parts(scores: Floats, fresh: Sequence[float] = ()) -> Parts:
+    """The parts of scores [n, S], n and S at least 2, or S = 1 with a part `rest` of 0.
+
+    fresh: scores of one recipe with other seeds, one for each, whose variance is that of seeds and rest together.
+    """
+    n, count = scores.shape
+    centered = scores - scores.mean()
+    by_trial, by_seed = centered.mean(1), centered.mean(0)
+    trials, rest, seeds = float((by_trial**2).sum()) / (n - 1), 0.0, 0.0
+    if count > 1:
+        left = centered - by_trial[:, None] - by_seed
+        rest = float((left**2).sum()) / ((n - 1) * (count - 1))
+        seeds = float((by_seed**2).sum()) / (count - 1) - rest / n
+    freedom = count - 1
+    if len(fresh) > 1:
+        others = len(fresh) - 1
+        seeds = (freedom * seeds + others * (float(np.var(fresh, ddof=1)) - rest)) / (freedom + others)
+        freedom += others
+    return Parts(trials=max(0.0, trials - rest / count), seeds=max(0.0, seeds), rest=rest, freedom=freedom)
+
+
 def best_of(scores: Floats, k: int) -> Floats:
-    """The score that is expected of the best of `k` trials, of scores [..., n, S] of n trials with S seeds each: [...].
+    """The score of the best of `k` trials that is chosen by all seeds but one, of scores [..., n, S]: [...].
 
     The expectation is over all subsets of k of the n trials (Tang et al. 2020, arXiv 2004.13705; Dodge et al. 2019,
-    arXiv 1909.03004, with replacement). With several seeds the best is chosen by all but one of them and judged by that
-    one, in turn, so that choosing does not raise it; with one seed it is optimistic.
+    arXiv 1909.03004, with replacement). The seed that has not chosen judges, each in turn, so that choosing does not
+    raise the score; a single seed does both, and it is optimistic.
     """
     n, seeds = scores.shape[-2:]
     ranks = np.array([comb(rank, k - 1) / comb(n, k) for rank in range(n)])  # that the trial of this rank is the best
@@ -34,19 +69,47 @@ def best_of(scores: Floats, k: int) -> Floats:
     return np.mean(judged, axis=0) @ ranks
 
 
-def interval(scores: Floats, k: int) -> tuple[float, float, float]:
-    """(`best_of`, the ends of its 95 % interval) of scores [n, S]: the jackknife over trials, with Student's t.
+def expected(scores: Floats, k: int) -> float:
+    """The score, with seeds of its own, that is expected of the best of `k` trials, chosen by all S seeds as a tuning
+    chooses, of scores [n, S].
 
-    Nominal: of 12 normal trials, intervals of the best of 1, 4 and 8 hold in 95, 90 and 85 % of the cases, because an
-    extreme is seldom seen (docs/tuning.md). For k = n the error is that of k = n - 1. No ends for fewer than 3 trials.
+    `best_of` chooses by S - 1 of them, and so gains less. Of normal scores the gain over the mean trial is proportional
+    to the correlation of what chooses with the trial's quality; its ratio for S and S - 1 seeds scales the gain.
     """
-    n, estimate = len(scores), float(best_of(scores, k))
+    seeds, of_fewer, mean = scores.shape[1], float(best_of(scores, k)), float(scores.mean())
+    if seeds == 1 or len(scores) < 2:
+        return of_fewer
+    one = parts(scores)
+    by_all, by_fewer = one.trials + one.rest / seeds, one.trials + one.rest / (seeds - 1)
+    return mean + (of_fewer - mean) * math.sqrt(by_fewer / by_all) if by_all > 0 else of_fewer
+
+
+def interval(scores: Floats, k: int, fresh: Sequence[float] = ()) -> tuple[float, float, float]:
+    """(`expected`, the ends of its 95 % interval) of scores [n, S], for other trials and other seeds.
+
+    The variance over trials is the jackknife's, and at least what normal trials would have, as an extreme is seldom
+    seen; the one over seeds is that of `parts`. Student's t, with the freedom of the sum by Satterthwaite. Measured
+    coverage: docs/tuning.md. For k = n the jackknife's error is that of k = n - 1. No ends for fewer than 3 trials.
+    """
+    n, seeds = scores.shape
+    estimate = expected(scores, k)
     if n < 3:
         return estimate, math.nan, math.nan
-    left_out = np.array([best_of(np.delete(scores, trial, axis=0), min(k, n - 1)) for trial in range(n)])
-    error = math.sqrt((n - 1) / n * float(((left_out - left_out.mean()) ** 2).sum()))
-    reach = float(stdtrit(n - 1, 0.975)) * error
+    left_out = np.array([expected(np.delete(scores, trial, axis=0), min(k, n - 1)) for trial in range(n)])
+    jackknife = (n - 1) / n * float(((left_out - left_out.mean()) ** 2).sum())
+    of_trials = max(jackknife, float(scores.mean(1).var(ddof=1)) * (1 / n + _normal_maximum(k) ** 2 / (2 * (n - 1))))
+    one = parts(scores, fresh)
+    variance = of_trials + one.seeds / seeds
+    if variance == 0:
+        return estimate, estimate, estimate
+    freedom = variance**2 / (of_trials**2 / (n - 1) + (one.seeds / seeds) ** 2 / max(1, one.freedom))
+    reach = float(stdtrit(freedom, 0.975)) * math.sqrt(variance)
     return estimate, estimate - reach, estimate + reach
+
+
+def _normal_maximum(k: int) -> float:
+    """The mean of the largest of k standard normal numbers, approximately (Blom 1958)."""
+    return float(ndtri((k - 0.375) / (k + 0.25))) if k > 1 else 0.0
 
 
 def counts(n: int) -> list[int]:

@@ -11,10 +11,10 @@ from align_lab.base.task import DEVELOPMENT
 from align_lab.compare.document_tuning import Expected, TunedArm, TuningDocument
 from align_lab.compare.runs import Run
 from align_lab.compare.statistics import welch_interval
-from align_lab.compare.tuning import expected
+from align_lab.compare.tuning import expected, order
 from align_lab.compare.tuning.expected import Floats
 from align_lab.compare.tuning.record import Trial, Tuning
-from align_lab.compare.values import listed, number
+from align_lab.compare.values import number
 
 Groups = Mapping[str, Sequence[Run]]
 
@@ -25,15 +25,16 @@ def summary(tuning: Tuning, groups: Groups) -> TuningDocument | None:
         return None
     plan = tuning.plan
     arms = [_arm(tuning, arm, groups.get(arm, ())) for arm in tuning.trials]
-    leaders = _leaders(arms)
+    flips = order.flips(arms)
     return {
         "trials": plan["trials"],
         "seeds": list(plan["seeds"]),
         "metric": plan["metric"],
         "method": _method(tuning),
         "arms": arms,
-        "leaders": leaders,
-        "sentence": _sentence(leaders),
+        "leaders": order.leaders(arms),
+        "flips": flips,
+        "sentence": order.sentence(arms, flips),
     }
 
 
@@ -56,7 +57,7 @@ def _arm(tuning: Tuning, arm: str, runs: Sequence[Run]) -> TunedArm:
         "episodes": sum(trial.spent["episodes"] for trial in trials),
         "device_seconds": sum(trial.spent["device_seconds"] for trial in trials),
         "flops": sum(trial.spent["flops"] for trial in trials),
-        "expected": _expected(tuning, trials),
+        "expected": _expected(tuning, trials, fresh),
         "sensitivity": [{"field": field, "share": share} for field, share in _sensitivity(trials).items()],
     }
 
@@ -68,14 +69,14 @@ def _scores(trials: Sequence[Trial]) -> Floats:
     return np.array([[lowest if score is None else score for score in trial.scores] for trial in trials])
 
 
-def _expected(tuning: Tuning, trials: Sequence[Trial]) -> list[Expected]:
+def _expected(tuning: Tuning, trials: Sequence[Trial], fresh: Sequence[float]) -> list[Expected]:
     """Only where trials are exchangeable: not with points that depend on results, or with rungs."""
     if tuning.plan["sampler"] != "sobol" or tuning.plan["prune"]:
         return []
     scores = _scores(trials)
     curve: list[Expected] = []
     for count in expected.counts(len(trials)):
-        mean, low, high = expected.interval(scores, count)
+        mean, low, high = expected.interval(scores, count, fresh)
         curve.append({"trials": count, "mean": mean, "low": number(low), "high": number(high)})
     return curve
 
@@ -87,29 +88,11 @@ def _sensitivity(trials: Sequence[Trial]) -> dict[str, float]:
     return dict(sorted(shares.items(), key=lambda one: -one[1]))
 
 
-def _leaders(arms: Sequence[TunedArm]) -> dict[str, str]:
-    """Number of trials, as a text -> the arm whose best of so many trials is expected to score highest."""
-    by_count = {
-        one["trials"]: {other["arm"]: other["expected"][place]["mean"] for other in arms}
-        for place, one in enumerate(arms[0]["expected"])
-    }
-    return {str(count): max(means, key=lambda arm: means[arm]) for count, means in by_count.items()}
-
-
-def _sentence(leaders: Mapping[str, str]) -> str:
-    """What is said in the first sentence of a comparison: nothing, where one arm leads at every number of trials."""
-    if len(set(leaders.values())) < 2:
-        return ""
-    spans: dict[str, list[str]] = {}
-    for count, arm in leaders.items():
-        spans.setdefault(arm, []).append(count)
-    named = [f"{arm} at {listed(counts)}" for arm, counts in spans.items()]
-    return f"The order depends on the tuning: of the best of so many trials, the highest mean has {'; '.join(named)}."
-
-
 def _method(tuning: Tuning) -> str:
     seeds, judged = tuning.plan["seeds"], f"{tuning.plan['metric']} of the development set"
     if tuning.plan["sampler"] != "sobol" or tuning.plan["prune"]:
         return f"{judged}; the best of fewer trials is not estimated, because trials depended on each other"
-    how = "chosen by one seed and judged by another" if len(seeds) > 1 else "chosen and judged by one seed: optimistic"
-    return f"{judged}; the best of k trials is the mean over all subsets, {how}; jackknife over trials"
+    how = "by all seeds, and judged by others" if len(seeds) > 1 else "and judged by one seed: optimistic"
+    return (
+        f"{judged}; the best of k trials is the mean over all subsets, chosen {how}; t intervals over trials and seeds"
+    )
