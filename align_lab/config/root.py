@@ -39,6 +39,16 @@ class StudySettings:
 
     question: str = param("", "what the study is to answer")
     arms: dict[str, list[str]] = param({}, "name of an arm -> its overrides, for example rloo: [algo=rloo]")
+    factors: Any = param(
+        None,
+        "choices whose combinations are the arms, in place of arms: {algo.kl: [none, k2_loss], NAME: {LEVEL: [...]}}",
+    )
+    design: str = param(
+        "full",
+        "which combinations of factors: full, all; fraction, an orthogonal array for their main effects; interactions, "
+        "one for those of two factors as well",
+        choices=("full", "fraction", "interactions"),
+    )
     control: str = param(
         "", "the arm that every other one is compared with, as in an ablation; empty: every arm with every other"
     )

@@ -11,14 +11,15 @@ from typing import Any, cast
 from hydra.core.override_parser.types import Override
 
 from align_lab.base import claim, contrast, shapes, vary
+from align_lab.base.design import Design
 from align_lab.base.errors import ConfigError, near, short
 from align_lab.base.hyperparameters import Budget
 from align_lab.base.metrics import of_run as metrics_of_run
 from align_lab.base.run_config import RunConfig
-from align_lab.base.seed_plan import WORDS, SeedPlan, seed_plan
+from align_lab.base.seed_plan import SeedPlan
 from align_lab.base.tuning_plan import WORDS as TUNING
 from align_lab.base.tuning_plan import TuningPlan, tuning_plan
-from align_lab.config import composition, overrides, values
+from align_lab.config import composition, factors, overrides, study_seeds, values
 from align_lab.config.composition import Composer
 from align_lab.config.root import FREE, STUDY_KEYS, StudySettings
 from align_lab.config.study_file import check_arm
@@ -30,9 +31,10 @@ class Study:
 
     name: str
     sweep: str | None  # the sweep file that declares it
-    settings: StudySettings
+    settings: StudySettings  # its `arms` are the cells of the design, where there is one
     runs: tuple[RunConfig, ...]
     complete: bool = True  # all arms and seeds of the sweep file, not a selection of them
+    design: Design | None = None  # where its arms are combinations of factors
     seed_plan: SeedPlan | None = None  # seeds in steps: `runs` are all that it may come to
     tuning: TuningPlan | None = None  # `runs` have the recipes that the tuning begins with
     jobs: tuple[tuple[str, ...], ...] = ()  # where it is tuned: the overrides of each run
@@ -54,11 +56,12 @@ def read(texts: Sequence[str], *, multirun: bool = True) -> Study:
     _refuse_misplaced(parsed, settings, multirun=multirun)
     if not multirun:
         return from_runs([composer.run(texts)], settings=settings)
-    varied, given = _varied(settings.seeds)
-    settings, given = _smallest(settings, given)
-    moved = _override(varied, vary.of(composer.values(of_study)) if varied else (), parsed)
-    plan, seeds = _seeds(given)
-    selected = _has(parsed, "seed")
+    varied, given = study_seeds.varied(settings.seeds)
+    settings, given = study_seeds.smallest(settings, given)
+    settings, design = factors.planned(settings, parsed)
+    moved = study_seeds.override(varied, vary.of(composer.values(of_study)) if varied else (), parsed)
+    plan, seeds = study_seeds.numbers(given)
+    selected = study_seeds.has(parsed, "seed")
     jobs = list(expand([*parsed, *moved], settings, seeds, composition.sweeper_params(fixed) if sweep else {}))
     complete = not selected and not any(o.is_sweep_override() or o.key_or_group == "algo" for o in parsed)
     runs = composer.runs(jobs)
@@ -67,6 +70,7 @@ def read(texts: Sequence[str], *, multirun: bool = True) -> Study:
     tuning = _tuning(settings.tune, {run.seed for run in runs})
     return dataclasses.replace(
         study,
+        design=design,
         seed_plan=None if selected else plan,
         tuning=tuning,
         jobs=tuple(map(tuple, jobs)) if tuning else (),
@@ -85,6 +89,10 @@ def _refuse_misplaced(parsed: Sequence[Override], settings: StudySettings, *, mu
     for key in (*FREE, "smallest"):
         if getattr(settings, key) is not None:
             raise ConfigError(f"{key} is of a study with several runs, and this is one run. Add -m, or sweeps=NAME")
+    if settings.design != "full":
+        raise ConfigError(
+            "design is of a study with several runs, and this is one run. Write a study file with factors"
+        )
     if settings.metric:
         raise ConfigError(f"metric is of a study, and this is one run. Type evaluation.metric={settings.metric}")
     for name, value in vars(settings.budget).items():
@@ -99,26 +107,6 @@ def _tuning(value: Any, seeds: set[int]) -> TuningPlan | None:
     if not isinstance(value, Mapping):
         raise ConfigError(f"tune={short(str(value))}: it must be {TUNING}")
     return tuning_plan(cast(Mapping[str, Any], value), seeds=seeds)
-
-
-def _smallest(settings: StudySettings, seeds: Any) -> tuple[StudySettings, Any]:
-    """The gap that matters stands in one place: beside `seeds`, or among their steps. Raises ConfigError for two, and
-    where seeds in steps have none: pairs would end by a gap that nobody has declared."""
-    if not isinstance(seeds, Mapping):
-        return settings, seeds
-    steps = cast("Mapping[str, Any]", seeds)
-    inside, beside = steps.get("smallest"), settings.smallest
-    if inside is None and beside is None:
-        raise ConfigError(
-            "seeds in steps need the gap that matters: a pair that differs by less ends as equal. Type "
-            "seeds.smallest=0.1, in units of the metric that decides"
-        )
-    if inside is None:
-        return settings, {**steps, "smallest": beside}
-    if beside not in (None, inside):
-        raise ConfigError(f"smallest={beside:g}, and seeds.smallest={inside}: leave one of the two out")
-    number = isinstance(inside, int | float) and not isinstance(inside, bool)
-    return dataclasses.replace(settings, smallest=float(inside)) if number else settings, steps
 
 
 def _check_question(study: Study, plan: SeedPlan | None) -> None:
@@ -152,56 +140,6 @@ def _check_contrasts(settings: StudySettings, arms: Collection[str], in_steps: I
             f"{', '.join(idle)}: in none of the contrasts, which alone decide when seeds in steps end, so that no run "
             "would be made. Add a contrast, leave the arm out, or type a fixed number of seeds: seeds=[0,1,2,3,4]"
         )
-
-
-def _varied(seeds: Any) -> tuple[Sequence[str], Any]:
-    """`seeds` may say what they move, `{first: 4, vary: [rl, pairs]}`: the list, and `seeds` without it.
-
-    Raises ConfigError with what is allowed.
-    """
-    if not isinstance(seeds, Mapping) or "vary" not in seeds:
-        return (), cast(Any, seeds)
-    given = cast("Mapping[str, Any]", seeds)
-    names = given["vary"]
-    if not isinstance(names, list):
-        raise ConfigError(f"seeds.vary={names}: it must be a list of {', '.join(vary.WHAT)}")
-    if wrong := vary.problems(cast("list[Any]", names)):
-        raise ConfigError(f"seeds.{wrong[0]}")
-    return vary.ordered(cast("list[str]", names)), {name: each for name, each in given.items() if name != "vary"}
-
-
-def _override(varied: Sequence[str], beside: Sequence[str], parsed: Sequence[Override]) -> list[Override]:
-    """The override of every run for what `seeds` says that they move; the command line wins.
-
-    Raises ConfigError where the sweep file has another list `beside` it.
-    """
-    if not varied or _has(parsed, "vary"):
-        return []
-    if beside not in (vary.USUAL, varied):
-        listed = (f"[{', '.join(names)}]" for names in (varied, beside))
-        raise ConfigError("seeds.vary is {}, and beside it vary is {}: leave one of the two out".format(*listed))
-    return overrides.parse([f"vary=[{','.join(varied)}]"])
-
-
-def _has(parsed: Sequence[Override], key: str) -> bool:
-    return any(one.key_or_group == key for one in parsed)
-
-
-def _seeds(value: Any) -> tuple[SeedPlan | None, Sequence[int]]:
-    """The plan, where seeds come in steps, and all seeds of an arm. Raises ConfigError with what is allowed."""
-    if isinstance(value, Mapping):
-        plan = seed_plan(cast(Mapping[str, Any], value))
-        return plan, range(plan.most)
-    seeds = cast(list[Any], [] if value is None else value if isinstance(value, list) else [value])
-    if (value is not None and not seeds) or any(isinstance(seed, bool) or not isinstance(seed, int) for seed in seeds):
-        raise ConfigError(f"seeds={short(str(cast(Any, value)))}: it must be {WORDS}")
-    if isinstance(value, int):
-        raise ConfigError(
-            f"seeds={value}: the seed {value} alone, or {value} seeds? Type seeds=[{value}], or seeds=[0,1,2]"
-        )
-    if len({*seeds}) < len(seeds):
-        raise ConfigError(f"seeds={short(str(seeds))}: a seed is named twice. Type each once")
-    return None, seeds
 
 
 def from_runs(

@@ -102,7 +102,7 @@ def overrides(content: Mapping[str, Any], where: str) -> Iterator[str]:
         elif key in GROUPS:
             yield from _of_group(key, value)
         elif key in STUDY_KEYS and key != "budget":
-            yield f"{key}={_written(value)}"
+            yield f"{key}={written(value)}"
         else:
             yield from _fields(key, value)
 
@@ -150,13 +150,13 @@ def _of_group(group: str, value: Any) -> Iterator[str]:
 
 def _fields(key: str, value: Any) -> Iterator[str]:
     if not isinstance(value, Mapping) or not value:
-        yield f"{key}={_written(value)}"
+        yield f"{key}={written(value)}"
         return
     for name, each in cast("Mapping[Any, Any]", value).items():
         yield from _fields(f"{key}.{name}", each)
 
 
-def _written(value: Any) -> str:
+def written(value: Any) -> str:
     """A value in the grammar of overrides."""
     if value is None:
         return "null"
@@ -164,9 +164,9 @@ def _written(value: Any) -> str:
         return str(value).lower()
     if isinstance(value, Mapping):
         items = cast("Mapping[Any, Any]", value).items()
-        return "{" + ", ".join(f"{key}: {_written(each)}" for key, each in items) + "}"
+        return "{" + ", ".join(f"{key}: {written(each)}" for key, each in items) + "}"
     if isinstance(value, list):
-        return "[" + ", ".join(_written(each) for each in cast("list[Any]", value)) + "]"
+        return "[" + ", ".join(written(each) for each in cast("list[Any]", value)) + "]"
     if isinstance(value, int | float):
         return repr(value)
     return QuotedString(text=str(value), quote=Quote.single).with_quotes()

@@ -34,6 +34,8 @@ def describe(study: Study, todo: Plan, existing: Existing, console: Console) -> 
     if answer.wanted():
         answer.give(_as_json(study, todo, existing))
     console.print(f"[bold]{escape(study.name)}[/] {escape(study.settings.question)}")
+    if study.design:
+        console.print(escape(f"arms: {study.design.words}"))
     duplicates = f"; {count(study.duplicates, 'duplicate')}" if study.duplicates else ""
     stages = [task for task in todo.tasks if task.kind == "stage" and task.name not in existing.queued]
     first = f", {count(stages, 'stage')} first" if stages else ""

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from align_lab.base import contrast, vary
+from align_lab.base.design import Design
 from align_lab.base.errors import ConfigError
 from align_lab.base.files import write_json
 from align_lab.base.run_config import RunConfig
@@ -47,6 +48,7 @@ def update(folder: Path, study: Study) -> dict[str, Any]:
         "metric": study.settings.metric or before.get("metric", ""),
         "smallest": before.get("smallest") if study.settings.smallest is None else study.settings.smallest,
         "contrasts": [list(pair) for pair in contrast.read(study.settings.contrasts)] or before.get("contrasts", []),
+        **(_design(study.design) if study.design else {key: before.get(key, {}) for key in ("factors", "cells")}),
         "runs": runs,
         "left": {name: run for name, run in left.items() if name not in now},
     }
@@ -54,6 +56,13 @@ def update(folder: Path, study: Study) -> dict[str, Any]:
     file.parent.mkdir(parents=True, exist_ok=True)
     write_json(file, content)
     return content
+
+
+def _design(design: Design) -> dict[str, Any]:
+    return {
+        "factors": {factor: list(levels) for factor, levels in design.levels.items()},
+        "cells": {arm: list(levels) for arm, levels in design.cells.items()},
+    }
 
 
 def _unfinished(folder: Path, runs: dict[str, Any]) -> dict[str, Any]:

@@ -31,6 +31,8 @@ class Expected(TypedDict):
     metric: NotRequired[str]
     smallest: NotRequired[float | None]
     contrasts: NotRequired[list[list[str]]]
+    factors: NotRequired[dict[str, list[str]]]  # factor -> its levels
+    cells: NotRequired[dict[str, list[str]]]  # arm -> its level of each factor
     runs: dict[str, ExpectedRun]
     left: NotRequired[dict[str, ExpectedRun]]
 
@@ -47,6 +49,14 @@ def read(study: Path) -> dict[str, Any]:
         for pair in content.get("contrasts", []):
             if len(pair) != 2:
                 raise DataError(f"{file} is damaged: contrasts holds {pair}, which is no pair of arms. {instead}")
+        factors = content.get("factors", {})
+        for arm, levels in content.get("cells", {}).items():
+            if len(levels) != len(factors) or any(
+                one not in each for one, each in zip(levels, factors.values(), strict=True)
+            ):
+                raise DataError(
+                    f"{file} is damaged: cells.{arm} holds {levels}, which are no levels of the factors. {instead}"
+                )
         return {**_nothing(), **content}
     return _nothing()
 
@@ -60,6 +70,8 @@ def _nothing() -> dict[str, Any]:
         "metric": "",
         "smallest": None,
         "contrasts": [],
+        "factors": {},
+        "cells": {},
         "runs": {},
         "left": {},
     }
