@@ -13,7 +13,7 @@ from align_lab.base import registry
 from align_lab.base.contracts import Algorithm, Data, Hardware, Model, Record, Reward, Train
 from align_lab.base.roles import role
 from align_lab.base.settings import Evaluation, Preferences, Sampling
-from align_lab.base.task import DEVELOPMENT
+from align_lab.base.task import DEVELOPMENT, FEW_PROMPTS
 
 
 @dataclasses.dataclass(frozen=True)
@@ -123,6 +123,12 @@ class RunConfig:
         return self.uses_data_pairs and not self.algo.needs.paired and len(self.data.labels()) == 2
 
     @property
+    def development_prompts(self) -> int | None:
+        """How many prompts choose the best checkpoint; None where that is not known before the data is built."""
+        size = self.data.size(DEVELOPMENT)
+        return None if size is None else min(size, self.evaluation.development)
+
+    @property
     def cautions(self) -> list[str]:
         """What is to be known before the run starts: settings that bias it, or that its algorithm does not read."""
         needs, cautions = self.algo.needs, list[str]()
@@ -133,6 +139,11 @@ class RunConfig:
                 f"preferences.source=data has no effect: algo={self.values['algo']['name']} learns from the reward of "
                 "completions that it samples, and not from preferences. algo=dpo, for example, learns from those of "
                 "the data; for any algorithm they can train a reward, reward=reward_model"
+            )
+        if self.uses_development and (few := self.development_prompts or FEW_PROMPTS) < FEW_PROMPTS:
+            cautions.append(
+                f"the best checkpoint is chosen by {few} development prompts, with so few in part by chance. Hold out "
+                "more: data.development_share=0.2 (data=files) or data.development=N, and evaluation.development=128"
             )
         return cautions
 

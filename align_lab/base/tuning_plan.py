@@ -30,7 +30,9 @@ class TuningPlan:
         "sobol", "how points are chosen: sobol, quasi-random; tpe, by Optuna", choices=("sobol", "tpe")
     )
     seeds: list[int] = param([100, 101], "seeds of every trial; none of them may be one of the study's")
-    prune: Any = param(False, "successive halving with the same budget for every arm", choices=(False, "halving"))
+    prune: Any = param(
+        False, "halving, or asha: successive halving, the same budget for every arm", choices=(False, "halving", "asha")
+    )
 
     @property
     def spaces(self) -> Mapping[str, Mapping[str, Any]]:
@@ -55,6 +57,10 @@ def tuning_plan(values: Mapping[str, Any], *, seeds: Collection[int]) -> TuningP
 
 
 def _plain(name: str, value: Any) -> Any:
+    if name == "prune" and value == "asha":
+        return (
+            "halving"  # the same rungs; each is taken once all of its trials have ended, so that arms get equal shares
+        )
     return None if name == "space" and value == "declared" else value
 
 

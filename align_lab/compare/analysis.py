@@ -59,6 +59,7 @@ def analyze(
     whole["notes"] += _notes(whole, of, folders)
     if len(folders) == 1 and (tuning := tuning_record.read(folders[0])):
         _add_tuning(whole, tuning_summary.summary(tuning, of.groups))
+        whole["notes"] += tuning_summary.notes(tuning)
     if foreign:
         from align_lab.compare.foreign import section
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 from align_lab.compare.answers import Answers
 from align_lab.compare.comparability import CODE, NOT_RECORDED
@@ -27,8 +28,27 @@ def about_runs(arms: Sequence[ArmRuns], comparability: Comparability, label: str
     yield from _truncated(arms)
     yield from _gaps(arms, label)
     yield from _machines(arms)
+    yield from _without_development(arms)
     if left:
         yield f"{_runs_are(len(left))} no longer in the study's sweep file, but counted: {listed(left)}."
+
+
+def _without_development(arms: Sequence[ArmRuns]) -> Iterator[str]:
+    """Arms whose best checkpoint is chosen by the set that decides."""
+    names = [arm.name for arm in arms if any(_chooses_by_evaluation(run.fields) for run in arm.runs)]
+    if names:
+        yield (
+            f"{listed(names, most=12)}: no development set, so the evaluation set also says which checkpoint is the "
+            "best. Scores of best checkpoints on it are too good; those of the last ones, which decide unless an "
+            "evaluation of others is named, are not chosen."
+        )
+
+
+def _chooses_by_evaluation(fields: Mapping[str, Any]) -> bool:
+    """Is nothing held out for the choice of the best checkpoint?"""
+    shares = [fields.get(name) for name in ("evaluation.development", "data.development", "data.development_share")]
+    named = any(name.startswith("data.evaluation.development") for name in fields)
+    return shares[0] == 0 or (0 in shares[1:] and not named)
 
 
 def _seeds(arms: Sequence[ArmRuns]) -> Iterator[str]:

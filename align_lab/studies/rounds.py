@@ -5,86 +5,44 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from pathlib import Path
-
-from rich.console import Console
+from dataclasses import dataclass, replace
 
 from align_lab.base.errors import ConfigError
-from align_lab.base.paths import runs_folder
 from align_lab.base.run_config import RunConfig
 from align_lab.base.tuning_plan import ETA, TuningPlan
 from align_lab.compare.tuning import record
 from align_lab.compare.tuning.record import Trial
 from align_lab.config.composition import Composer
-from align_lab.config.study import Study
 from align_lab.dispatch import launch
 from align_lab.studies import search
+from align_lab.studies.asked_search import Search
 from align_lab.studies.search import Point, Space
-from align_lab.studies.trials import Arm, arms_of, as_study, outcome
+from align_lab.studies.trials import as_study, outcome
 
 Points = Mapping[str, Mapping[int, Point]]  # arm -> number of the trial -> its point
 
 
 @dataclass(frozen=True, kw_only=True)
-class Search:
-    """A study, its plan, and its arms with their spaces."""
+class Planned:
+    """A trial: a point of an arm, with one run for each tuning seed."""
 
-    study: Study
-    plan: TuningPlan
-    arms: Mapping[str, Arm]
-    spaces: Mapping[str, Space]
-    console: Console
-    unattended: bool = False  # a job of the cluster goes on with it, and submits no failed trial again
-    composed: dict[tuple[str, ...], RunConfig] = field(default_factory=dict[tuple[str, ...], RunConfig])  # by overrides
-
-    @property
-    def folder(self) -> Path:
-        """Of the study; the trials are in a study of their own beside it."""
-        return runs_folder() / self.study.name
-
-    @property
-    def trials_folder(self) -> Path:
-        """Of the study of the trials."""
-        return self.folder.with_name(f"{self.study.name}_tuning")
-
-    @property
-    def metric(self) -> str:
-        """What decides."""
-        return next(iter(self.arms.values())).recipe.evaluation.metric
+    arm: str
+    number: int
+    point: Point
+    steps: int
+    runs: tuple[RunConfig, ...]
 
 
 class Waiting(Exception):
-    """Some trials of a round have not ended yet. `count`: how many trials of each arm there are once they have."""
+    """Some trials of a round have not ended yet: those that are `left` of those `planned`.
 
-    def __init__(self, status: int, trials: Sequence[RunConfig], count: int) -> None:
-        super().__init__(f"{len(trials)} runs of trials")
-        self.status, self.trials, self.count = status, trials, count
+    `count`: how many trials of each arm there are once they have.
+    """
 
-
-def of(study: Study, console: Console, *, unattended: bool = False) -> Search:
-    """The search that a study asks for. Raises ConfigError for a plan that these arms cannot follow."""
-    plan, arms = study.tuning, arms_of(study)
-    assert plan is not None
-    if unknown := sorted(set(plan.spaces) - set(arms)):
-        raise ConfigError(f"tune.space.{unknown[0]}: there is no such arm, only {', '.join(arms)}")
-    if plan.prune and plan.sampler != "sobol":
-        raise ConfigError(f"tune.prune={plan.prune} goes with tune.sampler=sobol: its points do not depend on results")
-    amounts = [
-        f"tune.space.{arm}.{name}" for arm, each in plan.spaces.items() for name in each if name in search.AMOUNTS
-    ]
-    if plan.prune and amounts:
-        raise ConfigError(
-            f"{amounts[0]} changes how many completions a step has, and tune.prune={plan.prune} cuts steps: trials of "
-            "a rung would get unequal shares. Set tune.prune=false, or leave the field out"
-        )
-    if metrics := sorted({arm.recipe.evaluation.metric for arm in arms.values()})[1:]:
-        raise ConfigError(f"the arms are judged by several metrics ({', '.join(metrics)} and another): set one")
-    spaces = {
-        name: search.space_of(name, arm.recipe, written=plan.spaces.get(name), fixed=arm.fixed)
-        for name, arm in arms.items()
-    }
-    return Search(study=study, plan=plan, arms=arms, spaces=spaces, console=console, unattended=unattended)
+    def __init__(self, status: int, left: Sequence[Planned], planned: Sequence[Planned], count: int) -> None:
+        self.status, self.left, self.planned, self.count = status, left, planned, count
+        self.runs = [run for one in left for run in one.runs]
+        super().__init__(f"{len(self.runs)} runs of trials")
 
 
 def check(asked: Search) -> None:
@@ -107,7 +65,7 @@ def check(asked: Search) -> None:
         )
 
 
-def _steps_needed(one: _Planned) -> int:
+def _steps_needed(one: Planned) -> int:
     """Steps to the end of the budget of completions, where the trial's point decides how many a step has; else 0."""
     train = one.runs[0].train
     if train.budget.episodes is None or not set(one.point) & {*search.AMOUNTS}:
@@ -175,17 +133,6 @@ def _best(trials: Mapping[int, Trial], count: int) -> list[int]:
     return sorted(ranked[:count])
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Planned:
-    """A trial: a point of an arm, with one run for each tuning seed."""
-
-    arm: str
-    number: int
-    point: Point
-    steps: int
-    runs: tuple[RunConfig, ...]
-
-
 def _run(asked: Search, points: Points, count: int, *, part: int = 1) -> dict[str, dict[int, Trial]]:
     """Run these trials, each with one `part`-th of the steps. Raises Waiting where not all have ended.
 
@@ -203,14 +150,14 @@ def _run(asked: Search, points: Points, count: int, *, part: int = 1) -> dict[st
         finally:  # also where the command is stopped
             done, left = _ended(asked, planned)
         if asked.study.settings.dry_run or left:
-            raise Waiting(status, [run for one in left for run in one.runs], count)
+            raise Waiting(status, left, planned, count)
     by_arm: dict[str, dict[int, Trial]] = {}
     for one, trial in done:
         by_arm.setdefault(one.arm, {})[one.number] = trial
     return by_arm
 
 
-def _planned(asked: Search, points: Points, part: int) -> list[_Planned]:
+def _planned(asked: Search, points: Points, part: int) -> list[Planned]:
     places = [
         (asked.arms[name], number, point, max(1, round(asked.arms[name].steps / part)))
         for name, numbers in points.items()
@@ -226,16 +173,16 @@ def _planned(asked: Search, points: Points, part: int) -> list[_Planned]:
     runs = iter(asked.composed[tuple(job)] for job in jobs)
     each = len(asked.plan.seeds)
     return [
-        _Planned(arm=arm.name, number=number, point=point, steps=steps, runs=tuple(itertools.islice(runs, each)))
+        Planned(arm=arm.name, number=number, point=point, steps=steps, runs=tuple(itertools.islice(runs, each)))
         for arm, number, point, steps in places
     ]
 
 
-def _ended(asked: Search, planned: Sequence[_Planned]) -> tuple[list[tuple[_Planned, Trial]], list[_Planned]]:
+def _ended(asked: Search, planned: Sequence[Planned]) -> tuple[list[tuple[Planned, Trial]], list[Planned]]:
     """The trials that have ended, which the record then holds, and those that have not."""
     known = record.read(asked.folder) or record.Tuning(plan={})
-    done: list[tuple[_Planned, Trial]] = []
-    left: list[_Planned] = []
+    done: list[tuple[Planned, Trial]] = []
+    left: list[Planned] = []
     for one in planned:
         trial = known.trial(one.arm, one.point, one.steps) or outcome(
             asked.trials_folder, one.runs, one.point, one.steps, asked.metric

@@ -111,6 +111,13 @@ def outcome(folder: Path, runs: Sequence[RunConfig], point: Point, steps: int, m
     return Trial(point=point, scores=scores, spent={name: float(spent[name]) for name in COSTS}, steps=steps)
 
 
+def why_failed(folder: Path, runs: Sequence[RunConfig]) -> str:
+    """Why a run of a trial failed, other than by its score; empty where none did."""
+    there = [str(folder / run.name) for run in runs if (folder / run.name).is_dir()]
+    failed = (one for one in reading.all_of(there) if isinstance(one, Unfinished) and one.state == "failed")
+    return next((one.why for one in failed), "")
+
+
 def _until_the_end(place: Path) -> dict[str, float]:
     """What a run that diverged has spent, by its last row."""
     row = next(iter(reversed(read_lines(RunLayout(place).metrics))), {})

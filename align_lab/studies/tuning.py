@@ -7,16 +7,18 @@ from typing import Any
 
 from rich.console import Console
 
+from align_lab.base.task import FEW_PROMPTS
 from align_lab.compare.tuning import record
 from align_lab.compare.tuning.record import Trial
 from align_lab.config.composition import Composer
 from align_lab.config.study import Study
 from align_lab.dispatch import expected_runs, launch, look
 from align_lab.record.terminal import Terminal, escape
-from align_lab.studies import look_study, rounds, search, seed_steps
-from align_lab.studies.rounds import Search, Waiting
+from align_lab.studies import asked_search, look_study, rounds, search, seed_steps
+from align_lab.studies.asked_search import Search
+from align_lab.studies.rounds import Waiting
 from align_lab.studies.seed_steps import Outcome
-from align_lab.studies.trials import Arm, as_study
+from align_lab.studies.trials import Arm, as_study, why_failed
 
 
 def run(study: Study, *, console: Console | None = None) -> int:
@@ -37,7 +39,7 @@ def run(study: Study, *, console: Console | None = None) -> int:
 
 def begin(study: Study, console: Console, *, unattended: bool = False) -> Search:
     """Declare the plan, or find it equal to the declared one. Raises ConfigError with what speaks against it."""
-    asked = rounds.of(study, console, unattended=unattended)
+    asked = asked_search.of(study, console, unattended=unattended)
     rounds.check(asked)
     for folder in (asked.trials_folder, asked.folder):
         expected_runs.refuse_other_vary(folder, study)
@@ -69,24 +71,42 @@ def _followed(asked: Search, waiting: Waiting) -> Outcome | None:
     settings, recipes = asked.study.settings, [arm.recipe for arm in asked.arms.values()]
     if settings.dry_run or settings.wait or not look.possible(recipes):
         return None
-    jobs = look.jobs_of(asked.trials_folder, {one.name for one in waiting.trials})
+    jobs = look.jobs_of(asked.trials_folder, {one.name for one in waiting.runs})
     if not jobs:
         return None
     name, more = f"tuning-{waiting.count}", look_study.described_tuning(asked.study)
     job = look.submit(asked.folder, name, recipes, after=jobs, program=look_study.PROGRAM, more=more)
     return Outcome(
         status=0,
-        sentence=f"The tuning goes on with job {job}: when the {len(waiting.trials)} runs of trials have ended it "
+        sentence=f"The tuning goes on with job {job}: when the {len(waiting.runs)} runs of trials have ended it "
         "reads them, chooses, and submits what comes next. Nothing has to stay logged in",
     )
 
 
 def _waits(asked: Search, waiting: Waiting) -> Outcome:
-    sentence = (
-        f"The tuning waits for {len(waiting.trials)} runs of trials. When their jobs have ended, or what made them "
-        "fail is repaired, the same command goes on"
+    if asked.study.settings.dry_run:
+        return Outcome(status=waiting.status, sentence="")
+    failed = list(_failed(asked, waiting))
+    listed = f" {'; '.join(failed)}. `align_lab status {asked.trials_folder.name}` lists them." if failed else ""
+    waits = f"The tuning waits for {len(waiting.runs)} runs of trials.{listed}"
+    return Outcome(
+        status=waiting.status,
+        sentence=f"{waits} When their jobs have ended, or what made them fail is repaired, the same command goes on",
     )
-    return Outcome(status=waiting.status, sentence="" if asked.study.settings.dry_run else sentence)
+
+
+def _failed(asked: Search, waiting: Waiting) -> Iterator[str]:
+    """Of each arm: how many of its trials failed for another reason than their score, and the first reason."""
+    for arm in asked.arms:
+        every = [one for one in waiting.planned if one.arm == arm]
+        reasons = [why for one in waiting.left if one.arm == arm and (why := why_failed(asked.trials_folder, one.runs))]
+        if len(reasons) == len(every):
+            yield (
+                f"All {len(every)} trials of {arm} failed, none because it diverged; the first one {reasons[0]}. Where "
+                f"no repair helps, another space is another tuning: study=NAME and tune.space.{arm}={{FIELD: RANGE}}"
+            )
+        elif reasons:
+            yield f"{len(reasons)} of {len(every)} trials of {arm} failed; the first one {reasons[0]}"
 
 
 def _as_declared(asked: Search) -> dict[str, Any]:
@@ -98,6 +118,7 @@ def _as_declared(asked: Search) -> dict[str, Any]:
         "seeds": plan.seeds,
         "prune": plan.prune,
         "metric": asked.metric,
+        "prompts": asked.prompts,
         "arms": {name: arm.recipe.signature for name, arm in asked.arms.items()},
         "spaces": {arm: {field: str(one) for field, one in space.items()} for arm, space in asked.spaces.items()},
     }
@@ -127,5 +148,10 @@ def _print_plan(asked: Search) -> None:
         f"{', '.join(map(str, plan.seeds))}, on the development set: {runs} runs"
         f"{' or fewer steps each' if plan.prune else ''}; then the best recipe of each runs with the study's seeds"
     )
+    if asked.prompts and asked.prompts < FEW_PROMPTS:
+        asked.console.print(
+            f"  [yellow]the development set has {asked.prompts} prompts: what is chosen by so few is chosen in part by "
+            "chance. Hold out more: data.development_share=0.2 (data=files), or data.development=N[/]"
+        )
     for arm, space in asked.spaces.items():
         asked.console.print(f"  {escape(arm)}: {escape(', '.join(f'{field} {one}' for field, one in space.items()))}")

@@ -171,10 +171,15 @@ def test_tpe_goes_where_the_scores_are():
         ({"seeds": [5, 5]}, "a list of different seeds"),
         ({"seeds": [True]}, "a list of different seeds"),
         ({"sampler": "grid"}, r"tune\.sampler=grid is not known"),
-        ({"prune": "asha"}, r"tune\.prune=asha is not known"),
+        ({"prune": "median"}, r"tune\.prune=median is not known.*allowed: False, asha, halving"),
         ({"space": "mine"}, r"tune\.space=mine: it must be declared"),
     ],
 )
 def test_a_plan_that_is_wrong_says_what_is_allowed(values, words):
     with pytest.raises(ConfigError, match=words):
         tuning_plan(values, seeds={0, 1, 2})
+
+
+def test_asha_is_a_word_for_successive_halving_and_the_same_plan():
+    plans = [tuning_plan({"prune": word}, seeds={0}) for word in ("asha", "halving")]
+    assert plans[0] == plans[1] and plans[0].prune == "halving"

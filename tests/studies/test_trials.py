@@ -5,6 +5,8 @@ from dataclasses import dataclass
 import pytest
 
 from align_lab.config.composition import compose
+from align_lab.studies import tuning
+from align_lab.studies.rounds import Planned, Waiting
 from align_lab.studies.trials import Arm, outcome
 from tests.compare.folders import write_run
 
@@ -45,3 +47,47 @@ def test_a_trial_is_judged_with_the_prompts_that_the_development_set_has(prompts
     trial = Arm(name="rloo", job=job, recipe=compose(job)).trial(POINT, number=0, seed=100, steps=60)
     composed = compose(trial)
     assert composed["evaluation"]["prompts"] == judged and composed["evaluation"]["sets"] == ["development"]
+
+
+def named(folder, arm, number, status):
+    return Named(write_run(folder, arm, number, (0.0, 0.5, 1.0), status=status).name)
+
+
+def waits(folder, statuses):
+    """What is said of a tuning of two arms with two trials of one seed each, in this folder of trials."""
+
+    @dataclass
+    class Settings:
+        dry_run: bool = False
+
+    @dataclass
+    class Asked:
+        trials_folder = folder
+        arms = ("rloo", "ppo")
+        study = type("Study", (), {"settings": Settings()})
+
+    planned = [
+        Planned(arm=arm, number=number, point=POINT, steps=2, runs=(named(folder, arm, number, status),))
+        for arm, each in statuses.items()
+        for number, status in enumerate(each)
+    ]
+    left = [one for one in planned if outcome(folder, one.runs, POINT, 2, "eval/gold_score") is None]
+    return tuning._waits(Asked(), Waiting(1, left, planned, 2)).sentence
+
+
+def test_an_arm_all_of_whose_trials_failed_otherwise_is_named_with_the_reason(tmp_path):
+    full = {"state": "failed", "error": "OutOfMemoryError: 80 GiB are not enough", "step": 3}
+    said = waits(tmp_path, {"rloo": (full, full), "ppo": (None, full)})
+    assert said.startswith(
+        "The tuning waits for 3 runs of trials. All 2 trials of rloo failed, none because it diverged"
+    )
+    assert "the first one failed at step 3: OutOfMemoryError: 80 GiB are not enough" in said
+    assert "study=NAME and tune.space.rloo={FIELD: RANGE}; 1 of 2 trials of ppo failed; the first one failed" in said
+
+
+def test_trials_that_go_on_are_waited_for_without_a_reason(tmp_path):
+    said = waits(tmp_path, {"rloo": ({"state": "running"}, None), "ppo": (None, None)})
+    assert said == (
+        "The tuning waits for 1 runs of trials. When their jobs have ended, or what made them fail is repaired, the "
+        "same command goes on"
+    )

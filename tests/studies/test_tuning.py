@@ -120,6 +120,13 @@ def test_completions_of_a_step_are_not_tuned_with_rungs(place):
     assert refused.returncode == 2 and "trials of a rung would get unequal shares" in refused.stderr, refused.stderr
 
 
+def test_a_development_set_of_few_prompts_is_warned_of_in_the_plan(place):
+    command = ("-m", "algo=rloo", "seeds=[0]", PLAN, "study=few", "dry_run=true", "evaluation.prompts=100")
+    few, enough = (run(place, *command, f"data.development={size}").stdout for size in (20, 200))
+    warning = "the development set has 20 prompts: what is chosen by so few is chosen in part by chance"
+    assert warning in few and "what is chosen by so few" not in enough
+
+
 def test_data_without_a_development_set_cannot_be_tuned_on(place):
     refused = run(place, *COMMAND, PLAN, "study=none", "data.development=0")
     assert refused.returncode == 2 and "no development set" in refused.stderr and "data.development=N" in refused.stderr

@@ -15,6 +15,7 @@ from align_lab.base.errors import ConfigError
 from align_lab.base.files import write_json
 from align_lab.record.layout import StudyLayout
 
+LATER = {"prompts"}  # fields of a plan that one of an older version lacks
 COSTS = ("episodes", "tokens", "device_seconds", "flops")
 
 
@@ -40,7 +41,7 @@ class Trial:
 class Tuning:
     """The plan of a tuning (hashed, never changed), and its trials."""
 
-    plan: Mapping[str, Any]  # fields of TuningPlan, the metric, and each arm's recipe and space
+    plan: Mapping[str, Any]  # fields of TuningPlan, metric and prompts that judge, and each arm's recipe and space
     trials: Mapping[str, Sequence[Trial]] = field(default_factory=dict[str, Sequence[Trial]])  # once all have ended
     ended: Mapping[str, Sequence[Trial]] = field(default_factory=dict[str, Sequence[Trial]])  # of each arm until then
 
@@ -73,7 +74,10 @@ def declare(folder: Path, plan: Mapping[str, Any], *, write: bool = True) -> Tun
     Raises ConfigError where the study was begun with another plan, with every difference.
     """
     asked = Tuning(plan=json.loads(json.dumps(plan)))
-    if (known := read(folder)) is None:
+    known = read(folder)
+    if known and not known.plan.keys() & LATER:
+        asked = replace(asked, plan={name: value for name, value in asked.plan.items() if name not in LATER})
+    if known is None:
         if write:
             _write(folder, asked)
         return asked

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from statistics import fmean
 
 import numpy as np
 
-from align_lab.base.task import DEVELOPMENT
+from align_lab.base.task import DEVELOPMENT, FEW_PROMPTS
 from align_lab.compare.document_tuning import Expected, TunedArm, TuningDocument
 from align_lab.compare.runs import Run
 from align_lab.compare.statistics import welch_interval
@@ -36,6 +36,13 @@ def summary(tuning: Tuning, groups: Groups) -> TuningDocument | None:
         "flips": flips,
         "sentence": order.sentence(arms, flips),
     }
+
+
+def notes(tuning: Tuning) -> Iterator[str]:
+    """What a reader has to know of how the recipes were chosen."""
+    prompts = tuning.plan.get("prompts")
+    if tuning.trials and prompts and prompts < FEW_PROMPTS:
+        yield f"Tuning chose by {prompts} development prompts: with so few, recipes are chosen in part by chance."
 
 
 def _arm(tuning: Tuning, arm: str, runs: Sequence[Run]) -> TunedArm:
@@ -89,7 +96,8 @@ def _sensitivity(trials: Sequence[Trial]) -> dict[str, float]:
 
 
 def _method(tuning: Tuning) -> str:
-    seeds, judged = tuning.plan["seeds"], f"{tuning.plan['metric']} of the development set"
+    seeds, prompts = tuning.plan["seeds"], tuning.plan.get("prompts")
+    judged = f"{tuning.plan['metric']} of the development set{f' ({prompts} prompts)' if prompts else ''}"
     if tuning.plan["sampler"] != "sobol" or tuning.plan["prune"]:
         return f"{judged}; the best of fewer trials is not estimated, because trials depended on each other"
     how = "by all seeds, and judged by others" if len(seeds) > 1 else "and judged by one seed: optimistic"
