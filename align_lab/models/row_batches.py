@@ -13,6 +13,7 @@ from align_lab.base.errors import AlignLabError
 from align_lab.base.world import World
 
 Outputs = tuple[Tensor, ...]
+OUT_OF_MEMORY = ("can't allocate memory", "CUBLAS_STATUS_ALLOC_FAILED", "CUDA error: out of memory")
 
 
 @dataclass
@@ -83,5 +84,5 @@ class RowBatches:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Is this torch's out-of-memory error? On a CPU only the message tells."""
-    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
+    """Is this torch's out-of-memory error? On a CPU, and of the libraries of CUDA, only the message tells."""
+    return isinstance(error, torch.OutOfMemoryError) or any(text in str(error) for text in OUT_OF_MEMORY)

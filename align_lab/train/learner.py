@@ -58,6 +58,11 @@ class Learner:
         """Is a forward pass a collective operation, because a process has only a part of the weights?"""
         return any(engine.sharded for engine in self.engines.values())
 
+    @property
+    def waits(self) -> bool:
+        """Does a micro-batch wait for those of other processes?"""
+        return any(engine.waits for engine in self.engines.values())
+
     def logps(
         self, ids: Tensor, pad: Tensor | None, mask: Tensor, *, entropy: bool = False, temperature: float | None = None
     ) -> tuple[Tensor, Tensor | None]:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 import sys
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+from typing import TypeVar
 
 import torch
 from torch import Tensor
@@ -20,6 +21,8 @@ from align_lab.train.draws import permutation
 from align_lab.train.experience import Experience
 from align_lab.train.learner import Learner
 from align_lab.train.minibatch import Minibatch, StepContext, batch_of, forward, with_mismatched, with_pretrain
+
+T = TypeVar("T")
 
 
 def update(
@@ -47,56 +50,72 @@ def update(
     return {name: math.fsum(values) / len(values) for name, values in rows.items()}
 
 
-def _fit_in_memory(minibatch: Minibatch) -> dict[str, float]:
-    """Accumulate the gradient of a minibatch; when memory runs out, start again with micro-batches of half the size.
+class _OutOfMemory(Exception):
+    """Memory ran out in one of the processes, and all of them know it. The cause is that of this process, if it was."""
 
-    Raises AlignLabError where that is not possible: with one group per micro-batch, or in one of several processes.
+
+def _fit_in_memory(minibatch: Minibatch) -> dict[str, float]:
+    """Accumulate the gradient of a minibatch; where memory runs out in one process, all start again with half of the
+    micro-batch.
+
+    Raises AlignLabError where that is not possible: with one group per micro-batch, or inside a collective operation.
     """
-    learner, world = minibatch.learner, minibatch.context.world
-    group, groups = minibatch.group_size, len(minibatch.groups)
+    learner, group, groups = minibatch.learner, minibatch.group_size, len(minibatch.groups)
     while True:
         learner.zero_grad(policy=minibatch.context.step >= minibatch.context.policy_from)
         size = (learner.plan.micro_batch or groups * group) // group  # groups per micro-batch
         try:
             return _accumulate(minibatch)
-        except RuntimeError as error:  # torch.OutOfMemoryError is a subclass
-            if not is_out_of_memory(error):
-                raise
+        except _OutOfMemory as error:
             if size <= 1:
                 raise AlignLabError(
                     f"memory ran out with {group} completions in a forward pass, one group, which is the minimum. Set "
                     "hardware.numerics.gradient_checkpointing=true, or decrease train.group_size or "
                     "sampling.max_new_tokens"
-                ) from error
-            if world.size > 1:  # the other processes are in the middle of their micro-batches
-                half = -(-size // 2) * group
-                raise AlignLabError(
-                    f"memory ran out with {min(size, groups) * group} completions in a forward pass. Set "
-                    f"train.micro_batch={half} (it changes no result), or "
-                    "hardware.numerics.gradient_checkpointing=true, and run the same command again: it continues from "
-                    "the last checkpoint"
-                ) from error
+                ) from error.__cause__
         # outside the handler, whose traceback keeps the activations alive
         learner.plan = replace(learner.plan, micro_batch=-(-size // 2) * group)
         torch.cuda.empty_cache()
         print(f"memory ran out: micro-batches of {learner.plan.micro_batch} completions from now on", file=sys.stderr)
 
 
+def _locally(work: Callable[[], T], m: Minibatch) -> T:
+    """What `work` gives, the passes of this process. Raises _OutOfMemory in all processes if memory runs out in one."""
+    world, failure = m.context.world, None
+    results: list[T] = []
+    try:
+        results.append(work())
+    except RuntimeError as error:  # torch.OutOfMemoryError is a subclass
+        if not is_out_of_memory(error):
+            raise
+        if world.size > 1 and m.learner.waits:
+            raise AlignLabError(_advice(m)) from error
+        failure = error
+    try:
+        if world.max(failure is not None):
+            raise _OutOfMemory from failure
+    finally:
+        failure = None  # it and its traceback would keep each other, and the activations, alive
+    return results[0]
+
+
+def _advice(m: Minibatch) -> str:
+    """What to set where the other processes are in the middle of an operation that this one cannot come to any more."""
+    size = min(m.learner.plan.micro_batch or sys.maxsize, len(m.groups) * m.group_size)
+    half = -(-(size // m.group_size) // 2) * m.group_size
+    smaller = f"train.micro_batch={half} (it changes no result), or " if half < size else ""
+    return (
+        f"memory ran out with {size} completions in a forward pass. Set {smaller}"
+        "hardware.numerics.gradient_checkpointing=true, and run the same command again: it continues from the last "
+        "checkpoint"
+    )
+
+
 def _accumulate(m: Minibatch) -> dict[str, float]:
     """Accumulate the gradient of this process's share of the loss. Returns the metrics of all processes."""
     world = m.context.world
     statistics = _statistics(m) if m.algo.needs.statistics else {}
-    totals: dict[str, Tensor] = {}
-    finite = True
-    for number, part in enumerate(m.micro_batches()):
-        batch = batch_of(m, part, statistics)
-        now = forward(m, part)
-        if number == 0 and m.context.pretrain is not None:
-            now = with_pretrain(m.learner, now, m.context.pretrain, world)
-        out = m.algo.loss(now, batch)
-        finite &= bool(torch.isfinite(out.loss))
-        m.learner.backward(out.loss)
-        _add(totals, out.metrics)
+    finite, totals = _locally(lambda: _passes(m, statistics), m)
     if world.max(not finite):  # all processes stop together
         raise DivergedError(
             "the loss is not finite. The last good checkpoint is kept. Try a lower train.lr or a larger algo.kl_coef"
@@ -105,16 +124,36 @@ def _accumulate(m: Minibatch) -> dict[str, float]:
     return dict(zip(names, values.tolist(), strict=True))
 
 
+def _passes(m: Minibatch, statistics: Mapping[str, Tensor]) -> tuple[bool, dict[str, Tensor]]:
+    """Forward and backward passes of all micro-batches: are their losses finite, and the sums of their metrics."""
+    totals: dict[str, Tensor] = {}
+    finite = True
+    for number, part in enumerate(m.micro_batches()):
+        batch = batch_of(m, part, statistics)
+        now = forward(m, part)
+        if number == 0 and m.context.pretrain is not None:
+            now = with_pretrain(m.learner, now, m.context.pretrain, m.context.world)
+        out = m.algo.loss(now, batch)
+        finite &= bool(torch.isfinite(out.loss))
+        m.learner.backward(out.loss)
+        _add(totals, out.metrics)
+    return finite, totals
+
+
 @torch.no_grad()
 def _statistics(m: Minibatch) -> dict[str, Tensor]:
     """What `Algorithm.statistics` gives for the whole minibatch, over all micro-batches and processes."""
-    totals: dict[str, Tensor] = {}
-    for part in m.micro_batches():
-        batch, now = batch_of(m, part, {}), forward(m, part, values=False)
-        if m.algo.needs.mismatched:
-            batch, now = with_mismatched(m, batch, now, part)
-        _add(totals, m.algo.statistics(now, batch))
-    return dict(zip(*_over_processes(totals, m.context.world), strict=True))
+
+    def passes() -> dict[str, Tensor]:
+        totals: dict[str, Tensor] = {}
+        for part in m.micro_batches():
+            batch, now = batch_of(m, part, {}), forward(m, part, values=False)
+            if m.algo.needs.mismatched:
+                batch, now = with_mismatched(m, batch, now, part)
+            _add(totals, m.algo.statistics(now, batch))
+        return totals
+
+    return dict(zip(*_over_processes(_locally(passes, m), m.context.world), strict=True))
 
 
 def _add(totals: dict[str, Tensor], parts: Mapping[str, Tensor]) -> None:

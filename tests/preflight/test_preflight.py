@@ -270,6 +270,9 @@ def test_an_out_of_memory_error_of_torch_is_recognized():
     with pytest.raises(RuntimeError) as error:
         torch.empty(1 << 50)
     assert is_out_of_memory(error.value) and not is_out_of_memory(RuntimeError("shapes differ"))
+    of_cublas = "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"
+    assert is_out_of_memory(RuntimeError(of_cublas)) and is_out_of_memory(RuntimeError("CUDA error: out of memory"))
+    assert not is_out_of_memory(RuntimeError("CUDA error: CUBLAS_STATUS_EXECUTION_FAILED"))
 
 
 def run(*command):

@@ -91,6 +91,28 @@ def test_where_the_loss_of_one_rank_is_not_finite_all_ranks_stop_before_a_weight
     assert all(torch.equal(weights(one), before) for one in loops)
 
 
+@pytest.mark.parametrize("name", ["rloo", "sail_pp"])  # the second has passes for statistics before
+def test_where_memory_runs_out_in_one_rank_all_ranks_start_again_with_half_of_the_micro_batch(name, capsys):
+    alone = built(name, steps=2)
+    alone.run()
+    worlds, calls = ranks(2), []
+    loops = [of_rank(built(name, steps=2), world) for world in worlds]
+    logps = loops[1].learner.logps
+
+    def limited(ids, *rest, **options):
+        calls.append(len(ids))
+        if torch.is_grad_enabled() and len(ids) > 4:
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        return logps(ids, *rest, **options)
+
+    loops[1].learner.logps = limited
+    assert together([one.run for one in loops], worlds[0].meeting) == [None] * 2
+    for one in loops:
+        assert one.plan.micro_batch == 4
+        torch.testing.assert_close(weights(one), weights(alone), rtol=0, atol=1e-9)
+    assert max(calls) > 4 and capsys.readouterr().err.count("micro-batches of 4 completions") == 2
+
+
 @pytest.mark.parametrize(("count", "size", "most"), [(8, 3, 2), (8, 3, 128), (2, 3, 4), (7, 2, 1), (1, 4, 5)])
 def test_ranks_share_the_prompts_of_an_evaluation_and_none_is_without_one(count, size, most):
     shares = [list(local_batches(count, World(rank=rank, size=size), most)) for rank in range(size)]

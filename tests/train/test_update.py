@@ -1,7 +1,9 @@
 """The result of an update does not depend on how it is split over processes and micro-batches."""
 
+import gc
 import os
 import socket
+import weakref
 
 import pytest
 import torch
@@ -70,6 +72,29 @@ def test_when_memory_runs_out_the_update_restarts_with_half_the_micro_batch_and_
     torch.testing.assert_close(weights(it), weights(trained("rloo")), rtol=0, atol=1e-9)
 
 
+def test_the_second_attempt_has_the_memory_of_the_first():
+    """Without the help of the garbage collector, which comes when it likes."""
+    it, held, free = loop(algorithm("rloo"), steps=1), [], []
+    real_loss = type(it.algo).loss
+
+    class OutOfMemory(type(it.algo)):
+        def loss(self, now, x):
+            if not held:
+                held.append(weakref.ref(now.logp))
+                raise torch.OutOfMemoryError("CUDA out of memory.")
+            free.append(held[0]() is None)
+            return real_loss(self, now, x)
+
+    it.algo = OutOfMemory()
+    gc.collect()
+    gc.disable()
+    try:
+        it.run()
+    finally:
+        gc.enable()
+    assert free and all(free)
+
+
 def test_when_one_group_does_not_fit_the_error_says_what_to_change():
     it = loop(algorithm("rloo"))
 
@@ -82,8 +107,10 @@ def test_when_one_group_does_not_fit_the_error_says_what_to_change():
         it.run()
 
 
-def test_when_memory_runs_out_in_one_of_several_processes_the_run_ends_and_the_error_says_what_to_change():
+def test_where_a_failed_process_can_agree_on_nothing_the_run_ends_and_the_error_says_what_to_change():
+    """The backward pass of a sharding engine waits for the other processes, which are in the middle of theirs."""
     it = loop(algorithm("rloo"), micro_batch=8)
+    it.learner.engines["policy"].waits = True
 
     class OutOfMemory(type(it.algo)):
         def loss(self, now, x):

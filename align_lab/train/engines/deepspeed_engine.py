@@ -46,6 +46,8 @@ def deepspeed_engine(*, stage: int, offload: bool) -> MakeEngine:
 class DeepSpeedEngine(Engine):
     """One model under deepspeed.initialize, with the AdamW that all engines share."""
 
+    waits = True
+
     def __init__(self, model: nn.Module, *, name: str, plan: Train, lr: float, stage: int, offload: bool) -> None:
         super().__init__(model, name=name, plan=plan, lr=lr)
         deepspeed = _import()

@@ -28,6 +28,7 @@ class Engine(ABC):
     """The training of one model. Methods marked as collective are called by all processes together."""
 
     sharded: bool = False  # a forward pass is a collective operation: no process has all weights
+    waits: bool = False  # so is a backward pass: a process in which it fails can agree on nothing with the others
     norm: float | None = None  # norm of the latest gradient before clipping; None before the first
 
     def __init__(self, model: nn.Module, *, name: str, plan: Train, lr: float) -> None:

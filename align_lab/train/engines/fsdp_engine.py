@@ -32,7 +32,7 @@ from align_lab.train.shards import Parts, Slice, between, extent
 class FsdpEngine(TorchEngine):
     """One model under fully_shard, with the AdamW of the torch engine on its rows."""
 
-    sharded = True
+    sharded = waits = True
 
     def __init__(self, model: nn.Module, *, name: str, plan: Train, lr: float) -> None:
         ensure_group()
