@@ -80,6 +80,11 @@ class Needs:
         """Is the reference the policy that the round begins with? Then it needs no model of its own."""
         return self.rounds is not None and self.rounds.reference == "round"
 
+    @property
+    def holds_reference(self) -> bool:
+        """Does training need the start policy beside the policy? Pairs of a set have its log-probabilities."""
+        return self.mismatched or (self.reference and self.samples and not self.resets_reference)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Rollout:

@@ -93,7 +93,7 @@ def workload_of(
         prompt=max(1, min(shape.context - new, prompt_tokens(cfg))),
         new=new,
         critic=needs.critic is not None,
-        reference=needs.mismatched or (needs.reference and not pairs and not needs.resets_reference),
+        reference=needs.holds_reference,
         entropy=needs.entropy,
         samples=not pairs,
         human_rows=math.ceil(train["prompts_per_step"] / world) if needs.pretrain_batch else 0,

@@ -25,7 +25,7 @@ from align_lab.models.loading import loading
 from align_lab.models.lora import BaseModel, is_adapted, load_base
 from align_lab.models.policy import DTYPES, Policy
 from align_lab.models.row_batches import RowBatches
-from align_lab.models.shared import Shared
+from align_lab.models.shared import Resting, Shared
 from align_lab.models.tokenizer import encode
 from align_lab.rollout.prompts import Prompts
 from align_lab.rollout.sampler import Sampler
@@ -75,9 +75,8 @@ def assemble(
     policy = start()
     data = cfg.data.load(built["data"].path)
     training, sets, development = _prompts(cfg, policy, data)
-    common = _common(
-        cfg, built, policy, [training, *sets.values(), *([development] if development else [])], world=world
-    )
+    every = [training, *sets.values(), *([development] if development else [])]
+    common = _common(cfg, built, policy, every, world=world, trains=True)
     evaluate = _evaluator(cfg, built, sets, common)
     evaluate = replace(evaluate, rows=evaluation_batch or evaluate.rows)
     learner = Learner(
@@ -122,14 +121,21 @@ def assemble_evaluation(cfg: RunConfig, built: Mapping[str, Artefact]) -> Policy
     start = partial(_start, cfg, built)
     policy = start()
     training, sets, _ = _prompts(cfg, policy, cfg.data.load(built["data"].path))
-    common = _common(cfg, built, policy, [training, *sets.values()], world=World())
+    common = _common(cfg, built, policy, [training, *sets.values()], world=World(), trains=False)
     return PolicyEvaluation(evaluate=_evaluator(cfg, built, sets, common), policy=policy, start=start)
 
 
 def _common(
-    cfg: RunConfig, built: Mapping[str, Artefact], policy: Policy, every: Sequence[Prompts], *, world: World
+    cfg: RunConfig,
+    built: Mapping[str, Artefact],
+    policy: Policy,
+    every: Sequence[Prompts],
+    *,
+    world: World,
+    trains: bool,
 ) -> Common:
-    """`every`: all prompts, of which the longest says how many tokens a sampler must hold."""
+    """`every`: all prompts, of which the longest says how many tokens a sampler must hold. `trains`: False in an
+    evaluation of its own."""
     longest = max(len(ids) for prompts in every for ids in prompts.ids)
     new = max(cfg.sampling.max_new_tokens, cfg.evaluation.decoding(cfg.sampling).max_new_tokens)
     meter = Meter()
@@ -137,17 +143,20 @@ def _common(
         sampling=cfg.sampling,
         sampler=_sampler(cfg, longest + new, world),
         reward=_limited(cfg.reward, built, "reward", field="reward", meter=meter),
-        reference=_reference(policy, partial(_start, cfg, built)),
+        reference=_reference(policy, partial(_start, cfg, built), is_held=trains and cfg.algo.needs.holds_reference),
         scoring=RowBatches(cfg.train.scoring_batch),
         world=world,
         meter=meter,
     )
 
 
-def _start(cfg: RunConfig, built: Mapping[str, Artefact]) -> Policy:
-    """A new copy of the start policy, with the adapters of this run's seed where `vary` says so."""
+def _start(cfg: RunConfig, built: Mapping[str, Artefact], *, device: torch.device | None = None) -> Policy:
+    """A new copy of the start policy, with the adapters of this run's seed where `vary` says so.
+
+    `device`: None is the one on which tensors are created.
+    """
     numerics, model = cfg.hardware.numerics, RunConfig(vary.moved(cfg.values), cfg.choices).model
-    device, dtype = torch.get_default_device(), DTYPES[numerics.dtype]
+    device, dtype = device or torch.get_default_device(), DTYPES[numerics.dtype]
     with loading(dtype, device):
         policy: Policy = model.load(built["policy"].path).to(dtype)  # which a model of a plug-in may need
     configure_blocks(policy.model, gradient_checkpointing=numerics.gradient_checkpointing, compiled=numerics.compile)
@@ -204,7 +213,7 @@ def _source(
         needs=needs,
         keep=cfg.algo.keep,
         seed=cfg.seed,
-        reference=common.reference() if needs.reference and not needs.resets_reference else None,
+        reference=common.reference() if needs.holds_reference else None,
         world=common.world,
         sampler=common.sampler,
         scoring=common.scoring,
@@ -255,6 +264,7 @@ def _sampler(cfg: RunConfig, longest: int, world: World) -> Sampler:
         world=world,
         processes_per_node=cfg.hardware.placement.tasks_per_node,
         checked_rows=cfg.train.scoring_batch,
+        deterministic=cfg.hardware.numerics.deterministic,
     )
 
 
@@ -270,10 +280,16 @@ def _engine(numerics: Numerics) -> MakeEngine:
     return deepspeed_engine(stage=numerics.zero_stage, offload=numerics.offload_optimizer)
 
 
-def _reference(policy: Policy, start: Callable[[], Policy]) -> Callable[[], LanguageModel]:
-    """The frozen start policy: the policy with its adapters disabled if it has any, else one separate copy."""
+def _reference(policy: Policy, start: Callable[..., Policy], *, is_held: bool) -> Callable[[], LanguageModel]:
+    """The frozen start policy: the policy with its adapters disabled if it has any, else one separate copy.
+
+    On a GPU, the one that no part of the training holds (`is_held`) is in main memory between two evaluations.
+    """
     if is_adapted(policy.model):
         return lambda: BaseModel(policy.model)
+    device = torch.get_default_device()
+    if device.type == "cuda" and not is_held:
+        return Shared(Resting(lambda: start(device=torch.device("cpu")).model.requires_grad_(False), device))
     return Shared(lambda: start().model.requires_grad_(False))
 
 

@@ -111,18 +111,28 @@ def artefacts(cfg):
 
 @pytest.mark.parametrize(("algo", "copies"), [("rloo", 1), ("reinforce_pp", 1), ("dapo", 0)])
 def test_a_run_holds_the_start_policy_once_or_not_at_all(algo, copies):
-    """Where training has a reference, the evaluation has the same one; elsewhere it is gone after an evaluation."""
+    """Where training has a reference, the evaluation has the same one; elsewhere it is in main memory between two
+    evaluations, and is not read again."""
     cfg = config(f"algo={algo}", study="shared", device="cuda")
     built, loaded = artefacts(cfg), []
     start = assembly._start
-    with pretended_cuda(), pytest.MonkeyPatch.context() as patched:
+    with pretended_cuda() as machine, pytest.MonkeyPatch.context() as patched:
         torch.set_default_device("cuda")
-        patched.setattr(assembly, "_start", lambda *args: loaded.append(start(*args)) or loaded[-1])
+        patched.setattr(assembly, "_start", lambda *args, **at: loaded.append(start(*args, **at)) or loaded[-1])
         loop = assembly.assemble(cfg, built, journal=small.Memory(), should_stop=lambda: False)
         assert len(loaded) == 1 + copies
+        before = machine.places.bytes
         first, second = loop.evaluate.reference(), loop.evaluate.reference()
         assert first is second and len(loaded) == 2
         assert (loop.source.reference is first) == bool(copies)
+        policy = loop.learner.policy.state_dict()
+        assert all(value.is_cuda and torch.equal(value, policy[name]) for name, value in first.state_dict().items())
+        ids = torch.ones(2, 5, dtype=torch.long)
+        assert torch.equal(first.hidden(ids), loop.learner.policy.hidden(ids))
+        del first, second, ids
+        gc.collect()
+        assert machine.places.bytes == before
+        assert loop.evaluate.reference().head.is_cuda and len(loaded) == 2
 
 
 @pytest.mark.parametrize("stored", ["float32", "bfloat16"])
