@@ -19,7 +19,8 @@ from typing import Any
 
 import torch
 
-CHECKPOINT = "state.pt"
+from align_lab.train.checkpoint import Checkpoints
+from align_lab.train.shards import plain
 
 
 def main(overrides: Sequence[str]) -> int:
@@ -60,8 +61,9 @@ def _rows(file: Path) -> list[dict[str, Any]]:
 
 
 def _weights(run: Path) -> dict[str, torch.Tensor]:
-    newest = max((run / "checkpoints").glob("step-*"))
-    return torch.load(newest / CHECKPOINT, map_location="cpu", weights_only=True)["learner"]["policy"]["model"]
+    """The policy's weights in the newest checkpoint, also of several processes, each of which wrote a part."""
+    checkpoints = Checkpoints(run / "checkpoints")
+    return plain(checkpoints.read(checkpoints.steps()[-1])["learner"]["policy"]["model"])
 
 
 def _differing_weights(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> str:

@@ -8,6 +8,7 @@ import shutil
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import timedelta
+from functools import partial
 from types import SimpleNamespace
 from unittest.mock import patch
 
@@ -32,9 +33,11 @@ from align_lab.run import assembly
 from align_lab.stages.dependencies import stages
 from align_lab.stages.store import shared
 from align_lab.train.checkpoint import Checkpoints
+from align_lab.train.shards import sliced
 from benchmarks import deterministic
 from tests.cuda.pretended import pretended_cuda
 from tests.cuda.runs import config, train
+from tests.train.ranks import ranks, together
 from tests.wiring.conftest import composed, needs_of
 
 RLOO = ("algo=rloo", "train.group_size=2")
@@ -229,3 +232,20 @@ def test_two_runs_that_differ_are_told(tmp_path, monkeypatch, capsys):
     assert deterministic.main([]) == 1 and "weights" in capsys.readouterr().out
     shutil.copy(other / "metrics.jsonl", second)
     assert deterministic.main([]) == 1 and "metrics.jsonl" in capsys.readouterr().out
+
+
+def test_two_runs_of_several_processes_that_differ_are_told(tmp_path):
+    """Each process has written a slice of every weight."""
+    for name, last in (("first", 5.0), ("equal", 5.0), ("other", 6.0)):
+        weight, worlds = torch.tensor([1.0, 2.0, 3.0, 4.0, last]), ranks(2)
+        checkpoints = Checkpoints(tmp_path / name / "checkpoints")
+
+        def save(world, weight=weight, checkpoints=checkpoints):
+            state = {"learner": {"policy": {"model": {"head": sliced(weight, world)}}}}
+            checkpoints.save(1, state, keep=1, world=world)
+
+        assert together([partial(save, world) for world in worlds], worlds[0].meeting) == [None] * 2
+        for record in ("metrics.jsonl", "samples.jsonl"):
+            (tmp_path / name / record).write_text("")
+    found = [deterministic.first_difference(tmp_path / "first", tmp_path / name) for name in ("equal", "other")]
+    assert found == ["", "the weights head and 0 others"]
