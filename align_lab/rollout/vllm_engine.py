@@ -45,10 +45,11 @@ class VllmSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """B prompts to complete, each with its own seed."""
+    """B prompts to complete. `by_row`: each is drawn with its own seed; else all with the first, in vLLM's order."""
 
     prompts: list[list[int]]
     seeds: list[int]
+    by_row: bool
     new: int
     temperature: float
     top_p: float
@@ -120,9 +121,11 @@ class InProcessEngine:
             self._wake("kv_cache")
             self._set_temperature(1.0 if greedy else request.temperature)
             self.llm.reset_prefix_cache()  # results must depend only on the weights and the request
+            if not request.by_row:
+                self.llm.collective_rpc("align_lab_seed", args=(request.seeds[0] % 2**32,))
             outputs = self.llm.generate(
                 [{"prompt_token_ids": ids} for ids in request.prompts],
-                [SamplingParams(seed=seed, **common) for seed in request.seeds],
+                [SamplingParams(seed=seed if request.by_row else None, **common) for seed in request.seeds],
                 use_tqdm=False,
             )
         return to_completions([output.outputs[0] for output in outputs], request.new)
@@ -212,13 +215,16 @@ def isolated(*, cuda: bool) -> Iterator[None]:
     """Restore the global state of the trainer's process that vLLM changes.
 
     vLLM emits warnings, seeds every random generator, replaces `torch.set_num_threads`, expects the CPU as the default
-    device, and on the CPU compiles small functions for half a minute without a gain in speed.
+    device, has operators without a deterministic algorithm (its own batch-invariant mode makes it deterministic), and
+    on the CPU compiles small functions for half a minute without a gain in speed.
     """
     python_state, numpy_state, set_num_threads = random.getstate(), np.random.get_state(), torch.set_num_threads
     stance = nullcontext() if cuda else torch.compiler.set_stance("force_eager")
     # the device context slows every call down, so it is entered only where it is needed
     device = torch.device("cpu") if torch.get_default_device().type != "cpu" else nullcontext()
+    deterministic = torch.are_deterministic_algorithms_enabled()
     try:
+        torch.use_deterministic_algorithms(False)
         with warnings.catch_warnings(), torch.random.fork_rng(devices=[]), device, stance:
             warnings.simplefilter("ignore")  # warnings of vLLM and of its libraries
             logging.getLogger("torch._library.triton").setLevel(logging.ERROR)
@@ -227,3 +233,4 @@ def isolated(*, cuda: bool) -> Iterator[None]:
         random.setstate(python_state)
         np.random.set_state(numpy_state)
         torch.set_num_threads = set_num_threads
+        torch.use_deterministic_algorithms(deterministic)

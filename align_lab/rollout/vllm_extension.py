@@ -1,4 +1,4 @@
-"""An extension of vLLM's workers: they reload weights, and report log-probabilities at the sampling temperature.
+"""An extension of vLLM's workers: new weights, a seed, and log-probabilities at the sampling temperature.
 
 vLLM adds this class to the bases of its worker (`worker_extension_cls`), so its methods can be called by name in the
 process of the worker. No function is pickled.
@@ -26,6 +26,12 @@ class Extension:
         model = self.model_runner.get_model()
         self.model_runner.reload_weights(weights_iterator=read(Path(folder)) if weights is None else weights)
         pack_tied(model)
+
+    def align_lab_seed(self, seed: int) -> None:
+        """Seed the random generators that all requests without a seed of their own draw from."""
+        from vllm.utils.torch_utils import set_random_seed  # pyright: ignore[reportMissingImports]
+
+        set_random_seed(seed)
 
     def align_lab_temperature(self, temperature: float) -> None:
         """Divide the logits by the temperature in a forward hook of the model.

@@ -48,7 +48,7 @@ class RemoteEngine:
 
     def complete(self, request: Request) -> Completions:
         """Generate one completion per prompt. All clients of the process must call it."""
-        fields = {name: getattr(request, name) for name in ("new", "temperature", "top_p", "eos")}
+        fields = {name: getattr(request, name) for name in ("by_row", "new", "temperature", "top_p", "eos")}
         flat = [token for ids in request.prompts for token in ids]
         tensors = {
             "prompts": torch.tensor(flat, dtype=torch.int64, device="cpu"),

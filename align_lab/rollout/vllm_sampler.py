@@ -52,8 +52,13 @@ class VllmSampler(Sampler):
         world: World,
         processes_per_node: int = 1,
         checked_rows: int | None = None,
+        deterministic: bool = False,
     ) -> None:
-        """`checked_rows`: completions whose log-probabilities the trainer computes at a time; None: all."""
+        """`checked_rows`: completions whose log-probabilities the trainer computes at a time; None: all.
+
+        `deterministic`: a completion depends on its own random numbers alone, and no setting that vLLM makes for that
+        reaches the trainer's process. Without it that holds on the processor alone, where it costs nothing.
+        """
         if text := unavailable_reason():
             raise ConfigError(text)
         self.name = f"vllm {version()}"
@@ -63,6 +68,7 @@ class VllmSampler(Sampler):
         self.engines: list[VllmEngine] = []
         self.version: int | None = None  # of the weights in the engines
         self.check_batches = RowBatches(checked_rows, what="the check of vLLM's log-probabilities")
+        self.deterministic = deterministic
         self.checked = 0  # weight transfers whose log-probabilities were compared
         self.requests = ThreadPoolExecutor(1)  # sends one after the other, as an engine answers them
 
@@ -104,6 +110,7 @@ class VllmSampler(Sampler):
         request = Request(
             prompts=[ids[start:] for ids, start in zip(prompts.tolist(), starts, strict=True)],
             seeds=row_seeds(uniforms),
+            by_row=self.deterministic or not on_gpu(),
             new=uniforms.shape[1],
             temperature=temperature,
             top_p=top_p,
@@ -126,7 +133,7 @@ class VllmSampler(Sampler):
 
     @property
     def _shares_gpu(self) -> bool:
-        return self.processes.shared and torch.get_default_device().type == "cuda"
+        return self.processes.shared and on_gpu()
 
     def release_device(self) -> None:
         """Put the engines to sleep if they share the trainer's device. They lose their weights."""
@@ -166,7 +173,7 @@ class VllmSampler(Sampler):
             torch.cuda.empty_cache()
 
     def _start(self, model: LanguageModel) -> list[VllmEngine]:
-        cuda = torch.get_default_device().type == "cuda"
+        cuda = on_gpu()
         settings = VllmSettings(
             folder=str(self.processes.write_config(model)),
             dtype=self.dtype,
@@ -178,7 +185,8 @@ class VllmSampler(Sampler):
             eager=self.settings.eager,
             sleeps=cuda and self.processes.shared,
         )
-        if self.processes.shared and not self.settings.own_process and not dist.is_initialized():
+        own_process = self.settings.own_process or (cuda and self.deterministic)
+        if self.processes.shared and not own_process and not dist.is_initialized():
             return [InProcessEngine(settings)]  # vLLM initializes torch.distributed, of which a process has only one
         return in_parallel(lambda process: RemoteEngine(settings, **vars(process)), self.processes.engines(settings))
 
@@ -225,6 +233,11 @@ class VllmSampler(Sampler):
         self.checked += 1
         if not mean <= self.tolerance:  # NaN is a mismatch too
             raise SamplerMismatch(mismatch_message(mean, largest, self.tolerance, self.checked))
+
+
+def on_gpu() -> bool:
+    """Does this process train on a GPU?"""
+    return torch.get_default_device().type == "cuda"
 
 
 def in_parallel(work: Callable[[Item], T], items: Sequence[Item]) -> list[T]:

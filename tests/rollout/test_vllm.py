@@ -6,6 +6,8 @@ import pytest
 import torch
 
 from align_lab.rollout.torch_sampler import nucleus
+from align_lab.rollout.vllm_engine import Request
+from align_lab.rollout.vllm_sampler import to_samples
 from tests.rollout.vllm_support import (
     CLOSE,
     EOS,
@@ -68,6 +70,34 @@ def test_a_row_depends_only_on_its_own_uniform_numbers(pair):
     part = vllm(weights, PROMPTS[rows], PAD[rows], uniforms=numbers()[rows], temperature=0.7, eos=EOS)
     assert torch.equal(part.tokens, whole.tokens[rows])
     assert not torch.equal(complete(pair, temperature=0.7, step=1).tokens, whole.tokens)
+
+
+def drawn_together(vllm, seed, rows=24):
+    """Completions of prompts whose rows have no seeds of their own, as on a GPU."""
+    ids = [row[start:] for row, start in zip(PROMPTS.tolist(), PAD.tolist(), strict=True)] * (rows // 24)
+    request = Request(prompts=ids, seeds=[seed] * len(ids), by_row=False, new=NEW, temperature=0.7, top_p=0.9, eos=EOS)
+    return vllm.engines[0].complete(request)
+
+
+def test_rows_without_seeds_of_their_own_are_drawn_with_the_seed_of_the_request(pair):
+    weights, vllm = pair
+    complete(pair)
+    before = torch.get_rng_state()
+    first, other, again = (drawn_together(vllm, seed) for seed in (1, 2**33 + 2, 1))
+    assert torch.equal(torch.get_rng_state(), before)
+    assert torch.equal(again.tokens, first.tokens) and not torch.equal(other.tokens, first.tokens)
+    samples = to_samples(first, PROMPTS, EOS)
+    assert difference(weights, samples, temperature=0.7).max() < CLOSE
+
+
+def test_they_have_the_statistics_of_rows_with_seeds_of_their_own(pair):
+    _, vllm = pair
+    together = drawn_together(vllm, 3, rows=24 * 40)
+    apart = vllm(pair[0], PROMPTS.repeat(40, 1), PAD.repeat(40), uniforms=numbers(960), temperature=0.7, top_p=0.9)
+    for one, other in ((together.logp[:, 0], apart.logp[:, 0]), (together.tokens[:, 0], apart.tokens[:, 0])):
+        error = ((one.double().var() + other.double().var()) / 960).sqrt()
+        assert (one.double().mean() - other.double().mean()).abs() < 4 * error
+    assert len({tuple(row) for row in together.tokens[::24].tolist()}) > 30  # of one prompt
 
 
 def test_top_p_samples_only_from_the_nucleus(pair):

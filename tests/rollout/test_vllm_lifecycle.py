@@ -191,8 +191,9 @@ def test_two_clients_of_one_process_are_answered_together(tmp_path):
         engine.load(folder)
         rows = slice(0, 5) if number == 0 else slice(5, 8)
         request = Request(
-            prompts=PROMPTS[rows].tolist(), seeds=list(range(8))[rows], new=6, temperature=0.7, top_p=1.0, eos=EOS
-        )
+            prompts=PROMPTS[rows].tolist(), seeds=list(range(8))[rows], by_row=True, new=6, temperature=0.7, top_p=1.0,
+            eos=EOS,
+        )  # fmt: skip
         answers[number] = (engine, engine.complete(request))
 
     threads = [threading.Thread(target=client, args=(number,)) for number in (0, 1)]

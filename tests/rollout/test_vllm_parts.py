@@ -15,12 +15,13 @@ import torch
 from align_lab.base.errors import ConfigError, SamplerError
 from align_lab.base.hardware import Hardware, Numerics, Placement, Vllm
 from align_lab.base.world import World
-from align_lab.rollout import vllm_install, wire
-from align_lab.rollout.vllm_engine import Request, VllmSettings
+from align_lab.rollout import vllm_install, vllm_sampler, wire
+from align_lab.rollout.vllm_engine import Request, VllmSettings, isolated
 from align_lab.rollout.vllm_processes import VllmProcesses
 from align_lab.rollout.vllm_remote import RemoteEngine, visible_devices
 from align_lab.rollout.vllm_sampler import mismatch_message, row_seeds, split_request
-from tests.rollout.vllm_support import MISSING, numbers
+from tests.cuda.pretended import Refused, pretended_cuda
+from tests.rollout.vllm_support import MISSING, PAD, PROMPTS, ChangingWeights, numbers
 
 
 @pytest.mark.parametrize("processes", [1, 2, 3, 6, 8])
@@ -45,12 +46,70 @@ def test_a_seed_depends_only_on_the_uniform_numbers_of_its_row():
 
 @pytest.mark.parametrize("count", [1, 2, 3, 7])
 def test_a_request_is_split_in_order_without_losing_rows(count):
-    whole = Request(prompts=[[n] for n in range(5)], seeds=list(range(5)), new=3, temperature=0.5, top_p=0.9, eos=1)
+    whole = Request(
+        prompts=[[n] for n in range(5)], seeds=list(range(5)), by_row=True, new=3, temperature=0.5, top_p=0.9, eos=1
+    )
     parts = split_request(whole, count)
     assert len(parts) == count
     assert [ids for part in parts for ids in part.prompts] == whole.prompts
     assert [seed for part in parts for seed in part.seeds] == whole.seeds
-    assert {(part.new, part.temperature, part.top_p, part.eos) for part in parts} == {(3, 0.5, 0.9, 1)}
+    common = {(part.by_row, part.new, part.temperature, part.top_p, part.eos) for part in parts}
+    assert common == {(True, 3, 0.5, 0.9, 1)}
+
+
+def test_vllm_may_use_operators_without_a_deterministic_algorithm():
+    x = torch.rand(3, 5)
+    with pretended_cuda():
+        torch.set_default_device("cuda")
+        torch.use_deterministic_algorithms(True)
+        there = x.to("cuda")
+        with isolated(cuda=True):
+            sums = there.cumsum(-1)
+        assert torch.are_deterministic_algorithms_enabled() and sums.is_cuda
+        with pytest.raises(Refused):
+            there.cumsum(-1)
+        torch.use_deterministic_algorithms(False)
+
+
+@pytest.mark.parametrize(
+    ("device", "deterministic", "own_process", "by_row"),
+    [
+        ("cpu", False, False, True),
+        ("cpu", True, False, True),
+        ("cuda", False, False, False),
+        ("cuda", True, True, True),
+    ],
+)
+def test_on_a_gpu_rows_have_seeds_of_their_own_and_vllm_a_process_where_that_is_asked_for(
+    device, deterministic, own_process, by_row, monkeypatch
+):
+    """In its batch-invariant mode, vLLM replaces operators of torch in the whole process."""
+    started, requests = [], []
+
+    class Engine:
+        def __init__(self, *args, **kwargs):
+            started.append("process" if kwargs else "here")
+
+        def load(self, weights):
+            pass
+
+        def complete(self, request):
+            requests.append(request)
+            raise SamplerError("enough")
+
+    monkeypatch.setattr(vllm_sampler, "unavailable_reason", lambda: None)
+    monkeypatch.setattr(vllm_sampler, "version", lambda: "0")
+    monkeypatch.setattr(vllm_sampler, "RemoteEngine", Engine)
+    monkeypatch.setattr(vllm_sampler, "InProcessEngine", type("Here", (Engine,), {}))
+    weights = ChangingWeights(tied=True)
+    sampler = vllm_sampler.VllmSampler(Vllm(), dtype="float32", longest=20, world=World(), deterministic=deterministic)
+    sampler._load = lambda model: None
+    with pretended_cuda(), pytest.raises(SamplerError, match="enough"):
+        torch.set_default_device(device)
+        sampler(weights, PROMPTS, PAD, uniforms=numbers())
+    sampler.processes.close()
+    assert started == ["process" if own_process else "here"]
+    assert [request.by_row for request in requests] == [by_row] and requests[0].seeds == row_seeds(numbers())
 
 
 def test_gpus_are_selected_among_the_devices_that_the_run_sees():
