@@ -9,6 +9,7 @@ from align_lab.base.component import Component
 from align_lab.base.registry import checked, param, register, section
 
 SHARED = "ALIGN_LAB_SHARED_BY"  # the number of runs that share the cores of this machine, or one of its GPUs
+CHECKED_ROWS = 8  # completions in one pass of the check of vLLM's log-probabilities, beside an engine that is awake
 SLURM_NAME = r"[\w.,:@%+/=&|*()\[\]-]+"  # of partitions, features and the like: no space, so no further flag or line
 
 

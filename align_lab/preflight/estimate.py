@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
+from align_lab.base.hardware import CHECKED_ROWS
 from align_lab.preflight import passes, terms
 from align_lab.preflight.workload import Workload
 
@@ -44,25 +45,26 @@ class Estimate:
 
 
 def estimate(x: Workload, *, device_gib: float = 0.0) -> Estimate:
-    """The estimate of a process with this workload. vLLM uses a fraction of `device_gib`, the whole device's memory.
+    """The estimate of a process with this workload. vLLM uses a fraction of `device_gib`, the whole device's memory;
+    where it shares a GPU, optimizer state and gradients are there in updates alone.
 
     Passes without gradient take as many completions as need no more than the update or sampling needs.
     """
     engine = _vllm(x, device_gib)
+    of_updates = {"gradients": terms.gradients(x), "optimizer state": terms.optimizer(x)}
     persistent = {
         "weights": terms.weights(x),
-        "gradients": terms.gradients(x),
-        "optimizer state": terms.optimizer(x),
+        **({} if x.rests else of_updates),
         "reward models": x.scorers.weights,
         **({"judges": terms.JUDGES} if x.gpu else {"libraries and data": terms.LIBRARIES}),
         **({"vLLM": engine} if engine and not x.gpu else {}),  # it only sleeps on a GPU
     }
-    update = _update(x)
+    update = _update(x) | (of_updates if x.rests else {})
     bound = max(_size(update), _size(_torch_sampling(x, x.rows, x.group)) if x.samples and x.vllm is None else 0.0)
     scored = x.scoring_batch or passes.scoring_rows(x, bound)
     phases = {"update": update}
     if x.samples:
-        phases["sampling"] = _sampling(x, x.rows, x.group, scored=scored, engine=engine)
+        phases["sampling"] = _sampling(x, x.rows, x.group, engine=engine)
         phases["scoring"] = {"scoring": terms.scoring(x, min(x.rows, scored))}
         phases["reward"] = {"forward pass of a reward model": x.scorers.forward}
     most = max(_size(parts) for parts in phases.values())
@@ -102,11 +104,11 @@ def _update(x: Workload) -> dict[str, float]:
     return {name: factor * value for name, value in {"activations": activations, **temporary}.items()}
 
 
-def _sampling(x: Workload, rows: int, group: int, *, scored: int, engine: float) -> dict[str, float]:
+def _sampling(x: Workload, rows: int, group: int, *, engine: float) -> dict[str, float]:
     """The torch sampler's memory; or that of vLLM, awake, and beside it what checks its log-probabilities."""
     if x.vllm is None:
         return _torch_sampling(x, rows, group)
-    check = {"check of the log-probabilities": terms.scoring(x, min(rows, scored))}
+    check = {"check of the log-probabilities": terms.scoring(x, min(rows, CHECKED_ROWS))}
     return ({"vLLM": engine} if engine and x.gpu else {}) | _gathered(x) | check
 
 
@@ -126,7 +128,7 @@ def _gathered(x: Workload) -> dict[str, float]:
 
 def _vllm(x: Workload, device_gib: float) -> float:
     """vLLM's weights and KV cache in this process's memory, in bytes; 0 without vLLM, or on GPUs of its own."""
-    if x.vllm is None or (x.gpu and x.vllm["gpus"] > 0):
+    if x.vllm is None or (x.gpu and not x.rests):
         return 0.0
     if x.gpu:
         return x.vllm["memory"] * device_gib * GIB
@@ -137,7 +139,7 @@ def _evaluation(x: Workload, rows: int, scored: int, engine: float) -> dict[str,
     """Evaluation prompts: `rows` completions are sampled at a time, then measured against the start policy, which is
     that of training or is loaded for this, then scored."""
     x = replace(x, new=x.evaluated_new or x.new)
-    sampling = _sampling(x, rows, x.evaluated_samples, scored=scored, engine=engine)
+    sampling = _sampling(x, rows, x.evaluated_samples, engine=engine)
     is_held = x.reference or x.shape.lora_rank
     start = {} if is_held else {"start policy": float(x.shape.parameters * x.bytes)}
     measuring = {"evaluation": terms.scoring(x, min(rows, scored), entropy=True), **start}

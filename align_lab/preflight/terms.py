@@ -28,11 +28,13 @@ def shards(x: Workload, stage: int) -> int:
 def weights(x: Workload) -> float:
     """N b for policy, critic and reference; ZeRO-3 shards those of policy and critic.
 
-    With LoRA the reference is the policy with its adapters disabled and needs no memory.
+    With LoRA the reference is the policy with its adapters disabled and needs no memory. FSDP's trained weights are
+    float32.
     """
     n, extra = x.shape.parameters, x.shape.trainable if x.shape.lora_rank else 0
     reference = x.reference and not x.shape.lora_rank
-    return ((n + extra) * trained_models(x) / shards(x, 3) + n * reference) * x.bytes
+    wider = x.shape.trainable * (max(4, x.bytes) - x.bytes) if x.fsdp else 0
+    return ((n + extra) * x.bytes + wider) * trained_models(x) / shards(x, 3) + n * reference * x.bytes
 
 
 def gradients(x: Workload) -> float:
@@ -41,10 +43,13 @@ def gradients(x: Workload) -> float:
 
 
 def optimizer(x: Workload) -> float:
-    """AdamW's two moments, 2 N_trained b; for bfloat16 float32 weights and moments, 12 bytes. ZeRO-1 shards them."""
+    """AdamW's two moments, 2 N_trained b; for bfloat16 float32 weights and moments, 12 bytes. ZeRO-1 shards them.
+
+    FSDP has no other weights than those float32 ones.
+    """
     if x.offload and x.gpu:
         return 0.0
-    each = 12 if x.dtype == "bfloat16" else 2 * x.bytes
+    each = (8 if x.fsdp else 12) if x.dtype == "bfloat16" else 2 * x.bytes
     return trained_models(x) * x.shape.trainable * each / shards(x, 1)
 
 

@@ -50,6 +50,7 @@ class Workload:
     nucleus: bool = False
     processes: int = 1
     zero_stage: int = 0  # what is sharded: 1 optimizer state, 2 also gradients, 3 also weights, as FSDP does
+    fsdp: bool = False  # FSDP, not DeepSpeed, shards
     offload: bool = False
     gpu: bool = False
     scorers: ScorerMemory = NO_SCORERS  # weights of reward and judges, and the largest of their forward passes
@@ -59,6 +60,11 @@ class Workload:
     def bytes(self) -> int:
         """Bytes of one number of weights and activations."""
         return BYTES[self.dtype]
+
+    @property
+    def rests(self) -> bool:
+        """Is what only an update needs away from the GPU otherwise? vLLM shares the GPU, and has that memory."""
+        return self.gpu and self.vllm is not None and self.vllm["gpus"] == 0
 
     @property
     def micro_rows(self) -> int:
@@ -108,6 +114,7 @@ def workload_of(
         nucleus=sampling["top_p"] < 1,
         processes=world,
         zero_stage=SHARDS_ALL if numerics["engine"] == "fsdp" else numerics["zero_stage"],
+        fsdp=numerics["engine"] == "fsdp",
         offload=numerics["offload_optimizer"],
         gpu=on_gpu(cfg) if gpu is None else gpu,
         scorers=scorer_memory(cfg),

@@ -61,6 +61,10 @@ class Weights(Protocol):
         """The model with all weights gathered in this process. A collective operation: all processes call it."""
         ...
 
+    def release(self) -> None:
+        """Free the device's memory of what only updates need, until the next update or checkpoint."""
+        ...
+
 
 class Sampler(Protocol):
     """Completes each of left-padded prompts [P S] G times with at most T tokens, B = P·G rows, prompt-major.

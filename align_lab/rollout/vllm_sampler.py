@@ -20,6 +20,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 from align_lab.base.errors import ConfigError, SamplerError, SamplerMismatch
+from align_lab.base.hardware import CHECKED_ROWS
 from align_lab.models.language_model import LanguageModel
 from align_lab.models.row_batches import RowBatches
 from align_lab.rollout.sampler import Pending, Sampler, Samples, Weights
@@ -51,13 +52,10 @@ class VllmSampler(Sampler):
         longest: int,
         world: World,
         processes_per_node: int = 1,
-        checked_rows: int | None = None,
         deterministic: bool = False,
     ) -> None:
-        """`checked_rows`: completions whose log-probabilities the trainer computes at a time; None: all.
-
-        `deterministic`: a completion depends on its own random numbers alone, and no setting that vLLM makes for that
-        reaches the trainer's process. Without it that holds on the processor alone, where it costs nothing.
+        """`deterministic`: a completion depends on its own random numbers alone, also on a GPU, and no setting of vLLM
+        that this takes reaches the trainer's process.
         """
         if text := unavailable_reason():
             raise ConfigError(text)
@@ -67,7 +65,7 @@ class VllmSampler(Sampler):
         self.processes = VllmProcesses.create(world, settings.gpus // settings.tensor_parallel, processes_per_node)
         self.engines: list[VllmEngine] = []
         self.version: int | None = None  # of the weights in the engines
-        self.check_batches = RowBatches(checked_rows, what="the check of vLLM's log-probabilities")
+        self.check_batches = RowBatches(CHECKED_ROWS, what="the check of vLLM's log-probabilities")
         self.deterministic = deterministic
         self.checked = 0  # weight transfers whose log-probabilities were compared
         self.requests = ThreadPoolExecutor(1)  # sends one after the other, as an engine answers them
@@ -154,6 +152,8 @@ class VllmSampler(Sampler):
         if self.version == weights.version:
             return False
         self._settle()  # what was asked for is of the weights that the engines have
+        if self._shares_gpu:
+            weights.release()
         self._make_room()
         with weights.full_model() as model:
             if not self.engines:

@@ -263,7 +263,6 @@ def _sampler(cfg: RunConfig, longest: int, world: World) -> Sampler:
         longest=longest,
         world=world,
         processes_per_node=cfg.hardware.placement.tasks_per_node,
-        checked_rows=cfg.train.scoring_batch,
         deterministic=cfg.hardware.numerics.deterministic,
     )
 

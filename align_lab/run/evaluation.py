@@ -46,6 +46,9 @@ class Untrained:
         """The policy: nothing is sharded."""
         yield self.policy
 
+    def release(self) -> None:
+        """It is not updated."""
+
 
 def evaluate(
     path: Path, cfg: RunConfig, screen: Screen, *, checkpoint: str = "last", name: str | None = None

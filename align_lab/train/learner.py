@@ -80,6 +80,7 @@ class Learner:
 
     def zero_grad(self, *, policy: bool = True) -> None:
         """Clear the gradients before the micro-batches of an update. `policy=False`: train the critic alone."""
+        self._restore()
         for name, engine in self.engines.items():
             engine.zero_grad(learning=policy or name != "policy")
 
@@ -123,10 +124,21 @@ class Learner:
 
         A collective operation: all processes call it, and of several each gets a slice of every tensor.
         """
+        self._restore()
         return {name: engine.state_dict() for name, engine in self.engines.items()}
+
+    def release(self) -> None:
+        """Free the device's memory of what only updates need, until the next update or checkpoint."""
+        for engine in self.engines.values():
+            engine.release()
+
+    def _restore(self) -> None:
+        for engine in self.engines.values():
+            engine.resting.restore()
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore what `state_dict` returned."""
+        self._restore()
         for name, engine in self.engines.items():
             engine.load_state_dict(state[name])
         self.version += 1

@@ -98,11 +98,13 @@ def at_work():
 
 def test_vllm_gets_the_memory_that_the_trainer_has_freed():
     sampler = at_work()
-    weights = SimpleNamespace(version=2)
+    released = []
+    weights = SimpleNamespace(version=2, release=lambda: released.append(1))
     with pretended_cuda(), patch("torch.cuda.empty_cache") as empty, pytest.raises(AttributeError):
         torch.set_default_device("cuda")
         VllmSampler._sync(sampler, weights)  # it stops where the weights would be gathered
     empty.assert_called_once()
+    assert released == [1]
 
 
 def test_vllm_gets_the_memory_of_gathered_weights_before_its_cache_wakes():
@@ -118,8 +120,9 @@ def test_vllm_gets_the_memory_of_gathered_weights_before_its_cache_wakes():
     sampler._collectively = lambda work: order.append("weights wake")
     with pretended_cuda(), patch("torch.cuda.empty_cache", lambda: order.append("emptied")):
         torch.set_default_device("cuda")
-        VllmSampler._sync(sampler, SimpleNamespace(version=2, full_model=full_model))
-    assert order == ["emptied", "gathered", "weights wake", "freed", "emptied"]
+        weights = SimpleNamespace(version=2, full_model=full_model, release=lambda: order.append("released"))
+        VllmSampler._sync(sampler, weights)
+    assert order == ["released", "emptied", "gathered", "weights wake", "freed", "emptied"]
 
 
 @pytest.mark.parametrize(("device", "expected"), [("cuda", [timedelta(minutes=60)]), ("cpu", [])])

@@ -114,9 +114,14 @@ def test_fsdp_shards_all_that_zero_3_shards_and_is_what_a_torch_run_is_told_to_s
     zero_3 = preflight.planned(with_numerics(cfg, engine="deepspeed", zero_stage=3))
     whole = preflight.planned(with_numerics(cfg, engine="torch"))
     assert sharded and zero_3 and whole
-    assert sharded[1] == zero_3[1]
-    for term in ("weights", "gradients", "optimizer state"):
-        assert sharded[1].persistent[term] == pytest.approx(whole[1].persistent[term] / 8)
+    n = SMOLLM2.parameters
+    of_fsdp, of_zero, of_torch = (
+        {name: one[1].persistent[name] * 2**30 / n for name in ("weights", "gradients", "optimizer state")}
+        for one in (sharded, zero_3, whole)
+    )
+    assert of_torch == pytest.approx({"weights": 2, "gradients": 4, "optimizer state": 12})
+    assert of_zero == pytest.approx({name: value / 8 for name, value in of_torch.items()})
+    assert of_fsdp == pytest.approx({"weights": 4 / 8, "gradients": 4 / 8, "optimizer state": 8 / 8})
     with pytest.raises(ConfigError) as error:
         preflight.fit(with_numerics(cfg, engine="torch"), gpu=True, processes=8, available=available(0.9))
     assert "hardware.numerics.engine=fsdp (" in str(error.value)
@@ -165,6 +170,20 @@ def test_the_start_policy_is_counted_once():
     once, twice = (preflight.estimate(workload(QWEN7, reference=held, **LONG)) for held in (True, False))
     assert "start policy" not in once.phases["evaluation"]
     assert twice.persistent["weights"] == pytest.approx(once.persistent["weights"] / 2)
+
+
+@pytest.mark.parametrize("fields", [{}, {"fsdp": True}])
+def test_a_whole_7b_policy_and_vllm_fit_on_the_same_gpus(fields):
+    """What only updates need is away while vLLM is awake: before that, this was 80.4 GiB."""
+    vllm = {"gpus": 0, "memory": 0.4, "cpu_cache_gib": 1.0}
+    x = workload(QWEN7, reference=True, processes=8, zero_stage=3, vllm=vllm, **LONG, **fields)
+    need = preflight.estimate(x, device_gib=80)
+    assert need.total < 0.96 * 80
+    assert not {"gradients", "optimizer state"} & {*need.persistent, *need.phases["sampling"], *need.phases["scoring"]}
+    own = preflight.estimate(replace(x, vllm={**vllm, "gpus": 2}), device_gib=80)
+    assert {"gradients", "optimizer state"} <= own.persistent.keys()
+    moments = need.phases["update"]["optimizer state"]
+    assert moments == pytest.approx((8 if fields else 12) * QWEN7.parameters / 8 / 2**30)
 
 
 def test_vllm_its_check_and_gathered_weights_are_held_together():

@@ -48,6 +48,9 @@ class ChangingWeights:
     def full_model(self):
         yield self.model
 
+    def release(self):
+        pass
+
     def step(self, *args):
         raise AssertionError("a sampler does not learn")
 

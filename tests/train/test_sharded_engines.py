@@ -10,6 +10,7 @@ import functools
 import importlib.util
 import os
 import socket
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -78,6 +79,23 @@ def continued(it, state, start):
     return it.learner.state_dict()
 
 
+def releasing(it):
+    """Let the loop's sampler have the memory of updates. Returns the bytes of the state of updates as it finds them."""
+    sizes, sampler = [], it.source.sampler
+
+    class Releasing(type(sampler)):
+        def __call__(self, weights, *args, **options):
+            for engine in it.learner.engines.values():
+                tensors = [one for parts in engine.of_updates() for one in parts]
+                engine.release()
+                sizes.append(sum(one.untyped_storage().nbytes() for one in tensors))
+            return super().__call__(weights, *args, **options)
+
+    it.source.sampler = Releasing()
+    it.evaluate = replace(it.evaluate, sampler=Releasing())
+    return sizes
+
+
 def with_checkpointing(engine):
     """The engine, for a model with gradient checkpointing."""
 
@@ -119,6 +137,11 @@ def one_of_two(rank, port, folder, library):
                 dist.barrier()
                 resumed = continued(make(RESUMED, engine, world=world, dtype=dtype), checkpoints.load(2, world), start)
                 results[label, dtype] = (together(whole.learner.state_dict()), together(resumed))
+            for dtype in precisions(label):
+                other = make(RESUMED, engine, world=world, dtype=dtype)
+                sizes = releasing(other)
+                other.run()
+                results[label, dtype, "released"] = together(other.learner.state_dict()), sizes
             recomputing = make(RESUMED, with_checkpointing(engine), world=world, dtype=own)
             recomputing.run()
             results[label, "recomputed"] = together(recomputing.learner.state_dict())
@@ -236,6 +259,13 @@ def test_bfloat16_trains_float32_master_weights_and_resumes_exactly(results, lab
     assert {value.dtype for value in weights} == {torch.float32}
     assert any((value != value.bfloat16().float()).any() for value in weights)
     assert equal(whole, resumed)
+
+
+@pytest.mark.parametrize(("label", "dtype"), [(label, dtype) for label in DTYPE for dtype in precisions(label)])
+def test_where_the_sampler_gets_the_memory_of_updates_the_run_is_the_same(results, label, dtype):
+    whole, _ = results(label)[label, dtype]
+    other, sizes = results(label)[label, dtype, "released"]
+    assert equal(whole, other) and not any(sizes)
 
 
 def test_fsdp_in_bfloat16_rounds_where_the_torch_engine_does(results):

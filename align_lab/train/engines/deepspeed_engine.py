@@ -129,6 +129,17 @@ class DeepSpeedEngine(Engine):
         with self.gathered_copy.filled(self.model, gather) as model:
             yield model
 
+    def of_updates(self) -> tuple[list[Tensor], list[Tensor]]:
+        """The optimizer state, with the float32 weights of a bfloat16 model; at stage 3 the gradients have buffers."""
+        flat, optimizer = self._flat(), self.engine.optimizer
+        moments = [self.optimizer.state[one][key] for one in flat for key in MOMENTS]
+        if not self.stage:
+            self.optimizer.zero_grad()
+            return moments, []
+        buffers = [bucket.buffer for bucket in getattr(optimizer, "ipg_buckets", {}).values()]
+        gradients = [getattr(optimizer, "grad_partitions_flat_buffer", None), *buffers]
+        return [*flat, *moments], [one for one in gradients if isinstance(one, Tensor)]
+
     def state_dict(self) -> State:
         """This process's slices of weights and moments, in main memory."""
         weights, moments = dict[str, Any](), dict[int, dict[str, Any]]()

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from align_lab.base.errors import DataError, DivergedError
 from align_lab.base.hyperparameters import Train
 from align_lab.base.world import World
+from align_lab.train.engines.resting import Resting
 from align_lab.train.shards import Parts, whole
 
 State = dict[str, Any]  # {"model": name -> weight, "optimizer": torch.optim's state_dict}, of tensors or slices
@@ -33,6 +34,7 @@ class Engine(ABC):
 
     def __init__(self, model: nn.Module, *, name: str, plan: Train, lr: float) -> None:
         self.model, self.name, self.plan, self.lr = model, name, plan, lr
+        self.resting = Resting()
 
     @abstractmethod
     def __call__(self, *inputs: Any, **options: Any) -> Any:
@@ -56,6 +58,14 @@ class Engine(ABC):
     def full_model(self) -> AbstractContextManager[nn.Module]:
         """The model with all weights gathered in this process. Collective."""
         return nullcontext(self.model)
+
+    @abstractmethod
+    def of_updates(self) -> tuple[list[Tensor], list[Tensor]]:
+        """The tensors that only an update needs: those whose values must be kept, and the gradients, which need not."""
+
+    def release(self) -> None:
+        """Move what only an update needs to main memory, and drop the gradients."""
+        self.resting.release(*self.of_updates())
 
     @abstractmethod
     def state_dict(self) -> State:

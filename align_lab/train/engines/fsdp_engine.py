@@ -70,6 +70,10 @@ class FsdpEngine(TorchEngine):
         with self.gathered_copy.filled(self.model, _gathered) as model:
             yield model
 
+    def moments(self) -> list[Tensor]:
+        """This process's rows of the optimizer's state. Its rows of the weights stay: they are gathered from them."""
+        return [_rows(value) for value in super().moments()]
+
     def part(self, tensor: Tensor, world: World) -> Tensor | Slice:
         """This process's rows of a weight or a moment."""
         rows = _rows(tensor)

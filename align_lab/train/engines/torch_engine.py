@@ -53,6 +53,17 @@ class TorchEngine(Engine):
             if own is not parameter:
                 parameter.copy_(own)
 
+    def of_updates(self) -> tuple[list[Tensor], list[Tensor]]:
+        """The optimizer state, with the float32 weights of a bfloat16 model."""
+        own = [master for weight, master in zip(self.parameters, self.masters, strict=True) if master is not weight]
+        for master in self.masters:
+            master.grad = None
+        return [*own, *self.moments()], []
+
+    def moments(self) -> list[Tensor]:
+        """The tensors of the optimizer's state that are as large as weights."""
+        return [value for state in self.optimizer.state.values() for value in state.values() if value.ndim]
+
     def state_dict(self) -> State:
         """The float32 weights and the optimizer state, of several processes a slice each."""
         world, adam = World.current(), self.optimizer.state_dict()

@@ -81,6 +81,16 @@ class Machine:
         """torch.cuda.reset_peak_memory_stats"""
         self.places.peak = self.places.bytes
 
+    def resizing(self, resize: Any) -> Any:
+        """The method of a storage that gives it another size, with the bytes counted."""
+
+        def resized(storage: Any, size: int) -> Any:
+            out = resize(storage, size)
+            self.places.resized(storage)
+            return out
+
+        return resized
+
     def cuda(self) -> dict[str, Any]:
         """Replacements for functions of torch.cuda."""
         state = torch.zeros(16, dtype=torch.uint8)
@@ -129,6 +139,7 @@ def pretended_cuda(*, gpus: int = 1, gib: float = 80.0, project: Path = PACKAGE)
             patch.multiple(torch, set_default_device=machine.set_default, get_default_device=lambda: machine.default),
             patch.multiple(clip_grad, _group_tensors_by_device_and_dtype=group, _has_foreach_support=lambda *_: True),
             patch.multiple(_foreach_utils, _group_tensors_by_device_and_dtype=group),
+            patch.object(torch.UntypedStorage, "resize_", machine.resizing(torch.UntypedStorage.resize_)),
             patch.multiple(dist, init_process_group=lambda _, **rest: join("gloo", **rest)),
         ):
             opened.enter_context(change)

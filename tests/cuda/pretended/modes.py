@@ -91,6 +91,7 @@ class Functions(TorchFunctionMode):
         named = None if kwargs.get("device") is None else as_device(kwargs["device"])
         if named is not None and named.type != "meta":
             kwargs["device"] = "cpu"  # where the values really are
+        kwargs.pop("pin_memory", None)  # this build of torch has no GPU to pin memory for
         inputs = tensors(args, kwargs)
         if func in _device_constructors():
             device = named or self.machine.default

@@ -17,6 +17,7 @@ class Places:
 
     def __init__(self) -> None:
         self.bytes = self.peak = 0  # on the pretended device, now and at most
+        self.sizes: dict[int, int] = {}  # bytes of each storage there, by its identity
 
     def of(self, tensor: Tensor) -> torch.device:
         """The device of a tensor; `meta` stays `meta`."""
@@ -31,13 +32,19 @@ class Places:
         if device.type != "cuda" or storage.device.type != "cpu" or getattr(storage, "is_pretended", False):
             return
         storage.is_pretended = True
-        size = storage.nbytes()
-        self.bytes += size
-        self.peak = max(self.peak, self.bytes)
-        weakref.finalize(storage, self._freed, size)
+        self._note(storage._cdata, storage.nbytes())
+        weakref.finalize(storage, self._note, storage._cdata, 0)
 
-    def _freed(self, size: int) -> None:
-        self.bytes -= size
+    def resized(self, storage: torch.UntypedStorage) -> None:
+        """A storage has got another size."""
+        if getattr(storage, "is_pretended", False):
+            self._note(storage._cdata, storage.nbytes())
+
+    def _note(self, storage: int, size: int) -> None:
+        self.bytes += size - self.sizes.pop(storage, 0)
+        if size:
+            self.sizes[storage] = size
+        self.peak = max(self.peak, self.bytes)
 
 
 def tensors(*values: Any) -> list[Tensor]:
