@@ -131,7 +131,8 @@ def _write(document: Document, folders: Sequence[Path], options: argparse.Namesp
     if not folders:
         return
     locked = lock.write(document, folders)
-    console.print(f"To compute it all again from nothing: align_lab replay {locked}", style="dim", soft_wrap=True)
+    again = f"align_lab replay {locked} --fresh"
+    console.print(f"To compute it all again from nothing: {again}", style="dim", soft_wrap=True)
 
 
 def _watch(folders: Sequence[Path], allow: Sequence[str]) -> None:

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from align_lab.base import answer
+from align_lab.base.errors import ConfigError
 from align_lab.base.files import write_text
 from align_lab.cli import comparison_arguments as arguments
 from align_lab.compare import comparability, pool
@@ -17,7 +18,8 @@ from align_lab.compare.foreign import section
 from align_lab.compare.foreign.reader import ForeignRun, ForeignRuns
 from align_lab.compare.gate import baseline, foreign_question, report
 from align_lab.compare.gate.decision import decide
-from align_lab.compare.gate.question import Question, chosen, question
+from align_lab.compare.gate.question import OVER_TRAINING, Question, chosen, question
+from align_lab.compare.pool import StudyRuns
 from align_lab.compare.runs import Run, study_folder
 from align_lab.record.terminal import Terminal, escape
 
@@ -25,7 +27,7 @@ EXAMPLES = f"""examples:
   gate STUDY --arm candidate --against rloo --margin 0.1       two arms of a study
   gate STUDY --arm rloo --store baselines/rloo.json            keep an arm as a baseline, once
   gate STUDY --arm rloo --baseline baselines/rloo.json --margin 0.1 --allow source    in CI, after each change
-  gate --from trl new/ arm=new --from trl old/ arm=old --arm new --against old         runs of another program
+  gate --from trl new/ arm=new --from trl old/ arm=old --arm new --against old --margin 0.05     another program's runs
 
 runs of other programs, which nothing proves to be comparable; that is said first:
 {arguments.FOREIGN}
@@ -37,7 +39,8 @@ def gate(args: Sequence[str]) -> int:
     """Print the decision and write what is asked for. Returns 0, 1 or 4. Raises NotComparableError (status 3)."""
     options = _parser().parse_args(args)
     foreign = arguments.foreign_runs("gate", options.foreign, alone=options.study is None)
-    runs = pool.read([study_folder(options.study)]).runs if options.study else []
+    study = pool.read([study_folder(options.study)]) if options.study else None
+    runs = study.runs if study else []
     console = Terminal()
     if options.store:
         stored = _store_foreign(foreign, options) if foreign else _store(runs, options)
@@ -46,12 +49,24 @@ def gate(args: Sequence[str]) -> int:
         return 0
     asked = _asked(runs, foreign, options)
     values = (asked.candidate["values"], asked.baseline["values"])
-    decision = decide(*values, margin=options.margin, confidence=options.confidence, equivalence=options.equivalence)
+    margin = options.margin or _declared(study, asked.metric)
+    decision = decide(*values, margin=margin, confidence=options.confidence, equivalence=options.equivalence)
     decided = report.document(
         decision, metric=asked.metric, candidate=asked.candidate, baseline=asked.baseline, unproven=asked.unproven
     )
     _write(decided, options, console)
     return decision.status
+
+
+def _declared(study: StudyRuns | None, metric: str) -> float:
+    """The gap that matters to the study. Raises ConfigError where it declares none in this metric."""
+    own = {run.metric for run in study.runs} if study else set[str]()
+    if study and len(study.smallest) == 1 and {metric.removesuffix(OVER_TRAINING)} == own:
+        return next(iter(study.smallest))
+    raise ConfigError(
+        f"how much worse may it be? There is no declared gap that matters (smallest) in {metric}. Say it in units of "
+        "that metric, for example --margin 0.1"
+    )
 
 
 def _asked(runs: Sequence[Run], foreign: ForeignRuns | None, options: argparse.Namespace) -> Question:
@@ -98,7 +113,13 @@ def _parser() -> argparse.ArgumentParser:
     other.add_argument("--against", metavar="ARM", help="the baseline: another arm")
     other.add_argument("--baseline", metavar="FILE", help="the baseline: what --store has written")
     other.add_argument("--store", metavar="FILE", help="keep the runs of --arm as a baseline, and decide nothing")
-    parser.add_argument("--margin", type=_positive, default=0.1, help="what may be lost, in units of the metric (0.1)")
+    parser.add_argument(
+        "--margin",
+        type=_positive,
+        metavar="GAP",
+        help="what may be lost, in units of the metric; default: the `smallest` gap that matters, where the study "
+        "declares it",
+    )
     parser.add_argument("--confidence", type=_confidence, default=0.95, help="of each one-sided bound (0.95)")
     parser.add_argument("--equivalence", action="store_true", help="neither worse nor better by more than the margin")
     parser.add_argument(

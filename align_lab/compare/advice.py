@@ -1,58 +1,75 @@
-"""The cheapest next purchase in words: in place of "so many more seeds" where something else is cheaper."""
+"""What would tell two arms apart that are not yet told apart: for the prompts that were evaluated, and for others."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from align_lab.compare.document import Bought, Precision, Verdict
-from align_lab.compare.verdict import MOST, NOT_ENOUGH
+from align_lab.compare.document import Bought, Pair, Precision, Verdict
+from align_lab.compare.gaps import Measure
+from align_lab.compare.verdict import MOST
 
 
-def advise(verdict: Verdict, precisions: Sequence[Precision]) -> Iterator[str]:
-    """Put the advice into the words of pairs that lack something; yield it for the pair that the sentence quotes,
-    where it does not stand in the way of the answer.
-    """
-    known = {(one["a"], one["b"]): one for one in precisions}
-    if (smallest := verdict["smallest"]) is None:
+def advise(verdict: Verdict, precisions: Sequence[Precision], measure: Measure) -> Iterator[str]:
+    """One sentence, of the pair for the lead that is not decided; the table of pairs has the numbers of all."""
+    if measure.smallest is None or (pair := _for_the_lead(verdict["pairs"])) is None:
         return
-    for pair in verdict["pairs"]:
-        one = known.get((pair["a"], pair["b"]))
-        if one is None or one["seed_seconds"] is None or not pair["words"].startswith(NOT_ENOUGH):
-            continue
-        before = pair["words"].removeprefix(NOT_ENOUGH)
-        after = words(one, smallest)
-        pair["words"] = NOT_ENOUGH + after
-        if f": {before}" in verdict["sentence"]:
-            verdict["sentence"] = verdict["sentence"].replace(f": {before}", "", 1)
-            yield f"To tell {pair['a']} from {pair['b']}, {after}."
+    a, b, needed = pair["a"], pair["b"], pair["needed"] or 0
+    if pair["low"] is None:
+        least = seeds(needed).removeprefix("about ")
+        yield f"To tell {a} from {b}, at least {least} are needed: one seed gives no interval."
+        return
+    known = {(one["a"], one["b"]): one for one in precisions}
+    one = known.get((a, b))
+    parts = [f"for these {one['prompts']} prompts {seeds(needed)}" if one else seeds(needed)]
+    if one and one["seed_seconds"] is not None:
+        parts.append(f"for others of their kind {bought(one)}")
+    yield f"To see a gap of {measure.matters} between {a} and {b}: {'; '.join(parts)}."
 
 
-def words(one: Precision, smallest: float) -> str:
-    """`the cheapest way to see 0.1 is 768 prompts in place of 48 (about 4 device-minutes; ...)`."""
-    see, alone, bought = f"see {smallest:g}", one["seeds_alone"], one["cheapest"]
-    never = f"at {one['prompts']} prompts even {MOST} more would not show it"
-    if bought is None:
-        return f"no purchase that was thought of would {see}: {never}"
-    evaluation = _evaluation(one, bought)
-    if not evaluation:
-        return f"about {bought['seeds']} more would be needed to {see}, the cheapest way ({_cost(bought)})"
-    also = f" and {bought['seeds']} more {'seed' if bought['seeds'] == 1 else 'seeds'}" if bought["seeds"] else ""
-    seeds = never if alone is None else f"seeds alone: about {alone['seeds']} more, {hours(alone['seconds'])}"
-    return f"the cheapest way to {see} is {evaluation}{also} ({_cost(bought)}; {seeds})"
+def _for_the_lead(pairs: Sequence[Pair]) -> Pair | None:
+    """The nearest of the undecided pairs, of arms that no other is shown to beat if there are any such."""
+    beaten = {worse for pair in pairs if (worse := _worse(pair))}
+    undecided = [pair for pair in pairs if pair["needed"] is not None]
+    leading = [pair for pair in undecided if not {pair["a"], pair["b"]} & beaten]
+    return min(leading or undecided, key=lambda pair: abs(pair["gap"]), default=None)
 
 
-def _evaluation(one: Precision, bought: Bought) -> str:
+def _worse(pair: Pair) -> str | None:
+    low, high = pair["low"], pair["high"]
+    if low is None or high is None:
+        return None
+    return pair["b"] if low > 0 else pair["a"] if high < 0 else None
+
+
+def seeds(more: int) -> str:
+    """`about 5 more seeds for each arm`"""
+    if more > MOST:
+        return f"more than {MOST} more seeds for each arm"
+    return f"about {more} more {'seed' if more == 1 else 'seeds'} for each arm"
+
+
+def bought(one: Precision) -> str:
+    """The cheapest that shows the gap for other prompts as well: `96 prompts in place of 6 and about 2 more seeds for
+    each arm (about 2 device-minutes)`.
+    """
+    if (cheapest := one["cheapest"]) is None:
+        return "no more prompts, samples or seeds that were thought of would do"
+    return f"{_and(evaluation(one, cheapest), cheapest)} (about {hours(cheapest['seconds'])})"
+
+
+def _and(changed: str, cheapest: Bought) -> str:
+    more = seeds(cheapest["seeds"]) if cheapest["seeds"] or not changed else ""
+    return " and ".join(filter(None, (changed, more)))
+
+
+def evaluation(one: Precision, cheapest: Bought) -> str:
     """`768 prompts in place of 48`; empty where the evaluation remains."""
     parts: list[str] = []
-    if bought["prompts"] != one["prompts"]:
-        parts.append(f"{bought['prompts']} prompts in place of {one['prompts']}")
-    if bought["samples"] != one["samples"]:
-        parts.append(f"{bought['samples']} samples a prompt in place of {one['samples']}")
+    if cheapest["prompts"] != one["prompts"]:
+        parts.append(f"{cheapest['prompts']} prompts in place of {one['prompts']}")
+    if cheapest["samples"] != one["samples"]:
+        parts.append(f"{cheapest['samples']} samples a prompt in place of {one['samples']}")
     return " with ".join(parts)
-
-
-def _cost(bought: Bought) -> str:
-    return f"about {hours(bought['seconds'])}"
 
 
 def hours(seconds: float) -> str:

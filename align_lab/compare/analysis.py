@@ -75,14 +75,14 @@ def _compare(whole: Document, of: Prepared, rng_seed: int, *, paired: bool) -> N
     pairs, smallest = of.asked.number(len(of.arms)), of.asked.smallest
     test = precision.PairTest(number=pairs, paired=paired, smallest=smallest)
     if of.plan and of.looks:
-        decided = sequential.decided(of.plan, of.looks, of.groups)
+        decided = sequential.decided(of.plan, of.looks, of.groups, of.measure)
         whole["precision"] = precision.of_pairs(
             decided["pairs"], of.shown, of.answers, replace(test, paired=False, smallest=of.plan.plan.smallest)
         )
     else:
-        decided = summary.decided(of.shown, of.asked, pairs=pairs, paired=paired)
+        decided = summary.decided(of.shown, of.asked, pairs=pairs, paired=paired, measure=of.measure)
         whole["precision"] = precision.of_pairs(decided["pairs"], of.shown, of.answers, test)
-        whole["notes"] += advice.advise(decided, whole["precision"])
+        whole["notes"] += advice.advise(decided, whole["precision"], of.measure)
     whole["verdict"] = decided
     whole["improvement"] = summary.improvements(of.shown, rng_seed)
     whole["axes"] = axes.compared(of.rows, of.scores.metric)

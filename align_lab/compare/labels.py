@@ -10,7 +10,7 @@ from typing import Any, cast
 
 from align_lab.base.metrics import METRICS
 from align_lab.compare.document import Label
-from align_lab.compare.evaluations import LAST
+from align_lab.compare.evaluations import ERROR, LAST
 from align_lab.compare.runs import Run
 
 NAMES = {"eval/kl": "KL", "eval/distinct_2": "distinct-2"}
@@ -32,7 +32,7 @@ def of_runs(runs: Sequence[Run], names: Iterable[str]) -> dict[str, Label]:
 
 
 def _label(name: str, texts: Mapping[str, Any]) -> Label:
-    known: dict[str, Any] = {**usual(name), **texts}
+    known: dict[str, Any] = {**usual(name), **{key: text for key, text in texts.items() if text}}
     return cast("Label", {key: known[key] for key in Label.__annotations__})
 
 
@@ -40,12 +40,19 @@ def usual(name: str) -> Label:
     """For a metric that no run describes: its name in words, and its meaning if that is the same in every task."""
     known = METRICS.get(name) if name in ALWAYS or not name.startswith("eval/") else None
     return {
-        "label": NAMES.get(name, name.rsplit("/", 1)[-1].replace("_", " ")),
+        "label": NAMES.get(name) or _words(name),
         "meaning": known.meaning if known else "",
         "unit": known.unit if known else "",
         "better": known.better if known else "neither",
         "judge": "",
     }
+
+
+def _words(name: str) -> str:
+    """`eval/gold_score_se` -> `gold score, standard error`."""
+    text = name.rsplit("/", 1)[-1]
+    of_error = ", standard error" if text.endswith(ERROR) else ""
+    return f"{text.removesuffix(ERROR).replace('_', ' ')}{of_error}"
 
 
 def short(label: str) -> str:

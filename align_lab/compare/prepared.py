@@ -16,6 +16,7 @@ from align_lab.compare.comparability import arms as arms_of
 from align_lab.compare.comparability import proof
 from align_lab.compare.document import SCORE, Comparability, Label
 from align_lab.compare.evaluations import Table
+from align_lab.compare.gaps import Measure
 from align_lab.compare.overoptimization import Scores
 from align_lab.compare.pool import StudyRuns
 from align_lab.compare.runs import Run, Unfinished
@@ -62,6 +63,12 @@ class Prepared:
     def answers(self) -> Mapping[str, Mapping[int, Answers]]:
         """What the arms that are shown answered in their last evaluations."""
         return samples.of_arms({arm.name: arm.runs for arm in self.shown})
+
+    @property
+    def measure(self) -> Measure:
+        """What gaps are in."""
+        label = self.scores.labels[self.scores.metric]
+        return Measure(label=label["label"], unit=label["unit"], smallest=self.asked.smallest)
 
     @property
     def few(self) -> dict[str, Sequence[Run]]:

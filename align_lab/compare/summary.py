@@ -16,6 +16,7 @@ from align_lab.compare import many, verdict
 from align_lab.compare.asked import Asked, pairs_of
 from align_lab.compare.document import Improvement, Pair, Spread, Summary, Verdict
 from align_lab.compare.evaluations import Floats
+from align_lab.compare.gaps import Measure
 from align_lab.compare.headline import sentence
 from align_lab.compare.runs import Run
 from align_lab.compare.statistics import (
@@ -110,7 +111,7 @@ def _mean(values: Floats) -> float | None:
     return float(known.mean()) if len(known) else None
 
 
-def decided(arms: Sequence[ArmRuns], asked: Asked, *, pairs: int, paired: bool = False) -> Verdict:
+def decided(arms: Sequence[ArmRuns], asked: Asked, *, pairs: int, measure: Measure, paired: bool = False) -> Verdict:
     """`verdict` of the document.
 
     Arms are compared by their means (Welch). `paired` compares them seed by seed where all have the same seeds:
@@ -135,7 +136,7 @@ def decided(arms: Sequence[ArmRuns], asked: Asked, *, pairs: int, paired: bool =
         contrasts=asked.contrasts,
     )
     return {
-        "sentence": sentence(asked, comparisons, scores, corrected=pairs),
+        "sentence": sentence(asked, comparisons, scores, corrected=pairs, measure=measure),
         "method": verdict.method(paired=paired, control=asked.control, contrasts=len(asked.contrasts)),
         "confidence": CONFIDENCE,
         "smallest": asked.smallest,

@@ -42,6 +42,12 @@ def probability(p: float) -> str:
     return "< 0.001" if p < 0.001 else f"{p:.3f}"
 
 
+def figure(value: float, places: int) -> str:
+    """With that many decimals, with a minus sign that is one, and thousands apart; `0.00`, never `-0.00`."""
+    text = f"{value:,.{places}f}"
+    return text.removeprefix("-") if not text.strip("-0.,") else text.replace("-", "−")
+
+
 def amount(value: float) -> str:
     """`2.83 × 10¹²`, `6,400`, `0.93`: what was spent, of any size."""
     if value >= 1e7:

@@ -138,7 +138,7 @@ def _words(a: str, b: str, gap: Interval, samples: Samples, test: _Test) -> tupl
     """What the corrected interval carries, and how many seeds an arm it lacks."""
     n = min(len(x) for x in samples)
     if math.isnan(gap.low):
-        return f"{NOT_ENOUGH}one seed gives no interval, at least {FEWEST - n} more would be needed", FEWEST - n
+        return f"{NOT_ENOUGH}one seed gives no interval, at least {FEWEST - n} more an arm would be needed", FEWEST - n
     if gap.low > 0 or gap.high < 0:
         return (f"{a} > {b}" if gap.low > 0 else f"{b} > {a}"), None
     if test.smallest is None:
@@ -149,7 +149,7 @@ def _words(a: str, b: str, gap: Interval, samples: Samples, test: _Test) -> tupl
     enough = seeds_needed(spread, smallest=test.smallest, confidence=test.each, ratio=ratio, start=n + 1)
     more = enough - n if enough else MOST + 1
     many = f"about {more}" if enough else f"more than {MOST}"
-    return f"{NOT_ENOUGH}{many} more would be needed to see {test.smallest:g}", more
+    return f"{NOT_ENOUGH}{many} more an arm would be needed to see {test.smallest:g}", more
 
 
 def spread_of(samples: Samples, *, paired: bool) -> tuple[float, float]:

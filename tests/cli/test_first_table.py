@@ -28,7 +28,9 @@ def shown(folder, *states):
 
 def test_it_is_the_verdict_and_the_arms_as_compare_prints_them_first(study):
     text = shown(study)
-    assert "ppo is better than rloo." in text and text.index("better") < text.index("by seed")
+    assert "ppo is better than rloo by 0.800 sd of human reviews [0.777, 0.823]." in text and text.index(
+        "better"
+    ) < text.index("by seed")
     rows = {line.split()[0]: line.split() for line in text.splitlines() if line[:4] in ("ppo ", "rloo")}
     assert rows["ppo"][1:3] == ["3", "0.91"] and rows["rloo"][1:3] == ["3", "0.11"]
     assert "Comparable:" not in text and not (study / "report.html").exists()

@@ -37,7 +37,7 @@ def document(folder, *words, status=0):
         (["studies"], "studies"),
         (["status", "two"], "tasks"),
         (["compare", "two"], "verdict"),
-        (["gate", "two", "--arm", "ppo", "--against", "rloo"], "outcome"),
+        (["gate", "two", "--arm", "ppo", "--against", "rloo", "--margin", "0.1"], "outcome"),
         (["gate", "two", "--arm", "ppo", "--store", "base.json"], "baseline"),
         (["cancel", "two"], "cancelled"),
         (["gc"], "folders"),

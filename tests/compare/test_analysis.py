@@ -70,7 +70,7 @@ def test_the_verdict_is_decided_by_means_or_where_that_is_asked_seed_by_seed(stu
     expected = interval(RLOO, DPO)
     assert (pair["a"], pair["b"], pair["words"], pair["needed"]) == ("rloo", "dpo", "rloo > dpo", None)
     assert (pair["gap"], pair["low"], pair["high"]) == pytest.approx((expected.mean, expected.low, expected.high))
-    assert verdict["sentence"] == "rloo is better than dpo." and verdict["method"].startswith(method)
+    assert verdict["sentence"].startswith("rloo is better than dpo by ") and verdict["method"].startswith(method)
 
 
 def test_arms_with_other_seeds_are_compared_unpaired_and_it_is_said(study):

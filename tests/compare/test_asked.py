@@ -49,7 +49,10 @@ def test_only_declared_contrasts_are_decided_and_corrected_for(study):
     pair = verdict["pairs"][1]
     assert (pair["low"], pair["high"]) == pytest.approx((expected.low, expected.high))
     assert pair["p"] == pytest.approx(2 * welch_p(ARMS["dr_grpo"], ARMS["grpo"]))
-    assert verdict["sentence"] == "dr_grpo is better than grpo; ppo is better than rloo (corrected for 2 comparisons)."
+    said = verdict["sentence"].replace("[", "(").split(" sd of human reviews (")[0]
+    assert (
+        said == "dr_grpo is better than grpo by 0.50" and "; ppo is better than rloo by 1.00 [" in verdict["sentence"]
+    )
     assert verdict["method"].endswith("over the 2 declared contrasts")
 
 
@@ -57,7 +60,9 @@ def test_one_contrast_is_answered_alone_and_not_corrected(study):
     verdict = declare(study, contrasts=[["dr_grpo", "rloo"]], smallest=0.4)["verdict"]
     expected = welch_interval(ARMS["rloo"], ARMS["dr_grpo"])
     assert verdict["pairs"][0]["low"] == pytest.approx(expected.low)
-    assert verdict["sentence"] == "dr_grpo and rloo are equal to within ±0.4."
+    assert verdict["sentence"] == (
+        "rloo and dr_grpo are equal to within ±0.4 sd of human reviews (gap 0.00 [−0.23, 0.24])."
+    )
     assert verdict["smallest"] == 0.4 and verdict["contrasts"] == [["dr_grpo", "rloo"]]
 
 
@@ -164,7 +169,7 @@ def test_contrasts_decide_when_seeds_in_steps_end(tmp_path):
     document = analyze([folder])
     by_pair = {(pair["a"], pair["b"]): pair for pair in document["verdict"]["pairs"]}
     assert set(by_pair) == {("good", "bad"), ("good", "close")} or set(by_pair) == {("good", "bad"), ("close", "good")}
-    assert document["verdict"]["sentence"].startswith("good is better than bad; ")
+    assert document["verdict"]["sentence"].startswith("good is better than bad by ")
     assert written.levels == bounds.levels(PLAN, 3, control=True)
     assert document["verdict"]["method"].endswith("calibrated for the 2 declared contrasts")
     with pytest.raises(ConfigError, match=r"planned its looks for contrasts=\[\['good', 'bad'\]"):

@@ -27,18 +27,17 @@ def test_only_pairs_with_the_control_are_made_and_corrected_for():
 
 
 def test_the_sentence_names_the_arms_by_what_is_shown_of_them():
-    comparisons = verdicts(ARMS, control="full", smallest=0.5)
+    comparisons = verdicts(ARMS, control="full", smallest=0.5)  # ±3.961 · 0.1 · √(2/3); same: sd 0.105
     assert headline_against("full", comparisons) == (
-        "Better than full: more; worse: without_kl; equal to within ±0.5: same (corrected for 3 comparisons)."
+        "Better than full: more (by 1.00 [0.68, 1.32]); worse: without_kl (by 1.00 [0.68, 1.32]); equal to within "
+        "±0.5: same (gap 0.00 [−0.33, 0.34]) (corrected for 3 comparisons)."
     )
     worse = verdicts({name: ARMS[name] for name in ("full", "without_kl")}, control="full")
-    assert headline_against("full", worse) == "Worse than full: without_kl."
+    assert headline_against("full", worse) == "Worse than full: without_kl (by 1.00 [0.77, 1.23])."
     unsure = verdicts({"full": [0.0, 1.0], "other": [0.1, 1.2]}, control="full", smallest=0.1)
-    assert headline_against("full", unsure) == "Against full: not enough seeds: other."
+    assert headline_against("full", unsure) == "Against full: not enough seeds: other (gap 0.1 [−3.1, 3.4])."
     similar = verdicts({"grpo": [0.0, 1.0], "dr_grpo": [0.1, 1.2]}, control="grpo")
-    assert headline_against("grpo", similar) == (
-        "Against grpo: no difference shown: dr_grpo (gaps of up to 3.4 are not ruled out)."
-    )
+    assert headline_against("grpo", similar) == ("Against grpo: no difference shown: dr_grpo (gap 0.1 [−3.1, 3.4]).")
 
 
 @pytest.fixture
@@ -50,7 +49,7 @@ def study(tmp_path):
 def test_the_control_of_the_command_and_that_of_the_study_file(study):
     assert len(analyze([study])["verdict"]["pairs"]) == 6
     asked = analyze([study], asked=Asked(control="full"))["verdict"]
-    assert len(asked["pairs"]) == 3 and "Better than full: more; worse: without_kl" in asked["sentence"]
+    assert len(asked["pairs"]) == 3 and "Better than full: more (by 1.00 " in asked["sentence"]
     assert asked["method"].endswith("over all pairs with full")
     declared = StudyLayout(study).expected_runs
     declared.parent.mkdir(parents=True)

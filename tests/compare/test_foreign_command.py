@@ -33,7 +33,7 @@ def test_foreign_runs_alone_get_a_verdict_that_says_what_is_not_proven(tmp_path,
     done = command(tmp_path, "--from", "trl", outputs)
     assert done.returncode == 0, done.stderr
     assert "Not proven comparable (settings, data and reward are not known to be equal): " in done.stdout
-    assert "grpo (TRL) is better than rloo (TRL)." in done.stdout
+    assert "grpo (TRL) is better than rloo (TRL) by " in done.stdout
     for file in ("report.html", "report.md"):
         text = (tmp_path / "runs" / "foreign" / file).read_text()
         assert "ot proven comparable" in text and "grpo (TRL)" in text.replace("\\", "")

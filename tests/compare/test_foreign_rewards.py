@@ -68,7 +68,7 @@ def test_equality_needs_a_gap_that_was_declared(tmp_path):
     runs(tmp_path / "a", "grpo", 0.9, ["accuracy"])
     runs(tmp_path / "b", "rloo", 0.9, ["accuracy"])
     foreign = read(["trl", tmp_path / "a"], ["trl", tmp_path / "b"])
-    assert "no difference is shown" in analyze([], foreign=foreign)["foreign"]["sentence"]
+    assert "No difference is shown" in analyze([], foreign=foreign)["foreign"]["sentence"]
     declared = analyze([], foreign=foreign, asked=Asked(smallest=0.2))["foreign"]
     assert declared["smallest"] == 0.2 and "equal to within ±0.2" in declared["sentence"]
 

@@ -11,6 +11,7 @@ from align_lab.base.errors import ConfigError
 from align_lab.cli.gate import gate
 from align_lab.compare.gate.decision import decide
 from align_lab.compare.gate.question import height
+from align_lab.record.layout import StudyLayout
 from tests.compare.folders import write_run
 
 BASE = (1.0, 1.1, 0.9, 1.05, 0.95)
@@ -95,10 +96,18 @@ def test_one_seed_has_no_bound():
     assert decision.status == 4 and decision.needed == 2
 
 
+def declare(folder, smallest):
+    """The study's smallest gap that matters."""
+    file = StudyLayout(folder).expected_runs
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(json.dumps({"runs": {}, "smallest": smallest}))
+
+
 @pytest.fixture
 def study(tmp_path, monkeypatch):
-    """`rloo` and `ppo` differ by 0.02 at the end, `raft` is far worse."""
+    """`rloo` and `ppo` differ by 0.02 at the end, `raft` is far worse; a gap of 0.1 is declared to matter."""
     monkeypatch.chdir(tmp_path)
+    declare(tmp_path / "runs" / "s", 0.1)
     for algo, last in (("rloo", 1.0), ("ppo", 0.98), ("raft", 0.2)):
         for seed, value in enumerate(BASE):
             write_run(tmp_path / "runs" / "s", algo, seed, (0.0, 0.5, last * value))
@@ -114,6 +123,20 @@ def test_two_arms_of_a_study(study, capsys):
     assert gate(["s", "--arm", "ppo", "--against", "rloo", "--margin", "0.05"]) == 4
     assert "if they are equal, about" in " ".join(capsys.readouterr().out.split())
     assert gate(["s", "--arm", "raft", "--against", "rloo", "--margin", "0.5", "--curve"]) == 0
+
+
+def test_the_margin_is_the_gap_that_the_study_declares(study, capsys):
+    for declared, status, more in ((0.15, 0, []), (0.05, 4, []), (0.05, 0, ["--curve"])):
+        declare(study / "runs" / "s", declared)
+        assert main(["gate", "s", "--arm", "ppo", "--against", "rloo", *more, "--json"]) == status
+        assert json.loads(capsys.readouterr().out)["margin"] == declared
+
+
+def test_without_a_declared_gap_a_margin_is_asked_for(study, capsys):
+    declare(study / "runs" / "s", None)
+    assert main(["gate", "s", "--arm", "ppo", "--against", "rloo"]) == 2
+    error = capsys.readouterr().err
+    assert "no declared gap that matters (smallest) in eval/gold_score" in error and "--margin 0.1" in error
 
 
 def test_a_stored_baseline_decides_like_the_arm_itself(study, capsys):
@@ -137,7 +160,7 @@ def test_a_baseline_of_another_setting_is_not_comparable(study, capsys):
     assert main(arguments) == 3
     error = capsys.readouterr().err
     assert "sampling.temperature" in error and "--allow sampling.temperature" in error
-    assert main([*arguments, "--allow", "sampling.temperature"]) == 0
+    assert main([*arguments, "--allow", "sampling.temperature", "--margin", "0.2"]) == 0
 
 
 def test_a_setting_that_the_code_of_the_baseline_did_not_have_belongs_to_the_code(study, capsys):

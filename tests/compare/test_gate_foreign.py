@@ -50,6 +50,8 @@ def test_what_machines_read_says_it_first_too(runs, capsys):
         "broken",
         "--against",
         "old",
+        "--margin",
+        "0.1",
         "--markdown",
         "a.md",
         "--junit",
@@ -72,7 +74,7 @@ def test_their_configs_say_what_differs(runs, capsys):
         for folder in list((runs / "out").glob(f"{arm}-*")):
             folder.rename(runs / arm / folder.name)
         words += ["--from", "trl", arm, f"config={arm}.json", "trainer=grpo"]
-    assert gate([*words, "--arm", "new", "--against", "old"]) == 0
+    assert gate([*words, "--arm", "new", "--against", "old", "--margin", "0.1"]) == 0
     out = printed(capsys)
     assert out.startswith("Not proven comparable: no config says what data, reward and evaluation hold.")
     assert "train.lr" in out.split("new (TRL) is at most")[0]
@@ -84,7 +86,8 @@ def test_a_stored_baseline_decides_like_the_arm_itself(runs, capsys):
     for arm, status in (("new", 0), ("broken", 1)):
         documents = []
         for other in (["--against", "old"], ["--baseline", "old.json"]):
-            assert main(["gate", "--from", "trl", "out", "--arm", arm, *other, "--json"]) == status
+            words = ["--from", "trl", "out", "--arm", arm, *other, "--margin", "0.1", "--json"]
+            assert main(["gate", *words]) == status
             documents.append(json.loads(capsys.readouterr().out))
         here, stored = documents
         assert here["low"] == stored["low"] and stored["baseline"]["arm"] == "old (TRL, baseline)"

@@ -7,10 +7,10 @@ import pytest
 from rich.console import Console
 
 from align_lab.compare import terminal
-from align_lab.compare.advice import hours, words
+from align_lab.compare.advice import hours
 from align_lab.compare.analysis import analyze
 from align_lab.compare.asked import Asked
-from align_lab.compare.report import markdown, page
+from align_lab.compare.report import markdown, page, precision_table
 from tests.compare.folders import edit, write_run
 
 PROMPTS = 48
@@ -39,25 +39,57 @@ def test_few_prompts_are_said_to_be_the_cause_and_more_of_them_the_cheapest_way(
     assert any("hold for others of their kind as well" in note for note in whole["notes"])
 
 
-def test_seeds_are_advised_where_seeds_vary(tmp_path):
+def advice(whole):
+    """The one sentence on what to buy."""
+    (note,) = [note for note in whole["notes"] if note.startswith(("To see a gap of", "To tell "))]
+    return note
+
+
+def test_seeds_are_advised_where_seeds_vary_and_every_number_has_its_unit(tmp_path):
     whole = study(tmp_path, seeds=0.5, answers=0.05)
     (one,), (pair,) = whole["precision"], whole["verdict"]["pairs"]
     assert one["shares"]["seeds"] > 0.9 and one["cheapest"]["prompts"] == PROMPTS
-    assert pair["words"] == f"not enough seeds: {words(one, 0.1)}" and "the cheapest way (about" in pair["words"]
-    assert whole["verdict"]["sentence"].startswith("Not enough seeds to tell ")
-    assert any(words(one, 0.1) in note for note in whole["notes"])
+    assert "device" not in pair["words"] and whole["verdict"]["sentence"].startswith("Not enough seeds to tell ")
+    assert advice(whole) == (
+        f"To see a gap of 0.1 sd of human reviews between {pair['a']} and {pair['b']}: for these 48 prompts about "
+        f"{pair['needed']} more seeds for each arm; for others of their kind about {one['cheapest']['seeds']} more "
+        f"seeds for each arm (about {hours(one['cheapest']['seconds'])})."
+    )
 
 
-def test_the_advice_is_in_the_sentence_the_page_the_markdown_and_the_terminal(tmp_path):
+def test_the_advice_is_a_sentence_and_numbers_in_the_table_of_pairs(tmp_path):
     whole = study(tmp_path, seeds=0.15, prompts=0.3, answers=1.0)
     (one,), (pair,) = whole["precision"], whole["verdict"]["pairs"]
-    assert f"is {one['cheapest']['prompts']} prompts in place of 48" in pair["words"]
-    assert any(words(one, 0.1) in note for note in whole["notes"])
+    best = one["cheapest"]
+    assert f"for others of their kind {best['prompts']} prompts in place of 48" in advice(whole)
+    (line,) = precision_table.purchases(whole).rows
+    texts = [cell.text for cell in line.cells]
+    assert texts[1:6] == [
+        f"{pair['needed']}", f"{best['seeds']}", f"{best['prompts']}", f"{best['samples']}", hours(best["seconds"])
+    ]  # fmt: skip
     out = io.StringIO()
     terminal.show(whole, Console(file=out, width=200))
     shown = [" ".join(out.getvalue().split()), markdown.markdown(whole, []), page.html(whole)]
-    assert all(f"{one['cheapest']['prompts']} prompts in place of 48" in text for text in shown)
+    assert all(text.count(f"{best['prompts']} prompts in place of 48") == 1 for text in shown)
     assert "over seeds and prompts" in shown[1] and "over seeds and prompts" in shown[2]
+
+
+def test_seeds_that_would_not_do_for_other_prompts_are_no_advice_against_seeds_for_these(tmp_path):
+    whole = study(tmp_path, seeds=0.3, prompts=3.0, answers=0.3, config={"data.evaluation": PROMPTS})
+    (one,), (pair,) = whole["precision"], whole["verdict"]["pairs"]
+    assert one["cheapest"] is None and one["seeds_alone"] is None and pair["needed"] < 1000
+    assert (
+        f"for these 48 prompts about {pair['needed']} more seeds for each arm; for others of their kind no"
+        in advice(whole)
+    )
+    (line,) = precision_table.purchases(whole).rows
+    assert [cell.text for cell in line.cells][1:] == [f"{pair['needed']}", "–", "–", "–", "–", "> 1,000", "–"]
+
+
+def test_one_seed_is_advised_to_have_company(tmp_path):
+    assert advice(study(tmp_path, n=1)).endswith(
+        "at least 2 more seeds for each arm are needed: one seed gives no interval."
+    )
 
 
 def test_a_pair_that_is_decided_on_these_prompts_alone_is_named(tmp_path):
@@ -78,7 +110,7 @@ def test_what_is_no_mean_over_prompts_has_no_parts(tmp_path):
         for seed in (0, 1, 2):
             write_run(tmp_path, algo, seed, (0.0, 5.0 + seed), samples=[0.1, 0.2, 0.3])
     whole = analyze([tmp_path], asked=Asked(smallest=0.1))
-    assert whole["precision"] == [] and "more would be needed to see" in whole["verdict"]["pairs"][0]["words"]
+    assert whole["precision"] == [] and "more an arm would be needed to see" in whole["verdict"]["pairs"][0]["words"]
 
 
 def test_without_costs_there_is_no_advice(tmp_path):
@@ -87,7 +119,7 @@ def test_without_costs_there_is_no_advice(tmp_path):
         edit(path, spent={})
     whole = analyze([tmp_path], asked=Asked(smallest=0.1))
     assert whole["precision"][0]["seed_seconds"] is None and whole["precision"][0]["cheapest"] is None
-    assert "cheapest" not in whole["verdict"]["pairs"][0]["words"]
+    assert "for others" not in advice(whole) and "more seeds for each arm" in advice(whole)
 
 
 def test_without_a_gap_that_matters_there_is_nothing_to_buy(tmp_path):

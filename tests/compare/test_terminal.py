@@ -6,6 +6,7 @@ import json
 import pytest
 from rich.console import Console
 
+from align_lab.cli.compare import compare
 from align_lab.compare import terminal
 from align_lab.compare.analysis import analyze
 from align_lab.compare.terminal import SEEDS_SHOWN
@@ -75,6 +76,12 @@ def test_the_command_can_be_piped_watched_and_read_by_scripts(study, flags):
     else:
         assert "rloo is better than every other arm" in " ".join(done.stdout.split()) and "\x1b" not in done.stdout
     assert not (study / "report.html").exists()
+
+
+def test_it_ends_with_the_command_that_computes_all_again(study, capsys):
+    assert compare([str(study)]) == 0
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert last == f"To compute it all again from nothing: align_lab replay {study / 'comparison.lock'} --fresh"
 
 
 def test_settings_that_differ_are_refused_field_by_field_unless_they_are_allowed(study):

@@ -8,8 +8,7 @@ from hypothesis import strategies as st
 from scipy.special import nctdtr, stdtrit
 
 from align_lab.compare.headline import headline
-from align_lab.compare.statistics import Interval
-from align_lab.compare.verdict import MOST, NO_DIFFERENCE, Comparison, ranked, seeds_needed, verdicts
+from align_lab.compare.verdict import MOST, NO_DIFFERENCE, ranked, seeds_needed, verdicts
 from tests.compare.test_statistics import quick, seeds_of_one
 
 three_arms = st.fixed_dictionaries(dict.fromkeys(("ppo", "rloo", "dpo"), seeds_of_one))
@@ -64,8 +63,6 @@ def test_an_interval_inside_the_smallest_gap_shows_that_arms_are_equal():
 def test_without_a_gap_that_matters_nothing_is_called_equal_and_no_seeds_are_asked_for():
     arms = {"ppo": [1.0, 1.01, 1.02], "rloo": [1.0, 1.01, 1.02]}
     assert [(c.words, c.needed) for c in verdicts(arms)] == [(NO_DIFFERENCE, None)]
-    said = "ppo leads, but no difference is shown between it and rloo (gaps of up to 0.023 are not ruled out)."
-    assert headline(verdicts(arms), arms) == said  # 2.776 · 0.01 · sqrt(2 / 3)
 
 
 def test_an_interval_that_is_narrow_but_reaches_beyond_the_smallest_gap_does_not_show_equality():
@@ -80,22 +77,22 @@ def test_the_number_of_seeds_to_add_is_the_power_tables():
     """sd 1 in both arms, 3 seeds, a gap of 1 to see: 17 a group (Cohen 1988), 14 more. A gap of 0.01 takes 157,000."""
     arms = {"ppo": [0.1, 1.1, 2.1], "dpo": [0.0, 1.0, 2.0]}
     (comparison,) = verdicts(arms, smallest=1.0)
-    assert (comparison.words, comparison.needed) == ("not enough seeds: about 14 more would be needed to see 1", 14)
+    assert (comparison.words, comparison.needed) == (
+        "not enough seeds: about 14 more an arm would be needed to see 1",
+        14,
+    )
     (comparison,) = verdicts(arms, smallest=0.01)
     assert (
-        comparison.words == "not enough seeds: more than 1000 more would be needed to see 0.01"
+        comparison.words == "not enough seeds: more than 1000 more an arm would be needed to see 0.01"
         and comparison.needed == MOST + 1
     )
 
 
 def test_one_seed_is_not_enough():
     (comparison,) = verdicts({"ppo": [1.0], "dpo": [0.0, 0.1, 0.2]})
-    assert comparison.words == "not enough seeds: one seed gives no interval, at least 2 more would be needed"
+    assert comparison.words == "not enough seeds: one seed gives no interval, at least 2 more an arm would be needed"
     assert comparison.needed == 2 and comparison.better is None and math.isnan(comparison.p)
     assert comparison.gap.mean == pytest.approx(0.9) and math.isnan(comparison.gap.low)
-    assert headline([comparison], {"ppo": [1.0], "dpo": [0.0, 0.1, 0.2]}).startswith(
-        "Not enough seeds to tell ppo from dpo: one"
-    )
 
 
 def test_arms_without_spread_differ_when_their_values_do():
@@ -128,7 +125,7 @@ def test_the_words_name_the_better_arm_even_where_the_means_of_all_seeds_say_oth
     (comparison,) = verdicts(arms, seeds={"lucky": [1, 2, 3, 4], "steady": [1, 2, 3]}, paired=True)
     assert (comparison.a, comparison.better, comparison.worse) == ("lucky", "steady", "lucky")
     assert comparison.words == "steady > lucky"
-    assert headline([comparison], arms) == "steady is better than lucky."
+    assert headline([comparison], arms).startswith("steady is better than lucky by ")
 
 
 @pytest.mark.parametrize(
@@ -170,59 +167,3 @@ def test_the_order_of_arms_and_seeds_and_the_zero_of_the_scale_do_not_matter(arm
     shuffled = {name: random.sample(values, len(values)) for name, values in arms.items()}
     for one, other in zip(verdicts(shuffled), plain, strict=True):
         assert (one.gap.low, one.gap.high, one.p) == pytest.approx((other.gap.low, other.gap.high, other.p), abs=1e-9)
-
-
-def near(value, spread=0.01):
-    return [value - spread, value, value + spread]
-
-
-@pytest.mark.parametrize(
-    ("arms", "said"),
-    [
-        ({"ppo": near(1)}, "One arm only: nothing to compare it with."),
-        ({"ppo": near(1), "dpo": near(0)}, "ppo is better than dpo."),
-        (
-            {"ppo": near(1), "dpo": near(0), "sft": near(-1)},
-            "ppo is better than every other arm (corrected for 3 comparisons).",
-        ),
-        (
-            {"sft": near(0), "rloo": near(1.001), "ppo": near(1)},
-            "rloo and ppo share the lead: equal to within ±0.1; both are better than sft "
-            "(corrected for 3 comparisons).",
-        ),
-        (
-            {"rloo": near(1), "ppo": near(1), "grpo": near(1)},
-            "grpo, ppo and rloo share the lead: equal to within ±0.1 (corrected for 3 comparisons).",
-        ),
-        (
-            {"rloo": near(1, 0.3), "ppo": near(0.9, 0.3), "sft": near(-9)},
-            "rloo is better than sft; not enough seeds to tell it from ppo: about 187 more would be needed to see 0.1 "
-            "(corrected for 3 comparisons).",
-        ),
-        (
-            {"rloo": near(1, 0.3), "ppo": [0.9], "sft": near(-9)},
-            "rloo is better than sft; not enough seeds to tell it from ppo: one seed gives no interval, at least 2 "
-            "more would be needed (corrected for 3 comparisons).",
-        ),
-    ],
-)
-def test_the_headline_says_who_leads_and_no_more(arms, said):
-    """187 more: (2.394 + 0.842)² · 2 · 0.3² / 0.1² = 188.5 seeds by the normal law at 1 - 0.05/3, 190 by t.
-
-    3 are there.
-    """
-    assert headline(verdicts(arms, smallest=0.1), arms) == said
-
-
-def test_a_headline_over_pairs_that_do_not_add_up_claims_only_what_is_shown():
-    """a ~ b, a ~ c, but b > c: no shared lead."""
-    tied = Interval(0.05, -0.01, 0.09)
-    shown = [
-        Comparison("a", "b", tied, 0.5, NO_DIFFERENCE, None),
-        Comparison("a", "c", tied, 0.5, NO_DIFFERENCE, None),
-        Comparison("b", "c", Interval(0.1, 0.05, 0.15), 0.01, "b > c", None),
-    ]
-    arms = {"a": [3.0], "b": [2.0], "c": [1.0]}
-    shown_of = "no difference is shown between it and b and c (gaps of up to 0.09 are not ruled out)"
-    said = f"a leads, but {shown_of} (corrected for 3 comparisons)."
-    assert headline(shown, arms) == said

@@ -18,10 +18,12 @@ from align_lab.compare.document import Foreign, ForeignArm, ForeignColumn, Forei
 from align_lab.compare.foreign import partly_proven, rewards
 from align_lab.compare.foreign.reader import ForeignRun, ForeignRuns, final_mean
 from align_lab.compare.foreign.sources import SCORES
+from align_lab.compare.gaps import Measure
 from align_lab.compare.headline import headline
 from align_lab.compare.runs import Run
 from align_lab.compare.summary import ArmRuns
 from align_lab.compare.values import listed, number
+from align_lab.compare.verdict import Comparison
 from align_lab.record.layout import RunLayout
 
 MARK = "not proven comparable"
@@ -64,7 +66,7 @@ def compared(foreign: ForeignRuns, arms: Sequence[ArmRuns], rng_seed: int, small
     may = {} if other else values
     pairs = verdict.verdicts(may, seeds=seeds, confidence=summary.CONFIDENCE, smallest=smallest) if may else []
     settings = partly_proven.of_arms(foreign.runs, arms, OURS)
-    decided = f"{other}." if other else headline(pairs, values) if values else "No run counts."
+    decided = f"{other}." if other else _said(pairs, values, smallest)
     return {
         "mark": MARK,
         "metric": metric,
@@ -81,6 +83,11 @@ def compared(foreign: ForeignRuns, arms: Sequence[ArmRuns], rng_seed: int, small
         "left_out": [run.as_json() for run in foreign.left_out],
         "notes": [*_notes(foreign, groups, metric), *partly_proven.notes(settings, foreign.runs)],
     }
+
+
+def _said(pairs: Sequence[Comparison], values: Mapping[str, Sequence[float]], smallest: float | None) -> str:
+    """Their units are those of each program, so that gaps have none."""
+    return headline(pairs, values, measure=Measure(smallest=smallest)) if values else "No run counts."
 
 
 def shared_metric(runs: Sequence[ForeignRun], arms: Sequence[ArmRuns]) -> str:

@@ -13,6 +13,8 @@ from align_lab.compare.gate.baseline import STORED, Baseline
 from align_lab.compare.gate.report import Side
 from align_lab.compare.runs import Run
 
+OVER_TRAINING = " over training"  # behind the name of a metric: the height of its whole curve
+
 
 @dataclass(frozen=True, kw_only=True)
 class Question:
@@ -47,7 +49,7 @@ def question(
 
 def named(metric: str, *, curve: bool) -> str:
     """What is compared, in words."""
-    return f"{metric} over training" if curve else metric
+    return f"{metric}{OVER_TRAINING}" if curve else metric
 
 
 def chosen(arms: Mapping[str, Sequence[Run]], name: str, option: str) -> list[Run]:

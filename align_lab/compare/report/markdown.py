@@ -126,6 +126,7 @@ def _results(document: Document, figure: Figure) -> Iterable[str]:
     yield "## Pairs"
     yield table(result_tables.pairs(document)) or "One arm only: nothing to compare it with."
     yield table(precision_table.precision(document))
+    yield table(precision_table.purchases(document))
     if len(document["wins"]["arms"]) > 1:
         yield figure("wins", "Win rates between arms")
         yield table(result_tables.wins(document))

@@ -85,8 +85,8 @@ def html(document: Document, *, drawn: bool = False) -> str:
 def _grids(document: Document) -> dict[str, Any]:
     """Every table of the page by name; `arms` is one a metric."""
     single = [
-        claim_tables.claims, result_tables.pairs, precision_table.precision, result_tables.axes,
-        result_tables.overoptimization,
+        claim_tables.claims, result_tables.pairs, precision_table.precision, precision_table.purchases,
+        result_tables.axes, result_tables.overoptimization,
         result_tables.health, result_tables.audit,
         setup_tables.equal, setup_tables.differing, setup_tables.recipes, setup_tables.budgets,
         setup_tables.charged, setup_tables.runs, setup_tables.unfinished,

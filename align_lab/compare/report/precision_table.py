@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from align_lab.compare.document import Document
+from align_lab.compare.advice import hours
+from align_lab.compare.document import Document, Precision
 from align_lab.compare.report import words
 from align_lab.compare.report.grid import Column, Grid, numeric, row
+from align_lab.compare.verdict import MOST, POWER
 
 
 def precision(document: Document) -> Grid:
@@ -38,6 +40,55 @@ def precision(document: Document) -> Grid:
             for one in document["precision"]
         ),
     )
+
+
+def purchases(document: Document) -> Grid:
+    """What would show the gap that matters, of each pair that is not decided."""
+    known = {(one["a"], one["b"]): one for one in document["precision"]}
+    smallest, what = document["verdict"]["smallest"], words.with_unit(document, document["metric"])
+    undecided = [pair for pair in document["verdict"]["pairs"] if pair["needed"] is not None and smallest is not None]
+    return Grid(
+        name="purchases",
+        caption=f"What would show a gap of {smallest or 0:g} in {what} with a power of {POWER:.0%}: ".replace(
+            "%", "\u00a0%"
+        )
+        + "for these prompts, and, at the lowest cost, for others of their kind.",
+        columns=(
+            Column("pair"),
+            numeric("more seeds an arm, for these prompts"),
+            numeric("more seeds an arm, for others"),
+            numeric("with prompts", "evaluated in each run"),
+            numeric("samples a prompt"),
+            numeric("device time", "of both arms"),
+            numeric("by seeds alone: more an arm", "with the prompts and samples that there are"),
+            numeric("their device time", "of both arms"),
+        ),
+        rows=tuple(
+            row(
+                f"{pair['a']} − {pair['b']}",
+                _seeds(pair["needed"]),
+                *_bought(known.get((pair["a"], pair["b"]))),
+                arms=[pair["a"], pair["b"]],
+            )
+            for pair in undecided
+        ),
+    )
+
+
+def _bought(one: Precision | None) -> list[str]:
+    """The cheapest, then what seeds alone would take; nothing where runs record no costs."""
+    if one is None or one["seed_seconds"] is None:
+        return [words.NOTHING] * 6
+    cheapest, alone = one["cheapest"], one["seeds_alone"]
+    best = [words.NOTHING] * 4
+    if cheapest:
+        best = [_seeds(cheapest["seeds"]), words.count(cheapest["prompts"]), words.count(cheapest["samples"])]
+        best.append(hours(cheapest["seconds"]))
+    return [*best, *((_seeds(alone["seeds"]), hours(alone["seconds"])) if alone else (_seeds(MOST + 1), words.NOTHING))]
+
+
+def _seeds(more: int | None) -> str:
+    return f"> {MOST:,}" if more is not None and more > MOST else words.count(more)
 
 
 def _share(value: float | None) -> str:

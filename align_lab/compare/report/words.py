@@ -36,8 +36,8 @@ def capitalized(text: str) -> str:
 
 
 def meaning(document: Document, name: str) -> str:
-    """What a metric is; its own name where nobody says."""
-    return described(document, name)["meaning"] or name
+    """What a metric is, with its unit; its own name where nobody says."""
+    return _with(described(document, name)["meaning"] or name, unit(document, name))
 
 
 def unit(document: Document, name: str) -> str:
@@ -53,8 +53,11 @@ def with_unit(document: Document, name: str) -> str:
 def explained(document: Document, name: str) -> str:
     """`exact score: another model, ... (points)`"""
     label, what = metric(document, name), described(document, name)["meaning"]
-    text = f"{label}: {what}" if what and not what.startswith(label) else what or label
-    its_unit = unit(document, name)
+    return _with(f"{label}: {what}" if what and not what.startswith(label) else what or label, unit(document, name))
+
+
+def _with(text: str, its_unit: str) -> str:
+    """With the unit, where the text does not name it already."""
     return f"{text} ({its_unit})" if its_unit and its_unit not in text else text
 
 

@@ -11,6 +11,7 @@ from align_lab.base.seed_plan import SeedPlan
 from align_lab.compare import headline
 from align_lab.compare.asked import Asked
 from align_lab.compare.document import Verdict
+from align_lab.compare.gaps import Measure
 from align_lab.compare.runs import Run
 from align_lab.compare.sequential.looks import Looks, PairLook, take
 from align_lab.compare.sequential.plan_file import WrittenPlan
@@ -56,7 +57,7 @@ def refuse(written: WrittenPlan, *, paired: bool, asked: Asked) -> None:
         )
 
 
-def decided(written: WrittenPlan, now: Looks, groups: Groups) -> Verdict:
+def decided(written: WrittenPlan, now: Looks, groups: Groups, measure: Measure) -> Verdict:
     """`verdict` of the document: each pair at its last look, the better mean first."""
     scores = {arm: [run.final[written.metric] for run in groups[arm]] for arm in written.runs if groups.get(arm)}
     place = {name: position for position, name in enumerate(ranked(scores))}
@@ -65,7 +66,7 @@ def decided(written: WrittenPlan, now: Looks, groups: Groups) -> Verdict:
     if not comparisons:
         sentence = f"The first look, at {written.plan.first} seeds an arm, is still to come."
     else:
-        sentence = headline.sentence(written.asked, comparisons, scores)
+        sentence = headline.sentence(written.asked, comparisons, scores, measure=measure)
     return {
         "sentence": sentence,
         "method": "repeated Welch t intervals at the looks that were planned before the first run, at levels that are "
