@@ -28,9 +28,13 @@ def show(folder: Path, tasks: Sequence[TaskState], console: Console) -> None:
 
 
 def _show(folder: Path, console: Console) -> None:
-    from align_lab.compare import terminal
+    """The verdict that is shown is locked as that of `compare` is, so that `studies` knows it."""
+    from align_lab.compare import lock, terminal
     from align_lab.compare.analysis import analyze
 
+    document = analyze([folder])
     console.print()
-    for part in terminal.beginning(analyze([folder])):
+    for part in terminal.beginning(document):
         console.print(part, soft_wrap=False)
+    if document["comparability"]["fair"]:
+        lock.write(document, [folder])

@@ -27,11 +27,12 @@ def advise(verdict: Verdict, precisions: Sequence[Precision], measure: Measure) 
 
 
 def _for_the_lead(pairs: Sequence[Pair]) -> Pair | None:
-    """The nearest of the undecided pairs, of arms that no other is shown to beat if there are any such."""
+    """The nearest of the undecided pairs of the arm that leads; pairs stand in the order of their arms."""
     beaten = {worse for pair in pairs if (worse := _worse(pair))}
     undecided = [pair for pair in pairs if pair["needed"] is not None]
-    leading = [pair for pair in undecided if not {pair["a"], pair["b"]} & beaten]
-    return min(leading or undecided, key=lambda pair: abs(pair["gap"]), default=None)
+    unbeaten = [pair for pair in undecided if not {pair["a"], pair["b"]} & beaten] or undecided
+    leading = [pair for pair in unbeaten if unbeaten[0]["a"] in (pair["a"], pair["b"])]
+    return min(leading, key=lambda pair: abs(pair["gap"]), default=None)
 
 
 def _worse(pair: Pair) -> str | None:

@@ -15,6 +15,7 @@ from align_lab.base.errors import ConfigError
 from align_lab.base.files import write_json
 from align_lab.base.shapes import problem
 from align_lab.compare.document import SCORE, Document
+from align_lab.compare.names import displayed
 from align_lab.compare.runs import deciding
 from align_lab.record import records
 from align_lab.record.layout import RunLayout
@@ -56,7 +57,7 @@ def write(document: Document, folders: Sequence[Path]) -> Path:
         "version": VERSION,
         "study": document["study"],
         "question": document["question"],
-        "verdict": document["verdict"]["sentence"],
+        "verdict": displayed(document)["verdict"]["sentence"],
         "runs": [run(folders[0] / document["links"][name]) for name in names],
         "left_out": [run["name"] for run in document["unfinished"] if run["state"] not in GOING_ON],
     }

@@ -10,10 +10,11 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from align_lab.compare import terminal_answers, terminal_foreign
+from align_lab.compare import gaps, terminal_answers, terminal_foreign
 from align_lab.compare.audit import NOTHING_FOUND
 from align_lab.compare.document import SCORE, ByArm, Comparability, Differing, Document
 from align_lab.compare.labels import short
+from align_lab.compare.names import displayed
 from align_lab.compare.terminal_cells import interval, left_out, notes, number, plain_table
 from align_lab.record.fitted_table import FittedTable
 from align_lab.record.terminal import escape
@@ -27,6 +28,7 @@ SEEDS_SHOWN = 10  # of an arm, one by one
 
 def render(document: Document) -> Group:
     """Everything that decides, in the order in which a reader asks for it."""
+    document = displayed(document)
     foreign = document["foreign"]
     if foreign and not document["arms"]:
         return Group(Text(document["study"], style="bold"), *terminal_foreign.shown(foreign))
@@ -53,6 +55,7 @@ def show(document: Document, console: Console) -> None:
 
 def beginning(document: Document) -> list[RenderableType]:
     """What a reader sees first: the verdict and the arms, or the seeds of the only one."""
+    document = displayed(document)
     return [*_head(document), seeds(document) if len(document["arms"]) == 1 else arms(document)]
 
 
@@ -81,26 +84,29 @@ def arms(document: Document) -> FittedTable:
     beside = {name: digits for name, digits in BESIDE.items() if name != decides and name in known}
     headings = (heading(document, decides), "interval", "by seed", *(heading(document, name) for name in beside))
     long_names = any(len(arm["name"]) > WHOLE for arm in document["arms"])
+    scores = [arm["metrics"][decides] for arm in document["arms"]]
+    places = gaps.places((gaps.half(one["low"], one["high"]) for one in scores), [one["mean"] for one in scores])
     table = FittedTable(
         headings=("arm", "n", *map(escape, headings)),
         left=(0, 4),
         folds=(0, 4) if long_names else (4,),
+        whole=(0, 4),
         dispensable=range(4 + len(beside), 3, -1),  # from the last one to `by seed`
     )
     for arm in document["arms"]:
         score = arm["metrics"][decides]
         means = (number(arm["metrics"][name]["mean"], digits) for name, digits in beside.items())
-        shown = (escape(arm["name"]), str(arm["n"]), number(score["mean"]), interval(score), _by_seed(score["values"]))
-        table.add_row(*shown, *means)
+        mean, by_seed = number(score["mean"], places), _by_seed(score["values"], places)
+        table.add_row(escape(arm["name"]), str(arm["n"]), mean, interval(score, places), by_seed, *means)
     return table
 
 
-def _by_seed(values: Sequence[float | None]) -> str:
+def _by_seed(values: Sequence[float | None], places: int) -> str:
     """Each seed's value; the lowest and the highest of more than a line can hold: the page draws each."""
     if len(values) <= SEEDS_SHOWN:
-        return " ".join(number(value) for value in values)
+        return " ".join(number(value, places) for value in values)
     known = [value for value in values if value is not None]
-    return f"{number(min(known))} to {number(max(known))}" if known else ""
+    return f"{number(min(known), places)} to {number(max(known), places)}" if known else ""
 
 
 def seeds(document: Document) -> Table:

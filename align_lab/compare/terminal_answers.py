@@ -5,48 +5,49 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from rich.console import RenderableType
-from rich.table import Table
 from rich.text import Text
 
+from align_lab.compare import gaps, outcomes
 from align_lab.compare.document import Document, TuningDocument
 from align_lab.compare.precision import WIDER, widest
 from align_lab.compare.terminal_cells import Bounds, interval, number, plain_table, probability
+from align_lab.record.fitted_table import FittedTable
 from align_lab.record.terminal import escape
+
+MOST_PAIRS = 15
+PROMPTS = "& prompts"  # above the interval over seeds and prompts
 
 
 def pairs(document: Document) -> Iterator[RenderableType]:
-    """The best arm, or the control where there is one, against each other arm; the page has every pair."""
-    every = document["verdict"]["pairs"]
-    shared = set[str].intersection(*({pair["a"], pair["b"]} for pair in every)) if every else set[str]()
-    control = len(every) > 1 and len(shared) == 1
-    first = next(iter(shared)) if control else document["arms"][0]["name"] if document["arms"] else ""
-    pairs = [pair for pair in every if first in (pair["a"], pair["b"])]
-    if not pairs:
+    """The pairs that were asked for, those that are decided first; the page has every pair."""
+    every, smallest = document["verdict"]["pairs"], document["verdict"]["smallest"]
+    if not every:
         return
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    head = f"{first} against" if control else "best arm against"
+    shown = outcomes.first(every, smallest, most=MOST_PAIRS)
+    places = gaps.places((gaps.half(one["low"], one["high"]) for one in shown), [one["gap"] for one in shown])
     much = (widest(every, document["precision"]) or 1.0) >= WIDER
-    wide = {frozenset((one["a"], one["b"])): one for one in document["precision"]} if much else {}
-    names = (head, "by", "interval", *(["& prompts"] if wide else []), "p", "verdict")
-    for name in names:
-        table.add_column(escape(name), justify="left" if name in (head, "verdict") else "right", overflow="fold")
-    for pair in pairs:
-        turned = pair["a"] != first
-        gap, other = (-pair["gap"], pair["a"]) if turned else (pair["gap"], pair["b"])
-        own = wide.get(frozenset((pair["a"], pair["b"])), Bounds(low=None, high=None))
-        bounds = [interval(_turned(one) if turned else one) for one in ([pair, own] if wide else [pair])]
-        table.add_row(escape(other), number(gap), *bounds, probability(pair["p"]), escape(pair["words"]))
+    wide = {(one["a"], one["b"]): one for one in document["precision"]} if much else {}
+    names = ("first − second", "gap", "interval", *([PROMPTS] if wide else []), "p", "the first is")
+    last = len(names) - 1
+    table = FittedTable(
+        headings=names,
+        left=(0, last),
+        folds=(0, last),
+        whole=(0, last),
+        dispensable=(3, 4) if wide else (3,),
+        legend={3: f"{PROMPTS}: over seeds and prompts, for other prompts of their kind as well"} if wide else {},
+    )
+    for pair in shown:
+        digits = gaps.enough(places, pair["low"], pair["high"])
+        own = wide.get((pair["a"], pair["b"]), Bounds(low=None, high=None))
+        bounds = [interval(one, digits) for one in ([pair, own] if wide else [pair])]
+        name, said = escape(f"{pair['a']} − {pair['b']}"), escape(outcomes.in_words(pair, smallest))
+        table.add_row(name, number(pair["gap"], digits), *bounds, probability(pair["p"]), said)
     yield table
     yield Text(document["verdict"]["method"], style="dim")
-    if wide:
-        yield Text("& prompts: over seeds and prompts, for other prompts of their kind as well", style="dim")
+    if left := len(every) - len(shown):
+        yield Text(f"{left} more pairs stand on the page", style="dim")
     yield Text()
-
-
-def _turned(item: Bounds) -> Bounds:
-    """The interval of the gap the other way round."""
-    low, high = item["low"], item["high"]
-    return {"low": None if high is None else -high, "high": None if low is None else -low}
 
 
 def claims(document: Document) -> Iterator[RenderableType]:

@@ -9,7 +9,7 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from align_lab.compare import values
+from align_lab.compare import gaps, values
 from align_lab.compare.document import LeftOut
 from align_lab.record.terminal import escape, one_line
 
@@ -23,13 +23,12 @@ class Bounds(TypedDict):
 
 def number(value: float | None, digits: int = 2) -> str:
     """With that many decimals; empty where there is none."""
-    return "" if value is None else f"{value:.{digits}f}"
+    return "" if value is None else values.figure(value, digits)
 
 
 def interval(item: Bounds, digits: int = 2) -> str:
     """`[0.10, 0.30]`; nothing where there is none."""
-    low, high = item["low"], item["high"]
-    return "" if low is None or high is None else f"[{low:.{digits}f}, {high:.{digits}f}]"
+    return gaps.bounds(item["low"], item["high"], digits)
 
 
 def probability(value: float | None) -> str:

@@ -7,6 +7,7 @@ from rich.console import Console
 
 from align_lab.cli import first_table
 from align_lab.compare import analysis
+from align_lab.compare.last_verdict import last_verdict
 from align_lab.dispatch.states import TaskState
 from tests.compare.folders import write_run
 
@@ -28,12 +29,18 @@ def shown(folder, *states):
 
 def test_it_is_the_verdict_and_the_arms_as_compare_prints_them_first(study):
     text = shown(study)
-    assert "ppo is better than rloo by 0.800 sd of human reviews [0.777, 0.823]." in text and text.index(
+    assert "PPO is better than RLOO by 0.800 sd of human reviews [0.777, 0.823]." in text and text.index(
         "better"
     ) < text.index("by seed")
-    rows = {line.split()[0]: line.split() for line in text.splitlines() if line[:4] in ("ppo ", "rloo")}
-    assert rows["ppo"][1:3] == ["3", "0.91"] and rows["rloo"][1:3] == ["3", "0.11"]
+    rows = {line.split()[0]: line.split() for line in text.splitlines() if line[:4] in ("PPO ", "RLOO")}
+    assert rows["PPO"][1:3] == ["3", "0.910"] and rows["RLOO"][1:3] == ["3", "0.110"]
     assert "Comparable:" not in text and not (study / "report.html").exists()
+
+
+def test_the_verdict_that_was_shown_is_the_studys_as_if_it_had_been_compared(study):
+    shown(study)
+    done = [run.name for run in study.iterdir() if run.is_dir()]
+    assert last_verdict(study, done) == ("PPO is better than RLOO by 0.800 sd of human reviews [0.777, 0.823].", "")
 
 
 def test_one_arm_has_a_row_for_each_seed(tmp_path):
@@ -50,7 +57,7 @@ def test_it_waits_until_all_have_ended_and_one_is_done(study, states):
 
 
 def test_a_failed_run_does_not_hide_the_others(study):
-    assert "ppo is better" in shown(study, "done", "failed")
+    assert "PPO is better" in shown(study, "done", "failed")
 
 
 def test_a_fault_of_the_comparison_is_a_line_and_no_error(study, monkeypatch):

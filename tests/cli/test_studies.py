@@ -8,7 +8,7 @@ import pytest
 from tests import forked
 from tests.compare.folders import name_of, write_run
 
-SENTENCE = "ppo is better than rloo by 0.800 sd of human reviews [0.777, 0.823]."  # ± 2.776 · 0.01 · √(2/3)
+SENTENCE = "PPO is better than RLOO by 0.800 sd of human reviews [0.777, 0.823]."  # ± 2.776 · 0.01 · √(2/3)
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from align_lab.compare.analysis import analyze
-from align_lab.compare.report.names import displayed, name_of, title
+from align_lab.compare.names import displayed, name_of, title
 from align_lab.config.groups import options
 from tests.compare.folders import write_run
 

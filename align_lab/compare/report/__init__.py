@@ -21,18 +21,18 @@ def write(document: Document, folder: Path, *, figures: bool = True) -> list[Pat
     Each file appears whole or not at all, and `report/` is replaced as one, so that no figure of an earlier report
     stays behind. figures: the SVG and PNG files, about 2 s for 16; without them `report.md` has no pictures.
     """
+    from align_lab.compare.names import displayed
     from align_lab.compare.report import (  # here: the terminal's command needs none of it
         charts,
         clean,
         csv_tables,
         markdown,
-        names,
         page,
     )
     from align_lab.compare.report import figures as drawings
 
     whole = clean.ordered(clean.with_links_that_lead_somewhere(clean.cleaned(document), folder))
-    shown = names.displayed(clean.best(whole, arms=MOST_ARMS))
+    shown = displayed(clean.best(whole, arms=MOST_ARMS))
     if note := charts.seeds_left_out(shown):
         shown = shown.copy()
         shown["notes"] = [*shown["notes"], note]
