@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 
 from align_lab.base.contrast import Contrast
 from align_lab.base.errors import ConfigError, near
 from align_lab.compare.pool import StudyRuns
+from align_lab.compare.runs import Run
+from align_lab.compare.values import listed
 
 UNDECLARED = (
     "The study declares no smallest gap that matters: so no arms are called equal, and no number of further seeds is "
@@ -21,13 +23,15 @@ class Asked:
     """Every pair of arms; with a `control` every pair with it; with `contrasts` these pairs alone.
 
     smallest: the smallest gap that matters, in units of the metric that decides; None: nothing can be called equal.
-    afterwards: what the command asked for, and no study had declared.
+    afterwards: what the command asked for, and no study had declared. several: sentences on declared pairs whose arms
+    have several recipes here.
     """
 
     control: str = ""
     contrasts: tuple[Contrast, ...] = ()
     smallest: float | None = None
     afterwards: tuple[str, ...] = ()
+    several: tuple[str, ...] = ()
 
     @property
     def arms(self) -> set[str]:
@@ -51,8 +55,8 @@ def pairs_of(names: Sequence[str], control: str = "", contrasts: Sequence[Contra
     return [pair for pair in every if frozenset(pair) in wanted] if wanted else every
 
 
-def of_command(asked: Asked, study: StudyRuns, arms: Collection[str]) -> Asked:
-    """What the command asks for, and what it leaves open as the studies declare it.
+def of_command(asked: Asked, study: StudyRuns, arms: Mapping[str, Sequence[Run]]) -> Asked:
+    """What the command asks for, and what it leaves open as the studies declare it. arms: name -> its runs.
 
     Raises ConfigError for a control that no arm has.
     """
@@ -60,15 +64,44 @@ def of_command(asked: Asked, study: StudyRuns, arms: Collection[str]) -> Asked:
         raise ConfigError(f"--control={asked.control}: there is no such arm. {near(asked.control, arms)}")
     named = study.controls
     declared = next(iter(named)) if len(named) == 1 and named <= set(arms) else ""
-    contrasts = () if asked.control else tuple(study.contrasts)
+    contrasts, several = ([], []) if asked.control else _resolved(study.contrasts, arms)
     smallest = next(iter(study.smallest)) if len(study.smallest) == 1 else None
     return replace(
         asked,
         control=asked.control or ("" if contrasts else declared),
-        contrasts=contrasts,
+        contrasts=tuple(contrasts),
+        several=tuple(several),
         smallest=smallest if asked.smallest is None else asked.smallest,
         afterwards=tuple(_afterwards(asked, study, declared, smallest)),
     )
+
+
+def _resolved(contrasts: Sequence[Contrast], arms: Mapping[str, Sequence[Run]]) -> tuple[list[Contrast], list[str]]:
+    """The declared pairs, by the names that the arms have here, and sentences where that is not theirs.
+
+    Where studies are compared together, an arm may have several recipes, each an arm of its own (`dpo (train.steps=60)`).
+    Those that differ in the same are paired.
+    """
+    pairs: list[Contrast] = []
+    told: list[str] = []
+    for a, b in contrasts:
+        first, second = _recipes(a, arms), _recipes(b, arms)
+        if not first or not second or (a in arms and b in arms):
+            pairs.append((a, b))
+            continue
+        alike = [(first[what], second[what]) for what in first if what in second]
+        if min(len(first), len(second)) == 1:
+            alike = [(one, other) for one in first.values() for other in second.values()]
+        pairs += alike
+        named = listed([*first.values(), *second.values()], most=8)
+        what = "those that are alike are compared" if alike else f"none are alike, so {a} against {b} is not decided"
+        told.append(f"The study asks {a} against {b}, and there are several recipes of them here ({named}): {what}.")
+    return pairs, told
+
+
+def _recipes(name: str, arms: Mapping[str, Sequence[Run]]) -> dict[str, str]:
+    """What tells the recipes of an arm apart -> the name of that arm."""
+    return {label.removeprefix(name): label for label, runs in arms.items() if runs[0].base == name}
 
 
 def _afterwards(asked: Asked, study: StudyRuns, control: str, smallest: float | None) -> list[str]:
@@ -82,7 +115,7 @@ def _afterwards(asked: Asked, study: StudyRuns, control: str, smallest: float | 
 
 def notes(asked: Asked, lacking: Sequence[Contrast]) -> list[str]:
     """Sentences on a question that nobody declared, or that was asked afterwards. `lacking`: undecided contrasts."""
-    texts = [UNDECLARED] if asked.smallest is None else []
+    texts = [*([UNDECLARED] if asked.smallest is None else []), *asked.several]
     if asked.afterwards:
         texts.append(
             f"Asked for by the command, and not declared before the runs: {', '.join(asked.afterwards)}. A question "

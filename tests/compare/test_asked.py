@@ -75,6 +75,20 @@ def test_a_contrast_without_runs_is_named_and_still_counted(study):
     assert said(document, "rloo against dpo is asked for, and has no finished run of both")
 
 
+def test_a_contrast_of_arms_with_several_recipes_is_decided_for_those_that_are_alike(study, tmp_path):
+    """Two studies of the same arms, one of them longer: each arm is two here, and the question is asked of both."""
+    for arm, level in (("rloo", 3.0), ("dr_grpo", 2.0)):
+        for seed in range(3):
+            write_run(tmp_path / "longer", arm, seed, (0.0, 1.0, level + seed / 10), config={"train.steps": 60})
+    declare(study, contrasts=[["rloo", "dr_grpo"]])
+    document = analyze([study, tmp_path / "longer"])
+    pairs = {(pair["a"], pair["b"]) for pair in document["verdict"]["pairs"]}
+    assert pairs == {(f"rloo (train.steps={n})", f"dr_grpo (train.steps={n})") for n in (40, 60)}
+    assert "rloo (train.steps=60) is better than dr_grpo (train.steps=60) by 1.00" in document["verdict"]["sentence"]
+    assert "not yet run" not in document["verdict"]["sentence"]
+    assert said(document, "several recipes of them here") and not said(document, "has no finished run of both")
+
+
 def test_without_a_declared_gap_nothing_is_equal_and_the_first_page_says_so(study):
     document = analyze([study])
     assert document["verdict"]["smallest"] is None and UNDECLARED in document["notes"]
