@@ -18,8 +18,17 @@ class Cache(Protocol):
         """Keep only these rows: indices [B'], or a mask [B]."""
         ...
 
-    def repeat(self, rows: Tensor, length: int) -> Cache:
+
+class GrowingCache(Cache, Protocol):
+    """A KV cache to which any number of columns is added."""
+
+    def repeat(self, rows: Tensor, length: int) -> GrowingCache:
         """A cache of these rows [B'], of which one may occur several times, for at most `length` columns."""
+        ...
+
+    def fixed(self, length: int) -> Cache:
+        """The same columns in shapes that do not change any more, to which one column at a time is added, until there
+        are `length`."""
         ...
 
 
@@ -48,12 +57,16 @@ class LanguageModel(nn.Module, ABC):
         """ids [B L] -> hidden states [B L D] after the final norm."""
 
     @abstractmethod
-    def new_cache(self, rows: int, length: int) -> Cache:
+    def new_cache(self, rows: int, length: int) -> GrowingCache:
         """An empty KV cache for `rows` sequences of at most `length` tokens."""
 
     @abstractmethod
     def step(self, ids: Tensor, cache: Any, pad: Tensor | None = None) -> Tensor:
         """Process the next columns [B S], add them to the cache, and return the hidden state [B D] of the last one."""
+
+    def fixed(self, cache: Any, length: int) -> Cache:
+        """`GrowingCache.fixed`, or the cache itself where the model can't compute with fixed shapes."""
+        return cache.fixed(length)
 
     @abstractmethod
     def hf_state(self) -> dict[str, Tensor]:

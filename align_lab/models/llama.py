@@ -15,40 +15,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from align_lab.models import llama_weights
+from align_lab.models.kv_cache import FixedCache, KVCache
 from align_lab.models.language_model import LanguageModel
 from align_lab.models.llama_config import LlamaConfig
 from align_lab.models.lora import merged_state
 from align_lab.models.precision import NARROW
-
-
-class KVCache:
-    """Keys and values [layers B K L E], allocated once; the first `used` of L columns are filled."""
-
-    def __init__(self, keys: Tensor, values: Tensor) -> None:
-        self.keys, self.values, self.used = keys, values, 0
-
-    def extend(self, layer: int, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
-        """Append new columns [B K S E] to a layer and return all its columns [B K used+S E]."""
-        end = self.used + key.shape[2]
-        self.keys[layer, :, :, self.used : end] = key
-        self.values[layer, :, :, self.used : end] = value
-        return self.keys[layer, :, :, :end], self.values[layer, :, :, :end]
-
-    def keep(self, rows: Tensor) -> None:
-        """Keep only these rows: indices [B'], or a mask [B]."""
-        self.keys, self.values = self.keys[:, rows], self.values[:, rows]
-
-    def repeat(self, rows: Tensor, length: int) -> KVCache:
-        """A copy of these rows [B'], of which one may occur several times, with `length` columns: layer by layer, so
-        that no more than a layer is held a third time."""
-        layers, _, heads, _, size = self.keys.shape
-        shape = (layers, len(rows), heads, length, size)
-        copy = KVCache(self.keys.new_empty(shape), self.values.new_empty(shape))
-        for layer in range(layers):
-            filled = (x[layer, rows, :, : self.used] for x in (self.keys, self.values))
-            copy.extend(layer, *filled)
-        copy.used = self.used
-        return copy
 
 
 def rotary_table(length: int, size: int, theta: float) -> Tensor:
@@ -86,6 +57,13 @@ def repeated(x: Tensor, times: int) -> Tensor:
     return x if times == 1 else x.unsqueeze(2).expand(-1, -1, times, -1, -1).flatten(1, 2)
 
 
+def of_one_column(query: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None) -> Tensor:
+    """Attention of one column's heads [B H 1 E] to keys and values [B K L E], [B K H/K E]: the heads that share a key
+    are the rows of one product with it, so that no kernel has to know of groups, and no key is repeated."""
+    B, K = keys.shape[:2]
+    return F.scaled_dot_product_attention(query.reshape(B, K, -1, query.shape[3]), keys, values, attn_mask=mask)
+
+
 def shares_keys(query: Tensor, mask: Tensor | None) -> bool:
     """Is there a fused kernel in which several queries share keys? On CUDA only flash attention, without a mask."""
     flash = mask is None and query.dtype in NARROW and torch.backends.cuda.flash_sdp_enabled()
@@ -102,7 +80,9 @@ class Attention(nn.Module):
         self.qkv = nn.Linear(config.width, (config.heads + 2 * config.kv_heads) * self.size, bias=False)
         self.out = nn.Linear(config.width, config.width, bias=False)
 
-    def forward(self, x: Tensor, table: Tensor, mask: Tensor | None, cache: KVCache | None, layer: int) -> Tensor:
+    def forward(
+        self, x: Tensor, table: Tensor, mask: Tensor | None, cache: KVCache | FixedCache | None, layer: int
+    ) -> Tensor:
         """x [B L D] and the rotary table of its positions -> [B L D]; with a cache, x are its next columns."""
         B, L, _ = x.shape
         qkv = self.qkv(x).view(B, L, -1, self.size)
@@ -111,6 +91,8 @@ class Attention(nn.Module):
         v = v.transpose(1, 2)
         if cache is not None:
             k, v = cache.extend(layer, k, v)
+        if isinstance(cache, FixedCache):
+            return self.out(of_one_column(q, k, v, mask).reshape(B, 1, -1))
         if not shares_keys(q, mask):
             k, v = (repeated(each, self.heads // self.kv_heads) for each in (k, v))
         y = F.scaled_dot_product_attention(
@@ -130,7 +112,9 @@ class Block(nn.Module):
         self.gate_up = nn.Linear(config.width, 2 * config.mlp, bias=False)
         self.down = nn.Linear(config.mlp, config.width, bias=False)
 
-    def forward(self, x: Tensor, table: Tensor, mask: Tensor | None, cache: KVCache | None, layer: int) -> Tensor:
+    def forward(
+        self, x: Tensor, table: Tensor, mask: Tensor | None, cache: KVCache | FixedCache | None, layer: int
+    ) -> Tensor:
         """[B L D] -> [B L D]."""
         x = x + self.attention(self.attention_norm(x), table, mask, cache, layer)
         gate, up = self.gate_up(self.mlp_norm(x)).chunk(2, dim=-1)
@@ -188,9 +172,10 @@ class Llama(LanguageModel):
         shape = (c.layers, rows, c.kv_heads, length, c.width // c.heads)
         return KVCache(like.new_empty(shape), like.new_empty(shape))
 
-    def step(self, ids: Tensor, cache: KVCache, pad: Tensor | None = None) -> Tensor:
-        """The next columns [B S] after those in the cache -> hidden state [B D] of the last one."""
-        return self._run(ids, pad, cache)[:, -1]
+    def step(self, ids: Tensor, cache: KVCache | FixedCache, pad: Tensor | None = None) -> Tensor:
+        """The next columns [B S] after those in the cache, one of a fixed cache -> hidden state [B D] of the last."""
+        hidden = self._next(ids, pad, cache) if isinstance(cache, FixedCache) else self._run(ids, pad, cache)
+        return hidden[:, -1]
 
     def hf_state(self) -> dict[str, Tensor]:
         """Weights under the names of transformers' LlamaForCausalLM, with adapters merged."""
@@ -209,10 +194,22 @@ class Llama(LanguageModel):
             columns = torch.arange(used, used + L, device=ids.device)
             table = self.rotary[(columns - pad[:, None]).clamp_(min=0)]
         mask = attention_mask(L, used + L, pad, ids.device)
+        hidden = self._through(ids, table, mask, cache)
+        if cache is not None:
+            cache.used += L
+        return hidden
+
+    def _next(self, ids: Tensor, pad: Tensor | None, cache: FixedCache) -> Tensor:
+        """One column [B 1] after those in the cache -> [B 1 D]. The room of the cache is that of the context."""
+        position = cache.next if pad is None else cache.next - pad
+        hidden = self._through(ids, self.rotary[position][:, None], cache.bias(pad), cache)
+        cache.advance()
+        return hidden
+
+    def _through(self, ids: Tensor, table: Tensor, mask: Tensor | None, cache: KVCache | FixedCache | None) -> Tensor:
+        """[B L] -> [B L D], through all layers."""
         x = self.embed(ids)
         table = table.to(x.dtype)
         for layer, block in enumerate(self.blocks):
             x = block(x, table, mask, cache, layer)
-        if cache is not None:
-            cache.used += L
         return self.norm(x)

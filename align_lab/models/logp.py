@@ -3,7 +3,7 @@
     log p_t = z_t - log Σ exp z,   z = h Wᵀ / τ
     ∂ log p_t / ∂z = 1_t - p,      ∂H/∂z = -p (log p + H),   H = log Σ exp z - Σ p z
 
-The vocabulary is split into tiles whose logits fit into the processor's cache and are exponentiated there. The
+The vocabulary is split into tiles. On a processor their logits fit into its cache and are exponentiated there. The
 exponentials are saved for the backward pass, which overwrites them with the gradient; above a size limit they are
 recomputed instead.
 
@@ -21,7 +21,7 @@ from torch.autograd.function import once_differentiable
 
 from align_lab.models.precision import NARROW, product, wide
 
-TILE = 1 << 21  # logits of one tile
+TILE = {"cpu": 1 << 21, "cuda": 1 << 27}  # logits of one tile: a processor's cache, and what keeps a GPU busy
 MAX_SAVED = 1 << 28  # largest number of exponentials saved for the backward pass
 
 
@@ -111,8 +111,8 @@ def _put_product(out: Tensor, a: Tensor, b: Tensor) -> None:
 
 
 def _tiles(weight: Tensor, rows: int) -> tuple[Tensor, ...]:
-    """Tiles [v D] of the head of nearly equal size, such that a tile of [rows v] logits fits into the cache."""
-    count = max(1, -(-rows * len(weight) // TILE))
+    """Tiles [v D] of the head of nearly equal size, such that a tile of [rows v] logits suits the device."""
+    count = max(1, -(-rows * len(weight) // TILE["cuda" if weight.is_cuda else "cpu"]))
     return weight.split(min(len(weight), max(64, -(-len(weight) // count))))
 
 

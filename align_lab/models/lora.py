@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from align_lab.base.errors import ConfigError
-from align_lab.models.language_model import Cache, LanguageModel
+from align_lab.models.language_model import Cache, GrowingCache, LanguageModel
 from align_lab.models.lora_settings import Lora
 
 NAME = "default"  # the name that peft gives to an adapter
@@ -117,9 +117,13 @@ class BaseModel(LanguageModel):
         with torch.no_grad(), adapters_disabled(self._adapted[0]):
             return self._adapted[0].hidden(ids, pad)
 
-    def new_cache(self, rows: int, length: int) -> Cache:
+    def new_cache(self, rows: int, length: int) -> GrowingCache:
         """A KV cache of the same shape as the policy's."""
         return self._adapted[0].new_cache(rows, length)
+
+    def fixed(self, cache: Any, length: int) -> Cache:
+        """As the adapted model has it."""
+        return self._adapted[0].fixed(cache, length)
 
     def step(self, ids: Tensor, cache: Any, pad: Tensor | None = None) -> Tensor:
         """The next columns [B S] -> hidden state [B D] of the base model."""

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from align_lab.base.errors import AlignLabError
 from align_lab.base.world import World
+from align_lab.models.default_device import no_default_device
 
 Outputs = tuple[Tensor, ...]
 OUT_OF_MEMORY = ("can't allocate memory", "CUBLAS_STATUS_ALLOC_FAILED", "CUDA error: out of memory")
@@ -62,7 +63,8 @@ class RowBatches:
         """The outputs of these rows; None after memory ran out, with fewer rows from now on."""
         size = rows.stop - rows.start
         try:
-            return work(rows)
+            with no_default_device():
+                return work(rows)
         except RuntimeError as error:  # torch.OutOfMemoryError is a subclass
             if not is_out_of_memory(error):
                 raise

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from align_lab.base.errors import ConfigError, DataError
+from align_lab.models.kv_cache import ALIGNED, FixedCache, KVCache
 from align_lab.models.language_model import LanguageModel
 from align_lab.models.loading import target
 from align_lab.models.lora import merged_state
@@ -38,6 +39,27 @@ class HfCache:
         self.keep(rows)
         return self
 
+    def fixed(self, length: int) -> FixedCache:
+        """The same columns, in shapes that do not change any more, with room for `length`."""
+        layers = self.cache.layers
+        room = (len(layers), *layers[0].keys.shape[:2], length, layers[0].keys.shape[3])
+        copy = KVCache(layers[0].keys.new_empty(room), layers[0].values.new_empty(room))
+        for number, layer in enumerate(layers):
+            copy.extend(number, layer.keys, layer.values)
+        copy.used = self.used
+        return copy.fixed(length)
+
+
+class Filled:
+    """A fixed cache, as the layers of transformers see it."""
+
+    def __init__(self, cache: FixedCache) -> None:
+        self.cache = cache
+
+    def update(self, key: Tensor, value: Tensor, layer: int, *_: Any, **__: Any) -> tuple[Tensor, Tensor]:
+        """Put the next column [B K 1 E] into a layer and return all its columns [B K L E]."""
+        return self.cache.extend(layer, key, value)
+
 
 class Transformer(LanguageModel):
     """A PreTrainedModel in evaluation mode (no dropout), with gradients."""
@@ -47,6 +69,7 @@ class Transformer(LanguageModel):
         self.model = model.eval()
         config = model.config.get_text_config()
         self.context, self.width = int(getattr(config, "max_position_embeddings", 1 << 20)), int(config.hidden_size)
+        self.takes_fixed: bool | None = None  # not tried yet
 
     @property
     def head(self) -> Tensor:
@@ -63,9 +86,50 @@ class Transformer(LanguageModel):
 
         return HfCache(DynamicCache(config=self.model.config))
 
-    def step(self, ids: Tensor, cache: HfCache, pad: Tensor | None = None) -> Tensor:
+    def fixed(self, cache: Any, length: int) -> FixedCache | HfCache:
+        """A cache of fixed shapes, if the model computes the same with it, which is tried once."""
+        if self.takes_fixed is None:
+            self.takes_fixed = self._same_with_fixed()
+        return cache.fixed(length) if self.takes_fixed else cache
+
+    def step(self, ids: Tensor, cache: FixedCache | HfCache, pad: Tensor | None = None) -> Tensor:
         """The next columns [B S] after those in the cache -> hidden state [B D] of the last one."""
-        return self._run(ids, pad, cache)[:, -1]
+        hidden = self._next(ids, pad, cache) if isinstance(cache, FixedCache) else self._run(ids, pad, cache)
+        return hidden[:, -1]
+
+    def _next(self, ids: Tensor, pad: Tensor | None, cache: FixedCache) -> Tensor:
+        """One column [B 1] after those in the cache -> [B 1 D]. A mask of four axes is used as it is: of one with two,
+        transformers looks whether it is needed, which waits for the device."""
+        position = cache.next if pad is None else cache.next - pad
+        hidden = self.model.base_model(
+            input_ids=ids,
+            attention_mask=cache.bias(pad).expand(len(ids), -1, -1, -1),
+            position_ids=position.expand(len(ids))[:, None],
+            past_key_values=Filled(cache),
+            use_cache=True,
+        ).last_hidden_state
+        cache.advance()
+        return hidden
+
+    @torch.no_grad()
+    def _same_with_fixed(self) -> bool:
+        """Does a padded column have the same hidden state with a cache of fixed shapes? Not with windows or states."""
+        from transformers.cache_utils import DynamicLayer
+
+        device = self.head.device
+        ids, pad = torch.arange(1, 13, device=device).view(2, 6), torch.tensor([0, 2], device=device)
+        hidden = []
+        try:
+            for kind in (lambda cache: cache, lambda cache: cache.fixed(ALIGNED)):
+                cache = self.new_cache(2, 6)
+                self.step(ids[:, :5], cache, pad)
+                if any(type(layer) is not DynamicLayer for layer in cache.cache.layers):
+                    return False
+                hidden.append(self.step(ids[:, 5:], kind(cache), pad))
+        except (AttributeError, TypeError, ValueError, IndexError, RuntimeError, NotImplementedError):
+            return False
+        limit = (MAX_RELATIVE if hidden[0].dtype in NARROW else MAX_DIFFERENCE) * float(hidden[0].abs().max())
+        return bool((hidden[0] - hidden[1]).abs().max() <= limit)
 
     def _run(self, ids: Tensor, pad: Tensor | None, cache: HfCache | None) -> Tensor:
         used = cache.used if cache else 0

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from align_lab.preflight.workload import Workload
 
-TILE, MAX_SAVED = 1 << 21, 1 << 28  # of models/logp.py: logits of a tile, exponentials saved for the backward pass
+TILE, TILE_ON_GPU, MAX_SAVED = 1 << 21, 1 << 27, 1 << 28  # of models/logp.py: logits of a tile, saved exponentials
 COMPACTION = 1.75  # finished rows leave the KV cache by copying the other rows, at most three quarters of it
 FRAGMENTATION = 1.15  # bytes allocated per byte in use, if freed blocks lie between blocks in use
 LIBRARIES = 0.42 * 2**30  # libraries, data, judges and tokenizer in main memory
@@ -106,7 +106,9 @@ def logits(x: Workload, rows: int, length: int) -> float:
     saved = n * s.vocab <= MAX_SAVED
     rounded = x.bytes if x.bytes < w else 0
     if x.gpu:
-        forward_tiles, backward_tiles = (2 * x.entropy if saved else 2 + 2 * x.entropy), (not saved) + x.entropy
+        several = n * s.vocab > TILE_ON_GPU
+        forward_tiles = (1 + several) * x.entropy if saved else 2 + 2 * x.entropy
+        backward_tiles = (not saved) + x.entropy
         tiles = tile(x, n) * max(forward_tiles * w, backward_tiles * w + rounded)
     else:
         tiles = min(n * s.vocab, max(TILE, 64 * n)) * (3 if x.entropy else 2) * w
@@ -117,7 +119,7 @@ def logits(x: Workload, rows: int, length: int) -> float:
 def tile(x: Workload, tokens: int) -> int:
     """The logits of one tile: `models/logp.py` splits the vocabulary evenly, into tiles of at least 64 columns."""
     V = x.shape.vocab
-    return tokens * min(V, max(64, -(-V // -(-tokens * V // TILE))))
+    return tokens * min(V, max(64, -(-V // -(-tokens * V // (TILE_ON_GPU if x.gpu else TILE)))))
 
 
 def kv_cache(x: Workload, rows: int) -> float:
@@ -153,5 +155,5 @@ def scoring(x: Workload, rows: int, *, entropy: bool = False) -> float:
     if not x.gpu:
         return whole + (3 * TILE + 2 * n * s.width) * w
     states = n * s.width * (x.bytes if x.bytes < w else 2 * w)
-    each, several = tile(x, n) * w * (1 + entropy), n * s.vocab > TILE
+    each, several = tile(x, n) * w * (1 + entropy), n * s.vocab > TILE_ON_GPU
     return max(whole, states + each * (1 + several), states + each + n * s.width * (2 * w + x.bytes))

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from align_lab.models.language_model import Cache, LanguageModel
+from align_lab.models import kv_cache
+from align_lab.models.language_model import GrowingCache, LanguageModel
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,21 +46,27 @@ class Prompted:
 class Prefilled:
     """The rows of a batch after their prompts."""
 
-    cache: Cache  # of B rows, with the columns of their prompts
+    cache: GrowingCache  # of B rows, with the columns of their prompts
     hidden: Tensor  # [B D], which predict the first tokens
     pad: Tensor | None  # [B]
+    room: int  # columns, prompts and completions together
 
 
 def prefill(model: LanguageModel, prompted: Prompted, new: int) -> Prefilled:
-    """The rows with room for `new` more columns."""
+    """The rows with room for `new` more columns, of which the last one is not read. Raises ValueError without it."""
     P, S = prompted.ids.shape
+    if S + new - 1 > model.context:
+        raise ValueError(f"{S + new - 1} tokens exceed the model's context of {model.context}")
+    room = kv_cache.aligned(S + new) if kv_cache.shapes_are_fixed(prompted.ids) else S + new
     if prompted.rows == P:
-        cache = model.new_cache(P, S + new)
-        return Prefilled(cache=cache, hidden=model.step(prompted.ids, cache, prompted.pad), pad=prompted.pad)
+        cache = model.new_cache(P, room)
+        hidden = model.step(prompted.ids, cache, prompted.pad)
+        return Prefilled(cache=cache, hidden=hidden, pad=prompted.pad, room=room)
     cache, prompt_of = model.new_cache(P, S), prompted.prompt_of()
     hidden = model.step(prompted.ids, cache, prompted.pad)
     return Prefilled(
-        cache=cache.repeat(prompt_of, S + new),
+        cache=cache.repeat(prompt_of, room),
         hidden=hidden[prompt_of],
         pad=None if prompted.pad is None else prompted.pad[prompt_of],
+        room=room,
     )

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from align_lab.models.language_model import LanguageModel
+from align_lab.models import kv_cache
+from align_lab.models.language_model import Cache, LanguageModel
 from align_lab.models.precision import product, running_sum, wide
 from align_lab.models.row_batches import RowBatches
 from align_lab.rollout.prefill import Prefilled, Prompted, prefill
+from align_lab.rollout.replay import Replay
 from align_lab.rollout.sampler import Sampler, Samples, Weights
 
 CHECK_EVERY = 16  # tokens between two looks at a GPU for rows that have ended: each look waits for all that it does
 COMPACT_BELOW = 0.75  # finished rows are removed, which copies the cache, once at most this fraction is unfinished
+COMPACT_ON_GPU = 0.5  # there, each removal records the kernels of a column anew
 
 
 class TorchSampler(Sampler):
@@ -97,32 +102,90 @@ def _decode(
     model: LanguageModel, start: Prefilled, uniforms: Tensor, temperature: float, top_p: float, end: int
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Tokens, mask and log-probabilities [B T] of the rows' completions."""
-    (B, T), device = uniforms.shape, start.hidden.device
-    tokens = torch.full((B, T), end, dtype=torch.long, device=device)
-    logp = wide(model.head.new_zeros(B, T))
-    uniforms = uniforms.to(logp)
-    mask = torch.zeros(B, T, dtype=torch.bool, device=device)
-    cache, hidden, pad = start.cache, start.hidden, start.pad
-    every = CHECK_EVERY if device.type == "cuda" else 1
-    rows = torch.arange(B, device=device)  # rows of the batch that are still computed
-    alive = torch.ones_like(rows, dtype=torch.bool)  # those of them that have no end token yet
-    for t in range(T):
-        token, logp_t = draw_token(
-            product(hidden, model.head.t()), uniforms[rows, t], temperature=temperature, top_p=top_p
-        )
-        token = token.where(alive, end)
-        tokens[rows, t], logp[rows, t], mask[rows, t] = token, logp_t.where(alive, 0), alive
-        alive = alive & (token != end)
-        if (t + 1) % every == 0:
-            unfinished = int(alive.sum())
+    batch = Decoding.of(model, start, uniforms, end)
+    every, below = (CHECK_EVERY, COMPACT_ON_GPU) if batch.tokens.is_cuda else (1, COMPACT_BELOW)
+    batch.draw(model.head, temperature=temperature, top_p=top_p)
+    column = batch.column(model, temperature=temperature, top_p=top_p)
+    for drawn in range(1, uniforms.shape[1]):
+        if drawn % every == 0:
+            unfinished = int(batch.alive.sum())
             if not unfinished:
                 break
-            if unfinished <= COMPACT_BELOW * len(rows):
-                cache.keep(alive)
-                rows, token, pad, alive = rows[alive], token[alive], None if pad is None else pad[alive], alive[alive]
-        if t + 1 < T:
-            hidden = model.step(token[:, None], cache, pad)
-    return tokens, mask, logp
+            if unfinished <= below * len(batch.rows):
+                batch.keep_unfinished()
+                column = batch.column(model, temperature=temperature, top_p=top_p)
+        column()
+    return batch.tokens, batch.mask, batch.logp
+
+
+@dataclass(kw_only=True)
+class Decoding:
+    """A batch whose completions grow by a column at a time. On a GPU all of it is in tensors that are overwritten, so
+    that a column is the same kernels with the same arguments as the one before."""
+
+    cache: Cache
+    hidden: Tensor  # [b D], which predict the next tokens
+    newest: Tensor  # [b], the newest tokens, which are not in the cache yet
+    pad: Tensor | None  # [b]
+    rows: Tensor  # [b], the rows of the batch that are still computed
+    alive: Tensor  # [b], those of them that have no end token yet
+    at: int | Tensor  # the column that is drawn next; on a GPU [1], a number on the device
+    end: int
+    uniforms: Tensor  # [B T]
+    tokens: Tensor  # [B T]
+    mask: Tensor  # [B T]
+    logp: Tensor  # [B T]
+
+    @classmethod
+    def of(cls, model: LanguageModel, start: Prefilled, uniforms: Tensor, end: int) -> Decoding:
+        """Before the first token."""
+        hidden, device = start.hidden, start.hidden.device
+        fixed = kv_cache.shapes_are_fixed(hidden)
+        rows = torch.arange(len(uniforms), device=device)
+        logp = wide(hidden.new_zeros(uniforms.shape))
+        return cls(
+            cache=model.fixed(start.cache, start.room) if fixed else start.cache,
+            hidden=hidden,
+            newest=torch.zeros_like(rows),
+            pad=start.pad,
+            rows=rows,
+            alive=torch.ones_like(rows, dtype=torch.bool),
+            at=torch.zeros(1, dtype=torch.long, device=device) if fixed else 0,
+            end=end,
+            uniforms=uniforms.to(logp),
+            tokens=torch.full(uniforms.shape, end, dtype=torch.long, device=device),
+            mask=torch.zeros(uniforms.shape, dtype=torch.bool, device=device),
+            logp=logp,
+        )
+
+    def draw(self, head: Tensor, *, temperature: float, top_p: float) -> None:
+        """Draw the next token of every row."""
+        logits, uniform = product(self.hidden, head.t()), self.uniforms[self.rows, self.at]
+        token, logp = draw_token(logits, uniform, temperature=temperature, top_p=top_p)
+        token = token.where(self.alive, self.end)
+        self.newest.copy_(token)
+        self.tokens[self.rows, self.at] = token
+        self.logp[self.rows, self.at] = logp.where(self.alive, 0)
+        self.mask[self.rows, self.at] = self.alive
+        self.alive &= token != self.end
+        self.at += 1
+
+    def column(self, model: LanguageModel, *, temperature: float, top_p: float) -> Replay:
+        """What reads the newest token of every row and draws the next one."""
+
+        def read_and_draw() -> None:
+            self.hidden.copy_(model.step(self.newest[:, None], self.cache, self.pad))
+            self.draw(model.head, temperature=temperature, top_p=top_p)
+
+        return Replay(read_and_draw, self.tokens.device, repetitions=self.tokens.shape[1])
+
+    def keep_unfinished(self) -> None:
+        """Compute the unfinished rows alone from now on."""
+        alive = self.alive
+        self.cache.keep(alive)
+        self.rows, self.hidden, self.newest = self.rows[alive], self.hidden[alive], self.newest[alive]
+        self.alive = alive[alive]
+        self.pad = None if self.pad is None else self.pad[alive]
 
 
 def draw_token(logits: Tensor, uniform: Tensor, *, temperature: float, top_p: float) -> tuple[Tensor, Tensor]:

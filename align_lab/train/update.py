@@ -16,6 +16,7 @@ from align_lab.base.contracts import Algorithm
 from align_lab.base.errors import AlignLabError, DivergedError
 from align_lab.base.types import Advantage
 from align_lab.base.world import World
+from align_lab.models.default_device import no_default_device
 from align_lab.models.row_batches import is_out_of_memory
 from align_lab.train.draws import permutation
 from align_lab.train.experience import Experience
@@ -65,7 +66,8 @@ def _fit_in_memory(minibatch: Minibatch) -> dict[str, float]:
         learner.zero_grad(policy=minibatch.context.step >= minibatch.context.policy_from)
         size = (learner.plan.micro_batch or groups * group) // group  # groups per micro-batch
         try:
-            return _accumulate(minibatch)
+            with no_default_device():
+                return _accumulate(minibatch)
         except _OutOfMemory as error:
             if size <= 1:
                 raise AlignLabError(
@@ -158,7 +160,7 @@ def _statistics(m: Minibatch) -> dict[str, Tensor]:
 
 def _add(totals: dict[str, Tensor], parts: Mapping[str, Tensor]) -> None:
     for name, value in parts.items():
-        totals[name] = totals.get(name, torch.zeros(())) + value.detach()
+        totals[name] = value.detach() + totals.get(name, 0.0)
 
 
 def _over_processes(totals: Mapping[str, Tensor], world: World) -> tuple[list[str], Tensor]:

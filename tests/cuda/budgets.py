@@ -15,9 +15,12 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from unittest.mock import patch
 
 import torch
 
+from align_lab import equations as eq
+from align_lab.rollout import replay
 from align_lab.rollout.sampler import Samples
 from align_lab.rollout.torch_sampler import sample
 from tests.cuda.pretended import Machine, pretended_cuda
@@ -53,11 +56,17 @@ def more(machine: Machine, work: Callable[[int], object], few: int, many: int) -
 
 
 def of_token(*, top_p: float = 1.0) -> Costs:
-    """One column of a batch whose rows do not end."""
+    """One column of a batch whose rows do not end, and which is too short for its kernels to be recorded."""
     with gpu() as machine:
         model, ids = small.model(dtype=torch.bfloat16), torch.ones(4, 3, dtype=torch.long)
         pad = torch.tensor([0, 1, 0, 2])
         return more(machine, lambda T: sample(model, ids, pad, uniforms=torch.rand(4, T), top_p=top_p), 4, 20)
+
+
+def of_recorded_token() -> Costs:
+    """The same of a longer batch, whose kernels are recorded once and launched together."""
+    with patch.object(replay, "WORTH", 4):
+        return of_token()
 
 
 def of_prompts() -> Costs:
@@ -83,6 +92,30 @@ def of_micro_batch(name: str) -> Costs:
 
     with gpu() as machine:
         return more(machine, steps, 2, 4)
+
+
+def of_update(name: str) -> Costs:
+    """What the engine does in an update of one micro-batch."""
+
+    def steps(count: int) -> None:
+        loop = small.loop(small.algorithm(name), dtype=torch.bfloat16, minibatches=count)
+        loop.evaluate_every, loop.save_every = 100, 100
+        loop.advance()
+
+    with gpu() as machine:
+        costs = more(machine, steps, 1, 2)
+    return {
+        kind: Counter({line: count for line, count in lines.items() if line.startswith("train/engines")})
+        for kind, lines in costs.items()
+    }
+
+
+def of_returns() -> Costs:
+    """Generalized advantage estimation of one column more, of twice 256."""
+    reward, mask = torch.rand(4, 512), torch.ones(4, 512, dtype=torch.bool)
+    with gpu() as machine:
+        there, kept = reward.to("cuda"), mask.to("cuda")
+        return more(machine, lambda T: eq.gae(there[:, :T], there[:, :T], kept[:, :T], gamma=0.99, lam=0.95), 256, 512)
 
 
 def of_completion() -> Costs:
@@ -116,10 +149,13 @@ def of_evaluated_row() -> Costs:
 
 UNITS: dict[str, Callable[[], Costs]] = {
     "token": of_token,
+    "recorded token": of_recorded_token,
     "token with top_p": lambda: of_token(top_p=0.9),
     "prompts of groups": of_prompts,
     "micro-batch of rloo": lambda: of_micro_batch("rloo"),
     "micro-batch of ppo": lambda: of_micro_batch("ppo"),
+    "update of grpo": lambda: of_update("grpo"),
+    "column of returns": of_returns,
     "completion": of_completion,
     "evaluated row": of_evaluated_row,
 }

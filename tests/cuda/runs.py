@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import functools
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ import torch
 from align_lab.base.paths import runs_folder
 from align_lab.base.run_config import RunConfig
 from align_lab.config.composition import compose
-from align_lab.models import llama
+from align_lab.models import kv_cache, llama
 from align_lab.record.folder import RunFolder
 from align_lab.rollout import torch_sampler
 from align_lab.run import assembly, experiment
@@ -75,6 +76,18 @@ def as_on_cuda(query: torch.Tensor, mask: torch.Tensor | None) -> bool:
     return mask is None and query.dtype == torch.bfloat16
 
 
+@contextmanager
+def as_on_a_gpu() -> Iterator[None]:
+    """What a GPU does otherwise, the processor does too, so that the numbers are equal to the bit: keys that are
+    shared, columns in fixed shapes, and rows that leave the batch when they have ended."""
+    with (
+        patch.object(llama, "shares_keys", as_on_cuda),
+        patch.object(kv_cache, "shapes_are_fixed", lambda _: True),
+        patch.multiple(torch_sampler, CHECK_EVERY=1, COMPACT_BELOW=torch_sampler.COMPACT_ON_GPU),
+    ):
+        yield
+
+
 def train(cfg: RunConfig) -> Trained:
     """Train a run to its end, on the pretended GPU if its device is cuda."""
     on_gpu = cfg.hardware.numerics.device == "cuda"
@@ -87,11 +100,6 @@ def train(cfg: RunConfig) -> Trained:
         algos.append(loop.algo)
         return loop
 
-    with (
-        place as machine,
-        patch.object(assembly, "assemble", watched),
-        patch.object(llama, "shares_keys", as_on_cuda),
-        patch.object(torch_sampler, "CHECK_EVERY", 1),  # rows that have ended leave the batch at the same token
-    ):
+    with place as machine, patch.object(assembly, "assemble", watched), as_on_a_gpu():
         experiment.run(cfg)
     return Trained(runs_folder() / cfg.study / cfg.name, machine, algos[0])

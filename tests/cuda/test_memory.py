@@ -8,6 +8,7 @@ import json
 import pytest
 import torch
 
+from align_lab.models import logp
 from align_lab.models.convert import from_hf, to_hf
 from align_lab.models.llama import Llama, LlamaConfig
 from align_lab.models.loading import loading
@@ -64,7 +65,10 @@ def test_scoring_takes_the_memory_of_its_batch_and_not_of_all_completions():
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize(("prompt", "new"), [(32, 96), (96, 32)])
 @pytest.mark.parametrize("entropy", [False, True])
-def test_the_preflight_counts_what_scoring_takes(dtype, prompt, new, entropy):
+@pytest.mark.parametrize("tile", [1 << 18, 1 << 27])
+def test_the_preflight_counts_what_scoring_takes(dtype, prompt, new, entropy, tile, monkeypatch):
+    monkeypatch.setitem(logp.TILE, "cuda", tile)
+    monkeypatch.setattr(terms, "TILE_ON_GPU", tile)
     rows = 16
     x = Workload(
         shape=Shape(**SIZES, plain=True), rows=rows, groups=4, group=4, micro_batch=None, prompt=prompt, new=new,
@@ -82,7 +86,10 @@ def test_the_preflight_counts_what_scoring_takes(dtype, prompt, new, entropy):
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize(("prompt", "new"), [(32, 96), (96, 32)])
 @pytest.mark.parametrize("entropy", [False, True])
-def test_the_preflight_counts_what_an_update_takes(dtype, prompt, new, entropy):
+@pytest.mark.parametrize("tile", [1 << 18, 1 << 27])
+def test_the_preflight_counts_what_an_update_takes(dtype, prompt, new, entropy, tile, monkeypatch):
+    monkeypatch.setitem(logp.TILE, "cuda", tile)
+    monkeypatch.setattr(terms, "TILE_ON_GPU", tile)
     rows = 16
     x = Workload(
         shape=Shape(**SIZES, plain=True), rows=rows, groups=4, group=4, micro_batch=None, prompt=prompt, new=new,

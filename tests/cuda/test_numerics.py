@@ -60,7 +60,7 @@ def test_the_gradient_of_the_head_is_summed_over_tiles_in_float32(temperature, m
     generator = torch.Generator().manual_seed(0)
     hidden, weight = (torch.randn(n, D, generator=generator).bfloat16() for n in (N, V))
     targets, gradient = torch.randint(V, (N,), generator=generator), torch.randn(N, generator=generator)
-    monkeypatch.setattr(logp, "TILE", N * 64)  # 64 tiles
+    monkeypatch.setitem(logp.TILE, "cuda", N * 64)  # 64 tiles
     actual = [one.clone().requires_grad_() for one in (hidden, weight)]
     logp.token_logps(*actual, targets, temperature=temperature).backward(gradient)
     expected = [one.double().requires_grad_() for one in (hidden, weight)]

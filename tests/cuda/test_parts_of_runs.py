@@ -13,6 +13,7 @@ import torch
 
 from align_lab.base.errors import Stopped
 from align_lab.base.paths import runs_folder
+from align_lab.models.llama import Llama
 from align_lab.models.lora_settings import Lora
 from align_lab.models.sft_settings import FineTuning, Sft
 from align_lab.record.console import Screen
@@ -20,7 +21,7 @@ from align_lab.run import evaluation, processes
 from align_lab.train.loop import Loop
 from tests.cuda.pretended import pretended_cuda
 from tests.cuda.ranks import train_on_one_of_two
-from tests.cuda.runs import Trained, config, train
+from tests.cuda.runs import Trained, as_on_a_gpu, config, train
 from tests.wiring.conftest import MODEL, REWARD_MODEL
 
 RLOO = ("algo=rloo", "train.group_size=2")
@@ -44,6 +45,23 @@ def test_start_policy_reward_model_and_pairs_are_built_on_the_gpu(tmp_path, monk
         cfg = config("algo=dpo", study=device, device=device, reward=REWARD_MODEL, model=TINY)
         trained[device] = train(cfg)
     equal(trained["cuda"], trained["cpu"])
+
+
+def test_no_hot_loop_has_a_default_device(monkeypatch):
+    """There it would cost every call of torch: sampling, scoring and the passes of an update name their devices."""
+    seen, through, run = [], Llama._through, Loop.run
+
+    def watched(self, *inputs):
+        seen.append(torch.get_default_device())
+        return through(self, *inputs)
+
+    def run_watched(self):
+        monkeypatch.setattr(Llama, "_through", watched)
+        run(self)
+
+    monkeypatch.setattr(Loop, "run", run_watched)
+    train(config("algo=ppo", study="hot", device="cuda"))
+    assert len(seen) > 20 and set(seen) == {torch.device("cpu")}
 
 
 def test_adapters():
@@ -100,7 +118,7 @@ def test_an_evaluation_of_a_finished_run():
         ("there", pretended_cuda()),
         ("here", nullcontext()),
     ):  # where there is no GPU, it takes the CPU
-        with place:
+        with place, as_on_a_gpu():
             found[name], new = evaluation.evaluate(trained.path, cfg, Screen(), name=name)
             assert new
     assert [one["about"]["device"] for one in found.values()] == ["cuda", "cpu"]

@@ -17,6 +17,7 @@ from align_lab.models.lora_settings import Lora
 from align_lab.models.policy import load_policy, save_policy
 from align_lab.models.transformer import Transformer
 from align_lab.rollout.torch_sampler import sample
+from tests.cuda.pretended import pretended_cuda
 
 transformers = pytest.importorskip("transformers")
 
@@ -101,6 +102,30 @@ def test_sampling_with_the_cache_has_the_log_probabilities_of_training(at, kind)
     samples = sample(model, prompts, PAD, uniforms=uniforms, temperature=0.8, eos=2)
     expected = model(torch.cat([prompts, samples.tokens], 1), PAD, samples.mask, temperature=0.8)
     torch.testing.assert_close(samples.logp, expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", CONFIGS)
+def test_a_gpu_samples_in_fixed_shapes_what_the_processor_samples(at, kind):
+    uniforms = torch.rand(2, 40, generator=torch.Generator().manual_seed(1))
+    here = sample(load_policy(at(kind)).model, IDS[:, :5], PAD, uniforms=uniforms, temperature=0.8, eos=2)
+    with pretended_cuda() as machine:
+        model = load_policy(at(kind)).model.to("cuda")
+        prompts, pad = IDS[:, :5].to("cuda"), PAD.to("cuda")
+        sample(model, prompts, pad, uniforms=uniforms.to("cuda"), temperature=0.8, eos=2)  # which tries it
+        machine.counts.clear()
+        there = sample(model, prompts, pad, uniforms=uniforms.to("cuda"), temperature=0.8, eos=2)
+        assert torch.equal(there.tokens.cpu(), here.tokens)
+        torch.testing.assert_close(there.logp.cpu(), here.logp, rtol=1e-4, atol=1e-5)
+        assert machine.counts.syncs.total() < 40
+        assert machine.counts.launches.total() < 40 * 16  # with the prompts and the two columns before the recording
+
+
+def test_a_model_with_windows_of_attention_keeps_a_cache_that_grows():
+    config = transformers.MistralConfig(**LLAMA_LIKE, sliding_window=4)
+    model = Transformer(transformers.AutoModelForCausalLM.from_config(config))
+    cache = model.new_cache(2, 12)
+    model.step(IDS, cache)
+    assert model.fixed(cache, 12) is cache
 
 
 @pytest.mark.parametrize("kind", CONFIGS)

@@ -48,6 +48,18 @@ def test_padding_causes_no_nan_in_the_gradient():
     assert all(weight.grad.isfinite().all() for weight in model.parameters())
 
 
+@pytest.mark.parametrize("kv_heads", [1, 2, 4])
+@pytest.mark.parametrize("pad", [None, PAD])
+def test_decoding_in_fixed_shapes_equals_the_full_forward(kv_heads, pad):
+    model, ids = tiny(kv_heads=kv_heads), torch.randint(40, (3, 12))
+    whole, cache = model.hidden(ids, pad), model.new_cache(3, 16)
+    model.step(ids[:, :7], cache, pad)
+    fixed = cache.fixed(16)
+    for column in range(7, 12):
+        last = model.step(ids[:, column : column + 1], fixed, pad)
+        torch.testing.assert_close(last, whole[:, column], rtol=1e-10, atol=1e-10)
+
+
 def test_decoding_continues_after_rows_are_dropped_from_the_cache():
     model, ids = tiny(), torch.randint(40, (3, 6))
     cache = model.new_cache(3, 6)

@@ -26,7 +26,7 @@ def inputs(rows=7, vocab=150, width=3):
 @pytest.fixture(params=["one tile", "tiles", "recomputed"])
 def _sizes(request, monkeypatch):
     if request.param != "one tile":
-        monkeypatch.setattr(module, "TILE", 500)
+        monkeypatch.setitem(module.TILE, "cpu", 500)
     if request.param == "recomputed":
         monkeypatch.setattr(module, "MAX_SAVED", 0)
 

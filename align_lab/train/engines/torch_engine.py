@@ -33,7 +33,8 @@ class TorchEngine(Engine):
     def zero_grad(self, *, learning: bool) -> None:
         """Start an update; without `learning` the model is not updated this time."""
         for parameter in self.masters:
-            parameter.grad = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad.zero_()
+            parameter.grad = torch.empty_like(parameter) if parameter.grad is None else parameter.grad
+        all_at_once("_foreach_zero_", [parameter.grad for parameter in self.masters])
 
     def reduce(self, world: World) -> None:
         """Sum the gradients over processes and clip their norm."""
@@ -49,9 +50,9 @@ class TorchEngine(Engine):
     @torch.no_grad()
     def _copy_to_model(self) -> None:
         """Round the master weights into the model."""
-        for parameter, own in zip(self.parameters, self.masters, strict=True):
-            if own is not parameter:
-                parameter.copy_(own)
+        pairs = [(p, own) for p, own in zip(self.parameters, self.masters, strict=True) if own is not p]
+        if pairs:
+            all_at_once("_foreach_copy_", *map(list, zip(*pairs, strict=True)))
 
     def of_updates(self) -> tuple[list[Tensor], list[Tensor]]:
         """The optimizer state, with the float32 weights of a bfloat16 model."""
@@ -98,6 +99,11 @@ class TorchEngine(Engine):
     def restored(self, value: Tensor | Parts, like: Tensor) -> Tensor:
         """What this process has of a saved weight or moment: of the shape of `like`, a master weight."""
         return whole(value)
+
+
+def all_at_once(operator: str, *lists: list[Any]) -> None:
+    """An operator of torch for whole lists of tensors, which a GPU computes in one launch. It has no public name."""
+    getattr(torch, operator)(*lists)
 
 
 def master(parameter: nn.Parameter) -> nn.Parameter:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -19,6 +19,7 @@ from torch.utils import _foreach_utils
 
 from align_lab.base.paths import PACKAGE
 from tests.cuda.pretended.counts import Counts
+from tests.cuda.pretended.graphs import Graph, Recording, Stream, record
 from tests.cuda.pretended.modes import both
 from tests.cuda.pretended.places import CPU, CUDA, Places, as_device
 from tests.cuda.pretended.rules import Refused
@@ -38,6 +39,7 @@ class Machine:
         self.latest = CPU  # the device of the latest operator
         self.destination: torch.device | None = None  # of a result that lies elsewhere than its operands
         self.fused = False  # inside a function that is one kernel on CUDA
+        self.recording: Recording | None = None  # of a graph, while it is made
         self._devices: list[torch.device | None] = [CPU]
 
     @property
@@ -52,7 +54,7 @@ class Machine:
     ) -> Iterator[None]:
         """Inside a function of torch that computes on this device. destination: where its result lies, if elsewhere."""
         before = self.destination, self.fused
-        if fused and not self.fused and device == CUDA:
+        if fused and not self.fused and device == CUDA and self.recording is None:
             self.counts.launch()
         self._devices.append(device)
         self.destination, self.fused = destination or self.destination, fused or self.fused
@@ -110,6 +112,11 @@ class Machine:
             "memory_allocated": lambda *_: self.places.bytes,
             "max_memory_allocated": lambda *_: self.places.peak,
             "reset_peak_memory_stats": self.forget_peak,
+            "CUDAGraph": type("CUDAGraph", (Graph,), {"machine": self}),
+            "graph": record,
+            "Stream": Stream,
+            "current_stream": lambda *_: Stream(),
+            "stream": lambda _: nullcontext(),
         }
 
     def grouped(self, group: Any) -> Any:

@@ -17,6 +17,7 @@ from torch.utils._device import _device_constructors
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from tests.cuda.pretended import rules
+from tests.cuda.pretended.graphs import computed
 from tests.cuda.pretended.places import CPU, CUDA, as_device, storages, tensors
 
 if TYPE_CHECKING:
@@ -42,7 +43,10 @@ class Operators(TorchDispatchMode):
         if rules.name_of(func) == "copy_" and machine.places.of(inputs[1]) != device:
             machine.counts.copy(inputs[1].nbytes, to_device=device == CUDA)
         known = storages(inputs)
-        out = _computed(func, args, kwargs)
+        if machine.recording is not None and device == CUDA and rules.waits(func, args, machine.places):
+            raise rules.Refused("operation not permitted when stream is capturing")
+        compute = machine.recording.compute if machine.recording is not None and device == CUDA else computed
+        out = compute(func, args, kwargs)
         new = [tensor for tensor in tensors(out) if tensor.untyped_storage()._cdata not in known]
         target = machine.destination or device
         for tensor in new:
@@ -50,19 +54,11 @@ class Operators(TorchDispatchMode):
         if device == CUDA and machine.destination is None:
             if rules.waits(func, args, machine.places):
                 machine.counts.sync()
-            if not machine.fused and rules.launches(func, new=bool(new)):
+            if not machine.fused and machine.recording is None and rules.launches(func, new=bool(new)):
                 machine.counts.launch()
         if inputs:
             machine.latest = device
         return out
-
-
-def _computed(func: Any, args: Any, kwargs: Any) -> Any:
-    """The result, also of a product of narrow numbers in float32, for which the processor has no kernel."""
-    if func is torch.ops.aten.mm.dtype:
-        a, b, dtype = args
-        return torch.mm(a.to(dtype), b.to(dtype))
-    return func(*args, **kwargs)
 
 
 class Functions(TorchFunctionMode):
