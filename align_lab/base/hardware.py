@@ -36,6 +36,12 @@ class Numerics:
         "bfloat16, elsewhere efficient",
         choices=("sdpa", "eager", "flash", "efficient"),
     )
+    packing: str = param(
+        "auto",
+        "rows of unequal length behind each other, without padding, in training and scoring of a Llama; auto: where "
+        "the device has a kernel for that, a GPU in bfloat16",
+        choices=("auto", "on", "off"),
+    )
     gradient_checkpointing: bool = param(False, "recompute activations in the backward pass: less memory, more time")
     compile: bool = param(False, "compile the transformer blocks for training (torch.compile)")
     deterministic: bool = param(

@@ -79,8 +79,8 @@ def of_command(asked: Asked, study: StudyRuns, arms: Mapping[str, Sequence[Run]]
 def _resolved(contrasts: Sequence[Contrast], arms: Mapping[str, Sequence[Run]]) -> tuple[list[Contrast], list[str]]:
     """The declared pairs, by the names that the arms have here, and sentences where that is not theirs.
 
-    Where studies are compared together, an arm may have several recipes, each an arm of its own (`dpo (train.steps=60)`).
-    Those that differ in the same are paired.
+    Where studies are compared together, an arm may have several recipes, each an arm of its own, such as
+    `dpo (train.steps=60)`. Those that differ in the same are paired.
     """
     pairs: list[Contrast] = []
     told: list[str] = []

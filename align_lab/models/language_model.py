@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from align_lab.models.logp import response_logps
+from align_lab.models.packing import Packing
 
 
 class Cache(Protocol):
@@ -40,6 +41,7 @@ class LanguageModel(nn.Module, ABC):
 
     context: int  # longest sequence, prompt and response together
     width: int  # D
+    packing: str = "off"  # `hardware.numerics.packing`, of a model that can pack rows
     body_dtype: torch.dtype | None = None  # that the body computes in, where an engine stores weights of another one
 
     @property
@@ -55,6 +57,14 @@ class LanguageModel(nn.Module, ABC):
     @abstractmethod
     def hidden(self, ids: Tensor, pad: Tensor | None = None) -> Tensor:
         """ids [B L] -> hidden states [B L D] after the final norm."""
+
+    def packs(self) -> bool:
+        """Are rows of unequal length computed behind each other, without their padding?"""
+        return False
+
+    def packed(self, ids: Tensor, packing: Packing) -> Tensor:
+        """Rows ids [B S+T] without their padding -> hidden states [N D], of a model that packs rows."""
+        raise NotImplementedError(f"{type(self).__name__} does not pack rows")
 
     @abstractmethod
     def new_cache(self, rows: int, length: int) -> GrowingCache:

@@ -19,6 +19,7 @@ from align_lab.models.kv_cache import FixedCache, KVCache
 from align_lab.models.language_model import LanguageModel
 from align_lab.models.llama_config import LlamaConfig
 from align_lab.models.lora import merged_state
+from align_lab.models.packing import Packing, has_kernel
 from align_lab.models.precision import NARROW
 
 
@@ -81,12 +82,15 @@ class Attention(nn.Module):
         self.out = nn.Linear(config.width, config.width, bias=False)
 
     def forward(
-        self, x: Tensor, table: Tensor, mask: Tensor | None, cache: KVCache | FixedCache | None, layer: int
+        self, x: Tensor, table: Tensor, mask: Tensor | Packing | None, cache: KVCache | FixedCache | None, layer: int
     ) -> Tensor:
         """x [B L D] and the rotary table of its positions -> [B L D]; with a cache, x are its next columns."""
         B, L, _ = x.shape
         qkv = self.qkv(x).view(B, L, -1, self.size)
         qk, v = qkv.split([self.heads + self.kv_heads, self.kv_heads], dim=2)
+        if isinstance(mask, Packing):
+            q, k = rotate(qk, table).split([self.heads, self.kv_heads], dim=2)
+            return self.out(mask.attention(q[0], k[0], v[0]).reshape(B, L, -1))
         q, k = rotate(qk, table).transpose(1, 2).split([self.heads, self.kv_heads], dim=1)
         v = v.transpose(1, 2)
         if cache is not None:
@@ -113,7 +117,7 @@ class Block(nn.Module):
         self.down = nn.Linear(config.mlp, config.width, bias=False)
 
     def forward(
-        self, x: Tensor, table: Tensor, mask: Tensor | None, cache: KVCache | FixedCache | None, layer: int
+        self, x: Tensor, table: Tensor, mask: Tensor | Packing | None, cache: KVCache | FixedCache | None, layer: int
     ) -> Tensor:
         """[B L D] -> [B L D]."""
         x = x + self.attention(self.attention_norm(x), table, mask, cache, layer)
@@ -166,6 +170,18 @@ class Llama(LanguageModel):
         """ids [B L] -> hidden states [B L D] after the final norm."""
         return self._run(ids, pad, None)
 
+    def packed(self, ids: Tensor, packing: Packing) -> Tensor:
+        """Rows ids [B S+T] without their padding -> hidden states [N D] after the final norm."""
+        tokens, table = ids.flatten()[packing.where], self.rotary[packing.positions]
+        return self._through(tokens[None], table[None], packing, None)[0]
+
+    def packs(self) -> bool:
+        """Are rows packed? As `hardware.numerics.packing` says; auto: where the device has a kernel for it."""
+        if self.packing == "auto":
+            size = self.config.width // self.config.heads
+            return has_kernel(self.embed.weight.new_empty(0, size, dtype=self.dtype))
+        return self.packing == "on"
+
     def new_cache(self, rows: int, length: int) -> KVCache:
         """An uninitialized KV cache in the dtype and on the device of the weights."""
         c, like = self.config, self.embed.weight
@@ -206,7 +222,9 @@ class Llama(LanguageModel):
         cache.advance()
         return hidden
 
-    def _through(self, ids: Tensor, table: Tensor, mask: Tensor | None, cache: KVCache | FixedCache | None) -> Tensor:
+    def _through(
+        self, ids: Tensor, table: Tensor, mask: Tensor | Packing | None, cache: KVCache | FixedCache | None
+    ) -> Tensor:
         """[B L] -> [B L D], through all layers."""
         x = self.embed(ids)
         table = table.to(x.dtype)

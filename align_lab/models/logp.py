@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from align_lab.models.packing import Packing
 from align_lab.models.precision import NARROW, product, wide
 
 TILE = {"cpu": 1 << 21, "cuda": 1 << 27}  # logits of one tile: a processor's cache, and what keeps a GPU busy
@@ -35,6 +36,14 @@ class HasHead(Protocol):
 
     def hidden(self, ids: Tensor, pad: Tensor | None = None) -> Tensor:
         """ids [B L] -> hidden states [B L D]."""
+        ...
+
+    def packs(self) -> bool:
+        """Are rows computed without their padding?"""
+        ...
+
+    def packed(self, ids: Tensor, packing: Packing) -> Tensor:
+        """ids [B S+T] -> hidden states [N D] of the tokens that have to be read."""
         ...
 
 
@@ -172,12 +181,26 @@ def response_logps(
 
     The head is applied only where the mask is True.
     """
-    T = mask.shape[1]
-    hidden = model.hidden(ids[:, :-1], pad)[:, -T:][mask]  # the hidden state before a token predicts it
+    if model.packs():
+        packing = Packing.of(pad, mask, ids.shape[1] - mask.shape[1])
+        hidden = model.packed(ids, packing)[packing.last]
+        targets = ids[:, -mask.shape[1] :].flatten()[packing.predicted]
+    else:
+        packing = None
+        hidden = model.hidden(ids[:, :-1], pad)[:, -mask.shape[1] :][mask]  # the state before a token predicts it
+        targets = ids[:, -mask.shape[1] :][mask]
     per_token = (
-        token_logps(hidden, model.head, ids[:, -T:][mask], temperature=temperature, entropy=True)
+        token_logps(hidden, model.head, targets, temperature=temperature, entropy=True)
         if entropy
-        else (token_logps(hidden, model.head, ids[:, -T:][mask], temperature=temperature),)
+        else (token_logps(hidden, model.head, targets, temperature=temperature),)
     )
-    scattered = tuple(x.new_zeros(mask.shape).masked_scatter(mask, x) for x in per_token)
+    scattered = tuple(_at_counted(x, mask, packing) for x in per_token)
     return (scattered[0], scattered[1]) if entropy else scattered[0]
+
+
+def _at_counted(values: Tensor, mask: Tensor, packing: Packing | None) -> Tensor:
+    """The values of tokens [M] in their places [B T], 0 elsewhere. Packed ones may include tokens that do not count."""
+    empty = values.new_zeros(mask.shape)
+    if packing is None:
+        return empty.masked_scatter(mask, values)
+    return empty.flatten().index_copy(0, packing.predicted, values).view(mask.shape).where(mask, empty)

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from align_lab.base.errors import ConfigError
 from align_lab.models.language_model import Cache, GrowingCache, LanguageModel
 from align_lab.models.lora_settings import Lora
+from align_lab.models.packing import Packing
 
 NAME = "default"  # the name that peft gives to an adapter
 
@@ -116,6 +117,15 @@ class BaseModel(LanguageModel):
         """ids [B L] -> hidden states [B L D] of the base model."""
         with torch.no_grad(), adapters_disabled(self._adapted[0]):
             return self._adapted[0].hidden(ids, pad)
+
+    def packs(self) -> bool:
+        """As the adapted model does."""
+        return self._adapted[0].packs()
+
+    def packed(self, ids: Tensor, packing: Packing) -> Tensor:
+        """Rows ids [B S+T] without their padding -> hidden states [N D] of the base model."""
+        with torch.no_grad(), adapters_disabled(self._adapted[0]):
+            return self._adapted[0].packed(ids, packing)
 
     def new_cache(self, rows: int, length: int) -> GrowingCache:
         """A KV cache of the same shape as the policy's."""

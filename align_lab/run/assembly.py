@@ -160,6 +160,7 @@ def _start(cfg: RunConfig, built: Mapping[str, Artefact], *, device: torch.devic
     with loading(dtype, device):
         policy: Policy = model.load(built["policy"].path).to(dtype)  # which a model of a plug-in may need
     configure_blocks(policy.model, gradient_checkpointing=numerics.gradient_checkpointing, compiled=numerics.compile)
+    policy.model.packing = numerics.packing
     policy.model.to(device)
     return policy
 

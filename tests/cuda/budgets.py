@@ -82,11 +82,12 @@ def of_prompts() -> Costs:
         return more(machine, first_tokens, 1, 2)
 
 
-def of_micro_batch(name: str) -> Costs:
+def of_micro_batch(name: str, *, packing: str = "off") -> Costs:
     """One micro-batch of an update, of 16 completions in two or in four of them."""
 
     def steps(count: int) -> None:
         loop = small.loop(small.algorithm(name), dtype=torch.bfloat16, micro_batch=16 // count)
+        loop.learner.policy.packing = packing
         loop.evaluate_every, loop.save_every = 100, 100
         loop.advance()
 
@@ -153,6 +154,7 @@ UNITS: dict[str, Callable[[], Costs]] = {
     "token with top_p": lambda: of_token(top_p=0.9),
     "prompts of groups": of_prompts,
     "micro-batch of rloo": lambda: of_micro_batch("rloo"),
+    "packed micro-batch of rloo": lambda: of_micro_batch("rloo", packing="auto"),
     "micro-batch of ppo": lambda: of_micro_batch("ppo"),
     "update of grpo": lambda: of_update("grpo"),
     "column of returns": of_returns,

@@ -79,10 +79,11 @@ def as_on_cuda(query: torch.Tensor, mask: torch.Tensor | None) -> bool:
 @contextmanager
 def as_on_a_gpu() -> Iterator[None]:
     """What a GPU does otherwise, the processor does too, so that the numbers are equal to the bit: keys that are
-    shared, columns in fixed shapes, and rows that leave the batch when they have ended."""
+    shared, packed rows, columns in fixed shapes, and rows that leave the batch when they have ended."""
     with (
         patch.object(llama, "shares_keys", as_on_cuda),
         patch.object(kv_cache, "shapes_are_fixed", lambda _: True),
+        patch.object(llama, "has_kernel", lambda query: query.dtype == torch.bfloat16),
         patch.multiple(torch_sampler, CHECK_EVERY=1, COMPACT_BELOW=torch_sampler.COMPACT_ON_GPU),
     ):
         yield

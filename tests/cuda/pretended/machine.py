@@ -18,6 +18,8 @@ from torch.nn.utils import clip_grad
 from torch.utils import _foreach_utils
 
 from align_lab.base.paths import PACKAGE
+from align_lab.models import packing
+from tests.cuda.pretended.attention import varlen
 from tests.cuda.pretended.counts import Counts
 from tests.cuda.pretended.graphs import Graph, Recording, Stream, record
 from tests.cuda.pretended.modes import both
@@ -147,6 +149,7 @@ def pretended_cuda(*, gpus: int = 1, gib: float = 80.0, project: Path = PACKAGE)
             patch.multiple(clip_grad, _group_tensors_by_device_and_dtype=group, _has_foreach_support=lambda *_: True),
             patch.multiple(_foreach_utils, _group_tensors_by_device_and_dtype=group),
             patch.object(torch.UntypedStorage, "resize_", machine.resizing(torch.UntypedStorage.resize_)),
+            patch.object(packing, "together", lambda q, k, v, starts, _: varlen(machine, q, k, v, starts)),
             patch.multiple(dist, init_process_group=lambda _, **rest: join("gloo", **rest)),
         ):
             opened.enter_context(change)

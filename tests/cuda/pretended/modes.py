@@ -43,7 +43,7 @@ class Operators(TorchDispatchMode):
         if rules.name_of(func) == "copy_" and machine.places.of(inputs[1]) != device:
             machine.counts.copy(inputs[1].nbytes, to_device=device == CUDA)
         known = storages(inputs)
-        if machine.recording is not None and device == CUDA and rules.waits(func, args, machine.places):
+        if machine.recording is not None and device == CUDA and rules.waits(func, args, kwargs, machine.places):
             raise rules.Refused("operation not permitted when stream is capturing")
         compute = machine.recording.compute if machine.recording is not None and device == CUDA else computed
         out = compute(func, args, kwargs)
@@ -52,7 +52,7 @@ class Operators(TorchDispatchMode):
         for tensor in new:
             machine.places.put(tensor, target)
         if device == CUDA and machine.destination is None:
-            if rules.waits(func, args, machine.places):
+            if rules.waits(func, args, kwargs, machine.places):
                 machine.counts.sync()
             if not machine.fused and machine.recording is None and rules.launches(func, new=bool(new)):
                 machine.counts.launch()

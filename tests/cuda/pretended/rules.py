@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -57,10 +57,12 @@ def launches(func: Any, *, new: bool) -> bool:
     return new or any(one.alias_info is not None and one.alias_info.is_write for one in func._schema.arguments)
 
 
-def waits(func: Any, args: Sequence[Any], places: Places) -> bool:
-    """Does the processor wait for the device? It does where the size of the result depends on the values, and for
-    indices that are copied to the device."""
+def waits(func: Any, args: Sequence[Any], kwargs: Mapping[str, Any], places: Places) -> bool:
+    """Does the processor wait for the device? It does where the size of the result depends on the values, unless it is
+    told, and for indices that are copied to the device."""
     name = name_of(func)
+    if kwargs.get("output_size") is not None:
+        return False
     if name in INDEXES:
         given = [index for index in args[1] if index is not None]
         return any(index.dtype in (torch.bool, torch.uint8) or places.of(index) == CPU for index in given)
