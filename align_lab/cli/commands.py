@@ -57,7 +57,7 @@ Fields (all of them: align_lab --cfg job)
 Files: runs/STUDY/ALGO-MODEL-sSEED-SIGNATURE/ (config, manifest, metrics, samples, checkpoints).
 The same command again continues an interrupted run.
 ALIGN_LAB_CACHE: where data and artefacts are kept, now {cache}
-Exit status: 0 done, 1 failed, 2 wrong command or config, 3 not comparable, 4 cannot be told yet (gate),
+Exit status: 0 done, 1 failed, 2 wrong command or config, 3 not comparable, 4 inconclusive (gate),
 75 stopped and saved.
 """
 

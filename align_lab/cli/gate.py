@@ -31,7 +31,7 @@ EXAMPLES = f"""examples:
 
 runs of other programs, which nothing proves to be comparable; that is said first:
 {arguments.FOREIGN}
-Exit status: 0 it holds, 1 it does not, 2 wrong command, 3 not comparable, 4 cannot be told yet (more seeds are needed).
+Exit status: 0 it holds, 1 it does not, 2 wrong command, 3 not comparable, 4 inconclusive (more seeds are needed).
 """
 
 

@@ -16,7 +16,7 @@ def advise(verdict: Verdict, precisions: Sequence[Precision], measure: Measure) 
     a, b, needed = pair["a"], pair["b"], pair["needed"] or 0
     if pair["low"] is None:
         least = seeds(needed).removeprefix("about ")
-        yield f"To tell {a} from {b}, at least {least} are needed: one seed gives no interval."
+        yield f"To distinguish {a} from {b}, at least {least} are needed: one seed gives no interval."
         return
     known = {(one["a"], one["b"]): one for one in precisions}
     one = known.get((a, b))

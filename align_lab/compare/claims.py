@@ -11,7 +11,7 @@ from align_lab.compare.statistics import Interval
 from align_lab.compare.values import number
 from align_lab.compare.verdict import Comparison, verdicts
 
-HELD, FAILED, UNKNOWN = "held", "did not hold", "cannot be told"
+HELD, FAILED, UNKNOWN = "held", "did not hold", "inconclusive"
 CONFIDENCE = 0.95
 UNDECLARED = "the study declares no smallest gap that matters"
 Groups = Mapping[str, Sequence[Run]]
@@ -20,7 +20,7 @@ Groups = Mapping[str, Sequence[Run]]
 def decided(texts: Sequence[str], groups: Groups, metric: str, smallest: float | None) -> list[Claimed]:
     """Every claim; each of m has an interval at 1 - 0.05/m, so that all m hold together with 95 % (Bonferroni).
 
-    smallest: the gap that matters in the metric that decides; without one, no claim of equality can be told.
+    smallest: the gap that matters in the metric that decides; without one, no claim of equality is decided.
     """
     claims = [read(text) for text in texts]
     confidence = 1 - (1 - CONFIDENCE) / max(1, len(claims))

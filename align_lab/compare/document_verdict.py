@@ -179,7 +179,7 @@ class Improvement(TypedDict):
 class Claimed(TypedDict):
     """What a paper says of two arms, and what is found: mean of a minus mean of b, corrected for all claims.
 
-    outcome: held, did not hold, cannot be told.
+    outcome: held, did not hold, inconclusive.
     """
 
     claim: str

@@ -44,8 +44,8 @@ def headline(
     *,
     measure: Measure = NO_UNIT,
 ) -> str:
-    """What the comparisons (of `verdicts`) show of these arms, who leads first; then from whom the leader cannot be
-    told.
+    """What the comparisons (of `verdicts`) show of these arms, who leads first; then from whom the leader is not
+    distinguished.
     """
     names = ranked(arms)
     if len(names) < 2:
@@ -100,13 +100,13 @@ def _those(losers: Sequence[str], now: Standing) -> str:
 
 
 def _open(now: Standing, telling: Telling) -> Iterator[str]:
-    """From whom the leader cannot be told, and to whom it is equal."""
+    """From whom the leader is not distinguished, and to whom it is equal."""
     by_kind: dict[str, list[Comparison]] = {"equal": [], "unsure": [], "open": []}
     for one in now.beside:
         by_kind[kind(one)].append(one)
     if by_kind["equal"]:
         yield telling.equals(now.first, by_kind["equal"])
-    start = "which arm is best cannot be told: " if now.others and not now.beats[now.first] else ""
+    start = "which arm is best is inconclusive: " if now.others and not now.beats[now.first] else ""
     who = "it" if now.beats[now.first] and not now.others and not by_kind["equal"] else now.first
     for name in ("unsure", "open"):
         if pairs := by_kind[name]:

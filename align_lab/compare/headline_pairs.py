@@ -79,13 +79,13 @@ class Telling:
         return f"{first} is {pairs[0].words}{self.unit()} to {others}"
 
     def untold(self, who: str, first: str, pairs: Sequence[Comparison], *, whom: str = "") -> str:
-        """From whom an arm cannot be told: `whom` in words, else by name; with the gap of the nearest."""
+        """From whom an arm is not distinguished: `whom` in words, else by name; with the gap of the nearest."""
         others = [one.b if one.a == first else one.a for one in pairs]
         whom = whom or listed(others)
         if kind(pairs[0]) == "open":
             text = f"no difference is shown between {who} and {whom}"
         else:
-            text = f"not enough seeds to tell {who} from {whom}"
+            text = f"not enough seeds to distinguish {who} from {whom}"
         if len(pairs) == 1:
             return f"{text}: the gap is {self.gap(pairs[0])}{_why(pairs[0])}"
         if kind(pairs[0]) == "open":

@@ -167,7 +167,7 @@ def _declared(study: Study, arms: Arms, *, write: bool) -> WrittenPlan:
     plan = study.seed_plan
     assert plan is not None
     if len(arms) < 2:
-        raise ConfigError(f"seeds in steps end when arms can be told apart, and there is one: {', '.join(arms)}")
+        raise ConfigError(f"seeds in steps compare arms, and there is one: {', '.join(arms)}")
     if wrong := {arm: len(runs) for arm, runs in arms.items() if len(runs) != plan.most}:
         listed = ", ".join(f"{arm} has {count}" for arm, count in wrong.items())
         raise ConfigError(
@@ -215,7 +215,7 @@ def sentence(pair: PairLook) -> str:
         "equal": f"no difference between {pair.a} and {pair.b} that is worth seeing",
         "hopeless": f"{pair.a} and {pair.b} are given up: {pair.power_left:.0%} power is left",
         "stopped": f"{pair.a} and {pair.b} are not followed: another arm has beaten one of them",
-        "most": f"{pair.a} and {pair.b} cannot be told apart with the most seeds",
+        "most": f"{pair.a} and {pair.b} are inconclusive with the most seeds",
         "open": f"{pair.a} and {pair.b} go on",
     }
     return f"{words[pair.outcome]}, {interval}"

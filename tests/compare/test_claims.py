@@ -44,7 +44,7 @@ def test_a_claim_has_an_interval_that_is_corrected_for_the_number_of_claims(tmp_
     expected = welch_interval(ARMS["high"], ARMS["low"], confidence=1 - 0.05 / 3)
     assert (first["low"], first["high"]) == pytest.approx((expected.low, expected.high))
     assert found["high > low"] == ("held", "") and found["low > high"] == ("did not hold", "high is higher")
-    assert found["high > unsure"][0] == "cannot be told" and "would be needed" in found["high > unsure"][1]
+    assert found["high > unsure"][0] == "inconclusive" and "would be needed" in found["high > unsure"][1]
 
 
 def test_what_lies_within_the_gap_worth_seeing(tmp_path):
@@ -58,8 +58,8 @@ def test_without_a_gap_that_matters_nothing_can_be_told_to_be_equal(tmp_path):
     assert found["x = y"] == ("did not hold", "y is higher") and found["y > x"] == ("held", "")
     same = {"x": [1.0, 1.001, 0.999], "y": [1.0, 1.002, 0.998]}
     _, found = outcome(tmp_path / "same", same, "x = y", "x >= y", "x > y", smallest=None)
-    assert found["x = y"] == found["x >= y"] == ("cannot be told", "the study declares no smallest gap that matters")
-    assert found["x > y"] == ("cannot be told", "")
+    assert found["x = y"] == found["x >= y"] == ("inconclusive", "the study declares no smallest gap that matters")
+    assert found["x > y"] == ("inconclusive", "")
     with pytest.raises(ConfigError, match="does not say which gap would: declare it"):
         studies.read(["sweeps=back_to_basics", "smallest=null", "claims=['rloo_4 >= ppo']"])
 
@@ -86,7 +86,7 @@ def test_a_claim_about_another_metric(tmp_path):
 
 def test_an_arm_that_has_not_finished_cannot_be_told(tmp_path):
     _, found = outcome(tmp_path, TIGHT, "x > later")
-    assert found["x > later"] == ("cannot be told", "no finished run of later")
+    assert found["x > later"] == ("inconclusive", "no finished run of later")
 
 
 def test_runs_that_may_not_be_compared_decide_no_claim(tmp_path):

@@ -65,15 +65,15 @@ def means(names):
         (  # t₂(1 - 0.05/6) = 7.649, of √(0.0901/3) = 0.173: ±1.33; t₄ of 0.245: ±0.97
             {"rloo": near(1, 0.3), "ppo": near(0.9, 0.3), "sft": near(-9)},
             "rloo is better than sft by 10.0 [8.7, 11.3]; ppo is better than sft by 9.9 [8.6, 11.2]; not enough seeds "
-            "to tell rloo from ppo: the gap is 0.1 [−0.9, 1.1] (corrected for 3 comparisons).",
+            "to distinguish rloo from ppo: the gap is 0.1 [−0.9, 1.1] (corrected for 3 comparisons).",
         ),
         (
             {"rloo": near(1, 0.3), "ppo": [0.9], "sft": near(-9)},
-            "rloo is better than sft by 10.0 [8.7, 11.3]; not enough seeds to tell it from ppo: the gap is 0.1 "
+            "rloo is better than sft by 10.0 [8.7, 11.3]; not enough seeds to distinguish it from ppo: the gap is 0.1 "
             "(one seed gives no interval) (corrected for 3 comparisons).",
         ),
         ({"ppo": [1.0], "dpo": [0.2]},
-            "Not enough seeds to tell ppo from dpo: the gap is 0.800 (one seed gives no interval)."),
+            "Not enough seeds to distinguish ppo from dpo: the gap is 0.800 (one seed gives no interval)."),
     ],
 )  # fmt: skip
 def test_it_says_who_leads_by_how_much_and_no_more(arms, said):
@@ -98,8 +98,8 @@ def test_pairs_that_are_shown_come_before_a_leader_who_is_not_told_from_any():
     shown = {("grpo", "raft"): (0.57, 0.5), ("rloo", "raft"): (0.46, 0.4), ("grpo", "remax"): (0.62, 0.55)}
     assert headline(every(names, shown), means(names), measure=SD) == (
         "grpo is better than raft and remax, by 0.57 sd of human reviews [0.07, 1.07] over raft; rloo is better than "
-        "raft by 0.46 [0.06, 0.86]; which arm is best cannot be told: not enough seeds to tell dr_grpo from any other "
-        "arm, of which grpo is the nearest: the gap is 0.10 [−0.40, 0.60] (corrected for 66 comparisons)."
+        "raft by 0.46 [0.06, 0.86]; which arm is best is inconclusive: not enough seeds to distinguish dr_grpo from "
+        "any other arm, of which grpo is the nearest: the gap is 0.10 [−0.40, 0.60] (corrected for 66 comparisons)."
     )
 
 
@@ -110,8 +110,8 @@ def test_arms_that_beat_the_same_ones_are_said_together_and_many_are_counted():
     assert said.startswith("b and c are better than d and e, the smallest gap 1.00 [0.50, 1.50]; which arm is best")
     everything = dict.fromkeys(combinations(names, 2), (1.0, 0.5)) | {("a", "b"): (0.2, 0.5)}
     assert headline(every(names, everything), means(names)) == (
-        "a is better than c, d and e, by 1.00 [0.50, 1.50] over c; 6 more pairs are decided; not enough seeds to tell "
-        "a from b: the gap is 0.20 [−0.30, 0.70] (corrected for 10 comparisons)."
+        "a is better than c, d and e, by 1.00 [0.50, 1.50] over c; 6 more pairs are decided; not enough seeds to "
+        "distinguish a from b: the gap is 0.20 [−0.30, 0.70] (corrected for 10 comparisons)."
     )
     six = [*names, "f"]
     rest = dict.fromkeys(combinations(six, 2), (1.0, 0.5)) | {("a", "b"): (0.2, 0.5)}
@@ -157,7 +157,7 @@ def test_pairs_that_do_not_add_up_claim_only_what_is_shown():
         Comparison("b", "c", Interval(0.1, 0.05, 0.15), 0.01, "b > c", None),
     ]
     assert headline(shown, means(["a", "b", "c"])) == (
-        "b is better than c by 0.100 [0.050, 0.150]; which arm is best cannot be told: no difference is shown between "
+        "b is better than c by 0.100 [0.050, 0.150]; which arm is best is inconclusive: no difference is shown between "
         "a and any other arm (gaps of up to 0.09 are not ruled out) (corrected for 3 comparisons)."
     )
 
@@ -167,8 +167,8 @@ def test_an_arm_may_be_equal_to_some_and_not_be_told_from_others():
     same = [pair("a", other, 0.01, 0.05, f"{EQUAL}0.1") for other in "bc"]
     rows = [*same, pair("a", "d", 0.1, 0.2), *(pair(x, y, 0.1, 0.2) for x, y in ("bc", "bd", "cd"))]
     assert headline(rows, means(names), measure=SD) == (
-        "a is equal to within ±0.1 sd of human reviews to b and c; not enough seeds to tell a from d: the gap is 0.10 "
-        "[−0.10, 0.30] (corrected for 6 comparisons)."
+        "a is equal to within ±0.1 sd of human reviews to b and c; not enough seeds to distinguish a from d: the gap "
+        "is 0.10 [−0.10, 0.30] (corrected for 6 comparisons)."
     )
 
 
@@ -176,8 +176,8 @@ def test_contrasts_are_answered_decided_ones_first():
     asked = Asked(contrasts=(("a", "b"), ("d", "c"), ("a", "x")), smallest=0.1)
     rows = [pair("a", "b", 0.1, 0.3), pair("c", "d", 0.5, 0.3)]
     assert headline_of_contrasts(asked, rows, 3, measure=SD) == (
-        "c is better than d by 0.50 sd of human reviews [0.20, 0.80]; not enough seeds to tell a from b: the gap is "
-        "0.10 [−0.20, 0.40]; a and x: not yet run (corrected for 3 comparisons)."
+        "c is better than d by 0.50 sd of human reviews [0.20, 0.80]; not enough seeds to distinguish a from b: the "
+        "gap is 0.10 [−0.20, 0.40]; a and x: not yet run (corrected for 3 comparisons)."
     )
 
 

@@ -41,7 +41,7 @@ def test_few_prompts_are_said_to_be_the_cause_and_more_of_them_the_cheapest_way(
 
 def advice(whole):
     """The one sentence on what to buy."""
-    (note,) = [note for note in whole["notes"] if note.startswith(("To see a gap of", "To tell "))]
+    (note,) = [note for note in whole["notes"] if note.startswith(("To see a gap of", "To distinguish "))]
     return note
 
 
@@ -49,7 +49,7 @@ def test_seeds_are_advised_where_seeds_vary_and_every_number_has_its_unit(tmp_pa
     whole = study(tmp_path, seeds=0.5, answers=0.05)
     (one,), (pair,) = whole["precision"], whole["verdict"]["pairs"]
     assert one["shares"]["seeds"] > 0.9 and one["cheapest"]["prompts"] == PROMPTS
-    assert "device" not in pair["words"] and whole["verdict"]["sentence"].startswith("Not enough seeds to tell ")
+    assert "device" not in pair["words"] and whole["verdict"]["sentence"].startswith("Not enough seeds to distinguish ")
     assert advice(whole) == (
         f"To see a gap of 0.1 sd of human reviews between {pair['a']} and {pair['b']}: for these 48 prompts about "
         f"{pair['needed']} more seeds for each arm; for others of their kind about {one['cheapest']['seeds']} more "

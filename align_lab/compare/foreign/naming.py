@@ -20,7 +20,7 @@ TYPED = ("arm", "seed", "map", "config", "version", "trainer", "reward")
 
 
 def identify(table: ForeignTable, source: MetricMap, given: Mapping[str, str]) -> tuple[str, int]:
-    """Raises ConfigError that says what to type where arm or seed cannot be told."""
+    """Raises ConfigError that says what to type where arm or seed is not known."""
     config = configured(table)
     seed, arm = _seed(table, config, source, given), _arm(table, config, source, given)
     if seed is None:
@@ -53,7 +53,7 @@ def _arm(table: ForeignTable, config: Mapping[str, Any], source: MetricMap, give
 
 def _unknown(what: str, example: str, table: ForeignTable, source: MetricMap) -> str:
     return (
-        f"the {what} of {table.name} ({table.file or source.title}) cannot be told. Type it: "
+        f"the {what} of {table.name} ({table.file or source.title}) is not known. Type it: "
         f"--from {source.name} {table.file or 'PATH'} {example}, or name its folder or file like grpo-s1, "
         f"or put `{example.replace('=', ': ')}` into a config.yaml beside it"
     )

@@ -31,7 +31,7 @@ class Decision:
 
     @property
     def status(self) -> int:
-        """The exit status: 0 holds, 1 does not, 4 cannot be told yet."""
+        """The exit status: 0 holds, 1 does not, 4 inconclusive."""
         return STATUS[self.outcome]
 
 
@@ -93,6 +93,6 @@ def sentence(decision: Decision, candidate: str, baseline: str) -> str:
     more = f"about {decision.needed} more" if (decision.needed or 0) <= MOST else f"more than {MOST} more"
     seeds = "seed" if decision.needed == 1 else "seeds"
     return (
-        f"whether {candidate} is {asked} {baseline} cannot be told yet: if they are equal, {more} {seeds} of each "
+        f"inconclusive whether {candidate} is {asked} {baseline}: if they are equal, {more} {seeds} of each "
         f"would show it {measured}"
     )

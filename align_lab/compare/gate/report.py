@@ -76,7 +76,7 @@ def _listed(values: Sequence[float]) -> str:
 
 def markdown(gate: GateDocument) -> str:
     """For a pull request."""
-    mark = {"holds": "passes", "unknown": "cannot be told yet"}.get(gate["outcome"], "fails")
+    mark = {"holds": "passes", "unknown": "is inconclusive"}.get(gate["outcome"], "fails")
     lines = [
         *(line for sentence in gate["unproven"] for line in (_cell(sentence), "")),
         f"**The gate {mark}**: {_cell(gate['sentence'])}.",
@@ -93,7 +93,7 @@ def _cell(text: str) -> str:
 
 
 def junit(gate: GateDocument) -> str:
-    """A test suite of one test, as CI systems show it: a failure, or an error where it cannot be told yet."""
+    """A test suite of one test, as CI systems show it: a failure, or an error where it is inconclusive."""
     suite = ElementTree.Element("testsuite", name="align_lab gate", tests="1")
     name = f"{gate['candidate']['arm']} against {gate['baseline']['arm']}"
     case = ElementTree.SubElement(suite, "testcase", classname="align_lab.gate", name=name)

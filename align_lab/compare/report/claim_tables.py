@@ -19,7 +19,7 @@ def claims(document: Document) -> Grid:
             Column("metric"),
             numeric("gap"),
             numeric("interval", "Welch's t, corrected for the number of claims"),
-            Column("here", hint="at this scale: held, did not hold, or cannot be told"),
+            Column("here", hint="at this scale: held, did not hold, or inconclusive"),
             Column("why", wide=True),
         ),
         rows=tuple(

@@ -117,7 +117,7 @@ class _Lookup:
 
 
 def _field(rules: Iterable[FieldRule], lookup: _Lookup) -> Known | Unknown | None:
-    """By the first rule that applies; None where none does; unknown where that cannot be told."""
+    """By the first rule that applies; None where none does; unknown where nothing says."""
     missing: Unknown | None = None
     for rule in rules:
         if rule.trainers and lookup.config.trainer not in rule.trainers:
