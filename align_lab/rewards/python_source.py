@@ -10,6 +10,7 @@ from pathlib import Path
 from align_lab.base.errors import ConfigError, near
 
 GIVEN = ("prompts", "completions")  # to every function, beside the columns of the data
+SINGULAR = {"prompt": "prompts", "completion": "completions"}  # what they are given instead: lists of a whole batch
 ONLY_TRL = ("completion_ids", "completions_ids", "trainer_state", "log_extra", "log_metric", "environments")
 EXAMPLE = "def reward(prompts, completions, **columns): return [float(len(text)) for text in completions]"
 
@@ -79,6 +80,12 @@ def _checked(node: ast.FunctionDef | ast.AsyncFunctionDef) -> RewardFunction:
     where = f"{node.name} (line {node.lineno})"
     if node.args.posonlyargs:
         raise ConfigError(f"{where} has parameters before a '/', and all are passed by name. Remove the '/'")
+    if singular := [name for name in _parameters(node) if name in SINGULAR]:
+        given = f"list{'s' * (len(singular) > 1)} {' and '.join(SINGULAR[name] for name in singular)}"
+        raise ConfigError(
+            f"{where} takes {' and '.join(singular)}, for one completion, and a function scores many in one call: it "
+            f"is given the {given} and returns a list. Write, for example, {EXAMPLE!r}"
+        )
     if not node.args.kwarg and not set(GIVEN) & set(_parameters(node)):
         raise ConfigError(
             f"{where} takes neither prompts nor completions. Its parameters are passed by name; write, for example, "

@@ -11,7 +11,8 @@ from align_lab.base import registry
 from align_lab.base.errors import AlignLabError
 from align_lab.cli import commands as verbs
 from align_lab.config import study, study_file
-from tests.docs.snippets import CHECKOUT, commands, snippets
+from tests.docs.snippets import CHECKOUT, PAGES, commands, snippets
+from tests.rewards.files import score, scorer
 
 PLACEHOLDERS = re.compile(  # words that a reader replaces by their own
     r"the environment variable (OPENAI_API_KEY|SCORES) is not set"
@@ -38,7 +39,7 @@ def place(tmp_path, monkeypatch):
     rows = "".join(json.dumps(row) + "\n" for row in ROWS)
     for name in ("my.jsonl", "my_prompts.jsonl", "pairs.jsonl", "problems.jsonl", "unpaired.jsonl"):
         (tmp_path / name).write_text(rows)
-    function = "def {}(prompt, completion, **columns):\n    return 1.0\n"
+    function = "def {}(prompts, completions, **columns):\n    return [1.0 for _ in completions]\n"
     (tmp_path / "my_steps.py").write_text(function.format("reward"))
     for snippet in snippets():
         if (snippet.name or "").startswith("my_") or snippet.name == "conf/data/my_sums.yaml":
@@ -104,6 +105,17 @@ def test_a_module_that_two_pages_show_is_the_same():
     assert [name for name, shown in texts.items() if len(set(shown)) > 1] == []
 
 
+FUNCTIONS = [
+    (page, found) for page in PAGES for found in re.findall(r"# +(def \w+\(.*)$", page.read_text(), re.MULTILINE)
+]
+
+
+@pytest.mark.parametrize(("page", "function"), FUNCTIONS, ids=[page.stem for page, _ in FUNCTIONS])
+def test_a_reward_that_a_comment_of_a_study_shows_scores(page, function, tmp_path):
+    assert score(scorer(tmp_path, function + "\n"), "four", "a") == [4.0, 1.0]
+
+
 def test_most_commands_are_tried():
     """The pages have not lost their commands."""
+    assert {"README", "SKILL"} <= {page.stem for page, _ in FUNCTIONS}
     assert len(RUNS) > 60 and len(VERBS) > 50 and len(STUDIES) >= 4 and CHECKOUT.joinpath("mkdocs.yml").exists()

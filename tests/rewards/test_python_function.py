@@ -236,6 +236,8 @@ def test_a_column_that_cannot_be_passed_on_is_named(tmp_path):
         ("def one(completions): pass\ndef two(completions): pass\n", "", "several functions (one, two). Name one: "),
         ("def reward(completions): pass\n", "rewrad", "no function rewrad: did you mean 'reward'?"),
         ("def reward(text): pass\n", "", "reward (line 1) takes neither prompts nor completions"),
+        ("def reward(prompt, completion, **c): pass\n", "", "(line 1) takes prompt and completion, for one completion"),
+        ("def reward(completion, answer): pass\n", "", "it is given the list completions and returns a list"),
         ("def reward(completions, /): pass\n", "", "has parameters before a '/'"),
         ("def reward(completions, trainer_state): pass\n", "", "needs trainer_state, which TRL passes"),
     ],
