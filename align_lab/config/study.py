@@ -19,7 +19,7 @@ from align_lab.base.run_config import RunConfig
 from align_lab.base.seed_plan import SeedPlan
 from align_lab.base.tuning_plan import WORDS as TUNING
 from align_lab.base.tuning_plan import TuningPlan, tuning_plan
-from align_lab.config import composition, factors, overrides, study_seeds, values
+from align_lab.config import composition, equal_settings, factors, overrides, study_seeds, values
 from align_lab.config.composition import Composer
 from align_lab.config.root import FREE, STUDY_KEYS, StudySettings
 from align_lab.config.study_file import check_arm
@@ -66,6 +66,7 @@ def read(texts: Sequence[str], *, multirun: bool = True) -> Study:
     complete = not selected and not any(o.is_sweep_override() or o.key_or_group == "algo" for o in parsed)
     runs = composer.runs(jobs)
     study = from_runs(runs, settings=settings, sweep=sweep, complete=complete)
+    equal_settings.refuse_arms(runs)
     _check_question(study, plan)
     tuning = _tuning(settings.tune, {run.seed for run in runs})
     return dataclasses.replace(

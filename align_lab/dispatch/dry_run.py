@@ -17,6 +17,7 @@ from align_lab.base.files import read_json
 from align_lab.base.hardware import Placement
 from align_lab.base.paths import runs_folder
 from align_lab.base.run_config import RunConfig
+from align_lab.config import equal_settings
 from align_lab.config.study import Study
 from align_lab.dispatch import container, parallel, slurm, status_table
 from align_lab.dispatch.ledger import Ledger
@@ -42,6 +43,8 @@ def describe(study: Study, todo: Plan, existing: Existing, console: Console) -> 
     console.print(f"{count(study.runs, 'run')}, {len(todo.runs)} to do{first}{duplicates}")
     for line in status_table.skipped_lines(todo.skipped):
         console.print(f"  skipped: {escape(line)}")
+    if line := equal_settings.caution(study.runs):
+        console.print(f"  [yellow]{escape(line)}[/]")
     for name, job in existing.queued.items():
         console.print(f"  depends on {escape(name)}, which job {job} builds")
     new_tasks = [task for task in todo.tasks if task.name not in existing.queued]
@@ -67,6 +70,7 @@ def _as_json(study: Study, todo: Plan, existing: Existing) -> dict[str, Any]:
         "tasks": tasks,
         "skipped": [{"name": one.name, "why": one.why} for one in todo.skipped],
         "queued": dict(existing.queued),
+        "caution": equal_settings.caution(study.runs),
         "estimate": estimate(todo),
     }
 

@@ -14,6 +14,7 @@ from align_lab.base.errors import ConfigError, Stopped
 from align_lab.base.lease import exclusive
 from align_lab.base.paths import runs_folder
 from align_lab.base.signals import StopRequest, stop_requests
+from align_lab.config import equal_settings
 from align_lab.config.study import Study
 from align_lab.dispatch import broken_nodes, expected_runs, parallel, rest, slurm, status_table
 from align_lab.dispatch.cluster import cluster_of, cluster_to_use
@@ -198,6 +199,8 @@ def _print_plan(study: Study, todo: Plan, existing: Existing, expected: Mapping[
     )
     for line in status_table.skipped_lines(todo.skipped):
         console.print(f"  skipped: {escape(line)}")
+    if line := equal_settings.caution(study.runs):
+        console.print(f"  [yellow]{escape(line)}[/]")
     if todo.tasks and (line := broken_nodes.line(runs_folder() / study.name)):
         console.print(f"  {escape(line)}")
     if left := list(expected["left"]):

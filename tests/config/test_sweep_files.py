@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from align_lab.base.errors import ConfigError
+from align_lab.config import equal_settings, study_file
 from align_lab.config import study as studies
-from align_lab.config import study_file
 
 SWEEPS = sorted(path.stem for path in (Path(__file__).parents[2] / "sweeps").glob("*.yaml"))
 
@@ -79,3 +79,37 @@ def test_a_sweep_file_for_another_package_is_refused(tmp_path, monkeypatch):
     (tmp_path / "sweeps" / "mine.yaml").write_text("# @package no.such\nstudy: mine\n")
     with pytest.raises(ConfigError, match=r"its first line is '# @package no\.such'\. Write '# @package _global_'"):
         studies.read(study_file.expanded(["sweeps=mine"]))
+
+
+ARMS = "arms={{a: ['algo=grpo', '{}'], b: ['algo=rloo', '{}'], c: ['algo=dpo']}}"
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "message"),
+    [
+        (
+            "sampling.missing_eos_penalty=0",
+            "train.group_size=8",
+            "the arms differ in sampling.missing_eos_penalty (a: 0.0; b: 1.0; c: 1.0). A setting must be equal in all",
+        ),
+        ("reward=length", "train.lr=1e-4", 'differ in reward (a: "length"; b: "human_ratings"; c: "human_ratings").'),
+        ("sampling.top_p=0.9", "sampling.top_p=0.8", "type it once, for all: sampling.top_p=0.9."),
+        ("sampling.top_p=0.9", "sampling.top_p=0.9", "sweep it in place of arms, -m sampling.top_p=A,B"),
+        ("evaluation.prompts=8", "evaluation.every=3", "(a: 20; b: 3; c: 20)"),
+    ],
+)
+def test_arms_that_differ_in_a_setting_are_refused_before_anything_runs(a, b, message):
+    with pytest.raises(ConfigError) as refused:
+        studies.read([ARMS.format(a, b), "seeds=[0,1]"])
+    assert message in str(refused.value)
+
+
+def test_a_setting_that_the_command_sweeps_is_no_difference_between_arms_and_is_said():
+    swept = studies.read(["algo=rloo,dpo", "sampling.top_p=0.9,1", "seed=0,1"])
+    assert len(swept.runs) == 8
+    assert equal_settings.caution(swept.runs) == (
+        "a setting, sampling.top_p (0.9, 1.0), is not equal in all runs: compare refuses them, unless you type "
+        "--allow=sampling.top_p"
+    )
+    recipes = studies.read(["algo=rloo,dpo", "train.lr=1e-4,1e-5", "hardware.placement.minutes=9,8"])
+    assert not equal_settings.caution(recipes.runs)
