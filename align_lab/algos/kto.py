@@ -8,7 +8,8 @@ Ethayarajh et al., KTO: Model Alignment as Prospect Theoretic Optimization, arXi
                                  or λ_U (1 - σ(β (z₀ - r))) where it is not  (section 4.1)
 
 z₀ has no gradient. It is computed over the whole minibatch, whatever the micro-batches and the number of processes:
-each prompt is joined with the completion of another group of the minibatch, as TRL rotates them.
+each prompt is joined with the completion before it in the minibatch, as TRL rotates them, or, where that one has the
+same prompt, with the nearest of another.
 
 Each completion is an example of its own, so a step holds as many completions as a step of DPO. Unpaired preferences
 (prompt, completion, label) are learned from as they are, with `preferences.source=data`; of a set of pairs the chosen

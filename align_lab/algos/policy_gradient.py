@@ -78,7 +78,7 @@ class PolicyGradient(Algorithm):
         """Reward minus baseline, with the KL of each token where it belongs, normalized."""
         R = x.score + eq.kl_penalty(x, self._beta("sequence_reward"))
         later_kl = eq.reward_to_go(eq.token_penalty(x, self._beta("token_reward")), x.mask, gamma=1.0)
-        A = eq.spread(R - self._baseline(R, state), x.mask) + later_kl
+        A = eq.spread(self._centered(R, state), x.mask) + later_kl
         beta_in_reward = self._beta("sequence_reward", "token_reward")
         advantage = Advantage(advantage=self._normalized(A, R, x.mask), metrics=eq.reward_metrics(x, beta_in_reward))
         return advantage, eq.update_moments(state, R)
@@ -99,13 +99,13 @@ class PolicyGradient(Algorithm):
         """β if the KL has one of these forms, else 0; without forms, if it has any."""
         return self.kl_coef if self.kl in (forms or KL_FORMS[1:]) else 0.0
 
-    def _baseline(self, R: Tensor, state: State) -> Tensor | float:
-        """[P G] -> [P G], or a number."""
+    def _centered(self, R: Tensor, state: State) -> Tensor:
+        """Reward minus baseline, [P G] -> [P G]."""
         if self.baseline == "leave_one_out":
-            return eq.leave_one_out(R)
+            return R - eq.leave_one_out(R)
         if self.baseline == "group_mean":
-            return R.mean(-1, keepdim=True)
-        return float(state["mean"]) if self.baseline == "moving_average" else 0.0
+            return eq.centered_groups(R)
+        return R - float(state["mean"]) if self.baseline == "moving_average" else R
 
     def _normalized(self, A: Tensor, R: Tensor, mask: Tensor) -> Tensor:
         """[P G T] -> [P G T]."""

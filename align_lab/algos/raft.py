@@ -11,8 +11,11 @@ It is supervised fine-tuning on data of its own, so that it needs no ratio, no b
 right. Only the order of the scores matters. The other samples are discarded, but they are charged.
 Choices: β = 0.05 as in algo=rloo; RAFT itself ranks by r alone (kl_coef=0). The loss is the likelihood of a whole
 completion, as in the other losses of arXiv 2402.14740; LMFlow, the authors' code, averages over all tokens.
-Departures: a group whose R are all equal has no winner and no gradient (its expected gradient would be 0). By default
-LMFlow keeps the best fifth of all completions of a batch, whatever their prompt; that leaves out whole hard prompts.
+Departures: a group whose R are all equal has no winner and no gradient (its expected gradient would be 0). R that
+differ by rounding, 1e-5 of their size, count as equal: log-probabilities of one text differ by rounding where policy
+and reference are the same, and would choose between completions of one score. Once they are not, equal scores are
+ranked by the KL alone (kl_coef=0: not at all). By default LMFlow keeps the best fifth of all completions of a batch,
+whatever their prompt; that leaves out whole hard prompts.
 """
 
 from __future__ import annotations

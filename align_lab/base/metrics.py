@@ -73,7 +73,7 @@ METRICS: dict[str, Metric] = {  # those of every task; `of_run` adds those that 
     "logps/chosen": Metric("mean log-probability of chosen completions", "nats a sequence"),
     "logps/rejected": Metric("mean log-probability of rejected completions", "nats a sequence"),
     "frac_reward_zero_std": Metric(
-        "share of the sampled groups whose scores are all equal, where completions are compared within groups",
+        "share of the sampled groups whose scores are all equal, where a prompt has several samples",
         "fraction",
         "lower",
         "groups of equal scores",

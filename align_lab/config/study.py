@@ -19,7 +19,7 @@ from align_lab.base.run_config import RunConfig
 from align_lab.base.seed_plan import SeedPlan
 from align_lab.base.tuning_plan import WORDS as TUNING
 from align_lab.base.tuning_plan import TuningPlan, tuning_plan
-from align_lab.config import composition, equal_settings, factors, overrides, study_seeds, values
+from align_lab.config import composition, equal_settings, factors, overrides, study_seeds, unread, values
 from align_lab.config.composition import Composer
 from align_lab.config.root import FREE, STUDY_KEYS, StudySettings
 from align_lab.config.study_file import check_arm
@@ -47,6 +47,7 @@ def read(texts: Sequence[str], *, multirun: bool = True) -> Study:
     Without `multirun` it is one run, and several values of a key are an error.
     """
     parsed = overrides.parse(texts)
+    typed = {str(one.key_or_group) for one in parsed}
     composition.load_components(parsed)
     composer = Composer()
     sweep = next((str(o.value()) for o in parsed if o.key_or_group == "sweeps"), None)
@@ -55,7 +56,9 @@ def read(texts: Sequence[str], *, multirun: bool = True) -> Study:
     settings = composer.study(of_study)
     _refuse_misplaced(parsed, settings, multirun=multirun)
     if not multirun:
-        return from_runs([composer.run(texts)], settings=settings)
+        run = composer.run(texts)
+        unread.refuse([run], typed)
+        return from_runs([run], settings=settings)
     varied, given = study_seeds.varied(settings.seeds)
     settings, given = study_seeds.smallest(settings, given)
     settings, design = factors.planned(settings, parsed)
@@ -67,6 +70,7 @@ def read(texts: Sequence[str], *, multirun: bool = True) -> Study:
     runs = composer.runs(jobs)
     study = from_runs(runs, settings=settings, sweep=sweep, complete=complete)
     equal_settings.refuse_arms(runs)
+    unread.refuse(runs, typed)
     _check_question(study, plan)
     tuning = _tuning(settings.tune, {run.seed for run in runs})
     return dataclasses.replace(

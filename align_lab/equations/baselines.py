@@ -16,9 +16,11 @@ def leave_one_out(reward: Tensor) -> Tensor:
     """bᵢ = 1/(G-1) Σ_{j≠i} Rⱼ, the mean of the *other* samples of the prompt: [P G] -> [P G].
 
     Independent of sample i, hence unbiased. Kool et al. 2019; Ahmadian et al. (arXiv 2402.14740) section 3.2.
+    In a group of equal rewards exactly that reward, without the remainder of rounding.
     """
     G = reward.shape[-1]
-    return (reward.sum(-1, keepdim=True) - reward) / (G - 1)
+    others = (reward.sum(-1, keepdim=True) - reward) / (G - 1)
+    return torch.where(differing_groups(reward).unsqueeze(-1), others, reward)
 
 
 def centered_groups(reward: Tensor) -> Tensor:

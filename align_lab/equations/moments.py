@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import inf
+
 import torch
 from torch import Tensor
 
@@ -16,11 +18,15 @@ def whiten(x: Tensor, mask: Tensor, *, correction: int, floor: float = 0.0, eps:
     Every token weighs the same, so long sequences weigh more. `correction` 1 divides the variance by n-1, 0 by n.
     Implementations differ: TRL and verl use correction 1 and eps 1e-8, OpenRLHF correction 0 and floor 1e-8, MOSS-RLHF
     correction 0 and eps 1e-6.
+
+    Exactly 0 where all are equal: the remainders of rounding, divided by √floor or √eps, would be steps of full size
+    for an optimizer that divides by their root mean square.
     """
     n = int(mask.sum())
     centered = masked(x - masked_mean(x, mask, over=max(n, 1)), mask)
     variance = centered.square().sum() / max(n - correction, 1)
-    return centered / (variance.clamp(min=floor) + eps).sqrt()
+    differ = x.masked_fill(~mask, -inf).amax() > x.masked_fill(~mask, inf).amin()
+    return torch.where(differ, centered / (variance.clamp(min=floor) + eps).sqrt(), torch.zeros_like(centered))
 
 
 def initial_moments() -> Moments:

@@ -46,10 +46,9 @@ def scores_metrics(checked: CheckedScores, greedy: CheckedScores | None, world: 
     return {name: value + (counts.get(name, 0.0) if name in COUNTED else 0.0) for name, value in metrics.items()}
 
 
-def equal_groups(score: Tensor, least: int) -> dict[str, float]:
-    """The share of groups [P G] whose scores are all equal, before any is rejected. `least`: the smallest group that
-    the algorithm can use; one that is not compared within groups uses single completions."""
-    if least < 2 or not len(score):
+def equal_groups(score: Tensor) -> dict[str, float]:
+    """The share of groups [P G] whose scores are all equal, before any is rejected; nothing for single completions."""
+    if score.shape[-1] < 2 or not len(score):
         return {}
     return {"frac_reward_zero_std": 1 - float(eq.differing_groups(score).double().mean())}
 

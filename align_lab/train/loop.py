@@ -59,6 +59,7 @@ class Progress:
     seconds: float = 0.0
     best_score: float | None = None
     skipped: int = 0  # steps in a row, until now, that made no update
+    equal: int = 0  # steps in a row, until now, in which the scores of every group were equal
 
 
 @dataclass(kw_only=True)
@@ -158,6 +159,7 @@ class Loop:
         learned = self._learn(step, collected) if len(collected.experience.ids) else self._skipped(step, collected)
         seconds = self.world.max(time.perf_counter() - start)  # the same in all processes, so that all stop together
         self._count(collected, seconds)
+        self._notice_equal_scores(collected)
         return (
             self._counters()
             | dict(collected.metrics)
@@ -199,6 +201,13 @@ class Loop:
         if self.world.rank == 0:
             print(f"step {step + 1} makes no update: {self.no_update}", file=sys.stderr)
         return {}
+
+    def _notice_equal_scores(self, collected: Collected) -> None:
+        """Say, each time after so many such steps in a row, that the scores teach nothing."""
+        progress = self.progress
+        progress.equal = progress.equal + 1 if skipped.equal(collected.metrics, self.algo.needs) else 0
+        if progress.equal and progress.equal % skipped.MOST == 0 and not progress.skipped and self.world.rank == 0:
+            print(skipped.said_of_equal(progress.step), file=sys.stderr)
 
     def _collect(self, step: int) -> Collected:
         """The experience of a step. If sampler or reward fails, save first: nothing has changed yet in this step."""

@@ -6,7 +6,7 @@ of similar length are together, without the columns that none of them needs (`by
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -90,13 +90,25 @@ class Minibatch:
         return map(self._part, ordered.split(size), ordered.to(self.experience.ids.device).split(size))
 
     def others(self, part: Part) -> Part:
-        """For each group of a micro-batch another one of the minibatch: the one before it."""
-        before = dict(zip(self.groups.tolist(), self.groups.roll(1).tolist(), strict=True))
-        groups = torch.tensor([before[group] for group in part.groups.tolist()], device="cpu")
+        """For each group of a micro-batch one of the minibatch with another prompt: the nearest before it."""
+        groups = torch.tensor([self._before[group] for group in part.groups.tolist()], device="cpu")
         return self._part(groups, groups.to(part.index.device))
+
+    @cached_property
+    def _before(self) -> dict[int, int]:
+        """Group -> the nearest one before it with another prompt; where all have one prompt, the one before it."""
+        rows = self.experience.ids[self.groups.to(self.experience.ids.device), 0, : self.prompt].tolist()
+        prompts, order = list(map(tuple, rows)), self.groups.tolist()
+        return {group: order[_nearest_other(prompts, place)] for place, group in enumerate(order)}
 
     def _part(self, groups: Tensor, index: Tensor) -> Part:
         return Part(groups=groups, index=index, columns=self.lengths.columns(groups))
+
+
+def _nearest_other(prompts: Sequence[tuple[int, ...]], place: int) -> int:
+    """The nearest place before this one, around the end, with another prompt; without one, the place before."""
+    before = ((place - back) % len(prompts) for back in range(1, len(prompts)))
+    return next((one for one in before if prompts[one] != prompts[place]), place - 1)
 
 
 def batch_of(m: Minibatch, part: Part, statistics: Mapping[str, Tensor]) -> Batch:

@@ -192,8 +192,7 @@ class Rollouts:
             prompt_tokens=experience.prompt_tokens() * (1 if greedy is None else 2),
             scored_tokens=experience.seen_tokens(),
             seconds={**seconds, "time/score": time.perf_counter() - start},
-            metrics=scores_metrics(checked, checked_greedy, self.world)
-            | equal_groups(scored.rollout.score, self.needs.min_group_size),
+            metrics=scores_metrics(checked, checked_greedy, self.world) | equal_groups(scored.rollout.score),
         )
 
     def _complete(

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from align_lab.base.errors import RewardError
+from align_lab.base.types import Needs
 from align_lab.train.experience import Collected
 
 MOST = 10  # steps in a row without an update, after which a run stops
@@ -19,6 +22,20 @@ def reason(collected: Collected) -> str:
     return (
         f"no group of its {collected.episodes} completions has scores that differ. If this repeats, the prompts are "
         "too easy or too hard for the policy: choose others, or set a larger train.group_size"
+    )
+
+
+def equal(row: Mapping[str, float], needs: Needs) -> bool:
+    """Were the scores equal in every group of a step, for an algorithm that compares completions within groups?"""
+    return needs.min_group_size > 1 and row.get("frac_reward_zero_std") == 1
+
+
+def said_of_equal(step: int) -> str:
+    """What is printed once so many steps in a row had no scores that differ."""
+    return (
+        f"step {step}: the scores of every group were equal in each of the last {MOST} steps, so that nothing was "
+        "learned from them (frac_reward_zero_std=1). Look at completions and scores: is the reward right? If it is, "
+        "the prompts are too easy or too hard for the policy: choose others, or set a larger train.group_size"
     )
 
 

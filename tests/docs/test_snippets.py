@@ -39,7 +39,7 @@ def place(tmp_path, monkeypatch):
     rows = "".join(json.dumps(row) + "\n" for row in ROWS)
     for name in ("my.jsonl", "my_prompts.jsonl", "pairs.jsonl", "problems.jsonl", "unpaired.jsonl"):
         (tmp_path / name).write_text(rows)
-    function = "def {}(prompts, completions, **columns):\n    return [1.0 for _ in completions]\n"
+    function = "def {}(**given):\n    return [1.0 for _ in given['completions']]\n"
     (tmp_path / "my_steps.py").write_text(function.format("reward"))
     for snippet in snippets():
         if (snippet.name or "").startswith("my_") or snippet.name == "conf/data/my_sums.yaml":

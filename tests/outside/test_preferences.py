@@ -59,7 +59,14 @@ def test_a_reward_model_of_the_pairs_is_trained_shown_and_optimized(lab, learned
 
 
 def test_ppo_max_starts_its_critic_from_the_reward_model(lab, learned):
-    lab(*REWARD_MODEL, "algo=ppo_max", "study=critic", "train.steps=2", "algo.ptx_coef=0")
+    lab(
+        *REWARD_MODEL,
+        "algo=ppo_max",
+        "study=critic",
+        "train.steps=2",
+        "algo.ptx_coef=0",
+        "algo.critic_pretrain_steps=1",
+    )
     assert "loss/value_avg" in lab.rows("critic")[-1]
 
 

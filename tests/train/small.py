@@ -6,6 +6,7 @@ import copy
 import json
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,8 @@ from align_lab.base.settings import Evaluation, Sampling
 from align_lab.base.task import Example, Score
 from align_lab.base.types import Needs
 from align_lab.base.world import World
+from align_lab.config import composition
+from align_lab.config.groups import yaml_options
 from align_lab.models.llama import Llama, LlamaConfig
 from align_lab.models.lora import BaseModel, adapt
 from align_lab.models.lora_settings import Lora
@@ -54,6 +57,7 @@ TEXTS = [
 
 FIELDS = {  # fields that differ from an algorithm's defaults in these tests
     "ppo_max": {"critic_init": "policy", "critic_pretrain_steps": 1},
+    "ppo_max_moss_script": {"critic_init": "policy"},
     "iterative_dpo": {"round_steps": 2},
 }
 TRAJECTORIES = Path(__file__).parent / "trajectories.json"
@@ -113,9 +117,23 @@ def model(seed: int = 0, dtype: torch.dtype = torch.float32) -> Llama:
     return llama.to(dtype)
 
 
+def algorithms() -> list[str]:
+    """The options of `algo`: every component, and every other yaml file, which gives one other values."""
+    registry.scan()
+    return [*registry.names("algo"), *sorted(set(yaml_options("algo")) - set(registry.names("algo")))]
+
+
 def algorithm(name: str, **fields: Any) -> Algorithm:
     registry.scan()
-    return registry.build("algo", {"name": name, **fields})
+    values = {"name": name} if name in registry.names("algo") else of_yaml(name)
+    return registry.build("algo", {**values, **fields})
+
+
+@cache
+def of_yaml(name: str) -> dict[str, Any]:
+    """The fields of an option of `algo`, composed as those of a run are."""
+    composition.load_components([])
+    return composition.Composer().values([f"algo={name}"])["algo"]
 
 
 def loop(
@@ -220,5 +238,4 @@ def trajectory(name: str) -> list[dict[str, float]]:
 
 
 if __name__ == "__main__":
-    registry.scan()
-    TRAJECTORIES.write_text(json.dumps({name: trajectory(name) for name in registry.names("algo")}, indent=1) + "\n")
+    TRAJECTORIES.write_text(json.dumps({name: trajectory(name) for name in algorithms()}, indent=1) + "\n")

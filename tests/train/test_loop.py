@@ -5,14 +5,12 @@ import json
 import pytest
 import torch
 
-from align_lab.base import registry
 from align_lab.base.errors import RewardError, Stopped
 from align_lab.rewards.scores import Score
 from align_lab.train.draws import draw
-from tests.train.small import FIELDS, TRAJECTORIES, CountWord, algorithm, loop, rows, trajectory
+from tests.train.small import FIELDS, TRAJECTORIES, CountWord, algorithm, algorithms, loop, rows, trajectory
 
-registry.scan()
-ALGOS = registry.names("algo")
+ALGOS = algorithms()
 
 
 @pytest.mark.parametrize("name", ALGOS)

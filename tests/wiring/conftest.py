@@ -21,6 +21,7 @@ from align_lab.rewards.reward_model import PairReward
 from align_lab.run.assembly import assemble
 from align_lab.stages.dependencies import stages
 from align_lab.stages.store import Artefact, Store
+from tests.train import small
 from tests.train.small import Memory
 from tests.wiring.parts import COMPONENTS, Watched
 
@@ -116,14 +117,13 @@ def run(store):
 
 
 def names(wanted=lambda needs: True) -> list[str]:
-    """The registered algorithms whose needs are as wanted, without those of this folder."""
-    registry.scan()
-    return [name for name in registry.names("algo") if ("algo", name) not in COMPONENTS and wanted(needs_of(name))]
+    """The options of `algo` whose needs are as wanted, without the components of this folder."""
+    return [name for name in small.algorithms() if ("algo", name) not in COMPONENTS and wanted(needs_of(name))]
 
 
 def needs_of(name: str) -> Needs:
     """What an algorithm needs with its defaults."""
-    return registry.build("algo", {"name": name}).needs
+    return small.algorithm(name).needs
 
 
 def choice(name: str) -> tuple[tuple[str, ...], dict[str, Any]]:
