@@ -21,7 +21,7 @@ import json
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -34,17 +34,15 @@ from tests.mutation.generated import chosen
 
 RESULTS = Path(__file__).parent / "results.json"
 DOCS = runner.CHECKOUT / "docs" / "mutations.md"
+ALL = "**all**"
 BEGIN, END = "<!-- table -->", "<!-- end of the table -->"
 ROOMS = ("equations", "algos", "train", "rollout", "stages", "rewards", "run")
-FILES = {  # of the packages of which not all modules run in the tests' own process
-    "run": ["assembly.py"],
-    "rollout": ["torch_sampler.py", "sampler.py", "prompts.py", "long_prompts.py"],
-    "rewards": [
-        *("combination.py", "ensemble.py", "format_match.py", "length.py", "math_answers.py"),
-        *("noise.py", "weighted.py"),
-        *("pair_metrics.py", "pair_model.py", "pair_training.py", "regex_count.py", "scores.py", "verifier.py"),
-    ],
-}  # fmt: skip
+ELSEWHERE = {  # modules that another process runs, or another program: no change of them reaches it
+    "rewards": ("child*.py", "math_comparison.py", "score_server.py", "score_queue.py"),
+    "rollout": ("vllm_*.py", "wire.py"),
+    "run": ("[!a]*.py", "allocator.py"),  # whole commands; `assembly.py` remains
+    "train": ("deepspeed_engine.py", "fsdp_engine.py", "gathered_copy.py"),
+}
 
 
 @dataclass(frozen=True)
@@ -94,9 +92,7 @@ def generated(room: str, most: int) -> Iterator[Mutant]:
     """At most `most` of every module of a package."""
     folder = runner.CHECKOUT / "align_lab" / room
     for path in sorted(folder.rglob("*.py")):
-        if path.name in ("__init__.py", "deepspeed_engine.py", "fsdp_engine.py", "gathered_copy.py") or (
-            room in FILES and path.name not in FILES[room]
-        ):
+        if path.name == "__init__.py" or any(path.match(one) for one in ELSEWHERE.get(room, ())):
             continue
         source, file = path.read_text(), str(path.relative_to(runner.CHECKOUT / "align_lab"))
         lines, same = source.splitlines(), Counter[str]()
@@ -140,8 +136,13 @@ def main() -> int:
     results: dict[str, Any] = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
     if not given.table:
         _measure(every, results, given)
-    DOCS.write_text(_document(results))
+    DOCS.write_text(_document(table(current(), results)))
     return 0
+
+
+def current() -> dict[str, list[Mutant]]:
+    """All mutants of the code as it is now: those of the list, and those that can be generated."""
+    return {"by hand": list(by_hand()), "generated": [one for room in ROOMS for one in generated(room, sys.maxsize)]}
 
 
 def _measure(every: list[Mutant], results: dict[str, Any], given: argparse.Namespace) -> None:
@@ -152,11 +153,13 @@ def _measure(every: list[Mutant], results: dict[str, Any], given: argparse.Names
     def ask(tests: runner.Asking) -> None:
         asked = [one for one in every if _is_asked(one, results, given)]
         for number, (one, killed) in enumerate(tests.verdicts(_until(end, asked)), start=1):
-            if killed in runner.UNDECIDED or (given.only and not killed):
-                print(f"{number}/{len(asked)} not decided: {one.key} ({killed or 'it passes these tests'})", flush=True)
+            if given.only and not killed:
+                print(f"{number}/{len(asked)} not decided: {one.key} (it passes these tests)", flush=True)
                 continue
-            results[one.key] = _record(one, killed)
-            print(f"{number}/{len(asked)} {'killed' if killed else 'SURVIVED'} {one.key} {killed}", flush=True)
+            open_ = killed in runner.UNDECIDED
+            results[one.key] = _record(one, "" if open_ else killed) | ({"undecided": killed} if open_ else {})
+            word = "not decided:" if open_ else "killed" if killed else "SURVIVED"
+            print(f"{number}/{len(asked)} {word} {one.key} {killed}", flush=True)
             RESULTS.write_text(json.dumps(results, indent=0, sort_keys=True, ensure_ascii=False) + "\n")
 
     noticed: dict[str, set[str]] = {}
@@ -176,7 +179,7 @@ def _until(end: float, mutants: list[Mutant]) -> Iterator[Mutant]:
 
 def _is_asked(one: Mutant, results: dict[str, Any], given: argparse.Namespace) -> bool:
     known = results.get(one.key)
-    if known is None or known["text"] != _digest(one):
+    if known is None or known["text"] != _digest(one) or known.get("undecided"):
         return one.key not in EQUIVALENT
     return given.survivors and not known["killed"] and one.key not in EQUIVALENT
 
@@ -185,32 +188,51 @@ def _digest(one: Mutant) -> str:
     return hashlib.sha256(one.text.encode()).hexdigest()[:12]
 
 
-def _document(results: dict[str, Any]) -> str:
-    """docs/mutations.md with the table of these results."""
+def _document(written: str) -> str:
+    """docs/mutations.md with this table."""
     before, _, rest = DOCS.read_text().partition(BEGIN)
     after = rest.partition(END)[2]
-    return f"{before}{BEGIN}\n{_table(results)}\n{END}{after}"
+    return f"{before}{BEGIN}\n{written}\n{END}{after}"
 
 
-def _table(results: dict[str, Any]) -> str:
+def table(mutants: Mapping[str, Sequence[Mutant]], results: Mapping[str, Any]) -> str:
+    """What is known of the mutants of the code as it is now, by their kind; results of others do not count."""
     rows = [
-        "| package | mutants | tried | fell | equivalent | survived | fell, of those not equivalent |",
-        "|---|---|---|---|---|---|---|",
+        "| package | kind | there are | equivalent | not decided | asked | fell | survived | fell, of those asked "
+        "| asked of an earlier text | fell |",
+        "|---|---|---|---|---|---|---|---|---|---|---|",
     ]
-    listed = {one.key for one in by_hand()}
-    for words, kind in (("by hand", True), ("generated", False)):
-        own = {key: one for key, one in results.items() if (key in listed) == kind}
-        rooms = sorted({one["room"] for one in own.values()})
-        rows += [_row(room, words, {key: one for key, one in own.items() if one["room"] == room}) for room in rooms]
-        rows.append(_row("**all**", words, own))
-    survivors = [key for key, one in sorted(results.items()) if not one["killed"] and key not in EQUIVALENT]
+    survivors: list[str] = []
+    for kind, every in mutants.items():
+        for room in (*sorted({one.room for one in every}), ALL):
+            own = [one for one in every if room in (one.room, ALL)]
+            rows.append(_row(room, kind, own, results))
+        survivors += sorted(one.key for one in every if _state(one, results) in ("survived", "survived before"))
     return "\n".join(rows) + "\n\nSurvivors:\n\n" + ("\n".join(f"* {key}" for key in survivors) or "None.")
 
 
-def _row(room: str, words: str, own: dict[str, Any]) -> str:
-    same, fell = sum(key in EQUIVALENT for key in own), sum(bool(one["killed"]) for one in own.values())
-    columns = (room, words, len(own), fell, same, len(own) - fell - same, share(fell, len(own) - same))
+def _row(room: str, kind: str, own: Sequence[Mutant], results: Mapping[str, Any]) -> str:
+    counts = Counter(_state(one, results) for one in own)
+    fell, survived = counts["fell"], counts["survived"]
+    before = counts["fell before"] + counts["survived before"]
+    columns = (
+        *(room, kind, len(own), counts["equivalent"], counts["not decided"]),
+        *(fell + survived, fell, survived, share(fell, fell + survived) if fell + survived else ""),
+        *(before, counts["fell before"]),
+    )
     return f"| {' | '.join(map(str, columns))} |"
+
+
+def _state(one: Mutant, results: Mapping[str, Any]) -> str:
+    """What is known of a mutant; `before`: by the answer to an earlier text of its file."""
+    known = results.get(one.key)
+    if one.key in EQUIVALENT:
+        return "equivalent"
+    if known is None:
+        return "never asked"
+    if known.get("undecided"):
+        return "not decided"
+    return ("fell" if known["killed"] else "survived") + ("" if known["text"] == _digest(one) else " before")
 
 
 def share(fell: int, count: int) -> str:

@@ -15,9 +15,6 @@ EQUIVALENT: dict[str, str] = {
     "train/rounds.py: one step's random numbers": (
         "as above: every step of a round draws other prompts, or the same ones once more"
     ),
-    "train/preference_pairs.py: pairs sampled at 1": (
-        "the sampler has the temperature of its own settings; this one is read where another engine samples"
-    ),
     "rewards/pair_model.py: `0.0` -> `1.0` in `deviation = float(scores.std()) if len(scores) > 1 else 0.0`": (
         "a deviation of 0 gives the scale 1, as a deviation of 1 does"
     ),
@@ -52,9 +49,6 @@ EQUIVALENT: dict[str, str] = {
     'stages/store.py: `3` -> `4` in `"seconds": round(seconds, 3),`': ("how many digits of the seconds are written"),
     "stages/store.py: `1` -> `2` in `(folder / CARD).write_text(json.dumps(card, indent=1))`": (
         "how far the card is indented"
-    ),
-    "run/assembly.py: `False` -> `True` in `return lambda: start().model.requires_grad_(False)`": (
-        "the reference is only called where no gradient is computed"
     ),
     "rewards/verifier.py: `True` -> `False` in `columns = zip(*rows, strict=True) if rows else ((), (), ())`": (
         "every row has three columns"

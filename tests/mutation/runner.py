@@ -26,7 +26,10 @@ TESTS = [
     *("tests/rollout/test_torch_sampler.py", "tests/rollout/test_long_prompts.py"),
     *(
         f"tests/rewards/test_{name}.py"
-        for name in ("simple_rewards", "combinations", "reward_model", "verifier", "math_answers")
+        for name in (
+            *("simple_rewards", "combinations", "reward_model", "verifier", "math_answers"),
+            *("judge", "hf_classifier", "python_function", "user_function", "remote"),
+        )
     ),
     *(
         f"tests/train/test_{name}.py"

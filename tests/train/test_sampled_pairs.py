@@ -13,6 +13,7 @@ from align_lab.base.task import Example, Score
 from align_lab.models.policy import Policy
 from align_lab.models.text import Text
 from align_lab.rollout.prompts import Prompts
+from align_lab.rollout.torch_sampler import TorchSampler
 from align_lab.train.pair_source import load_pairs
 from align_lab.train.preference_pairs import PROMPTS, build_pairs
 from align_lab.train.scoring import LimitedScorer
@@ -64,6 +65,20 @@ def test_pairs_that_take_several_batches_are_all_different_draws_and_every_compl
     assert cost["tokens"] == pytest.approx(used * 4 / 3, rel=0.1)  # completions are about as long in either batch
     first, second = x.rollout.logp_old[:PROMPTS].sum(-1), x.rollout.logp_old[PROMPTS:].sum(-1)
     assert len(set(torch.cat([first, second]).flatten().tolist())) > 1.5 * PROMPTS
+
+
+def test_where_the_trainer_computes_the_log_probabilities_of_pairs_it_has_the_temperature_of_sampling(
+    tmp_path, monkeypatch
+):
+    """It does where another engine samples, or weights are narrow; here it must give what the sampler has given."""
+    of_sampler, of_trainer = tmp_path / "sampler", tmp_path / "trainer"
+    of_sampler.mkdir()
+    of_trainer.mkdir()
+    expected = built(of_sampler, Counting(), 8).experience.rollout
+    monkeypatch.setattr(TorchSampler, "exact", False)
+    rollout = built(of_trainer, Counting(), 8).experience.rollout
+    assert torch.equal(rollout.mask, expected.mask)
+    torch.testing.assert_close(rollout.logp_old, expected.logp_old, atol=1e-4, rtol=1e-4)
 
 
 def test_completions_of_equal_scores_give_no_pair_and_the_search_ends(tmp_path):
