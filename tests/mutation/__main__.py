@@ -34,6 +34,7 @@ from tests.mutation.generated import chosen
 
 RESULTS = Path(__file__).parent / "results.json"
 DOCS = runner.CHECKOUT / "docs" / "mutations.md"
+PACKAGE = runner.CHECKOUT / "align_lab"
 ALL = "**all**"
 BEGIN, END = "<!-- table -->", "<!-- end of the table -->"
 ROOMS = ("equations", "algos", "train", "rollout", "stages", "rewards", "run")
@@ -67,7 +68,7 @@ def by_hand() -> Iterator[Mutant]:
     """Those of the list. Raises ValueError for one whose old text is not in its file, or more than once."""
     wrong = []
     for file, old, new, why in MUTANTS:
-        source = (runner.CHECKOUT / "align_lab" / file).read_text()
+        source = (PACKAGE / file).read_text()
         if source.count(old) != 1:
             wrong.append(f"{file}: {old!r} is there {source.count(old)} times")
             continue
@@ -88,27 +89,35 @@ def _is_python(text: str) -> bool:
     return True
 
 
-def generated(room: str, most: int) -> Iterator[Mutant]:
-    """At most `most` of every module of a package."""
-    folder = runner.CHECKOUT / "align_lab" / room
-    for path in sorted(folder.rglob("*.py")):
-        if path.name == "__init__.py" or any(path.match(one) for one in ELSEWHERE.get(room, ())):
+def modules(room: str) -> Iterator[str]:
+    """The modules of a package that the tests' own process runs, as paths in the package `align_lab`."""
+    for path in sorted((PACKAGE / room).rglob("*.py")):
+        if path.name != "__init__.py" and not any(path.match(one) for one in ELSEWHERE.get(room, ())):
+            yield str(path.relative_to(PACKAGE))
+
+
+def generated(file: str, most: int = sys.maxsize) -> Iterator[Mutant]:
+    """At most `most` of a module."""
+    source = (PACKAGE / file).read_text()
+    lines, same = source.splitlines(), Counter[str]()
+    for change in chosen(source, most):
+        text = source[: change.start] + change.new + source[change.end :]
+        if not _is_python(text):
             continue
-        source, file = path.read_text(), str(path.relative_to(runner.CHECKOUT / "align_lab"))
-        lines, same = source.splitlines(), Counter[str]()
-        for change in chosen(source, most):
-            text = source[: change.start] + change.new + source[change.end :]
-            if not _is_python(text):
-                continue
-            what = f"{change.words} in `{lines[change.line - 1].strip()}`"
-            same[what] += 1
-            what += f" ({same[what]})" if same[what] > 1 else ""
-            yield Mutant(file, change.line, what, text)
+        what = f"{change.words} in `{lines[change.line - 1].strip()}`"
+        same[what] += 1
+        what += f" ({same[what]})" if same[what] > 1 else ""
+        yield Mutant(file, change.line, what, text)
+
+
+def of_package(room: str, most: int = sys.maxsize) -> Iterator[Mutant]:
+    """At most `most` of every module of a package."""
+    return itertools.chain.from_iterable(generated(file, most) for file in modules(room))
 
 
 def sampled(room: str, count: int) -> list[Mutant]:
     """A random sample of all mutants that can be generated of a package, always the same one."""
-    ranked = sorted(generated(room, sys.maxsize), key=lambda one: hashlib.sha256(one.key.encode()).hexdigest())
+    ranked = sorted(of_package(room), key=lambda one: hashlib.sha256(one.key.encode()).hexdigest())
     return ranked[:count]
 
 
@@ -130,7 +139,7 @@ def main() -> int:
     rooms = [given.room] if given.room else list(ROOMS)
     every = [one for one in by_hand() if one.room in rooms or not given.room]
     if given.sample is None:
-        every += [one for room in rooms for one in generated(room, given.most)]
+        every += [one for room in rooms for one in of_package(room, given.most)]
     else:
         every += [one for room in rooms for one in sampled(room, given.sample)]
     results: dict[str, Any] = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
@@ -142,7 +151,7 @@ def main() -> int:
 
 def current() -> dict[str, list[Mutant]]:
     """All mutants of the code as it is now: those of the list, and those that can be generated."""
-    return {"by hand": list(by_hand()), "generated": [one for room in ROOMS for one in generated(room, sys.maxsize)]}
+    return {"by hand": list(by_hand()), "generated": [one for room in ROOMS for one in of_package(room)]}
 
 
 def _measure(every: list[Mutant], results: dict[str, Any], given: argparse.Namespace) -> None:

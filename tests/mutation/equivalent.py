@@ -32,8 +32,8 @@ EQUIVALENT: dict[str, str] = {
     '`"entropy": (mean["entropy_sum"] or 0.0) / max(mean["length"] or 0.0, 1e-9),` (2)': (
         "where no completion has a token the sum of the entropies is 0 as well"
     ),
-    "rollout/torch_sampler.py: `COMPACT_BELOW * len(rows)` -> `COMPACT_BELOW / len(rows)` in "
-    "`if unfinished <= COMPACT_BELOW * len(rows):`": "how often finished rows are removed decides the speed alone",
+    "rollout/torch_sampler.py: `below * len(batch.rows)` -> `below / len(batch.rows)` in "
+    "`if unfinished <= below * len(batch.rows):`": "how often finished rows are removed decides the speed alone",
     'train/evaluation_metrics.py: `1e-9` -> `1.000000001` in `"entropy": (mean["entropy_sum"] or 0.0) / max(mean["length"] or 0.0, 1e-9),`': (
         "a completion has at least one token, so that the mean length is at least 1"
     ),
