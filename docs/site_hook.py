@@ -1,12 +1,27 @@
-"""For mkdocs: a link to a file outside docs/, such as a test, is its text alone, for the site does not hold it."""
+"""For mkdocs: cards and studies join the navigation, and a link to a file outside docs/, such as a test, is its text
+alone, for the site does not hold it.
+"""
 
 from __future__ import annotations
 
 import re
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import Any
 
+DOCS = Path(__file__).parent
+STUDY = re.compile(r"^\| \[([^\]]+)\]\((studies/\w+\.md)\)", re.MULTILINE)  # a row of the gallery
 LINK = re.compile(r"(?<!!)\[([^\]]+)\]\((\.\.?/[^)\s]+)\)")
+
+
+def on_config(config: Any) -> Any:
+    """Every card is a page of Algorithms, and every study of the gallery one of Results."""
+    cards = [{page.stem: f"algorithms/{page.name}"} for page in sorted((DOCS / "algorithms").glob("*.md"))]
+    studies = [{name: page} for name, page in STUDY.findall((DOCS / "gallery.md").read_text(encoding="utf-8"))]
+    more = {"Algorithms": [{"Cards": cards}], "Results": studies}
+    for section in config.nav:
+        for name in section.keys() & more:
+            section[name] = [*section[name], *more[name]]
+    return config
 
 
 def on_page_markdown(markdown: str, *, page: Any, **_: Any) -> str:

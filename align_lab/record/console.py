@@ -103,8 +103,8 @@ class Screen(AbstractContextManager["Screen"]):
 
 
 def _number(value: float | None, digits: int) -> str:
-    """A dash where there is no score."""
-    return "–" if value is None else f"{value:.{digits}f}"
+    """A dash where there is no score; `0.0`, never `-0.0`."""
+    return "–" if value is None else f"{value:z.{digits}f}"
 
 
 def printable(text: str) -> str:
@@ -115,11 +115,11 @@ def printable(text: str) -> str:
 def describe(row: Mapping[str, float]) -> str:
     """Score and KL of a step in one line; algorithms on preference pairs have margins instead of scores."""
     parts = [
-        ("score {:.2f}", "objective/scores"),
-        ("KL {:.1f}", "objective/kl"),
-        ("margin {:.2f}", "rewards/margins"),
-        ("held-out score {:.2f}", "eval/score"),
-        ("held-out KL {:.1f}", "eval/kl"),
+        ("score {:z.2f}", "objective/scores"),
+        ("KL {:z.1f}", "objective/kl"),
+        ("margin {:z.2f}", "rewards/margins"),
+        ("held-out score {:z.2f}", "eval/score"),
+        ("held-out KL {:z.1f}", "eval/kl"),
         ("{:.0f} samples/s", "time/samples_per_second"),
     ]
     return "  ".join(text.format(row[key]) for text, key in parts if key in row)

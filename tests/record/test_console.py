@@ -5,7 +5,7 @@ import io
 from rich.console import Console
 
 from align_lab.base.metrics import METRICS
-from align_lab.record.console import Screen, printable
+from align_lab.record.console import Screen, describe, printable
 from align_lab.record.final_summary import FinalSummary
 
 
@@ -58,3 +58,12 @@ def test_a_missing_score_is_a_dash_in_the_table_and_beside_a_completion():
     text = out.getvalue()
     assert "on 100 % there is no opinion" in text and "None" not in text
     assert "score  0.50  old" in text and "score     –  new" in text
+
+
+def test_a_distance_of_nothing_has_no_minus_sign():
+    assert describe({"objective/kl": -0.04, "eval/kl": -0.0}) == "KL 0.0  held-out KL 0.0"
+    out = io.StringIO()
+    summary = FinalSummary(METRICS, "eval/score")
+    known = {row.key: -0.001 for row in summary.rows()} | {"eval/score_se": 0.1}
+    Screen(console=Console(file=out, width=200)).result(known, known, summary)
+    assert "0.00" in out.getvalue() and "-0.00 " not in out.getvalue()
