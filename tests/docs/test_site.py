@@ -25,6 +25,23 @@ def test_the_reference_is_made_from_the_code():
     assert reference.PAGE.read_text(encoding="utf-8") == made.stdout, "type: python -m tests.reference --write"
 
 
+@pytest.mark.parametrize(
+    "row",
+    [
+        "| `algo.clip` | `gspo` | recipe | 0.0003 |",  # arXiv 2507.18071, section 5.1: 3e-4 on the left
+        "| `train.lr` | recipe |",
+        "| `model.lora.rank` |",
+        "| `data.prompts` | `files` | setting |",
+        "| `reward.file` | `python` | setting |",
+        "| `record.project` | `trackio`, `wandb` | none |",
+        "| `hardware.placement.partition` |",
+        "75 stopped and saved",
+    ],
+)
+def test_the_reference_has_fields_of_every_group_with_their_roles(row):
+    assert row in reference.PAGE.read_text(encoding="utf-8")
+
+
 def test_readme_has_at_most_120_lines():
     assert len((CHECKOUT / "README.md").read_text(encoding="utf-8").splitlines()) <= 120
 
