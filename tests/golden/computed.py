@@ -23,6 +23,7 @@ from align_lab.algos.vanilla_pg import VanillaPG
 from align_lab.base.contracts import Algorithm
 from align_lab.base.types import Advantage, Rollout
 
+from ..train import small
 from .folder import Folder
 
 Fields = Mapping[str, Any]
@@ -159,10 +160,10 @@ def value_loss(g: Folder) -> Fields:
     }
 
 
-def _moss_loss(g: Folder, entropy: Tensor | None = None, **flags: Any) -> Tensor:
+def _moss_loss(g: Folder, entropy: Tensor | None = None, preset: PPOMax | None = None, **flags: Any) -> Tensor:
     inputs = g.file("moss_ppo_total_loss")["inputs"]
     stated = {"clip": inputs["pg_clip"], "value_clip": inputs["value_clip"], "vf_coef": inputs["vf_loss_weight"]}
-    algo = PPOMax(**(stated | flags))
+    algo = replace(preset or PPOMax(), **(stated | flags))
     batch = g.batch(algo.shape_advantage(g.refer(inputs["advantages"]), g.mask), g.refer(inputs["returns"]))
     return g.update(algo, batch, entropy)[0].loss
 
@@ -179,6 +180,11 @@ def moss_loss(g: Folder) -> Fields:
         "no_clips": _moss_loss(g, clip=inf, value_clip=inf),
         "entropy": _moss_loss(g, entropy, entropy_coef=weight, entropy_target=target),
     }
+
+
+def moss_script_loss(g: Folder) -> Fields:
+    """The preset as it is composed."""
+    return {"shipping_flags": _moss_loss(g, preset=small.algorithm("ppo_max_moss_script"))}
 
 
 def moss_clip(g: Folder, clip: float) -> Tensor:
@@ -214,6 +220,15 @@ def shaped_scores(g: Folder, step: float) -> Fields:
         "scaled": _shaped_score(g, step, score_norm="scale", score_clip=inf),
         "normalised": _shaped_score(g, step, score_norm="standardize", score_clip=inf),
     }
+
+
+def moss_script_scores(g: Folder, step: float) -> Fields:
+    """The preset as it is composed, without its KL and critic: it divides scores by their running deviation."""
+    algo = replace(small.algorithm("ppo_max_moss_script"), kl_coef=0.0)
+    state, result = algo.init_state(), None
+    for score in _batches(g, step):
+        result, state = algo.advantages(one_token(score), state)
+    return {"scaled": result.advantage}
 
 
 def clipped_scores(g: Folder, step: float, clip: float) -> Tensor:

@@ -9,10 +9,12 @@ import torch
 from torch import Tensor
 
 from align_lab import equations as eq
+from align_lab.algos.cispo import CISPO
 from align_lab.algos.dapo import DAPO
 from align_lab.algos.dr_grpo import DrGRPO
 from align_lab.algos.grpo import GRPO
 from align_lab.algos.gspo import GSPO
+from align_lab.algos.policy_gradient import PolicyGradient
 from align_lab.algos.raft import RAFT
 from align_lab.algos.reinforce_pp import ReinforcePP
 from align_lab.algos.reinforce_pp_baseline import ReinforcePPBaseline
@@ -174,6 +176,57 @@ def overlong(g: Folder) -> Fields:
     return {"rewards_after": torch.stack(after)}
 
 
+# ---- the family of policy gradients ----
+
+
+def _family(g: Folder, aggregation: str) -> PolicyGradient:
+    return PolicyGradient(aggregation=aggregation, kl="none", clip=g.file("ppo_policy_loss")["inputs"]["eps"])
+
+
+def family_token_mean(g: Folder) -> Fields:
+    return policy_loss(g, _family(g, "token_mean"))
+
+
+def family_sequence_mean(g: Folder) -> Fields:
+    return policy_loss(g, _family(g, "sequence_mean"))
+
+
+def family_sequence_sum(g: Folder) -> Fields:
+    return policy_loss(g, _family(g, "sequence_sum"))
+
+
+def family_constant(g: Folder) -> Fields:
+    """verl's constant is the width of the batch; its dual clip is not active for these advantages."""
+    return policy_loss(g, _family(g, "constant"))
+
+
+def _family_k3(g: Folder, aggregation: str, beta: float) -> Fields:
+    """With k3 in the loss, where β is not 0."""
+    eps = g.file("grpo")["trl_losses"]["eps"]
+    kl = "k3_loss" if beta else "none"
+    return _trl_loss(g, PolicyGradient(aggregation=aggregation, kl=kl, kl_coef=beta, clip=eps))
+
+
+def family_k3_token_mean(g: Folder, beta: float) -> Fields:
+    return _family_k3(g, "token_mean", beta)
+
+
+def family_k3_sequence_mean(g: Folder, beta: float) -> Fields:
+    return _family_k3(g, "sequence_mean", beta)
+
+
+def family_k3_constant(g: Folder, beta: float) -> Fields:
+    return _family_k3(g, "constant", beta)
+
+
+def openrlhf_rloo(g: Folder) -> Fields:
+    """OpenRLHF leaves the KL out of the baseline, and subtracts that of each token and those after it."""
+    inputs = g.file("rloo")["inputs"]
+    algo = PolicyGradient(baseline="leave_one_out", kl="token_reward", kl_coef=inputs["beta"])
+    g = g.grouped(inputs["k"])
+    return {"adv": advantages(algo, g.rollout()).advantage}
+
+
 # ---- REINFORCE++ with a baseline, ReMax, RAFT ----
 
 
@@ -208,6 +261,17 @@ def remax(g: Folder) -> Fields:
         "verl_advantage": advantages(algo, g.rollout(score_greedy=greedy)).advantage,
         "actor_loss_gamma1": out.loss,
     }
+
+
+def cispo_of_rewards(g: Folder) -> Tensor:
+    """CISPO's advantage is GRPO's; its loss at a ratio of 1 is ReMax's, a mean over tokens."""
+    batch = g.batch(g.refer(g.file("remax")["original_gamma1"]))
+    return g.update(CISPO(), replace(batch, logp_old=g.new_logp))[0].loss
+
+
+def cispo_advantage(g: Folder, eps: float) -> Tensor:
+    g = g.grouped(g.file("grpo")["inputs"]["k"])
+    return per_sequence(advantages(CISPO(std_eps=eps), g.rollout()).advantage, g.mask)
 
 
 def raft(g: Folder) -> Tensor:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from align_lab import equations as eq
+from align_lab.algos.cpo import CPO
 from align_lab.algos.dpo import DPO
 from align_lab.algos.ipo import IPO
 from align_lab.algos.iterative_dpo import IterativeDPO
@@ -97,6 +98,28 @@ def _like_dpo(algo_of: Callable[[float], Algorithm], **of_batch: Any) -> Callabl
         return _with_pairs(algo_of(beta), logp, replace(batch, **of_batch))
 
     return compute
+
+
+def cpo_of_log_ratios(g: Folder) -> Fields:
+    """CPO's preference term is DPO's with log-probabilities in place of log-ratios: here it is given those."""
+    logp, batch, beta = pairs_of(g)
+    return _with_pairs(CPO(beta=beta, nll_coef=0.0), logp - batch.logp_ref, batch)
+
+
+def _likelihood(g: Folder, algo: Algorithm) -> Tensor:
+    """The negative log-likelihood of chosen completions, where each sequence is the chosen one of a pair."""
+    logp, mask = (x.flatten(0, 1).unsqueeze(1).expand(-1, 2, -1) for x in (g.new_logp, g.mask))
+    zeros = torch.zeros_like(logp)
+    counts = {"tokens": float(mask.sum()), "sequences": float(2 * len(logp))}
+    return preference_loss(algo, logp, Batch(mask=mask, logp_old=logp, advantage=zeros, **counts))[1]["loss/nll_avg"]
+
+
+def cpo_likelihood(g: Folder) -> Tensor:
+    return _likelihood(g, CPO())
+
+
+def orpo_likelihood(g: Folder) -> Tensor:
+    return _likelihood(g, ORPO())
 
 
 FROM_SET = {"noise": torch.ones(3, 2), "origin": torch.zeros(3)}

@@ -134,6 +134,23 @@ def test_what_nothing_compares_is_named_with_its_file_and_case(tmp_path: Path, m
     assert unknown(Folder(tmp_path)) == ["made_up:other.c"]
 
 
+@pytest.mark.parametrize("glob", NO_COMPONENT_YET)
+def test_what_no_component_computes_is_there_and_is_compared_by_no_row(glob: str) -> None:
+    """The list is true: none of its entries is out of date."""
+    folder = Folder(OWN)
+    rows = [(row.file, pattern(row)) for row in TABLE]
+    named = [
+        f"{file.stem}:{path}"
+        for file in sorted(OWN.glob("*.json"))
+        for path, _ in leaves(folder.file(file.stem))
+        if fnmatch.fnmatchcase(f"{file.stem}:{path}", glob) and not listed(f"{file.stem}:{path}", NOT_A_RESULT)
+    ]
+    assert named, f"{glob}: there is no such value"
+    for name in named:
+        file, _, path = name.partition(":")
+        assert not any(row.fullmatch(path) for of, row in rows if of == file), f"{name} is compared, and listed here"
+
+
 def test_keys_state_numbers() -> None:
     stated = {"0.95": 0.95, "0_8": 0.8, "1e_6": 1e-6, "1e8": 1e-8, "095": 0.95, "1": 1.0, "0": 0.0}
     assert {text: number(text) for text in stated} == stated
