@@ -15,6 +15,7 @@ from align_lab.config.groups import options
 CHECKOUT = Path(__file__).parents[1]
 DOCS = CHECKOUT / "docs"
 INDEX = DOCS / "papers.md"
+NO_STUDY = "no study yet"
 OPENING = """# Paper index
 
 What of which paper is implemented, the tests that pin it, and the studies that measured it. Each algorithm has a card
@@ -48,10 +49,10 @@ def rows() -> Iterator[str]:
             if key in entry["papers"]:
                 part = entry["papers"][key]
                 option = f"[`algo={name}`](algorithms/{name}.md)" + (f": {part}" if part else "")
-                yield f"| {cited} | {option} | {_links(entry['tests'])} | {_links(entry['studies'])} |"
+                yield f"| {cited} | {option} | {_links(entry['tests'])} | {_links(entry['studies']) or NO_STUDY} |"
                 cited = ""
     for entry in content["fields"]:
-        yield f"| {entry['paper']} | `{entry['field']}` | {_links(entry['tests'])} | |"
+        yield f"| {entry['paper']} | `{entry['field']}` | {_links(entry['tests'])} | {NO_STUDY} |"
 
 
 def _links(targets: list[str]) -> str:

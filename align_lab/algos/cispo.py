@@ -10,8 +10,10 @@ PPO's clip takes away the gradient of a token whose ratio has left its range; he
 impose and which is left out here. There is no KL penalty.
 Choices: the paper tunes ε_high and does not state it; 1 + ε_high = 5 is what TRL recommends, after arXiv 2510.13786
 (TRL's `epsilon_high` is the whole bound, there called ε_max). The standard deviation is unbiased, plus 1e-4, as in
-algo=grpo. The paper's training also has the dynamic sampling and the length penalty of DAPO, which belong to algo=dapo
-here.
+algo=grpo.
+Departures: with one update a rollout, the default (train.epochs=1 train.minibatches=1), ρ is 1 and the bound never
+acts; the paper makes several: train.minibatches=4, for example. The paper's training also has the dynamic sampling and
+the length penalty of DAPO, which belong to algo=dapo here.
 """
 
 from __future__ import annotations

@@ -17,8 +17,10 @@ is added to that rule: with missing_eos_penalty=0 the penalty is the paper's alo
 Choices: ε_low = 0.2, ε_high = 0.28, L_cache = a fifth of L_max (4,096 of 20,480) and c = 1 are the paper's. Eq. 8
 divides by the tokens of a prompt's group; here the mean is over those of the minibatch, as in the authors' code (verl),
 which also has the unbiased variance, 1e-6 and at most ten batches per step. TRL's loss_type=dapo is the token mean.
-Departures: overlong filtering, which leaves truncated completions out of the loss, is not part of it, nor of the
-authors' code; most experiments of the paper do without.
+Departures: with one update a rollout, the default (train.epochs=1 train.minibatches=1), ρ is 1 and the clip, its higher
+upper bound included, never acts; the paper makes sixteen: train.minibatches=16. Overlong filtering, which leaves
+truncated completions out of the loss, is not part of it, nor of the authors' code; most experiments of the paper do
+without.
 """
 
 from __future__ import annotations

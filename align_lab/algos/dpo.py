@@ -9,7 +9,10 @@ The pairs are generated and labeled before training. A pair is a group of two sa
 (+1 chosen, -1 rejected) takes the place of the advantage, so that z = Σ label · (log π - log π_ref).
 
 Choices: β = 0.1 is the paper's default (0.5 in its summarization experiment). label_smoothing > 0 is conservative DPO
-(Mitchell 2023), which the paper does not have.
+(Mitchell 2023), which the paper does not have. TRL, OpenRLHF and SAIL's code sum log-probabilities as well, and have no
+label smoothing by default.
+Departures: log-probabilities are those at the temperature at which the policy samples (preferences.temperature=1 gives
+those of the libraries). Paper and SAIL's code train with RMSprop; here all algorithms have one optimizer.
 """
 
 from __future__ import annotations

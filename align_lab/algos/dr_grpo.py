@@ -11,6 +11,7 @@ Other implementations under this name differ: verl divides by the width of the p
 step, unless its `loss_scale_factor` is set; OpenRLHF leaves out the standard deviation alone and averages over tokens;
 TRL's loss_type=dr_grpo divides by the constant, but its default still divides the scores by the standard deviation.
 Choices: the paper trains without a KL penalty; kl_coef > 0 adds β k3 with the same division, as TRL does. ε = 0.2.
+With one update a rollout, the default (train.epochs=1 train.minibatches=1), ρ is 1 and the clip never acts.
 """
 
 from __future__ import annotations

@@ -10,7 +10,10 @@ Later defaults under this name differ: TRL since 0.16 and verl average over all 
 since 0.19). With β > 0, TRL 1.16 multiplies k3 by the ratio unless use_bias_correction_kl=false (docs/conformance.md).
 Choices: β = 0.04 is the paper's. It states neither ε nor which standard deviation: ε = 0.2, the unbiased variance and
 1e-4 added to the standard deviation are TRL's; rounding differences between equal scores stay small beside it. The
-paper samples groups of 64; here train.group_size says how many.
+paper samples groups of 64; here train.group_size says how many. OpenRLHF's group_norm adds 1e-9, averages over all
+tokens, and by default puts k1 into the reward after the normalization; verl adds 1e-6 and has no KL by default.
+With one update a rollout, the default (train.epochs=1 train.minibatches=1) and the paper's, ρ is 1 and the clip never
+acts.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ Zheng et al., Group Sequence Policy Optimization, arXiv 2507.18071, section 4.
 
 A completion is one action with one score, so it has one ratio; the exponent keeps ratios of different lengths in one
 range. That range is far smaller than the one of token ratios: ε_low = 3e-4 and ε_high = 4e-4 are the paper's
-(section 5.1), with four updates per rollout (train.minibatches=4; with one update the clip is never active). There is
+(section 5.1), with four updates per rollout (train.minibatches=4; with one update the clip never acts). There is
 no KL penalty. TRL reproduces it with importance_sampling_level="sequence" and loss_type="grpo"; its defaults differ.
 Choices: the paper states neither the standard deviation nor what is added to it: the unbiased one and 1e-4, as in
 algo=grpo.

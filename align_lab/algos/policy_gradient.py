@@ -16,6 +16,7 @@ Settings that are other algorithms' (tests/algos/test_policy_gradient.py):
     grpo          group_mean,    group, k3_loss,         sequence_mean
     reinforce_pp  none,          batch, token_reward,    token_mean       for scores within its clip
     reinforce     moving_average, none, sequence_reward, sequence_sum     for the first update of a step
+With one update a rollout, the default (train.epochs=1 train.minibatches=1), ρ is 1 and the clip never acts.
 Choices: ε and β are those of most of the papers; the group's standard deviation is GRPO's, the batch's REINFORCE++'s.
 Step rewards count with the score of their completion. A learned baseline is `algo=ppo`, which needs a critic.
 """

@@ -15,6 +15,10 @@ Choices where implementations differ, and the implementations that make them:
     the score is added at the last token, not at padding     OpenRLHF, MOSS-RLHF
     the critic is initialized from the policy, which every task has; arXiv 2307.04964 reports the same final reward as
     from a reward model
+Libraries: TRL adds the score after the end of sequence, one step of GAE later; OpenRLHF and verl have λ = 1 and a value
+clip of 0.5, and verl bounds the loss of negative advantages once more (dual clip), as OpenRLHF can.
+Departures: with one update a rollout, the default (train.epochs=1 train.minibatches=1), ρ is 1 and V is V_old, so that
+the two clips never act. The paper makes several updates, as TRL does with four epochs: train.epochs=4.
 """
 
 from __future__ import annotations

@@ -25,8 +25,11 @@ paper's (0.95 in its code); γ, ε, c and the value clip are the code's. The pap
 pre-training loss nor the number of critic pre-training steps: 0.1 and 5 steps are choices made here. With 0.1 the
 gradient of that loss is not small: on the default task its norm was 15 to 52 % of that of the policy loss in the first
 twelve steps of two seeds, least at the beginning. ptx_coef=0.01 makes it a tenth of that.
-Departures: advantages are whitened over the whole rollout (in the code over each minibatch); the first score, whose
-standard deviation is not defined yet, is not rescaled (the code divides by 0).
+Departures: with one update a rollout, the default (train.epochs=1 train.minibatches=1), ρ is 1 and V is V_old, so that
+tricks 7 and 11 never act; the paper makes four (128 samples in minibatches of 32): train.minibatches=4. Advantages are
+whitened over the whole rollout (in the code over each minibatch); the first score, whose standard deviation is not
+defined yet, is not rescaled (the code divides by 0). The paper's reward model is trained with a language-model term
+(weight 1) that the one here lacks, as does that of the authors' script.
 The entropy loss |mean entropy - target| is that of the whole minibatch, for which the policy reads the minibatch once
 more before its loss; the code's target of 35 nats exceeds ln V of any vocabulary, so the term is a plain entropy bonus.
 The authors' released training script behaves differently: see algo=ppo_max_moss_script.

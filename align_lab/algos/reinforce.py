@@ -9,6 +9,9 @@ Williams 1992; for language models: Ahmadian et al., arXiv 2402.14740, eqs. 6 to
 The baseline is the plain (not exponential) mean over the whole run. It excludes the current step, so it does not depend
 on the samples that it is subtracted from. There is no ratio, no clip and no division by length.
 Choices: the paper uses β = 0.03 (TL;DR) and 0.10 (HH) at 6.9 B parameters; 0.05 lies between them.
+Libraries: OpenRLHF's `reinforce` is REINFORCE++ (algo=reinforce_pp); TRL and verl have no moving-average baseline.
+Departures: the paper makes two gradient steps with each batch of samples. Here it is one: without a ratio the second
+would treat the samples as if the updated policy had drawn them (train.epochs x train.minibatches must be 1).
 """
 
 from __future__ import annotations

@@ -12,6 +12,10 @@ Where paper and code differ, this follows the code: every token has its own retu
 the mean is over tokens (eq. 1 divides by each sequence's length); the variance is biased and floored at 1e-8 (eq. 5
 adds a constant to the std); of the paper's reward normalization, clipping and scaling, only the clip to ±10 is applied.
 Choices: β = 0.01 and ε = 0.2 are the general setting of v1 and the defaults of the code, for billions of parameters.
+verl has the unbiased variance + 1e-8, no clip of the score, and a KL only where it is put into the reward. TRL has no
+algorithm of this name: its RLOO with normalized advantages is another one.
+Departures: with one update a rollout, the default (train.epochs=1 train.minibatches=1), ρ is 1 and the clip never acts;
+OpenRLHF makes eight (1,024 samples in batches of 128): train.minibatches=8.
 """
 
 from __future__ import annotations

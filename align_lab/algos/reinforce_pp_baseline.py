@@ -15,6 +15,8 @@ ones, it is negative, and a group of equal scores has a small positive advantage
 verl takes the unbiased variance + 1e-8 and adds no KL; OpenRLHF's defaults put k1 into the reward instead, k2 needs
 two flags of its own.
 Choices: λ = 0.01 and ε = 0.2 are the defaults of the code; its scripts for mathematics have λ = 1e-5.
+Departures: with one update a rollout, the default (train.epochs=1 train.minibatches=1), ρ is 1 and the clip never acts;
+OpenRLHF makes eight (1,024 samples in batches of 128): train.minibatches=8.
 """
 
 from __future__ import annotations

@@ -8,8 +8,11 @@ arXiv 2402.14740.
     ∇J       = mean over samples of Aᵢ ∇ Σₜ log π(yᵢₜ)                     (a completion is one action)
 
 There is no ratio, no clip, and no division by length or by a standard deviation. Other implementations under this name
-differ: TRL clips the ratio of whole sequences; OpenRLHF clips per token and excludes the KL from the baseline.
+differ: TRL clips the ratio of whole sequences; OpenRLHF clips per token and excludes the KL from the baseline; verl
+clips per token, averages over all tokens, and has the KL in the baseline only where it is put into the reward.
 Choices: the paper uses β = 0.03 (TL;DR) and 0.10 (HH) at 6.9 B parameters; 0.05 is TRL's default.
+Departures: the paper makes two gradient steps with each batch of samples. Here it is one: without a ratio the second
+would treat the samples as if the updated policy had drawn them (train.epochs x train.minibatches must be 1).
 """
 
 from __future__ import annotations

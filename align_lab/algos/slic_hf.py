@@ -11,7 +11,8 @@ The whole loss is then a function of the pair alone.
 
 Choices: δ = 1 is the paper's. λ = 0.1 is that of ContextualAI/HALOs: log-probabilities are sums, so a target of fifty
 tokens weighs as fifty tokens; with a large λ this is supervised fine-tuning on the chosen completions.
-Departures: libraries' "SLiC" is another loss, with a reference and without the second term: algo=slic_norm.
+Departures: the "SLiC" of TRL (loss_type=hinge) and of SAIL's code is another loss, with a reference and without the
+second term: algo=slic_norm.
 """
 
 from __future__ import annotations

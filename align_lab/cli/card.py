@@ -1,7 +1,7 @@
 """The card of an option: what it computes, what it keeps in memory, its fields, its papers, tests and measured results.
 
-Docstrings, fields and values are those of the component; papers, the sources of defaults, tests and studies stand in
-`align_lab/algos/papers.toml`.
+Docstrings, fields and values are those of the component; papers, the sources of defaults, tests, studies and what came
+out of them stand in `align_lab/algos/papers.toml`, as does the text of an option that gives a component other values.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from align_lab.base.types import Needs
 
 PAPERS = PACKAGE / "algos" / "papers.toml"
 REPOSITORY = "../../"  # from docs/algorithms/
+NOT_MEASURED = "not measured yet"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,7 +53,7 @@ class Card:
     fields: Sequence[FieldCard]
     papers: Sequence[PaperCard]
     tests: Sequence[str]
-    studies: Sequence[str]
+    studies: Mapping[str, str]  # page -> what was asked, and what came out
 
 
 def card(group: str, name: str, plugins: Sequence[str] = ()) -> Card:
@@ -63,9 +64,11 @@ def card(group: str, name: str, plugins: Sequence[str] = ()) -> Card:
     composition.load_components(composition.parse(overrides))
     values = composition.Composer().values(overrides)[group]
     component = registry.lookup(group, values["name"])
-    docstrings = (sys.modules[component.__module__].__doc__, component.__doc__)
-    entry = index()["algos"].get(name, {}) if group == "algo" else {}
-    papers = index()["papers"]
+    content = index()
+    entry = content["algos"].get(name, {}) if group == "algo" else {}
+    papers = content["papers"]
+    own = entry.get("text")
+    docstrings = [own] if own else [sys.modules[component.__module__].__doc__, component.__doc__]
     return Card(
         option=f"{group}={name}",
         texts=[inspect.cleandoc(text) for text in docstrings if text],
@@ -76,13 +79,18 @@ def card(group: str, name: str, plugins: Sequence[str] = ()) -> Card:
             for key, part in entry.get("papers", {}).items()
         ],
         tests=entry.get("tests", []),
-        studies=entry.get("studies", []),
+        studies={study: _asked(*content["studies"][study]) for study in entry.get("studies", [])},
     )
 
 
 def index() -> Mapping[str, Any]:
-    """`papers`: key -> title, authors, arxiv. `algos`: option -> its papers, the tests that pin it, its studies."""
+    """`papers`: key -> title, authors, arxiv. `algos`: option -> its papers, the tests that pin it, its studies.
+    `studies`: page -> what was asked, and what came out."""
     return tomllib.loads(PAPERS.read_text(encoding="utf-8"))
+
+
+def _asked(question: str, out: str) -> str:
+    return f"{question} {out}" if question.endswith("?") else f"{question}: {out}"
 
 
 def memory(needs: Needs) -> Iterator[str]:
@@ -92,10 +100,11 @@ def memory(needs: Needs) -> Iterator[str]:
         yield "log-probabilities of the policy that the round begins with, as the reference; no second model"
     elif needs.reference and needs.samples:
         yield "the reference: a frozen copy of the start policy, or the policy itself without its adapters"
+    elif needs.mismatched:
+        yield "log-probabilities of the completions under the start policy, computed once"
+        yield "the reference as well, for completions of other prompts: a frozen copy of the start policy"
     elif needs.reference:
         yield "log-probabilities of the pairs under the start policy, computed once; no second model"
-    if needs.mismatched:
-        yield "the reference, for completions of other prompts"
     if needs.critic is not None:
         start = {"reward": "the reward model", "policy": "the policy"}[needs.critic.init]
         yield f"a critic of the policy's size, which is trained and starts from {start}"
@@ -151,7 +160,8 @@ def as_text(shown: Card) -> str:
             lines.append(" " * (width + 16) + more)
     lines += ["", *_listed("Papers", [_paper(one) for one in shown.papers])] if shown.papers else []
     lines += _listed("Tests that pin it", shown.tests)
-    lines += _listed("Measured", shown.studies)
+    if shown.tests:
+        lines += _listed("Measured", [f"{study}: {out}" for study, out in shown.studies.items()] or [NOT_MEASURED])
     return "\n".join(lines).rstrip()
 
 
@@ -178,14 +188,15 @@ def as_markdown(shown: Card) -> str:
         lines += ["## Fields", "", "| field | default | what it is | where the default comes from | tuned over |"]
         lines.append("|---|---|---|---|---|")
         lines += [
-            f"| `{one.name}` | {one.value} | {_cell(one.help)} | {_cell(one.source)} | {one.tune} |"
+            f"| `{one.name}` | {one.value} | {_cell(one.help)} | {_cell(one.source)} | {one.tune or 'not tuned'} |"
             for one in shown.fields
         ]
         lines.append("")
     links = [f"[{one.title}](https://arxiv.org/abs/{one.arxiv}){one.part and f': {one.part}'}" for one in shown.papers]
     lines += _section("Papers", links)
     lines += _section("Tests that pin it", [_link(test) for test in shown.tests])
-    lines += _section("Measured", [_link(study) for study in shown.studies])
+    measured = [f"{_link(study)}: {out}" for study, out in shown.studies.items()]
+    lines += _section("Measured", measured or [NOT_MEASURED])
     return "\n".join(lines).rstrip() + "\n"
 
 
