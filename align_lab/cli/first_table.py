@@ -9,6 +9,7 @@ from rich.console import Console
 
 from align_lab.dispatch.state_rules import ACTIVE
 from align_lab.dispatch.states import TaskState
+from align_lab.record.layout import StudyLayout
 from align_lab.record.terminal import escape
 
 MOST = 200  # runs: a comparison of more takes longer than somebody wants to wait who did not ask for it
@@ -37,4 +38,4 @@ def _show(folder: Path, console: Console) -> None:
     for part in terminal.beginning(document):
         console.print(part, soft_wrap=False)
     if document["comparability"]["fair"]:
-        lock.write(document, [folder])
+        lock.write(document, [folder], place=StudyLayout(folder).dispatch)

@@ -7,15 +7,17 @@ from pathlib import Path
 
 from align_lab.base.errors import ConfigError
 from align_lab.compare import lock
-from align_lab.record.layout import RunLayout
+from align_lab.record.layout import RunLayout, StudyLayout
 
 
 def last_verdict(folder: Path, finished: Collection[str]) -> tuple[str, str]:
     """(the sentence, why there is none); one of the two is empty. `finished`: names of the runs that are done now."""
-    if not (folder / lock.NAME).exists():
+    places = [place / lock.NAME for place in (folder, StudyLayout(folder).dispatch)]  # of `compare`, of the study's end
+    if not (known := [place for place in places if place.exists()]):
         return "", "not compared yet"
+    newest = max(known, key=lambda place: place.stat().st_mtime)
     try:
-        locked = lock.read(folder)
+        locked = lock.read(newest)
     except ConfigError as error:
         return "", str(error)
     used = {run["name"] for run in locked["runs"]}
@@ -23,7 +25,7 @@ def last_verdict(folder: Path, finished: Collection[str]) -> tuple[str, str]:
         return "", f"compared before {_runs(len(gone))} removed or begun again"
     if new := {*finished} - used - {*locked.get("left_out", [])}:
         return "", f"compared before {_runs(len(new))} finished"
-    written = (folder / lock.NAME).stat().st_mtime
+    written = newest.stat().st_mtime
     if later := [name for name in used if RunLayout(folder / name).status.stat().st_mtime > written]:
         return "", f"compared before {_runs(len(later))} made again"
     return locked["verdict"], ""

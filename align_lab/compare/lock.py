@@ -50,8 +50,8 @@ class Lock(TypedDict):
     left_out: NotRequired[list[str]]  # finished runs that the comparison did not use: altered, twins, without a score
 
 
-def write(document: Document, folders: Sequence[Path]) -> Path:
-    """Lock the runs of the comparison beside its report."""
+def write(document: Document, folders: Sequence[Path], *, place: Path | None = None) -> Path:
+    """Lock the runs of the comparison beside its report, or in another place."""
     names = sorted(name for arm in document["arms"] for name in arm["runs"])
     content: Lock = {
         "version": VERSION,
@@ -61,8 +61,10 @@ def write(document: Document, folders: Sequence[Path]) -> Path:
         "runs": [run(folders[0] / document["links"][name]) for name in names],
         "left_out": [run["name"] for run in document["unfinished"] if run["state"] not in GOING_ON],
     }
-    write_json(folders[0] / NAME, content)
-    return folders[0] / NAME
+    path = (place or folders[0]) / NAME
+    path.parent.mkdir(exist_ok=True)
+    write_json(path, content)
+    return path
 
 
 def run(folder: Path) -> LockedRun:

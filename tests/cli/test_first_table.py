@@ -39,7 +39,7 @@ def test_it_is_the_verdict_and_the_arms_as_compare_prints_them_first(study):
 
 def test_the_verdict_that_was_shown_is_the_studys_as_if_it_had_been_compared(study):
     shown(study)
-    done = [run.name for run in study.iterdir() if run.is_dir()]
+    done = [run.name for run in study.iterdir() if run.is_dir() and run.name[0] != "."]
     assert last_verdict(study, done) == ("PPO is better than RLOO by 0.800 sd of human reviews [0.777, 0.823].", "")
 
 
