@@ -8,6 +8,8 @@ from align_lab.compare.document import Bought, Pair, Precision, Verdict
 from align_lab.compare.gaps import Measure
 from align_lab.compare.verdict import MOST
 
+SHORT = {"hours": "h", "minutes": "min", "seconds": "s"}
+
 
 def advise(verdict: Verdict, precisions: Sequence[Precision], measure: Measure) -> Iterator[str]:
     """One sentence, of the pair for the lead that is not decided; the table of pairs has the numbers of all."""
@@ -75,6 +77,17 @@ def evaluation(one: Precision, cheapest: Bought) -> str:
 
 def hours(seconds: float) -> str:
     """`1.5 device-hours`, `4 device-minutes`, `40 device-seconds`."""
+    number, unit = _rounded(seconds)
+    return f"{number} device-{unit}"
+
+
+def short_time(seconds: float) -> str:
+    """`1.5 h`, `4 min`, `40 s`, where a heading says whose time it is."""
+    number, unit = _rounded(seconds)
+    return f"{number}\u00a0{SHORT[unit]}"
+
+
+def _rounded(seconds: float) -> tuple[str, str]:
     if seconds >= 3600:
-        return f"{seconds / 3600:.1f} device-hours"
-    return f"{seconds / 60:.0f} device-minutes" if seconds >= 120 else f"{seconds:.0f} device-seconds"
+        return f"{seconds / 3600:.1f}", "hours"
+    return (f"{seconds / 60:.0f}", "minutes") if seconds >= 120 else (f"{seconds:.0f}", "seconds")

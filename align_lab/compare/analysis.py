@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from align_lab.compare import advice, axes, builds, claims, notes, precision, samples, spending, summary, wins
+from align_lab.compare import advice, axes, builds, claims, notes, precision, spending, summary, wins
 from align_lab.compare import asked as questions
 from align_lab.compare.asked import EVERY_PAIR, Asked
 from align_lab.compare.described import described
@@ -129,9 +129,7 @@ def _bounded(of: Prepared) -> list[str]:
     """Sentences on what is left out because there is so much."""
     most = max((len(arm.runs) for arm in of.shown), default=0)
     drawn = max((len(runs) for runs in of.few.values()), default=0)
-    sampled = samples.most(len(of.shown))
-    cut = (sampled if sampled < most else 0, drawn if drawn < most else 0)
-    return list(notes.bounded(len(of.arms), len(of.shown), *cut))
+    return list(notes.bounded(len(of.arms), len(of.shown), drawn if drawn < most else 0))
 
 
 def _alone(whole: Document, names: Sequence[str], beside: Foreign) -> None:

@@ -98,13 +98,27 @@ def _first_set(rows: Sequence[Mapping[str, Any]]) -> str | None:
     return rows[-1].get("set") if rows else None
 
 
-def beginning(run: Run) -> dict[Prompt, str]:
+class Beginning(TypedDict):
+    """What the start policy wrote, with the two scores of it where they are kept."""
+
+    completion: str
+    decides: float | None
+    score: float | None
+
+
+def beginning(run: Run) -> dict[Prompt, Beginning]:
     """What a run's start policy wrote: the completions of its evaluation before the first step, at the file's begin."""
-    texts: dict[Prompt, str] = {}
+    texts: dict[Prompt, Beginning] = {}
+    column, _ = decided_by(run)
     try:
         with RunLayout(run.path).samples.open(encoding="utf-8") as file:
             for row in takewhile(lambda row: row["step"] == 0, map(json.loads, file)):
-                texts.setdefault((int(row["index"]), str(row["prompt"])), str(row["completion"]))
+                first: Beginning = {
+                    "completion": str(row["completion"]),
+                    "decides": number(row.get(column)),
+                    "score": number(row.get("score")),
+                }
+                texts.setdefault((int(row["index"]), str(row["prompt"])), first)
     except (OSError, ValueError, KeyError, TypeError):
         return texts
     return texts

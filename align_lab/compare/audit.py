@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
-from align_lab.compare.document import SCORE, Finding, Label
+from align_lab.compare.document import SCORE, Arm, Finding, Label
 from align_lab.compare.evaluations import Floats, Table
 from align_lab.compare.labels import usual
 from align_lab.compare.runs import Run
@@ -21,6 +21,10 @@ NOTHING_FOUND = (
     "Instrument audit: nothing was found. No score rose while another fell beyond the spread of the seeds, no answer "
     "was unreadable, and no judge abstained, failed or depended on the order of two answers."
 )
+OF_ONE_SEED = (
+    "Instrument audit: no answer was unreadable, and no judge abstained, failed or depended on the order of two "
+    "answers. One seed does not say whether a score rose while another fell."
+)
 SHARES = {  # ending of a metric -> the least share that is worth a sentence, and the sentence
     "_unread": (0.01, "{share} of the completions have no answer that can be read for {label}{before}"),
     "_abstained": (0.0, "on {share} of the completions there is no opinion: {label}{before}"),
@@ -29,6 +33,11 @@ SHARES = {  # ending of a metric -> the least share that is worth a sentence, an
 }
 LOGGED_WHERE_ANY = ("_abstained", "_failed")  # a missing value of these is 0
 COSTS = ("_judge_tokens", "_judge_cost")  # parts that are no opinion
+
+
+def nothing_found(arms: Sequence[Arm]) -> str:
+    """What may be said where no arm has a finding: one seed shows no rise and no fall."""
+    return NOTHING_FOUND if any(arm["n"] > 1 for arm in arms) else OF_ONE_SEED
 
 
 def audited(arm: str, runs: Sequence[Run], rows: Table, labels: Mapping[str, Label]) -> list[Finding]:

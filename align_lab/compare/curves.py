@@ -82,7 +82,11 @@ def common_grid(axes: Sequence[Floats]) -> Floats:
 
 
 def bands(arms: Mapping[str, Table], metric: str) -> list[Band]:
-    """Mean and 95 % t interval over the seeds of each arm [R, E, C], at each place that any of its runs reaches."""
+    """Mean and 95 % t interval over the seeds of each arm [R, E, C], up to the place that all of its runs reach.
+
+    Beyond the end of the first run a mean would jump, and a band widen, because a seed is gone and not for what is
+    measured: only single runs go on from there.
+    """
     metrics = drawn(metric)
     values = {arm: table.select(metrics) for arm, table in arms.items()}
     result: list[Band] = []
@@ -106,14 +110,22 @@ class _Grid:
 def _bands(axis: str, arm: str, grid: _Grid) -> Iterator[Band]:
     """x̄ ± t₍ₙ₋₁₎ s/√n over those of the runs that have a value there."""
     n, mean, half = t_bands(grid.values)
+    ends = _ends(grid.values)
     for i, x in enumerate(grid.places.tolist()):
         for j, metric in enumerate(grid.metrics):
-            if n[i, j] and AXES[axis] != metric:
+            if n[i, j] and i <= ends[j] and AXES[axis] != metric:
                 low, high = number(mean[i, j] - half[i, j]), number(mean[i, j] + half[i, j])
                 yield {
                     "metric": metric, "axis": axis, "arm": arm, "x": x,
                     "mean": float(mean[i, j]), "low": low, "high": high, "n": int(n[i, j]),
                 }  # fmt: skip
+
+
+def _ends(values: Floats) -> NDArray[np.int64]:
+    """The last place of a grid that every run reaches which has the metric at all: [R, G, M] -> [M]."""
+    there = np.isfinite(values)
+    last = there.shape[1] - 1 - there[:, ::-1].argmax(axis=1)  # of each run [R, M]
+    return np.where(there.any(axis=1), last, there.shape[1]).min(axis=0)
 
 
 def t_bands(values: Floats) -> tuple[NDArray[np.int64], Floats, Floats]:

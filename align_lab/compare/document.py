@@ -110,7 +110,9 @@ SCORE = "eval/score"  # the reward that is optimized, in every evaluation; it de
 
 
 class Document(TypedDict):
-    """metric: the one that decides; metrics: how each is called; arms: the best first; links: run -> its folder."""
+    """metric: the one that decides; metrics: how each is called; arms: the best first; links: run -> its folder; code:
+    the commits that computed the runs, with + where one had uncommitted changes.
+    """
 
     version: int
     study: str
@@ -139,5 +141,6 @@ class Document(TypedDict):
     unfinished: list[LeftOut]
     missing: list[Missing]
     links: dict[str, str]
+    code: list[str]
     notes: list[str]
     foreign: Foreign | None

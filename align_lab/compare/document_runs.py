@@ -17,11 +17,15 @@ class Rate(TypedDict):
 
 
 class Wins(TypedDict):
-    """Row against column, over the prompts that all have answered; None on the diagonal and where nothing pairs."""
+    """Row against column, over the prompts that all have answered; None on the diagonal and where nothing pairs.
+
+    seeds: of an arm, of which completions were read: the first ones, at most.
+    """
 
     arms: list[str]
     matrix: list[list[Rate | None]]
     prompts: int
+    seeds: int
 
 
 class Completion(TypedDict):
@@ -36,11 +40,16 @@ class Completion(TypedDict):
 
 
 class Sample(TypedDict):
-    """One prompt with a completion of each arm. start: what the start policy wrote; None where no run has kept it."""
+    """One prompt with a completion of each arm. start: what the start policy wrote; None where no run has kept it.
+
+    start_decides, start_score: what the two scores of it are, as those of a completion.
+    """
 
     index: int
     prompt: str
     start: str | None
+    start_decides: float | None
+    start_score: float | None
     completions: list[Completion]
 
 

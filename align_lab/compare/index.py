@@ -29,10 +29,10 @@ from align_lab.record.seal import SEALED
 
 NOTHING = "- - "  # how the stamp of a folder begins that holds neither status nor manifest
 FILES = (layout.STATUS, *SEALED)
-VERSION = 8
+VERSION = 9
 SETTLED = 1_000_000_000  # ns: a file that changed later than that may change again without a new time
 NEW = "new"  # in the stamp of a file that has only just changed: no row counts for it
-ABOUT = ("algo", "seed", "arm", "machine", "stages")
+ABOUT = ("algo", "seed", "arm", "machine", "stages", "code")
 OWN = (
     "name",
     "stamp",

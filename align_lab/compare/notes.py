@@ -13,7 +13,9 @@ from align_lab.compare.overoptimization import NOTHING_BESIDE, Scores
 from align_lab.compare.runs import Run
 from align_lab.compare.samples import agreement, most
 from align_lab.compare.summary import ArmRuns
-from align_lab.compare.values import listed
+from align_lab.compare.values import figure, listed
+
+FEW = 1 / 4  # share of an arm's runs that may lose score without a word: one of four
 
 
 def about_runs(arms: Sequence[ArmRuns], comparability: Comparability, label: str, left: Sequence[str]) -> Iterator[str]:
@@ -148,16 +150,27 @@ def about_results(document: Document) -> Iterator[str]:
 
 
 def _fallen(runs: Sequence[Overoptimization], scores: Scores) -> Iterator[str]:
-    """Runs of one arm whose score has fallen from its peak: those that were over-optimized, and the others."""
-    marked = [run for run in runs if run["keep"] is not None and run["marked"]]
-    others = [run for run in runs if run["keep"] is not None and not run["marked"]]
-    were = "was" if len(marked) == 1 else "were"
-    peaked = f"{were} over-optimized: {scores.decides} peaked while the {scores.optimized} rose"
-    lost = f"lost {scores.label} after its peak, without a rise of the {scores.optimized}"
-    for fallen, what in ((marked, peaked), (others, lost)):
-        if fallen:
-            steps = listed([f"step {run['keep']} of {run['run']}" for run in fallen])
-            yield f"{runs[0]['arm']}: {len(fallen)} of {len(runs)} runs {what}. Keep {steps}."
+    """Runs of one arm whose score has fallen from its peak: those that were over-optimized, and the others.
+
+    Few of many runs are no finding on an arm: they stand in the table of runs.
+    """
+    fell = [run for run in runs if run["keep"] is not None]
+    groups = ([run for run in fell if run["marked"]], [run for run in fell if not run["marked"]])
+    for fallen, over in zip(groups, (True, False), strict=True):
+        if len(fallen) > FEW * len(runs):
+            were = "was" if len(fallen) == 1 else "were"
+            peaked = f"{were} over-optimized: {scores.decides} peaked while the {scores.optimized} rose"
+            lost = f"lost {scores.label} after its peak, without a rise of the {scores.optimized}"
+            arm = f"{runs[0]['arm']}: {len(fallen)} of {len(runs)} runs {peaked if over else lost}."
+            yield f"{arm} {_to_keep(fallen, scores)}"
+
+
+def _to_keep(fallen: Sequence[Overoptimization], scores: Scores) -> str:
+    """The steps to keep; a run whose start was its best has none that was trained."""
+    trained = [f"step {run['keep']} of {run['run']}" for run in fallen if run["keep"]]
+    never = len(fallen) - len(trained)
+    best = f"In {never} of them no {scores.label} was above that before training." if never else ""
+    return " ".join(filter(None, (f"Keep {listed(trained)}." if trained else "", best)))
 
 
 def about_judges(answers: Mapping[str, Mapping[int, Answers]], scores: Scores) -> Iterator[str]:
@@ -166,7 +179,7 @@ def about_judges(answers: Mapping[str, Mapping[int, Answers]], scores: Scores) -
     if correlation is not None:
         yield (
             f"Over completions of the last evaluation, the {scores.label} and the {scores.optimized} have a "
-            f"correlation of {correlation:.2f}: at 1 the judge that decides would be the reward itself."
+            f"correlation of {figure(correlation, 2)}: at 1 the judge that decides would be the reward itself."
         )
 
 
@@ -185,10 +198,8 @@ def about_samples(arms: Sequence[ArmRuns], answers: Mapping[str, Mapping[int, An
         yield f"Some runs have answered {largest} prompts, others {fewest}: win rates are over those that all answered."
 
 
-def bounded(arms: int, shown: int, sampled: int, drawn: int) -> Iterator[str]:
-    """What a large study does not show. `sampled`, `drawn`: the fewest seeds of an arm whose samples and curves are
-    shown.
-    """
+def bounded(arms: int, shown: int, drawn: int) -> Iterator[str]:
+    """What a large study does not show. `drawn`: the fewest seeds of an arm whose curves are shown."""
     if shown < arms:
         what = "Pairs, curves, win rates and bootstrap intervals"
         yield f"{what} are of the best {shown} of {arms} arms, corrected for the pairs of all."
@@ -196,8 +207,6 @@ def bounded(arms: int, shown: int, sampled: int, drawn: int) -> Iterator[str]:
         yield (
             f"Single curves, frontier and samples are of the first {drawn} seeds of an arm; means and bands are of all."
         )
-    if sampled:
-        yield f"Win rates are of the first {sampled} seeds of an arm."
 
 
 def _runs(n: int) -> str:

@@ -17,7 +17,7 @@ from align_lab.compare.document import SCORE, Health, Label, Overoptimization
 from align_lab.compare.evaluations import ERROR, Floats, Table
 from align_lab.compare.labels import short, usual
 from align_lab.compare.runs import Run
-from align_lab.compare.values import count, number
+from align_lab.compare.values import count, figure, number
 from align_lab.record.layout import CHECKPOINTS
 
 NOISE = 2.0  # standard errors that the score must fall by
@@ -124,7 +124,7 @@ def _of_run(arm: str, run: Run, line: Mapping[str, Any], scores: Scores) -> Over
 def _words(line: Mapping[str, Any], keep: int | None, scores: Scores) -> str:
     if keep is None:
         return ""
-    fell = f"{scores.decides} fell from {line['peak']:.2f} to {line['last']:.2f} after step {keep}"
+    fell = f"{scores.decides} fell from {figure(line['peak'], 2)} to {figure(line['last'], 2)} after step {keep}"
     advice = "keep the start policy" if keep == 0 else f"keep step {keep}"
     if line["marked"]:
         return f"over-optimized: {fell} while the {scores.optimized} rose: {advice}"

@@ -14,13 +14,16 @@ from align_lab.compare.answers import Answers
 from align_lab.compare.crossed import Parts
 from align_lab.compare.document import Bought, Pair, Precision, Shares
 from align_lab.compare.evaluations import Floats
+from align_lab.compare.gaps import half
+from align_lab.compare.gaps import places as decimals
 from align_lab.compare.purchase import Costs, Plan, Purchase
 from align_lab.compare.samples import ByArm
 from align_lab.compare.statistics import Interval
 from align_lab.compare.summary import CONFIDENCE, ArmRuns, same_seeds
-from align_lab.compare.values import number
+from align_lab.compare.values import figure, listed, number
 
 TOLERANCE = 0.02  # sds of completions by which a run's score may differ from the mean over its prompts
+NAMED = 3  # pairs that hold for these prompts alone, up to which each has a sentence
 WIDER = 1.05  # times the width, from which the prompts are worth a column
 
 
@@ -178,12 +181,25 @@ def note(pairs: Sequence[Pair], precisions: Sequence[Precision]) -> Iterator[str
             f"Intervals over seeds are for {these}; those over seeds and prompts, up to {ratio:.2f} times as wide, "
             "hold for others of their kind as well."
         )
-    for pair, one in both:
-        if _excludes_0(pair) and not _excludes_0(one):
-            yield (
-                f"{pair['words']} holds for these {one['prompts']} prompts; for others it is not shown: over seeds and "
-                f"prompts the gap lies between {one['low']:.2f} and {one['high']:.2f}."
-            )
+    yield from _for_these_alone([(pair, one) for pair, one in both if _excludes_0(pair) and not _excludes_0(one)])
+
+
+def _for_these_alone(decided: Sequence[tuple[Pair, Precision]]) -> Iterator[str]:
+    """Pairs that are decided on these prompts, and not shown for others."""
+    if len(decided) > NAMED:
+        names = listed([pair["words"] for pair, _ in decided], most=NAMED)
+        yield (
+            f"{len(decided)} of the decided pairs hold for these {decided[0][1]['prompts']} prompts, and are not shown "
+            f"for others: {names}."
+        )
+        return
+    for pair, one in decided:
+        low, high = one["low"] or 0.0, one["high"] or 0.0
+        places = decimals([half(low, high)])
+        yield (
+            f"{pair['words']} holds for these {one['prompts']} prompts; for others it is not shown: over seeds and "
+            f"prompts the gap lies between {figure(low, places)} and {figure(high, places)}."
+        )
 
 
 def widest(pairs: Sequence[Pair], precisions: Sequence[Precision]) -> float | None:

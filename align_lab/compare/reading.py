@@ -165,8 +165,15 @@ def _about(path: str, manifest: Mapping[str, Any], shared: _Shared) -> dict[str,
         "spent": _numbers(manifest.get("spent", {})),
         "machine": str(machine.get("gpu") or machine.get("cpu") or ""),
         "stages": builds.seeded(manifest.get("artefacts") or {}),
+        "code": _commit(manifest.get("code") or {}),
         "place": path,
     }
+
+
+def _commit(code: Mapping[str, Any]) -> str:
+    """`e02a6227a7`, with + where the code had changes that no commit holds."""
+    commit = str(code.get("commit") or "")
+    return f"{commit[:10]}{'+' if code.get('dirty_diff') else ''}" if commit else ""
 
 
 def _numbers(spent: Mapping[str, Any]) -> dict[str, float]:

@@ -34,6 +34,7 @@ class Run:
     arm: str = ""  # as the study names it; "" where it does not
     machine: str = ""
     stages: str = ""  # what it started from that has a seed, of policy, reward and pairs; "" where that is not recorded
+    code: str = ""  # the commit that computed it, with + where it had uncommitted changes; "" where it is not known
     place: str = ""  # its folder; a string, because ten thousand paths take a while to make
     evaluation: str = ""  # the stored evaluation that its rows are of; "": its own, during training
 

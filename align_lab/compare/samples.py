@@ -6,11 +6,12 @@ import math
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TypedDict
 
 import numpy as np
 
 from align_lab.compare import answers_index
-from align_lab.compare.answers import Answer, Answers, Prompt, beginning
+from align_lab.compare.answers import Answer, Answers, Beginning, Prompt, beginning
 from align_lab.compare.document import Completion, Sample
 from align_lab.compare.runs import Run
 from align_lab.compare.values import number
@@ -80,14 +81,26 @@ def side_by_side(answers: ByArm, runs: Mapping[str, Sequence[Run]]) -> list[Samp
         {
             "index": prompt[0],
             "prompt": prompt[1],
-            "start": starts.get(prompt),
+            **_start(starts.get(prompt)),
             "completions": [_completion(arm, seeds[arm], rows[arm][prompt]) for arm in arms],
         }
         for prompt in _spread(sorted(set.intersection(*map(set, rows.values()))))
     ]
 
 
-def _starts(runs: Sequence[Run]) -> dict[Prompt, str]:
+class _Start(TypedDict):
+    start: str | None
+    start_decides: float | None
+    start_score: float | None
+
+
+def _start(of: Beginning | None) -> _Start:
+    if of is None:
+        return {"start": None, "start_decides": None, "start_score": None}
+    return {"start": of["completion"], "start_decides": of["decides"], "start_score": of["score"]}
+
+
+def _starts(runs: Sequence[Run]) -> dict[Prompt, Beginning]:
     """Prompt -> completion before training, of the first run that has kept any. All start from one policy."""
     return next((texts for run in runs if (texts := beginning(run))), {})
 

@@ -137,7 +137,7 @@ def decided(arms: Sequence[ArmRuns], asked: Asked, *, pairs: int, measure: Measu
     )
     return {
         "sentence": sentence(asked, comparisons, scores, corrected=pairs, measure=measure),
-        "method": verdict.method(paired=paired, control=asked.control, contrasts=len(asked.contrasts)),
+        "method": verdict.method(paired=paired, control=asked.control, contrasts=len(asked.contrasts), pairs=pairs),
         "confidence": CONFIDENCE,
         "smallest": asked.smallest,
         "contrasts": [list(one) for one in asked.contrasts],

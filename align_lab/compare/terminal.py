@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from align_lab.compare import gaps, terminal_answers, terminal_foreign
-from align_lab.compare.audit import NOTHING_FOUND
+from align_lab.compare.audit import nothing_found
 from align_lab.compare.document import SCORE, ByArm, Comparability, Differing, Document
 from align_lab.compare.labels import short
 from align_lab.compare.names import displayed
@@ -160,7 +160,7 @@ def _audit(document: Document) -> Iterator[RenderableType]:
     if not document["arms"]:
         return
     if not document["audit"]:
-        yield Text(NOTHING_FOUND, style="dim")
+        yield Text(nothing_found(document["arms"]), style="dim")
         return
     yield Text("Instrument audit:")
     yield from (Padding(Text(one["words"], style="yellow"), (0, 0, 0, 2)) for one in document["audit"])

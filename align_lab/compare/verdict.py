@@ -83,12 +83,14 @@ def verdicts(
     return [_compare(a, b, _samples(a, b, values, paired=paired), test) for a, b in pairs]
 
 
-def method(*, paired: bool = False, control: str = "", contrasts: int = 0) -> str:
-    """How pairs are decided, for people. contrasts: the number of pairs that were declared."""
+def method(*, paired: bool = False, control: str = "", contrasts: int = 0, pairs: int = 0) -> str:
+    """How pairs are decided, for people. contrasts: the number of pairs that were declared; pairs: of all, if known."""
     intervals = "paired t intervals by seed" if paired else "Welch t intervals"
     declared = f"the {contrasts} declared contrasts" if contrasts > 1 else "one declared contrast"
-    pairs = declared if contrasts else f"all pairs{f' with {control}' if control else ''}"
-    return f"{intervals}, {'of' if contrasts == 1 else 'Bonferroni-corrected over'} {pairs}"
+    if contrasts == 1 or (pairs == 1 and not contrasts):
+        return f"{intervals}, of {declared if contrasts else 'the one pair'}"
+    every = declared if contrasts else f"all pairs{f' with {control}' if control else ''}"
+    return f"{intervals}, Bonferroni-corrected over {every}"
 
 
 def ranked(arms: Mapping[str, Sequence[float]]) -> list[str]:

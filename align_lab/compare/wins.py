@@ -46,11 +46,11 @@ def wins(answers: ByArm, rng_seed: int) -> Wins:
     tables = {(i, j): _table(by_arm[names[i]], by_arm[names[j]]) for i, j in combinations(range(len(names)), 2)}
     tables = {place: table for place, table in tables.items() if table.size}
     if not tables:
-        return {"arms": [], "matrix": [], "prompts": prompts}
+        return {"arms": [], "matrix": [], "prompts": prompts, "seeds": 0}
     for (i, j), (rate, low, high) in zip(tables, _intervals(list(tables.values()), rng_seed), strict=True):
         matrix[i][j] = {"rate": rate, "low": number(low), "high": number(high)}
         matrix[j][i] = {"rate": 1 - rate, "low": number(1 - high), "high": number(1 - low)}
-    return {"arms": names, "matrix": matrix, "prompts": prompts}
+    return {"arms": names, "matrix": matrix, "prompts": prompts, "seeds": max(map(len, by_arm.values()))}
 
 
 def _table(a: Scores, b: Scores) -> Floats:

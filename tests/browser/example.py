@@ -65,6 +65,7 @@ def document() -> Document:
         "evaluations": [],
         "audit": [],
         **LEFT_OUT,
+        "code": ["0123456789"],
         "links": {f"{arm}-tiny-s{seed}-00": f"{arm}-tiny-s{seed}-00" for arm in ARMS for seed in SEEDS},
     }
 
@@ -86,7 +87,7 @@ def bare() -> Document:
              "missing", "notes")  # fmt: skip
     return {
         **whole, **{name: [] for name in lists}, "arms": [arm], "links": {}, "iqm_coverage": {}, "question": "",
-        "wins": {"arms": [], "matrix": [], "prompts": 0},
+        "wins": {"arms": [], "matrix": [], "prompts": 0, "seeds": 0},
         "verdict": {**whole["verdict"], "sentence": "One arm only: nothing to compare it with.", "pairs": []},
         "comparability": {"fair": True, "equal": [], "differing": [], "recipes": [], "budgets": [], "charged": []},
     }  # fmt: skip
@@ -251,4 +252,9 @@ def _wins(arms: Sequence[dict[str, Any]]) -> dict[str, Any]:
         rate = 0.5 + (_gold(a)["mean"] - _gold(b)["mean"]) / 2
         return None if a is b else {"rate": rate, "low": rate - 0.06, "high": rate + 0.06}
 
-    return {"arms": [arm["name"] for arm in arms], "matrix": [[cell(a, b) for b in arms] for a in arms], "prompts": 256}
+    return {
+        "arms": [arm["name"] for arm in arms],
+        "matrix": [[cell(a, b) for b in arms] for a in arms],
+        "prompts": 256,
+        "seeds": 5,
+    }

@@ -84,7 +84,7 @@ def samples() -> list[dict[str, Any]]:
         {
             "index": index,
             "prompt": prompt,
-            "start": f"before training {index}",
+            "start": f"before training {index}", "start_decides": -0.25, "start_score": 0.125,
             "completions": [
                 {"arm": arm, "seed": 0, "completion": texts[(index + k) % len(texts)], "decides": 0.9 - 0.2 * k,
                     "score": 1.1 - 0.1 * k, "ended": k != 2}

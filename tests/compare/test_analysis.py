@@ -11,6 +11,7 @@ import pytest
 from align_lab.base.errors import ConfigError
 from align_lab.compare import analysis, curves, described, evaluations, prepared, reading, samples
 from align_lab.compare.analysis import analyze
+from align_lab.compare.report import words
 from align_lab.compare.statistics import paired_interval, t_interval, welch_interval
 from tests.compare.folders import edit, name_of, renamed, rows, write_lines, write_run
 from tests.compare.test_evaluations import compact
@@ -23,7 +24,7 @@ KEYS = {
     "curves", "bands", "axes", "frontier", "overoptimization", "health", "wins", "samples", "evaluations", "audit",
     "unfinished", "missing",
     "foreign",
-    "links", "notes", "metrics",
+    "links", "notes", "metrics", "code",
 }  # fmt: skip
 RLOO, DPO = [1.0, 1.1, 1.3], [0.2, 0.35, 0.4]
 
@@ -319,7 +320,40 @@ def test_many_seeds_show_the_first_and_count_all(tmp_path, monkeypatch):
     assert {point["seed"] for point in document["curves"]} == {0, 1}
     assert {band["n"] for band in document["bands"]} == {5}
     assert len(document["overoptimization"]) == 5
-    assert said(document, "of the first 2 seeds") and said(document, "Win rates are of the first 3 seeds")
+    assert said(document, "of the first 2 seeds")
+    assert document["wins"] == {"arms": [], "matrix": [], "prompts": 2, "seeds": 0}  # one arm
+
+
+def test_few_of_many_runs_that_lost_score_are_no_finding_on_their_arm(tmp_path):
+    """One of five has lost score beyond its noise; of the other arm three have, and one of these was best untrained."""
+    for seed in range(5):
+        write_run(tmp_path, "rloo", seed, (0.0, 1.0, 0.5 if seed == 4 else 1.1), eval_score=(0.0, 1.0, 0.9))
+        peak, start = (0.9, 1.0 if seed == 2 else 0.0) if seed < 3 else (0.1, 0.0)
+        write_run(tmp_path, "dpo", seed, (start, peak, 0.2), eval_score=(1.0, 1.0, 0.9))
+    document = analyze([tmp_path])
+    assert sum(run["keep"] is not None for run in document["overoptimization"]) == 4
+    (note,) = said(document, "lost gold score after its peak")
+    kept = f"Keep step 20 of {name_of('dpo', 0)} and step 20 of {name_of('dpo', 1)}."
+    assert note.startswith("dpo: 3 of 5 runs lost") and kept in note and "step 0 of" not in note
+    assert note.endswith("In 1 of them no gold score was above that before training.")
+
+
+def test_only_changes_of_order_beyond_the_spread_of_the_seeds_are_told(tmp_path):
+    for seed, noise in enumerate((0.0, 0.5, -0.5)):
+        write_run(tmp_path, "slow", seed, (0.0, 0.5, 1.0 + noise), time_elapsed=(0, 50, 100))
+        write_run(tmp_path, "fast", seed, (0.0, 0.9, 0.9 - noise), time_elapsed=(0, 5, 10))
+    document = analyze([tmp_path])
+    assert by(document["axes"], "axis")["seconds"]["flips"][0]["shown"] is False
+    assert not said(document, "leads, not")
+    assert words.changes_of_order(document) == [
+        "No two arms change places by more than the seeds vary, whatever is held equal."
+    ]
+
+
+def test_the_commits_that_computed_the_runs_are_kept(study):
+    edit(study / name_of("dpo", 0) / "manifest.json", code={"commit": "e02a6227a7bc5935", "dirty_diff": None})
+    edit(study / name_of("dpo", 1) / "manifest.json", code={"commit": "1abcba0000ffffff", "dirty_diff": "77aa"})
+    assert analyze([study])["code"] == ["1abcba0000+", "e02a6227a7"]
 
 
 def test_a_comparison_needs_neither_torch_nor_hydra_nor_for_a_small_study_polars(study):

@@ -6,7 +6,7 @@ import pytest
 from rich.console import Console
 
 from align_lab.compare.analysis import analyze
-from align_lab.compare.audit import NOTHING_FOUND
+from align_lab.compare.audit import NOTHING_FOUND, OF_ONE_SEED
 from align_lab.compare.report.csv_tables import tables
 from align_lab.compare.report.markdown import markdown
 from align_lab.compare.report.page import html
@@ -96,7 +96,8 @@ def test_terminal_page_markdown_and_table_show_the_findings(tmp_path):
     values = {"gold_score_unread": (0.0, 0.1, 0.25)}
     document = study(tmp_path, values, values)
     (words,) = [one["words"] for one in document["audit"]]
-    assert words in terminal(document) and NOTHING_FOUND not in terminal(document)
+    shown = " ".join(terminal(document).split())
+    assert words.replace("rloo", "RLOO") in shown and NOTHING_FOUND not in shown
     assert words in html(document) and words.split("%")[0] in markdown(document, [])
     assert tables(document)["audit"] == document["audit"]
 
@@ -105,3 +106,10 @@ def test_where_nothing_is_found_one_line_says_so(tmp_path):
     document = study(tmp_path, {}, {})
     assert document["audit"] == [] and NOTHING_FOUND in terminal(document)
     assert "Nothing was found. No score rose" in html(document) and "nothing was found" in markdown(document, [])
+
+
+def test_of_one_seed_nothing_is_said_of_scores_that_rise_and_fall(tmp_path):
+    write_run(tmp_path, "rloo", 0, (0.0, 0.5))
+    write_run(tmp_path, "dpo", 0, (0.0, 0.4))
+    shown = " ".join(terminal(analyze([tmp_path])).split())
+    assert OF_ONE_SEED in shown and "spread of the seeds" not in shown

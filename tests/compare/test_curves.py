@@ -99,6 +99,20 @@ def test_bands_of_arms_share_their_grid_and_end_with_their_runs():
     assert points[3]["low"] is None and points[3]["high"] is None
 
 
+def test_means_and_bands_end_where_the_first_run_ends():
+    """One of three runs ends at KL 2: beyond it a mean would jump to that of the other two, and then of one."""
+    ends = (2.0, 4.0, 6.0)
+    runs = [
+        run(str(i), i, step=[0, 1], eval_kl=[0.0, end], eval_gold_score=[0.0, 1.0 + i]) for i, end in enumerate(ends)
+    ]
+    points = [band for band in bands({"a": stacked(runs)}, GOLD) if (band["axis"], band["metric"]) == ("kl", GOLD)]
+    assert [band["x"] for band in points] == [0.0, 2.0] and {band["n"] for band in points} == {3}
+    gap = [run("r", 0, step=[0, 1, 2], episode=[0, 1, 2], eval_gold_score=[0.0, NAN, 1.0])]
+    whole = [run("s", 1, step=[0, 1, 2], episode=[0, 1, 2], eval_gold_score=[0.0, 2.0, 3.0])]
+    within = [band for band in bands({"a": stacked([*gap, *whole])}, GOLD) if band["axis"] == "episode"]
+    assert [(band["x"], band["n"]) for band in within if band["metric"] == GOLD] == [(0.0, 2), (1.0, 1), (2.0, 2)]
+
+
 def test_an_axis_that_nobody_records_has_no_bands():
     points = bands({"a": stacked([run(step=[0, 1], episode=[0, 4], eval_gold_score=[0, 3])])}, GOLD)
     assert {band["axis"] for band in points} == {"episode"}

@@ -29,7 +29,7 @@ def test_a_peak_that_the_proxy_rises_beyond_is_marked_with_the_checkpoint_to_kee
     assert result["marked"] and result["score_rose"] and result["keep"] == result["peak_step"] == 20
     assert (result["peak_distance"], result["last_distance"]) == pytest.approx((8.325, 10.387), abs=1e-3)
     assert result["words"] == (
-        "over-optimized: gold fell from 0.36 to -3.27 after step 20 while the proxy score rose: keep step 20, "
+        "over-optimized: gold fell from 0.36 to −3.27 after step 20 while the proxy score rose: keep step 20, "
         "of which no "
         "checkpoint is left"
     )

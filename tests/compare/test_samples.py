@@ -96,6 +96,7 @@ def test_arms_stand_side_by_side_with_the_first_seed_that_they_share():
 def test_the_start_policys_text_stands_beside_them(tmp_path):
     run = run_with(tmp_path, lambda path: write_samples(path, 40, [1.0, 2.0, 3.0]))
     shown = side_by_side({"rloo": {0: last(run)}}, {"rloo": [run]})
+    assert [sample["start_decides"] for sample in shown] == [9.0, 9.0, None]
     assert [sample["start"] for sample in shown] == ["old", "old", None]  # the third was not kept before training
     assert side_by_side({"rloo": {0: last(run)}}, NO_RUNS)[0]["start"] is None
 

@@ -76,7 +76,7 @@ def test_only_prompts_that_all_have_answered_count():
     table = wins(kept(a={1: [1, 1, None]}, b={1: [0, 2, 0]}, c={1: [None, 0, 0]}), 0)
     assert table["prompts"] == 1 and rate(table, "a", "b")["rate"] == 0.0
     nothing = wins(kept(a={1: [1, None]}, b={1: [None, 1]}), 0)
-    assert nothing == {"arms": [], "matrix": [], "prompts": 0}
+    assert nothing == {"arms": [], "matrix": [], "prompts": 0, "seeds": 0}
 
 
 def test_an_arm_that_kept_no_completions_leaves_its_row_empty():

@@ -116,4 +116,4 @@ def _tuning(tuned: TuningDocument | None, names: Collection[str]) -> TuningDocum
 def _wins(wins: Wins, names: Collection[str]) -> Wins:
     places = [place for place, arm in enumerate(wins["arms"]) if arm in names]
     matrix = [[wins["matrix"][row][column] for column in places] for row in places]
-    return {"arms": [wins["arms"][place] for place in places], "matrix": matrix, "prompts": wins["prompts"]}
+    return {**wins, "arms": [wins["arms"][place] for place in places], "matrix": matrix}
