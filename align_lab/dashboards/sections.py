@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from align_lab.compare.document import SCORE
 from align_lab.compare.overoptimization import NOTHING_BESIDE
-from align_lab.compare.report import result_tables, setup_tables, trust
+from align_lab.compare.report import pair_tables, result_tables, setup_tables, trust, words
 from align_lab.compare.report.markdown import escaped, facts, proven, samples, table
 from align_lab.dashboards.study_document import StudyDocument
 
@@ -52,7 +52,7 @@ def intervals(study: StudyDocument) -> str:
     return joined(
         [
             table(result_tables.arms(document, document["metric"])) or "No run has finished.",
-            table(result_tables.pairs(document)) or "No pair to compare.",
+            table(pair_tables.pairs(document)) or "No pair to compare.",
         ]
     )
 
@@ -72,14 +72,13 @@ def equal(study: StudyDocument) -> str:
 
 def wins(study: StudyDocument) -> str:
     """Win rates of arm against arm."""
-    return table(result_tables.wins(study.document)) if len(study.document["wins"]["arms"]) > 1 else ""
+    return table(pair_tables.wins(study.document)) if len(study.document["wins"]["arms"]) > 1 else ""
 
 
 def budgets(study: StudyDocument) -> str:
     """The ranking at equal episodes, tokens, seconds, FLOPs and KL."""
-    axes = study.document["axes"]
-    words = "\n".join(f"- {escaped(axis['words'])}" for axis in axes if axis["words"])
-    return joined([words, table(result_tables.axes(study.document)) if axes else ""])
+    changes = "\n".join(f"- {escaped(text)}" for text in words.changes_of_order(study.document))
+    return joined([changes, table(result_tables.axes(study.document)) if study.document["axes"] else ""])
 
 
 def overoptimization(study: StudyDocument) -> str:

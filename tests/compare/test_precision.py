@@ -7,7 +7,7 @@ import pytest
 from rich.console import Console
 
 from align_lab.compare import terminal
-from align_lab.compare.advice import hours
+from align_lab.compare.advice import hours, short_time
 from align_lab.compare.analysis import analyze
 from align_lab.compare.asked import Asked
 from align_lab.compare.report import markdown, page, precision_table
@@ -65,7 +65,7 @@ def test_the_advice_is_a_sentence_and_numbers_in_the_table_of_pairs(tmp_path):
     (line,) = precision_table.purchases(whole).rows
     texts = [cell.text for cell in line.cells]
     assert texts[1:6] == [
-        f"{pair['needed']}", f"{best['seeds']}", f"{best['prompts']}", f"{best['samples']}", hours(best["seconds"])
+        f"{pair['needed']}", f"{best['seeds']}", f"{best['prompts']}", f"{best['samples']}", short_time(best["seconds"])
     ]  # fmt: skip
     out = io.StringIO()
     terminal.show(whole, Console(file=out, width=200))
@@ -132,3 +132,4 @@ def test_without_a_gap_that_matters_there_is_nothing_to_buy(tmp_path):
 @pytest.mark.parametrize(("seconds", "text"), [(40, "40 device-seconds"), (600, "10 device-minutes"), (5400, "1.5 ")])
 def test_costs_are_rounded_for_people(seconds, text):
     assert hours(seconds).startswith(text)
+    assert [short_time(40), short_time(600), short_time(5400)] == ["40\u00a0s", "10\u00a0min", "1.5\u00a0h"]

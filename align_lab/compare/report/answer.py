@@ -10,33 +10,16 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from align_lab.compare import gaps, outcomes
 from align_lab.compare.document import Arm, Document, Pair
 from align_lab.compare.report import words
-from align_lab.compare.verdict import NOT_ENOUGH
+from align_lab.compare.report.scale import Scale, marked, scale
 
-MOST_PAIRS = 15  # rows of a figure; of more pairs those of the best arm
+MOST_PAIRS = 40  # rows of a figure; of more pairs those that are decided, then those of the best arm
+AT_ONCE = 12  # of them that are not folded, where there are more than ROWS
+ROWS = 15
 WIDEST = 3.0  # times as wide a scale may become for the start policy's value
 NEAR, APART, LAYERS = 1.3, 4.5, 5  # percent of the width that seeds need; pixels between layers of seeds
-TICKS = (1.0, 2.0, 2.5, 5.0, 10.0)
-
-
-@dataclass(frozen=True)
-class Scale:
-    """A linear scale over the width, with its ticks. zero: where 0 stands, None outside."""
-
-    low: float
-    high: float
-    ticks: tuple[tuple[float, str], ...]
-
-    def at(self, value: float) -> float:
-        """Percent of the width."""
-        return round(100 * (value - self.low) / (self.high - self.low), 2)
-
-    def between(self, low: float | None, high: float | None) -> tuple[float, float] | None:
-        """The two ends of an interval, cut at the edges."""
-        if low is None or high is None:
-            return None
-        return max(0.0, self.at(low)), min(100.0, self.at(high))
 
 
 @dataclass(frozen=True)
@@ -50,7 +33,9 @@ class Seed:
 
 @dataclass(frozen=True)
 class Strip:
-    """An arm: `place` among the arms, its seeds, and its mean with its interval in percent and in words."""
+    """An arm: `place` among the arms, its seeds, and its mean with its interval in percent and in words; one seed has
+    no mean beside it.
+    """
 
     arm: str
     place: int
@@ -74,7 +59,7 @@ class Seeds:
 
 @dataclass(frozen=True)
 class Gap:
-    """A pair: names, gap and corrected interval in percent and in words. outcome: better, equal or open."""
+    """A pair: names, gap and corrected interval in percent and in words. outcome: better, slight, equal or open."""
 
     a: str
     b: str
@@ -88,33 +73,17 @@ class Gap:
 
 @dataclass(frozen=True)
 class Pairs:
-    """The second figure. zone: ± the smallest gap that matters, in percent; left: pairs that are only in the table."""
+    """The second figure. zone: ± the smallest gap that matters, in percent; at_once: rows that are not folded; left:
+    pairs that are only in the table.
+    """
 
     label: str
     scale: Scale
     zero: float
     zone: tuple[float, float] | None
     gaps: tuple[Gap, ...]
+    at_once: int
     left: int
-
-
-def scale(values: Iterable[float | None], *, around: float | None = None) -> Scale:
-    """A scale that holds these values, and `around`, with about five round ticks."""
-    known = [value for value in [*values, around] if value is not None]
-    low, high = min(known, default=0.0), max(known, default=1.0)
-    room = 0.04 * (high - low) or abs(high) * 0.1 or 1.0
-    low, high = low - room, high + room
-    step = _step((high - low) / 5)
-    first, last = math.ceil(low / step), math.floor(high / step)
-    places = max(0, -math.floor(math.log10(step) + 1e-9)) + (round(step / 10 ** math.floor(math.log10(step)), 6) == 2.5)
-    bare = Scale(low, high, ())
-    ticks = tuple((bare.at(i * step), words.number(i * step, places)) for i in range(first, last + 1))
-    return Scale(low, high, ticks)
-
-
-def _step(rough: float) -> float:
-    power = 10.0 ** math.floor(math.log10(rough))
-    return next(factor * power for factor in TICKS if factor * power >= rough * (1 - 1e-9))
 
 
 def seeds(document: Document) -> Seeds | None:
@@ -129,7 +98,10 @@ def seeds(document: Document) -> Seeds | None:
     start = sum(starts) / len(starts) if starts else None
     narrow, wide = scale(inside), scale(inside, around=start)
     fits = wide.high - wide.low <= WIDEST * (narrow.high - narrow.low)
-    places = words.digits(value for one in summaries for value in one["values"])
+    places = gaps.places(
+        (gaps.half(one["low"], one["high"]) for one in summaries),
+        [value for one in summaries for value in one["values"]],
+    )
     axis = wide if fits else narrow
     return Seeds(
         label=words.with_unit(document, metric),
@@ -144,15 +116,14 @@ def _strip(arm: Arm, place: int, metric: str, axis: Scale, places: int) -> Strip
     one = arm["metrics"][metric]
     values = sorted((value, seed) for seed, value in zip(arm["seeds"], one["values"], strict=True) if value is not None)
     mean = one["mean"]
-    bounds = words.between(one["low"], one["high"], places)
     return Strip(
         arm=arm["name"],
         place=place,
         n=len(values),
         seeds=tuple(_seeds(values, axis, places)),
-        mean=None if mean is None else axis.at(mean),
+        mean=axis.at(mean) if mean is not None and len(values) > 1 else None,
         interval=axis.between(one["low"], one["high"]),
-        text=words.number(mean, places) + (f" ({bounds})" if bounds != words.NOTHING else ""),
+        text=words.with_interval(mean, one["low"], one["high"], places),
     )
 
 
@@ -168,58 +139,40 @@ def _seeds(values: Sequence[tuple[float, int]], axis: Scale, places: int) -> Ite
 
 
 def pairs(document: Document) -> Pairs | None:
-    """Every pair that was asked for, with ± the gap that matters; None without pairs."""
-    every = document["verdict"]["pairs"]
+    """Every pair that was asked for, those that are decided first, with ± the gap that matters; None without pairs."""
+    every, smallest = document["verdict"]["pairs"], document["verdict"]["smallest"]
     if not every:
         return None
-    shown = every
-    if len(every) > MOST_PAIRS:
-        names = [arm["name"] for arm in document["arms"]]
-        first = next((name for name in names if any(name in (pair["a"], pair["b"]) for pair in every)), "")
-        shown = [pair for pair in every if first in (pair["a"], pair["b"])][: 2 * MOST_PAIRS]
-    smallest = document["verdict"]["smallest"]
+    shown = outcomes.first(every, smallest, most=MOST_PAIRS)
     zone = () if smallest is None else (-smallest, smallest)
     axis = scale([value for pair in shown for value in (pair["gap"], pair["low"], pair["high"])] + [*zone], around=0.0)
-    places = words.digits(value for pair in shown for value in (pair["gap"], pair["low"], pair["high"]))
+    places = gaps.places((gaps.half(pair["low"], pair["high"]) for pair in shown), [pair["gap"] for pair in shown])
     return Pairs(
         label=words.with_unit(document, document["metric"]),
-        scale=axis,
+        scale=marked(axis, zone),
         zero=axis.at(0.0),
         zone=axis.between(-smallest, smallest) if smallest is not None else None,
         gaps=tuple(_gap(pair, axis, places, smallest) for pair in shown),
+        at_once=len(shown) if len(shown) <= ROWS else AT_ONCE,
         left=len(every) - len(shown),
     )
 
 
 def _gap(pair: Pair, axis: Scale, places: int, smallest: float | None) -> Gap:
     low, high = pair["low"], pair["high"]
-    bounds = words.between(low, high, places)
+    kind = outcomes.outcome(pair, smallest)
+    decided = kind in ("better", "slight") and pair["p"] is not None
     return Gap(
         a=pair["a"],
         b=pair["b"],
         mean=axis.at(pair["gap"]),
         interval=axis.between(low, high),
-        text=words.number(pair["gap"], places) + (f" ({bounds})" if bounds != words.NOTHING else ""),
-        p="" if pair["p"] is None else f"p {_with_sign(words.probability(pair['p']))}",
-        words=_short(pair["words"]),
-        outcome=outcome(pair, smallest),
+        text=words.with_interval(pair["gap"], low, high, gaps.enough(places, low, high)),
+        p=f"p {_with_sign(words.probability(pair['p']))}" if decided else "",
+        words=outcomes.in_words(pair, smallest),
+        outcome=kind,
     )
-
-
-def _short(text: str) -> str:
-    """Without what would tell more, which stands in the table of pairs."""
-    return NOT_ENOUGH.rstrip(": ") if text.startswith(NOT_ENOUGH) else text
 
 
 def _with_sign(text: str) -> str:
     return text if text.startswith("<") else f"= {text}"
-
-
-def outcome(pair: Pair, smallest: float | None) -> str:
-    """better: the interval excludes 0; equal: it lies within ± smallest; open: neither."""
-    low, high = pair["low"], pair["high"]
-    if low is None or high is None:
-        return "open"
-    if low > 0 or high < 0:
-        return "better"
-    return "equal" if smallest is not None and max(-low, high) <= smallest else "open"

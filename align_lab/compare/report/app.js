@@ -48,6 +48,10 @@ function listen() {
     withSeeds = event.target.checked;
     redraw();
   });
+  document.getElementById("bands")?.addEventListener("change", (event) => {
+    withBands = event.target.checked;
+    redraw();
+  });
   document.getElementById("previous")?.addEventListener("click", () => step(-1));
   document.getElementById("next")?.addEventListener("click", () => step(1));
   for (const part of document.querySelectorAll("details.part")) {
@@ -67,7 +71,7 @@ function openLinked() {
 // On paper the lists are open, and their charts are there: drawing waits for promises alone, which are kept before the
 // page is laid out for paper.
 function printWhole() {
-  const closed = [...document.querySelectorAll("details:not(.numbers):not([open])")];
+  const closed = [...document.querySelectorAll("details:not(.numbers):not(.rest):not([open])")];
   for (const details of closed) details.open = true;
   for (const figure of document.querySelectorAll("figure[data-chart]")) if (!drawn.has(figure)) draw(figure);
   window.addEventListener("afterprint", () => closed.forEach((details) => { details.open = false; }), { once: true });

@@ -17,14 +17,17 @@ from align_lab.compare.report.marks import Chart
 from align_lab.compare.report.palette import Look
 from align_lab.compare.report.score_charts import final_scores, ranking, win_rates
 
+FOR_PAPERS = ("wins",)  # the page has a table in its place
 DRAWN = ("arms", "seeds", "bands", "evaluations", "ranking", "frontier", "peaks", "wins")
+FEWEST_BANDS = 5  # seeds of each arm: of fewer, every t interval covers half a chart
 MOST_ROWS = 4_000  # of one data set with seeds; beyond it only the first seeds of every arm are drawn
 HEALTH = ("eval/length", "eval/entropy", "eval/distinct_2")
 
 
 def charts(document: Document, look: Look) -> dict[str, Chart]:
     """All charts that this document has numbers for."""
-    drawn = {f"scores/{metric}": final_scores(document, metric, look) for metric in final_metrics(document)}
+    others = [metric for metric in final_metrics(document) if metric != document["metric"]]  # that one is the answer
+    drawn = {f"scores/{metric}": final_scores(document, metric, look) for metric in others}
     for metric, axis in curve_choices(document):
         drawn[f"curves/{metric}/{axis}"] = learning_curve(document, metric, axis, look)
     for score in frontier_scores(document):
@@ -62,6 +65,11 @@ def datasets(document: Document) -> dict[str, list[Row]]:
     """The tables that charts draw, of bounded size."""
     whole = tables(document)
     return {name: _few_seeds(whole[name]) for name in DRAWN}
+
+
+def bands_shown(document: Document) -> bool:
+    """Are there seeds enough that the bands of several arms can be told apart?"""
+    return min((arm["n"] for arm in document["arms"]), default=0) >= FEWEST_BANDS
 
 
 def seeds_left_out(document: Document) -> str:

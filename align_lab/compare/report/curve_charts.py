@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from align_lab.compare.document import SCORE, Document, Frontier
@@ -26,8 +27,9 @@ def learning_curve(document: Document, metric: str, axis: str, look: Look) -> Ch
     x, y = along("x", axis), number("mean", words.with_unit(document, metric))
     pointer = tip(*_RUN, (axis, words.axis(axis)), (metric, words.metric(document, metric)))
     ends = directly.ends(document, metric, axis, height=HEIGHT)
+    look, of = replace(look, legend=look.legend and not ends), {"metric": metric, "axis": axis}
     spec = layered(
-        {"data": data("bands"), "mark": {"type": "area", "fillOpacity": min(0.14, 0.7 / len(arms))},
+        {"data": data("areas"), "mark": {"type": "area", "fillOpacity": min(0.14, 0.7 / len(arms))},
          "encoding": {"x": x, "y": number("low", words.with_unit(document, metric)), "y2": {"field": "high"},
                       **arm(arms, look=look)}},
         {"data": data("evaluations"), "mark": {"type": "line", "strokeWidth": 1, "strokeOpacity": 0.4},
@@ -48,7 +50,7 @@ def learning_curve(document: Document, metric: str, axis: str, look: Look) -> Ch
             f"{_ends(document, metric, axis)}."
         ),
         spec=spec,
-        rows={"bands": {"metric": metric, "axis": axis}, "evaluations": {}},
+        rows={"bands": of, "areas": of, "evaluations": {}},
         numbers={"data": "bands", "row": ["x", words.axis(axis)], "cell": ["mean", "low", "high"]},
     )
 
@@ -139,8 +141,8 @@ _MEAN = {
 
 
 def _kinds(names: Sequence[str], look: Look) -> Spec:
-    """The two scores told apart by color and by dashes."""
-    ranges = {"color": [look.colors["arm-0"], look.colors["arm-1"]], "strokeDash": [[1, 0], [5, 3]]}
+    """The two scores told apart by dashes, in the colors of text: no arm has these."""
+    ranges = {"color": [look.colors["ink"], look.colors["soft"]], "strokeDash": [[1, 0], [5, 3]]}
     kind = {"field": "kind", "type": "nominal"}
     legend = {} if look.legend else {"legend": None}
     return {

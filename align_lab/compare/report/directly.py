@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+import textwrap
+from collections.abc import Mapping, Sequence
 from typing import TypedDict
 
 from align_lab.compare.document import Document
 from align_lab.compare.report.marks import Spec
 
-LINE = 14  # pixels between two names
-ROOM = 118  # pixels beside a chart for them
+LINE = 14  # pixels between two lines of names
+LETTERS = 15  # of a line, where a name has a blank there
 MOST = 16  # arms; of more there is no room for every name
 
 
@@ -20,6 +22,11 @@ class End(TypedDict):
     x: float
     mean: float
     dy: float
+
+
+def lines(name: str) -> list[str]:
+    """A long name in lines: `REINFORCE++`, `with a baseline`."""
+    return textwrap.wrap(name, LETTERS, break_long_words=False) or [name]
 
 
 def ends(document: Document, metric: str, axis: str, *, height: int) -> list[End]:
@@ -39,15 +46,20 @@ def ends(document: Document, metric: str, axis: str, *, height: int) -> list[End
     ]
 
 
-def apart(wanted: dict[str, float], height: float) -> dict[str, float]:
-    """Heights near the wanted ones, LINE apart, in their order; moved up where the last would leave the chart."""
+def apart(wanted: Mapping[str, float], height: float) -> dict[str, float]:
+    """Middles of names near the wanted ones, in their order, each with room for its lines; moved up where the last
+    would leave the chart.
+    """
+    half = {name: LINE * len(lines(name)) / 2 for name in wanted}
     placed: dict[str, float] = {}
-    below = -float(LINE)
+    below = -LINE / 2
     for name in sorted(wanted, key=wanted.__getitem__):
-        below = placed[name] = max(wanted[name], below + LINE)
-    above = height + LINE
+        placed[name] = max(wanted[name], below + half[name])
+        below = placed[name] + half[name]
+    above = height + LINE / 2
     for name in reversed(placed):
-        above = placed[name] = min(placed[name], above - LINE)
+        placed[name] = min(placed[name], above - half[name])
+        above = placed[name] - half[name]
     return placed
 
 
@@ -61,20 +73,26 @@ def named(rows: Sequence[End], x: Spec) -> list[Spec]:
                 {"joinaggregate": [{"op": "max", "field": "x", "as": "last"}]},
                 {"filter": "datum.x === datum.last"},
             ],
-            "mark": {
-                "type": "text",
-                "align": "left",
-                "dx": 8,
-                "dy": row["dy"],
-                "limit": ROOM - 10,
-                "clip": False,
-                "fontWeight": 600,
-            },
+            "mark": text(row["arm"], dx=8, dy=row["dy"]),
             "encoding": {
                 "x": x,
                 "y": {"field": "mean", "type": "quantitative"},
-                "text": {"field": "arm"},
+                "text": {"value": lines(row["arm"])},
             },
         }
         for row in rows
     ]
+
+
+def text(name: str, *, dx: float, dy: float = 0.0) -> Spec:
+    """The mark of a name, whole, wherever its chart ends; its lines stand around the place."""
+    dy -= LINE * (len(lines(name)) - 1) / 2
+    mark = {"type": "text", "align": "left", "baseline": "middle", "fontWeight": 600, "lineHeight": LINE}
+    return {**mark, "dx": dx, "dy": dy, "clip": False, "limit": 0}
+
+
+def in_lines(names: Sequence[str]) -> Spec:
+    """Labels of an axis of arms, long names in lines."""
+    several = {name: lines(name) for name in names if len(lines(name)) > 1}
+    expression = f"{json.dumps(several)}[datum.label] || datum.label" if several else "datum.label"
+    return {"labelExpr": expression, "labelLimit": 0, "labelLineHeight": LINE}

@@ -4,6 +4,7 @@ const chosen = new Set(content.arms); // arms that are shown
 const drawn = new Map(); // figure -> {name, view, finalize}
 const decoded = new Map(); // data set -> rows
 let withSeeds = true;
+let withBands = document.getElementById("bands")?.checked ?? true;
 
 // Rows of a data set, which the page holds column by column.
 function rowsOf(name) {
@@ -19,9 +20,10 @@ function rowsOf(name) {
 // Rows that a chart draws: those that meet its conditions and belong to arms that are shown.
 function select(chart, name) {
   if (name === "evaluations" && !withSeeds) return [];
+  if (name === "areas" && !withBands) return [];
   const conditions = Object.entries(chart.rows[name]);
   const ofShownArms = (row) => ["arm", "a", "b"].every((key) => row[key] === undefined || chosen.has(row[key]));
-  return rowsOf(name).filter((row) => ofShownArms(row) && conditions.every(([key, value]) => row[key] === value));
+  return rowsOf(name === "areas" ? "bands" : name).filter((row) => ofShownArms(row) && conditions.every(([key, value]) => row[key] === value));
 }
 
 // The chart that a figure shows now: {ids} of choosers in its name stand for their values.
@@ -44,8 +46,8 @@ async function draw(figure) {
   const place = document.createElement("div"); // Vega sets a role on it; the canvas around it is an image with a description
   canvas.replaceChildren(place);
   canvas.setAttribute("aria-label", chart ? chart.alt : "No chart for this choice");
+  figure.classList.toggle("none", !chart);
   if (!chart) {
-    canvas.textContent = "No chart for this choice.";
     figure.dataset.drawn = "true";
     return;
   }
@@ -56,9 +58,21 @@ async function draw(figure) {
     tooltip: { disableDefaultStyle: true, theme: "page", offsetY: 14 },
   });
   if (nameOf(figure) !== name) return result.finalize(); // another choice was made meanwhile
+  grow(canvas);
   figure.dataset.drawn = "true";
   drawn.set(figure, { name, view: result.view, finalize: () => result.finalize() });
   fillNumbers(figure);
+}
+
+// Names may be wider than Vega measured them: the drawing takes the room that its texts need, and nothing is cut.
+function grow(place) {
+  const svg = place.querySelector("svg");
+  if (!svg) return;
+  const [box, width, height] = [svg.getBBox(), Number(svg.getAttribute("width")), Number(svg.getAttribute("height"))];
+  if (!box.width) return; // it is not shown
+  const [left, top] = [Math.min(0, Math.floor(box.x)), Math.min(0, Math.floor(box.y))];
+  const [right, bottom] = [Math.max(width, Math.ceil(box.x + box.width)), Math.max(height, Math.ceil(box.y + box.height))];
+  svg.setAttribute("viewBox", `${left} ${top} ${right - left} ${bottom - top}`);
 }
 
 // After arms were chosen: new data for the charts that are there.
@@ -67,6 +81,7 @@ async function redraw() {
     const chart = content.charts[name];
     for (const key of Object.keys(chart.rows)) view.data(key, select(chart, key));
     await view.resize().runAsync();
+    grow(figure);
     fillNumbers(figure);
   }
 }

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from align_lab.base.files import replacing, write_text
 from align_lab.compare.document import Document
-from align_lab.compare.report.charts import Chart, charts, chosen, curve_choices, datasets
+from align_lab.compare.report import answer_svg
+from align_lab.compare.report.charts import Chart, bands_shown, charts, chosen, curve_choices, datasets
 from align_lab.compare.report.csv_tables import Row
 from align_lab.compare.report.palette import LIGHT, config, paper
 
@@ -23,6 +25,7 @@ def figures(document: Document) -> dict[str, dict[str, Any]]:
     wants: the deciding metric over every axis, the others over episodes.
     """
     drawn, rows = charts(document, paper()), datasets(document)
+    rows = {**rows, "areas": rows["bands"] if bands_shown(document) else []}
     specs = {file_name(name): _complete(drawn[name], rows) for name in _single(document, list(drawn))}
     small = [chart for name, chart in drawn.items() if name.startswith("beyond/")]
     if small:
@@ -36,8 +39,7 @@ def _single(document: Document, drawn: Sequence[str]) -> list[str]:
     curves = {
         f"curves/{metric}/{axis}" for metric, axis in curve_choices(document) if decides == metric or axis == "episode"
     }
-    rest = [name for name in drawn if name in curves or name.split("/")[0] in ("frontier", "ranking", "wins")]
-    return [name for name in [f"scores/{decides}", *rest] if name in drawn]
+    return [name for name in drawn if name in curves or name.split("/")[0] in ("frontier", "ranking", "wins")]
 
 
 def file_name(chart: str) -> str:
@@ -46,12 +48,15 @@ def file_name(chart: str) -> str:
 
 
 def write_figures(document: Document, folder: Path) -> list[Path]:
-    """An SVG and a PNG of every figure. Nothing is fetched from anywhere."""
+    """An SVG and a PNG of every figure, those that answer the question first. Nothing is fetched from anywhere."""
     import vl_convert
 
-    written = []
-    for name, spec in figures(document).items():
-        svg = vl_convert.vegalite_to_svg(spec, vl_version=VEGA_LITE, allowed_base_urls=[])
+    written: list[Path] = []
+    of_specs = (
+        (name, vl_convert.vegalite_to_svg(spec, vl_version=VEGA_LITE, allowed_base_urls=[]))
+        for name, spec in figures(document).items()
+    )
+    for name, svg in chain(answer_svg.drawings(document).items(), of_specs):
         write_text(folder / f"{name}.svg", svg)
         with replacing(folder / f"{name}.png") as partial:
             partial.write_bytes(vl_convert.svg_to_png(svg, scale=1, ppi=PIXELS_PER_INCH))

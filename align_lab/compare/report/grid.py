@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
+WIDE = 1  # columns above which a narrow screen shows each row as a card
 MOST_LINES = 500  # of a table that anybody reads
 EMPTY = ("", "–", "– → –")  # cells without a value
 Tone = Literal["", "good", "bad", "warn", "soft"]
@@ -13,11 +14,12 @@ Tone = Literal["", "good", "bad", "warn", "soft"]
 
 @dataclass(frozen=True)
 class Cell:
-    """Text, and how to take it. href: a path relative to the page."""
+    """Text, and how to take it. href: a path relative to the page; shade: from -1 to 1, how strongly it is colored."""
 
     text: str
     tone: Tone = ""
     href: str = ""
+    shade: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,11 @@ class Grid:
     caption: str
     columns: tuple[Column, ...]
     rows: tuple[Row, ...]
+
+    @property
+    def stacks(self) -> bool:
+        """Are there more columns than a narrow screen has room for?"""
+        return len(self.columns) > WIDE
 
 
 def numeric(heading: str, hint: str = "") -> Column:

@@ -9,12 +9,13 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Sequence
 
-from align_lab.compare.audit import NOTHING_FOUND
-from align_lab.compare.document import SCORE, Document, Foreign
+from align_lab.compare.audit import nothing_found
+from align_lab.compare.document import SCORE, Document, Foreign, Sample
 from align_lab.compare.overoptimization import NOTHING_BESIDE
 from align_lab.compare.report import (
     claim_tables,
     foreign_tables,
+    pair_tables,
     precision_table,
     result_tables,
     setup_tables,
@@ -113,7 +114,7 @@ def _results(document: Document, figure: Figure) -> Iterable[str]:
     yield "## Results"
     yield figure(
         f"scores/{decides}",
-        f"Final {words.metric(document, decides)} by arm: every seed, mean with t interval, IQM with its interval",
+        f"Final {words.metric(document, decides)} by arm: every seed, the mean with its t interval",
     )
     yield table(result_tables.arms(document, decides)) or "No run has finished."
     if document["claims"]:
@@ -124,12 +125,13 @@ def _results(document: Document, figure: Figure) -> Iterable[str]:
         yield words.sentence(words.capitalized(tuned["method"]))
         yield from (text for make in tuning_tables.GRIDS if (text := table(make(tuned))))
     yield "## Pairs"
-    yield table(result_tables.pairs(document)) or "One arm only: nothing to compare it with."
+    yield figure("pairs", "Gap of each pair with its interval, and the gap that matters")
+    yield table(pair_tables.pairs(document)) or "One arm only: nothing to compare it with."
     yield table(precision_table.precision(document))
     yield table(precision_table.purchases(document))
     if len(document["wins"]["arms"]) > 1:
         yield figure("wins", "Win rates between arms")
-        yield table(result_tables.wins(document))
+        yield table(pair_tables.wins(document))
 
 
 def _training(document: Document, figure: Figure) -> Iterable[str]:
@@ -140,7 +142,7 @@ def _training(document: Document, figure: Figure) -> Iterable[str]:
         f"{words.metric(document, decides)} over episodes: means with t intervals, thin lines are single seeds",
     )
     yield "## At equal budgets"
-    yield "\n".join(f"- {escaped(words.sentence(axis['words']))}" for axis in document["axes"] if axis["words"])
+    yield "\n".join(f"- {escaped(text)}" for text in words.changes_of_order(document))
     yield figure("ranking", "Ranking of the arms at equal episodes, tokens, device-seconds, FLOPs and KL")
     yield table(result_tables.axes(document))
     yield "## Reward, KL and over-optimization"
@@ -157,7 +159,7 @@ def _training(document: Document, figure: Figure) -> Iterable[str]:
     )
     yield table(result_tables.health(document))
     yield "## Instrument audit"
-    yield table(result_tables.audit(document)) or escaped(NOTHING_FOUND)
+    yield table(result_tables.audit(document)) or escaped(nothing_found(document["arms"]))
 
 
 def _foreign(foreign: Foreign) -> Iterable[str]:
@@ -203,11 +205,18 @@ def samples(document: Document) -> Iterable[str]:
     for place, sample in enumerate(document["samples"], 1):
         lines = [f"**Prompt {place}:** {escaped(sample['prompt'])}", "", f"| {head} |"]
         lines.append(f"| :--- |{' ---: |' * len(scores)} :--- |")
+        if sample["start"] is not None:
+            values = " | ".join(words.number(value, 2) for value in _start(sample)[: len(scores)])
+            lines.append(f"| before training | {values} | {escaped(sample['start'])} |")
         for each in sample["completions"]:
             values = " | ".join(words.number(value, 2) for value in (each["decides"], each["score"])[: len(scores)])
             ended = "" if each["ended"] else " *(cut at the length limit)*"
             lines.append(f"| {escaped(each['arm'])} | {values} | {escaped(each['completion'])}{ended} |")
         yield "\n".join(lines)
+
+
+def _start(sample: Sample) -> tuple[float | None, float | None]:
+    return sample["start_decides"], sample["start_score"]
 
 
 def scores_of_a_sample(document: Document) -> list[str]:

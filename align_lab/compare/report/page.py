@@ -10,6 +10,7 @@ import base64
 import hashlib
 import json
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import asdict
 from functools import cache, partial
@@ -25,6 +26,7 @@ from align_lab.compare.report import (
     answer,
     claim_tables,
     foreign_tables,
+    pair_tables,
     palette,
     precision_table,
     result_tables,
@@ -33,12 +35,23 @@ from align_lab.compare.report import (
     tuning_tables,
     words,
 )
-from align_lab.compare.report.charts import HEALTH, charts, curve_choices, datasets, final_metrics, frontier_scores
+from align_lab.compare.report.charts import (
+    FOR_PAPERS,
+    HEALTH,
+    bands_shown,
+    charts,
+    curve_choices,
+    datasets,
+    final_metrics,
+    frontier_scores,
+)
 from align_lab.compare.report.csv_tables import Row
 from align_lab.compare.report.grid import Grid, full, shortened
 
 HERE = Path(__file__).parent
+LONGEST = 24  # letters of a word that is kept whole on a narrow screen
 EMBED = "window.vegaEmbed = vegaEmbed;"
+INTERVAL = re.compile(r"(\[[−\d., ]{3,30}\])")
 SCRIPTS = ("draw.js", "numbers.js", "app.js")
 VEGA_LITE = "6.4"
 POLICY = (
@@ -59,6 +72,7 @@ def html(document: Document, *, drawn: bool = False) -> str:
     environment.globals |= {"words": words, "marker": _marker, "places": partial(_places, arms)}
     environment.globals |= {"label": partial(words.metric, document), "short": partial(words.short, document)}
     environment.filters |= {
+        "whole": partial(_whole, arms),
         "named": lambda names: [(name, words.metric(document, name)) for name in names],
         "named_axes": lambda names: [(name, words.axis(name)) for name in names],
     }
@@ -72,6 +86,8 @@ def html(document: Document, *, drawn: bool = False) -> str:
         reasons=trust.reasons(document),
         iqm=result_tables.has_iqm(document),
         drawn=drawn,
+        bands=bands_shown(document),
+        several=any(arm["n"] > 1 for arm in document["arms"]),
         choices=_choices(document),
         optimized=SCORE,
         nothing_beside=NOTHING_BESIDE,
@@ -85,7 +101,7 @@ def html(document: Document, *, drawn: bool = False) -> str:
 def _grids(document: Document) -> dict[str, Any]:
     """Every table of the page by name; `arms` is one a metric."""
     single = [
-        claim_tables.claims, result_tables.pairs, precision_table.precision, precision_table.purchases,
+        claim_tables.claims, pair_tables.pairs, precision_table.precision, precision_table.purchases,
         result_tables.axes, result_tables.overoptimization,
         result_tables.health, result_tables.audit,
         setup_tables.equal, setup_tables.differing, setup_tables.recipes, setup_tables.budgets,
@@ -93,7 +109,7 @@ def _grids(document: Document) -> dict[str, Any]:
     ]  # fmt: skip
     grids: dict[str, Grid] = {make.__name__: shortened(make(document)) for make in single}
     if document["wins"]["arms"]:
-        grids["wins"] = result_tables.wins(document)
+        grids["wins"] = pair_tables.wins(document)
     if tuned := document["tuning"]:
         grids |= {make.__name__: shortened(make(tuned)) for make in tuning_tables.GRIDS}
     if foreign := document["foreign"]:
@@ -133,8 +149,8 @@ def _embedded(document: Document) -> str:
     content = {
         "arms": [arm["name"] for arm in document["arms"]],
         "config": palette.config(palette.on_screen()),
-        "charts": {name: asdict(chart) for name, chart in drawn.items()},
-        "data": {name: _columns(rows) for name, rows in datasets(document).items()},
+        "charts": {name: asdict(chart) for name, chart in drawn.items() if name not in FOR_PAPERS},
+        "data": {name: _columns(rows) for name, rows in datasets(document).items() if name not in FOR_PAPERS},
     }
     text = json.dumps(content, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     return text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
@@ -188,8 +204,25 @@ def _hash(script: str) -> str:
 
 
 def _marker(place: int) -> dict[str, Any]:
-    """Color and shape of an arm, as charts draw them."""
-    return {"color": f"var(--arm-{place % palette.COLORS})", "shape": palette.SHAPES[place % len(palette.SHAPES)]}
+    """Color and outline of an arm, as charts draw them."""
+    from markupsafe import Markup
+
+    outline = Markup(palette.MARKS[palette.SHAPES[place % len(palette.SHAPES)]])
+    return {"color": f"var(--arm-{place % palette.COLORS})", "outline": outline}
+
+
+def _whole(arms: Sequence[str], text: str) -> str:
+    """Escaped; words of arms' names that a browser would break at a hyphen or a plus stay whole, as do intervals."""
+    from markupsafe import Markup, escape
+
+    words_of = {word for arm in arms for word in arm.split() if len(word) <= LONGEST and not word.isalnum()}
+    names = sorted(map(re.escape, words_of), key=len, reverse=True)
+    kept = re.compile("|".join([INTERVAL.pattern, *(rf"(?<!\w)({name})(?!\w)" for name in names)]))
+    whole, end, parts = Markup('<span class="whole">{}</span>'), 0, []
+    for match in kept.finditer(text):
+        parts += [escape(text[end : match.start()]), whole.format(match[0])]
+        end = match.end()
+    return Markup("").join([*parts, escape(text[end:])])
 
 
 def _places(arms: Sequence[str], names: Sequence[str]) -> str:

@@ -57,6 +57,14 @@ DARK = {
 }
 COLORS = 8
 SHAPES = ("circle", "square", "triangle-up", "diamond", "cross", "triangle-down")
+MARKS = {  # shape -> its outline around 0, 0
+    "circle": '<circle r="5"/>',
+    "square": '<path d="M-4.5-4.5h9v9h-9z"/>',
+    "triangle-up": '<path d="M0-5 5 4.5H-5z"/>',
+    "diamond": '<path d="M0-6 5 0 0 6-5 0z"/>',
+    "cross": '<path d="M-2-6h4v4h4v4h-4v4h-4v-4h-4v-4h4z"/>',
+    "triangle-down": '<path d="M0 5-5-4.5H5z"/>',
+}
 DASHES = ([1, 0], [6, 2], [2, 2], [8, 2, 2, 2], [4, 4])
 FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
 
@@ -99,7 +107,8 @@ def config(colors: Mapping[str, str], *, size: int = 12) -> dict[str, Any]:
         "view": {"stroke": None},
         "axis": {
             **text, "titleFontWeight": 500, "gridColor": colors["faint"], "domainColor": colors["rule"],
-            "tickColor": colors["rule"], "tickSize": 4, "tickCount": 6, "labelPadding": 4, "titlePadding": 8,
+            "tickColor": colors["rule"], "tickSize": 4, "tickCount": 6, "labelFlush": False, "labelPadding": 4,
+            "titlePadding": 8,
         },
         "legend": {
             **text, "title": None, "orient": "top", "offset": 6, "columnPadding": 16, "symbolOpacity": 1,

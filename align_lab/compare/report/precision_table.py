@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from align_lab.compare.advice import hours
+from align_lab.compare.advice import short_time
 from align_lab.compare.document import Document, Precision
+from align_lab.compare.gaps import half
+from align_lab.compare.gaps import places as decimals
 from align_lab.compare.report import words
 from align_lab.compare.report.grid import Column, Grid, numeric, row
 from align_lab.compare.verdict import MOST, POWER
@@ -12,7 +14,7 @@ from align_lab.compare.verdict import MOST, POWER
 def precision(document: Document) -> Grid:
     """What each gap rests on: its interval over seeds and prompts, and the parts of its variance."""
     gaps = {(pair["a"], pair["b"]): pair for pair in document["verdict"]["pairs"]}
-    places = words.digits(pair["gap"] for pair in gaps.values())
+    places = decimals(half(pair["low"], pair["high"]) for pair in gaps.values())
     hints = {
         "seeds": "the part that only more seeds reduce",
         "prompts": "the part that only more prompts reduce",
@@ -83,8 +85,11 @@ def _bought(one: Precision | None) -> list[str]:
     best = [words.NOTHING] * 4
     if cheapest:
         best = [_seeds(cheapest["seeds"]), words.count(cheapest["prompts"]), words.count(cheapest["samples"])]
-        best.append(hours(cheapest["seconds"]))
-    return [*best, *((_seeds(alone["seeds"]), hours(alone["seconds"])) if alone else (_seeds(MOST + 1), words.NOTHING))]
+        best.append(short_time(cheapest["seconds"]))
+    return [
+        *best,
+        *((_seeds(alone["seeds"]), short_time(alone["seconds"])) if alone else (_seeds(MOST + 1), words.NOTHING)),
+    ]
 
 
 def _seeds(more: int | None) -> str:

@@ -1,17 +1,17 @@
-"""The tables of results: arms, pairs, win rates, ranking by axis, over-optimization, health."""
+"""The tables of results: arms, ranking by axis, over-optimization, health."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from align_lab.compare.document import SCORE, Arm, Document, Improvement, Pair, Ranked
+from align_lab.compare import gaps
+from align_lab.compare.document import SCORE, Arm, Axis, Document
 from align_lab.compare.report import words
-from align_lab.compare.report.grid import Cell, Column, Grid, Row, Tone, numeric, row
+from align_lab.compare.report.grid import Cell, Column, Grid, Row, numeric, row
 
 MOST_SEEDS = 10  # in columns of their own; more are listed in one cell
 MOST_VALUES = 20  # of a cell
 FEWEST_IQM = 5  # seeds of an arm below which the middle half is no statistic: of 3 it is hardly more than the median
-CHANCE = "probability that a run of the first beats a run of the second, seed by seed where both have the same seeds"
 
 
 def has_iqm(document: Document) -> bool:
@@ -24,7 +24,7 @@ def arms(document: Document, metric: str) -> Grid:
     coverage.
     """
     members = [arm for arm in document["arms"] if metric in arm["metrics"]]
-    places = words.digits(value for arm in members for value in arm["metrics"][metric]["values"])
+    places = _digits(members, metric)
     seeds = sorted({seed for arm in members for seed in arm["seeds"]})
     apart = seeds if len(seeds) <= MOST_SEEDS else None
     start = members[0]["metrics"][metric]["start"] if members else None
@@ -34,6 +34,14 @@ def arms(document: Document, metric: str) -> Grid:
         caption=f"At the end: {what}. Before training: {words.number(start, places)}. Best arm first.",
         columns=_arm_columns(apart, words.share(document["verdict"]["confidence"])),
         rows=tuple(_arm(arm, metric, apart, places, document["iqm_coverage"]) for arm in members),
+    )
+
+
+def _digits(members: Sequence[Arm], metric: str) -> int:
+    """Decimals that the intervals of these arms support."""
+    of = [arm["metrics"][metric] for arm in members]
+    return gaps.places(
+        (gaps.half(one["low"], one["high"]) for one in of), [value for one in of for value in one["values"]]
     )
 
 
@@ -73,98 +81,37 @@ def _arm(arm: Arm, metric: str, seeds: Sequence[int] | None, places: int, covera
     )  # fmt: skip
 
 
-def pairs(document: Document) -> Grid:
-    """The gap of each pair with its corrected interval, the probability of improvement, and what follows in words."""
-    every = document["verdict"]["pairs"]
-    places = words.digits(pair["gap"] for pair in every)
-    chance = {(each["a"], each["b"]): each for each in document["improvement"]}
-    return Grid(
-        name="pairs",
-        caption=f"Every pair by {words.metric(document, document['metric'])}.",
-        columns=(
-            Column("pair"),
-            numeric("gap", "mean of the first minus mean of the second"),
-            numeric("corrected interval"),
-            numeric("corrected p"),
-            numeric("P(first > second)", CHANCE),
-            numeric("its interval"),
-            Column("in words", wide=True),
-        ),
-        rows=tuple(_pair(pair, chance.get((pair["a"], pair["b"])), places) for pair in every),
-    )
-
-
-def _pair(pair: Pair, chance: Improvement | None, places: int) -> Row:
-    return row(
-        f"{pair['a']} − {pair['b']}",
-        words.number(pair["gap"], places),
-        words.between(pair["low"], pair["high"], places),
-        words.probability(pair["p"]),
-        words.number(chance["value"], 2) if chance else words.NOTHING,
-        words.between(chance["low"], chance["high"], 2) if chance else words.NOTHING,
-        Cell(pair["words"], _tone(pair)),
-        arms=[pair["a"], pair["b"]],
-    )
-
-
-def _tone(pair: Pair) -> Tone:
-    low, high = pair["low"], pair["high"]
-    return "good" if low is not None and high is not None and (low > 0 or high < 0) else ""
-
-
-def wins(document: Document) -> Grid:
-    """Row against column, rate with interval."""
-    table = document["wins"]
-    prompts, score = words.count(table["prompts"]), words.metric(document, document["metric"])
-    return Grid(
-        name="wins",
-        caption=f"Share of {prompts} held-out prompts on which the row's completion has the higher {score} than "
-        "the column's (ties count half), with an interval over seeds and prompts.",
-        columns=(Column("arm"), *(Column(f"against {arm}", numeric=True, arms=(arm,)) for arm in table["arms"])),
-        rows=tuple(
-            row(
-                arm,
-                *(
-                    f"{cell['rate']:.2f} ({words.between(cell['low'], cell['high'], 2)})" if cell else ""
-                    for cell in cells
-                ),
-                arms=[arm],
-            )
-            for arm, cells in zip(table["arms"], table["matrix"], strict=True)
-        ),
-    )
-
-
 def axes(document: Document) -> Grid:
-    """The same comparison at equal episodes, tokens, seconds, FLOPs and KL: an axis a row, an arm a column."""
-    places = words.digits(place["mean"] for axis in document["axes"] for place in axis["ranking"])
-    arms = [arm["name"] for arm in document["arms"]]
-    by_arm = (Column(arm, numeric=True, arms=(arm,)) for arm in arms)
+    """The same comparison at equal episodes, tokens, seconds, FLOPs and KL: an arm a row, an axis a column."""
+    every = [place for axis in document["axes"] for place in axis["ranking"]]
+    places = gaps.places(
+        (gaps.half(place["low"], place["high"]) for place in every), [place["mean"] for place in every]
+    )
     score = words.capitalized(words.metric(document, document["metric"]))
     return Grid(
         name="axes",
         caption=f"{score} at the largest value that every arm reaches: rank, mean and interval.",
-        columns=(Column("compared at equal"), numeric("at"), *by_arm),
+        columns=(Column("arm"), *(numeric(_at(axis), axis["unit"]) for axis in document["axes"])),
         rows=tuple(
-            row(
-                words.axis(axis["axis"]),
-                words.quantity(axis["at"], axis["unit"] if axis["axis"] == "kl" else ""),
-                *_places(axis["ranking"], arms, places),
-            )
-            for axis in document["axes"]
+            row(arm["name"], *(_place(arm["name"], axis, places) for axis in document["axes"]), arms=[arm["name"]])
+            for arm in document["arms"]
         ),
     )
 
 
-def _places(ranking: Sequence[Ranked], arms: Sequence[str], places: int) -> list[str]:
-    """`#1 0.86 (0.80 to 0.92)` for each arm."""
-    texts = {
-        place[
-            "arm"
-        ]: f"#{rank} {words.number(place['mean'], places)} ({words.between(place['low'], place['high'], places)})"
-        for rank, place in enumerate(ranking, 1)
-    }
-    return [texts.get(arm, words.NOTHING) for arm in arms]
+def _at(axis: Axis) -> str:
+    """`at 320 episodes`; without the number where a run did not record it."""
+    if axis["at"] is None:
+        return f"at equal {words.axis(axis['axis'])}"
+    return f"at {words.quantity(axis['at'], 'nats of' if axis['axis'] == 'kl' else '')} {words.axis(axis['axis'])}"
+
+
+def _place(arm: str, axis: Axis, places: int) -> str:
+    """`#1 0.86 [0.80, 0.92]`"""
+    for rank, place in enumerate(axis["ranking"], 1):
+        if place["arm"] == arm:
+            return f"#{rank}\u00a0{words.with_interval(place['mean'], place['low'], place['high'], places)}"
+    return words.NOTHING
 
 
 def overoptimization(document: Document) -> Grid:

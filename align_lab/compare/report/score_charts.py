@@ -7,10 +7,13 @@ from dataclasses import replace
 from typing import Any
 
 from align_lab.compare.document import Document
-from align_lab.compare.report import words
+from align_lab.compare.report import directly, words
 from align_lab.compare.report.marks import Chart, Spec, arm, data, layered, number, tip
 from align_lab.compare.report.palette import Look
 from align_lab.compare.report.result_tables import FEWEST_IQM, has_iqm
+
+NAMED_WIDTH = 60  # pixels between the axes of the ranking, below which their names stand aslant
+UPRIGHT = 6  # arms of a square chart whose names have room beside each other
 
 
 def final_scores(document: Document, metric: str, look: Look) -> Chart:
@@ -33,7 +36,7 @@ def final_scores(document: Document, metric: str, look: Look) -> Chart:
 def _score_layers(document: Document, metric: str, look: Look) -> list[Spec]:
     arms = [row["name"] for row in document["arms"]]
     title, color = words.with_unit(document, metric), arm(arms, look=look)
-    axis = {"labelLimit": 130, "ticks": False, "domain": False, "grid": True}
+    axis = {**directly.in_lines(arms), "ticks": False, "domain": False, "grid": True}
     y = {"field": "arm", "type": "nominal", "sort": list(arms), "title": None, "axis": axis}
     each = tip(("arm", "arm"), ("seed", "seed"), ("run", "run"), ("value", words.metric(document, metric)))
     means = tip(("arm", "arm"), ("mean", "mean"), ("low", "from"), ("high", "to"), ("iqm", "IQM"))
@@ -68,7 +71,7 @@ def _score_layers(document: Document, metric: str, look: Look) -> list[Spec]:
 def ranking(document: Document, look: Look) -> Chart:
     """The order of the arms at equal episodes, tokens, seconds, FLOPs and KL; a ring marks an arm that overtakes."""
     arms = [row["name"] for row in document["arms"]]
-    place = _places(arms, [words.axis(row["axis"]) for row in document["axes"]])
+    place, look = _places(arms, [words.axis(row["axis"]) for row in document["axes"]]), replace(look, legend=False)
     pointer = tip(
         ("arm", "arm"), ("equal", "at equal"), ("at", "at"), ("mean", "mean"), ("low", "from"), ("high", "to")
     )
@@ -78,9 +81,7 @@ def ranking(document: Document, look: Look) -> Chart:
         {"mark": {"type": "point", "filled": True, "size": 90, "opacity": 1},
          "encoding": {**place, "tooltip": pointer, **arm(arms, "shape", look=look)}},
         {"transform": [{"filter": "datum.overtakes"}], "mark": ring, "encoding": place},
-        {"transform": [{"filter": {"field": "equal", "equal": words.axis(document["axes"][-1]["axis"])}}],
-         "mark": {"type": "text", "align": "left", "dx": 14, "fontWeight": 600, "limit": 110},
-         "encoding": {**place, "text": {"field": "arm"}}},
+        *(_named(document, name, place) for name in arms),
         height=max(3, len(arms)) * 36,
     )  # fmt: skip
     return Chart(
@@ -91,8 +92,28 @@ def ranking(document: Document, look: Look) -> Chart:
     )
 
 
+def _named(document: Document, name: str, place: Spec) -> Spec:
+    """An arm's name behind the last of the axes."""
+    last = words.axis(document["axes"][-1]["axis"])
+    only = [{"filter": {"field": "equal", "equal": last}}, {"filter": {"field": "arm", "equal": name}}]
+    return {
+        "transform": only,
+        "mark": directly.text(name, dx=14),
+        "encoding": {**place, "text": {"value": directly.lines(name)}},
+    }
+
+
 def _places(arms: Sequence[str], axes: Sequence[str]) -> Spec:
-    across = {"labelAngle": 0, "labelExpr": "split(datum.label, regexp('[ -]'))", "grid": True}
+    narrow = f"width < {NAMED_WIDTH * len(axes)}"
+    across = {
+        "labelAngle": {"expr": f"{narrow} ? -50 : 0"},
+        "labelAlign": {"expr": f"{narrow} ? 'right' : 'center'"},
+        "labelBaseline": {"expr": f"{narrow} ? 'middle' : 'top'"},
+        "labelExpr": f"{narrow} ? datum.label : split(datum.label, regexp('[ -]'))",
+        "labelOverlap": False,
+        "labelLimit": 0,
+        "grid": True,
+    }
     down = {
         "format": "d",
         "grid": False,
@@ -125,14 +146,20 @@ def win_rates(document: Document, look: Look) -> Chart:
             f"Matrix of win rates under the {score}, row against column, for {', '.join(arms)}; the same "
             "numbers are in the table."
         ),
-        spec={**spec, "data": data("wins"), "transform": further, "width": {"step": 84}},
+        spec={
+            **spec,
+            "data": data("wins"),
+            "transform": further,
+            "width": {"step": 84 if len(arms) <= UPRIGHT else 46},
+        },
         rows={"wins": {}},
     )
 
 
 def _square(arms: Sequence[str]) -> Spec:
-    axis = {"labelLimit": 110, "ticks": False, "domain": False}
-    above = {**axis, "orient": "top", "labelAngle": 0}
+    axis = {**directly.in_lines(arms), "ticks": False, "domain": False}
+    upright = {"labelAngle": 0} if len(arms) <= UPRIGHT else {"labelAngle": -40, "labelExpr": "datum.label"}
+    above = {**axis, "orient": "top", **upright}
     return {
         "x": {"field": "b", "type": "nominal", "sort": list(arms), "title": "against", "axis": above},
         "y": {"field": "a", "type": "nominal", "sort": list(arms), "title": None, "axis": axis},

@@ -51,14 +51,26 @@ def budgets(document: Document) -> Grid:
 
 
 def _by_arm(document: Document, name: str, caption: str, fields: Sequence[ByArm]) -> Grid:
-    """A field a row, an arm a column."""
+    """A field a row, an arm a column; of more arms than fields the other way round."""
     arms = [arm["name"] for arm in document["arms"]]
+    if len(arms) > max(FEW_ARMS, len(fields)):
+        return Grid(
+            name=name,
+            caption=caption,
+            columns=(Column("arm"), *(Column(each["field"], numeric=True) for each in fields)),
+            rows=tuple(
+                row(arm, *(_value(each["values"].get(arm)) for each in fields), arms=[arm]) for arm in arms if fields
+            ),
+        )
     return Grid(
         name=name,
         caption=caption,
         columns=(Column("field"), *(Column(arm, numeric=True, arms=(arm,)) for arm in arms)),
         rows=tuple(row(each["field"], *(_value(each["values"].get(arm)) for arm in arms)) for each in fields),
     )
+
+
+FEW_ARMS = 6  # that have room beside each other
 
 
 def _value(value: Any) -> Cell:

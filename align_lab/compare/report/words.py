@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import Any
 from urllib.parse import quote
 
-from align_lab.compare import labels, values
+from align_lab.compare import gaps, labels, values
 from align_lab.compare.document import Axis, Document, Label
 
 NOTHING = "–"
@@ -80,8 +80,7 @@ def number(value: float | None, places: int | None = None) -> str:
     if abs(value) >= 1e9:
         head, power = f"{value:.2e}".split("e")
         return f"{head}\u00a0×\u00a010{str(int(power)).translate(values.SUPERSCRIPT)}".replace("-", "−")
-    text = f"{value:,.{places}f}"
-    return text.removeprefix("-") if not text.strip("-0.,") else text.replace("-", "−")
+    return values.figure(value, places)
 
 
 def count(value: float | None) -> str:
@@ -92,6 +91,11 @@ def count(value: float | None) -> str:
 def between(low: float | None, high: float | None, places: int) -> str:
     """`0.52 to 0.61`; – without an interval."""
     return NOTHING if low is None or high is None else f"{number(low, places)} to {number(high, places)}"
+
+
+def with_interval(value: float | None, low: float | None, high: float | None, places: int) -> str:
+    """`0.90 [0.72, 1.08]`; without the interval where there is none."""
+    return f"{number(value, places)} {gaps.bounds(low, high, places)}".strip()
 
 
 def share(value: float | None) -> str:
@@ -117,6 +121,16 @@ def sentence(text: str) -> str:
 def overtaking(axis: Axis) -> set[str]:
     """Arms that are ahead, by more than the seeds vary, of an arm that they are behind at equal episodes."""
     return {flip["ahead"] for flip in axis["flips"] if flip["shown"]}
+
+
+def changes_of_order(document: Document) -> list[str]:
+    """Where arms change places by more than the seeds vary, when something else than episodes is held equal."""
+    changed = [sentence(axis["words"]) for axis in document["axes"] if overtaking(axis)]
+    if changed or not document["axes"]:
+        return changed
+    moved = any(axis["flips"] for axis in document["axes"])
+    same = "No two arms change places by more than the seeds vary" if moved else "The order of the arms is the same"
+    return [f"{same}, whatever is held equal."]
 
 
 def differ(n: int) -> str:
