@@ -28,14 +28,14 @@ class Measure:
         return bool(self.unit) and not RANGE.match(self.unit) and not self.unit.startswith("share")
 
     def amount(self, text: str) -> str:
-        """`0.41 sd of human reviews`; `0.12 in accuracy` where the unit is none that a gap has."""
+        """`0.41 sd`; `0.12 in accuracy` where the unit is none that a gap has."""
         if self.counts:
             return f"{text} {self.unit}"
         return f"{text} in {self.label}" if self.label else text
 
     @property
     def matters(self) -> str:
-        """`0.1 sd of human reviews`: the gap that matters."""
+        """`0.1 sd`: the gap that matters."""
         return "" if self.smallest is None else self.amount(f"{self.smallest:g}")
 
     def is_small(self, low: float | None, high: float | None) -> bool:

@@ -21,7 +21,7 @@ class Telling:
         self._places = gaps.places(halves, [one.gap.mean for one in comparisons])
 
     def gap(self, one: Comparison) -> str:
-        """`0.41 sd of human reviews [0.30, 0.52]`: of the better arm over the worse one."""
+        """`0.41 sd [0.30, 0.52]`: of the better arm over the worse one."""
         low, high = one.gap.low, one.gap.high
         mean, low, high = (-one.gap.mean, -high, -low) if one.better == one.b else (one.gap.mean, low, high)
         places = gaps.enough(self._places, low, high)
@@ -68,7 +68,7 @@ class Telling:
         return f" ({listed(dict.fromkeys(one.worse for one in small))} by {less})"
 
     def equal(self, one: Comparison) -> str:
-        """`A and B are equal to within ±0.1 sd of human reviews (gap 0.02 [-0.03, 0.07])`"""
+        """`A and B are equal to within ±0.1 sd (gap 0.02 [-0.03, 0.07])`"""
         return f"{one.a} and {one.b} are {one.words}{self.unit()} (gap {self.gap(one)})"
 
     def equals(self, first: str, pairs: Sequence[Comparison]) -> str:

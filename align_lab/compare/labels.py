@@ -49,7 +49,7 @@ def usual(name: str) -> Label:
 
 
 def _words(name: str) -> str:
-    """`eval/gold_score_se` -> `gold score, standard error`."""
+    """`eval/true_score_se` -> `true score, standard error`."""
     text = name.rsplit("/", 1)[-1]
     of_error = ", standard error" if text.endswith(ERROR) else ""
     return f"{text.removesuffix(ERROR).replace('_', ' ')}{of_error}"

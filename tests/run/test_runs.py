@@ -276,7 +276,7 @@ def test_compare_prints_every_seed_and_refuses_what_is_not_fair(place, whole):
             assert run(place, f"algo={algo}", "study=fair", f"seed={seed}").returncode == 0
     done = invoke(place, "compare", "fair")
     assert done.returncode == 0, done.stderr
-    assert "settings and hashes are equal" in done.stdout and "rloo" in done.stdout and "reinforce" in done.stdout
+    assert "settings and hashes are equal" in done.stdout and "RLOO" in done.stdout and "REINFORCE" in done.stdout
     assert (place / "runs" / "fair" / "report.html").exists()
     numbers = json.loads(invoke(place, "compare", "fair", "--json").stdout)
     assert {arm["name"]: (arm["n"], arm["seeds"]) for arm in numbers["arms"]} == {

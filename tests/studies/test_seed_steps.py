@@ -18,7 +18,7 @@ def compared(place, *options):
 
 
 def runs(place, study="steps"):
-    return sorted(path.name for path in (place / "runs" / study).glob("[!.]*"))
+    return sorted(path.name for path in (place / "runs" / study).glob("[!.]*") if path.is_dir())
 
 
 @pytest.fixture(scope="module")
