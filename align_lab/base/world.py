@@ -5,11 +5,11 @@ from __future__ import annotations
 import dataclasses
 import importlib
 import os
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import torch
 import torch.distributed as dist
@@ -157,10 +157,20 @@ class World:
         if self.size == 1:
             return
         for bucket in buckets(tensors):
-            flat = torch.cat([tensor.reshape(-1) for tensor in bucket])
-            dist.all_reduce(flat)  # pyright: ignore[reportUnknownMemberType]
+            self.begin_adding_up(bucket)()
+
+    def begin_adding_up(self, bucket: Sequence[Tensor]) -> Callable[[], None]:
+        """Begin to sum tensors of one dtype, of several processes; what is returned waits for it and puts the sums in
+        place. Every process begins the same sums in the same order."""
+        flat = torch.cat([tensor.reshape(-1) for tensor in bucket])
+        handle = cast(Any, dist).all_reduce(flat, async_op=True)
+
+        def wait() -> None:
+            handle.wait()
             for tensor, part in zip(bucket, torch.split(flat, [t.numel() for t in bucket]), strict=True):
                 tensor.copy_(part.view_as(tensor))
+
+        return wait
 
 
 def buckets(tensors: Iterable[Tensor]) -> Iterator[list[Tensor]]:

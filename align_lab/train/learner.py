@@ -16,6 +16,7 @@ from align_lab.base.world import World
 from align_lab.models.language_model import LanguageModel
 from align_lab.models.precision import wide
 from align_lab.train.engines.engine import Engine, MakeEngine
+from align_lab.train.engines.overlap import Overlap
 from align_lab.train.engines.torch_engine import TorchEngine
 
 
@@ -46,6 +47,7 @@ class Learner:
     version: int = 0  # updates so far; a sampler with its own copy of the weights compares it with that of its copy
     make_engine: MakeEngine = TorchEngine
     engines: dict[str, Engine] = field(init=False)
+    overlap: Overlap | None = field(init=False, default=None)  # of several processes
 
     def __post_init__(self) -> None:
         self.engines = {"policy": self.make_engine(self.policy, name="policy", plan=self.plan, lr=self.plan.lr)}
@@ -81,14 +83,36 @@ class Learner:
     def zero_grad(self, *, policy: bool = True) -> None:
         """Clear the gradients before the micro-batches of an update. `policy=False`: train the critic alone."""
         self._restore()
+        if self.overlap is not None:
+            self.overlap.finish()  # the sums of an update that ran out of memory
         for name, engine in self.engines.items():
             engine.zero_grad(learning=policy or name != "policy")
 
-    def backward(self, loss: Tensor) -> None:
-        """Accumulate the gradient of one micro-batch."""
+    def backward(self, loss: Tensor, *, last: World | None = None) -> None:
+        """Accumulate the gradient of one micro-batch. `last`: the processes, if it is the last one of an update."""
+        if last is not None:
+            self.begin_reducing(last)
         loss.backward()
         for engine in self.engines.values():
             engine.backward()
+
+    def begin_reducing(self, world: World) -> None:
+        """From now on gradients are summed over processes as the backward pass completes them. It may be said twice."""
+        if world.size > 1:
+            self.overlap = self.overlap or Overlap(
+                [g for e in self.engines.values() for g in e.summed_while_complete()]
+            )
+            self.overlap.begin(world)
+
+    def reduce_rest(self) -> None:
+        """Begin to sum the gradients that no backward pass will complete. A collective operation."""
+        if self.overlap is not None:
+            self.overlap.start_rest()
+
+    def _finish_sums(self, world: World) -> None:
+        self.begin_reducing(world)
+        if self.overlap is not None:
+            self.overlap.finish()
 
     def step(self, world: World, *, number: int, policy_from: int = 0) -> dict[str, float]:
         """Sum gradients over processes, clip them, update the weights. Returns the gradient norms before clipping.
@@ -97,8 +121,9 @@ class Learner:
 
         Raises DivergedError, before any weight is touched, when a norm is not finite.
         """
+        self._finish_sums(world)
         for engine in self.engines.values():
-            engine.reduce(world)
+            engine.reduce()
         for name, engine in self.engines.items():
             first = policy_from if name == "policy" else 0
             if number >= first:

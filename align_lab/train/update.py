@@ -81,8 +81,12 @@ def _fit_in_memory(minibatch: Minibatch) -> dict[str, float]:
         print(f"memory ran out: micro-batches of {learner.plan.micro_batch} completions from now on", file=sys.stderr)
 
 
-def _locally(work: Callable[[], T], m: Minibatch) -> T:
-    """What `work` gives, the passes of this process. Raises _OutOfMemory in all processes if memory runs out in one."""
+def _locally(work: Callable[[], T], m: Minibatch, *, gradients: bool = False) -> T:
+    """What `work` gives, the passes of this process. Raises _OutOfMemory in all processes if memory runs out in one.
+
+    `gradients`: they are summed over processes meanwhile, and every process takes part in all sums, this one also where
+    its memory has run out.
+    """
     world, failure = m.context.world, None
     results: list[T] = []
     try:
@@ -93,6 +97,9 @@ def _locally(work: Callable[[], T], m: Minibatch) -> T:
         if world.size > 1 and m.learner.waits:
             raise AlignLabError(_advice(m)) from error
         failure = error
+    if gradients:
+        m.learner.begin_reducing(world)
+        m.learner.reduce_rest()
     try:
         if world.max(failure is not None):
             raise _OutOfMemory from failure
@@ -117,7 +124,7 @@ def _accumulate(m: Minibatch) -> dict[str, float]:
     """Accumulate the gradient of this process's share of the loss. Returns the metrics of all processes."""
     world = m.context.world
     statistics = _statistics(m) if m.algo.needs.statistics else {}
-    finite, totals = _locally(lambda: _passes(m, statistics), m)
+    finite, totals = _locally(lambda: _passes(m, statistics), m, gradients=True)
     if world.max(not finite):  # all processes stop together
         raise DivergedError(
             "the loss is not finite. The last good checkpoint is kept. Try a lower train.lr or a larger algo.kl_coef"
@@ -130,14 +137,15 @@ def _passes(m: Minibatch, statistics: Mapping[str, Tensor]) -> tuple[bool, dict[
     """Forward and backward passes of all micro-batches: are their losses finite, and the sums of their metrics."""
     totals: dict[str, Tensor] = {}
     finite = True
-    for number, part in enumerate(m.micro_batches()):
+    parts = list(m.micro_batches())
+    for number, part in enumerate(parts):
         batch = batch_of(m, part, statistics)
         now = forward(m, part)
         if number == 0 and m.context.pretrain is not None:
             now = with_pretrain(m.learner, now, m.context.pretrain, m.context.world)
         out = m.algo.loss(now, batch)
         finite &= bool(torch.isfinite(out.loss))
-        m.learner.backward(out.loss)
+        m.learner.backward(out.loss, last=m.context.world if part is parts[-1] else None)
         _add(totals, out.metrics)
     return finite, totals
 

@@ -68,6 +68,15 @@ class Rank(World):
         for mine, *parts in zip(own, *self.meeting.of_all(self.rank, [one.clone() for one in own]), strict=True):
             mine.copy_(sum(parts))
 
+    def begin_adding_up(self, bucket):
+        begun = [one.clone() for one in bucket]  # what is added after the beginning has no part in the sum
+
+        def wait():
+            for own, *parts in zip(bucket, *self.meeting.of_all(self.rank, begun), strict=True):
+                own.copy_(sum(parts))
+
+        return wait
+
 
 def ranks(count: int) -> list[Rank]:
     """That many ranks that know each other."""

@@ -22,6 +22,12 @@ from tests.train.test_update import ALGOS, NOISE, built, weights
 registry.scan()
 
 
+@pytest.fixture(autouse=True)
+def _small_buckets(monkeypatch):
+    """Gradients are summed in many parts, some of them before the backward pass ends."""
+    monkeypatch.setattr("align_lab.base.world.BUCKET", 300)
+
+
 def of_rank(it, rank):
     """The same loop as one of several ranks."""
     it.world, it.evaluate = rank, dataclasses.replace(it.evaluate, world=rank)

@@ -35,6 +35,7 @@ from align_lab.train.shards import Slice, sliced, whole
 
 MOMENTS = ("exp_avg", "exp_avg_sq")
 SMALL = 100_000  # parameters with fewer numbers are not sharded by stage 3
+BUCKET = 500_000_000  # numbers in one reduction of gradients, DeepSpeed's default; no more than the model has
 
 
 def deepspeed_engine(*, stage: int, offload: bool) -> MakeEngine:
@@ -96,7 +97,7 @@ class DeepSpeedEngine(Engine):
         parts = [(output * leaf.grad).sum() for output, leaf in outputs if leaf.grad is not None]
         self.engine.backward(torch.stack(parts).sum() * dist.get_world_size())
 
-    def reduce(self, world: World) -> None:
+    def reduce(self) -> None:
         """Nothing to do: DeepSpeed reduces gradients in its backward pass and step."""
 
     def step(self, factor: float) -> None:
@@ -204,7 +205,12 @@ def settings(model: nn.Module, plan: Train, *, stage: int, offload: bool) -> dic
     """The engine's settings as a DeepSpeed configuration."""
     half = next(model.parameters()).dtype == torch.bfloat16
     clip = plan.max_grad_norm if stage and math.isfinite(plan.max_grad_norm) else 0.0
-    zero: dict[str, Any] = {"stage": stage, "overlap_comm": False, "stage3_param_persistence_threshold": SMALL}
+    zero: dict[str, Any] = {
+        "stage": stage,
+        "overlap_comm": False,
+        "stage3_param_persistence_threshold": SMALL,
+        "reduce_bucket_size": min(BUCKET, sum(getattr(p, "ds_numel", p.numel()) for p in model.parameters())),
+    }
     if offload:
         zero["offload_optimizer"] = {"device": "cpu"}
     return {

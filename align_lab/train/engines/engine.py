@@ -18,7 +18,6 @@ from torch import Tensor, nn
 
 from align_lab.base.errors import DataError, DivergedError
 from align_lab.base.hyperparameters import Train
-from align_lab.base.world import World
 from align_lab.train.engines.resting import Resting
 from align_lab.train.shards import Parts, whole
 
@@ -47,9 +46,19 @@ class Engine(ABC):
     def backward(self) -> None:  # noqa: B027  most engines have nothing to do
         """Backpropagate through this engine's outputs, after the backward pass of a loss. Collective."""
 
+    def summed_while_complete(self) -> list[tuple[nn.Parameter, nn.Parameter]]:
+        """The weights whose gradients the learner sums over processes, each with the tensor that accumulates them.
+
+        None where the engine sums them in its own way.
+        """
+        return []
+
     @abstractmethod
-    def reduce(self, world: World) -> None:
-        """Sum gradients over processes and clip them. Raises DivergedError before any weight changes. Collective."""
+    def reduce(self) -> None:
+        """Sum gradients that the learner does not, and clip all. Raises DivergedError before any weight changes.
+
+        Collective.
+        """
 
     @abstractmethod
     def step(self, factor: float) -> None:

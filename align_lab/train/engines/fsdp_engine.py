@@ -58,7 +58,11 @@ class FsdpEngine(TorchEngine):
         """The backward pass of the loss was also this engine's."""
         self.unfinished = False
 
-    def reduce(self, world: World) -> None:
+    def summed_while_complete(self) -> list[tuple[nn.Parameter, nn.Parameter]]:
+        """None: every backward pass sums its gradients."""
+        return []
+
+    def reduce(self) -> None:
         """Clip the gradients by their norm over all processes, which the backward pass has summed."""
         if self.learning:
             norm = nn.utils.clip_grad_norm_(self.masters, self.plan.max_grad_norm)

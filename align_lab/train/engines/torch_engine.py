@@ -36,9 +36,12 @@ class TorchEngine(Engine):
             parameter.grad = torch.empty_like(parameter) if parameter.grad is None else parameter.grad
         all_at_once("_foreach_zero_", [parameter.grad for parameter in self.masters])
 
-    def reduce(self, world: World) -> None:
-        """Sum the gradients over processes and clip their norm."""
-        world.add_up(p.grad for p in self.masters if p.grad is not None)
+    def summed_while_complete(self) -> list[tuple[nn.Parameter, nn.Parameter]]:
+        """All: each weight with its master."""
+        return list(zip(self.parameters, self.masters, strict=True))
+
+    def reduce(self) -> None:
+        """Clip the norm of the gradients."""
         self.check(float(nn.utils.clip_grad_norm_(self.masters, self.plan.max_grad_norm)))
 
     def step(self, factor: float) -> None:
