@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 
+from align_lab.base import registry
 from align_lab.base.errors import ConfigError
 from align_lab.config import equal_settings, study_file
 from align_lab.config import study as studies
@@ -22,6 +24,17 @@ def test_every_run_of_a_committed_study_is_valid(name):
     seeds = study.settings.seeds
     assert len(study.runs) == len(arms) * (seeds["most"] if study.seed_plan else len(seeds))
     assert study.settings.question.endswith("?")
+
+
+@pytest.mark.parametrize("name", ["ppo_max", "preference_losses"])  # of many steps; tuned
+def test_a_study_of_minutes_is_a_committed_study_with_the_words_of_the_page(name):
+    page = (Path(__file__).parents[2] / "docs" / "running_studies.md").read_text(encoding="utf-8")
+    (typed,) = re.findall(r"`align_lab (sweeps=sail [^`]*)`", page)
+    words = [word.replace("sail", name).strip("'") for word in typed.split()]
+    study = studies.read(words)
+    assert study.name == f"{name}_quick" and study.tuning is None and study.seed_plan is None
+    assert len(study.runs) == 3 * len(study.settings.arms)
+    assert {registry.build("train", run["train"]).planned_steps for run in study.runs} == {960 // 64}
 
 
 TUNED = "sweeps=five_algorithms"  # tuned, and with seeds in steps
