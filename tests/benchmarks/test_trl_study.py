@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 
@@ -10,6 +11,7 @@ from benchmarks.trl_study import ours
 from benchmarks.trl_study.arms import ARMS
 from benchmarks.trl_study.report import METRICS, compared, markdown
 from benchmarks.trl_study.running import result
+from tests.docs.snippets import CHECKOUT
 
 
 def seed(gold_ours: float, gold_trl: float) -> dict:
@@ -50,3 +52,20 @@ def test_a_finished_seed_is_read_and_another_setting_is_not(tmp_path, monkeypatc
     assert result(arm, 0, None, tmp_path)["ours"] == {"eval/score": 1.0}
     with pytest.raises(RuntimeError, match="trained"):
         result(arm, 0, 4, tmp_path)
+
+
+def test_the_table_of_the_page_agrees_with_itself_and_with_its_sentences():
+    """Ours + the difference = TRL; both intervals lie evenly around the difference; as many exclude 0 as are said."""
+    text = (CHECKOUT / "docs" / "conformance.md").read_text(encoding="utf-8").partition("## Training with both")[2]
+    number = r"([+-]?\d+\.\d+)"
+    row = rf"^\| (dpo|rloo) \| ([^|]+) \| {number} \| {number} \|" + 2 * rf" {number} \[{number}, {number}\] \|" + "$"
+    rows = [(name, metric, *map(float, rest)) for name, metric, *rest in re.findall(row, text, re.MULTILINE)]
+    assert len(rows) == 2 * len(METRICS)
+    for name, metric, here, there, *intervals in rows:
+        for gap, low, high in (intervals[:3], intervals[3:]):
+            assert here + gap == pytest.approx(there, abs=0.0016), (name, metric)
+            assert low + high == pytest.approx(2 * gap, abs=0.0021) and low < gap < high, (name, metric)
+    without_zero = [metric for name, metric, *_, low, high in rows if name == "rloo" and (low > 0 or high < 0)]
+    assert without_zero == ["VADER"] and "its six intervals one excludes 0" in " ".join(text.split())
+    (gold,) = [one for one in rows if one[:2] == ("rloo", "gold score (decides)")]
+    assert f"of up to {gold[6]:.2f} for RLOO's gold score" in text
