@@ -24,6 +24,7 @@ def read(*texts, multirun=False):
     return study.read(texts, multirun=multirun)
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize("name", SAMPLING)
 def test_a_group_of_one_is_refused_with_a_size_and_an_algorithm_that_are_accepted(name):
     message = refused(f"algo={name}", "train.group_size=1")

@@ -52,6 +52,7 @@ def trained(name, fields, **plan):
     return it
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize(("name", "fields"), CASES, ids=[f"{n}-{'-'.join(map(str, f.values()))}" for n, f in CASES])
 @pytest.mark.parametrize("group", [3, 7])
 def test_equal_scores_move_no_weight_and_are_counted(name, fields, group):
