@@ -33,6 +33,11 @@ def ordered(names: Iterable[str]) -> tuple[str, ...]:
     return tuple(name for name in WHAT if name in given)
 
 
+def shared(names: Iterable[str]) -> bool:
+    """Does a seed move more than RL, so that the runs of a seed share builds, and seeds are blocks?"""
+    return ordered(names) not in ((), USUAL)
+
+
 def problems(names: Any) -> list[str]:
     """What is wrong with a list as it was written, one sentence each."""
     if not isinstance(names, list | tuple):

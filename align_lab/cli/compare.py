@@ -38,8 +38,7 @@ def compare(args: Sequence[str]) -> int:
     document = analyze(
         folders,
         allow=options.allow,
-        paired=options.paired,
-        asked=Asked(control=options.control, smallest=options.smallest),
+        asked=Asked(control=options.control, smallest=options.smallest, paired=options.paired),
         foreign=foreign,
         evaluation=options.evaluation,
     )
@@ -64,7 +63,10 @@ def _parser() -> argparse.ArgumentParser:
         "study", nargs="*", help="names of folders under runs/, or paths; several are compared together"
     )
     parser.add_argument(
-        "--paired", action="store_true", help="decide by differences seed by seed, where all arms share seeds"
+        "--paired",
+        action=argparse.BooleanOptionalAction,
+        help="decide by the differences at the seeds that two arms share, or not; default: as the study declares it, "
+        "else where a seed also moves the pairs, the reward or the start policy",
     )
     parser.add_argument(
         "--control",

@@ -39,18 +39,23 @@ def gate(args: Sequence[str]) -> int:
     """Print the decision and write what is asked for. Returns 0, 1 or 4. Raises NotComparableError (status 3)."""
     options = _parser().parse_args(args)
     foreign = arguments.foreign_runs("gate", options.foreign, alone=options.study is None)
-    study = pool.read([study_folder(options.study)]) if options.study else None
-    runs = study.runs if study else []
+    study = pool.read([study_folder(options.study)]) if options.study else StudyRuns(folders=[])
+    runs = study.runs
     console = Terminal()
     if options.store:
         stored = _store_foreign(foreign, options) if foreign else _store(runs, options)
         answer.give({"baseline": options.store, "arm": options.arm, "runs": stored})
         console.print(f"{stored} runs of {escape(options.arm)} are the baseline {escape(options.store)}")
         return 0
-    asked = _asked(runs, foreign, options)
-    values = (asked.candidate["values"], asked.baseline["values"])
-    margin = options.margin or _declared(study, asked.metric)
-    decision = decide(*values, margin=margin, confidence=options.confidence, equivalence=options.equivalence)
+    asked = _asked(study, foreign, options)
+    decision = decide(
+        asked.candidate["values"],
+        asked.baseline["values"],
+        margin=options.margin or _declared(study, asked.metric),
+        confidence=options.confidence,
+        equivalence=options.equivalence,
+        paired=asked.paired,
+    )
     decided = report.document(
         decision, metric=asked.metric, candidate=asked.candidate, baseline=asked.baseline, unproven=asked.unproven
     )
@@ -58,10 +63,10 @@ def gate(args: Sequence[str]) -> int:
     return decision.status
 
 
-def _declared(study: StudyRuns | None, metric: str) -> float:
+def _declared(study: StudyRuns, metric: str) -> float:
     """The gap that matters to the study. Raises ConfigError where it declares none in this metric."""
-    own = {run.metric for run in study.runs} if study else set[str]()
-    if study and len(study.smallest) == 1 and {metric.removesuffix(OVER_TRAINING)} == own:
+    own = {run.metric for run in study.runs}
+    if len(study.smallest) == 1 and {metric.removesuffix(OVER_TRAINING)} == own:
         return next(iter(study.smallest))
     raise ConfigError(
         f"how much worse may it be? There is no declared gap that matters (smallest) in {metric}. Say it in units of "
@@ -69,19 +74,19 @@ def _declared(study: StudyRuns | None, metric: str) -> float:
     )
 
 
-def _asked(runs: Sequence[Run], foreign: ForeignRuns | None, options: argparse.Namespace) -> Question:
+def _asked(study: StudyRuns, foreign: ForeignRuns | None, options: argparse.Namespace) -> Question:
     """The two sides, proven comparable where no run of another program is among them."""
     kept = baseline.read(Path(options.baseline)) if options.baseline else None
     if foreign is None and not (kept and kept.foreign):
         return question(
-            runs, arm=options.arm, against=options.against, kept=kept, curve=options.curve, allow=options.allow
+            study, arm=options.arm, against=options.against, kept=kept, curve=options.curve, allow=options.allow
         )
     theirs: list[ForeignRun] = [*(foreign.runs if foreign else []), *(kept.foreign if kept else [])]
     ours = {f"{kept.arm}, {baseline.STORED}": kept.runs} if kept and kept.runs else {}
     against = options.against
     if kept:
         against = kept.foreign[0].label if kept.foreign else f"{kept.arm}, {baseline.STORED} ({section.OURS})"
-    own = {**comparability.arms(runs, options.allow), **ours}
+    own = {**comparability.arms(study.runs, options.allow), **ours}
     return foreign_question.question(theirs, own, arm=options.arm, against=against, curve=options.curve)
 
 
@@ -104,7 +109,7 @@ def _store_foreign(foreign: ForeignRuns, options: argparse.Namespace) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = arguments.parser(
         "gate",
-        description="Is an arm at most a margin worse than a baseline, by one-sided Welch bounds over seeds?",
+        description="Is an arm at most a margin worse than a baseline, by one-sided t bounds over seeds?",
         epilog=EXAMPLES,
     )
     parser.add_argument("study", nargs="?", help="name of a folder under runs/, or a path; none with --from alone")
@@ -164,3 +169,6 @@ def _write(decided: report.GateDocument, options: argparse.Namespace, console: C
     for each in report.rows(decided):
         table.add_row(*map(escape, each))
     console.print(table)
+    for line in decided["warnings"]:
+        console.print(f"[yellow]{escape(line)}[/]", soft_wrap=True)
+    console.print(f"[dim]{escape(report.cautions(decided)[-1])}[/]", soft_wrap=True)

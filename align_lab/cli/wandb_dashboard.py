@@ -81,7 +81,9 @@ def _parser() -> Arguments:
     parser.add_argument(
         "--allow", action="append", default=[], metavar="FIELD", help="as in compare: a setting that may differ"
     )
-    parser.add_argument("--paired", action="store_true", help="as in compare: decide by differences seed by seed")
+    parser.add_argument(
+        "--paired", action=argparse.BooleanOptionalAction, help="as in compare: decide by differences seed by seed"
+    )
     parser.add_argument(
         "--offline", action="store_true", help="write both specs to runs/STUDY/wandb/ and upload nothing"
     )

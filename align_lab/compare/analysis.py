@@ -5,11 +5,10 @@ shows.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from align_lab.compare import advice, axes, builds, claims, notes, precision, spending, summary, wins
+from align_lab.compare import advice, axes, blocks, builds, claims, mixture, notes, precision, spending, summary, wins
 from align_lab.compare import asked as questions
 from align_lab.compare.asked import EVERY_PAIR, Asked
 from align_lab.compare.described import described
@@ -32,7 +31,6 @@ def analyze(
     folders: Sequence[Path],
     *,
     allow: Sequence[str] = (),
-    paired: bool = False,
     asked: Asked = EVERY_PAIR,
     rng_seed: int = 0,
     foreign: ForeignRuns | None = None,
@@ -45,15 +43,15 @@ def analyze(
     with other values of one are arms of their own. Where a setting differs that may not, `comparability.fair` is
     False and nothing is compared: each arm is described by itself. `foreign`: runs of other programs, which have a
     verdict of their own; with them, `folders` may be empty. `evaluation`: the name of a stored evaluation of all
-    runs (`align_lab evaluate`) that decides in place of that of the training. `asked`: a control and the gap that
-    matters, in place of what the studies declare. The same record and `rng_seed` give the same document, apart from
-    `written`. Raises ConfigError for a folder without runs.
+    runs (`align_lab evaluate`) that decides in place of that of the training. `asked`: a control, the gap that matters
+    and whether seeds are paired, in place of what the studies declare. The same record and `rng_seed` give the same
+    document, apart from `written`. Raises ConfigError for a folder without runs.
     """
-    of = prepare(folders, allow=allow, paired=paired, asked=asked, evaluation=evaluation)
+    of = prepare(folders, allow=allow, asked=asked, evaluation=evaluation)
     fair = of.comparability["fair"]
     whole = described(of, rng_seed)
     if fair:
-        _compare(whole, of, rng_seed, paired=paired)
+        _compare(whole, of, rng_seed)
     else:
         whole["verdict"] = _refusal(of.comparability)
     whole["notes"] += _notes(whole, of, folders)
@@ -70,24 +68,26 @@ def analyze(
     return whole
 
 
-def _compare(whole: Document, of: Prepared, rng_seed: int, *, paired: bool) -> None:
+def _compare(whole: Document, of: Prepared, rng_seed: int) -> None:
     """What sets arms against each other: only where all settings are equal, or allowed to differ."""
-    pairs, smallest = of.asked.number(len(of.arms)), of.asked.smallest
+    pairs, smallest, paired = of.asked.number(len(of.arms)), of.asked.smallest, bool(of.asked.paired)
     test = precision.PairTest(number=pairs, paired=paired, smallest=smallest)
     if of.plan and of.looks:
         decided = sequential.decided(of.plan, of.looks, of.groups, of.measure)
-        whole["precision"] = precision.of_pairs(
-            decided["pairs"], of.shown, of.answers, replace(test, paired=False, smallest=of.plan.plan.smallest)
-        )
+        whole["precision"] = precision.of_pairs(decided["pairs"], of.shown, of.answers, test)
     else:
-        decided = summary.decided(of.shown, of.asked, pairs=pairs, paired=paired, measure=of.measure)
+        decided = summary.decided(of.shown, of.asked, pairs=pairs, measure=of.measure)
         whole["precision"] = precision.of_pairs(decided["pairs"], of.shown, of.answers, test)
         whole["notes"] += advice.advise(decided, whole["precision"], of.measure)
+    blocks.annotate(decided["pairs"], of.shown)
+    scores = {arm.name: dict(zip(arm.seeds, arm.scores, strict=True)) for arm in of.shown}
+    decided["warnings"] += mixture.warnings(scores, paired=paired)
     whole["verdict"] = decided
     whole["improvement"] = summary.improvements(of.shown, rng_seed)
-    whole["axes"] = axes.compared(of.rows, of.scores.metric)
+    seeds = {arm.name: arm.seeds for arm in of.shown}
+    whole["axes"] = axes.compared(of.rows, of.scores.metric, seeds, paired=paired)
     whole["wins"] = wins.wins(of.answers, rng_seed)
-    whole["claims"] = claims.decided(of.study.claims, of.groups, of.scores.metric, smallest)
+    whole["claims"] = claims.decided(of.study.claims, of.groups, of.scores.metric, smallest, paired=paired)
 
 
 def _notes(whole: Document, of: Prepared, folders: Sequence[Path]) -> Iterator[str]:
@@ -96,6 +96,7 @@ def _notes(whole: Document, of: Prepared, folders: Sequence[Path]) -> Iterator[s
         yield f"Decided by the evaluation {names[0]} of the last checkpoints, made after training."
     if over := builds.over(of.runs):
         yield over
+    yield from blocks.notes(whole["verdict"]["pairs"], of.shown, paired=bool(of.asked.paired))
     if whole["comparability"]["fair"] and len(of.arms) > 1:
         decided = {frozenset((pair["a"], pair["b"])) for pair in whole["verdict"]["pairs"]}
         yield from questions.notes(of.asked, [one for one in of.asked.contrasts if frozenset(one) not in decided])

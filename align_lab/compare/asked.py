@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 
+from align_lab.base import vary
 from align_lab.base.contrast import Contrast
 from align_lab.base.errors import ConfigError, near
 from align_lab.compare.pool import StudyRuns
@@ -23,6 +24,7 @@ class Asked:
     """Every pair of arms; with a `control` every pair with it; with `contrasts` these pairs alone.
 
     smallest: the smallest gap that matters, in units of the metric that decides; None: nothing can be called equal.
+    paired: are arms compared seed by seed? None: as the studies declare it.
     afterwards: what the command asked for, and no study had declared. several: sentences on declared pairs whose arms
     have several recipes here.
     """
@@ -30,6 +32,7 @@ class Asked:
     control: str = ""
     contrasts: tuple[Contrast, ...] = ()
     smallest: float | None = None
+    paired: bool | None = None
     afterwards: tuple[str, ...] = ()
     several: tuple[str, ...] = ()
 
@@ -66,13 +69,15 @@ def of_command(asked: Asked, study: StudyRuns, arms: Mapping[str, Sequence[Run]]
     declared = next(iter(named)) if len(named) == 1 and named <= set(arms) else ""
     contrasts, several = ([], []) if asked.control else _resolved(study.contrasts, arms)
     smallest = next(iter(study.smallest)) if len(study.smallest) == 1 else None
+    paired = paired_by_seed(study)
     return replace(
         asked,
         control=asked.control or ("" if contrasts else declared),
         contrasts=tuple(contrasts),
         several=tuple(several),
         smallest=smallest if asked.smallest is None else asked.smallest,
-        afterwards=tuple(_afterwards(asked, study, declared, smallest)),
+        paired=paired if asked.paired is None else asked.paired,
+        afterwards=tuple(_afterwards(asked, study, declared, smallest, paired=paired)),
     )
 
 
@@ -104,13 +109,21 @@ def _recipes(name: str, arms: Mapping[str, Sequence[Run]]) -> dict[str, str]:
     return {label.removeprefix(name): label for label, runs in arms.items() if runs[0].base == name}
 
 
-def _afterwards(asked: Asked, study: StudyRuns, control: str, smallest: float | None) -> list[str]:
+def paired_by_seed(study: StudyRuns) -> bool:
+    """As the studies declare it; else where a seed also moves what the runs of a seed share."""
+    if len(study.paired) == 1:
+        return next(iter(study.paired))
+    return any(vary.shared(vary.of(run.fields)) for run in study.runs)
+
+
+def _afterwards(asked: Asked, study: StudyRuns, control: str, smallest: float | None, *, paired: bool) -> Iterator[str]:
     """Names of the options that ask for something else than what was declared."""
-    other = asked.control and (asked.control != control or study.contrasts)
-    options = [f"--control={asked.control}"] if other else []
+    if asked.control and (asked.control != control or study.contrasts):
+        yield f"--control={asked.control}"
     if asked.smallest not in (None, smallest):
-        options.append(f"--smallest={asked.smallest:g}")
-    return options
+        yield f"--smallest={asked.smallest:g}"
+    if asked.paired not in (None, paired):
+        yield "--paired" if asked.paired else "--no-paired"
 
 
 def notes(asked: Asked, lacking: Sequence[Contrast]) -> list[str]:

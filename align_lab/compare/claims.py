@@ -17,24 +17,29 @@ UNDECLARED = "the study declares no smallest gap that matters"
 Groups = Mapping[str, Sequence[Run]]
 
 
-def decided(texts: Sequence[str], groups: Groups, metric: str, smallest: float | None) -> list[Claimed]:
+def decided(
+    texts: Sequence[str], groups: Groups, metric: str, smallest: float | None, *, paired: bool = False
+) -> list[Claimed]:
     """Every claim; each of m has an interval at 1 - 0.05/m, so that all m hold together with 95 % (Bonferroni).
 
-    smallest: the gap that matters in the metric that decides; without one, no claim of equality is decided.
+    smallest: the gap that matters in the metric that decides; without one, no claim of equality is decided. paired:
+    seed by seed.
     """
     claims = [read(text) for text in texts]
     confidence = 1 - (1 - CONFIDENCE) / max(1, len(claims))
-    return [_decided(claim, groups, claim.metric or metric, confidence, smallest) for claim in claims]
+    return [_decided(claim, groups, claim.metric or metric, confidence, smallest, paired) for claim in claims]
 
 
-def _decided(claim: Claim, groups: Groups, metric: str, confidence: float, smallest: float | None) -> Claimed:
-    values = {
-        arm: [run.final[metric] for run in groups.get(arm, ()) if metric in run.final] for arm in (claim.a, claim.b)
-    }
-    if not all(values.values()):
-        lacking = " and ".join(arm for arm, each in values.items() if not each)
+def _decided(
+    claim: Claim, groups: Groups, metric: str, confidence: float, smallest: float | None, paired: bool
+) -> Claimed:
+    known = {arm: [run for run in groups.get(arm, ()) if metric in run.final] for arm in (claim.a, claim.b)}
+    if not all(known.values()):
+        lacking = " and ".join(arm for arm, each in known.items() if not each)
         return _claimed(claim, metric, None, UNKNOWN, f"no finished run of {lacking}")
-    (pair,) = verdicts(values, confidence=confidence, smallest=smallest)
+    values = {arm: [run.final[metric] for run in runs] for arm, runs in known.items()}
+    seeds = {arm: [run.seed for run in runs] for arm, runs in known.items()}
+    (pair,) = verdicts(values, seeds=seeds, paired=paired, confidence=confidence, smallest=smallest)
     gap = pair.gap if pair.a == claim.a else Interval(-pair.gap.mean, -pair.gap.high, -pair.gap.low)
     outcome, why = _outcome(claim, gap, pair, smallest)
     return _claimed(claim, metric, gap, outcome, why)

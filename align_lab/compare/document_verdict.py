@@ -48,7 +48,8 @@ class Arm(TypedDict):
 class Pair(TypedDict):
     """Arm a against arm b: mean of a minus mean of b, corrected interval and p, and what follows in words.
 
-    needed: further seeds an arm; None where the seeds suffice.
+    correlation: of their scores over the seeds that both have; None where they are few or do not vary. needed:
+    further seeds an arm; None where the seeds suffice.
     """
 
     a: str
@@ -57,6 +58,7 @@ class Pair(TypedDict):
     low: float | None
     high: float | None
     p: float | None
+    correlation: float | None
     words: str
     needed: int | None
 
@@ -109,15 +111,18 @@ class Precision(TypedDict):
 class Verdict(TypedDict):
     """The answer in one sentence, and every pair of arms that it rests on.
 
-    smallest: the gap that matters, None where none was declared: then nothing is called equal; contrasts: the pairs
-    that were declared to be the only questions.
+    smallest: the gap that matters, None where none was declared: then nothing is called equal; paired: are arms
+    compared seed by seed? contrasts: the pairs that were declared to be the only questions. warnings: sentences on
+    scores for which the intervals do not hold.
     """
 
     sentence: str
     method: str
     confidence: float
     smallest: float | None
+    paired: bool
     contrasts: list[list[str]]
+    warnings: list[str]
     pairs: list[Pair]
 
 

@@ -17,7 +17,7 @@ from align_lab.compare.document import Document
 
 LONGEST = 28  # letters of a name; a longer one is cut where its explanation begins
 NAMED = {"arm", "a", "b", "ahead", "behind"}  # keys whose text is the name of an arm
-SENTENCES = {"sentence", "words", "why", "claim", "notes"}  # keys whose text may name arms
+SENTENCES = {"sentence", "words", "why", "claim", "notes", "warnings"}  # keys whose text may name arms
 BY_ARM = {"recipes", "budgets"}  # their `values` are by arm
 
 

@@ -29,6 +29,7 @@ class StudyRuns:
     controls: set[str] = field(default_factory=set)  # the arms that the studies compare all others with
     contrasts: list[Contrast] = field(default_factory=list)  # the pairs of arms that alone are asked for
     smallest: set[float] = field(default_factory=set)  # the gaps that matter, as the studies declare them
+    paired: set[bool] = field(default_factory=set)  # are arms compared seed by seed, as the studies declare it?
     claims: list[str] = field(default_factory=list)  # what is to be decided of two arms
     expected: dict[str, set[int]] = field(default_factory=dict)  # arm -> its seeds, where a sweep declared them
     left: list[str] = field(default_factory=list)  # runs that the sweep file no longer names
@@ -98,6 +99,8 @@ def _declare(pool: StudyRuns, declared: Mapping[str, Any], finished: set[str]) -
     pool.contrasts += [pair for pair in map(_pair, declared["contrasts"]) if pair not in pool.contrasts]
     if (smallest := declared["smallest"]) is not None:
         pool.smallest.add(float(smallest))
+    if (paired := declared["paired"]) is not None:
+        pool.paired.add(bool(paired))
     pool.claims += [text for text in declared["claims"] if text not in pool.claims]
     for about in declared["runs"].values():
         if about.get("arm") and about.get("seed") is not None:

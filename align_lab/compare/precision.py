@@ -19,7 +19,7 @@ from align_lab.compare.gaps import places as decimals
 from align_lab.compare.purchase import Costs, Plan, Purchase
 from align_lab.compare.samples import ByArm
 from align_lab.compare.statistics import Interval
-from align_lab.compare.summary import CONFIDENCE, ArmRuns, same_seeds
+from align_lab.compare.summary import CONFIDENCE, ArmRuns
 from align_lab.compare.values import figure, listed, number
 
 TOLERANCE = 0.02  # sds of completions by which a run's score may differ from the mean over its prompts
@@ -48,7 +48,6 @@ def of_pairs(pairs: Sequence[Pair], arms: Sequence[ArmRuns], answers: ByArm, tes
 
     Only a score that is a mean over prompts has such parts.
     """
-    test = dataclasses.replace(test, paired=test.paired and same_seeds(arms))
     by_arm, _ = wins.scores(answers)
     known = {arm.name: arm for arm in arms if _is_mean(arm, by_arm.get(arm.name, {}))}
     usable = [pair for pair in pairs if {pair["a"], pair["b"]} <= known.keys() and pair["low"] is not None]

@@ -52,7 +52,7 @@ class Prepared:
     @property
     def runs(self) -> list[Run]:
         """All that are used."""
-        return [run for runs in self.groups.values() for run in runs]
+        return _used(self.groups)
 
     @cached_property
     def rows(self) -> Mapping[str, Table]:
@@ -76,9 +76,7 @@ class Prepared:
         return curves.few({arm.name: arm.runs for arm in self.shown}, self.scores.metric)
 
 
-def prepare(
-    folders: Sequence[Path], *, allow: Sequence[str], paired: bool, asked: Asked, evaluation: str = ""
-) -> Prepared:
+def prepare(folders: Sequence[Path], *, allow: Sequence[str], asked: Asked, evaluation: str = "") -> Prepared:
     """Read the studies; the proof is over every run that was read, also over those that are set aside.
 
     evaluation: the name of a stored one that decides in place of that of the training.
@@ -94,7 +92,7 @@ def prepare(
         study.runs, without = reevaluated.under(study.runs, evaluation)
         study.unfinished += without
     if plan:
-        sequential.refuse(plan, paired=paired, asked=asked)
+        sequential.refuse(plan, asked=asked)
     metric = _metric(study.runs)
     groups, duplicates = _once(arms_of(study.runs, allow))
     asked = plan.asked if plan else questions.of_command(asked, study, groups)
@@ -108,8 +106,12 @@ def prepare(
         comparability=proof(study.runs, {arm.name: arm.runs for arm in arms}, allow),
         scores=Scores(metric, _labels(study.runs, metric)),
         plan=plan,
-        looks=sequential.looks_of(plan, [run for runs in groups.values() for run in runs]) if plan else None,
+        looks=sequential.looks_of(plan, folders[0], _used(groups), study.unfinished) if plan else None,
     )
+
+
+def _used(groups: Groups) -> list[Run]:
+    return [run for runs in groups.values() for run in runs]
 
 
 def _shown_first(arms: list[ArmRuns], asked: Collection[str]) -> list[ArmRuns]:

@@ -111,19 +111,19 @@ def _mean(values: Floats) -> float | None:
     return float(known.mean()) if len(known) else None
 
 
-def decided(arms: Sequence[ArmRuns], asked: Asked, *, pairs: int, measure: Measure, paired: bool = False) -> Verdict:
+def decided(arms: Sequence[ArmRuns], asked: Asked, *, pairs: int, measure: Measure) -> Verdict:
     """`verdict` of the document.
 
-    Arms are compared by their means (Welch). `paired` compares them seed by seed where all have the same seeds:
-    narrower only if a seed moves arms alike, which the default task's seeds hardly do
-    (`docs/studies/five_algorithms_untuned.md`), and at half the freedom.
+    Arms are compared by their means (Welch), or, where the question is paired, by the differences at the seeds that
+    both have: narrower only if a seed moves arms alike, as it does where it also moves the stages that they share, and
+    at half the freedom (docs/seeds.md).
 
     `pairs` counts those of all arms, also where only the best are given here: they were chosen by their scores, so each
     is still decided at 1 - (1 - confidence)/pairs. Only the pairs that are asked for are decided.
     """
     scores = {arm.name: arm.scores for arm in arms}
     seeds = {arm.name: arm.seeds for arm in arms}
-    paired = paired and same_seeds(arms)
+    paired = bool(asked.paired)
     here = len(pairs_of(list(scores), asked.control, asked.contrasts))
     confidence = 1 - (1 - CONFIDENCE) * here / pairs if here else CONFIDENCE
     comparisons = verdict.verdicts(
@@ -140,7 +140,9 @@ def decided(arms: Sequence[ArmRuns], asked: Asked, *, pairs: int, measure: Measu
         "method": verdict.method(paired=paired, control=asked.control, contrasts=len(asked.contrasts), pairs=pairs),
         "confidence": CONFIDENCE,
         "smallest": asked.smallest,
+        "paired": paired,
         "contrasts": [list(one) for one in asked.contrasts],
+        "warnings": [],
         "pairs": [pair(one, pairs / here) for one in comparisons],
     }
 
@@ -155,6 +157,7 @@ def pair(one: verdict.Comparison, raised: float = 1.0) -> Pair:
         "low": number(one.gap.low),
         "high": number(one.gap.high),
         "p": p and min(1.0, p * raised),
+        "correlation": None,
         "words": one.words,
         "needed": one.needed,
     }
@@ -167,7 +170,9 @@ def undecided(text: str) -> Verdict:
         "method": verdict.method(),
         "confidence": CONFIDENCE,
         "smallest": None,
+        "paired": False,
         "contrasts": [],
+        "warnings": [],
         "pairs": [],
     }
 

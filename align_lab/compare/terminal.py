@@ -64,6 +64,8 @@ def _head(document: Document) -> Iterator[RenderableType]:
     if document["question"]:
         yield Text(document["question"])
     yield Text(document["verdict"]["sentence"], style="bold green" if document["comparability"]["fair"] else "bold")
+    for warning in document["verdict"]["warnings"]:
+        yield Text(warning, style="yellow")
     unit = document["metrics"][document["metric"]]["unit"]
     yield Text(
         f"Scores in {unit}; 95 % t intervals over seeds." if unit else "95 % t intervals over seeds.", style="dim"

@@ -18,6 +18,7 @@ Samples = tuple[list[float], list[float]]
 NO_DIFFERENCE = "no difference shown"
 EQUAL = "equal to within ±"
 NOT_ENOUGH = "not enough seeds: "
+NONE_SHARED = f"{NOT_ENOUGH}verdicts are paired by seed, and the two arms have no seed in common"
 POWER = 0.8
 FEWEST = 3  # seeds to ask for where there is no interval at all
 MOST = 1000  # more seeds than this are not counted, only called more
@@ -80,7 +81,7 @@ def verdicts(
         raise ValueError(f"needs 0 < confidence < 1 and smallest > 0 (got {confidence} and {smallest})")
     pairs = pairs_of(ranked(arms), control, contrasts)
     test = _Test(paired=paired, pairs=len(pairs) or 1, confidence=confidence, smallest=smallest)
-    return [_compare(a, b, _samples(a, b, values, paired=paired), test) for a, b in pairs]
+    return [_compare(a, b, values, test) for a, b in pairs]
 
 
 def method(*, paired: bool = False, control: str = "", contrasts: int = 0, pairs: int = 0) -> str:
@@ -128,7 +129,11 @@ class _Test:
         return 1 - (1 - self.confidence) / self.pairs
 
 
-def _compare(a: str, b: str, samples: Samples, test: _Test) -> Comparison:
+def _compare(a: str, b: str, values: Mapping[str, Mapping[int, float]], test: _Test) -> Comparison:
+    if test.paired and not values[a].keys() & values[b].keys():
+        gap = float(np.mean([*values[a].values()]) - np.mean([*values[b].values()]))
+        return Comparison(a, b, Interval(gap, math.nan, math.nan), math.nan, NONE_SHARED, FEWEST)
+    samples = _samples(values[a], values[b], paired=test.paired)
     interval, p_value = (paired_interval, paired_p) if test.paired else (welch_interval, welch_p)
     gap = interval(*samples, confidence=test.each)
     p = float(np.minimum(1.0, test.pairs * p_value(*samples)))
@@ -191,13 +196,10 @@ def _check(arm: str, values: Sequence[float], numbers: Sequence[int]) -> None:
         raise ValueError(f"arm {arm!r} has no finite value at {bad}: leave those seeds out, and say so")
 
 
-def _samples(a: str, b: str, values: Mapping[str, Mapping[int, float]], *, paired: bool) -> Samples:
+def _samples(first: Mapping[int, float], second: Mapping[int, float], *, paired: bool) -> Samples:
     """The values to compare, from which the first is taken off: equal values then have exactly no spread."""
-    first, second = (values[a], values[b])
     if paired:
         shared = [seed for seed in first if seed in second]
-        if not shared:
-            raise ValueError(f"arms {a!r} and {b!r} share no seed, so nothing pairs: use paired=False")
         first, second = ({seed: one[seed] for seed in shared} for one in (first, second))
     origin = next(iter(first.values()))
     return [value - origin for value in first.values()], [value - origin for value in second.values()]

@@ -61,6 +61,11 @@ class StudySettings:
     contrasts: Any = param(
         None, f"the only questions: {contrast.WORDS}; intervals are corrected for these; null: every pair"
     )
+    paired: bool | None = param(
+        None,
+        "do verdicts compare arms seed by seed? null: where vary also names pairs, reward or policy, which the arms of "
+        "a seed share",
+    )
     claims: list[str] = param([], "what a paper says of two arms, each to be decided: 'rloo > ppo', 'a < b in eval/kl'")
     tune: Any = param(None, f"equal tuning before the study, charged to every arm: {TUNING}")
     seeds: Any = param(None, f"seeds of every arm: {WORDS}")

@@ -19,7 +19,16 @@ from align_lab.base.run_config import RunConfig
 from align_lab.base.seed_plan import SeedPlan
 from align_lab.base.tuning_plan import WORDS as TUNING
 from align_lab.base.tuning_plan import TuningPlan, tuning_plan
-from align_lab.config import composition, equal_settings, factors, overrides, study_seeds, unread, values
+from align_lab.config import (
+    composition,
+    equal_settings,
+    factors,
+    overrides,
+    pairing,
+    study_seeds,
+    unread,
+    values,
+)
 from align_lab.config.composition import Composer
 from align_lab.config.root import FREE, STUDY_KEYS, StudySettings
 from align_lab.config.study_file import check_arm
@@ -68,6 +77,7 @@ def read(texts: Sequence[str], *, multirun: bool = True) -> Study:
     jobs = list(expand([*parsed, *moved], settings, seeds, composition.sweeper_params(fixed) if sweep else {}))
     complete = not selected and not any(o.is_sweep_override() or o.key_or_group == "algo" for o in parsed)
     runs = composer.runs(jobs)
+    settings, plan = pairing.declared(settings, plan, runs)
     study = from_runs(runs, settings=settings, sweep=sweep, complete=complete)
     equal_settings.refuse_arms(runs)
     unread.refuse(runs, typed)
@@ -91,7 +101,7 @@ def _refuse_misplaced(parsed: Sequence[Override], settings: StudySettings, *, mu
             )
     if multirun:
         return
-    for key in (*FREE, "smallest"):
+    for key in (*FREE, "smallest", "paired"):
         if getattr(settings, key) is not None:
             raise ConfigError(f"{key} is of a study with several runs, and this is one run. Add -m, or sweeps=NAME")
     if settings.design != "full":

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from align_lab.compare.document import SCORE
 from align_lab.compare.overoptimization import NOTHING_BESIDE
 from align_lab.compare.report import pair_tables, result_tables, setup_tables, trust, words
-from align_lab.compare.report.markdown import escaped, facts, proven, samples, table
+from align_lab.compare.report.markdown import escaped, facts, proven, samples, table, warned
 from align_lab.dashboards.study_document import StudyDocument
 
 NOT_COMPARABLE = "Not comparable: nothing below ranks the arms."
@@ -29,6 +29,7 @@ def verdict(study: StudyDocument) -> str:
         [
             f"**{NOT_COMPARABLE}**" if study.refused else "",
             f"**{escaped(document['verdict']['sentence'])}**",
+            *warned(document),
             escaped(document["question"]),
             facts(document) if document["arms"] else "",
             *(proven(document) if study.refused else []),

@@ -13,6 +13,7 @@ from typing import Any
 
 from align_lab.base.files import read_json, read_lines
 from align_lab.compare.analysis import analyze
+from align_lab.compare.asked import Asked
 from align_lab.compare.document import SCORE, Document
 from align_lab.compare.evaluations import ERROR, LAST
 from align_lab.compare.report import MOST_ARMS, clean
@@ -78,9 +79,9 @@ class StudyDocument:
         return {name: [arm for arm, known in self.arms.items() if known == name] for name in several}
 
 
-def read(folder: Path, *, allow: Sequence[str] = (), paired: bool = False) -> StudyDocument:
+def read(folder: Path, *, allow: Sequence[str] = (), paired: bool | None = None) -> StudyDocument:
     """The study in this folder. Raises ConfigError for a folder without runs."""
-    document = analyze([folder], allow=allow, paired=paired)
+    document = analyze([folder], allow=allow, asked=Asked(paired=paired))
     firsts = {arm["name"]: folder / document["links"][arm["runs"][0]] for arm in document["arms"]}
     return StudyDocument(
         name=document["study"],

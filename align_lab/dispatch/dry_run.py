@@ -17,7 +17,7 @@ from align_lab.base.files import read_json
 from align_lab.base.hardware import Placement
 from align_lab.base.paths import runs_folder
 from align_lab.base.run_config import RunConfig
-from align_lab.config import equal_settings
+from align_lab.config import equal_settings, pairing
 from align_lab.config.study import Study
 from align_lab.dispatch import container, parallel, slurm, status_table
 from align_lab.dispatch.ledger import Ledger
@@ -41,6 +41,8 @@ def describe(study: Study, todo: Plan, existing: Existing, console: Console) -> 
     stages = [task for task in todo.tasks if task.kind == "stage" and task.name not in existing.queued]
     first = f", {count(stages, 'stage')} first" if stages else ""
     console.print(f"{count(study.runs, 'run')}, {len(todo.runs)} to do{first}{duplicates}")
+    if line := pairing.sentence(study.settings, study.runs):
+        console.print(escape(line))
     for line in status_table.skipped_lines(todo.skipped):
         console.print(f"  skipped: {escape(line)}")
     if line := equal_settings.caution(study.runs):
@@ -67,6 +69,7 @@ def _as_json(study: Study, todo: Plan, existing: Existing) -> dict[str, Any]:
     return {
         "study": study.name,
         "question": study.settings.question,
+        "paired": study.settings.paired,
         "tasks": tasks,
         "skipped": [{"name": one.name, "why": one.why} for one in todo.skipped],
         "queued": dict(existing.queued),

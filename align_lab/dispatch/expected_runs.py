@@ -18,9 +18,23 @@ from align_lab.record.expected import read
 from align_lab.record.layout import StudyLayout
 
 
-def refuse_other_vary(folder: Path, study: Study) -> None:
-    """Raises ConfigError where the study was begun with seeds that move something else: a seed is one and the same."""
-    before = {tuple(run.get("vary") or vary.USUAL) for run in read(folder)["runs"].values()}
+def refuse_other_seeds(folder: Path, study: Study) -> None:
+    """Raises ConfigError where the study was begun with seeds that move something else, because a seed is one and the
+    same, or that are paired where they were not, because that is decided before results are seen.
+    """
+    known = read(folder)
+    _refuse_other_vary(folder, known, study)
+    paired, now = known["paired"], study.settings.paired
+    if None not in (paired, now) and paired != now:
+        raise ConfigError(
+            f"the study {folder.name} was begun with paired: {str(paired).lower()}, and now it is {str(now).lower()}: "
+            "how seeds are compared is declared before results are seen. Type "
+            f"paired={str(paired).lower()}, or give the new study a name of its own: study=NAME"
+        )
+
+
+def _refuse_other_vary(folder: Path, known: Mapping[str, Any], study: Study) -> None:
+    before = {tuple(run.get("vary") or vary.USUAL) for run in known["runs"].values()}
     now = {vary.of(run.values) for run in study.runs}
     if before and (new := sorted(now - before)):
         began, asked = (" and ".join(f"[{', '.join(names)}]" for names in sorted(lists)) for lists in (before, new))
@@ -49,6 +63,7 @@ def update(folder: Path, study: Study) -> dict[str, Any]:
         "smallest": before.get("smallest") if study.settings.smallest is None else study.settings.smallest,
         "contrasts": [list(pair) for pair in contrast.read(study.settings.contrasts)] or before.get("contrasts", []),
         **(_design(study.design) if study.design else {key: before.get(key, {}) for key in ("factors", "cells")}),
+        "paired": before["paired"] if study.settings.paired is None else study.settings.paired,
         "runs": runs,
         "left": {name: run for name, run in left.items() if name not in now},
     }

@@ -49,7 +49,7 @@ def launch(study: Study, *, console: Console | None = None, reuse: bool = True) 
     console = console or Terminal(soft_wrap=True)
     cluster = _needs_cluster(study)
     folder = runs_folder() / study.name
-    expected_runs.refuse_other_vary(folder, study)
+    expected_runs.refuse_other_seeds(folder, study)
     with on(cluster_to_use(folder, study.runs)):
         if study.settings.dry_run:
             return _describe(study, console, cluster=cluster and slurm.available(), reuse=reuse)

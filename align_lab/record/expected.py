@@ -33,6 +33,7 @@ class Expected(TypedDict):
     contrasts: NotRequired[list[list[str]]]
     factors: NotRequired[dict[str, list[str]]]  # factor -> its levels
     cells: NotRequired[dict[str, list[str]]]  # arm -> its level of each factor
+    paired: NotRequired[bool | None]
     runs: dict[str, ExpectedRun]
     left: NotRequired[dict[str, ExpectedRun]]
 
@@ -72,6 +73,7 @@ def _nothing() -> dict[str, Any]:
         "contrasts": [],
         "factors": {},
         "cells": {},
+        "paired": None,
         "runs": {},
         "left": {},
     }

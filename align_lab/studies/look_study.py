@@ -31,6 +31,7 @@ def described(study: Study, arms: Mapping[str, Sequence[RunConfig]], plan: SeedP
         "metric": study.settings.metric,
         "smallest": study.settings.smallest,
         "contrasts": study.settings.contrasts,
+        "paired": study.settings.paired,
         "plan": asdict(plan),
         "arms": {arm: _arm(runs) for arm, runs in arms.items()},
     }
@@ -87,6 +88,7 @@ def _in_steps(about: Mapping[str, Any]) -> Study:
             metric=about.get("metric", ""),
             smallest=about.get("smallest"),
             contrasts=about.get("contrasts"),
+            paired=about.get("paired"),
             wait=False,
         ),
         runs=tuple(

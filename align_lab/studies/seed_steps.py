@@ -15,8 +15,8 @@ from align_lab.base.lease import exclusive
 from align_lab.base.paths import runs_folder
 from align_lab.base.run_config import RunConfig
 from align_lab.compare import reading
-from align_lab.compare.runs import Run, deciding
-from align_lab.compare.sequential import plan_file
+from align_lab.compare.runs import Run, Unfinished, deciding
+from align_lab.compare.sequential import plan_file, sight
 from align_lab.compare.sequential.looks import Looks, PairLook
 from align_lab.compare.sequential.plan_file import WrittenPlan
 from align_lab.compare.sequential.verdict import looks_of
@@ -92,7 +92,7 @@ def exclusive_looks(name: str) -> AbstractContextManager[None]:
 
 def begin(study: Study, console: Console, *, unattended: bool = False) -> Steps:
     """Declare the plan, or find it equal to the declared one. Raises ConfigError with what speaks against it."""
-    expected_runs.refuse_other_vary(runs_folder() / study.name, study)
+    expected_runs.refuse_other_seeds(runs_folder() / study.name, study)
     arms = _arms(study)
     written = _declared(study, arms, write=not study.settings.dry_run)
     _print_plan(written, study, console)
@@ -151,7 +151,12 @@ def looks(folder: Path, written: WrittenPlan) -> Looks:
     """The looks that the finished runs of a study allow."""
     places = [folder / name for names in written.runs.values() for name in names]
     read = reading.all_of([str(place) for place in places if place.is_dir()])
-    return looks_of(written, [run for run in read if isinstance(run, Run)])
+    return looks_of(
+        written,
+        folder,
+        [run for run in read if isinstance(run, Run)],
+        [run for run in read if isinstance(run, Unfinished)],
+    )
 
 
 def _arms(study: Study) -> dict[str, list[RunConfig]]:
@@ -195,8 +200,9 @@ def _print_plan(written: WrittenPlan, study: Study, console: Console) -> None:
     console.print(
         f"[bold]{escape(study.name)}[/]: {len(written.runs)} arms, looks at {counts} seeds an arm; at most "
         f"{written.longest} runs. A pair ends when it is decided, when it differs by less than "
-        f"{written.plan.smallest:g}, or when that can hardly be seen any more"
+        f"{written.plan.smallest:g}, or when a difference can hardly be seen any more"
     )
+    console.print(sight.sentence(written))
 
 
 def _print_new(now: Looks, told: set[tuple[str, str]], console: Console) -> set[tuple[str, str]]:

@@ -42,7 +42,7 @@ def begin(study: Study, console: Console, *, unattended: bool = False) -> Search
     asked = asked_search.of(study, console, unattended=unattended)
     rounds.check(asked)
     for folder in (asked.trials_folder, asked.folder):
-        expected_runs.refuse_other_vary(folder, study)
+        expected_runs.refuse_other_seeds(folder, study)
     record.declare(asked.folder, _as_declared(asked), write=not study.settings.dry_run)
     _print_plan(asked)
     return asked

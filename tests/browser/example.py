@@ -167,7 +167,9 @@ def _verdict(arms: Sequence[dict[str, Any]]) -> dict[str, Any]:
     return {
         "sentence": headline(pairs, values),
         "smallest": 0.1,
+        "paired": False,
         "contrasts": [],
+        "warnings": [],
         "method": "Welch intervals of the difference of means over seeds, Bonferroni-corrected for 10 pairs.",
         "confidence": 0.95,
         "pairs": [{**asdict(pair), **_interval(pair.gap, "gap")} for pair in pairs],

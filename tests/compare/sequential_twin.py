@@ -10,9 +10,37 @@ from scipy.special import ndtr, ndtri, stdtrit
 from align_lab.base.seed_plan import SeedPlan
 
 
-def moments(x, n):
-    """Mean and variance over the first n seeds."""
-    return x[..., :n].mean(-1), x[..., :n].var(-1, ddof=1)
+def pairs_of(arms):
+    """Numbers of two arms, each pair once."""
+    return list(combinations(range(arms), 2))
+
+
+def gaps(x, n, pairs, *, paired):
+    """Mean gap of each pair over the first n seeds, the sd of one seed's gap and its freedom, [studies, pairs] each."""
+    first, second = (x[:, [pair[side] for pair in pairs], :n] for side in (0, 1))
+    if paired:
+        differences = first - second
+        return differences.mean(-1), differences.std(-1, ddof=1), n - 1
+    va, vb = first.var(-1, ddof=1), second.var(-1, ddof=1)
+    return first.mean(-1) - second.mean(-1), np.sqrt(va + vb), (va + vb) ** 2 * (n - 1) / (va**2 + vb**2)
+
+
+def differs(gap, sd, freedom, n, level):
+    """Does the interval at this level exclude 0? The quantile is worked out where it may matter: it is above that of
+    the most freedom that there can be."""
+    t, quantile = np.abs(gap) * np.sqrt(n) / sd, 1 - level / 2
+    near = t > stdtrit(2 * (n - 1), quantile) if level > 0 else np.zeros(t.shape, bool)
+    near[near] = t[near] > stdtrit(np.broadcast_to(freedom, t.shape)[near], quantile)
+    return near
+
+
+def lies_within(gap, sd, freedom, n, level, smallest):
+    """Is the whole interval inside ± smallest?"""
+    room = smallest - np.abs(gap)
+    near = room > stdtrit(2 * (n - 1), 1 - level / 2) * sd / np.sqrt(n) if level > 0 else np.zeros(gap.shape, bool)
+    exact = stdtrit(np.broadcast_to(freedom, gap.shape)[near], 1 - level / 2) * sd[near] / np.sqrt(n)
+    near[near] = room[near] >= exact
+    return near
 
 
 def first_difference(x, plan, levels):
@@ -20,40 +48,53 @@ def first_difference(x, plan, levels):
 
     Beaten arms go on here, so that it is an upper bound of what production calls different.
     """
-    found = np.full(len(x), -1)
+    found, pairs = np.full(len(x), -1), pairs_of(x.shape[1])
     for look, (n, level) in reversed(list(enumerate(zip(plan.looks, levels, strict=True)))):
-        mean, var = moments(x, n)
-        for a, b in combinations(range(x.shape[1]), 2):
-            found[_half(var[:, a], var[:, b], n, level) < np.abs(mean[:, a] - mean[:, b])] = look
+        gap, sd, freedom = gaps(x, n, pairs, paired=plan.paired)
+        found[differs(gap, sd, freedom, n, level).any(1)] = look
     return found
+
+
+def study(x, plan: SeedPlan, levels):
+    """x [studies, arms, seeds] -> seeds of each arm at the end, and each pair's sign where it was called different.
+
+    Every pair of arms; beaten arms get no further seeds, and pairs that were given up are looked at again.
+    """
+    pairs = pairs_of(x.shape[1])
+    seeds, sign = np.zeros(x.shape[:2], int), np.zeros((len(x), len(pairs)), int)
+    going, given_up = np.ones(sign.shape, bool), np.zeros(sign.shape, bool)
+    of_arm = np.array([[arm in pair for arm in range(x.shape[1])] for pair in pairs])
+    for n, level in zip(plan.looks, levels, strict=True):
+        active = going @ of_arm
+        seeds[active] = n
+        looked = going | (given_up & np.stack([active[:, a] & active[:, b] for a, b in pairs], 1))
+        gap, sd, freedom = gaps(x, n, pairs, paired=plan.paired)
+        better = looked & differs(gap, sd, freedom, n, level)
+        equal = looked & lies_within(gap, sd, freedom, n, level, plan.smallest)
+        sign[better] = np.sign(gap[better])
+        hopeless = power(gap, sd, n, plan, levels[-1]) < plan.hopeless
+        given_up = (given_up & ~looked) | (looked & ~better & ~equal & hopeless)
+        beaten = (better & (gap < 0)) @ of_arm_side(pairs, 0, x) | (better & (gap > 0)) @ of_arm_side(pairs, 1, x)
+        going = looked & ~better & ~equal & ~hopeless & ~(beaten @ of_arm.T)
+    return seeds, sign
+
+
+def of_arm_side(pairs, side, x):
+    """[pairs, arms]: is this the first, or the second, arm of the pair?"""
+    return np.array([[pair[side] == arm for arm in range(x.shape[1])] for pair in pairs])
 
 
 def one_pair(x, plan: SeedPlan, levels):
     """x [studies, 2, seeds] -> seeds an arm at the end, and whether the arms were called different."""
-    seeds, better = np.full(len(x), plan.most), np.zeros(len(x), bool)
-    running = np.ones(len(x), bool)
-    for n, level in zip(plan.looks, levels, strict=True):
-        mean, var = moments(x, n)
-        gap, half = mean[:, 0] - mean[:, 1], _half(var[:, 0], var[:, 1], n, level)
-        different, equal = np.abs(gap) > half, np.abs(gap) + half <= plan.smallest
-        given_up = power(gap, np.sqrt(var.sum(1)), n, plan, levels[-1]) < plan.hopeless
-        ends = running & (different | equal | given_up)
-        seeds[ends] = n
-        better |= ends & different
-        running &= ~ends
-    return seeds, better
+    seeds, sign = study(x, plan, levels)
+    return seeds[:, 0], sign[:, 0] != 0
 
 
-def power(gap, s, n, plan, level):
-    """Conditional power at the last look, from the sum of the seeds so far and those to come."""
-    left, limit = plan.most - n, -ndtri(level / 2) * s * np.sqrt(plan.most)
+def power(gap, sd, n, plan, level):
+    """Conditional power at the last look, for the larger of the smallest gap and the present one."""
+    left, limit = plan.most - n, -ndtri(level / 2) * sd * np.sqrt(plan.most)
     if not left:
         return np.zeros_like(gap)
-    sums = [n * gap + left * one for one in (plan.smallest, -plan.smallest)]
-    return np.max([ndtr((y - limit) / s / left**0.5) + ndtr((-y - limit) / s / left**0.5) for y in sums], axis=0)
-
-
-def _half(va, vb, n, level):
-    """Half of Welch's interval."""
-    freedom = (va + vb) ** 2 * (n - 1) / (va**2 + vb**2)
-    return stdtrit(freedom, 1 - level / 2) * np.sqrt((va + vb) / n)
+    drift = np.maximum(plan.smallest, np.abs(gap))
+    sums = [n * gap + left * one for one in (drift, -drift)]
+    return np.max([ndtr((y - limit) / sd / left**0.5) + ndtr((-y - limit) / sd / left**0.5) for y in sums], axis=0)

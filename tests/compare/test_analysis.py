@@ -11,6 +11,7 @@ import pytest
 from align_lab.base.errors import ConfigError
 from align_lab.compare import analysis, curves, described, evaluations, prepared, reading, samples
 from align_lab.compare.analysis import analyze
+from align_lab.compare.asked import Asked
 from align_lab.compare.report import words
 from align_lab.compare.statistics import paired_interval, t_interval, welch_interval
 from tests.compare.folders import edit, name_of, renamed, rows, write_lines, write_run
@@ -66,7 +67,7 @@ def test_the_document_has_every_part_of_its_contract_and_is_plain_json(study):
     ("paired", "interval", "method"), [(False, welch_interval, "Welch"), (True, paired_interval, "paired")]
 )
 def test_the_verdict_is_decided_by_means_or_where_that_is_asked_seed_by_seed(study, paired, interval, method):
-    verdict = analyze([study], paired=paired)["verdict"]
+    verdict = analyze([study], asked=Asked(paired=paired))["verdict"]
     (pair,) = verdict["pairs"]
     expected = interval(RLOO, DPO)
     assert (pair["a"], pair["b"], pair["words"], pair["needed"]) == ("rloo", "dpo", "rloo > dpo", None)
@@ -74,13 +75,13 @@ def test_the_verdict_is_decided_by_means_or_where_that_is_asked_seed_by_seed(stu
     assert verdict["sentence"].startswith("rloo is better than dpo by ") and verdict["method"].startswith(method)
 
 
-def test_arms_with_other_seeds_are_compared_unpaired_and_it_is_said(study):
+def test_arms_with_other_seeds_are_compared_at_those_that_both_have_and_it_is_said(study):
     write_run(study, "dpo", 3, (0.0, 0.1, 0.3))
-    document = analyze([study], paired=True)
+    document = analyze([study], asked=Asked(paired=True))
     (pair,) = document["verdict"]["pairs"]
-    expected = welch_interval(RLOO, [*DPO, 0.3])
+    expected = paired_interval(RLOO, DPO)
     assert (pair["low"], pair["high"]) == pytest.approx((expected.low, expected.high))
-    assert document["verdict"]["method"].startswith("Welch")
+    assert document["verdict"]["method"].startswith("paired")
     assert document["missing"] == [{"arm": "rloo", "seeds": [3]}]
     assert said(document, "different numbers of seeds: rloo 3 and dpo 4")
     assert document["iqm_coverage"] == {"3": 0.75, "4": 0.875}

@@ -166,14 +166,15 @@ def test_the_gap_of_seeds_in_steps_is_the_studys():
     assert beside.settings.smallest == inside.settings.smallest == 0.2
 
 
-PLAN = SeedPlan(first=3, step=1, most=5, smallest=0.3)
-GOOD, BAD, CLOSE = [2.0, 2.1, 2.2, 2.15, 2.05], [0.0, 0.1, 0.2, 0.1, 0.1], [2.0, 2.3, 1.8, 2.4, 1.9]
+PLAN = SeedPlan(first=4, step=1, most=6, smallest=0.3)
+GOOD, BAD = [2.0, 2.1, 2.2, 2.15, 2.05, 2.1], [0.0, 0.1, 0.2, 0.1, 0.1, 0.1]
+CLOSE = [2.0, 2.3, 1.8, 2.4, 1.9, 2.1]
 
 
 def in_steps(tmp_path, **options):
     folder = tmp_path / "st"
     write_study(folder, {"good": GOOD, "bad": BAD, "close": CLOSE})
-    names = {arm: tuple(name_of(arm, seed) for seed in range(5)) for arm in ("good", "bad", "close")}
+    names = {arm: tuple(name_of(arm, seed) for seed in range(6)) for arm in ("good", "bad", "close")}
     return folder, plan_file.declare(folder, PLAN, control="", metric="eval/gold_score", runs=names, **options)
 
 
@@ -201,7 +202,7 @@ def test_contrasts_without_a_shared_arm_spend_the_error_together():
     levels = bounds.simulated(PLAN, 4, control=False, pairs=[(0, 1), (2, 3)], draws=100_000)
     x = np.random.default_rng(5).standard_normal((100_000, 2, PLAN.most))
     one = float((bounds.smallest_p(x, PLAN.looks[:1], [(0, 1)])[0] <= levels[0]).mean())
-    assert 1 - (1 - one) ** 2 == pytest.approx(PLAN.spent(0), rel=0.1)
+    assert 0.8 * PLAN.spent(0) < 1 - (1 - one) ** 2 < 1.1 * PLAN.spent(0)
 
 
 def test_a_plan_without_contrasts_keeps_the_hash_that_it_had(tmp_path):

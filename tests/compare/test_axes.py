@@ -13,7 +13,8 @@ COLUMN = COLUMNS.places
 
 
 def compared(arms):
-    return axes.compared({arm: Table(COLUMNS, values) for arm, values in arms.items()}, "eval/gold_score")
+    seeds = {arm: range(len(values)) for arm, values in arms.items()}
+    return axes.compared({arm: Table(COLUMNS, values) for arm, values in arms.items()}, "eval/gold_score", seeds)
 
 
 def line(seconds, gold, *, episodes=100.0, kl=1.0):

@@ -1,10 +1,12 @@
 """The gate: non-inferiority and equivalence with their error rates, stored baselines, statuses, files for CI."""
 
 import json
+from pathlib import Path
 from xml.etree import ElementTree
 
 import numpy as np
 import pytest
+from scipy.special import stdtrit
 
 from align_lab.__main__ import main
 from align_lab.base.errors import ConfigError
@@ -13,6 +15,7 @@ from align_lab.compare.gate.decision import decide
 from align_lab.compare.gate.question import height
 from align_lab.record.layout import StudyLayout
 from tests.compare.folders import write_run
+from tests.compare.test_coverage import bimodal, collapsing, lognormal, normal, welch
 
 BASE = (1.0, 1.1, 0.9, 1.05, 0.95)
 
@@ -54,6 +57,29 @@ def test_a_candidate_that_is_a_margin_worse_passes_as_rarely_as_promised(seeds):
     alarms = sum(decide(a, b, margin=1.0).outcome == "worse" for a, b in zip(equal, base, strict=True))
     assert 0.03 < passed / gates < 0.06
     assert alarms / gates < 0.03
+
+
+OTHER = {  # laws of a candidate, all of mean 0
+    "one run of five collapses": collapsing,
+    "a run works or fails, half and half": bimodal,
+    "lognormal, its long tail above": lognormal,
+    "lognormal, its long tail below": lambda rng, shape: -lognormal(rng, shape),
+}
+
+
+def passing(law, seeds, gates=20_000):
+    """Share of gates in which a candidate that is a margin of 1 worse in its mean passes beside a steady baseline."""
+    rng = np.random.default_rng(seeds)
+    gap, error, freedom = welch(law(rng, (gates, seeds)), 1 + 0.1 * normal(rng, (gates, seeds)))
+    return float((gap - stdtrit(freedom, 0.95) * error > -1).mean())
+
+
+@pytest.mark.parametrize("law", OTHER)
+def test_what_the_page_says_of_other_laws_is_measured(law):
+    page = (Path(__file__).parents[2] / "docs" / "gate.md").read_text(encoding="utf-8")
+    (written,) = [line for line in page.splitlines() if line.startswith(f"| {law} |")]
+    cells = [float(cell.strip(" %")) for cell in written.split("|")[2:-1]]
+    assert cells == pytest.approx([100 * passing(OTHER[law], seeds) for seeds in (3, 5, 10, 20)], abs=0.6)
 
 
 def test_the_height_of_a_curve_is_its_area_over_episodes():
@@ -171,6 +197,33 @@ def test_a_setting_that_the_code_of_the_baseline_did_not_have_belongs_to_the_cod
     arguments = ["gate", "s", "--arm", "rloo", "--baseline", "base.json", "--margin", "0.2"]
     assert main(arguments) == 3 and "sampling.temperature" in capsys.readouterr().err
     assert main([*arguments, "--allow", "source"]) == 0
+
+
+BUILDS = {"config": {"vary": ["rl", "policy"]}}
+
+
+def test_sides_whose_runs_of_a_seed_share_builds_are_compared_by_seed(tmp_path, monkeypatch, capsys):
+    """The builds vary ten times as much as the difference: unpaired, nothing could be told (status 4)."""
+    monkeypatch.chdir(tmp_path)
+    for algo, change in (("rloo", 0.0), ("ppo", -0.01)):
+        for seed, value in enumerate(BASE):
+            write_run(tmp_path / "runs" / "s", algo, seed, (0.0, 0.5, 3 * value + change * (1 + seed)), **BUILDS)
+    arguments = ["--arm", "ppo", "--against", "rloo", "--margin", "0.1"]
+    assert main(["gate", "s", *arguments, "--json"]) == 0
+    decided = json.loads(capsys.readouterr().out)
+    half = 2.1318 * 0.01 * np.sqrt(2.5 / 5)  # t₄(0.95); differences of -0.01, -0.02, ... -0.05
+    assert (decided["paired"], decided["low"]) == (True, pytest.approx(-0.03 - half, abs=1e-4))
+    assert "one-sided bounds by seed" in decided["sentence"]
+    gate(["s", "--arm", "rloo", "--store", "base.json"])
+    for seed in (7, 8):
+        write_run(tmp_path / "runs" / "late", "ppo", seed, (0.0, 0.5, 3.0), **BUILDS)
+    assert main(["gate", "late", "--arm", "ppo", "--baseline", "base.json"]) == 2
+    assert "no seed in common with the baseline (seeds 0, 1, 2, 3, 4)" in capsys.readouterr().err
+    write_run(tmp_path / "runs" / "late", "ppo", 1, (0.0, 0.5, 3.2), **BUILDS)
+    write_run(tmp_path / "runs" / "late", "ppo", 0, (0.0, 0.5, 2.9), **BUILDS)
+    main(["gate", "late", "--arm", "ppo", "--baseline", "base.json", "--margin", "0.1", "--json"])
+    decided = json.loads(capsys.readouterr().out)
+    assert decided["candidate"]["seeds"] == decided["baseline"]["seeds"] == [0, 1]
 
 
 def test_what_ci_systems_and_pull_requests_read(study):

@@ -11,8 +11,8 @@ from align_lab.base.seed_plan import SeedPlan, seed_plan
 from align_lab.compare.sequential.bounds import levels
 from align_lab.compare.sequential.looks import take
 
-PLAN = SeedPlan(most=24, smallest=0.5)
-PATIENT = SeedPlan(most=24, smallest=0.01, hopeless=0.0)  # only a difference ends a pair
+PLAN = SeedPlan(first=4, most=24, smallest=0.5)
+PATIENT = SeedPlan(first=4, most=24, smallest=0.01, hopeless=0.0)  # only a difference ends a pair
 
 
 def arms(seeds=24, **means):
@@ -100,7 +100,10 @@ def test_runs_that_always_give_the_same_number_are_decided_at_once():
     ("wrong", "words"),
     [
         ({"first": 2}, "seeds.first must be >= 3 (got 2)"),
-        ({"most": 3}, "Type seeds.most=4"),
+        ({"most": 3}, "Type seeds.most=6"),
+        ({"step": 20, "most": 12}, "goes beyond seeds.most=12. Type seeds.step=6 for two looks, at 6 and 12 seeds"),
+        ({"paired": "no"}, "seeds.paired=no is not known"),
+        ({"diverged": "leave"}, "seeds.diverged=leave is not known"),
         ({"step": 0}, "seeds.step must be >= 1"),
         ({"stop": "never"}, "seeds.stop=never is not known"),
         ({"confidence": 1.0}, "seeds.confidence must be"),

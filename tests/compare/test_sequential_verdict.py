@@ -12,23 +12,24 @@ from align_lab.compare.sequential import plan_file
 from align_lab.compare.statistics import welch_interval
 from tests.compare.folders import name_of, write_run, write_study
 
-PLAN = SeedPlan(first=3, step=1, most=5, smallest=0.3)
-GOOD, BAD, CLOSE = [2.0, 2.1, 2.2, 2.15, 2.05], [0.0, 0.1, 0.2, 9.0, 9.0], [2.02, 2.12, 2.18, 2.1, 2.0]
+PLAN = SeedPlan(first=4, step=1, most=6, smallest=0.3)
+GOOD, BAD = [2.0, 2.1, 2.2, 2.15, 2.05, 2.1], [0.0, 0.1, 0.2, 0.1, 9.0, 9.0]
+CLOSE = [2.02, 2.12, 2.18, 2.1, 2.0, 2.15]
 
 
 def study(tmp_path, control="", **arms):
     folder = tmp_path / "st"
     write_study(folder, arms)
-    names = {arm: tuple(name_of(arm, seed) for seed in range(5)) for arm in arms}
+    names = {arm: tuple(name_of(arm, seed) for seed in range(6)) for arm in arms}
     return folder, plan_file.declare(folder, PLAN, control=control, metric="eval/gold_score", runs=names)
 
 
 def test_a_pair_is_decided_by_the_seeds_of_its_last_look(tmp_path):
-    """Seeds 3 and 4 of the beaten arm would turn the verdict; they were not part of the look that decided."""
+    """Seeds 4 and 5 of the beaten arm would turn the verdict; they were not part of the look that decided."""
     folder, written = study(tmp_path, good=GOOD, bad=BAD)
     document = analyze([folder])
     (pair,) = document["verdict"]["pairs"]
-    expected = welch_interval(GOOD[:3], BAD[:3], confidence=1 - written.levels[0])
+    expected = welch_interval(GOOD[:4], BAD[:4], confidence=1 - written.levels[0])
     low = pair["low"] if pair["a"] == "good" else -pair["high"]
     assert low == pytest.approx(expected.low) and pair["words"] == "good > bad"
     assert any("4 finished runs are not part of any look" in note for note in document["notes"])
@@ -36,10 +37,10 @@ def test_a_pair_is_decided_by_the_seeds_of_its_last_look(tmp_path):
 
 def test_an_arm_that_ended_lacks_no_seed(tmp_path):
     """Other arms have more seeds; only what the next look waits for is missing."""
-    folder, _ = study(tmp_path, good=GOOD, bad=BAD[:3])
+    folder, _ = study(tmp_path, good=GOOD, bad=BAD[:4])
     assert analyze([folder])["missing"] == []
-    going_on, _ = study(tmp_path / "on", a=[0.0, 0.3, 0.6, 0.4], b=[0.25, 0.55, 0.9])
-    assert analyze([going_on])["missing"] == [{"arm": "b", "seeds": [3]}]
+    going_on, _ = study(tmp_path / "on", a=[0.0, 0.3, 0.6, 0.4, 0.2], b=[0.25, 0.55, 0.9, 0.5])
+    assert analyze([going_on])["missing"] == [{"arm": "b", "seeds": [4]}]
 
 
 def test_together_with_another_study_its_looks_do_not_count_and_compare_says_so(tmp_path):
@@ -53,7 +54,7 @@ def test_together_with_another_study_its_looks_do_not_count_and_compare_says_so(
 def test_the_sentence_says_what_is_equal_and_what_goes_on(tmp_path):
     folder, _ = study(tmp_path, good=GOOD, close=CLOSE)
     assert analyze([folder])["verdict"]["sentence"].startswith("good and close are equal to within ±0.3 sd of human")
-    other, _ = study(tmp_path / "other", a=[0.0, 0.3, 0.6], b=[0.25, 0.55, 0.9])
+    other, _ = study(tmp_path / "other", a=[0.0, 0.3, 0.6, 0.1], b=[0.25, 0.55, 0.9, 0.6])
     document = analyze([other])
     assert "the study goes on" in document["verdict"]["pairs"][0]["words"]
     assert any("The next look waits for one run of a and one run of b" in note for note in document["notes"])
@@ -62,16 +63,16 @@ def test_the_sentence_says_what_is_equal_and_what_goes_on(tmp_path):
 def test_before_the_first_look_there_is_no_verdict(tmp_path):
     folder, _ = study(tmp_path, a=[0.0, 1.0], b=[9.0, 9.1])
     verdict = analyze([folder])["verdict"]
-    assert verdict["sentence"] == "The first look, at 3 seeds an arm, is still to come." and verdict["pairs"] == []
+    assert verdict["sentence"] == "The first look, at 4 seeds an arm, is still to come." and verdict["pairs"] == []
 
 
 def test_with_a_control_the_sentence_is_against_it(tmp_path):
-    folder, _ = study(tmp_path, control="bad", good=GOOD, bad=[*BAD[:3], 0.1, 0.1], close=CLOSE)
+    folder, _ = study(tmp_path, control="bad", good=GOOD, bad=[*BAD[:4], 0.1, 0.1], close=CLOSE)
     assert analyze([folder])["verdict"]["sentence"].startswith("Better than bad: ")
 
 
 def test_another_test_than_the_planned_one_is_refused(tmp_path):
     folder, _ = study(tmp_path, good=GOOD, bad=BAD)
-    for asked in ({"paired": True}, {"asked": Asked(control="bad")}, {"asked": Asked(smallest=0.1)}):
+    for asked in (Asked(paired=True), Asked(control="bad"), Asked(smallest=0.1)):
         with pytest.raises(ConfigError, match="planned its looks for every pair, unpaired"):
-            analyze([folder], **asked)
+            analyze([folder], asked=asked)

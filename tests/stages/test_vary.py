@@ -128,10 +128,10 @@ def test_stages_are_planned_once_a_seed_and_shared_by_the_arms():
 
 def test_a_study_that_was_begun_with_another_list_is_not_continued(tmp_path):
     begun = study.read([*ARMS, "seeds=[0,1]"])
-    expected_runs.refuse_other_vary(tmp_path, begun)
+    expected_runs.refuse_other_seeds(tmp_path, begun)
     expected_runs.update(tmp_path, begun)
-    expected_runs.refuse_other_vary(tmp_path, study.read([*ARMS, "seeds=[2,3]"]))
+    expected_runs.refuse_other_seeds(tmp_path, study.read([*ARMS, "seeds=[2,3]"]))
     with pytest.raises(ConfigError) as error:
-        expected_runs.refuse_other_vary(tmp_path, study.read([*ARMS, "seeds=[2,3]", "vary=[rl,pairs]"]))
+        expected_runs.refuse_other_seeds(tmp_path, study.read([*ARMS, "seeds=[2,3]", "vary=[rl,pairs]"]))
     assert "begun with vary: [rl], and now it is [rl, pairs]" in str(error.value)
     assert "Type vary=[rl], or" in str(error.value)

@@ -1,4 +1,4 @@
-"""Non-inferiority and equivalence of two sets of runs, by one-sided Welch intervals. Pure."""
+"""Non-inferiority and equivalence of two sets of runs, by one-sided t intervals. Pure."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from align_lab.compare.statistics import Interval, welch_interval
+from align_lab.compare.statistics import Interval, paired_interval, welch_interval
 from align_lab.compare.verdict import FEWEST, MOST, seeds_needed, spread_of
 
 Outcome = Literal["holds", "worse", "differs", "unknown"]
@@ -27,6 +27,7 @@ class Decision:
     margin: float
     confidence: float
     equivalence: bool
+    paired: bool
     needed: int | None
 
     @property
@@ -42,19 +43,28 @@ def decide(
     margin: float,
     confidence: float = 0.95,
     equivalence: bool = False,
+    paired: bool = False,
 ) -> Decision:
     """Is the candidate's mean at most `margin` below the baseline's (with `equivalence`, within ± margin)?
 
     It holds where the lower bound of the gap is above -margin, and the upper one below margin where equivalence is
-    asked for: two one-sided tests (Schuirmann 1987). It is worse where the upper bound is below -margin. A candidate
-    that is exactly `margin` worse passes with probability 1 - confidence at most, and one that is equal is called worse
-    far less often. One seed on either side has no bound.
+    asked for: two one-sided tests (Schuirmann 1987). It is worse where the upper bound is below -margin. Where scores
+    are normal, a candidate that is exactly `margin` worse passes with probability 1 - confidence at most, and one that
+    is equal is called worse far less often; docs/gate.md has what was measured for other laws. One seed on either side
+    has no bound. paired: both sides hold the same seeds in the same order, and their differences are what counts.
     """
-    gap = welch_interval(candidate, baseline, confidence=2 * confidence - 1)
+    interval = paired_interval if paired else welch_interval
+    gap = interval(candidate, baseline, confidence=2 * confidence - 1)
     outcome = _outcome(gap, margin, equivalence=equivalence)
-    needed = _needed(candidate, baseline, margin, confidence) if outcome == "unknown" else None
+    needed = _needed(candidate, baseline, margin, confidence, paired=paired) if outcome == "unknown" else None
     return Decision(
-        outcome=outcome, gap=gap, margin=margin, confidence=confidence, equivalence=equivalence, needed=needed
+        outcome=outcome,
+        gap=gap,
+        margin=margin,
+        confidence=confidence,
+        equivalence=equivalence,
+        paired=paired,
+        needed=needed,
     )
 
 
@@ -68,11 +78,13 @@ def _outcome(gap: Interval, margin: float, *, equivalence: bool) -> Outcome:
     return "holds" if gap.low > -margin and (gap.high < margin or not equivalence) else "unknown"
 
 
-def _needed(candidate: Sequence[float], baseline: Sequence[float], margin: float, confidence: float) -> int:
+def _needed(
+    candidate: Sequence[float], baseline: Sequence[float], margin: float, confidence: float, *, paired: bool
+) -> int:
     n = min(len(candidate), len(baseline))
     if n < 2:
         return FEWEST - n
-    spread, ratio = spread_of((list(candidate), list(baseline)), paired=False)
+    spread, ratio = spread_of((list(candidate), list(baseline)), paired=paired)
     each = 2 * confidence - 1
     enough = seeds_needed(spread, smallest=margin, confidence=each, ratio=ratio, start=n + 1)
     return enough - n if enough else MOST + 1
@@ -82,7 +94,8 @@ def sentence(decision: Decision, candidate: str, baseline: str) -> str:
     """The decision in words, for people."""
     gap, margin = decision.gap, f"{decision.margin:g}"
     bounds = "" if math.isnan(gap.low) else f" [{gap.low:+.3f}, {gap.high:+.3f}]"
-    measured = f"(gap {gap.mean:+.3f}{bounds}, one-sided bounds at {decision.confidence:.0%})"
+    by_seed = " by seed" if decision.paired else ""
+    measured = f"(gap {gap.mean:+.3f}{bounds}, one-sided bounds{by_seed} at {decision.confidence:.0%})"
     asked = f"within ±{margin} of" if decision.equivalence else f"at most {margin} worse than"
     if decision.outcome == "holds":
         return f"{candidate} is {asked} {baseline} {measured}"

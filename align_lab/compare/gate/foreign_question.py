@@ -30,9 +30,7 @@ def question(
     theirs = [run for side in sides if not isinstance(side, ArmRuns) for run in side]
     ours = [side for side in sides if isinstance(side, ArmRuns)]
     metric = section.shared_metric(theirs, ours)
-    candidate, baseline = (
-        Side(arm=name, values=_values(side, metric, curve=curve)) for name, side in zip(names, sides, strict=True)
-    )
+    candidate, baseline = (_side(name, side, metric, curve=curve) for name, side in zip(names, sides, strict=True))
     for side in (candidate, baseline):
         if not side["values"]:
             raise ConfigError(f"{side['arm']} has not logged {metric}. Compare runs with a score in common")
@@ -59,13 +57,19 @@ def label(arms: Mapping[str, Arm], name: str, option: str) -> str:
     return meant[0]
 
 
-def _values(side: Arm, metric: str, *, curve: bool) -> list[float]:
+def _side(name: str, side: Arm, metric: str, *, curve: bool) -> Side:
+    """The runs that have logged the metric."""
     series = (
-        [section.own_series(run, metric) for run in side.runs]
+        [(run.seed, section.own_series(run, metric)) for run in side.runs]
         if isinstance(side, ArmRuns)
-        else [run.series[metric] for run in side]
+        else [(run.seed, run.series[metric]) for run in side]
     )
-    return [height(*each) if curve else section.last(metric, each[1]) for each in series if len(each[1])]
+    logged = [(seed, each) for seed, each in series if len(each[1])]
+    return Side(
+        arm=name,
+        seeds=[seed for seed, _ in logged],
+        values=[height(*each) if curve else section.last(metric, each[1]) for _, each in logged],
+    )
 
 
 def _unproven(theirs: Sequence[ForeignRun], ours: Sequence[ArmRuns]) -> tuple[str, ...]:

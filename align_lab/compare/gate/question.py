@@ -9,8 +9,10 @@ import numpy as np
 
 from align_lab.base.errors import ConfigError, NotComparableError, near
 from align_lab.compare import comparability, terminal
+from align_lab.compare.asked import paired_by_seed
 from align_lab.compare.gate.baseline import STORED, Baseline
 from align_lab.compare.gate.report import Side
+from align_lab.compare.pool import StudyRuns
 from align_lab.compare.runs import Run
 
 OVER_TRAINING = " over training"  # behind the name of a metric: the height of its whole curve
@@ -26,25 +28,46 @@ class Question:
     baseline: Side
     metric: str
     unproven: tuple[str, ...] = ()
+    paired: bool = False  # both sides hold the same seeds in the same order
 
 
 def question(
-    runs: Sequence[Run], *, arm: str, against: str | None, kept: Baseline | None, curve: bool, allow: Sequence[str]
+    study: StudyRuns, *, arm: str, against: str | None, kept: Baseline | None, curve: bool, allow: Sequence[str]
 ) -> Question:
-    """Against an arm, or against what was kept.
+    """Against an arm, or against what was kept; seed by seed where the study's verdicts are paired.
 
-    Raises ConfigError for an arm that is not there, and NotComparableError where settings differ.
+    Raises ConfigError for an arm that is not there, and where sides that are paired have no seed in common;
+    NotComparableError where settings differ.
     """
-    arms = comparability.arms(runs, allow)
+    arms, paired = comparability.arms(study.runs, allow), paired_by_seed(study)
     candidate = chosen(arms, arm, "--arm")
     metric = candidate[0].metric
     name, other = _stored(kept, arm, metric) if kept else (str(against), chosen(arms, str(against), "--against"))
     _refuse_other_settings([*candidate, *other], [*allow, *(_of_other_code(candidate, other, allow) if kept else ())])
+    if paired:
+        candidate, other = _at_common_seeds(candidate, other)
     return Question(
-        candidate=Side(arm=arm, values=[value(run, metric, curve=curve) for run in candidate]),
-        baseline=Side(arm=name, values=[value(run, metric, curve=curve) for run in other]),
+        candidate=_side(arm, candidate, metric, curve=curve),
+        baseline=_side(name, other, metric, curve=curve),
         metric=named(metric, curve=curve),
+        paired=paired,
     )
+
+
+def _side(arm: str, runs: Sequence[Run], metric: str, *, curve: bool) -> Side:
+    return Side(arm=arm, seeds=[run.seed for run in runs], values=[value(run, metric, curve=curve) for run in runs])
+
+
+def _at_common_seeds(candidate: Sequence[Run], other: Sequence[Run]) -> tuple[list[Run], list[Run]]:
+    first, second = ({run.seed: run for run in runs} for runs in (candidate, other))
+    if not (shared := sorted(first.keys() & second.keys())):
+        listed = [", ".join(map(str, sorted(each))) for each in (first, second)]
+        raise ConfigError(
+            "the study's verdicts are paired by seed, because the runs of a seed share what they start from, and the "
+            f"candidate (seeds {listed[0]}) has no seed in common with the baseline (seeds {listed[1]}). Run it with "
+            f"seed={listed[1].replace(' ', '')}"
+        )
+    return [first[seed] for seed in shared], [second[seed] for seed in shared]
 
 
 def named(metric: str, *, curve: bool) -> str:

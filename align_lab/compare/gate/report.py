@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TypedDict
 from xml.etree import ElementTree
 
+from align_lab.compare import mixture
 from align_lab.compare.gate.decision import Decision, sentence
 from align_lab.compare.values import number
 
@@ -14,6 +15,7 @@ class Side(TypedDict):
     """One side of the gate: the name of its arm, and a value for each seed."""
 
     arm: str
+    seeds: list[int]
     values: list[float]
 
 
@@ -27,12 +29,15 @@ class GateDocument(TypedDict):
     margin: float
     confidence: float
     equivalence: bool
+    paired: bool  # are the sides compared seed by seed?
     gap: float
     low: float | None
     high: float | None
     needed: int | None
     candidate: Side
     baseline: Side
+    warnings: list[str]  # sentences on scores for which the bounds do not hold
+    unseen: float  # the largest share of failing runs that a candidate of so many seeds may have with none among them
     unproven: list[str]  # sentences that come first where the sides are not proven comparable
 
 
@@ -48,14 +53,32 @@ def document(
         "margin": decision.margin,
         "confidence": decision.confidence,
         "equivalence": decision.equivalence,
+        "paired": decision.paired,
         "gap": decision.gap.mean,
         "low": number(decision.gap.low),
         "high": number(decision.gap.high),
         "needed": decision.needed,
         "candidate": candidate,
         "baseline": baseline,
+        "warnings": list(mixture.sentence(_by_seed(candidate, baseline), paired=decision.paired)),
+        "unseen": mixture.unseen(len(candidate["values"])),
         "unproven": list(unproven),
     }
+
+
+def _by_seed(*sides: Side) -> dict[str, dict[int, float]]:
+    return {side["arm"]: dict(zip(side["seeds"], side["values"], strict=True)) for side in sides}
+
+
+def cautions(gate: GateDocument) -> list[str]:
+    """What the decision does not say: scores for which it does not hold, and failures that few seeds do not show."""
+    n, arm = len(gate["candidate"]["values"]), gate["candidate"]["arm"]
+    seeds = "one seed" if n == 1 else f"{n} seeds"
+    return [
+        *gate["warnings"],
+        f"It is of means. With {seeds} of {arm} a failure in up to {gate['unseen']:.0%} of its runs can go unseen "
+        "(95 % confidence).",
+    ]
 
 
 def rows(gate: GateDocument) -> list[tuple[str, str, str, str]]:
@@ -84,6 +107,7 @@ def markdown(gate: GateDocument) -> str:
         f"| arm | seeds | mean of {gate['metric']} | by seed |",
     ]
     lines += ["|---|---:|---:|---|", *(f"| {' | '.join(map(_cell, each))} |" for each in rows(gate))]
+    lines += [line for caution in cautions(gate) for line in ("", _cell(caution))]
     return "\n".join(lines) + "\n"
 
 
@@ -101,5 +125,5 @@ def junit(gate: GateDocument) -> str:
         kind = "error" if gate["outcome"] == "unknown" else "failure"
         ElementTree.SubElement(case, kind, message=gate["sentence"])
         suite.set(f"{kind}s", "1")
-    ElementTree.SubElement(case, "system-out").text = "\n".join([*gate["unproven"], gate["sentence"]])
+    ElementTree.SubElement(case, "system-out").text = "\n".join([*gate["unproven"], gate["sentence"], *cautions(gate)])
     return ElementTree.tostring(suite, encoding="unicode", xml_declaration=True) + "\n"

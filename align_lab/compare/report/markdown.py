@@ -74,6 +74,7 @@ def markdown(document: Document, figures: Sequence[str]) -> str:
         f"# {escaped(document['study'])}",
         escaped(document["question"]),
         f"**{escaped(document['verdict']['sentence'])}**",
+        *warned(document),
         facts(document),
         "\n".join(f"- {escaped(note)}" for note in document["notes"]),
         *_results(document, figure),
@@ -95,6 +96,11 @@ def _tail(document: Document) -> str:
     return (
         f"Interactive charts: [report.html](report.html). Numbers and figures: [report/](report/). Written {written}."
     )
+
+
+def warned(document: Document) -> list[str]:
+    """For what scores the intervals do not hold, where that may be so here."""
+    return [f"*{escaped(warning)}*" for warning in document["verdict"]["warnings"]]
 
 
 def facts(document: Document) -> str:

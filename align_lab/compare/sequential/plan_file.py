@@ -16,9 +16,11 @@ from align_lab.base.files import write_json
 from align_lab.base.seed_plan import SeedPlan
 from align_lab.compare.asked import Asked
 from align_lab.compare.sequential import bounds
+from align_lab.compare.sequential.looks import RULES
 from align_lab.record.layout import StudyLayout
 
 BESIDE = ("control", "metric", "contrasts")  # what a plan says beside its seeds
+BEFORE = {"paired": False, "diverged": "wait"}  # what plans of rules 1 did, and did not say
 Arms = Mapping[str, Sequence[str]]  # name of an arm -> names of its runs, by seed
 
 
@@ -26,7 +28,7 @@ Arms = Mapping[str, Sequence[str]]  # name of an arm -> names of its runs, by se
 class WrittenPlan:
     """What a study declared: looks and rules, the level of each look, its arms, and the metric that decides.
 
-    A run's name has the hash of its whole config, so that equal names are equal runs.
+    A run's name has the hash of its whole config, so that equal names are equal runs. `rules`: how its looks decide.
     """
 
     plan: SeedPlan
@@ -35,11 +37,14 @@ class WrittenPlan:
     metric: str
     runs: Arms
     contrasts: tuple[Contrast, ...] = ()
+    rules: int = RULES
 
     @property
     def asked(self) -> Asked:
         """What it is to decide."""
-        return Asked(control=self.control, contrasts=self.contrasts, smallest=self.plan.smallest)
+        return Asked(
+            control=self.control, contrasts=self.contrasts, smallest=self.plan.smallest, paired=self.plan.paired
+        )
 
     @property
     def digest(self) -> str:
@@ -80,6 +85,7 @@ def declare(
             path.parent.mkdir(parents=True, exist_ok=True)
             write_json(path, {**_as_json(known), "digest": known.digest})
         return known
+    plan = replace(plan, **BEFORE) if known.rules == 1 else plan
     asked = replace(known, plan=plan, control=control, metric=metric, runs=runs, contrasts=contrasts)
     if differences := list(_differences(known, asked)):
         listed = "\n".join(f"  {line}" for line in differences)
@@ -105,13 +111,15 @@ def read(folder: Path) -> WrittenPlan | None:
     with suppress(OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         content = json.loads(path.read_text(encoding="utf-8"))
         digest = content.pop("digest")
+        rules = int(content.get("rules", 1))
         written = WrittenPlan(
-            plan=SeedPlan(**content["plan"]),
+            plan=SeedPlan(**{**(BEFORE if rules == 1 else {}), **content["plan"]}),
             levels=tuple(content["levels"]),
             control=content["control"],
             metric=content["metric"],
             runs={arm: tuple(names) for arm, names in content["runs"].items()},
             contrasts=tuple((str(a), str(b)) for a, b in content.get("contrasts", ())),
+            rules=rules,
         )
         if written.digest == digest:
             return written
@@ -119,10 +127,14 @@ def read(folder: Path) -> WrittenPlan | None:
 
 
 def _as_json(written: WrittenPlan) -> dict[str, Any]:
-    """Without contrasts as it was before there were any, so that plans of that time keep their hash."""
+    """Without contrasts as it was before there were any, and by rules 1 as it was then: such plans keep their hash."""
+    plan = asdict(written.plan)
+    if written.rules == 1:
+        plan = {name: value for name, value in plan.items() if name not in BEFORE}
     return {
         **({"contrasts": [list(pair) for pair in written.contrasts]} if written.contrasts else {}),
-        "plan": asdict(written.plan),
+        **({"rules": written.rules} if written.rules > 1 else {}),
+        "plan": plan,
         "levels": list(written.levels),
         "control": written.control,
         "metric": written.metric,

@@ -7,18 +7,20 @@ from dataclasses import replace
 from pathlib import Path
 
 from align_lab.base.errors import ConfigError
+from align_lab.base.files import read_lines
 from align_lab.base.seed_plan import SeedPlan
 from align_lab.compare import headline
 from align_lab.compare.asked import Asked
 from align_lab.compare.document import Verdict
 from align_lab.compare.gaps import Measure
-from align_lab.compare.runs import Run
+from align_lab.compare.runs import Run, Unfinished
 from align_lab.compare.sequential.looks import Looks, PairLook, take
 from align_lab.compare.sequential.plan_file import WrittenPlan
 from align_lab.compare.statistics import Interval
 from align_lab.compare.summary import pair
 from align_lab.compare.values import listed
 from align_lab.compare.verdict import EQUAL, NOT_ENOUGH, Comparison, ranked
+from align_lab.record.layout import RunLayout
 
 TOGETHER = (
     "Seeds of a study here came in steps: compared together with other studies, its looks do not count, and intervals "
@@ -27,8 +29,8 @@ TOGETHER = (
 Groups = Mapping[str, Sequence[Run]]
 
 
-def looks_of(written: WrittenPlan, runs: Iterable[Run]) -> Looks:
-    """The looks that the finished runs of the plan allow. Runs that are not part of it do not count."""
+def looks_of(written: WrittenPlan, folder: Path, runs: Iterable[Run], unfinished: Iterable[Unfinished]) -> Looks:
+    """The looks that the runs of the plan allow. Runs that are not part of it do not count."""
     finals = {Path(run.place).name: run.final for run in runs}
     values = {
         arm: {
@@ -38,22 +40,46 @@ def looks_of(written: WrittenPlan, runs: Iterable[Run]) -> Looks:
         }
         for arm, names in written.runs.items()
     }
-    return take(values, written.plan, written.levels, control=written.control, contrasts=written.contrasts)
+    return take(
+        values,
+        written.plan,
+        written.levels,
+        control=written.control,
+        contrasts=written.contrasts,
+        starts=_starts(written, folder, unfinished),
+        rules=written.rules,
+    )
 
 
-def refuse(written: WrittenPlan, *, paired: bool, asked: Asked) -> None:
+def _starts(written: WrittenPlan, folder: Path, unfinished: Iterable[Unfinished]) -> dict[str, dict[int, float]]:
+    """What the runs of each arm that diverged scored before they were trained; nan where that is not recorded."""
+    diverged = {run.name for run in unfinished if run.state == "diverged"}
+    return {
+        arm: {seed: _start(folder / name, written.metric) for seed, name in enumerate(names) if name in diverged}
+        for arm, names in written.runs.items()
+    }
+
+
+def _start(run: Path, metric: str) -> float:
+    value = next((row.get(metric) for row in read_lines(RunLayout(run).metrics)), None)
+    return float(value) if isinstance(value, int | float) else float("nan")
+
+
+def refuse(written: WrittenPlan, *, asked: Asked) -> None:
     """Raises ConfigError for another test than the plan's: chosen after the results, it would promise nothing."""
     contrasts = f"contrasts={[list(pair) for pair in written.contrasts]}" if written.contrasts else ""
     planned = contrasts or (f"control={written.control}" if written.control else "every pair")
-    other = ["--paired"] if paired else []
+    paired = written.plan.paired
+    other = [] if asked.paired in (None, paired) else ["--no-paired" if paired else "--paired"]
     if asked.control not in ("", written.control):
         other.append(f"--control={asked.control}")
     if asked.smallest not in (None, written.plan.smallest):
         other.append(f"--smallest={asked.smallest:g}")
     if other:
         raise ConfigError(
-            f"{', '.join(other)}: this study planned its looks for {planned}, unpaired, and for a smallest gap of "
-            f"{written.plan.smallest:g}, before its first run. Leave {' and '.join(other)} out"
+            f"{', '.join(other)}: this study planned its looks for {planned}, "
+            f"{'paired by seed' if paired else 'unpaired'}, and for a smallest gap of {written.plan.smallest:g}, "
+            f"before its first run. Leave {' and '.join(other)} out"
         )
 
 
@@ -69,11 +95,13 @@ def decided(written: WrittenPlan, now: Looks, groups: Groups, measure: Measure) 
         sentence = headline.sentence(written.asked, comparisons, scores, measure=measure)
     return {
         "sentence": sentence,
-        "method": "repeated Welch t intervals at the looks that were planned before the first run, at levels that are "
-        f"calibrated for {_pairs(written)}",
+        "method": f"repeated {'paired t intervals by seed' if written.plan.paired else 'Welch t intervals'} at the "
+        f"looks that were planned before the first run, at levels that are calibrated for {_pairs(written)}",
         "confidence": written.plan.confidence,
         "smallest": written.plan.smallest,
+        "paired": written.plan.paired,
         "contrasts": [list(one) for one in written.contrasts],
+        "warnings": [],
         "pairs": [pair(one) for one in comparisons],
     }
 
@@ -95,12 +123,19 @@ def _comparison(look: PairLook, written: WrittenPlan) -> Comparison:
     words = {
         "better": f"{look.better} > {look.worse}",
         "equal": f"{EQUAL}{smallest}",
-        "hopeless": f"{NOT_ENOUGH}given up at {n}, with {look.power_left:.0%} power left to see {smallest}",
+        "hopeless": f"{NOT_ENOUGH}given up at {n}, with {look.power_left:.0%} power left to see "
+        f"{_worth(look, written)}",
         "stopped": f"{NOT_ENOUGH}not followed beyond {n}, because another arm has beaten one of the two",
         "most": f"{NOT_ENOUGH}{n} are the most that were planned",
         "open": f"{NOT_ENOUGH}the study goes on",
     }
     return Comparison(look.a, look.b, look.gap, float("nan"), words[look.outcome], None)
+
+
+def _worth(look: PairLook, written: WrittenPlan) -> str:
+    """The gap that could hardly be seen any more."""
+    smallest, present = written.plan.smallest, abs(look.gap.mean)
+    return f"{present:.2g}" if written.rules > 1 and present > smallest else f"{smallest:g}"
 
 
 def notes(written: WrittenPlan, now: Looks, groups: Groups) -> Iterator[str]:

@@ -1,0 +1,34 @@
+"""Which gap a plan can see: known from its looks and levels before the first run, in standard deviations of a seed."""
+
+from __future__ import annotations
+
+import math
+
+from scipy.special import stdtrit
+
+from align_lab.compare.sequential.plan_file import WrittenPlan
+
+POWER = 0.8
+
+
+def visible(written: WrittenPlan) -> float:
+    """The gap of one pair that the last look shows with 80 % power; earlier looks add hardly anything to it.
+
+    In standard deviations of one seed of an arm, or of the differences at one seed where the plan is paired: the sum of
+    the t quantiles of the level and of the power, times the standard error of the gap.
+    """
+    plan = written.plan
+    freedom, variance = (plan.most - 1, 1) if plan.paired else (2 * (plan.most - 1), 2)
+    quantiles = stdtrit(freedom, 1 - written.levels[-1] / 2) + stdtrit(freedom, POWER)
+    return float(quantiles) * math.sqrt(variance / plan.most)
+
+
+def sentence(written: WrittenPlan) -> str:
+    """What the plan can see, and how much seeds may vary for it to see the smallest gap that matters."""
+    gap, plan = visible(written), written.plan
+    of_what = "the differences between two arms at one seed" if plan.paired else "one seed"
+    return (
+        f"With {plan.most} seeds a gap of {gap:.1f} standard deviations of {of_what} is seen with {POWER:.0%} power: "
+        f"{plan.smallest:g} where these are {plan.smallest / gap:.2g} or less. If they are more, raise seeds.most or "
+        "smallest"
+    )
