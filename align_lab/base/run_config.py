@@ -15,6 +15,8 @@ from align_lab.base.roles import role
 from align_lab.base.settings import Evaluation, Preferences, Sampling
 from align_lab.base.task import DEVELOPMENT, FEW_PROMPTS
 
+CLIPS = ("clip", "clip_high", "value_clip", "weight_cap")  # of the ratio to the policy that sampled, and of the value
+
 
 @dataclasses.dataclass(frozen=True)
 class RunConfig:
@@ -145,7 +147,21 @@ class RunConfig:
                 f"the best checkpoint is chosen by {few} development prompts, with so few in part by chance. Hold out "
                 "more: data.development_share=0.2 (data=files) or data.development=N, and evaluation.development=128"
             )
+        if idle := self._idle_clips:
+            cautions.append(
+                f"{', '.join(idle)}: with one update a step (train.epochs=1 train.minibatches=1) no clip ever acts, "
+                "since ratios are 1 and values those of the rollout. Set train.minibatches=4, for example"
+            )
         return cautions
+
+    @property
+    def _idle_clips(self) -> list[str]:
+        """Clips with another value than their default, where a step makes one update."""
+        if self.values["train"]["epochs"] * self.values["train"]["minibatches"] > 1:
+            return []
+        defaults = {spec.name: spec.default for spec in dataclasses.fields(cast(Any, self.algo))}
+        values = {name: getattr(self.algo, name) for name in CLIPS if name in defaults}
+        return [f"algo.{name}={value}" for name, value in values.items() if value != defaults[name]]
 
     @property
     def _has_unread_preferences(self) -> bool:
