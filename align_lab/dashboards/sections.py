@@ -8,6 +8,7 @@ from align_lab.compare.document import SCORE
 from align_lab.compare.overoptimization import NOTHING_BESIDE
 from align_lab.compare.report import pair_tables, result_tables, setup_tables, trust, words
 from align_lab.compare.report.markdown import escaped, facts, proven, samples, table, warned
+from align_lab.compare.values import listed
 from align_lab.dashboards.study_document import StudyDocument
 
 NOT_COMPARABLE = "Not comparable: nothing below ranks the arms."
@@ -33,10 +34,15 @@ def verdict(study: StudyDocument) -> str:
             escaped(document["question"]),
             facts(document) if document["arms"] else "",
             *(proven(document) if study.refused else []),
-            "\n".join(f"- {escaped(note)}" for note in [*document["notes"], *_merged(study)]),
+            "\n".join(f"- {escaped(note)}" for note in [*document["notes"], *_renamed(study), *_merged(study)]),
             BANDS,
         ]
     )
+
+
+def _renamed(study: StudyDocument) -> Iterable[str]:
+    if study.renamed:
+        yield f"Charts here call {listed([f'{arm} {known}' for arm, known in study.renamed.items()])}."
 
 
 def _merged(study: StudyDocument) -> Iterable[str]:

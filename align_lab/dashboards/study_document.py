@@ -16,6 +16,7 @@ from align_lab.compare.analysis import analyze
 from align_lab.compare.asked import Asked
 from align_lab.compare.document import SCORE, Document
 from align_lab.compare.evaluations import ERROR, LAST
+from align_lab.compare.names import displayed
 from align_lab.compare.report import MOST_ARMS, clean
 from align_lab.compare.report.palette import COLORS, LIGHT
 from align_lab.record.layout import MANIFEST, RunLayout
@@ -73,6 +74,12 @@ class StudyDocument:
         return dict(zip(dict.fromkeys(self.arms.values()), palette, strict=False))
 
     @property
+    def renamed(self) -> dict[str, str]:
+        """Arms whose name in W&B's charts is not plainly theirs -> the name there."""
+        others = {arm: known for arm, known in self.arms.items() if known not in self.merged}
+        return {arm: known for arm, known in others.items() if arm.casefold() != known.casefold()}
+
+    @property
     def merged(self) -> dict[str, list[str]]:
         """Values of `config.arm` that several arms share, which W&B's charts therefore merge."""
         several = [name for name, n in Counter(self.arms.values()).items() if n > 1]
@@ -82,7 +89,8 @@ class StudyDocument:
 def read(folder: Path, *, allow: Sequence[str] = (), paired: bool | None = None) -> StudyDocument:
     """The study in this folder. Raises ConfigError for a folder without runs."""
     document = analyze([folder], allow=allow, asked=Asked(paired=paired))
-    firsts = {arm["name"]: folder / document["links"][arm["runs"][0]] for arm in document["arms"]}
+    links, document = document["links"], displayed(document)
+    firsts = {arm["name"]: folder / links[arm["runs"][0]] for arm in document["arms"]}
     return StudyDocument(
         name=document["study"],
         document=presentable(document),

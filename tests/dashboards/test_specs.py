@@ -144,8 +144,8 @@ def test_ids_are_those_of_the_panels_and_no_two_are_equal(view, study):
 def test_arms_have_the_colors_of_the_page(study):
     colors = workspace.view(study, PLACE, description="").spec["section"]["customRunColors"]
     assert sorted(colors.values()) == sorted(["#1640ad", "#e66700", "#830871"])
-    assert study.arms == {"dpo": "dpo", "ppo": "ppo", "large": "large"}
-    assert list(study.colors) == [arm["name"] for arm in study.document["arms"]]
+    assert study.arms == {"DPO": "dpo", "PPO": "ppo", "large": "large"}
+    assert list(study.arms) == [arm["name"] for arm in study.document["arms"]]
 
 
 def test_the_report_shows_the_compared_runs_and_the_workspace_all(study):
@@ -200,6 +200,15 @@ def test_what_may_not_be_compared_says_so_first(tmp_path):
     assert first["type"] == "callout-block"
     assert sections.NOT_COMPARABLE in json.dumps(first)
     assert not read(folder, allow=["sampling.temperature"]).refused
+
+
+def test_arms_have_the_names_of_the_page_and_those_of_the_charts_are_told(tmp_path):
+    for algo, end in (("dr_grpo", 0.9), ("rloo", 0.5)):
+        write_run(tmp_path / "named", algo, 0, (0.0, end))
+    named = read(tmp_path / "named")
+    assert named.arms == {"Dr.\u00a0GRPO": "dr_grpo", "RLOO": "rloo"}
+    told = MarkdownIt().render(sections.verdict(named))
+    assert "Charts here call Dr.\u00a0GRPO dr_grpo." in told and "RLOO rloo" not in told
 
 
 def test_arms_that_share_a_name_are_told_about(tmp_path):
