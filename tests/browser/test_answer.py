@@ -52,6 +52,18 @@ def test_nothing_overflows_at_any_width_folded_or_not(browser, pages, size):
             assert tab.errors() == []
 
 
+def test_charts_are_whole_after_the_window_has_become_narrow(browser, pages):
+    with browser.page(width=1280) as tab:
+        tab.open(pages(5, 3), ready=DRAWN)
+        tab.unfold()
+        tab.call("Emulation.setDeviceMetricsOverride", width=390, height=900, deviceScaleFactor=1, mobile=False)
+        tab.wait("document.querySelector('[data-chart=ranking] svg').viewBox.baseVal.width < 400")
+        tab.wait(f"{CUT}.length === 0")
+        below = "[...document.querySelectorAll('.part[open] figure[data-chart] svg')].every((svg) => "
+        below += "svg.getBoundingClientRect().bottom <= svg.closest('figure').getBoundingClientRect().bottom + .5)"
+        assert tab.js(below) and not tab.js(OVERFLOWS)
+
+
 @pytest.mark.parametrize("size", [(2, 3), (12, 30)], ids=["small", "large"])
 def test_every_seed_and_every_pair_is_drawn_before_any_script_has_run(pages, size):
     arms, seeds = size

@@ -28,4 +28,5 @@ def test_the_gap_that_matters_is_a_tick_in_place_of_near_ones_but_not_beside_0()
     axis = marked(scale((-1.0, 1.0)), (-0.55, 0.55))
     texts = [text for _, text in axis.ticks]
     assert texts[1:-1] == ["−0.55", "0.0", "0.55"] and texts[0] == "−1.0" and texts[-1] == "1.0"
+    assert {"0.05", "0.10", "0.15"} <= {text for _, text in marked(scale((-0.09, 0.16)), (0.1,)).ticks}
     assert marked(scale((-10.0, 10.0)), (-0.1, 0.1)).ticks == scale((-10.0, 10.0)).ticks

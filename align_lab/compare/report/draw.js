@@ -59,6 +59,7 @@ async function draw(figure) {
   });
   if (nameOf(figure) !== name) return result.finalize(); // another choice was made meanwhile
   grow(canvas);
+  growAgain(canvas);
   figure.dataset.drawn = "true";
   drawn.set(figure, { name, view: result.view, finalize: () => result.finalize() });
   fillNumbers(figure);
@@ -67,12 +68,22 @@ async function draw(figure) {
 // Names may be wider than Vega measured them: the drawing takes the room that its texts need, and nothing is cut.
 function grow(place) {
   const svg = place.querySelector("svg");
-  if (!svg) return;
-  const [box, width, height] = [svg.getBBox(), Number(svg.getAttribute("width")), Number(svg.getAttribute("height"))];
-  if (!box.width) return; // it is not shown
-  const [left, top] = [Math.min(0, Math.floor(box.x)), Math.min(0, Math.floor(box.y))];
-  const [right, bottom] = [Math.max(width, Math.ceil(box.x + box.width)), Math.max(height, Math.ceil(box.y + box.height))];
-  svg.setAttribute("viewBox", `${left} ${top} ${right - left} ${bottom - top}`);
+  const box = svg?.getBBox();
+  if (!box?.width) return; // it is not there, or not shown
+  const { x, y, width, height } = svg.viewBox.baseVal;
+  const [left, top] = [Math.min(x, Math.floor(box.x)), Math.min(y, Math.floor(box.y))];
+  const [right, bottom] = [Math.max(x + width, Math.ceil(box.x + box.width)), Math.max(y + height, Math.ceil(box.y + box.height))];
+  const whole = `${left} ${top} ${right - left} ${bottom - top}`;
+  if (svg.getAttribute("viewBox") === whole) return;
+  svg.setAttribute("viewBox", whole);
+  svg.setAttribute("width", right - left);
+  svg.setAttribute("height", bottom - top);
+}
+
+// Vega sizes its drawing anew when the window changes: it grows again as soon as that is drawn.
+function growAgain(place) {
+  const svg = place.querySelector("svg");
+  if (svg) new MutationObserver(() => requestAnimationFrame(() => grow(place))).observe(svg, { attributeFilter: ["viewBox"] });
 }
 
 // After arms were chosen: new data for the charts that are there.

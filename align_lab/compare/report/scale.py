@@ -61,8 +61,14 @@ def _multiples(low: float, high: float, step: float) -> range:
 
 def marked(axis: Scale, values: Iterable[float]) -> Scale:
     """The scale with these values among its ticks, in place of others that are near; not where they are near to 0."""
-    own = [(axis.at(value), f"{value:g}".replace("-", "−")) for value in values]
+    own = [(axis.at(value), _text(value, axis.ticks)) for value in values]
     zero = axis.at(0.0)
     shown = [(x, text) for x, text in own if 0 <= x <= 100 and abs(x - zero) >= APART]
     others = [(x, text) for x, text in axis.ticks if all(abs(x - other) >= APART for other, _ in shown)]
     return Scale(axis.low, axis.high, tuple(sorted([*others, *shown])))
+
+
+def _text(value: float, ticks: Iterable[tuple[float, str]]) -> str:
+    """With as many decimals as the ticks have, or more where it needs them: `0.10` beside `0.05`."""
+    plain = f"{value:g}".replace("-", "−")
+    return max([plain, *(words.number(value, len(text.partition(".")[2])) for _, text in ticks)], key=len)
