@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import replace
 
@@ -209,6 +210,17 @@ def test_a_plan_without_contrasts_keeps_the_hash_that_it_had(tmp_path):
     _, written = in_steps(tmp_path)
     assert "contrasts" not in plan_file._as_json(written)
     assert replace(written, contrasts=(("good", "bad"),)).digest != written.digest
+
+
+def test_a_plan_of_the_first_rules_is_read_by_them_and_keeps_its_hash(tmp_path):
+    """Written by hand as it was before there was anything else: unpaired, and a diverged run is waited for."""
+    plan = {"first": 4, "step": 2, "most": 6, "stop": "verdict", "confidence": 0.95, "smallest": 0.3, "hopeless": 0.1}
+    before = {"plan": plan, "levels": [0.001, 0.04], "control": "", "metric": "m", "runs": {"a": ["x"], "b": ["y"]}}
+    digest = hashlib.sha256(json.dumps(before, sort_keys=True).encode()).hexdigest()[:16]
+    (tmp_path / ".dispatch").mkdir()
+    (tmp_path / ".dispatch" / "seed_plan.json").write_text(json.dumps({**before, "digest": digest}))
+    read = plan_file.read(tmp_path)
+    assert (read.rules, read.plan.paired, read.plan.diverged, read.digest) == (1, False, "wait", digest)
 
 
 def test_the_job_that_takes_a_look_knows_what_is_asked():
