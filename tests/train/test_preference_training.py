@@ -96,7 +96,7 @@ def test_sail_pp_never_reads_the_score_of_what_it_samples():
 
 
 def test_ktos_reference_point_is_that_of_the_minibatch_by_plain_forward_passes():
-    """Each prompt with the completion of another group, for the policy and the start policy, in micro-batches.
+    """Each prompt with a completion of another one, for the policy and the start policy, in micro-batches.
 
     With a reference of other weights it is above 0: the completions are the start policy's.
     """
@@ -118,8 +118,10 @@ def expected_point(it, experience, step):
     T, total = x.rollout.mask.shape[-1], 0.0
     prompts, completions = x.ids[:, 0, :-T], x.ids[:, 0, -T:]
     for row in range(len(x.ids)):
-        mask = x.rollout.mask[row - 1]
-        ids = torch.cat([prompts[row, int(x.pad[row, 0]) :], completions[row - 1]])[None]
+        before = (row - back for back in range(1, len(x.ids)))
+        other = next((one for one in before if not torch.equal(prompts[one], prompts[row])), row - 1)
+        mask = x.rollout.mask[other]
+        ids = torch.cat([prompts[row, int(x.pad[row, 0]) :], completions[other]])[None]
         now, start = (
             each(ids, None, mask, temperature=it.learner.temperature) for each in (it.learner.policy, it.reference)
         )
