@@ -9,18 +9,27 @@ from align_lab.base.component import Component
 from align_lab.base.registry import checked, param, register, section
 from align_lab.base.search_space import among, around
 
+MOST_STEPS = 1_000_000  # of a run that a budget of seconds ends
+
 
 @checked
 @dataclass(frozen=True, kw_only=True)
 class Budget:
-    """A run ends at `train.steps` or when one of these limits is reached, whichever comes first. null: no limit.
+    """A run ends when one of these limits is reached, or at `train.steps` where that is set and comes first.
 
-    Preference pairs count with the completions that were sampled, scored and labeled to make them.
+    Preference pairs count with the completions that were sampled, scored and labeled to make them. null: no limit.
     """
 
     episodes: int | None = param(None, "scored completions", low=1)
     tokens: int | None = param(None, "generated tokens", low=1)
     seconds: float | None = param(None, "seconds of training without stages and evaluations; not reproducible", above=0)
+
+    def longest(self, completions: int) -> int | None:
+        """The last step at the latest, if each step charges so many `completions`, of one token at least; None without
+        a budget.
+        """
+        counted = (-(-limit // completions) for limit in (self.episodes, self.tokens) if limit is not None)
+        return min([*counted, *([MOST_STEPS] if self.seconds is not None else [])], default=None)
 
 
 @register("train", "default")
@@ -28,7 +37,9 @@ class Budget:
 class Train(Component):
     """One step: sample `prompts_per_step` x `group_size` completions, then `epochs` passes in `minibatches` updates."""
 
-    steps: int = param(60, "rollouts (for preference pairs: batches of pairs)", low=1)
+    steps: int = param(
+        60, "rollouts (for preference pairs: batches of pairs); with a budget, as many as it needs, unless set", low=1
+    )
     prompts_per_step: int = param(16, "prompts P per step", low=1)
     group_size: int = param(4, "completions G per prompt", low=1)
     epochs: int = param(1, "passes over the experience of a step", low=1, tune=among(1, 2, 4))
@@ -56,10 +67,26 @@ class Train(Component):
     budget: Budget = section(Budget, "limits that end a run before its last step")
 
     @property
+    def completions(self) -> int:
+        """Completions P x G of a step."""
+        return self.prompts_per_step * self.group_size
+
+    @property
+    def last_step(self) -> int:
+        """The latest: `steps`, or an earlier one where the budget of episodes ends, if each step charges P x G."""
+        episodes = self.budget.episodes
+        return self.steps if episodes is None else min(self.steps, -(-episodes // self.completions))
+
+    @property
+    def open_ended(self) -> bool:
+        """Do tokens or seconds alone end the run, so that its last step is not known before it begins?"""
+        longest = self.budget.longest(self.completions)
+        return self.budget.episodes is None and longest is not None and longest <= self.steps
+
+    @property
     def planned_steps(self) -> int:
-        """The last step: `steps`, or an earlier one where the budget of episodes ends, if each step charges P x G."""
-        per_step, episodes = self.prompts_per_step * self.group_size, self.budget.episodes
-        return self.steps if episodes is None else min(self.steps, -(-episodes // per_step))
+        """The last step, as far as it is known before the run begins; else 0."""
+        return 0 if self.open_ended else self.last_step
 
     def ended(self, step: int, *, episodes: int, tokens: int, seconds: float = 0.0) -> bool:
         """Is a run that has made `step` steps, and has charged these amounts, at its end?"""

@@ -142,6 +142,7 @@ class RunConfig:
                 "completions that it samples, and not from preferences. algo=dpo, for example, learns from those of "
                 "the data; for any algorithm they can train a reward, reward=reward_model"
             )
+        cautions += self._short_of_budget
         if self.uses_development and (few := self.development_prompts or FEW_PROMPTS) < FEW_PROMPTS:
             cautions.append(
                 f"the best checkpoint is chosen by {few} development prompts, with so few in part by chance. Hold out "
@@ -162,6 +163,26 @@ class RunConfig:
         defaults = {spec.name: spec.default for spec in dataclasses.fields(cast(Any, self.algo))}
         values = {name: getattr(self.algo, name) for name in CLIPS if name in defaults}
         return [f"algo.{name}={value}" for name, value in values.items() if value != defaults[name]]
+
+    @property
+    def _short_of_budget(self) -> list[str]:
+        """That the run ends before its budget of episodes is spent, and what to type; empty where it does not."""
+        budget, plan, pairs = self.train.budget.episodes, self.train, self.preferences.pairs
+        if budget is None or self.algo.needs.refills:
+            return []
+        step = plan.prompts_per_step * (plan.group_size + self.algo.needs.greedy)
+        if self.algo.needs.samples and plan.steps * step < budget:
+            return [
+                f"train.steps={plan.steps} ends it after {plan.steps * step:,} completions, before its budget of "
+                f"{budget:,} is spent. Leave train.steps out, or type train.steps={-(-budget // step)}"
+            ]
+        each = self.preferences.samples
+        if self.algo.needs.samples or self.preferences.source != "reward" or not pairs or pairs * each >= budget:
+            return []
+        return [
+            f"its {pairs:,} preference pairs are charged once, {pairs * each:,} completions of its budget of "
+            f"{budget:,}. To spend all of it: preferences.pairs={-(-budget // each)}"
+        ]
 
     @property
     def _has_unread_preferences(self) -> bool:

@@ -18,7 +18,7 @@ from align_lab.base import answer
 from align_lab.base.errors import ConfigError, near
 from align_lab.base.paths import conf_folder, runs_folder
 from align_lab.base.progress import NoticesOnly, listening
-from align_lab.base.run_config import leaves
+from align_lab.base.run_config import RunConfig, leaves
 from align_lab.config import composition, file_lines, overrides, study, study_file
 from align_lab.config.explained import explained
 from align_lab.record.terminal import Terminal
@@ -54,7 +54,7 @@ def run(args: list[str]) -> int:
         composed = composition.compose(texts)
         _check_package(arguments, composed.values)
         answer.give({"config": dict(composed.values), "choices": dict(composed.choices)})
-        return _hydra(flags, parsed)
+        return _hydra(flags, [*parsed, *_steps_of_budget(composed)])
     with listening(NoticesOnly(lambda text: print(text, file=sys.stderr, flush=True))):
         with file_lines.named(arguments.overrides):
             asked = study.read(texts)
@@ -139,6 +139,12 @@ def _check_package(arguments: argparse.Namespace, values: Mapping[str, Any]) -> 
     parts = {".".join(words[:length]) for words in keys for length in range(1, len(words) + 1)}
     if name not in parts:
         raise ConfigError(f"--package {name}: no part of the config that has a value, {near(name, parts)}")
+
+
+def _steps_of_budget(composed: RunConfig) -> list[Override]:
+    """Hydra composes by itself, and does not know that the budget of a run decides its number of steps."""
+    limited = any(vars(composed.train.budget).values())
+    return overrides.parse([f"train.steps={composed.train.steps}"] if limited else [])
 
 
 def _hydra(flags: Sequence[str], parsed: Sequence[Override]) -> int:

@@ -23,7 +23,7 @@ from align_lab.base.paths import conf_folder, search_folders
 from align_lab.base.progress import counted
 from align_lab.base.run_config import RunConfig
 from align_lab.config import overrides as checks
-from align_lab.config import schema, task_validation, validation
+from align_lab.config import run_length, schema, task_validation, validation
 from align_lab.config.explained import explained, problem_of_file, unresolved
 from align_lab.config.groups import GROUPS, own_files
 from align_lab.config.overrides import parse
@@ -82,7 +82,7 @@ class Composer:
         if len(seeds) == 1 and (first := self._arms.get(others)):
             return RunConfig({**first.values, "seed": seeds[0]}, first.choices)
         messages, config, choices = self._merge(overrides)
-        cfg = self._checked(messages, config, choices)
+        cfg = self._checked(messages, config, choices, steps_set=self._steps_set(overrides))
         if len(seeds) == 1 and not OF_SEED.search(OmegaConf.to_yaml(config)):
             self._arms[others] = cfg
         return cfg
@@ -98,13 +98,21 @@ class Composer:
                 others.append(text)
         return seeds, tuple(others)
 
-    def _checked(self, messages: list[str], config: DictConfig, choices: Mapping[str, str]) -> RunConfig:
+    def _steps_set(self, overrides: Sequence[str]) -> bool:
+        groups, fields, _ = self._partition(overrides)
+        return run_length.are_set(groups, fields.values())
+
+    def _checked(
+        self, messages: list[str], config: DictConfig, choices: Mapping[str, str], *, steps_set: bool
+    ) -> RunConfig:
         values = _plain(config, messages)
         if wrong := vary.problems(values["vary"]):
             _raise_all([*messages, *wrong])
         values["vary"] = list(vary.ordered(values["vary"]))
         if wrong := task_validation.expand_rewards(values):
             _raise_all([*messages, *wrong])  # which metrics there are follows from the judges
+        if not steps_set:
+            messages = [*messages, *run_length.settle(values)]
         cfg = RunConfig({key: value for key, value in values.items() if key not in STUDY_KEYS}, choices)
         _raise_all(messages + validation.problems(cfg.values))
         return cfg

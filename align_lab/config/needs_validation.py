@@ -64,7 +64,7 @@ def _mismatched(cfg: Mapping[str, Any], needs: Needs) -> list[str]:
 
 def never_trained(cfg: Mapping[str, Any], needs: Needs) -> list[str]:
     """A policy that is trained after the critic's own steps have ended."""
-    steps = registry.build("train", cfg["train"]).planned_steps
+    steps = registry.build("train", cfg["train"]).last_step
     if needs.critic is None or needs.critic.pretrain_steps < steps:
         return []
     alone = needs.critic.pretrain_steps

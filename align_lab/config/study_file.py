@@ -54,11 +54,7 @@ def expanded(args: Sequence[str]) -> list[str]:
 def _without_package(arg: str) -> Path | None:
     """The file of `sweeps=NAME` that Hydra would put below a key of its own, because it does not say otherwise."""
     key, _, name = arg.partition("=")
-    if key != "sweeps" or not name:
-        return None
-    files = [folder / "sweeps" / f"{name}.yaml" for folder in search_folders()]
-    file = next((file for file in files if file.is_file()), None)
-    if file is None:
+    if key != "sweeps" or not name or (file := sweep_file(name)) is None:
         return None
     first = file.read_bytes().lstrip().partition(b"\n")[0]
     if first.startswith(b"# @package") and not first.startswith(PACKAGE):
@@ -67,6 +63,12 @@ def _without_package(arg: str) -> Path | None:
             f"Write {PACKAGE.decode()!r}, or leave the line out"
         )
     return None if first.startswith(PACKAGE) else file
+
+
+def sweep_file(name: str) -> Path | None:
+    """The file of `sweeps=NAME`, the first on the search path."""
+    files = (folder / "sweeps" / f"{name}.yaml" for folder in search_folders())
+    return next((file for file in files if file.is_file()), None)
 
 
 def _of_file(file: Path, *, by_itself: bool) -> list[str]:

@@ -33,7 +33,7 @@ class Screen(AbstractContextManager["Screen"]):
         self.console.print(f"[dim]{time.strftime('%H:%M:%S')}[/] {escape(text)}")
 
     def start(self, *, step: int, steps: int) -> None:
-        """Start the display of a training run that has completed `step` of `steps`."""
+        """Start the display of a training run that has completed `step` of `steps`; 0: their number is not known."""
         self.steps = steps
         if self.live:
             self._progress = Progress(
@@ -46,17 +46,17 @@ class Screen(AbstractContextManager["Screen"]):
                 console=self.console,
             )
             self._progress.start()
-            self._task = self._progress.add_task("training", total=steps, completed=step, now="")
+            self._task = self._progress.add_task("training", total=steps or None, completed=step, now="")
 
     def update(self, row: Mapping[str, float], *, steps: int) -> None:
         """Show the metrics of a step, of `steps` in all as far as that is known now."""
         now = describe(row)
         step, self.steps = int(row["step"]), steps
         if self._progress is not None:
-            self._progress.update(self._task, completed=step, total=steps, now=now)
+            self._progress.update(self._task, completed=step, total=steps or None, now=now)
         elif step % max(1, self.steps // LINES) == 0 or step == self.steps:
-            left = (self.steps - step) * row.get("time/step", 0.0)
-            self.notice(f"step {step}/{self.steps}  {now}" + (f"  about {left:.0f} s left" if left else ""))
+            left, of = max(0, self.steps - step) * row.get("time/step", 0.0), f"/{self.steps}" if self.steps else ""
+            self.notice(f"step {step}{of}  {now}" + (f"  about {left:.0f} s left" if left else ""))
 
     def stage(self, title: str) -> StageProgress:
         """A context that shows the progress of building one stage: a bar on a terminal, else a line per tenth."""

@@ -73,7 +73,7 @@ class Journal:
         self.where["steps"] = self._expected_steps(row)
 
     def _expected_steps(self, row: Mapping[str, float]) -> int:
-        """The step at which `train.steps` or the budget ends the run, as far as the steps so far tell."""
+        """The step at which `train.steps` or the budget ends the run, as far as the steps so far tell; 0: unknown."""
         if not row["step"]:
             return self.plan.planned_steps
         charged = {"episodes": "episode", "tokens": "budget/tokens", "seconds": "time/elapsed"}

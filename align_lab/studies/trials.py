@@ -40,7 +40,7 @@ class Arm:
     @property
     def steps(self) -> int:
         """Steps of a run of the recipe, by its own limit or its budget of episodes."""
-        return self.recipe.train.planned_steps
+        return self.recipe.train.last_step
 
     def trial(self, point: Point, *, number: int, seed: int, steps: int) -> list[str]:
         """The overrides of a run that tries a point: it is judged on the development set alone."""

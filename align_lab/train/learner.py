@@ -172,10 +172,10 @@ class Learner:
 def schedule(plan: Train, step: int, *, first: int = 0) -> float:
     """Factor on the learning rate at step `first`, `first` + 1, ... of a training that begins at step `first`.
 
-    Linear warm-up, then constant, or linear or cosine decay that reaches 0 at step `plan.steps`, wherever it began.
+    Linear warm-up, then constant, or linear or cosine decay that reaches 0 at step `plan.last_step`, wherever it began.
     """
     age, start = step - first, first + plan.warmup_steps
     warmup = min(1.0, (age + 1) / (plan.warmup_steps + 1))
-    progress = min(1.0, max(0, step - start) / max(1, plan.steps - start))
+    progress = min(1.0, max(0, step - start) / max(1, plan.last_step - start))
     decay = {"constant": 1.0, "linear": 1 - progress, "cosine": (1 + math.cos(math.pi * progress)) / 2}
     return warmup * decay[plan.decay]
