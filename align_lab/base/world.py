@@ -7,7 +7,7 @@ import importlib
 import os
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any, TypeVar, cast
 
@@ -22,6 +22,7 @@ Number = TypeVar("Number", int, float)
 Item = TypeVar("Item")
 
 BUCKET = 1 << 23  # numbers in one all-reduce of gradients
+NO_END = timedelta(days=7)  # of waiting for another process, which may build, ask or write
 
 
 @contextmanager
@@ -40,7 +41,7 @@ def joined(*, gpu_minutes: float | None = None) -> Generator[World]:
     importlib.import_module("torch._dynamo")
     if interface := gloo_interface(os.environ):
         os.environ["GLOO_SOCKET_IFNAME"] = interface
-    dist.init_process_group(backend(), timeout=timedelta(days=7))
+    dist.init_process_group(backend(), timeout=NO_END)
     if gpu_minutes is not None and "nccl" in backend():
         limit_gpus(timedelta(minutes=gpu_minutes))
     try:
@@ -81,6 +82,7 @@ class World:
 
     rank: int = 0
     size: int = 1
+    group: Any = None  # of torch.distributed; None: the one that the processes have joined
 
     @classmethod
     def current(cls) -> World:
@@ -89,12 +91,19 @@ class World:
             return cls(rank=dist.get_rank(), size=dist.get_world_size())
         return cls()
 
+    def apart(self) -> World:
+        """The same processes, whose operations do not meet those of this one, for a thread. All processes call it."""
+        if self.size == 1:
+            return self
+        group = dist.new_group(backend="gloo", timeout=NO_END)  # pyright: ignore[reportUnknownMemberType]
+        return replace(self, group=group)
+
     def broadcast(self, value: Any) -> Any:
         """The value of rank 0, in all processes."""
         if self.size == 1:
             return value
         values = [value]
-        dist.broadcast_object_list(values, src=0)
+        dist.broadcast_object_list(values, src=0, group=self.group)
         return values[0]
 
     def shard(self, items: Tensor) -> Tensor:
@@ -129,7 +138,7 @@ class World:
         padded[: len(value)] = value
         parts = [torch.empty_like(padded) for _ in lengths]
         received = [part.view(torch.uint8) for part in parts]
-        dist.all_gather(received, padded.view(torch.uint8))  # pyright: ignore[reportUnknownMemberType]
+        dist.all_gather(received, padded.view(torch.uint8), group=self.group)  # pyright: ignore[reportUnknownMemberType]
         return torch.cat([part[:length] for part, length in zip(parts, lengths, strict=True)])
 
     def concatenate(self, items: list[Item]) -> list[Item]:
@@ -137,7 +146,7 @@ class World:
         if self.size == 1:
             return items
         parts: list[Any] = [None] * self.size
-        dist.all_gather_object(parts, items)  # pyright: ignore[reportUnknownMemberType]
+        dist.all_gather_object(parts, items, group=self.group)  # pyright: ignore[reportUnknownMemberType]
         return [item for part in parts for item in part]
 
     def sum(self, value: int) -> int:
@@ -149,7 +158,7 @@ class World:
         if self.size == 1:
             return value
         number = torch.tensor(value, dtype=torch.float64, device="cpu")  # over gloo, where waiting has no limit
-        dist.all_reduce(number, dist.ReduceOp.MAX)  # pyright: ignore[reportUnknownMemberType]
+        dist.all_reduce(number, dist.ReduceOp.MAX, group=self.group)  # pyright: ignore[reportUnknownMemberType]
         return type(value)(number)
 
     def add_up(self, tensors: Iterable[Tensor]) -> None:
@@ -163,7 +172,7 @@ class World:
         """Begin to sum tensors of one dtype, of several processes; what is returned waits for it and puts the sums in
         place. Every process begins the same sums in the same order."""
         flat = torch.cat([tensor.reshape(-1) for tensor in bucket])
-        handle = cast(Any, dist).all_reduce(flat, async_op=True)
+        handle = cast(Any, dist).all_reduce(flat, group=self.group, async_op=True)
 
         def wait() -> None:
             handle.wait()

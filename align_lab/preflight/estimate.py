@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from align_lab.base.hardware import CHECKED_ROWS
-from align_lab.preflight import passes, terms
+from align_lab.preflight import main_memory, passes, terms
 from align_lab.preflight.workload import Workload
 
 GIB = 2**30
@@ -18,6 +18,7 @@ class Estimate:
 
     persistent: Mapping[str, float]
     phases: Mapping[str, Mapping[str, float]]
+    main: Mapping[str, float]  # GiB of main memory by term, beside a GPU
     micro_batch: int  # completions of one forward pass with gradient
     scoring_batch: int | None = None  # of one without gradient
     evaluation_batch: int | None = None  # that an evaluation samples together
@@ -77,6 +78,7 @@ def estimate(x: Workload, *, device_gib: float = 0.0) -> Estimate:
     return Estimate(
         persistent={name: value / GIB for name, value in persistent.items()},
         phases={phase: {name: value / GIB for name, value in parts.items()} for phase, parts in phases.items()},
+        main={name: value / GIB for name, value in main_memory.parts(x).items()},
         micro_batch=x.micro_rows,
         scoring_batch=scored,
         evaluation_batch=evaluated,

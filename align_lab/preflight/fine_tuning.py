@@ -50,6 +50,7 @@ def of_shape(shape: Shape, *, batch_tokens: int, longest: int, gpu: bool) -> Est
     return Estimate(
         persistent={name: value / GIB for name, value in persistent.items()},
         phases={"fine-tuning": {name: value / GIB for name, value in step.items()}},
+        main={},
         micro_batch=rows,
     )
 

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 from align_lab.base.errors import ConfigError
 from align_lab.base.run_config import RunConfig
-from align_lab.preflight import available_memory
+from align_lab.preflight import available_memory, main_memory
 from align_lab.preflight.available_memory import AvailableMemory
 from align_lab.preflight.estimate import Estimate, estimate
 from align_lab.preflight.workload import BYTES, SHARDS_ALL, Workload, workload_of
@@ -37,6 +37,7 @@ class Memory:
     evaluation_batch: int | None = None  # sampled together in an evaluation
     estimate: Estimate | None = None
     available: AvailableMemory | None = None
+    background: bool = False  # beside a GPU, a copy of the state fits, from which a checkpoint is written meanwhile
 
     def apply_to(self, cfg: RunConfig) -> RunConfig:
         """The config with these sizes of batches."""
@@ -64,6 +65,8 @@ class Memory:
             terms = {name: round(value, 4) for name, value in self.estimate.terms.items()}
             entry |= {"estimate_gib": round(self.estimate.total, 3), "terms": terms, "phase": self.estimate.phase}
             entry |= {"available_gib": round(self.available.gib, 3)}
+            if self.estimate.main:
+                entry["main_memory"] = {name: round(value, 4) for name, value in self.estimate.main.items()}
         return entry
 
 
@@ -91,9 +94,13 @@ def check_memory(
 
     The process with the least available memory decides. `previous`: the sizes of batches of an interrupted run.
     """
-    own = available_memory.measured(cfg["hardware"]["placement"], gpu=gpu)
-    least = replace(own, gib=-world.max(-own.gib))
-    return fit(cfg, gpu=gpu, processes=world.size, available=least, previous=world.broadcast(previous))
+
+    def least(*, gpu: bool) -> AvailableMemory:
+        own = available_memory.measured(cfg["hardware"]["placement"], gpu=gpu)
+        return replace(own, gib=-world.max(-own.gib))
+
+    available, main = least(gpu=gpu), least(gpu=False) if gpu else None
+    return fit(cfg, gpu=gpu, processes=world.size, available=available, main=main, previous=world.broadcast(previous))
 
 
 def fit(
@@ -102,11 +109,12 @@ def fit(
     gpu: bool,
     processes: int = 1,
     available: AvailableMemory,
+    main: AvailableMemory | None = None,
     previous: Mapping[str, int | None] = NONE,
 ) -> Memory:
     """The memory of a run and the sizes of its batches: as configured, else the previous ones, else as many as fit.
 
-    Raises ConfigError with remedies if the run does not fit.
+    `main`: the main memory beside a GPU. Raises ConfigError with remedies if the run does not fit.
     """
     x = workload_of(cfg, processes=processes, gpu=gpu)
     if x is None:
@@ -118,12 +126,18 @@ def fit(
     need = estimate(x, device_gib=available.device_gib)
     if need.total > available.gib:
         raise ConfigError(out_of_memory_message(cfg, x, need, available))
+    if main is not None:
+        main_memory.check(need.main, main, offload=x.offload)
+    copied = estimate(replace(x, background=True), device_gib=available.device_gib)
+    background = main is not None and sum(copied.main.values()) <= FILL * main.gib
+    need = copied if background else need
     return Memory(
         micro_batch=x.micro_rows,
         scoring_batch=need.scoring_batch,
         evaluation_batch=need.evaluation_batch,
         estimate=need,
         available=available,
+        background=background,
     )
 
 

@@ -42,6 +42,7 @@ def of_body(body: TrainedBody, *, gpu: bool) -> Estimate:
     return Estimate(
         persistent={name: value / GIB for name, value in persistent.items()},
         phases={"training": {name: value / GIB for name, value in step.items()}},
+        main={},
         micro_batch=rows,
     )
 

@@ -53,6 +53,7 @@ class Workload:
     fsdp: bool = False  # FSDP, not DeepSpeed, shards
     offload: bool = False
     gpu: bool = False
+    background: bool = False  # a GPU trains while checkpoints are written from a copy of the state
     scorers: ScorerMemory = NO_SCORERS  # weights of reward and judges, and the largest of their forward passes
     vllm: Mapping[str, Any] | None = None  # the section hardware.vllm, if vLLM samples
 

@@ -190,6 +190,8 @@ def _train(
         world.broadcast(None)
     if world.broadcast(memory.estimate is None):  # the shape of some models is known only after the download
         memory = _check_memory(cfg, folder, screen, world)
+    if memory.background:
+        journal.saver.go_on()
     allocator.release_free_memory()  # of building the stages
     manifest.reset_peak_memory()
     with listening(NoticesOnly(screen.notice)):
@@ -214,7 +216,7 @@ def _train(
         raise before_training(journal.checkpoints)
     screen.start(step=loop.progress.step, steps=cfg.train.planned_steps)
     journal.phase("training")
-    with closing(loop):
+    with closing(loop), journal.settled():
         loop.run()
     screen.stop()
     screen.notice(memory.end_message(manifest.peak_memory()))

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext, suppress
 from typing import Any
 
+from align_lab.base.errors import Stopped
 from align_lab.base.files import read_json
 from align_lab.base.hyperparameters import Train
 from align_lab.base.metrics import label_of
@@ -17,6 +19,7 @@ from align_lab.record.folder import RunFolder
 from align_lab.record.seal import seal
 from align_lab.run.watchdog import Watch
 from align_lab.train.checkpoint import Checkpoints
+from align_lab.train.saver import Saver
 
 STATUS = {  # key of status.json -> metric whose newest value it holds, beside the deciding metric
     "step": "step",
@@ -40,9 +43,10 @@ class Journal:
         world: World = World(),
     ) -> None:
         """`plan`: its budget says when the run will end. `metric`: the deciding one (`evaluation.metric`)."""
-        self.folder, self.record, self.screen, self.world = folder, record, screen, world
+        self.folder, self.record, self.screen = folder, record, screen
         self.sink = sink(record, folder.path, screen.notice)
         self.checkpoints = Checkpoints(folder.at.checkpoints)
+        self.saver = Saver(self.checkpoints, keep=record.keep_checkpoints, world=world)
         label = folder.declared[metric].label or label_of(metric)
         self.plan = plan
         self.where: dict[str, Any] = {
@@ -96,9 +100,23 @@ class Journal:
 
     def save(self, step: int, state: dict[str, Any], *, best: float | None = None) -> None:
         """Save a checkpoint. `best`: the score, if it is the best so far."""
-        self.checkpoints.save(step, state, keep=self.record.keep_checkpoints, world=self.world)
-        if best is not None:
-            self.checkpoints.mark_best(step, best)
+        self.saver.save(step, state, best=best)
+
+    @contextmanager
+    def settled(self) -> Generator[None]:
+        """At the end of the block, what was saved is on the disk; only a second Ctrl-C does not wait for that.
+
+        Raises what writing it has raised, unless another error than a stop was the first.
+        """
+        try:
+            yield
+        except KeyboardInterrupt:
+            raise
+        except Exception as error:
+            with nullcontext() if isinstance(error, Stopped) else suppress(Exception):
+                self.saver.settle()
+            raise
+        self.saver.settle()
 
     def recall(self, metric: str, best: float | None) -> None:
         """Take from the rows so far what the status says, and which step has the best score by this metric.
@@ -130,8 +148,9 @@ class Follower(Journal):
     """The journal of every process but the first, which writes the record of the run; each writes its checkpoints."""
 
     def __init__(self, folder: RunFolder, record: Record, world: World) -> None:
-        self.folder, self.record, self.world = folder, record, world
+        self.folder = folder
         self.checkpoints = Checkpoints(folder.at.checkpoints)
+        self.saver = Saver(self.checkpoints, keep=record.keep_checkpoints, world=world)
 
     def phase(self, name: str) -> None:
         """Not recorded."""
@@ -141,10 +160,6 @@ class Follower(Journal):
 
     def log_samples(self, rows: Sequence[Mapping[str, Any]]) -> None:
         """Not recorded."""
-
-    def save(self, step: int, state: dict[str, Any], *, best: float | None = None) -> None:
-        """Save this process's part of a checkpoint."""
-        self.checkpoints.save(step, state, keep=self.record.keep_checkpoints, world=self.world)
 
     def manifest(self, describe: Callable[[], Mapping[str, Any]]) -> None:
         """Not recorded, nor computed."""

@@ -25,6 +25,7 @@ class Slice:
 
     flat: Tensor
     shape: torch.Size  # of the whole tensor
+    copied: bool = False  # no one else has its memory
 
 
 @dataclass(frozen=True)
@@ -68,6 +69,23 @@ def between(value: Tensor | Parts, start: int, end: int) -> Tensor:
         found.append(part[max(0, start - position) : max(0, end - position)])
         position += len(part)
     return torch.cat(found)
+
+
+def snapshot(state: Any) -> Any:
+    """A copy of a nested state in main memory, which does not change while the training goes on."""
+    if isinstance(state, Slice):
+        return state if state.copied else Slice(_copy(state.flat), state.shape, copied=True)
+    if isinstance(state, Tensor):
+        return _copy(state)
+    if isinstance(state, Mapping):
+        return {key: snapshot(value) for key, value in state.items()}
+    if isinstance(state, list | tuple):
+        return type(state)(map(snapshot, state))
+    return state
+
+
+def _copy(tensor: Tensor) -> Tensor:
+    return tensor.detach().to("cpu", copy=True)
 
 
 def separated(state: Any, path: str = "") -> tuple[Any, dict[str, Tensor]]:

@@ -186,6 +186,40 @@ def test_a_whole_7b_policy_and_vllm_fit_on_the_same_gpus(fields):
     assert moments == pytest.approx((8 if fields else 12) * QWEN7.parameters / 8 / 2**30)
 
 
+def test_main_memory_beside_a_gpu_is_counted_and_too_little_is_refused():
+    n, gib = QWEN7.parameters, 2**30
+    sharded = {"processes": 8, "zero_stage": 3, **LONG}
+    vllm = {"gpus": 0, "memory": 0.4, "cpu_cache_gib": 1.0}
+
+    def main(**fields):
+        sizes = dict(preflight.estimate(workload(QWEN7, **{**LONG, **fields}), device_gib=80).main)
+        assert sizes.pop("libraries and data") > 0
+        return {name: size * gib / n for name, size in sizes.items()}
+
+    assert preflight.estimate(workload(QWEN7, gpu=False, **LONG)).main == {}
+    assert main() == pytest.approx({"start policy": 2})
+    assert main(reference=True) == {}
+    assert main(reference=True, background=True) == pytest.approx({"checkpoint": 12})
+    assert main(**sharded, background=True) == pytest.approx({"start policy": 2, "checkpoint": 12 / 8})
+    assert main(**sharded, reference=True, vllm=vllm, background=True) == pytest.approx(
+        {"optimizer state": 12 / 8, "checkpoint": 12 / 8}
+    )
+    offload = {"reference": True, "zero_stage": 2, "processes": 8, "offload": True}
+    assert main(**offload) == pytest.approx({"optimizer state": 12 / 8, "gradients": 4 / 8})
+    cfg = composed("algo=dapo", "hardware=gpu_8_zero3", "model=smollm2_135m")
+    fitting = preflight.fit(cfg, gpu=True, processes=8, available=available(80), main=available(2))
+    assert fitting.background
+    little = preflight.fit(cfg, gpu=True, processes=8, available=available(80), main=available(0.8))
+    assert not little.background
+    with pytest.raises(ConfigError, match=r"needs about 0.7 GiB of main memory \(libraries and data 0.4, start policy"):
+        preflight.fit(cfg, gpu=True, processes=8, available=available(80), main=available(0.5))
+
+
+def test_a_processor_waits_for_its_checkpoints():
+    """So a kill costs there no more than `record.checkpoint_every` steps."""
+    assert not preflight.fit(composed("algo=rloo", "model=smollm2_135m"), gpu=False, available=PLENTY).background
+
+
 def test_vllm_its_check_and_gathered_weights_are_held_together():
     vllm = {"gpus": 0, "memory": 0.4, "cpu_cache_gib": 1.0}
     x = workload(QWEN7, reference=True, processes=8, zero_stage=3, vllm=vllm, **LONG)

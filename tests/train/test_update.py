@@ -4,6 +4,7 @@ import gc
 import os
 import socket
 import weakref
+from pathlib import Path
 
 import pytest
 import torch
@@ -14,8 +15,11 @@ from align_lab.base.errors import AlignLabError, DivergedError
 from align_lab.base.types import LossOutput
 from align_lab.base.world import World, joined
 from align_lab.models.lora_settings import Lora
+from align_lab.train.checkpoint import Checkpoints
 from align_lab.train.engines.engine import learning, load_weights
 from align_lab.train.minibatch import StepContext
+from align_lab.train.saver import Saver
+from align_lab.train.shards import plain, sliced
 from align_lab.train.update import update
 from tests.train.small import FIELDS, Memory, algorithm, loop, rows
 
@@ -134,6 +138,20 @@ def train_as_one_process(rank: int, port: int, count: int, folder: str) -> None:
             it = built(name, minibatches=2 if count == 2 else 1, micro_batch=4, world=world)
             it.run()
             torch.save({"weights": weights(it), "rows": it.journal.rows}, f"{folder}/{name}-{rank}.pt")
+        save_while_they_agree(world, Path(folder) / "checkpoints")
+
+
+def save_while_they_agree(world: World, folder: Path) -> None:
+    """Five checkpoints are written in the background; meanwhile the processes agree on other things."""
+    saver, weight = Saver(Checkpoints(folder), keep=2, world=world), torch.zeros(1001)
+    saver.go_on()
+    for step in range(1, 6):
+        weight += 1
+        saver.save(step, {"weight": sliced(weight, world), "step": step}, best=0.5 if step == 2 else None)
+        agreed = [world.max(number + world.rank) for number in range(50)]
+        assert agreed == [number + world.size - 1 for number in range(50)]
+        assert world.concatenate([world.rank]) == list(range(world.size))
+    saver.settle()
 
 
 @pytest.mark.parametrize("count", ALGOS_BY_COUNT)
@@ -141,12 +159,16 @@ def test_several_processes_take_the_same_steps_as_one(tmp_path, count):
     """Rollouts, whitening over the global batch, gradients, metrics and evaluations, to 1e-6 in float64.
 
     Three processes share the four prompts of a step and the eight of an evaluation unequally; four have one each, which
-    test_ranks.py has for every algorithm.
+    test_ranks.py has for every algorithm. Their checkpoints are written while they agree on other things.
     """
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     mp.start_processes(train_as_one_process, args=(port, count, str(tmp_path)), nprocs=count, start_method="spawn")
+    checkpoints = Checkpoints(tmp_path / "checkpoints")
+    assert checkpoints.steps() == [2, 4, 5] and checkpoints.best() == 2
+    for step in checkpoints.steps():
+        assert torch.equal(plain(checkpoints.load(step))["weight"], torch.full((1001,), float(step)))
     for name in ALGOS_BY_COUNT[count]:
         alone = trained(name, minibatches=2 if count == 2 else 1)
         together = [torch.load(tmp_path / f"{name}-{rank}.pt") for rank in range(count)]

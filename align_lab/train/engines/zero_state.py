@@ -28,12 +28,12 @@ def get(parameter: nn.Parameter, key: str | None, *, stage: int) -> Tensor | Sli
         local = safe_get_local_optimizer_state(parameter, key) if key else safe_get_local_fp32_param(parameter)
         assert local is not None
         start, end = extent(shape(parameter).numel(), world)
-        return Slice(local.detach().reshape(-1)[: end - start].to("cpu", copy=True), shape(parameter))
+        return Slice(local.detach().reshape(-1)[: end - start].to("cpu", copy=True), shape(parameter), copied=True)
     full = safe_get_full_optimizer_state(parameter, key) if key else safe_get_full_fp32_param(parameter)
     assert full is not None
     taken = sliced(full.detach(), world)
     if isinstance(taken, Slice):  # of memory that the next parameter takes
-        return Slice(taken.flat.to("cpu", copy=True), taken.shape)
+        return Slice(taken.flat.to("cpu", copy=True), taken.shape, copied=True)
     return taken.to("cpu", copy=True)
 
 

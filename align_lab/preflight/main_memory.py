@@ -1,0 +1,38 @@
+"""The main memory of a process that trains on a GPU: what rests there, and the copy of a state that is being saved."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from align_lab.base.errors import ConfigError
+from align_lab.preflight import terms
+from align_lab.preflight.available_memory import AvailableMemory
+from align_lab.preflight.workload import Workload
+
+
+def parts(x: Workload) -> dict[str, float]:
+    """Bytes by term; nothing on a processor, where all memory is main memory."""
+    if not x.gpu:
+        return {}
+    sizes = {
+        "libraries and data": terms.LIBRARIES,
+        "optimizer state": terms.optimizer(replace(x, offload=False)) if x.rests or x.offload else 0.0,
+        "gradients": terms.gradients(x) if x.offload else 0.0,
+        "start policy": 0.0 if x.reference or x.shape.lora_rank else float(x.shape.parameters * x.bytes),
+        "checkpoint": terms.checkpoint(x) if x.background else 0.0,
+    }
+    return {name: size for name, size in sizes.items() if size}
+
+
+def check(sizes: Mapping[str, float], available: AvailableMemory, *, offload: bool) -> None:
+    """Raises ConfigError where the `sizes`, in GiB, are more than is available."""
+    need = sum(sizes.values())
+    if need <= available.gib:
+        return
+    listed = ", ".join(f"{name} {size:.1f}" for name, size in sizes.items())
+    change = "Set hardware.numerics.offload_optimizer=false, or use" if offload else "Use"
+    raise ConfigError(
+        f"a process of the run needs about {need:.1f} GiB of main memory ({listed}), and {available} is available. "
+        f"{change} a machine with more, or fewer processes a node"
+    )
