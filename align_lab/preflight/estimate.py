@@ -107,11 +107,13 @@ def _update(x: Workload) -> dict[str, float]:
 
 
 def _sampling(x: Workload, rows: int, group: int, *, engine: float) -> dict[str, float]:
-    """The torch sampler's memory; or that of vLLM, awake, and beside it what checks its log-probabilities."""
+    """The torch sampler's memory; or that of vLLM, awake, and beside it what is sent to it, or what checks its
+    log-probabilities."""
     if x.vllm is None:
         return _torch_sampling(x, rows, group)
+    sending = {"merged adapters": terms.merged(x)}
     check = {"check of the log-probabilities": terms.scoring(x, min(rows, CHECKED_ROWS))}
-    return ({"vLLM": engine} if engine and x.gpu else {}) | _gathered(x) | check
+    return ({"vLLM": engine} if engine and x.gpu else {}) | _gathered(x) | max(sending, check, key=_size)
 
 
 def _torch_sampling(x: Workload, rows: int, group: int) -> dict[str, float]:

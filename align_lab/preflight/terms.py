@@ -128,6 +128,12 @@ def kv_cache(x: Workload, rows: int) -> float:
     return COMPACTION * rows * (x.prompt + x.new) * s.layers * 2 * s.kv_heads * s.size * x.bytes
 
 
+def merged(x: Workload) -> float:
+    """The matrices of all blocks with their adapters merged, which vLLM is sent beside the frozen ones."""
+    matrices = sum(inputs * outputs for inputs, outputs in x.shape.projections)
+    return float(x.shape.layers * matrices * x.bytes) if x.shape.lora_rank else 0.0
+
+
 def token_sampling(x: Workload, rows: int) -> float:
     """Logits [rows V] of one column, their exponentials and sums; with top_p also the sorted ones and their order."""
     w = max(4, x.bytes)

@@ -186,6 +186,21 @@ def test_a_whole_7b_policy_and_vllm_fit_on_the_same_gpus(fields):
     assert moments == pytest.approx((8 if fields else 12) * QWEN7.parameters / 8 / 2**30)
 
 
+def test_merged_adapters_that_vllm_is_sent_are_counted():
+    """Those of a model, and 12.2 GiB of the 7B one: 28 blocks of 233 million numbers in bfloat16."""
+    fields = {"vocab": 64, "width": 32, "layers": 3, "heads": 4, "kv_heads": 2, "mlp": 48, "context": 16}
+    model = adapt(Llama(LlamaConfig(**fields)), Lora(rank=2))
+    own = {parameter.untyped_storage().data_ptr() for parameter in model.parameters()}
+    sent = {one.untyped_storage().data_ptr(): one.untyped_storage().nbytes() for one in model.hf_state().values()}
+    counted = sum(size for place, size in sent.items() if place not in own)
+    vllm = {"gpus": 1, "memory": 0.4, "cpu_cache_gib": 1.0}
+    x = workload(Shape(**fields, lora_rank=2), prompt=1, new=1, rows=1, groups=1, group=1, dtype="float32", vllm=vllm)
+    assert preflight.estimate(x).phases["sampling"]["merged adapters"] == counted / 2**30 > 0
+    large = preflight.estimate(workload(replace(QWEN7, lora_rank=16), vllm=vllm, **LONG))
+    assert large.phases["sampling"]["merged adapters"] * 2**30 == 28 * 2 * 233_046_016
+    assert "merged adapters" not in preflight.estimate(workload(QWEN7, vllm=vllm, **LONG)).phases["sampling"]
+
+
 def test_main_memory_beside_a_gpu_is_counted_and_too_little_is_refused():
     n, gib = QWEN7.parameters, 2**30
     sharded = {"processes": 8, "zero_stage": 3, **LONG}
