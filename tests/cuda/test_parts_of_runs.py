@@ -22,7 +22,7 @@ from align_lab.train.loop import Loop
 from tests.cuda.pretended import pretended_cuda
 from tests.cuda.ranks import train_on_one_of_two
 from tests.cuda.runs import Trained, as_on_a_gpu, config, train
-from tests.wiring.conftest import MODEL, REWARD_MODEL
+from tests.wiring.conftest import MODEL, REWARD_MODEL, choice
 
 RLOO = ("algo=rloo", "train.group_size=2")
 TINY = {"name": "tiny", "vocab": 280, "width": 16, "layers": 2, "heads": 2, "kv_heads": 1, "mlp": 24, "context": 32}
@@ -94,7 +94,18 @@ def test_recomputed_activations():
     equal(there, train(config(*RLOO, study="kept", device="cuda")))
 
 
-def test_a_run_that_was_stopped_goes_on(monkeypatch):
+RESUMED = {
+    "ppo": lambda: (("algo=ppo",), {}),
+    "in the middle of a round": lambda: choice("iterative_dpo"),
+    "with completions that wait": lambda: ((*RLOO, "sampling.staleness=1", "sampling.importance_cap=2"), {}),
+}
+
+
+@pytest.mark.parametrize(
+    "case", ["ppo", *(pytest.param(name, marks=pytest.mark.nightly) for name in RESUMED if name != "ppo")]
+)
+def test_a_run_that_was_stopped_goes_on(monkeypatch, case):
+    overrides, fields = RESUMED[case]()
     finish = Loop._finish
 
     def stop_after_one(loop, row):
@@ -102,12 +113,12 @@ def test_a_run_that_was_stopped_goes_on(monkeypatch):
         if loop.progress.step == 1:
             os.kill(os.getpid(), signal.SIGTERM)
 
-    cfg = config("algo=ppo", study="stopped", device="cuda")
+    cfg = config(*overrides, study="stopped", device="cuda", **fields)
     with monkeypatch.context() as patched, pytest.raises(Stopped):
         patched.setattr(Loop, "_finish", stop_after_one)
         train(cfg)
     assert [row["step"] for row in Trained(runs_folder() / cfg.study / cfg.name).rows] == [0, 1]
-    equal(train(cfg), train(config("algo=ppo", study="whole", device="cuda")))
+    equal(train(cfg), train(config(*overrides, study="whole", device="cuda", **fields)))
 
 
 def test_an_evaluation_of_a_finished_run():
