@@ -85,7 +85,7 @@ def test_configs_come_first_in_the_verdict_and_stand_field_by_field_everywhere(t
     done = command(tmp_path, "s", "--from", "trl", "out/")
     assert done.returncode == 0, done.stderr
     told = " ".join(done.stdout.split())
-    assert " settings that decide a comparison of grpo (TRL) with grpo (align_lab), " in told
+    assert " settings that decide a comparison of GRPO (TRL) with GRPO (align_lab), " in told
     assert told.index("settings that decide") < told.index("Not proven comparable (no config says what data")
     assert "adam_beta2 in training_args.json" in told and "equal: " in told
     page = (tmp_path / "runs" / "s" / "report.html").read_text()
