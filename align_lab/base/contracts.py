@@ -235,6 +235,7 @@ class Reward(Component, ABC):
     meaning: ClassVar[str] = ""  # one line for tables
     title: ClassVar[str] = ""  # name of what `build` makes, for example "reward model"; "": the component's name
     trained: ClassVar[bool] = False  # `build` trains it on the data, once
+    repeats: ClassVar[bool | None] = None  # a completion that is scored again gets the same score; None: not known
     on_gpu: ClassVar[bool] = True  # `build` and `score` use a GPU if there is one
     costs: ClassVar[tuple[str, ...]] = ()  # parts whose sums the manifest records under `spent`: tokens, money
     holds: ClassVar[str] = ""  # the field that names other rewards (`align_lab.rewards.combination`); "": there is none

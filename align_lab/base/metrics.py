@@ -16,12 +16,16 @@ from align_lab.base.errors import AlignLabError, DivergedError, near
 
 @dataclass(frozen=True)
 class Metric:
-    """The meaning of a metric. `label`: its name in tables; empty: the last part of its key, with blanks."""
+    """The meaning of a metric. `label`: its name in tables; empty: the last part of its key, with blanks.
+
+    again: of a score, how it comes out for a completion that is scored again: `same`, `varies`, or empty: not known.
+    """
 
     meaning: str
     unit: str = ""
     better: Literal["higher", "lower", "neither"] = "neither"
     label: str = ""
+    again: str = ""
 
 
 METRICS: dict[str, Metric] = {  # those of every task; `of_run` adds those that follow from the task
@@ -149,7 +153,14 @@ def of_task(values: Mapping[str, Any]) -> dict[str, Metric]:
 
 
 def _score(component: Any, meaning: str, name: str = "score") -> Metric:
-    return Metric(meaning, component.unit, "higher", component.label or name.replace("_", " "))
+    return Metric(meaning, component.unit, "higher", component.label or name.replace("_", " "), _again(component))
+
+
+def _again(reward: Any) -> str:
+    """What `Metric.again` says of the scores of a reward, and of those that it holds."""
+    inside = [_again(registry.build("reward", values)) for values in reward.inner().values()]
+    every = {{True: "same", False: "varies", None: ""}[reward.repeats], *inside}
+    return "varies" if "varies" in every else "" if "" in every else "same"
 
 
 def _without_score(score: str) -> dict[str, Metric]:

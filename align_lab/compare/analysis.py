@@ -5,6 +5,7 @@ shows.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -74,7 +75,10 @@ def _compare(whole: Document, of: Prepared, rng_seed: int) -> None:
     test = precision.PairTest(number=pairs, paired=paired, smallest=smallest)
     if of.plan and of.looks:
         decided = sequential.decided(of.plan, of.looks, of.groups, of.measure)
-        whole["precision"] = precision.of_pairs(decided["pairs"], of.shown, of.answers, test)
+        ended = {frozenset((look.a, look.b)) for look in of.looks.pairs if look.outcome in advice.ENDED}
+        planned = replace(test, ended=ended)
+        whole["precision"] = precision.of_pairs(decided["pairs"], of.shown, of.answers, planned)
+        whole["notes"] += advice.advise_anew(decided, whole["precision"], of.measure)
     else:
         decided = summary.decided(of.shown, of.asked, pairs=pairs, measure=of.measure)
         whole["precision"] = precision.of_pairs(decided["pairs"], of.shown, of.answers, test)

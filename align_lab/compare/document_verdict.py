@@ -6,13 +6,17 @@ from typing import Any, TypedDict
 
 
 class Label(TypedDict):
-    """How a metric is called. better: higher, lower or neither. judge: how good what gives it is, if known."""
+    """How a metric is called. better: higher, lower or neither. judge: how good what gives it is, if known.
+
+    again: how a score comes out for a completion that is scored again: `same`, `varies`, or empty: it is not known.
+    """
 
     label: str
     meaning: str
     unit: str
     better: str
     judge: str
+    again: str
 
 
 class Spread(TypedDict):
@@ -66,8 +70,8 @@ class Pair(TypedDict):
 class Shares(TypedDict):
     """Parts of the variance of a gap: they add up to 1 with seeds, prompts and answers.
 
-    answers: of one prompt in one run, which more seeds and more prompts average out; of it samples: due to sampling,
-    None with one sample a prompt; judge: due to a judge whose noise is known.
+    answers: of one prompt in one run, which more seeds and more prompts average out; of it samples: due to sampling;
+    judge: due to what a judge would say another time. None where a part is not known, see `Precision.unknown`.
     """
 
     seeds: float | None
@@ -92,6 +96,8 @@ class Bought(TypedDict):
 class Precision(TypedDict):
     """What a pair's gap rests on: its interval over seeds and prompts, its variance in parts, and what to buy next.
 
+    unknown: part of the variance -> why it is not known. anew: a study of its own is bought, with all of its seeds.
+
     seed_seconds: device-seconds of one further seed of both arms, None where runs do not record them. cheapest,
     seeds_alone: None without them, and where nothing that was thought of shows a gap worth seeing.
     """
@@ -103,6 +109,8 @@ class Precision(TypedDict):
     prompts: int
     samples: int
     shares: Shares
+    unknown: dict[str, str]
+    anew: bool
     seed_seconds: float | None
     cheapest: Bought | None
     seeds_alone: Bought | None

@@ -45,6 +45,7 @@ def usual(name: str) -> Label:
         "unit": known.unit if known else "",
         "better": known.better if known else "neither",
         "judge": "",
+        "again": "",
     }
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -31,11 +31,15 @@ WIDER = 1.05  # times the width, from which the prompts are worth a column
 class PairTest:
     """How the pairs are decided: the number of pairs for which intervals are corrected, and the gap that matters;
     without one there is nothing to buy.
+
+    ended: of a study whose seeds came in steps, the pairs that are left undecided. They are told what a study of its
+    own would cost, and the others nothing. None: further seeds of this study are bought.
     """
 
     number: int
     paired: bool
     smallest: float | None
+    ended: Collection[frozenset[str]] | None = None
 
     @property
     def each(self) -> float:
@@ -44,13 +48,20 @@ class PairTest:
 
 
 def of_pairs(pairs: Sequence[Pair], arms: Sequence[ArmRuns], answers: ByArm, test: PairTest) -> list[Precision]:
-    """Of each pair with an interval whose arms kept what they scored on each prompt, two runs each or more.
+    """Of each pair with an interval, or given up before it had one, whose arms kept what they scored on each prompt,
+    two runs each or more.
 
     Only a score that is a mean over prompts has such parts.
     """
     by_arm, _ = wins.scores(answers)
     known = {arm.name: arm for arm in arms if _is_mean(arm, by_arm.get(arm.name, {}))}
-    usable = [pair for pair in pairs if {pair["a"], pair["b"]} <= known.keys() and pair["low"] is not None]
+    ended = test.ended or ()
+    usable = [
+        pair
+        for pair in pairs
+        if {pair["a"], pair["b"]} <= known.keys()
+        and (pair["low"] is not None or frozenset((pair["a"], pair["b"])) in ended)
+    ]
     return [_of_pair(pair, [known[pair[side]] for side in ("a", "b")], by_arm, answers, test) for pair in usable]
 
 
@@ -67,13 +78,14 @@ def _of_pair(
     pair: Pair, arms: Sequence[ArmRuns], by_arm: Mapping[str, wins.Scores], answers: ByArm, test: PairTest
 ) -> Precision:
     sides, scores, within = _sides(arms, by_arm, answers, paired=test.paired)
-    assert pair["low"] is not None and pair["high"] is not None
-    gap = Interval(pair["gap"], pair["low"], pair["high"])
+    low, high = (-math.inf, math.inf) if pair["low"] is None or pair["high"] is None else (pair["low"], pair["high"])
+    gap = Interval(pair["gap"], low, high)
     wide = crossed.interval(gap, scores, sides, confidence=test.each)
     split = crossed.parts(scores, sides, within)
     plan = _plan(arms, split, test)
     charged = math.isfinite(plan.costs.run)
-    buys = charged and test.smallest is not None
+    left = test.ended is not None and {pair["a"], pair["b"]} in test.ended
+    buys = charged and test.smallest is not None and (test.ended is None or left)
     return {
         "a": pair["a"],
         "b": pair["b"],
@@ -82,6 +94,8 @@ def _of_pair(
         "prompts": split.number,
         "samples": plan.samples,
         "shares": _shares(split, arms, plan.samples),
+        "unknown": _unknown(split, arms),
+        "anew": left,
         "seed_seconds": plan.costs.run if charged else None,
         "cheapest": _bought(purchase.cheapest(split, plan)) if buys else None,
         "seeds_alone": _bought(purchase.seeds_alone(split, plan)) if buys else None,
@@ -121,6 +135,7 @@ def _plan(arms: Sequence[ArmRuns], split: Parts, test: PairTest) -> Plan:
         confidence=test.each,
         samples=int(fields.get("evaluation.samples") or 1),
         most_prompts=most,
+        anew=test.ended is not None,
         costs=Costs(run=sum(run for run, _ in costs), completion=sum(each for _, each in costs)),
     )
 
@@ -136,7 +151,10 @@ def _costs(arm: ArmRuns) -> tuple[float, float]:
 
 
 def _shares(split: Parts, arms: Sequence[ArmRuns], samples: int) -> Shares:
-    """Of the variance of the gap. What sampling, and a judge of known noise, add to `answers` is in it."""
+    """Of the variance of the gap. What sampling, and a judge of known noise, add to `answers` is in it.
+
+    A judge that scores a completion the same way another time adds nothing.
+    """
     total = split.total
     if total <= 0:
         return {"seeds": None, "prompts": None, "answers": None, "samples": None, "judge": None}
@@ -150,8 +168,27 @@ def _shares(split: Parts, arms: Sequence[ArmRuns], samples: int) -> Shares:
         "prompts": split.of_prompts / total,
         "answers": split.of_cells / total,
         "samples": number(within),
-        "judge": judge if any(noise) else None,
+        "judge": judge if any(noise) else 0.0 if _again(arms) == "same" else None,
     }
+
+
+def _unknown(split: Parts, arms: Sequence[ArmRuns]) -> dict[str, str]:
+    """Part of the variance -> why it is not known."""
+    reasons: dict[str, str] = {}
+    if any(map(math.isnan, split.within)):
+        reasons["samples"] = "each prompt was answered once; evaluation.samples=2 would tell"
+    if not any(map(_noise, arms)) and (again := _again(arms)) != "same":
+        reasons["judge"] = {
+            "varies": "it judged each completion once, and may judge it otherwise another time",
+            "": "nothing recorded says whether it judges a completion the same way another time",
+        }[again]
+    return reasons
+
+
+def _again(arms: Sequence[ArmRuns]) -> str:
+    """How what decides scores a completion another time: `same`, `varies`, or empty: not known."""
+    every = {str(run.labels.get(arm.metric, {}).get("again", "")) for arm in arms for run in arm.runs}
+    return "varies" if "varies" in every else "same" if every == {"same"} else ""
 
 
 def _noise(arm: ArmRuns) -> float | None:

@@ -26,18 +26,23 @@ class Costs:
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """What is to be shown, and what there is to buy. `most_prompts`: as many as the evaluation set holds, if known."""
+    """What is to be shown, and what there is to buy. `most_prompts`: as many as the evaluation set holds, if known.
+
+    anew: all seeds are bought, in a study of its own, and not further ones of this study.
+    """
 
     smallest: float
     confidence: float
     samples: int
     most_prompts: int | None
     costs: Costs
+    anew: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
 class Purchase:
-    """Further seeds an arm; prompts and samples a prompt of an evaluation of all runs; what it costs in device-seconds.
+    """Further seeds an arm, or all of a study of its own; prompts and samples a prompt of an evaluation of all runs;
+    what it costs in device-seconds.
 
     half: the half-width of the interval over seeds and prompts that it is expected to leave.
     """
@@ -80,9 +85,10 @@ def _with(parts: Parts, plan: Plan, prompts: int, samples: int) -> Purchase | No
         return None
     first = int(enough[0])
     completions, before = prompts * samples, parts.number * plan.samples
-    again = n * completions if completions != before else 0
-    seconds = first * plan.costs.run + plan.costs.completion * (again + first * (completions - before))
-    return Purchase(seeds=first, prompts=prompts, samples=samples, seconds=seconds, half=float(half[first]))
+    bought = n + first if plan.anew else first
+    again = n * completions if completions != before and not plan.anew else 0
+    seconds = bought * plan.costs.run + plan.costs.completion * (again + bought * (completions - before))
+    return Purchase(seeds=bought, prompts=prompts, samples=samples, seconds=seconds, half=float(half[first]))
 
 
 def expected(parts: Parts, more: Floats, *, prompts: int, times: float, confidence: float) -> tuple[Floats, Floats]:

@@ -25,6 +25,7 @@ class Ensemble(Combination):
     mode: str = param("mean", "of the members' scores", choices=("mean", "min", "mean_minus_sd"))
     coefficient: float = param(1.0, "of the standard deviation, in mean_minus_sd", low=0)
 
+    repeats: ClassVar = True
     holds: ClassVar = "of"
     least: ClassVar = 2
     on_gpu: ClassVar = False

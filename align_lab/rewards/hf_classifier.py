@@ -30,6 +30,7 @@ class HFClassifier(Reward):
     counts. Only safetensors are loaded, and never code that comes with the weights.
     """
 
+    repeats: ClassVar = True
     meaning: ClassVar = "the score of a sequence classifier"
     package: ClassVar = "transformers"
     extra: ClassVar = "hf"

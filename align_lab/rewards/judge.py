@@ -36,6 +36,7 @@ class Judge(Reward):
 
     label: ClassVar = "judge"
     meaning: ClassVar = "the opinion of a language model"
+    repeats: ClassVar = False  # at temperature 0 as well: services batch requests
     on_gpu: ClassVar = False
     package: ClassVar = "httpx2"
     extra: ClassVar = "judge"

@@ -21,6 +21,7 @@ class Length(Reward):
     tokens: `longest` is its L_max - L_cache, `margin` its L_cache. With shortest=longest it is a target.
     """
 
+    repeats: ClassVar = True
     unit: ClassVar = "-1 to 0"
     meaning: ClassVar = "length inside a range, -1 to 0"
     on_gpu: ClassVar = False

@@ -24,6 +24,7 @@ class Noise(Combination):
     sd: float = param(0.5, "σ, in the reward's unit", low=0)
     seed: int = param(0, "of the noise", low=0)
 
+    repeats: ClassVar = True
     holds: ClassVar = "of"
     several: ClassVar = False
     on_gpu: ClassVar = False

@@ -36,6 +36,7 @@ class Process(Combination):
     seconds: float = param(1.0, "limit of splitting one completion; beyond it, the completion failed", above=0)
 
     used_later: ClassVar = (*Combination.used_later, "seconds")
+    repeats: ClassVar = True
     holds: ClassVar = "of"
     several: ClassVar = False
     on_gpu: ClassVar = False

@@ -29,6 +29,7 @@ class RegexCount(Reward):
     seconds: float = param(1.0, "limit of the search in one completion; beyond it, the completion failed", above=0)
 
     used_later: ClassVar = (*Reward.used_later, "seconds")
+    repeats: ClassVar = True
     on_gpu: ClassVar = False
 
     def problems(self) -> list[str]:

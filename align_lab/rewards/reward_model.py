@@ -38,6 +38,7 @@ class PairReward(PairTraining, Reward):
     )
 
     version: ClassVar = 2
+    repeats: ClassVar = True
     label: ClassVar = "reward model score"
     title: ClassVar = "reward model"
     unit: ClassVar = "sd of the pairs' completions"

@@ -45,6 +45,7 @@ class Verifier(Reward):
     or the scorer raises, is a failure and no 0.
     """
 
+    repeats: ClassVar = True
     unit: ClassVar = "share of completions"
     meaning: ClassVar = "share of completions whose answer is right"
     on_gpu: ClassVar = False

@@ -20,6 +20,7 @@ class Weighted(Combination):
 
     of: dict[str, Any] = param({}, "name -> reward with its weight, for example {short: {name: length, weight: 2}}")
 
+    repeats: ClassVar = True
     holds: ClassVar = "of"
     beside: ClassVar = {"weight": 1.0}
     on_gpu: ClassVar = False

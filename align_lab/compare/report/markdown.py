@@ -135,6 +135,7 @@ def _results(document: Document, figure: Figure) -> Iterable[str]:
     yield table(pair_tables.pairs(document)) or "One arm only: nothing to compare it with."
     yield table(precision_table.precision(document))
     yield table(precision_table.purchases(document))
+    yield table(precision_table.studies(document))
     if len(document["wins"]["arms"]) > 1:
         yield figure("wins", "Win rates between arms")
         yield table(pair_tables.wins(document))

@@ -102,6 +102,7 @@ def _grids(document: Document) -> dict[str, Any]:
     """Every table of the page by name; `arms` is one a metric."""
     single = [
         claim_tables.claims, pair_tables.pairs, precision_table.precision, precision_table.purchases,
+        precision_table.studies,
         result_tables.axes, result_tables.overoptimization,
         result_tables.health, result_tables.audit,
         setup_tables.equal, setup_tables.differing, setup_tables.recipes, setup_tables.budgets,

@@ -10,6 +10,9 @@ from align_lab.compare.report import words
 from align_lab.compare.report.grid import Column, Grid, numeric, row
 from align_lab.compare.verdict import MOST, POWER
 
+CAPTION = "An interval over seeds holds for these prompts, one over seeds and prompts for others of their kind."
+PARTS = {"samples": "samples a prompt", "judge": "the judge"}
+
 
 def precision(document: Document) -> Grid:
     """What each gap rests on: its interval over seeds and prompts, and the parts of its variance."""
@@ -20,11 +23,11 @@ def precision(document: Document) -> Grid:
         "prompts": "the part that only more prompts reduce",
         "answers": "of one prompt in one run: seeds and prompts reduce it, and samples a prompt in part",
         "samples": "of the answers' part, what sampling adds; known with several samples a prompt",
-        "judge": "of the answers' part, what a judge of known noise adds",
+        "judge": "of the answers' part, what the judge would say otherwise another time, where that is known",
     }
     return Grid(
         name="precision",
-        caption="An interval over seeds holds for these prompts, one over seeds and prompts for others of their kind.",
+        caption=f"{CAPTION}{_reasons(document)}",
         columns=(
             Column("pair"),
             numeric("over seeds", "corrected interval of the gap at these prompts"),
@@ -36,10 +39,36 @@ def precision(document: Document) -> Grid:
                 f"{one['a']} − {one['b']}",
                 words.between(gaps[one["a"], one["b"]]["low"], gaps[one["a"], one["b"]]["high"], places),
                 words.between(one["low"], one["high"], places),
-                *(_share(one["shares"][name]) for name in hints),
+                *("unknown" if name in one["unknown"] else _share(one["shares"][name]) for name in hints),
                 arms=[one["a"], one["b"]],
             )
             for one in document["precision"]
+        ),
+    )
+
+
+def studies(document: Document) -> Grid:
+    """What a study of its own would take, of each pair that ended without an answer in a study whose seeds came in
+    steps.
+    """
+    smallest, what = document["verdict"]["smallest"], words.with_unit(document, document["metric"])
+    return Grid(
+        name="studies",
+        caption=f"What a study of its own would take to show a gap of {smallest or 0:g} in {what} with a power of "
+        f"{_share(POWER)}, at the lowest cost, for other prompts of their kind as well.",
+        columns=(
+            Column("pair"),
+            numeric("seeds an arm"),
+            numeric("with prompts", "evaluated in each run"),
+            numeric("samples a prompt"),
+            numeric("device time", "of both arms"),
+            numeric("by seeds alone: an arm", "with the prompts and samples that there are"),
+            numeric("their device time", "of both arms"),
+        ),
+        rows=tuple(
+            row(f"{one['a']} − {one['b']}", *_bought(one), arms=[one["a"], one["b"]])
+            for one in document["precision"]
+            if one["anew"]
         ),
     )
 
@@ -94,6 +123,12 @@ def _bought(one: Precision | None) -> list[str]:
 
 def _seeds(more: int | None) -> str:
     return f"> {MOST:,}" if more is not None and more > MOST else words.count(more)
+
+
+def _reasons(document: Document) -> str:
+    """Why a part of the variance is not known."""
+    reasons = {name: why for one in document["precision"] for name, why in one["unknown"].items()}
+    return "".join(f" The part of {PARTS[name]} is unknown: {why}." for name, why in reasons.items())
 
 
 def _share(value: float | None) -> str:

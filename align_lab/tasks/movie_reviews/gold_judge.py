@@ -21,6 +21,7 @@ class Gold(Reward):
 
     version: ClassVar = 3
     label: ClassVar = "gold score"
+    repeats: ClassVar = True
     title: ClassVar = "gold judge"
     unit: ClassVar = UNIT
     meaning: ClassVar = "what the unseen judge thinks, in sd of human reviews"

@@ -27,6 +27,7 @@ class HumanRatings(RewardTraining, Reward):
 
     version: ClassVar = 2
     label: ClassVar = "proxy score"
+    repeats: ClassVar = True
     title: ClassVar = "reward model"
     unit: ClassVar = UNIT
     meaning: ClassVar = "what the policy was trained on"

@@ -19,6 +19,7 @@ class Vader(Reward):
     """VADER's compound sentiment of prompt and response, from -1 to 1."""
 
     label: ClassVar = "VADER"
+    repeats: ClassVar = True
     unit: ClassVar = "-1 to 1"
     meaning: ClassVar = "sentiment lexicon, -1 to 1"
     on_gpu: ClassVar = False
