@@ -16,9 +16,9 @@ from align_lab.base.paths import runs_folder
 from align_lab.base.signals import StopRequest, stop_requests
 from align_lab.config import equal_settings
 from align_lab.config.study import Study
-from align_lab.dispatch import broken_nodes, expected_runs, parallel, rest, slurm, status_table
+from align_lab.dispatch import broken_nodes, expected_runs, in_words, lengths, parallel, rest, slurm, status_table
 from align_lab.dispatch.cluster import cluster_of, cluster_to_use
-from align_lab.dispatch.dry_run import count, describe
+from align_lab.dispatch.dry_run import describe
 from align_lab.dispatch.ledger import Ledger, Submission
 from align_lab.dispatch.local_pool import LocalPool
 from align_lab.dispatch.plan import JobArray, Plan, artefacts, job_arrays, placement_of, plan
@@ -29,6 +29,7 @@ from align_lab.dispatch.slurm_commands import on
 from align_lab.dispatch.snapshot import of_runs
 from align_lab.dispatch.state_rules import ACTIVE, ENDED_EARLY
 from align_lab.dispatch.states import TaskState, states
+from align_lab.dispatch.status_table import count
 from align_lab.dispatch.submit import Refused, run_in_process, submit_slurm
 from align_lab.record.layout import StudyLayout
 from align_lab.record.terminal import Terminal, escape
@@ -197,7 +198,9 @@ def _print_plan(study: Study, todo: Plan, existing: Existing, expected: Mapping[
         + (f", {count(stages, 'stage')} first" if stages else "")
         + (f"; {count(study.duplicates, 'duplicate')}" if study.duplicates else "")
     )
-    for line in status_table.skipped_lines(todo.skipped):
+    for line in lengths.lines(study.runs):
+        console.print(f"  {escape(line)}")
+    for line in status_table.skipped_lines(todo.skipped, in_words.of_study(study.runs)):
         console.print(f"  skipped: {escape(line)}")
     if line := equal_settings.caution(study.runs):
         console.print(f"  [yellow]{escape(line)}[/]")
@@ -273,7 +276,12 @@ def _stopped(study: Study, tasks: Sequence[TaskState]) -> Stopped:
         return Stopped(f"no longer waiting; the jobs continue. Watch them: align_lab status {study.name} --watch")
     runs = [task for task in tasks if task.kind == "run"]
     finished = len([task for task in runs if task.state == "done"])
-    saved = [f"{task.name} after step {task.step}" for task in runs if task.state == "stopped" and task.step]
+    who = in_words.of_states(runs)
+    saved = [
+        f"{in_words.runs([task.name], who)} after step {task.step}"
+        for task in runs
+        if task.state == "stopped" and task.step
+    ]
     more = f" and {len(saved) - MANY} more" if len(saved) > MANY else ""
     begun = f"saved: {', '.join(saved[:MANY])}{more}" if saved else "no other has a step that could be saved"
     return Stopped(f"stopped; {finished} of {_runs_are(study)} finished; {begun}; the same command goes on")

@@ -154,7 +154,7 @@ def _job_state(e: Evidence) -> str:
 
 def _unrecorded_end(e: Evidence) -> str:
     code = e.job.exit_code if e.job else ""
-    line = f": {e.last_log_line}" if e.last_log_line else ""
+    line = f"; the last line of its log: {e.last_log_line}" if e.last_log_line else ""
     if number := _signal_of(code):
         return f"its process was killed by {number}{line}"
     return f"its process ended without an error message{f' (exit status {code})' if code else ''}{line}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence, Sized
 from types import TracebackType
 
 from rich.console import Console, Group
@@ -12,6 +12,8 @@ from rich.live import Live
 from rich.text import Text
 
 from align_lab.base.signals import StopRequest
+from align_lab.dispatch import in_words
+from align_lab.dispatch.in_words import Who
 from align_lab.dispatch.plan import Skipped
 from align_lab.dispatch.slurm_commands import SlurmError
 from align_lab.dispatch.state_rules import ACTIVE
@@ -78,12 +80,11 @@ class StatusTable:
         """Seconds between polls: more where there are many runs, because each poll reads all their states."""
         return max(POLL_SECONDS, self.fetch_cost / POLL_SHARE)
 
-    def _print_changes(self, tasks: Iterable[TaskState]) -> None:
-        for task in tasks:
-            if self.printed.get(task.name, "missing") != task.state:
-                why = f": {task.why}" if task.why else ""
-                self.console.print(f"{time.strftime('%H:%M:%S')} {task.state:<9}{escape(task.name)}{escape(why)}")
-            self.printed[task.name] = task.state
+    def _print_changes(self, tasks: Sequence[TaskState]) -> None:
+        changed = [task for task in tasks if self.printed.get(task.name, "missing") != task.state]
+        self.printed |= {task.name: task.state for task in tasks}
+        for line in change_lines(changed, in_words.of_states(tasks)):
+            self.console.print(f"{time.strftime('%H:%M:%S')} {escape(line)}")
 
     def wait_until_ended(self, stop: StopRequest) -> None:
         """Poll until nothing is queued or running, or a signal asks to stop waiting (the jobs continue)."""
@@ -92,6 +93,27 @@ class StatusTable:
             if self.complete and not any(task.state in ACTIVE for task in tasks):
                 return
             time.sleep(self._interval())
+
+
+def change_lines(changed: Iterable[TaskState], who: Mapping[str, Who]) -> Iterator[str]:
+    """A line for all that are now in one state for one reason; the name of a run where its log will be asked for."""
+    groups: dict[tuple[str, str, str], list[TaskState]] = {}
+    for task in changed:
+        groups.setdefault((task.kind, task.state, _without_ids(task)), []).append(task)
+    for group in groups.values():
+        yield f"{group[0].state:<9}{_called(group, who)}{f': {group[0].why}' if group[0].why else ''}"
+
+
+def _called(group: Sequence[TaskState], who: Mapping[str, Who]) -> str:
+    """Tasks of one kind and state: how many, and which."""
+    names, kind = [task.name for task in group], group[0].kind
+    number = f"{len(group)} {kind}s: " if len(group) > 1 else "stage " if kind == "stage" else ""
+    if kind == "stage":
+        return number + in_words.stages(names)
+    if kind != "run":
+        return number + ", ".join(names)
+    name = f" ({names[0]})" if len(names) == 1 and group[0].state in ("failed", "stopped") else ""
+    return number + in_words.runs(names, who) + name
 
 
 def table(tasks: Sequence[TaskState], *, height: int | None = None) -> Group:
@@ -187,14 +209,17 @@ def summary_line(runs: Iterable[TaskState]) -> str:
     return ", ".join(f"{count} {state}" for state, count in counts.items()) or "no runs"
 
 
-def skipped_lines(skipped: Iterable[Skipped]) -> list[str]:
-    """One line for each reason, with the first run and the number of the others."""
+def skipped_lines(skipped: Iterable[Skipped], who: Mapping[str, Who]) -> list[str]:
+    """One line for each reason, with the runs."""
     by_reason: dict[str, list[str]] = {}
     for run in skipped:
         by_reason.setdefault(run.why, []).append(run.name)
-    return [
-        f"{names[0]}{f' and {len(names) - 1} more' if names[1:] else ''}: {why}" for why, names in by_reason.items()
-    ]
+    return [f"{in_words.runs(names, who)}: {why}" for why, names in by_reason.items()]
+
+
+def count(items: Sized, noun: str) -> str:
+    """`1 run`, `2 runs`."""
+    return f"{len(items)} {noun}{'' if len(items) == 1 else 's'}"
 
 
 def duration(seconds: float | None) -> str:

@@ -85,7 +85,8 @@ CASES = [  # rule, the evidence for it, state, reason
         "ended without a record",
         {},
         "failed",
-        "its process ended without an error message (exit status 1:0): RuntimeError: no such device",
+        "its process ended without an error message (exit status 1:0); the last line of its log: "
+        "RuntimeError: no such device",
     ),
 ]
 

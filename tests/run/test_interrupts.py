@@ -114,9 +114,10 @@ def test_ctrl_c_of_a_study_names_what_is_saved(place):
     """The second run has not begun."""
     status, output = interrupted(place, "of_two", signal.SIGINT, algo="rloo,reinforce", flags=["-m"])
     assert status == 75 and "error" not in output, output
-    name = folder_of_first(place, "of_two").name
+    (seed,) = re.findall(r"-s(\d+)-", folder_of_first(place, "of_two").name)
     assert re.fullmatch(
-        f"stopped; 0 of 2 runs are finished; saved: {name} after step [3-5]; the same command goes on", last(output)
+        f"stopped; 0 of 2 runs are finished; saved: rloo seed {seed} after step [3-5]; the same command goes on",
+        last(output),
     )
 
 

@@ -56,7 +56,7 @@ def test_ten_runs_with_their_stages_and_gpus_finish(fresh):
     compared = json.loads(fresh("compare", "ten", "--json").stdout)
     assert {arm["name"] for arm in compared["arms"]} == set(TEN[1][5:].split(","))
     more = fresh.train("-m", "algo=rloo", "seed=1,2,3", "study=ten").stdout  # more seeds: only the difference
-    assert "3 runs, 1 to do" in more and "and 1 more: finished" in more
+    assert "3 runs, 1 to do" in more and "skipped: rloo seeds 1, 2: finished" in more
     other = fresh.train("-m", "algo=rloo", "seed=1,2", "study=other", "wait=true").stdout
     assert "2 runs, 0 to do" in other and "finished in ten" in other and "2 of 2 runs are finished" in other
     fresh.wait("ten")
