@@ -120,7 +120,8 @@ def _fields(cls: Any, prefix: str = "") -> Iterator[Field]:
             continue
         value = made if spec.default is dataclasses.MISSING else spec.default
         shown = "null" if value is None else "" if value is dataclasses.MISSING else str(value)
-        yield Field(f"{prefix}{spec.name}", shown, spec.metadata.get("help", ""))
+        tried = f"; tuned over {spec.metadata['tune']}" if spec.metadata.get("tune") else ""
+        yield Field(f"{prefix}{spec.name}", shown, spec.metadata.get("help", "") + tried)
 
 
 def _commands() -> list[str]:

@@ -38,7 +38,7 @@ class RAFT(Algorithm):
         0.05,
         "β, weight of the KL penalty inside the reward that ranks the samples",
         low=0,
-        tune=among(0.0, 0.01, 0.03, 0.1),
+        tune=among(0.0, 0.01, 0.03, 0.05, 0.1),
     )
 
     @property

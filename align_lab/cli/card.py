@@ -8,15 +8,19 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+import math
 import sys
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from align_lab.base import registry
 from align_lab.base.paths import PACKAGE
+from align_lab.base.run_config import RunConfig
 from align_lab.base.types import Needs
+from align_lab.studies.search import declared
 
 PAPERS = PACKAGE / "algos" / "papers.toml"
 REPOSITORY = "../../"  # from docs/algorithms/
@@ -32,6 +36,7 @@ class FieldCard:
     help: str
     source: str
     tune: str
+    range_source: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,6 +56,7 @@ class Card:
     texts: Sequence[str]
     memory: Sequence[str]
     fields: Sequence[FieldCard]
+    training: Sequence[FieldCard]  # of `train`, what its space holds beside its own fields
     papers: Sequence[PaperCard]
     tests: Sequence[str]
     studies: Mapping[str, str]  # page -> what was asked, and what came out
@@ -62,7 +68,8 @@ def card(group: str, name: str, plugins: Sequence[str] = ()) -> Card:
 
     overrides = [f"{group}={name}", *plugins]
     composition.load_components(composition.parse(overrides))
-    values = composition.Composer().values(overrides)[group]
+    composed = composition.Composer().values(overrides)
+    values = composed[group]
     component = registry.lookup(group, values["name"])
     content = index()
     entry = content["algos"].get(name, {}) if group == "algo" else {}
@@ -73,7 +80,8 @@ def card(group: str, name: str, plugins: Sequence[str] = ()) -> Card:
         option=f"{group}={name}",
         texts=[inspect.cleandoc(text) for text in docstrings if text],
         memory=list(memory(registry.build("algo", values).needs)) if group == "algo" else [],
-        fields=list(_fields(component, values, f"{group}.", entry)),
+        fields=list(_fields(component, values, f"{group}.", entry.get("defaults", {}), name)),
+        training=list(_training(composed, name)) if group == "algo" else [],
         papers=[
             PaperCard(title=papers[key]["title"], arxiv=papers[key]["arxiv"], part=part)
             for key, part in entry.get("papers", {}).items()
@@ -83,9 +91,10 @@ def card(group: str, name: str, plugins: Sequence[str] = ()) -> Card:
     )
 
 
+@cache
 def index() -> Mapping[str, Any]:
     """`papers`: key -> title, authors, arxiv. `algos`: option -> its papers, the tests that pin it, its studies.
-    `studies`: page -> what was asked, and what came out."""
+    `studies`: page -> what was asked, and what came out. `ranges`: where the ends of what a tuning tries come from."""
     return tomllib.loads(PAPERS.read_text(encoding="utf-8"))
 
 
@@ -131,18 +140,37 @@ def _experience(needs: Needs) -> Iterator[str]:
         yield f"the experience of a round of {needs.rounds.steps} steps"
 
 
-def _fields(component: type, values: Mapping[str, Any], prefix: str, entry: Mapping[str, Any]) -> Iterator[FieldCard]:
+def _training(composed: Mapping[str, Any], option: str) -> Iterator[FieldCard]:
+    """The fields of training that the declared space of an algorithm holds."""
+    tuned = declared(RunConfig(composed, {}))
+    train = registry.lookup("train", composed["train"]["name"])
+    every = _fields(train, composed["train"], "train.", index()["train"]["defaults"], option)
+    yield from (one for one in every if one.name in tuned)
+
+
+def range_source(field: str, tried: str, option: str) -> str:
+    """Where the ends of a range come from; empty where the index does not say."""
+    named = [one for one in index()["ranges"] if (one["field"], one["range"]) == (field, tried)]
+    of_option = [one["source"] for one in named if option in one.get("algos", [option])]
+    return of_option[0] if of_option else ""
+
+
+def _fields(
+    component: type, values: Mapping[str, Any], prefix: str, sources: Mapping[str, str], option: str
+) -> Iterator[FieldCard]:
     for spec in dataclasses.fields(component):
         value = values[spec.name]
         if isinstance(value, Mapping) and isinstance(spec.default_factory, type):
-            yield from _fields(spec.default_factory, value, f"{prefix}{spec.name}.", entry)
+            yield from _fields(spec.default_factory, value, f"{prefix}{spec.name}.", sources, option)
             continue
+        tune = "" if value == math.inf else str(spec.metadata.get("tune") or "")
         yield FieldCard(
             name=prefix + spec.name,
             value="null" if value is None else str(value),
             help=spec.metadata.get("help", ""),
-            source=entry.get("defaults", {}).get(spec.name, ""),
-            tune=str(spec.metadata.get("tune") or ""),
+            source=sources.get(spec.name, ""),
+            tune=tune,
+            range_source=range_source(spec.name, tune, option) if tune else "",
         )
 
 
@@ -152,12 +180,9 @@ def as_text(shown: Card) -> str:
     for text in shown.texts:
         lines += [text, ""]
     lines += _listed("Keeps in memory and samples", shown.memory)
-    lines.append("Fields")
-    width = max((len(one.name) for one in shown.fields), default=0)
-    for one in shown.fields:
-        lines.append(f"  {one.name:<{width}}  {one.value:<10}  {one.help}".rstrip())
-        if more := _source_and_range(one):
-            lines.append(" " * (width + 16) + more)
+    lines += ["Fields", *_shown(shown.fields)]
+    if shown.training:
+        lines += ["", "Fields of training that are tuned with it", *_shown(shown.training)]
     lines += ["", *_listed("Papers", [_paper(one) for one in shown.papers])] if shown.papers else []
     lines += _listed("Tests that pin it", shown.tests)
     if shown.tests:
@@ -169,9 +194,13 @@ def _listed(title: str, entries: Sequence[str]) -> list[str]:
     return [title, *(f"  {entry}" for entry in entries), ""] if entries else []
 
 
-def _source_and_range(one: FieldCard) -> str:
-    """Where the default comes from, and what a search tries."""
-    return "; ".join(part for part in (one.source, one.tune and f"tuned over {one.tune}") if part)
+def _shown(fields: Sequence[FieldCard]) -> Iterator[str]:
+    """A field with its value; below it where the default comes from, and what a tuning tries and why."""
+    width = max((len(one.name) for one in fields), default=0)
+    for one in fields:
+        yield f"  {one.name:<{width}}  {one.value:<10}  {one.help}".rstrip()
+        tried = one.tune and f"tuned over {one.tune}{f' ({one.range_source})' if one.range_source else ''}"
+        yield from (" " * (width + 16) + more for more in (one.source and f"default: {one.source}", tried) if more)
 
 
 def _paper(one: PaperCard) -> str:
@@ -185,19 +214,23 @@ def as_markdown(shown: Card) -> str:
         lines += ["```text", text, "```", ""]
     lines += _section("What it keeps in memory and samples", shown.memory)
     if shown.fields:
-        lines += ["## Fields", "", "| field | default | what it is | where the default comes from | tuned over |"]
-        lines.append("|---|---|---|---|---|")
-        lines += [
-            f"| `{one.name}` | {one.value} | {_cell(one.help)} | {_cell(one.source)} | {one.tune or 'not tuned'} |"
-            for one in shown.fields
-        ]
-        lines.append("")
+        lines += ["## Fields", "", *_table(shown.fields), ""]
+    if shown.training:
+        lines += ["## Fields of training that are tuned with it", "", *_table(shown.training), ""]
     links = [f"[{one.title}](https://arxiv.org/abs/{one.arxiv}){one.part and f': {one.part}'}" for one in shown.papers]
     lines += _section("Papers", links)
     lines += _section("Tests that pin it", [_link(test) for test in shown.tests])
     measured = [f"{_link(study)}: {out}" for study, out in shown.studies.items()]
     lines += _section("Measured", measured or [NOT_MEASURED])
     return "\n".join(lines).rstrip() + "\n"
+
+
+def _table(fields: Sequence[FieldCard]) -> Iterator[str]:
+    yield "| field | default | what it is | where the default comes from | tuned over | where the range comes from |"
+    yield "|---|---|---|---|---|---|"
+    for one in fields:
+        texts = (one.help, one.source, one.tune or "not tuned", one.range_source)
+        yield f"| `{one.name}` | {one.value} | {' | '.join(map(_cell, texts))} |"
 
 
 def _section(title: str, entries: Sequence[str]) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -26,12 +27,15 @@ SEED = 0  # of the quasi-random points: the same for every study
 
 
 def declared(cfg: RunConfig) -> dict[str, Declared]:
-    """The ranges that the algorithm and the training declare, without those that this run would not read."""
+    """The ranges that the algorithm and the training declare, without those that this run would not read, or that it
+    has switched off (.inf).
+    """
     ranges = {f"algo.{name}": one for name, one in _of(registry.lookup("algo", cfg["algo"]["name"]))}
     ranges |= {f"train.{name}": one for name, one in _of(registry.lookup("train", cfg["train"]["name"]))}
     needs = cfg.algo.needs
     unread = {"train.critic_lr": needs.critic is None, "train.epochs": needs.single_update}
-    return {field: one for field, one in ranges.items() if not unread.get(field)}
+    off = {f"{group}.{name}" for group in ("algo", "train") for name, value in cfg[group].items() if value == math.inf}
+    return {field: one for field, one in ranges.items() if not unread.get(field) and field not in off}
 
 
 def _of(component: type) -> Iterator[tuple[str, Declared]]:

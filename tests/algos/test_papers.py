@@ -137,3 +137,21 @@ def test_the_pages_are_those_that_the_components_give():
         assert path.exists() and path.read_text(encoding="utf-8") == content, (
             f"run python -m tests.cards --write: {path}"
         )
+
+
+@pytest.mark.parametrize("name", ALGORITHMS)
+def test_every_range_that_is_tuned_says_where_its_ends_come_from(name):
+    shown = _card(name)
+    tuned = [one for one in (*shown.fields, *shown.training) if one.tune]
+    assert [one.name for one in tuned if not one.range_source] == []
+    assert {"train.lr", "train.epochs"} & {one.name for one in shown.training}
+    for text in (as_text(shown), as_markdown(shown)):
+        assert all(one.range_source.replace("|", "") in text.replace("\\|", "") for one in tuned)
+
+
+def test_every_source_of_a_range_is_that_of_a_field_of_some_algorithm():
+    shown = {name: [*_card(name).fields, *_card(name).training] for name in ALGORITHMS}
+    tried = {name: {(one.name.rpartition(".")[2], one.tune) for one in fields} for name, fields in shown.items()}
+    for entry in INDEX["ranges"]:
+        users = [name for name in ALGORITHMS if (entry["field"], entry["range"]) in tried[name]]
+        assert users and set(entry.get("algos", users)) <= set(users), entry
