@@ -157,7 +157,7 @@ MUTANTS = [
     # learner, engine
     (LEARNER, "warmup = min(1.0, (age + 1) / (plan.warmup_steps + 1))", "warmup = 1.0", "no warm-up"),
     (LEARNER, "(age + 1) / (plan.warmup_steps + 1)", "age / (plan.warmup_steps + 1)", "warm-up begins at 0"),
-    (LEARNER, "max(1, plan.steps - start)", "max(1, plan.steps)", "decay does not end at 0"),
+    (LEARNER, "max(1, plan.last_step - start)", "max(1, plan.last_step)", "decay does not end at 0"),
     (LEARNER, "start = step - first, first + plan.warmup_steps", "start = step - first, plan.warmup_steps", "decays earlier"),
     (LEARNER, "first = policy_from if name == \"policy\" else 0", "first = policy_from", "the critic waits too"),
     (LEARNER, "hidden(ids, pad)[:, -length - 1 : -1]", "hidden(ids, pad)[:, -length:]", "values after the token"),
