@@ -20,9 +20,10 @@ from align_lab.config.type_words import type_in_words
 def publish() -> None:
     """Put the schema of every registered component (group `schema/KIND`) and of the run into Hydra's ConfigStore."""
     from hydra.core.config_store import ConfigStore  # imported late: a dispatched job carries its config, without Hydra
-    from omegaconf import MISSING
+    from omegaconf import MISSING, OmegaConf
     from omegaconf.errors import OmegaConfBaseException
 
+    OmegaConf.register_new_resolver("adapters", _adapters, replace=True)
     store = ConfigStore.instance()
     for kind in registry.kinds():
         without = components_without_yaml(kind)
@@ -41,6 +42,11 @@ def publish() -> None:
     groups = [(group, Any, dataclasses.field(default=MISSING)) for group in GROUPS]
     run = dataclasses.make_dataclass("Run", groups, bases=(schema(RunSettings), schema(StudySettings)))
     store.store(group="schema", name="run", node=run)
+
+
+def _adapters(rank: int, adapted: float, whole: float) -> float:
+    """`${adapters:${model.lora.rank},ADAPTED,WHOLE}` in a yaml file: a default that depends on what is trained."""
+    return adapted if rank else whole
 
 
 @functools.cache

@@ -73,7 +73,9 @@ def test_a_process_that_recorded_nothing_is_described_by_its_exit_status_and_its
     write(folder, "running")
     Ledger.of(folder).log("7").write_text("step 3/9\nTraceback\nRuntimeError: no such device\nbye\n")
     run = state_of(folder, JobInfo(state="FAILED", live=False, exit_code="1:0"))
-    assert "(exit status 1:0); the last line of its log: RuntimeError: no such device" in run.why and run.log.endswith("7_0_log.out")
+    assert "(exit status 1:0); the last line of its log: RuntimeError: no such device" in run.why and run.log.endswith(
+        "7_0_log.out"
+    )
 
 
 def test_a_live_job_decides_whatever_its_folder_contains(folder):

@@ -1,8 +1,10 @@
-"""The task of docs/your_task.md and the algorithm of README, as they are printed there, train and are in order."""
+"""The task of docs/your_task.md, the algorithm of README and what docs/extending.md adds, as they are printed there."""
 
 import json
 import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 from tests import forked
@@ -11,6 +13,7 @@ from tests.run.test_runs import SMALL as OF_REVIEWS
 
 CHECKOUT = Path(__file__).parents[2]
 TASK, README = CHECKOUT / "docs" / "your_task.md", CHECKOUT / "README.md"
+EXTENDING = CHECKOUT / "docs" / "extending.md"
 FILE = re.compile(r"```(?:python|yaml)\n((?:# @package _global_\n)?# (?P<name>[\w/]+\.(?:py|yaml))\n.*?)```", re.DOTALL)
 SMALL = [field for field in (*TRAINING, *TINY) if not field.startswith(("plugins", "data."))]
 
@@ -46,3 +49,16 @@ def test_the_algorithm_of_readme_trains_as_it_is_printed(tmp_path, shared_cache)
     done = forked.run(command, cwd=tmp_path, env={**os.environ, "ALIGN_LAB_CACHE": str(shared_cache)})
     assert done.returncode == 0, done.stdout + done.stderr
     assert len(list((tmp_path / "runs" / "readme").glob("my_rloo-*/status.json"))) == 1
+
+
+def test_the_model_and_the_test_of_the_docs_are_in_order_as_they_are_printed(tmp_path, shared_cache):
+    for page in (TASK, EXTENDING):
+        for match in FILE.finditer(page.read_text(encoding="utf-8")):
+            (tmp_path / match["name"]).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / match["name"]).write_text(match[1])
+    environment = {**os.environ, "ALIGN_LAB_CACHE": str(shared_cache)}
+    checked = forked.run(["doctor", "plugins=[my_llama]", "model=my_llama"], cwd=tmp_path, env=environment)
+    assert checked.returncode == 0, checked.stdout + checked.stderr
+    script = "import test_my_task; test_my_task.test_my_task_keeps_its_contracts()"
+    done = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
