@@ -14,6 +14,7 @@ from align_lab.compare import asked as questions
 from align_lab.compare.asked import EVERY_PAIR, Asked
 from align_lab.compare.described import described
 from align_lab.compare.document import Comparability, Document, Foreign, TuningDocument, Verdict
+from align_lab.compare.factorial import section
 from align_lab.compare.prepared import Prepared, prepare
 from align_lab.compare.sequential import plan_file
 from align_lab.compare.sequential import verdict as sequential
@@ -60,10 +61,10 @@ def analyze(
         _add_tuning(whole, tuning_summary.summary(tuning, of.groups))
         whole["notes"] += tuning_summary.notes(tuning)
     if foreign:
-        from align_lab.compare.foreign import section
+        from align_lab.compare.foreign.section import compared
 
         arms = of.arms if fair else []
-        whole["foreign"] = beside = section.compared(foreign, arms, rng_seed, of.asked.smallest)
+        whole["foreign"] = beside = compared(foreign, arms, rng_seed, of.asked.smallest)
         if foreign.alone and not arms:
             _alone(whole, foreign.names, beside)
     return whole
@@ -71,7 +72,22 @@ def analyze(
 
 def _compare(whole: Document, of: Prepared, rng_seed: int) -> None:
     """What sets arms against each other: only where all settings are equal, or allowed to differ."""
-    pairs, smallest, paired = of.asked.number(len(of.arms)), of.asked.smallest, bool(of.asked.paired)
+    paired = bool(of.asked.paired)
+    whole["factors"], answer = section.of_arms(of.design, of.arms, of.measure) if of.design else (None, "")
+    if whole["factors"] and not of.asked.control:
+        whole["verdict"] = summary.answered(answer, whole["factors"]["method"], of.asked.smallest)
+    else:
+        _compare_pairs(whole, of, paired=paired)
+    whole["improvement"] = summary.improvements(of.shown, rng_seed)
+    seeds = {arm.name: arm.seeds for arm in of.shown}
+    whole["axes"] = axes.compared(of.rows, of.scores.metric, seeds, paired=paired)
+    whole["wins"] = wins.wins(of.answers, rng_seed)
+    whole["claims"] = claims.decided(of.study.claims, of.groups, of.scores.metric, of.asked.smallest, paired=paired)
+
+
+def _compare_pairs(whole: Document, of: Prepared, *, paired: bool) -> None:
+    """The verdict on the pairs that are asked for, and what each gap rests on."""
+    pairs, smallest = of.asked.number(len(of.arms)), of.asked.smallest
     test = precision.PairTest(number=pairs, paired=paired, smallest=smallest)
     if of.plan and of.looks:
         decided = sequential.decided(of.plan, of.looks, of.groups, of.measure)
@@ -87,11 +103,6 @@ def _compare(whole: Document, of: Prepared, rng_seed: int) -> None:
     scores = {arm.name: dict(zip(arm.seeds, arm.scores, strict=True)) for arm in of.shown}
     decided["warnings"] += mixture.warnings(scores, paired=paired)
     whole["verdict"] = decided
-    whole["improvement"] = summary.improvements(of.shown, rng_seed)
-    seeds = {arm.name: arm.seeds for arm in of.shown}
-    whole["axes"] = axes.compared(of.rows, of.scores.metric, seeds, paired=paired)
-    whole["wins"] = wins.wins(of.answers, rng_seed)
-    whole["claims"] = claims.decided(of.study.claims, of.groups, of.scores.metric, smallest, paired=paired)
 
 
 def _notes(whole: Document, of: Prepared, folders: Sequence[Path]) -> Iterator[str]:
@@ -104,6 +115,10 @@ def _notes(whole: Document, of: Prepared, folders: Sequence[Path]) -> Iterator[s
     if whole["comparability"]["fair"] and len(of.arms) > 1:
         decided = {frozenset((pair["a"], pair["b"])) for pair in whole["verdict"]["pairs"]}
         yield from questions.notes(of.asked, [one for one in of.asked.contrasts if frozenset(one) not in decided])
+    if whole["factors"] and of.design:
+        yield from section.notes(of.design, of.arms, paired=bool(of.asked.paired))
+    elif of.study.designs and whole["comparability"]["fair"]:
+        yield section.BY_ITSELF
     yield from precision.note(whole["verdict"]["pairs"], whole["precision"])
     yield from spending.budgets(whole["comparability"]["charged"])
     yield from spending.load(of.arms)

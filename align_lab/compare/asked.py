@@ -8,6 +8,7 @@ from itertools import combinations
 
 from align_lab.base import vary
 from align_lab.base.contrast import Contrast
+from align_lab.base.design import Design
 from align_lab.base.errors import ConfigError, near
 from align_lab.compare.pool import StudyRuns
 from align_lab.compare.runs import Run
@@ -21,7 +22,8 @@ UNDECLARED = (
 
 @dataclass(frozen=True, kw_only=True)
 class Asked:
-    """Every pair of arms; with a `control` every pair with it; with `contrasts` these pairs alone.
+    """Every pair of arms; with a `control` every pair with it; with `contrasts` these pairs alone; with a `design` its
+    factors, and no pair but those with a control.
 
     smallest: the smallest gap that matters, in units of the metric that decides; None: nothing can be called equal.
     paired: are arms compared seed by seed? None: as the studies declare it.
@@ -33,6 +35,7 @@ class Asked:
     contrasts: tuple[Contrast, ...] = ()
     smallest: float | None = None
     paired: bool | None = None
+    design: Design | None = None
     afterwards: tuple[str, ...] = ()
     several: tuple[str, ...] = ()
 
@@ -77,6 +80,7 @@ def of_command(asked: Asked, study: StudyRuns, arms: Mapping[str, Sequence[Run]]
         several=tuple(several),
         smallest=smallest if asked.smallest is None else asked.smallest,
         paired=paired if asked.paired is None else asked.paired,
+        design=study.designs[0] if len(study.designs) == len(study.folders) == 1 else None,
         afterwards=tuple(_afterwards(asked, study, declared, smallest, paired=paired)),
     )
 
@@ -118,7 +122,7 @@ def paired_by_seed(study: StudyRuns) -> bool:
 
 def _afterwards(asked: Asked, study: StudyRuns, control: str, smallest: float | None, *, paired: bool) -> Iterator[str]:
     """Names of the options that ask for something else than what was declared."""
-    if asked.control and (asked.control != control or study.contrasts):
+    if asked.control and (asked.control != control or study.contrasts or study.designs):
         yield f"--control={asked.control}"
     if asked.smallest not in (None, smallest):
         yield f"--smallest={asked.smallest:g}"

@@ -23,6 +23,7 @@ def described(of: Prepared, rng_seed: int) -> Document:
         "verdict": summary.undecided(""),
         "precision": [],
         "claims": [],
+        "factors": None,
         "tuning": None,
         "comparability": of.comparability,
         "arms": [summary.described(arm, rng_seed=rng_seed, draw=i < SHOWN) for i, arm in enumerate(of.arms)],

@@ -21,6 +21,7 @@ from align_lab.compare.document_curves import (
     Point,
     Ranked,
 )
+from align_lab.compare.document_factors import Combination, Factorial, Level, Source
 from align_lab.compare.document_runs import (
     Completion,
     Evaluated,
@@ -66,6 +67,7 @@ __all__ = [
     "ByArm",
     "Charged",
     "Claimed",
+    "Combination",
     "Comparability",
     "Completion",
     "Differing",
@@ -73,6 +75,7 @@ __all__ = [
     "Equal",
     "Evaluated",
     "Expected",
+    "Factorial",
     "Finding",
     "Flip",
     "Foreign",
@@ -86,6 +89,7 @@ __all__ = [
     "Improvement",
     "Label",
     "LeftOut",
+    "Level",
     "Missing",
     "Overoptimization",
     "Pair",
@@ -97,6 +101,7 @@ __all__ = [
     "Sample",
     "Sensitivity",
     "Shares",
+    "Source",
     "Spread",
     "Summary",
     "TunedArm",
@@ -123,6 +128,7 @@ class Document(TypedDict):
     verdict: Verdict
     precision: list[Precision]
     claims: list[Claimed]
+    factors: Factorial | None
     tuning: TuningDocument | None
     comparability: Comparability
     arms: list[Arm]

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from align_lab.base.contrast import Contrast
+from align_lab.base.design import Design
 from align_lab.compare.index import aligned
 from align_lab.compare.reading import read_study
 from align_lab.compare.runs import Run, Unfinished
@@ -30,6 +31,7 @@ class StudyRuns:
     contrasts: list[Contrast] = field(default_factory=list)  # the pairs of arms that alone are asked for
     smallest: set[float] = field(default_factory=set)  # the gaps that matter, as the studies declare them
     paired: set[bool] = field(default_factory=set)  # are arms compared seed by seed, as the studies declare it?
+    designs: list[Design] = field(default_factory=list)  # of studies whose arms are combinations of factors
     claims: list[str] = field(default_factory=list)  # what is to be decided of two arms
     expected: dict[str, set[int]] = field(default_factory=dict)  # arm -> its seeds, where a sweep declared them
     left: list[str] = field(default_factory=list)  # runs that the sweep file no longer names
@@ -101,6 +103,9 @@ def _declare(pool: StudyRuns, declared: Mapping[str, Any], finished: set[str]) -
         pool.smallest.add(float(smallest))
     if (paired := declared["paired"]) is not None:
         pool.paired.add(bool(paired))
+    if factors := declared["factors"]:
+        levels = {factor: tuple(each) for factor, each in factors.items()}
+        pool.designs.append(Design(levels=levels, cells={arm: tuple(cell) for arm, cell in declared["cells"].items()}))
     pool.claims += [text for text in declared["claims"] if text not in pool.claims]
     for about in declared["runs"].values():
         if about.get("arm") and about.get("seed") is not None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from align_lab.base.design import Design
 from align_lab.base.errors import ConfigError
 from align_lab.compare import asked as questions
 from align_lab.compare import curves, labels, pool, reevaluated, samples, summary
@@ -48,6 +49,12 @@ class Prepared:
     def shown(self) -> Sequence[ArmRuns]:
         """The arms that are compared pair by pair and drawn."""
         return self.arms[:SHOWN]
+
+    @property
+    def design(self) -> Design | None:
+        """The factors that are asked for, where an arm that has run is one of their cells."""
+        design = self.asked.design
+        return design if design and any(arm in design.cells for arm in self.groups) else None
 
     @property
     def runs(self) -> list[Run]:
@@ -95,7 +102,10 @@ def prepare(folders: Sequence[Path], *, allow: Sequence[str], asked: Asked, eval
         sequential.refuse(plan, asked=asked)
     metric = _metric(study.runs)
     groups, duplicates = _once(arms_of(study.runs, allow))
+    wants_pairs = bool(asked.paired)
     asked = plan.asked if plan else questions.of_command(asked, study, groups)
+    if asked.design and wants_pairs and not asked.control:
+        raise ConfigError("--paired is for pairs of arms, and this study asks about factors: leave it out")
     arms = _shown_first(summary.ranked(groups, metric), asked.arms)
     return Prepared(
         study=study,

@@ -165,11 +165,16 @@ def pair(one: verdict.Comparison, raised: float = 1.0) -> Pair:
 
 def undecided(text: str) -> Verdict:
     """`verdict` where nothing may be compared."""
+    return answered(text, verdict.method(), None)
+
+
+def answered(text: str, method: str, smallest: float | None) -> Verdict:
+    """`verdict` with an answer that no pair of arms has given."""
     return {
         "sentence": text,
-        "method": verdict.method(),
+        "method": method,
         "confidence": CONFIDENCE,
-        "smallest": None,
+        "smallest": smallest,
         "paired": False,
         "contrasts": [],
         "warnings": [],

@@ -10,7 +10,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from align_lab.compare import gaps, terminal_answers, terminal_foreign
+from align_lab.compare import gaps, terminal_answers, terminal_factors, terminal_foreign
 from align_lab.compare.audit import nothing_found
 from align_lab.compare.document import SCORE, ByArm, Comparability, Differing, Document
 from align_lab.compare.labels import short
@@ -34,6 +34,7 @@ def render(document: Document) -> Group:
         return Group(Text(document["study"], style="bold"), *terminal_foreign.shown(foreign))
     return Group(
         *_head(document),
+        *terminal_factors.factors(document["factors"]),
         arms(document),
         Text(),
         *terminal_answers.claims(document),

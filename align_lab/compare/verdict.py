@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -146,17 +146,34 @@ def _words(a: str, b: str, gap: Interval, samples: Samples, test: _Test) -> tupl
     n = min(len(x) for x in samples)
     if math.isnan(gap.low):
         return f"{NOT_ENOUGH}one seed gives no interval, at least {FEWEST - n} more an arm would be needed", FEWEST - n
+    return in_words(a, b, gap, test.smallest, lambda: _more(samples, n, test))
+
+
+def _more(samples: Samples, n: int, test: _Test) -> int:
+    assert test.smallest is not None
+    spread, ratio = spread_of(samples, paired=test.paired)
+    return further_seeds(n, spread, smallest=test.smallest, confidence=test.each, ratio=ratio)
+
+
+def further_seeds(n: int, spread: float, *, smallest: float, confidence: float, ratio: float) -> int:
+    """How many more than n seeds show `smallest` (`seeds_needed`); MOST + 1 for more than MOST."""
+    enough = seeds_needed(spread, smallest=smallest, confidence=confidence, ratio=ratio, start=n + 1)
+    return enough - n if enough else MOST + 1
+
+
+def in_words(
+    a: str, b: str, gap: Interval, smallest: float | None, more: Callable[[], int], *, each: str = "an arm"
+) -> tuple[str, int | None]:
+    """What the interval of a gap of a minus b carries, and how many seeds `each` it lacks, which `more` tells."""
     if gap.low > 0 or gap.high < 0:
         return (f"{a} > {b}" if gap.low > 0 else f"{b} > {a}"), None
-    if test.smallest is None:
+    if smallest is None:
         return NO_DIFFERENCE, None
-    if max(-gap.low, gap.high) <= test.smallest:
-        return f"{EQUAL}{test.smallest:g}", None
-    spread, ratio = spread_of(samples, paired=test.paired)
-    enough = seeds_needed(spread, smallest=test.smallest, confidence=test.each, ratio=ratio, start=n + 1)
-    more = enough - n if enough else MOST + 1
-    many = f"about {more}" if enough else f"more than {MOST}"
-    return f"{NOT_ENOUGH}{many} more an arm would be needed to see {test.smallest:g}", more
+    if max(-gap.low, gap.high) <= smallest:
+        return f"{EQUAL}{smallest:g}", None
+    lacking = more()
+    many = f"about {lacking}" if lacking <= MOST else f"more than {MOST}"
+    return f"{NOT_ENOUGH}{many} more {each} would be needed to see {smallest:g}", lacking
 
 
 def spread_of(samples: Samples, *, paired: bool) -> tuple[float, float]:

@@ -48,6 +48,7 @@ def document() -> Document:
         "metrics": metrics(),
         "verdict": _verdict(arms),
         "claims": [],
+        "factors": None,
         "precision": [],
         "tuning": None,
         "comparability": comparability(),

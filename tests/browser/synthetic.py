@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from align_lab.base import design
 from align_lab.compare.analysis import analyze
 from align_lab.compare.report import write
 from align_lab.record.layout import StudyLayout
@@ -49,4 +50,41 @@ def study(
 def report(folder: Path, arms: int, seeds: int, **asked) -> Path:
     """The written page of such a study."""
     made = study(folder, arms, seeds, **asked)
+    return write(analyze([made]), made, figures=False)[0]
+
+
+LEVELS = {
+    "baseline": ["none", "moving_average", "leave_one_out", "group_mean"],
+    "normalization": ["none", "group", "batch"],
+    "kl": ["sequence_reward", "none", "k2_loss", "k3_loss"],
+    "aggregation": ["token_mean", "sequence_mean", "sequence_sum", "constant"],
+}
+
+
+def factorial(
+    folder: Path, *, seeds: int = 3, full: bool = False, smallest: float | None = 0.1, vary: Sequence[str] = ()
+) -> Path:
+    """A study of four choices, or of two with all combinations: without a KL penalty a score is 0.3 higher."""
+    levels = dict(list(LEVELS.items())[1:3]) if full else LEVELS
+    counts = [len(each) for each in levels.values()]
+    places = design.full(counts) if full else design.fraction(counts) or []
+    cells = [[each[place] for each, place in zip(levels.values(), cell, strict=True)] for cell in places]
+    rng = np.random.default_rng(4)
+    for cell in cells:
+        for seed in range(seeds):
+            end = 0.8 + 0.3 * (cell[list(levels).index("kl")] == "none") + float(rng.normal(0, 0.05))
+            config = {"arm": " + ".join(cell), **({"vary": list(vary)} if vary else {})} | {
+                f"algo.{name}": value for name, value in zip(levels, cell, strict=True)
+            }
+            write_run(folder, "policy_gradient", seed, (0.0, end / 2, end), config=config)
+    declared = StudyLayout(folder).expected_runs
+    declared.parent.mkdir(parents=True)
+    asked = {"factors": levels, "cells": {" + ".join(cell): cell for cell in cells}, "smallest": smallest}
+    declared.write_text(json.dumps({"runs": {}, "question": "Which choice of a policy gradient matters?", **asked}))
+    return folder
+
+
+def factorial_report(folder: Path, **asked) -> Path:
+    """The written page of such a study."""
+    made = factorial(folder, **asked)
     return write(analyze([made]), made, figures=False)[0]

@@ -7,7 +7,7 @@ import re
 import pytest
 
 from tests.browser.chrome import DRAWN
-from tests.browser.synthetic import report
+from tests.browser.synthetic import factorial_report, report
 
 SIZES = [(2, 3), (5, 3), (12, 3), (2, 30), (5, 30), (12, 30)]
 OVERFLOWS = "document.scrollingElement.scrollWidth > innerWidth"
@@ -150,3 +150,27 @@ def test_the_footer_names_figures_only_where_they_were_written(pages):
     html = pages(2, 3).read_text(encoding="utf-8")
     assert "<code>compare --figures</code> writes its figures as SVG and PNG.</p>" in html
     assert "in the folder report/" not in html
+
+
+def test_a_study_of_factors_answers_by_choice_before_its_cells(browser, tmp_path):
+    file = factorial_report(tmp_path / "study")
+    html = re.sub(r"<script.*?</script>", "", file.read_text(encoding="utf-8"), flags=re.DOTALL)
+    assert html.index("<h1") < html.index('id="every-level"') < html.index('id="table-factor_sources"')
+    assert html.index('id="table-factor_sources"') < html.index('id="every-seed"') and 'id="every-pair"' not in html
+    for width in (500, 1280):
+        with browser.page(width=width) as tab:
+            tab.open(file, ready=DRAWN)
+            assert tab.shown("h1")[0].startswith("Of four choices kl alone is shown to matter (0.8")
+            named = tab.shown("#every-level .choice .who")
+            assert sorted(named) == ["aggregation", "baseline", "kl", "normalization"] and named[0] == "kl"
+            assert (
+                len(tab.shown("#every-level .level .who")) == 15 and len(tab.shown("#every-level .better.level")) == 1
+            )
+            assert tab.shown("#every-level .better.choice .said")[0].startswith("matters (p < ")
+            assert tab.shown("#every-level .better.level .said")[0].startswith("+0.28")
+            assert "interactions (mixed)" in tab.shown("#table-factor_sources tbody th")
+            assert tab.js("document.body.textContent.includes('Main effects are clear of each other, but not of')")
+            assert not tab.js(OVERFLOWS) and tab.js(OUTSIDE) == 0
+            tab.unfold()
+            assert len(tab.shown("#table-factor_levels tbody tr")) == 15 and not tab.js(OVERFLOWS)
+            assert tab.errors() == []

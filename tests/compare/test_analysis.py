@@ -18,8 +18,8 @@ from tests.compare.folders import edit, name_of, renamed, rows, write_lines, wri
 from tests.compare.test_evaluations import compact
 
 KEYS = {
-    "version", "study", "question", "written", "metric", "verdict", "precision", "claims", "tuning", "comparability",
-    "arms",
+    "version", "study", "question", "written", "metric", "verdict", "precision", "claims", "factors", "tuning",
+    "comparability", "arms",
     "iqm_coverage",
     "improvement",
     "curves", "bands", "axes", "frontier", "overoptimization", "health", "wins", "samples", "evaluations", "audit",

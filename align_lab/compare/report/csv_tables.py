@@ -16,6 +16,7 @@ from align_lab.compare.document import (
     Axis,
     ByArm,
     Document,
+    Factorial,
     Foreign,
     ForeignField,
     ForeignSettings,
@@ -65,12 +66,20 @@ def _results(document: Document) -> Tables:
         "seeds": [row for arm in document["arms"] for row in _finals(arm)],
         "pairs": document["verdict"]["pairs"],
         "claims": document["claims"],
+        **_factors(document["factors"]),
         **_tuning(document["tuning"]),
         "improvement": document["improvement"],
         "ranking": [row for axis in document["axes"] for row in _ranking(axis)],
         "flips": [{"axis": axis["axis"], **flip} for axis in document["axes"] for flip in axis["flips"]],
         "wins": _wins(document["wins"]),
     }
+
+
+def _factors(factorial: Factorial | None) -> Tables:
+    """A row a part of the variance, a row a level, a row a pair of levels of two factors."""
+    if factorial is None:
+        return {}
+    return {f"factor_{name}": factorial[name] for name in ("sources", "levels", "combinations")}
 
 
 def _tuning(tuned: TuningDocument | None) -> Tables:

@@ -10,10 +10,12 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 
 from align_lab.compare.audit import nothing_found
-from align_lab.compare.document import SCORE, Document, Foreign, Sample
+from align_lab.compare.document import SCORE, Document, Factorial, Foreign, Sample
+from align_lab.compare.headline import ALONE
 from align_lab.compare.overoptimization import NOTHING_BESIDE
 from align_lab.compare.report import (
     claim_tables,
+    factor_tables,
     foreign_tables,
     pair_tables,
     precision_table,
@@ -77,6 +79,7 @@ def markdown(document: Document, figures: Sequence[str]) -> str:
         *warned(document),
         facts(document),
         "\n".join(f"- {escaped(note)}" for note in document["notes"]),
+        *(_factors(document["factors"]) if document["factors"] else ()),
         *_results(document, figure),
         *beside,
         *_comparability(document),
@@ -115,6 +118,12 @@ def facts(document: Document) -> str:
     )
 
 
+def _factors(factorial: Factorial) -> Iterable[str]:
+    yield "## What each choice does"
+    yield escaped(" ".join([words.sentence(words.capitalized(factorial["design"])), *factorial["aliases"]]))
+    yield from (table(make(factorial)) for make in factor_tables.GRIDS)
+
+
 def _results(document: Document, figure: Figure) -> Iterable[str]:
     decides = document["metric"]
     yield "## Results"
@@ -132,7 +141,8 @@ def _results(document: Document, figure: Figure) -> Iterable[str]:
         yield from (text for make in tuning_tables.GRIDS if (text := table(make(tuned))))
     yield "## Pairs"
     yield figure("pairs", "Gap of each pair with its interval, and the gap that matters")
-    yield table(pair_tables.pairs(document)) or "One arm only: nothing to compare it with."
+    nothing = "No pair of arms is asked for: the choices are." if document["factors"] else ALONE
+    yield table(pair_tables.pairs(document)) or nothing
     yield table(precision_table.precision(document))
     yield table(precision_table.purchases(document))
     yield table(precision_table.studies(document))

@@ -25,6 +25,8 @@ from align_lab.compare.overoptimization import NOTHING_BESIDE
 from align_lab.compare.report import (
     answer,
     claim_tables,
+    factor_figure,
+    factor_tables,
     foreign_tables,
     pair_tables,
     palette,
@@ -82,7 +84,11 @@ def html(document: Document, *, drawn: bool = False) -> str:
         doc=document,
         arms=arms,
         grids=_grids(document),
-        figures={"seeds": answer.seeds(document), "pairs": answer.pairs(document)},
+        figures={
+            "levels": factor_figure.levels(document),
+            "seeds": answer.seeds(document),
+            "pairs": answer.pairs(document),
+        },
         reasons=trust.reasons(document),
         iqm=result_tables.has_iqm(document),
         drawn=drawn,
@@ -111,6 +117,8 @@ def _grids(document: Document) -> dict[str, Any]:
     grids: dict[str, Grid] = {make.__name__: shortened(make(document)) for make in single}
     if document["wins"]["arms"]:
         grids["wins"] = pair_tables.wins(document)
+    if factorial := document["factors"]:
+        grids |= {make.__name__: shortened(make(factorial)) for make in factor_tables.GRIDS}
     if tuned := document["tuning"]:
         grids |= {make.__name__: shortened(make(tuned)) for make in tuning_tables.GRIDS}
     if foreign := document["foreign"]:

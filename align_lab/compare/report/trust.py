@@ -73,7 +73,7 @@ def _seeds(document: Document) -> Iterator[Reason]:
 
 def _decision(document: Document) -> Iterator[Reason]:
     verdict = document["verdict"]
-    if not verdict["pairs"]:
+    if not verdict["pairs"] and not document["factors"]:
         return
     yield "Decided by", words.sentence(words.capitalized(verdict["method"])), ""
     smallest = verdict["smallest"]
