@@ -176,18 +176,7 @@ def _train(
 ) -> None:
     journal.phase("stages")
     memory = _check_memory(cfg, folder, screen, world)
-    required = stages(cfg)
-    if world.rank:
-        world.broadcast(None)  # wait until the first process has built all artefacts
-    gpu = torch.get_default_device().type == "cuda"
-    if required["policy"].kind == "sft" and not shared().has(required["policy"].name):
-        preflight.check_fine_tuning(cfg, gpu=gpu)
-    for name in (name for name, stage in required.items() if not shared().has(stage.name)):
-        preflight.check_reward_training(cfg, name, gpu=gpu)
-    with device.stage_threads(cfg.hardware.numerics, cfg.model):
-        built = build(required, screen)
-    if not world.rank:
-        world.broadcast(None)
+    built = _build_stages(cfg, screen, world)
     if world.broadcast(memory.estimate is None):  # the shape of some models is known only after the download
         memory = _check_memory(cfg, folder, screen, world)
     if memory.background:
@@ -222,6 +211,23 @@ def _train(
     screen.notice(memory.end_message(manifest.peak_memory()))
     journal.manifest(manifest_now)
     journal.done()
+
+
+def _build_stages(cfg: RunConfig, screen: Screen, world: World) -> Mapping[str, Artefact]:
+    """The artefacts of the run's stages, which the first process builds while the others wait. Raises ConfigError when
+    the training of one cannot fit."""
+    required, gpu = stages(cfg), torch.get_default_device().type == "cuda"
+    if world.rank:
+        world.broadcast(None)  # wait until the first process has built all artefacts
+    if required["policy"].kind == "sft" and not shared().has(required["policy"].name):
+        preflight.check_fine_tuning(cfg, gpu=gpu)
+    for name in (name for name, stage in required.items() if not shared().has(stage.name)):
+        preflight.check_reward_training(cfg, name, gpu=gpu)
+    with device.stage_threads(cfg.hardware.numerics, cfg.model):
+        built = build(required, screen)
+    if not world.rank:
+        world.broadcast(None)
+    return built
 
 
 def _earlier(loop: Loop, folder: RunFolder, screen: Screen, hashes: Mapping[str, str]) -> dict[str, str]:
