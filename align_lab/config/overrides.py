@@ -136,7 +136,8 @@ def apply(config: DictConfig, override: Override) -> None:
 
 def _set(config: DictConfig, override: Override) -> None:
     """A mapping is merged into a mapping; in place of anything else it stands by itself."""
-    both = all(isinstance(one, Mapping) for one in (OmegaConf.select(config, override.key_or_group), override.value()))
+    before = OmegaConf.select(config, override.key_or_group, throw_on_resolution_failure=False)
+    both = isinstance(before, Mapping) and isinstance(override.value(), Mapping)
     OmegaConf.update(config, override.key_or_group, override.value(), merge=both, force_add=True)
 
 

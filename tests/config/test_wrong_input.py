@@ -59,6 +59,12 @@ def test_a_value_without_meaning_names_its_field(text, message):
     assert message in refused("algo=rloo", text, multirun=False)
 
 
+def test_a_value_that_is_replaced_need_not_have_had_a_meaning():
+    words = ["algo=rloo", "train.lr=${oc.env:NO_SUCH_VARIABLE}", "train.lr=0.001"]
+    (run,) = study.read(words, multirun=False).runs
+    assert run["train"]["lr"] == 0.001
+
+
 def test_inf_is_a_value_where_the_field_says_what_it_means():
     assert study.read(["algo=grpo", "algo.clip=.inf", "train.max_grad_norm=inf"], multirun=False).runs
 
