@@ -1,6 +1,7 @@
 """What arms are called where people read: `dr_grpo` is Dr. GRPO, as the first line of its card says.
 
-An arm that has the name of its algorithm gets the card's; one that a study file named keeps its own.
+An arm that has the name of its algorithm gets the card's; one that a study file named keeps its own. So does an arm of
+another program, before the program's name: `grpo (TRL)` is GRPO (TRL).
 """
 
 from __future__ import annotations
@@ -13,10 +14,10 @@ from functools import cache
 from pathlib import Path
 from typing import Any, cast
 
-from align_lab.compare.document import Document
+from align_lab.compare.document import Document, Foreign, ForeignArm
 
 LONGEST = 28  # letters of a name; a longer one is cut where its explanation begins
-NAMED = {"arm", "a", "b", "ahead", "behind"}  # keys whose text is the name of an arm
+NAMED = {"arm", "a", "b", "ahead", "behind", "against"}  # keys whose text is the name of an arm
 SENTENCES = {"sentence", "words", "why", "claim", "notes", "warnings"}  # keys whose text may name arms
 BY_ARM = {"recipes", "budgets"}  # their `values` are by arm
 
@@ -26,12 +27,28 @@ def displayed(document: Document) -> Document:
     arms = [arm["name"] for arm in document["arms"]]
     titles = {arm["name"]: title(arm["name"]) for arm in document["arms"] if arm["name"] == arm["algo"]}
     others = [arm for arm in arms if arm not in titles]
-    known = {
+    own = {
         name: shown
         for name, shown in titles.items()
         if shown != name and shown not in others and list(titles.values()).count(shown) == 1
     }
+    known = own | (_labels(document["foreign"], own) if document["foreign"] else {})
     return cast(Document, _Renaming(known).whole(document)) if known else document
+
+
+def _labels(foreign: Foreign, own: Mapping[str, str]) -> dict[str, str]:
+    """Label -> what it is shown as, itself where two would be shown alike: no part of it is renamed then."""
+    shown = {arm["name"]: _label(arm, own) for arm in foreign["arms"]}
+    unique = {label: text for label, text in shown.items() if list(shown.values()).count(text) == 1}
+    named = [*shown, *foreign["rewards"], *(one["arm"] for one in foreign["settings"])]
+    return {label: label for label in named} | unique
+
+
+def _label(arm: ForeignArm, own: Mapping[str, str]) -> str:
+    """`grpo (TRL)` -> `GRPO (TRL)`; an arm of ours is called as everywhere."""
+    program = f" ({arm['source']})"
+    name = arm["name"].removesuffix(program)
+    return (own.get(name, name) if arm["proven"] else title(name)) + program
 
 
 @cache
@@ -67,6 +84,9 @@ class _Renaming:
             key: [{**row, "values": self._keys(row["values"])} for row in document["comparability"][key]]
             for key in BY_ARM
         }
+        if foreign := document["foreign"]:
+            arms = [{**arm, "name": self.name(arm["name"])} for arm in foreign["arms"]]
+            shown["foreign"] |= {"arms": arms, "rewards": self._keys(foreign["rewards"])}
         shown["wins"] = {**document["wins"], "arms": [self.name(arm) for arm in document["wins"]["arms"]]}
         contrasts = document["verdict"]["contrasts"]
         shown["verdict"]["contrasts"] = [[self.name(arm) for arm in pair] for pair in contrasts]

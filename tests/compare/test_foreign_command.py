@@ -33,10 +33,11 @@ def test_foreign_runs_alone_get_a_verdict_that_says_what_is_not_proven(tmp_path,
     done = command(tmp_path, "--from", "trl", outputs)
     assert done.returncode == 0, done.stderr
     assert "Not proven comparable (settings, data and reward are not known to be equal): " in done.stdout
-    assert "grpo (TRL) is better than rloo (TRL) by " in done.stdout
+    assert "GRPO (TRL) is better than RLOO (TRL) by " in done.stdout
     for file in ("report.html", "report.md"):
         text = (tmp_path / "runs" / "foreign" / file).read_text()
-        assert "ot proven comparable" in text and "grpo (TRL)" in text.replace("\\", "")
+        assert "ot proven comparable" in text and "GRPO (TRL)" in text.replace("\\", "")
+        assert "grpo (TRL)" not in text
     assert "grpo (TRL),TRL,False,0" in (tmp_path / "runs" / "foreign" / "report" / "foreign.csv").read_text()
 
 
@@ -72,7 +73,7 @@ def test_page_markdown_and_terminal_of_a_study_hold_them_apart(tmp_path, outputs
     done = command(tmp_path, "s", "--from", "trl", outputs, "--from", "trl", outputs / "grpo-s0", "arm=twin", "seed=4")
     assert done.returncode == 0, done.stderr
     before, after = done.stdout.split("Not proven comparable", 1)
-    assert "TRL" not in before and "twin (TRL)" in after and "ppo (align_lab)" in after
+    assert "TRL" not in before and "twin (TRL)" in after and "PPO (align_lab)" in after
     page = (tmp_path / "runs" / "s" / "report.html").read_text()
     assert "Runs of other programs" in page and "3 arms of other programs: not proven comparable" in page
     assert "## Runs of other programs" in (tmp_path / "runs" / "s" / "report.md").read_text()
