@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any
@@ -15,15 +15,31 @@ from align_lab.dashboards.study_document import StudyDocument
 
 LEARNING = ("eval/win_rate", "eval/kl", "objective/scores")  # behind the scores of all judges
 FINAL = ("eval/win_rate", "eval/kl", "eval/length")
-TRAINING = (
-    "objective/kl", "objective/rlhf_reward", "policy/entropy_avg", "policy/approxkl_avg", "policy/clipfrac_avg",
-    "loss/policy_avg", "loss/value_avg", "optim/policy_grad_norm", "rewards/margins", "rewards/accuracies", "lr",
-)  # fmt: skip
+TRAINING = {
+    "objective/kl": "KL in training",
+    "objective/rlhf_reward": "Score and penalties in training",
+    "policy/entropy_avg": "Entropy in training",
+    "policy/approxkl_avg": "KL of an update, approximate",
+    "policy/clipfrac_avg": "Share of clipped tokens",
+    "loss/policy_avg": "Policy loss",
+    "loss/value_avg": "Value loss",
+    "optim/policy_grad_norm": "Norm of the gradient",
+    "rewards/margins": "Margin between chosen and rejected",
+    "rewards/accuracies": "Accuracy on pairs in training",
+    "lr": "Learning rate",
+}
 TEXT = ("eval/length", "eval/entropy", "eval/distinct_2", "eval/repetition", "eval/ended")
-TIME = (
-    "time/step", "time/rollout", "time/score", "time/update", "time/samples_per_second", "time/elapsed",
-    "budget/tokens", "budget/flops",
-)  # fmt: skip
+TIME = {
+    "time/step": "Seconds of a step",
+    "time/rollout": "Seconds of sampling",
+    "time/score": "Seconds of scoring",
+    "time/update": "Seconds of updates",
+    "time/samples_per_second": "Completions per second",
+    "time/elapsed": "Seconds so far",
+    "budget/tokens": "Tokens so far",
+    "budget/flops": "FLOPs so far",
+}
+TITLES = {**TRAINING, **TIME, "objective/scores": "Score of training batches"}
 MEMORY = ("system/proc.memory.rssMB", "system/gpu.0.memoryAllocatedBytes")  # measured by W&B itself, of live runs
 ARM = wr.Config("arm")  # of every run: its arm, or its algorithm if no sweep file names one
 TABLE = "completions"  # the table that a run logs at its evaluations
@@ -86,7 +102,7 @@ class Panels:
         )
         return identified(plot, self.view, "scatter", x, y)
 
-    def curves(self, metrics: Sequence[str]) -> list[Any]:
+    def curves(self, metrics: Iterable[str]) -> list[Any]:
         """One curve for each metric that any arm logs: metrics of a critic, or of pairs, are not in every study."""
         return [self.curve(metric) for metric in self._logged(metrics)]
 
@@ -98,7 +114,7 @@ class Panels:
         """The same at the end."""
         return [self.bar(metric) for metric in self._logged([*self.study.judged, *FINAL])]
 
-    def _logged(self, metrics: Sequence[str]) -> list[str]:
+    def _logged(self, metrics: Iterable[str]) -> list[str]:
         return [metric for metric in metrics if not self.study.logged or metric in self.study.logged]
 
     def frontier(self) -> list[Any]:
@@ -134,7 +150,11 @@ class Panels:
         """Which fields differ between runs, and what goes with the score that decides."""
         wide, decides = wr.Layout(w=WIDE, h=TALL), self.study.metric
         keys = (ARM, wr.Config("seed"), *map(wr.SummaryMetric, dict.fromkeys(("eval/kl", SCORE, decides))))
-        columns = [wr.ParallelCoordinatesPlotColumn(metric=key) for key in keys]
+        named = ["arm", "seed", *(self._title(key.name) for key in keys[2:])]
+        columns = [
+            wr.ParallelCoordinatesPlotColumn(metric=key, display_name=name)
+            for key, name in zip(keys, named, strict=True)
+        ]
         return [
             identified(wr.RunComparer(diff_only="split", layout=wide), self.view, "comparer"),
             identified(wr.ParallelCoordinatesPlot(columns=columns, layout=wide), self.view, "parallel"),
@@ -147,6 +167,5 @@ class Panels:
         return [identified(panel, self.view, "samples")]
 
     def _title(self, metric: str) -> str:
-        """`Win rate`; the metric's own name where it is not one of an evaluation."""
-        name = words.metric(self.study.document, metric)
-        return name if "/" in name else words.capitalized(name)
+        """`Win rate`, `Policy loss`."""
+        return TITLES.get(metric) or words.capitalized(words.metric(self.study.document, metric))

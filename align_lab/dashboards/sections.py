@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 
 from align_lab.compare.document import SCORE
@@ -9,6 +10,7 @@ from align_lab.compare.overoptimization import NOTHING_BESIDE
 from align_lab.compare.report import pair_tables, result_tables, setup_tables, trust, words
 from align_lab.compare.report.markdown import escaped, facts, proven, samples, table, warned
 from align_lab.compare.values import listed
+from align_lab.dashboards import forest
 from align_lab.dashboards.study_document import StudyDocument
 
 NOT_COMPARABLE = "Not comparable: nothing below ranks the arms."
@@ -24,7 +26,7 @@ def joined(parts: Iterable[str]) -> str:
 
 
 def verdict(study: StudyDocument) -> str:
-    """Whether the runs may be compared, then the answer, and what it is based on."""
+    """Whether the runs may be compared, then the answer: in a sentence, and every pair as the page draws it."""
     document = study.document
     return joined(
         [
@@ -34,10 +36,15 @@ def verdict(study: StudyDocument) -> str:
             escaped(document["question"]),
             facts(document) if document["arms"] else "",
             *(proven(document) if study.refused else []),
-            "\n".join(f"- {escaped(note)}" for note in [*document["notes"], *_renamed(study), *_merged(study)]),
-            BANDS,
+            _in_letters(forest.pairs(document)),
         ]
     )
+
+
+def _in_letters(drawing: str) -> str:
+    """A block of code, whose letters have one width; its fence is longer than any that the drawing holds."""
+    fence = "`" * max([3, *(len(ticks) + 1 for ticks in re.findall("`+", drawing))])
+    return f"{fence}text\n{drawing}\n{fence}" if drawing else ""
 
 
 def _renamed(study: StudyDocument) -> Iterable[str]:
@@ -53,33 +60,37 @@ def _merged(study: StudyDocument) -> Iterable[str]:
         )
 
 
-def intervals(study: StudyDocument) -> str:
-    """Arms with every seed and their intervals, then every pair."""
+def arms(study: StudyDocument) -> str:
+    """Every seed of every arm, with means and intervals."""
+    return table(result_tables.arms(study.document, study.metric)) or "No run has finished."
+
+
+def pairs(study: StudyDocument) -> str:
+    """Every pair in numbers, and win rates of arm against arm."""
     document = study.document
-    return joined(
-        [
-            table(result_tables.arms(document, document["metric"])) or "No run has finished.",
-            table(pair_tables.pairs(document)) or "No pair to compare.",
-        ]
-    )
+    wins = table(pair_tables.wins(document)) if len(document["wins"]["arms"]) > 1 else ""
+    return joined([table(pair_tables.pairs(document)) or "No pair to compare.", wins])
 
 
 def proof(study: StudyDocument) -> str:
-    """Why the answer can be trusted, in the words of the page, and whether all settings are equal."""
-    if not study.document["arms"]:
+    """Why the answer can be trusted, in the words of the page, with the settings that were allowed to differ."""
+    document = study.document
+    if not document["arms"]:
         return ""
-    reasons = (f"- **{about}**: {escaped(text)}" for about, text, _ in trust.reasons(study.document))
-    return joined(["\n".join(reasons), *proven(study.document)])
+    reasons = (f"- **{about}**: {escaped(text)}" for about, text, _ in trust.reasons(document))
+    allowed = document["comparability"]["differing"] and not study.refused  # else the verdict has them
+    return joined(["\n".join(reasons), *(proven(document) if allowed else [])])
+
+
+def notes(study: StudyDocument) -> str:
+    """What is worth knowing of the study, and of the charts here."""
+    texts = [*study.document["notes"], *_renamed(study), *_merged(study), BANDS]
+    return "\n".join(f"- {escaped(note)}" for note in texts)
 
 
 def equal(study: StudyDocument) -> str:
     """Settings and hashes that all runs share."""
     return table(setup_tables.equal(study.document))
-
-
-def wins(study: StudyDocument) -> str:
-    """Win rates of arm against arm."""
-    return table(pair_tables.wins(study.document)) if len(study.document["wins"]["arms"]) > 1 else ""
 
 
 def budgets(study: StudyDocument) -> str:

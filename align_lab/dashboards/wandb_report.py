@@ -1,4 +1,4 @@
-"""The report: the document of compare, with W&B charts of exactly the runs that it compares."""
+"""The report: the document of compare in the order of its page, with W&B charts of exactly the compared runs."""
 
 from __future__ import annotations
 
@@ -39,12 +39,14 @@ def _blocks(study: StudyDocument) -> Iterable[Any]:
     if study.refused:
         yield wr.CalloutBlock(text=sections.NOT_COMPARABLE)
     yield from _text(sections.verdict(study))
-    yield wr.TableOfContents()
-    yield from _part("Results", study, sections.intervals(study), charts.final())
-    yield from _text(sections.wins(study))
+    yield from _part("Every arm", study, sections.arms(study), charts.final())
     yield from _part("Why it can be trusted", study, sections.proof(study))
+    yield from _part("Worth knowing", study, sections.notes(study))
+    yield wr.TableOfContents()
+    yield from _part("Pairs in numbers", study, sections.pairs(study))
     if equal := sections.equal(study):
-        yield wr.H3("Settings and hashes that are equal in every run", collapsed_blocks=[wr.MarkdownBlock(equal)])
+        yield wr.H2("Settings and hashes that are equal in every run", collapsed_blocks=[wr.MarkdownBlock(equal)])
+    yield from _part("Recipes", study, sections.recipes(study), charts.recipes(), by_arm=False)
     yield from _part("Learning curves", study, "", charts.learning())
     yield from _part("At equal budgets", study, sections.budgets(study))
     yield from _part(
@@ -53,7 +55,6 @@ def _blocks(study: StudyDocument) -> Iterable[Any]:
     yield from _part("Length, entropy and diversity", study, sections.health(study), charts.curves(panels.TEXT))
     yield from _part("Optimization", study, "", charts.curves(panels.TRAINING))
     yield from _part("Time, memory, budget", study, sections.charged(study), charts.cost())
-    yield from _part("Recipes", study, sections.recipes(study), charts.recipes(), by_arm=False)
     yield from _part("Samples", study, sections.completions(study), charts.samples(), by_arm=False)
     yield from _part("Runs left out", study, sections.left_out(study))
 

@@ -70,10 +70,15 @@ def _frontier(study: StudyDocument) -> str:
 
 
 def _verdict(study: StudyDocument) -> ws.Section:
-    texts = {"verdict": sections.verdict(study), "intervals": sections.intervals(study)}
+    texts = {
+        "verdict": sections.verdict(study),
+        "arms": sections.arms(study),
+        "trust": sections.joined([sections.proof(study), sections.notes(study)]),
+        "pairs": sections.pairs(study),
+    }
     parts = [identified(wr.MarkdownPanel(markdown=text), "workspace", name) for name, text in texts.items()]
-    return ws.Section(name="Verdict", panels=parts, is_open=True, pinned=True, layout_settings=_columns(2))
+    return ws.Section(name="Verdict", panels=parts, is_open=True, pinned=True, layout_settings=_columns(2, 2))
 
 
-def _columns(n: int) -> ws.SectionLayoutSettings:
-    return ws.SectionLayoutSettings(columns=n, rows=1)
+def _columns(n: int, rows: int = 1) -> ws.SectionLayoutSettings:
+    return ws.SectionLayoutSettings(columns=n, rows=rows)

@@ -176,13 +176,34 @@ def test_a_quote_in_a_name_is_a_quote(tmp_path):
 def test_words_are_those_of_compare(study):
     told = sections.verdict(study)
     assert study.document["verdict"]["sentence"] in MarkdownIt().render(told)
-    table = MarkdownIt("gfm-like", {"linkify": False}).render(sections.intervals(study))
-    assert table.count("<table>") == 2
+    numbers = sections.joined([sections.arms(study), sections.pairs(study)])
+    table = MarkdownIt("gfm-like", {"linkify": False}).render(numbers)
+    assert table.count("<table>") == 3
     for arm in study.document["arms"]:
         assert f">{arm['name']}</td>" in table
     assert "settings and hashes are equal in every run" in sections.proof(study)
     assert name_of("ppo", 3) in MarkdownIt().render(sections.left_out(study))
     assert "by large" in sections.completions(study) or "by rloo" in sections.completions(study)
+
+
+def test_the_report_answers_in_the_order_of_the_page(study):
+    blocks = wandb_report.view(study, PLACE, description="").spec["blocks"]
+    headings = [block["children"][0]["text"] for block in blocks if block["type"] == "heading"]
+    assert headings[:4] == ["Every arm", "Why it can be trusted", "Worth knowing", "Pairs in numbers"]
+    kinds = [block["type"] for block in blocks]
+    answer = blocks[kinds.index("markdown-block")]["content"]
+    assert answer.index(study.document["verdict"]["sentence"][:20]) < answer.index("```text") < answer.index("●")
+    assert kinds.index("markdown-block") < kinds.index("panel-grid") < kinds.index("table-of-contents")
+    first = workspace.view(study, PLACE, description="").spec["section"]["panelBankConfig"]["sections"][0]
+    assert first["panels"][0]["config"]["value"] == answer
+
+
+def test_no_title_is_the_key_of_a_metric(view):
+    titles = [panel["config"].get("chartTitle") or panel["config"].get("title", "") for panel in _panels(view.spec)]
+    columns = [one for panel in _panels(view.spec) for one in panel["config"].get("columns", [])]
+    assert "Policy loss" in titles and "Learning rate" in titles and len(titles) > 30
+    assert [title for title in titles if "/" in title or "_" in title] == []
+    assert [one["displayName"] for one in columns] == ["arm", "seed", "KL", "Proxy score", "Gold score"]
 
 
 def test_what_may_not_be_compared_says_so_first(tmp_path):
@@ -207,7 +228,7 @@ def test_arms_have_the_names_of_the_page_and_those_of_the_charts_are_told(tmp_pa
         write_run(tmp_path / "named", algo, 0, (0.0, end))
     named = read(tmp_path / "named")
     assert named.arms == {"Dr.\u00a0GRPO": "dr_grpo", "RLOO": "rloo"}
-    told = MarkdownIt().render(sections.verdict(named))
+    told = MarkdownIt().render(sections.notes(named))
     assert "Charts here call Dr.\u00a0GRPO dr_grpo." in told and "RLOO rloo" not in told
 
 
@@ -218,7 +239,7 @@ def test_arms_that_share_a_name_are_told_about(tmp_path):
         write_run(folder, "rloo", seed, (0.0, 0.5), config={"algo.kl_coef": 0.5})
     same = read(folder)
     assert list(same.merged) == ["rloo"]
-    assert "one curve in the charts here" in sections.verdict(same)
+    assert "one curve in the charts here" in sections.notes(same)
     assert len(same.colors) == 1
 
 
