@@ -18,7 +18,7 @@ INDEX = DOCS / "papers.md"
 NO_STUDY = "no study yet"
 OPENING = """# Paper index
 
-What of which paper is implemented, the tests that pin it, and the studies that measured it. Each algorithm has a card
+Which part of each paper is implemented, which tests check it and which studies measured it. Each algorithm has a card
 with its equations, its defaults and their sources, and its departures: `align_lab show algo=NAME`.
 
 | paper | option or field | tests | studies |

@@ -164,8 +164,8 @@ class Placement:
     )
     look_job: bool = param(
         True,
-        "seeds in steps: a small job takes each look and submits the next seeds; false, where jobs may not submit "
-        "jobs: the same command does, typed once a look",
+        "seeds in steps: a small job takes each look and submits the next seeds; false: no such job, for clusters "
+        "where jobs may not submit jobs; type the same command after each look",
     )
     look_minutes: int = param(15, "time limit of such a job", low=1)
     look_mem_gb: float = param(2.0, "its memory, GiB", above=0)

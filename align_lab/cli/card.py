@@ -212,7 +212,7 @@ def as_markdown(shown: Card) -> str:
     lines = [f"# {shown.option}", ""]
     for text in shown.texts:
         lines += ["```text", text, "```", ""]
-    lines += _section("What it keeps in memory and samples", shown.memory)
+    lines += _section("Memory and sampling", shown.memory)
     if shown.fields:
         lines += ["## Fields", "", *_table(shown.fields), ""]
     if shown.training:

@@ -15,7 +15,7 @@ from align_lab.compare.runs import Run
 from align_lab.compare.values import listed
 
 UNDECLARED = (
-    "The study declares no smallest gap that matters: so no arms are called equal, and no number of further seeds is "
+    "The study declares no smallest gap that matters, so equality is not tested and no required number of seeds is "
     "given. Declare it in the study file (smallest: 0.1), in units of the metric that decides."
 )
 
@@ -135,8 +135,8 @@ def notes(asked: Asked, lacking: Sequence[Contrast]) -> list[str]:
     texts = [*([UNDECLARED] if asked.smallest is None else []), *asked.several]
     if asked.afterwards:
         texts.append(
-            f"Asked for by the command, and not declared before the runs: {', '.join(asked.afterwards)}. A question "
-            "that is chosen after the results are seen promises less."
+            f"Asked for by the command, and not declared before the runs: {', '.join(asked.afterwards)}. The "
+            "error rate is not controlled for questions that are chosen after the results were seen."
         )
     texts += [f"{a} against {b} is asked for, and has no finished run of both." for a, b in lacking]
     return texts

@@ -75,8 +75,8 @@ def information(arms: Sequence[ArmRuns]) -> Iterator[str]:
         return
     learned = listed([f"{name} from {number:,.0f}" for name, number in given.items()], most=8)
     yield (
-        f"Learned from preferences that came with the data: {learned} labels of whoever made them, one for each pair "
-        "or single completion, and from no completions of its own."
+        f"Learned from preferences that came with the data: {learned} labels, one for each pair or single "
+        "completion, and no completions of its own."
     )
     others = [name for name, number in pairs.items() if not number]
     if others:

@@ -114,7 +114,8 @@ def _of_field(error: OmegaConfBaseException) -> str:
     parent: Any = error.parent_node
     first = str(error).split("\n")[0]
     if key == "sweeps":
-        return "its fields are those of `sweeps`, where nobody reads them. Its first line must be '# @package _global_'"
+        first = "Its first line must be '# @package _global_'"
+        return f"its fields would be placed under `sweeps` and have no effect. {first}"
     if "not in '" in first and isinstance(parent, DictConfig):
         hint = near(str(error.key), map(str, parent))
         all_of_them = "All fields: align_lab --cfg job"

@@ -173,8 +173,8 @@ def _submit(folder: Path, todo: Plan, existing: Existing, store: Store, stop: St
             return
         except Refused as error:
             raise Refused(
-                f"{error}. The {stand} submissions before it stand; correct hardware.placement, if it is wrong, and "
-                "run the same command again"
+                f"{error}. The {stand} jobs submitted before it remain queued; correct hardware.placement, if it is "
+                "wrong, and run the same command again"
             ) from error
         if submission is None:
             return

@@ -124,7 +124,7 @@ class Judge(Reward):
         field = "against" if unknown[0] == self.against else "template"
         has = f"{near(unknown[0], known)}" if known else "it has no columns besides the prompt"
         return (
-            f"reward=judge reads the column {unknown[0]!r} (its field {field}), which the data has not: {has}. "
+            f"reward=judge reads the column {unknown[0]!r} (its field {field}), which the data lacks: {has}. "
             f"Name another column in {field}, or add this one to the data"
         )
 

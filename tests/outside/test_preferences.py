@@ -41,7 +41,7 @@ def test_compare_names_what_the_arms_learned_from(lab, direct):
     ]
     labels = {arm["arm"]: arm["labels"] for arm in document["comparability"]["charged"]}
     assert labels["dpo"] * 2 == labels["rloo"]  # as many completions, half as many labels
-    assert any("dpo from 32 labels of whoever made them, one for each pair" in note for note in document["notes"])
+    assert any("dpo from 32 labels, one for each pair" in note for note in document["notes"])
     assert any(
         "rloo learned from the reward: the arms did not get the same information" in note for note in document["notes"]
     )

@@ -388,7 +388,7 @@ def test_bounds_and_unknown_columns():
 
     judge = Judge(**GOOD, template="{completion} {anser}")
     problem = judge.data_problem(Known())
-    assert "column 'anser' (its field template), which the data has not: did you mean 'answer'?" in problem
+    assert "column 'anser' (its field template), which the data lacks: did you mean 'answer'?" in problem
     problem = Judge(**GOOD, against="reference").data_problem(Known())
     assert "'reference' (its field against)" in problem and "allowed: answer. Name another column in against" in problem
     assert judge.columns() == {"anser"}
