@@ -17,9 +17,10 @@ PICTURE = re.compile(
     r"^\*\*\[(?P<name>[^\]]+)\]\(studies/(?P<study>\w+)\.md\)\*\*\n"
     r"(?P<run>\d+ arms, [\d to]+ seeds each, \d+ runs)\b.*; "
     r"(?P<date>\d{1,2} [A-Z][a-z]+ \d{4})(?:, code `(?P<code>\w{8})`)?\n"
-    r"!\[(?P=name): [^\]]+\]\(studies/(?P=study)/scores-\w+\.svg\)$",
+    r"!\[(?P=name): [^\]]+\]\((?P<picture>studies/(?P=study)/scores-\w+\.svg)\)$",
     re.MULTILINE,
 )
+SEED = 'r="4" fill='  # of a picture: the ring of a run
 
 
 def finished(text):
@@ -43,6 +44,7 @@ def test_the_gallery_says_what_was_run_and_by_which_code_as_the_page_does(page):
     n = finished(text)
     seeds = f"{min(n)}" if min(n) == max(n) else f"{min(n)} to {max(n)}"
     assert said["run"] == f"{len(n)} arms, {seeds} seeds each, {sum(n)} runs"
+    assert (DOCS / said["picture"]).read_text(encoding="utf-8").count(SEED) == sum(n)
     code = re.search(r"^\| source \| (\w+) \|$", text, re.MULTILINE)
     assert said["code"] == (code[1][:8] if code else None)
 

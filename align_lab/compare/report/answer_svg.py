@@ -11,7 +11,7 @@ from align_lab.compare.report.answer import Gap, Pairs, Seeds, Strip
 from align_lab.compare.report.palette import LIGHT
 from align_lab.compare.report.scale import Scale
 
-LANE = 420.0  # width of the drawing between names and numbers
+LANE = 340.0  # width of the drawing between names and numbers
 SIZE, LETTER = 13, 7.6  # of the text, and the width of a letter of bold text: no font is measured here
 GAP, EDGE = 14.0, 8.0
 LINE = 17.0
