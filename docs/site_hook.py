@@ -1,5 +1,5 @@
 """For mkdocs: cards and studies join the navigation, and a link to a file outside docs/, such as a test, is its text
-alone, for the site does not hold it.
+alone, for the site does not hold it. Words of code are not broken where a line ends.
 """
 
 from __future__ import annotations
@@ -10,6 +10,8 @@ from typing import Any
 
 DOCS = Path(__file__).parent
 STUDY = re.compile(r"^\| \[([^\]]+)\]\((studies/\w+\.md)\)", re.MULTILINE)  # a row of the gallery
+CODE = re.compile(r"<pre.*?</pre>|<code>([^<]*)</code>", re.DOTALL)  # a program; a word in a sentence or a table
+LONGEST = 40  # letters of a word that fits on any screen
 LINK = re.compile(r"(?<!!)\[([^\]]+)\]\((\.\.?/[^)\s]+)\)")
 
 
@@ -38,3 +40,15 @@ def on_page_markdown(markdown: str, *, page: Any, **_: Any) -> str:
         return f"[{text}]({'../' * depth}{'/'.join(rest[1:])})" if ups == depth + 1 and rest[:1] == ("docs",) else text
 
     return LINK.sub(shown, markdown)
+
+
+def on_page_content(html: str, **_: Any) -> str:
+    """A field, a command or an option stays whole: browsers break a line behind its hyphens, points and slashes."""
+
+    def whole(match: re.Match[str]) -> str:
+        if match[1] is None:
+            return match[0]
+        words = (f'<span class="whole">{w}</span>' if len(w) <= LONGEST else w for w in match[1].split())
+        return f"<code>{' '.join(words)}</code>"
+
+    return CODE.sub(whole, html)
