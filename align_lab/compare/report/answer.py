@@ -20,6 +20,7 @@ AT_ONCE = 12  # of them that are not folded, where there are more than ROWS
 ROWS = 15
 WIDEST = 3.0  # times as wide a scale may become for the start policy's value
 NEAR, APART, LAYERS = 1.3, 4.5, 5  # percent of the width that seeds need; pixels between layers of seeds
+RING, SMALL, MANY = 4.2, 3.0, 15  # pixels, the radius of a seed's ring; of so many seeds they are small
 
 
 @dataclass(frozen=True)
@@ -48,13 +49,16 @@ class Strip:
 
 @dataclass(frozen=True)
 class Seeds:
-    """The first figure. start: the place of the start policy's value; outside: that value where it is off the scale."""
+    """The first figure. start: the place of the start policy's value; outside: that value where it is off the scale;
+    ring: pixels, the radius of a seed's ring.
+    """
 
     label: str
     scale: Scale
     strips: tuple[Strip, ...]
     start: float | None
     outside: str
+    ring: float
 
 
 @dataclass(frozen=True)
@@ -103,16 +107,18 @@ def seeds(document: Document) -> Seeds | None:
         [value for one in summaries for value in one["values"]],
     )
     axis = wide if fits else narrow
+    ring = RING if max(arm["n"] for _, arm in members) < MANY else SMALL
     return Seeds(
         label=words.with_unit(document, metric),
         scale=axis,
-        strips=tuple(_strip(arm, place, metric, axis, places) for place, arm in members),
+        strips=tuple(_strip(arm, place, metric, axis, places, ring / RING) for place, arm in members),
         start=axis.at(start) if start is not None and fits else None,
         outside="" if start is None or fits else words.number(start, places),
+        ring=ring,
     )
 
 
-def _strip(arm: Arm, place: int, metric: str, axis: Scale, places: int) -> Strip:
+def _strip(arm: Arm, place: int, metric: str, axis: Scale, places: int, size: float) -> Strip:
     one = arm["metrics"][metric]
     values = sorted((value, seed) for seed, value in zip(arm["seeds"], one["values"], strict=True) if value is not None)
     mean = one["mean"]
@@ -120,22 +126,26 @@ def _strip(arm: Arm, place: int, metric: str, axis: Scale, places: int) -> Strip
         arm=arm["name"],
         place=place,
         n=len(values),
-        seeds=tuple(_seeds(values, axis, places)),
+        seeds=tuple(_seeds(values, axis, places, size)),
         mean=axis.at(mean) if mean is not None and len(values) > 1 else None,
         interval=axis.between(one["low"], one["high"]),
         text=words.with_interval(mean, one["low"], one["high"], places),
     )
 
 
-def _seeds(values: Sequence[tuple[float, int]], axis: Scale, places: int) -> Iterable[Seed]:
-    """From left to right; a seed goes to the first layer that has room for it, above and below the line in turn."""
+def _seeds(values: Sequence[tuple[float, int]], axis: Scale, places: int, size: float) -> Iterable[Seed]:
+    """From left to right; a seed goes to the first layer that has room for it, above and below the line in turn.
+
+    size: of its ring, where 1 is the usual one.
+    """
     ends = [-math.inf] * LAYERS
     for value, seed in values:
         x = axis.at(value)
-        layer = next((i for i, end in enumerate(ends) if x - end >= NEAR), min(range(LAYERS), key=ends.__getitem__))
+        room = (i for i, end in enumerate(ends) if x - end >= NEAR * size)
+        layer = next(room, min(range(LAYERS), key=ends.__getitem__))
         ends[layer] = x
         side = -1 if layer % 2 else 1
-        yield Seed(x, side * APART * ((layer + 1) // 2), f"seed {seed}: {words.number(value, places)}")
+        yield Seed(x, round(side * APART * size * ((layer + 1) // 2), 2), f"seed {seed}: {words.number(value, places)}")
 
 
 def pairs(document: Document) -> Pairs | None:

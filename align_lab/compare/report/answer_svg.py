@@ -45,8 +45,8 @@ def _strip(figure: Seeds, strip: Strip, x: Across, row: Height) -> str:
     color, (middle, height) = _color(strip.place), row
     start = "" if figure.start is None else _line(x(figure.start), middle, height, LIGHT["soft"], "4 3")
     rings = "".join(
-        f'<circle cx="{x(seed.x):.1f}" cy="{middle - 8 + seed.dy:.1f}" r="4" fill="{color}" fill-opacity=".18" '
-        f'stroke="{color}" stroke-width="1.4"/>'
+        f'<circle cx="{x(seed.x):.1f}" cy="{middle - 8 + seed.dy:.1f}" r="{figure.ring - 0.2:g}" fill="{color}" '
+        f'fill-opacity=".18" stroke="{color}" stroke-width="1.4"/>'
         for seed in strip.seeds
     )
     bar = _bar(strip.interval, x, middle + 12, color)

@@ -8,11 +8,11 @@ from dataclasses import replace
 from typing import Any
 
 from align_lab.compare.document import SCORE, Document, Frontier
-from align_lab.compare.report import directly, words
-from align_lab.compare.report.marks import Chart, Spec, along, arm, data, layered, number, tip
+from align_lab.compare.report import directly, reached, words
+from align_lab.compare.report.marks import Chart, Spec, along, arm, data, layered, number, tip, upward
 from align_lab.compare.report.palette import Look
 
-HEIGHT = 280
+HEIGHT, FRONTIER = 280, 300  # pixels
 _RUN = (("arm", "arm"), ("seed", "seed"), ("step", "step"))
 LAST = [
     {"joinaggregate": [{"op": "max", "field": "x", "as": "last"}], "groupby": ["arm"]},
@@ -23,14 +23,14 @@ LAST = [
 def learning_curve(document: Document, metric: str, axis: str, look: Look) -> Chart:
     """Mean with its band on the common grid, every seed as a thin line, an arm's shape at the end of its mean."""
     arms = [row["name"] for row in document["arms"]]
-    seeds = {"x": along(axis, axis), "y": number(metric, words.with_unit(document, metric)), "detail": {"field": "run"}}
-    x, y = along("x", axis), number("mean", words.with_unit(document, metric))
+    seeds = {"x": along(axis, axis), "y": upward(metric, words.with_unit(document, metric)), "detail": {"field": "run"}}
+    x, y = along("x", axis), upward("mean", words.with_unit(document, metric))
     pointer = tip(*_RUN, (axis, words.axis(axis)), (metric, words.metric(document, metric)))
     ends = directly.ends(document, metric, axis, height=HEIGHT)
     look, of = replace(look, legend=look.legend and not ends), {"metric": metric, "axis": axis}
     spec = layered(
         {"data": data("areas"), "mark": {"type": "area", "fillOpacity": min(0.14, 0.7 / len(arms))},
-         "encoding": {"x": x, "y": number("low", words.with_unit(document, metric)), "y2": {"field": "high"},
+         "encoding": {"x": x, "y": upward("low", words.with_unit(document, metric)), "y2": {"field": "high"},
                       **arm(arms, look=look)}},
         {"data": data("evaluations"), "mark": {"type": "line", "strokeWidth": 1, "strokeOpacity": 0.4},
          "encoding": {**seeds, "order": {"field": "step"}, **arm(arms, look=look)}},
@@ -61,21 +61,20 @@ def _ends(document: Document, metric: str, axis: str) -> str:
 
 
 def frontier(document: Document, score: str, look: Look) -> Chart:
-    """Score reached against KL paid: each evaluation a point, each run a line."""
+    """Score reached against KL paid: each evaluation a point, each run a line; an arm's name at its mean end."""
     arms = [row["name"] for row in document["arms"]]
     label, y = words.metric(document, score), "decides" if score == document["metric"] else "score"
-    place = {
-        "x": number("kl", "KL (nats a sequence)"),
-        "y": number(y, words.with_unit(document, score)),
-        "detail": [{"field": "seed"}],
-    }
-    pointer = tip(*_RUN, ("kl", "KL"), (y, label))
+    place = {"x": number("kl", "KL (nats a sequence)"), "y": upward(y, words.with_unit(document, score))}
+    one, pointer = {**place, "detail": [{"field": "seed"}]}, tip(*_RUN, ("kl", "KL"), (y, label))
+    ends = reached.ends(document, y, height=FRONTIER)
+    look = replace(look, legend=look.legend and not ends)
     spec = layered(
-        {"mark": {"type": "line", "strokeWidth": 1.2, "strokeOpacity": 0.45},
-         "encoding": {**place, "order": {"field": "step"}, **arm(arms, "strokeDash", look=look)}},
-        {"mark": {"type": "point", "filled": True, "size": 38, "opacity": 1, "fillOpacity": 0.85},
-         "encoding": {**place, "tooltip": pointer, **arm(arms, "shape", look=look)}},
-        height=300,
+        {"mark": {"type": "line", "strokeWidth": 1.1, "strokeOpacity": 0.35},
+         "encoding": {**one, "order": {"field": "step"}, **arm(arms, "strokeDash", look=look)}},
+        {"mark": {"type": "point", "filled": True, "size": 26, "opacity": 1, "fillOpacity": 0.5},
+         "encoding": {**one, "tooltip": pointer, **arm(arms, "shape", look=look)}},
+        *reached.named(ends, place, y, arm(arms, "shape", look=look)),
+        height=FRONTIER,
     )  # fmt: skip
     columns = [["arm", "arm"], ["seed", "seed"], ["step", "step"], ["kl", "KL"], [y, label]]
     what = "against the KL from the start policy, every evaluation of every run"

@@ -64,6 +64,12 @@ def number(name: str, title: str | None = None) -> Spec:
     return {"field": name, "type": "quantitative", "title": title, "scale": {"zero": False, "nice": True}}
 
 
+def upward(name: str, title: str) -> Spec:
+    """A height: marks at both ends of the scale are whole."""
+    at = number(name, title)
+    return {**at, "scale": {**at["scale"], "padding": 7}}
+
+
 def along(name: str, axis: str) -> Spec:
     """The x position on one of the axes of learning curves; large numbers read 12k, 3M."""
     title = f"{words.axis(axis)} (nats a sequence)" if axis == "kl" else words.axis(axis)
