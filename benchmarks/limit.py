@@ -8,6 +8,9 @@ and strides of their operands. Every round takes one step, then computes the rec
 share above 100 % is a layer whose kernel is faster than `torch.mm` of the same shape. Attention counts as the two
 products of its forward and the five of its backward, in full although a causal mask needs half. Seconds are CPU time
 with one thread, wall time with several; medians of the rounds.
+
+`--seeds 5` also computes the products of five seeds with stacked weights (`torch.bmm`): what a study of five seeds in
+one process would take at the least, were all else free.
 """
 
 from __future__ import annotations
@@ -121,22 +124,20 @@ def attention(q: Tensor, k: Tensor, v: Tensor, *, backward: bool) -> Iterator[Pr
 
 @dataclass
 class Replay:
-    """The recorded products of one phase, with operands of their own."""
+    """The recorded products of one phase, with operands of their own; with several seeds, of all of them at once."""
 
     work: list[tuple[Callable[..., Tensor], Tensor, Tensor, int]]
 
     @classmethod
-    def of(cls, products: Counter[Product]) -> Replay:
+    def of(cls, products: Counter[Product], seeds: int = 1) -> Replay:
         def filled(one: Operand) -> Tensor:
             size = 1 + sum((length - 1) * stride for length, stride in zip(*one, strict=True))
             return torch.empty(size).uniform_(-1, 1).as_strided(*one)
 
-        return cls(
-            [
-                (torch.mm if len(a[0]) == 2 else torch.bmm, filled(a), filled(b), count)
-                for (a, b), count in products.items()
-            ]
-        )
+        def stacked(one: Operand) -> Tensor:
+            return filled(one) if seeds == 1 else torch.stack([filled(one) for _ in range(seeds)]).flatten(0, -3)
+
+        return cls([(_product(x := stacked(a)), x, stacked(b), count) for (a, b), count in products.items()])
 
     @torch.inference_mode()
     def __call__(self) -> None:
@@ -146,6 +147,10 @@ class Replay:
 
     def flops(self) -> float:
         return sum(2.0 * a.numel() * b.shape[-1] * count for _, a, b, count in self.work)
+
+
+def _product(x: Tensor) -> Callable[..., Tensor]:
+    return torch.mm if x.dim() == 2 else torch.bmm
 
 
 class Sampling:
@@ -162,8 +167,8 @@ class Sampling:
             return self.sampler.begin(*args, **kwargs)
 
 
-def measured(kind: str, rounds: int, clock: Callable[[], float]) -> dict[str, dict[str, float]]:
-    """Seconds of each phase, those of its products, and its floating-point operations."""
+def measured(kind: str, rounds: int, clock: Callable[[], float], seeds: int = 1) -> dict[str, dict[str, float]]:
+    """Seconds of each phase, those of its products, of one seed and of several, and its floating-point operations."""
     from our_worker import loop
 
     with tempfile.TemporaryDirectory() as folder:
@@ -183,20 +188,22 @@ def measured(kind: str, rounds: int, clock: Callable[[], float]) -> dict[str, di
     with Recorder(phases) as recorder:
         ours.advance()
     replays = {name: Replay.of(products) for name, products in recorder.products.items()}
-    taken: dict[str, list[float]] = defaultdict(list)
-    alone: dict[str, list[float]] = defaultdict(list)
+    several = {name: Replay.of(products, seeds) for name, products in recorder.products.items() if seeds > 1}
+    taken, alone, stacked = (defaultdict[str, list[float]](list) for _ in range(3))
     for _ in range(rounds):
         for name, seconds in phases.step(ours.advance).items():
             taken[name].append(seconds)
-        for name, replay in replays.items():
-            began = clock()
-            replay()
-            alone[name].append(clock() - began)
+        for seconds_of, chosen in ((alone, replays), (stacked, several)):
+            for name, replay in chosen.items():
+                began = clock()
+                replay()
+                seconds_of[name].append(clock() - began)
     return {
         name: {
             "seconds": statistics.median(taken[name]),
             "products": statistics.median(alone[name]),
             "flops": replays[name].flops(),
+            **({"stacked": statistics.median(stacked[name])} if several else {}),
         }
         for name in PHASES
         if taken[name] and replays[name].work
@@ -214,12 +221,22 @@ def lines(phases: dict[str, dict[str, float]]) -> Iterator[str]:
         yield f"| {name} | {one['seconds']:.3f} | {one['products']:.3f} | {share:.0%} | {rate:.0f} |".replace("%", " %")
 
 
+def of_seeds(phases: dict[str, dict[str, float]], seeds: int) -> str:
+    """What the stacked products of several seeds take, in steps of one."""
+    step, products, stacked = (sum(one[key] for one in phases.values()) for key in ("seconds", "products", "stacked"))
+    return (
+        f"the products of {seeds} seeds, stacked: {stacked:.3f} s, {stacked / step:.1f} times a whole step of one seed "
+        f"and {stacked / products:.1f} times its products"
+    )
+
+
 def main(argv: Sequence[str]) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--case", choices=list(shape.CASES), default="15M", help="weights of the model")
     parser.add_argument("--algo", choices=list(shape.CONTENDERS), default="rloo")
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--seeds", type=int, default=1, help="whose products are stacked as well")
     parser.add_argument("--avx2", action="store_true", help="without AVX-512 and bfloat16 instructions")
     parser.add_argument("--json", type=Path, metavar="FILE")
     options = parser.parse_args(argv)
@@ -229,10 +246,13 @@ def main(argv: Sequence[str]) -> None:
     from align_lab.run.allocator import suit_tensors
 
     suit_tensors()
-    phases = measured(options.algo, options.rounds, time.process_time if options.threads == 1 else time.perf_counter)
+    clock = time.process_time if options.threads == 1 else time.perf_counter
+    phases = measured(options.algo, options.rounds, clock, options.seeds)
     instructions = torch.backends.cpu.get_cpu_capability()
     print(f"{options.case} weights, {options.algo}, {options.threads} thread(s), {instructions}")
     print("\n".join(lines(phases)))
+    if options.seeds > 1:
+        print(of_seeds(phases, options.seeds))
     if options.json:
         options.json.write_text(json.dumps(phases, indent=1))
 

@@ -49,6 +49,18 @@ def test_attention_has_two_products_forward_and_five_backward(limit):
     assert counted(limit, lambda: F.scaled_dot_product_attention(q, k, v).sum().backward()) == 7 * forward
 
 
+def test_the_stacked_products_of_several_seeds_are_those_of_each(limit):
+    linear, q = nn.Linear(3, 5), torch.randn(2, 4, 6, 8)
+    with limit.Recorder(limit.Phases(time.process_time)) as recorder:
+        linear(torch.randn(11, 3))
+        F.scaled_dot_product_attention(q, q, q)
+    products = recorder.products["scoring"]
+    stacked = limit.Replay.of(products, 5)
+    assert stacked.flops() == 5 * limit.Replay.of(products).flops()
+    assert sorted(len(a) for _, a, _, _ in stacked.work) == [5, 5 * 2 * 4, 5 * 2 * 4]  # seeds; seeds, rows and heads
+    stacked()
+
+
 @pytest.mark.slow
 def test_every_phase_of_a_step_has_its_products(limit, monkeypatch):
     shape = importlib.import_module("shape")
