@@ -6,6 +6,7 @@ import sys
 
 import pytest
 
+from align_lab.cli.commands import VERBS
 from tests import reference
 from tests.docs.snippets import CHECKOUT, PAGES
 
@@ -40,6 +41,11 @@ def test_the_reference_is_made_from_the_code():
 )
 def test_the_reference_has_fields_of_every_group_with_their_roles(row):
     assert row in reference.PAGE.read_text(encoding="utf-8")
+
+
+def test_the_page_that_begins_has_every_command():
+    text = (CHECKOUT / "docs" / "start.md").read_text(encoding="utf-8")
+    assert [verb for verb in VERBS if verb != "help" and f"\nalign_lab {verb} " not in re.sub(r" +", " ", text)] == []
 
 
 def test_readme_has_at_most_120_lines():
