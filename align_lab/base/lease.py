@@ -114,6 +114,15 @@ def live(path: Path) -> bool:
     return path.exists() and not stale(path)
 
 
+def clear(path: Path) -> None:
+    """Remove a lease whose owner has died, of work that is done, and what else was left beside it."""
+    if not stale(path):
+        return
+    with suppress(OSError):  # of another user, who may remove it
+        _break(path)
+        _sweep(path)
+
+
 def where() -> str:
     """This machine and its process-id namespace, which differs between containers."""
     with suppress(OSError):

@@ -21,7 +21,7 @@ from align_lab.base import shapes, sharing
 from align_lab.base.content import content_hash
 from align_lab.base.errors import DataError
 from align_lab.base.files import sha256
-from align_lab.base.lease import lease
+from align_lab.base.lease import clear, lease
 from align_lab.base.paths import cache_folder
 from align_lab.base.progress import Listener, listening
 from align_lab.stages.judge_quality import quality_of
@@ -134,12 +134,13 @@ class Store:
 
     def get(self, stage: Stage) -> Artefact:
         """The artefact, built now (its inputs first) if it is missing. Raises DataError if its files were changed."""
-        final = self.root / stage.name
+        final, held = self.root / stage.name, self.root / f"{stage.name}.lease"
+        clear(held)  # of a builder that was killed when it had published the artefact
         try:
             while not final.is_dir():
                 inputs = [self.get(source).path for source in stage.inputs]
                 sharing.subfolder(self.root)
-                with lease(self.root / f"{stage.name}.lease", on_wait=self._waiting(stage)) as acquired:
+                with lease(held, on_wait=self._waiting(stage)) as acquired:
                     if acquired and not final.is_dir():
                         self._remove_partial(stage)
                         self._build(stage, inputs, final)

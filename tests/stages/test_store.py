@@ -53,6 +53,18 @@ def test_a_lease_whose_owner_died_is_taken_over(tmp_path):
     assert not path.exists()
 
 
+def test_the_lease_of_a_builder_that_died_with_its_work_done_is_removed_and_no_live_one(tmp_path):
+    store, path = Store(tmp_path), tmp_path / f"{recipe(size=1).name}.lease"
+    content = store.get(recipe(size=1)).content
+    owner = multiprocessing.get_context("spawn").Process(target=die_with_lease, args=(path,))
+    owner.start()
+    owner.join()
+    assert path.exists() and store.get(recipe(size=1)).content == content
+    assert not list(tmp_path.glob("*.lease*"))
+    with lease(path, on_wait=pytest.fail):
+        assert store.get(recipe(size=1)).content == content and path.exists()
+
+
 def test_a_failing_build_leaves_nothing(tmp_path):
     def fail(folder, inputs):
         (folder / "half").write_text("x")
