@@ -9,13 +9,27 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from align_lab.compare import advice, axes, blocks, builds, claims, mixture, notes, precision, spending, summary, wins
+from align_lab.compare import (
+    advice,
+    axes,
+    blocks,
+    builds,
+    claims,
+    divergence,
+    mixture,
+    notes,
+    precision,
+    spending,
+    summary,
+    wins,
+)
 from align_lab.compare import asked as questions
 from align_lab.compare.asked import EVERY_PAIR, Asked
 from align_lab.compare.described import described
 from align_lab.compare.document import Comparability, Document, Foreign, TuningDocument, Verdict
 from align_lab.compare.factorial import section
 from align_lab.compare.prepared import Prepared, prepare
+from align_lab.compare.sequential import divergence as looked
 from align_lab.compare.sequential import plan_file
 from align_lab.compare.sequential import verdict as sequential
 from align_lab.compare.tuning import record as tuning_record
@@ -93,11 +107,14 @@ def _compare_pairs(whole: Document, of: Prepared, *, paired: bool) -> None:
         decided = sequential.decided(of.plan, of.looks, of.groups, of.measure)
         ended = {frozenset((look.a, look.b)) for look in of.looks.pairs if look.outcome in advice.ENDED}
         planned = replace(test, ended=ended)
-        whole["precision"] = precision.of_pairs(decided["pairs"], of.shown, of.answers, planned)
+        answered = [pair for pair in decided["pairs"] if not {pair["a"], pair["b"]} & of.looks.counted.keys()]
+        whole["precision"] = precision.of_pairs(answered, of.shown, of.answers, planned)
+        decided["warnings"] += looked.warnings(of.looks)
         whole["notes"] += advice.advise_anew(decided, whole["precision"], of.measure)
     else:
         decided = summary.decided(of.shown, of.asked, pairs=pairs, measure=of.measure)
         whole["precision"] = precision.of_pairs(decided["pairs"], of.shown, of.answers, test)
+        decided["warnings"] += divergence.warnings(of.groups, of.study.unfinished)
         whole["notes"] += advice.advise(decided, whole["precision"], of.measure)
     blocks.annotate(decided["pairs"], of.shown)
     scores = {arm.name: dict(zip(arm.seeds, arm.scores, strict=True)) for arm in of.shown}

@@ -14,9 +14,10 @@ from align_lab.base.errors import ConfigError
 from align_lab.base.lease import exclusive
 from align_lab.base.paths import runs_folder
 from align_lab.base.run_config import RunConfig
+from align_lab.base.seed_plan import SeedPlan
 from align_lab.compare import reading
 from align_lab.compare.runs import Run, Unfinished, deciding
-from align_lab.compare.sequential import plan_file, sight
+from align_lab.compare.sequential import divergence, plan_file, sight
 from align_lab.compare.sequential.looks import Looks, PairLook
 from align_lab.compare.sequential.plan_file import WrittenPlan
 from align_lab.compare.sequential.verdict import looks_of
@@ -109,13 +110,13 @@ def advance(steps: Steps) -> Outcome:
         told |= _print_new(now, told, steps.console)
         needed = _needed(steps, now)
         if not needed:
-            return _waits(now.missing)
+            return _waits(now, steps.written.plan)
         status = launch.launch(replace(steps.study, runs=tuple(needed), complete=False), console=steps.console)
         if steps.study.settings.dry_run:
             return Outcome(status=status, sentence="")
         after = steps.now
         if any(steps.arms[arm][seed] in needed for arm, seeds in after.missing.items() for seed in seeds):
-            return _followed(steps, after, needed) or replace(_waits(after.missing), status=status)
+            return _followed(steps, after, needed) or replace(_waits(after, steps.written.plan), status=status)
     _print_new(now, told, steps.console)
     return _conclusion(steps, now)
 
@@ -227,12 +228,13 @@ def sentence(pair: PairLook) -> str:
     return f"{words[pair.outcome]}, {interval}"
 
 
-def _waits(lacking: Mapping[str, Sequence[int]]) -> Outcome:
-    listed = "; ".join(f"{arm} seed {', '.join(map(str, seeds))}" for arm, seeds in lacking.items())
+def _waits(now: Looks, plan: SeedPlan) -> Outcome:
+    listed = "; ".join(f"{arm} seed {', '.join(map(str, seeds))}" for arm, seeds in now.missing.items())
+    why = f" {divergence.blocked(now, plan)}" if now.diverged else ""
     return Outcome(
         status=1,
-        sentence=f"The next look waits for {listed}. When their jobs have ended, or what made them fail is repaired, "
-        "the same command goes on",
+        sentence=f"The next look waits for {listed}.{why} When their jobs have ended, or what made them fail is "
+        "repaired, the same command goes on",
     )
 
 

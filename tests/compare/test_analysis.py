@@ -210,6 +210,9 @@ def test_what_did_not_finish_is_listed_with_its_arm_and_seed(study):
         ("dpo", 5): ("diverged", "the gold score of its last evaluation is nan"),
         ("dpo", 6): ("unreadable", "its last row holds no evaluation: metrics.jsonl was cut short"),
     }
+    (warning,) = (one for one in document["verdict"]["warnings"] if "diverged" in one)
+    assert warning.startswith("1 of 4 runs of dpo (seed 5) and 1 of ")
+    assert "runs of ppo (seed 1) diverged and are left out" in warning
     assert [run["name"] for run in document["unfinished"]] == sorted(run["name"] for run in document["unfinished"])
     assert by(document["arms"])["dpo"]["seeds"] == [0, 1, 2] and nan.name not in document["links"]
 

@@ -93,13 +93,29 @@ def test_a_run_that_diverged_counts_as_the_worst_or_is_waited_for():
     del values["b"][2]
     worst = min(min(row.values()) for row in values.values())
     starts = {"b": {2: 1.5}}
-    (pair,) = take(values, PATIENT, levels(PATIENT, 2, control=False), starts=starts).pairs
+    now = take(values, PATIENT, levels(PATIENT, 2, control=False), starts=starts)
+    (pair,) = now.pairs
+    assert now.counted == {"b": {2: worst}} and not now.diverged
     known = [values["b"].get(seed, worst) for seed in range(4)]
     assert pair.gap.mean == pytest.approx(np.mean([*values["a"].values()]) - np.mean(known))
     (pair,) = take(values, PATIENT, levels(PATIENT, 2, control=False), starts={"b": {2: -1.0}}).pairs
     assert pair.gap.mean == pytest.approx(np.mean([*values["a"].values()]) - np.mean([*values["b"].values(), -1.0]))
     waiting = take(values, replace(PATIENT, diverged="wait"), levels(PATIENT, 2, control=False), starts=starts)
-    assert waiting.missing == {"b": (2,)}
+    assert waiting.missing == waiting.diverged == {"b": (2,)} and not waiting.counted
+
+
+def test_a_run_that_diverged_has_the_lowest_score_of_the_last_look_of_its_arm():
+    """The look at five seeds sees a lower score than the one at four."""
+    plan, rows = replace(PATIENT, step=1, most=5), {"a": (3.0, 3.1, 2.9, 3.0, 0.5), "b": (1.2, 9.0, 3.3, 2.0, 3.0)}
+    values = {arm: dict(enumerate(row)) for arm, row in rows.items()}
+    del values["b"][1]
+    assert take(values, plan, (1e-6, 1e-6), starts={"b": {1: math.nan}}).counted == {"b": {1: 0.5}}
+
+
+def test_a_look_whose_runs_all_diverged_has_nothing_to_compare_with():
+    starts = {arm: dict.fromkeys(range(4), 0.0) for arm in "ab"}
+    now = take({"a": {}, "b": {}}, PATIENT, levels(PATIENT, 2, control=False), starts=starts)
+    assert now.taken == 0 and now.diverged == now.missing == {"a": (0, 1, 2, 3), "b": (0, 1, 2, 3)}
 
 
 def test_the_last_seeds_end_a_pair_that_is_still_open():

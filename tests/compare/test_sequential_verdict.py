@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
+from dataclasses import replace
+
 import pytest
 
 from align_lab.base.errors import ConfigError
@@ -17,11 +20,21 @@ GOOD, BAD = [2.0, 2.1, 2.2, 2.15, 2.05, 2.1], [0.0, 0.1, 0.2, 0.1, 9.0, 9.0]
 CLOSE = [2.02, 2.12, 2.18, 2.1, 2.0, 2.15]
 
 
-def study(tmp_path, control="", **arms):
+DIVERGED = {"state": "failed", "step": 10, "error": "DivergedError: the norm of the gradient is nan at step 11"}
+
+
+def study(tmp_path, control="", plan=PLAN, **arms):
     folder = tmp_path / "st"
     write_study(folder, arms)
     names = {arm: tuple(name_of(arm, seed) for seed in range(6)) for arm in arms}
-    return folder, plan_file.declare(folder, PLAN, control=control, metric="eval/gold_score", runs=names)
+    return folder, plan_file.declare(folder, plan, control=control, metric="eval/gold_score", runs=names)
+
+
+def diverge(folder, arm, *seeds, start=-0.5):
+    """Replace runs by some that scored `start` before training and diverged."""
+    for seed in seeds:
+        shutil.rmtree(folder / name_of(arm, seed), ignore_errors=True)
+        write_run(folder, arm, seed, (start,), status=DIVERGED)
 
 
 def test_a_pair_is_decided_by_the_seeds_of_its_last_look(tmp_path):
@@ -41,6 +54,38 @@ def test_an_arm_that_ended_lacks_no_seed(tmp_path):
     assert analyze([folder])["missing"] == []
     going_on, _ = study(tmp_path / "on", a=[0.0, 0.3, 0.6, 0.4, 0.2], b=[0.25, 0.55, 0.9, 0.5])
     assert analyze([going_on])["missing"] == [{"arm": "b", "seeds": [4]}]
+
+
+def test_a_study_with_a_run_that_diverged_goes_on_and_its_verdict_says_how_it_counts(tmp_path):
+    """The lowest score of the look, also of those before training, is the start of the run that diverged."""
+    folder, written = study(tmp_path, good=GOOD, bad=[0.0, 0.1, 0.2, 0.1])
+    diverge(folder, "bad", 3)
+    document = analyze([folder])
+    (pair,) = document["verdict"]["pairs"]
+    expected = welch_interval(GOOD[:4], [0.0, 0.1, 0.2, -0.5], confidence=1 - written.levels[0])
+    assert (pair["low"], pair["words"]) == (pytest.approx(expected.low), "good > bad")
+    (warning,) = document["verdict"]["warnings"]
+    assert "(seeds.diverged=worst): 1 of 4 runs of bad (seed 3), with -0.5." in warning
+    assert document["missing"] == [] and document["precision"] == []
+
+
+def test_an_arm_of_which_every_run_diverged_is_beaten(tmp_path):
+    folder, _ = study(tmp_path, good=GOOD[:4], bad=[])
+    diverge(folder, "bad", 0, 1, 2, 3, start=0.0)
+    document = analyze([folder])
+    assert document["verdict"]["sentence"].startswith("good is better than bad by 2.1")
+    assert "4 of 4 runs of bad (seeds 0, 1, 2, 3), with 0." in document["verdict"]["warnings"][0]
+
+
+def test_a_plan_that_waits_for_a_run_that_diverged_says_what_would_not(tmp_path):
+    plan = replace(PLAN, diverged="wait")
+    folder, written = study(tmp_path, plan=plan, good=GOOD, bad=[0.0, 0.1, 0.2])
+    diverge(folder, "bad", 3)
+    document = analyze([folder])
+    assert document["missing"] == [{"arm": "bad", "seeds": [3]}] and document["verdict"]["pairs"] == []
+    assert any("Diverged: bad seed 3. This plan waits" in note and "study=NAME" in note for note in document["notes"])
+    with pytest.raises(ConfigError, match=r"seeds\.diverged: 'wait', now 'worst'"):
+        plan_file.declare(folder, PLAN, control="", metric="eval/gold_score", runs=written.runs)
 
 
 def test_together_with_another_study_its_looks_do_not_count_and_compare_says_so(tmp_path):

@@ -76,6 +76,7 @@ def test_a_failed_run_is_what_the_next_look_waits_for(place):
     failed = run(place, "-m", "algo=rloo,raft", "study=failing", "parallel=2", PLAN, *wrong)
     assert failed.returncode == 1 and "not finite" in failed.stdout
     assert "The next look waits for rloo seed 0, 1, 2; raft seed 0, 1, 2" in failed.stdout
+    assert "no run of this look has ended with one" in " ".join(failed.stdout.split())
 
 
 def test_a_dry_run_writes_nothing(place):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
@@ -59,12 +59,18 @@ class PairLook:
 
 @dataclass(frozen=True, kw_only=True)
 class Looks:
-    """The state of a study: each pair at its last look, the looks taken, and what comes next."""
+    """The state of a study: each pair at its last look, the looks taken, and what comes next.
+
+    counted: arm -> seed of a run that diverged -> the score with which the arm's last look counts it. diverged: those
+    of `missing` that did, where the plan does not count them, or cannot.
+    """
 
     pairs: tuple[PairLook, ...]
     taken: int
     wanted: Mapping[str, int]  # arm -> seeds that the next look needs; empty: the study has ended
     missing: Mapping[str, tuple[int, ...]]  # arm -> its seeds without a value, for which the next look waits
+    counted: Mapping[str, Mapping[int, float]] = field(default_factory=dict[str, Mapping[int, float]])
+    diverged: Mapping[str, tuple[int, ...]] = field(default_factory=dict[str, tuple[int, ...]])
 
     @property
     def ended(self) -> bool:
@@ -96,14 +102,18 @@ def take(
     """
     pairs = pairs_of(list(values), control, contrasts)
     to_the_end = bool(contrasts) or (rules > 1 and bool(control))
-    counted = {} if starts is None or plan.diverged == "wait" else starts
+    ended = starts or {}
+    lost = ended if plan.diverged == "worst" else {}
     state: dict[Pair, PairLook] = {}
+    counted: dict[str, Mapping[int, float]] = {}
     for number, (n, level) in enumerate(zip(plan.looks, levels, strict=True)):
         arms = {arm for pair in pairs if _goes_on(state.get(pair)) for arm in pair}
         wanted = {arm: n for arm in values if arm in arms}
-        seen, missing = _seen(values, counted, wanted, n)
+        seen, missing = _seen(values, lost, wanted, n)
         if not wanted or missing:
-            return Looks(pairs=tuple(state.values()), taken=number, wanted=wanted, missing=missing)
+            waits = {"wanted": wanted, "missing": missing, "diverged": _both(missing, ended)}
+            return Looks(pairs=tuple(state.values()), taken=number, counted=counted, **waits)
+        counted |= {arm: {seed: seen[arm][seed] for seed in seeds} for arm, seeds in _imputed(values, wanted).items()}
         now = {
             pair: _look(pair, seen, plan, level, levels[-1], rules)
             for pair in pairs
@@ -111,7 +121,20 @@ def take(
         }
         beaten = set[str | None]() if to_the_end else {pair.worse for pair in now.values()} - {None}
         state |= {pair: _ended(look, beaten, n == plan.most) for pair, look in now.items()}
-    return Looks(pairs=tuple(state.values()), taken=len(plan.looks), wanted={}, missing={})
+    return Looks(pairs=tuple(state.values()), taken=len(plan.looks), wanted={}, missing={}, counted=counted)
+
+
+def _imputed(values: Mapping[str, Mapping[int, float]], wanted: Mapping[str, int]) -> dict[str, list[int]]:
+    """The seeds that a look which was taken saw without a value of their own: those of runs that diverged."""
+    lacking = {arm: [seed for seed in range(n) if not _is_there(values[arm], seed)] for arm, n in wanted.items()}
+    return {arm: seeds for arm, seeds in lacking.items() if seeds}
+
+
+def _both(
+    missing: Mapping[str, Collection[int]], ended: Mapping[str, Mapping[int, float]]
+) -> dict[str, tuple[int, ...]]:
+    found = {arm: tuple(seed for seed in seeds if seed in ended.get(arm, {})) for arm, seeds in missing.items()}
+    return {arm: seeds for arm, seeds in found.items() if seeds}
 
 
 def _goes_on(look: PairLook | None) -> bool:

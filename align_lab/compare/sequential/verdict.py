@@ -14,6 +14,7 @@ from align_lab.compare.asked import Asked
 from align_lab.compare.document import Verdict
 from align_lab.compare.gaps import Measure
 from align_lab.compare.runs import Run, Unfinished
+from align_lab.compare.sequential import divergence
 from align_lab.compare.sequential.looks import Looks, PairLook, take
 from align_lab.compare.sequential.plan_file import WrittenPlan
 from align_lab.compare.statistics import Interval
@@ -85,7 +86,11 @@ def refuse(written: WrittenPlan, *, asked: Asked) -> None:
 
 def decided(written: WrittenPlan, now: Looks, groups: Groups, measure: Measure) -> Verdict:
     """`verdict` of the document: each pair at its last look, the better mean first."""
-    scores = {arm: [run.final[written.metric] for run in groups[arm]] for arm in written.runs if groups.get(arm)}
+    scores = {
+        arm: [*(run.final[written.metric] for run in groups.get(arm, ())), *now.counted.get(arm, {}).values()]
+        for arm in written.runs
+        if groups.get(arm) or arm in now.counted
+    }
     place = {name: position for position, name in enumerate(ranked(scores))}
     looks = [_turned(look) if place[look.a] > place[look.b] else look for look in now.pairs]
     comparisons = [_comparison(look, written) for look in sorted(looks, key=lambda one: (place[one.a], place[one.b]))]
@@ -155,6 +160,8 @@ def notes(written: WrittenPlan, now: Looks, groups: Groups) -> Iterator[str]:
             f"{'one run' if len(seeds) == 1 else f'{len(seeds)} runs'} of {arm}" for arm, seeds in waiting.items()
         ]
         yield f"The next look waits for {listed(runs_of)}."
+    if now.diverged:
+        yield divergence.blocked(now, plan)
     beside = {
         arm: more
         for arm, runs_of in groups.items()
