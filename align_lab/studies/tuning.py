@@ -8,6 +8,7 @@ from typing import Any
 from rich.console import Console
 
 from align_lab.base.task import FEW_PROMPTS
+from align_lab.compare.sequential import sight
 from align_lab.compare.tuning import record
 from align_lab.compare.tuning.record import Trial
 from align_lab.config.composition import Composer
@@ -62,7 +63,10 @@ def advance(asked: Search) -> Outcome:
     jobs = [job for arm in asked.arms.values() for job in _tuned(asked, arm, tuning.chosen(arm.name))]
     final = as_study(study, Composer().runs(jobs), complete=study.complete)
     if final.seed_plan:
-        return seed_steps.advance(seed_steps.begin(final, asked.console, unattended=asked.unattended))
+        steps = seed_steps.begin(final, asked.console, unattended=asked.unattended)
+        if tuning.spread is not None:
+            asked.console.print(sight.in_units(steps.written, tuning.spread))
+        return seed_steps.advance(steps)
     return Outcome(status=launch.launch(final, console=asked.console), sentence="")
 
 

@@ -134,6 +134,15 @@ def test_the_gap_that_a_plan_says_it_can_see_is_seen_with_80_percent_power(paire
     assert (p <= levels[-1]).mean() == pytest.approx(0.8, abs=0.03)
 
 
+@pytest.mark.parametrize(("paired", "times"), [(False, 1.0), (True, 2**0.5)])
+def test_after_a_tuning_what_can_be_seen_is_said_in_units_of_the_metric(paired, times):
+    plan = SeedPlan(first=4, most=24, smallest=0.1, paired=paired)
+    written = WrittenPlan(plan=plan, levels=(0.01,), control="", metric="m", runs={"a": (), "b": ()})
+    said = sight.in_units(written, 0.2)
+    assert f"about {0.2 * times * sight.visible(written):.2g} is seen" in said and "too small to be shown" in said
+    assert said.count("at most") == paired and "0.1 matters" in sight.in_units(written, 0.01)
+
+
 def test_equal_arms_are_given_up_before_the_last_seed():
     """The gap worth seeing is one standard deviation."""
     for plan in laws_table.PLANS:

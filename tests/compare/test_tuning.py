@@ -35,6 +35,13 @@ def test_the_best_of_k_is_the_mean_over_all_subsets_chosen_by_one_seed_and_judge
     assert expected.best_of(SCORES, k) == pytest.approx(fmean(by_hand))
 
 
+def test_the_spread_over_tuning_seeds_is_pooled_over_the_whole_trials_that_did_not_diverge():
+    """Variances 2 and 8 by hand; a run that diverged, and a trial of fewer steps, have no part in it."""
+    both = {"a": [*trials([[0.0, 2.0], [1.0, None]]), *trials([[0.0, 90.0]], steps=20)], "b": trials([[3.0, 7.0]])}
+    assert Tuning(plan=PLAN, trials=both).spread == pytest.approx(5**0.5)
+    assert Tuning(plan=PLAN, trials={"a": trials([[1.0], [2.0]])}).spread is None
+
+
 @pytest.mark.parametrize("k", [1, 2, 5])
 def test_with_one_seed_it_is_the_mean_of_the_maxima(k):
     maxima = [max(SCORES[trial, 0] for trial in subset) for subset in combinations(range(5), k)]

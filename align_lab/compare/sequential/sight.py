@@ -32,3 +32,23 @@ def sentence(written: WrittenPlan) -> str:
         f"{plan.smallest:g} where these are {plan.smallest / gap:.2g} or less. If they are more, raise seeds.most or "
         "smallest"
     )
+
+
+def in_units(written: WrittenPlan, spread: float) -> str:
+    """What the plan can see in units of the metric, where one seed of an arm has this standard deviation.
+
+    Differences at one seed have √2 times it, where arms have nothing in common, and less where they have.
+    """
+    plan = written.plan
+    gap = visible(written) * spread * (math.sqrt(2) if plan.paired else 1)
+    most = "at most " if plan.paired else ""
+    seen = (
+        f"The trials vary over the tuning seeds with a standard deviation of {spread:.2g} on the development set: "
+        f"where the study's seeds do so too, a gap of {most}about {gap:.2g} is seen with {POWER:.0%} power"
+    )
+    if gap <= plan.smallest:
+        return f"{seen}, and {plan.smallest:g} matters"
+    return (
+        f"{seen}. What matters is {plan.smallest:g}, which {'may be' if plan.paired else 'is'} too small to be shown: "
+        "raise seeds.most or smallest, under another study=NAME"
+    )

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from statistics import fmean
+from statistics import fmean, variance
 from typing import Any
 
 from align_lab.base.errors import ConfigError
@@ -66,6 +66,17 @@ class Tuning:
                 f"tune.space.{arm}={{train.lr: around(2)}}, or leave the arm out"
             )
         return max(finished, key=lambda trial: trial.score or 0.0)
+
+    @property
+    def spread(self) -> float | None:
+        """The standard deviation over tuning seeds of one trial's score, on the development set: pooled over all trials
+        with the most steps in which no run diverged. None where there was one seed.
+        """
+        longest = max((trial.steps for each in self.trials.values() for trial in each), default=0)
+        ended = [trial for each in self.trials.values() for trial in each if trial.steps == longest]
+        scores = [[score for score in trial.scores if score is not None] for trial in ended if trial.score is not None]
+        known = [variance(each) for each in scores if len(each) > 1]
+        return fmean(known) ** 0.5 if known else None
 
 
 def declare(folder: Path, plan: Mapping[str, Any], *, write: bool = True) -> Tuning:
