@@ -36,11 +36,16 @@ def test_every_look_gets_its_seeds_and_the_last_one_ends_the_study(place, done):
     assert "ended after 10 of at most 10 runs (seeds: rloo 5, raft 5)" in done and len(runs(place)) == 10
 
 
-def test_the_same_command_goes_on_where_runs_are_missing(place, done):
-    name = next(name for name in runs(place) if name.startswith("raft-tiny-s1"))
+def test_the_same_command_goes_on_where_runs_are_missing_and_does_not_repeat_one_that_diverged(place, done):
+    name, other = (next(one for one in runs(place) if one.startswith(start)) for start in ("raft-tiny-s1", "rloo"))
     shutil.rmtree(place / "runs" / "steps" / name)
+    status = place / "runs" / "steps" / other / "status.json"
+    before = status.read_text()
+    status.write_text(json.dumps({**json.loads(before), "state": "failed", "error": "DivergedError: nan"}))
     again = run(place, *COMMAND, PLAN)
+    status.write_text(before)
     assert again.returncode == 0 and "steps: 1 run, 1 to do" in again.stdout and name in runs(place)
+    assert "ended after 10 of at most 10 runs" in again.stdout
     nothing = run(place, *COMMAND, PLAN)
     assert nothing.returncode == 0 and "to do" not in nothing.stdout
 
