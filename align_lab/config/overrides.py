@@ -174,17 +174,19 @@ def _type_problem(config: DictConfig, override: Override, default: Any) -> str |
 
 def _suggestion(key: str, value: str, fields: list[str]) -> str:
     """The nearest field: the one that other trainers call so, else one of the same name elsewhere, else that of another
-    algorithm, else one of the same section, else of a similar name anywhere. Or the option that the value names.
+    option, else one of the same section, else of a similar name anywhere. Or the option that the value names.
     """
     section, _, name = key.rpartition(".")
     if field := synonyms.ours(key, fields):
         return f"did you mean {field}?"
     if (group := synonyms.group(key)) and value in options(group):
         return f"did you mean {group}={value}?"
-    same_name = [field for field in fields if field.rpartition(".")[2] == name]
+    if elsewhere := synonyms.without(key) or _of_other_options(synonyms.field_of(key) or key, fields):
+        return elsewhere
+    same_name = [field for field in fields if field.rpartition(".")[2] == name != "name"]
     if same_name:
         return f"did you mean {min(same_name, key=lambda field: (field.count('.'), not field.startswith('train.')))}?"
-    of_others = _of_other_algorithms(name) if section in ("", "algo", "train") else ""
+    of_others = _of_other_algorithms(name) if section in ("algo", "train") or section not in GROUPS else ""
     if of_others and section != "algo":
         return of_others
     groups = dict.fromkeys(field.split(".")[0] for field in fields)
@@ -197,15 +199,30 @@ def _suggestion(key: str, value: str, fields: list[str]) -> str:
         return f"did you mean {close[0]!r}?"
     by_depth = sorted(fields, key=lambda field: -field.count("."))
     shortest = {field.rpartition(".")[2]: field for field in by_depth}  # name -> the shortest path to it
+    shortest.pop("name", None)
     similar = difflib.get_close_matches(name, shortest, n=1, cutoff=0.7)
     if similar:
         return f"did you mean {shortest[similar[0]]!r}?"
     return f"allowed at the top: {', '.join(groups)}. All fields: align_lab --cfg job"
 
 
+def _of_other_options(field: str, fields: list[str]) -> str:
+    """Which options of its group have this field, where the one that was chosen has not; empty where none has."""
+    group, _, name = field.partition(".")
+    first = name.partition(".")[0]
+    has = any(f"{one}.".startswith(f"{group}.{first}.") for one in fields)  # the option that was chosen
+    if has or group == "algo" or group not in GROUPS:
+        return ""
+    having = [one for one in registry.names(group) if first in registry.lookup(group, one).__dataclass_fields__]
+    if not having:
+        return ""
+    named = " and ".join(f"{group}={one}" for one in having)
+    return f"{field} is a field of {named}. Type {group}={having[0]} {field}=..."
+
+
 def _of_other_algorithms(name: str) -> str:
     """Which algorithms have a field of this name, or one that other trainers call so; empty where none has."""
-    field = synonyms.FIELDS.get(name, f"algo.{name}").removeprefix("algo.")
+    field = (synonyms.field_of(name) or f"algo.{name}").removeprefix("algo.")
     having = [one for one in registry.names("algo") if field in registry.lookup("algo", one).__dataclass_fields__]
     if not having:
         return ""

@@ -13,6 +13,8 @@ from align_lab.config.groups import GROUPS, options
 
 TABLES = sorted(Path(programs.__file__).with_name("programs").glob("*.yaml"))
 OTHERS = {  # field -> an option that has it
+    "algo.aggregation": "algo=policy_gradient", 
+    "algo.normalization": "algo=policy_gradient", "data.columns.prompt": "data=files", "reward.file": "reward=python",
     "algo.beta": "algo=dpo", "algo.clip": "algo=ppo", "algo.clip_high": "algo=dapo", "algo.gamma": "algo=ppo",
     "algo.entropy_coef": "algo=ppo_max", "algo.label_smoothing": "algo=dpo", "algo.lam": "algo=ppo",
     "algo.refills": "algo=dapo", "algo.value_clip": "algo=ppo", "algo.vf_coef": "algo=ppo",
@@ -26,7 +28,7 @@ OTHER_MEANINGS = {  # one name that decides two fields, has another meaning in a
     "trl epsilon_high: algo.weight_cap", "trl model_name_or_path: model", "trl num_generations: evaluation.samples",
     "trl reward_funcs: reward", "verl actor_rollout_ref.actor.clip_ratio: algo.clip_high",
     "verl actor_rollout_ref.rollout.val_kwargs.n: evaluation.samples",
-    "verl data.train_batch_size: train.minibatches",
+    "verl data.train_batch_size: train.minibatches", "verl data.train_files: data", "verl data.val_files: evaluation",
 }  # fmt: skip
 
 
@@ -45,7 +47,7 @@ def problem(*words):
 @pytest.mark.parametrize("field", synonyms.NAMES)
 def test_every_name_of_another_trainer_leads_to_our_field(field):
     option = [OTHERS[field]] if field in OTHERS else []
-    for name in synonyms.NAMES[field]:
+    for name in {*synonyms.NAMES[field]} - {field}:
         assert f"did you mean {field}?" in problem(*option, f"{name}=1"), name
         assert f"did you mean {field}?" in problem(*option, f"train.{name}=1"), name
 
@@ -128,6 +130,31 @@ def test_dimensions_that_no_attention_has_are_refused_before_anything_starts():
 )
 def test_a_name_that_several_fields_or_other_algorithms_have_leads_to_what_is_meant(word, hint):
     assert hint in problem(word)
+
+
+@pytest.mark.parametrize(
+    ("word", "hint"),
+    [
+        ("model_name_or_path=gpt2", "model.path is a field of model=hf. Type model=hf model.path=..."),
+        ("reward_model.model.path=x", "Type reward=hf_classifier reward.path=..."),
+        ("custom_reward_function.path=x.py", "Type reward=python reward.file=..."),
+        ("critic.optim.lr=1e-5", "did you mean train.critic_lr?"),
+        ("rollout.name=vllm", "did you mean hardware.numerics.sampler?"),
+        ("algorithm.lam=0.9", "Type algo=ppo algo.lam=..."),
+        ("data.train_files=a.parquet", "did you mean data.prompts?"),
+        ("gpu=1", "did you mean hardware.placement.gpus_per_node?"),
+        ("top_k=5", "nothing here is called so: tokens are drawn from all"),
+        ("actor.optim.optimizer=adam", "the optimizer is AdamW"),
+        ("algorithm.kl_ctrl.type=fixed", "the weight of the KL penalty stays as it is: algo.kl_coef"),
+    ],
+)
+def test_a_name_of_another_trainer_leads_further_from_the_default_config(word, hint):
+    assert hint in problem(word)
+
+
+def test_a_name_has_a_counterpart_or_none():
+    assert not synonyms.WITHOUT.keys() & synonyms.FIELDS.keys()
+    assert not any("did you mean" in problem(f"{name}=1") for name in synonyms.WITHOUT)
 
 
 @pytest.mark.parametrize("word", ["max_prompt_length=1", "logging_steps=1", "loss_type=1", "whiten_rewards=true"])
