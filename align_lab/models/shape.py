@@ -47,8 +47,12 @@ class Shape:
     @property
     def parameters(self) -> int:
         """The number of all weights: embedding, head if not tied, blocks, norms."""
-        block = sum(rows * columns for rows, columns in self.projections) + 2 * self.width
-        return self.vocab * self.width * (1 if self.tied else 2) + self.layers * block + self.width
+        return self.vocab * self.width * (1 if self.tied else 2) + self.layers * self.block + self.width
+
+    @property
+    def block(self) -> int:
+        """The number of weights of one block: its matrices and two norms."""
+        return sum(rows * columns for rows, columns in self.projections) + 2 * self.width
 
     def forward_bytes(self, tokens: int, *, bytes_each: int) -> float:
         """A bound on a forward pass without gradient in transformers: (9M + 6D) b a token; our Llama needs half.

@@ -91,7 +91,8 @@ def _size(parts: Mapping[str, float]) -> float:
 
 
 def _update(x: Workload) -> dict[str, float]:
-    """One micro-batch, at the end of its forward pass in the head or in the backward pass of a block.
+    """One micro-batch, at the end of its forward pass in the head, in the backward pass of a block, or, where weights
+    are sharded, when the gradients of embedding and head are summed.
 
     The first micro-batch may also contain human text, which only the policy processes.
     """
@@ -102,8 +103,12 @@ def _update(x: Workload) -> dict[str, float]:
         logits += terms.logits(x, x.human_rows, x.human_length)
         backward = max(backward, terms.backward(x, x.human_rows, x.human_length))
     factor = terms.fragmentation(x)
-    temporary = {"logits": logits} if logits > backward else {"backward": backward}
-    return {name: factor * value for name, value in {"activations": activations, **temporary}.items()}
+    moments = (
+        {"activations": activations, "logits": logits, "gathered weights": terms.gathered_at_head(x)},
+        {"activations": activations, "backward": backward, "gathered weights": terms.gathered_in_block(x)},
+        {"gathered weights": terms.gathered_at_end(x)},
+    )
+    return {name: factor * value for name, value in max(moments, key=_size).items()}
 
 
 def _sampling(x: Workload, rows: int, group: int, *, engine: float) -> dict[str, float]:

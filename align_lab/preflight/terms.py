@@ -91,6 +91,33 @@ def backward(x: Workload, rows: int, length: int) -> float:
     return rows * length * (recomputed + ((3 if x.gpu else 4) * x.shape.mlp + 3 * x.shape.width) * x.bytes)
 
 
+def gathered_at_head(x: Workload) -> float:
+    """What sharded weights add at the end of a forward pass: the last block, and the unit of all other weights
+    (embedding, head, last norm), both gathered, b bytes a weight."""
+    return (_outside(x) + x.shape.block) * x.bytes * trained_models(x) if shards(x, 3) > 1 else 0.0
+
+
+def gathered_in_block(x: Workload) -> float:
+    """The same in the backward pass of a block: this block, the next one, all other weights and the head's gradient."""
+    if shards(x, 3) == 1:
+        return 0.0
+    head = 0 if x.shape.lora_rank else x.shape.vocab * x.shape.width
+    return (_outside(x) + head + 2 * x.shape.block) * x.bytes * trained_models(x)
+
+
+def gathered_at_end(x: Workload) -> float:
+    """The same after the backward pass, when the gathered weights are free again: the gradients of all weights outside
+    of the blocks, those in float32, which are sent, and what this process receives of them."""
+    if shards(x, 3) == 1 or x.shape.lora_rank:
+        return 0.0
+    return _outside(x) * (x.bytes + 4 * (1 + 1 / x.processes)) * trained_models(x)
+
+
+def _outside(x: Workload) -> int:
+    """The number of a model's weights that belong to no block."""
+    return x.shape.parameters - x.shape.layers * x.shape.block
+
+
 def fragmentation(x: Workload) -> float:
     """Bytes of main memory allocated per byte in use in an update; above 1 with micro-batches or with adapters."""
     return FRAGMENTATION if not x.gpu and (x.shape.lora_rank or x.micro_rows < x.groups * x.group) else 1.0
