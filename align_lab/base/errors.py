@@ -65,13 +65,13 @@ def near(word: str, known: Iterable[str], *, show_all: int = 12) -> str:
     """
     names = sorted(map(str, known))
     by_lower = {name.lower(): name for name in names}
-    close = [by_lower[found] for found in difflib.get_close_matches(word.lower(), by_lower, n=3, cutoff=0.55)]
+    close = [by_lower[found] for found in difflib.get_close_matches(word.lower(), by_lower, n=3, cutoff=0.6)]
     hint = f"did you mean {close[0]!r}? " if close else ""
     listed = names
     if len(names) > show_all:
         listed = close or names[:show_all]
         listed = [*listed, f"and {len(names) - len(listed)} more"]
-    return f"{hint}allowed: {', '.join(listed) if listed else 'nothing'}"
+    return f"{hint}allowed: {', '.join(listed)}" if listed else "there is none"
 
 
 def short(text: str, most: int = 120) -> str:

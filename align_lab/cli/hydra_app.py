@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import io
+import logging
 import os
 import sys
 from collections.abc import Mapping, Sequence
@@ -19,10 +20,13 @@ from align_lab.base.errors import ConfigError, near
 from align_lab.base.paths import conf_folder, runs_folder
 from align_lab.base.progress import NoticesOnly, listening
 from align_lab.base.run_config import RunConfig, leaves
-from align_lab.config import composition, file_lines, overrides, study, study_file
+from align_lab.config import composition, file_lines, overrides, study, study_file, synonyms
 from align_lab.config.explained import explained
+from align_lab.config.groups import GROUPS
+from align_lab.config.root import STUDY_KEYS
 from align_lab.record.terminal import Terminal
 
+OURS = ("--version", "--json")  # flags that Hydra does not know
 SHELLS = ("bash", "zsh", "fish")
 PRINTING = ("cfg", "info", "help", "hydra_help")
 REFUSED = {  # a flag of Hydra -> what to do instead
@@ -54,11 +58,19 @@ def run(args: list[str]) -> int:
         composed = composition.compose(texts)
         _check_package(arguments, composed.values)
         answer.give({"config": dict(composed.values), "choices": dict(composed.choices)})
-        return _hydra(flags, [*parsed, *_steps_of_budget(composed)])
+        return _hydra(_with_info(flags, arguments.info), [*parsed, *_steps_of_budget(composed)])
     with listening(NoticesOnly(lambda text: print(text, file=sys.stderr, flush=True))):
         with file_lines.named(arguments.overrides):
             asked = study.read(texts)
         return _start(asked)
+
+
+def _with_info(flags: Sequence[str], asked: str | None) -> list[str]:
+    """The flags with what --info asks for as a part of it: alone it would take the word behind it, an override."""
+    if not asked:
+        return list(flags)
+    others = [flag for flag in flags if flag.partition("=")[0] not in ("--info", "-i", asked)]
+    return [*others, f"--info={asked}"]
 
 
 def _not_understood(args: Sequence[str]) -> str:
@@ -67,7 +79,14 @@ def _not_understood(args: Sequence[str]) -> str:
     unknown = [arg.partition("=")[0] for arg in args if arg.startswith("-") and arg.partition("=")[0] not in known]
     if not unknown:
         return f"{' '.join(args)}: not understood. See align_lab --help"
-    return "\n".join(f"{flag} is not a flag: {near(flag, [*known, '--version', '--json'])}" for flag in unknown)
+    return "\n".join(f"{flag} is not a flag: {_field(flag) or near(flag, [*known, *OURS])}" for flag in unknown)
+
+
+def _field(flag: str) -> str:
+    """What to type where a flag is the name of a field, ours or of another trainer; empty where it is none."""
+    name = flag.lstrip("-").replace("-", "_")
+    field = name if name in (*STUDY_KEYS, *GROUPS, "seed") else synonyms.field_of(name)
+    return f"fields are set without dashes. Type {field}=..." if field else ""
 
 
 def _start(asked: study.Study) -> int:
@@ -151,6 +170,7 @@ def _hydra(flags: Sequence[str], parsed: Sequence[Override]) -> int:
     sys.argv = [sys.argv[0], *flags, *(str(o.input_line) for o in parsed)]
     sys.argv += [composition.search_path_override()]
     os.environ["HYDRA_FULL_ERROR"] = "1"
+    logging.raiseExceptions = False  # it logs what it prints: a reader that ends first (`| head`) is no error
     with explained():
         hydra.main(version_base="1.3", config_path=str(conf_folder()), config_name="config")(lambda cfg: None)()
     return 0

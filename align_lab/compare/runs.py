@@ -108,7 +108,8 @@ def study_folder(study: str) -> Path:
     if study and typed.is_dir() and _holds_runs(typed):
         return typed
     known = [folder.name for folder in runs_folder().glob("*") if folder.is_dir()]
-    raise ConfigError(f"there is no study {study!r} under {runs_folder().resolve()}: {near(study, known)}")
+    others = near(study, known) if known else "none was started there. To begin: align_lab algo=rloo"
+    raise ConfigError(f"there is no study {study!r} under {runs_folder().resolve()}: {others}")
 
 
 def _recorded(rows: Table, at: int) -> dict[str, float]:

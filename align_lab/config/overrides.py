@@ -24,6 +24,11 @@ from align_lab.config.groups import GROUPS, options
 from align_lab.config.root import FREE
 from align_lab.config.type_words import type_in_words
 
+OWN = {  # group -> how something of one's own is named, which is no option
+    "model": ". A folder or a model of the Hugging Face hub: model=hf model.path={}",
+    "data": ". Files or a data set of the Hugging Face hub: data=files data.prompts={}",
+}
+
 
 def parse(overrides: Sequence[str]) -> list[Override]:
     """Raises ConfigError that names every override outside Hydra's grammar."""
@@ -97,7 +102,8 @@ def option_problem(override: Override) -> str | None:
         names = ",".join(map(str, value))
         several = ". For several runs, type -m" if len(names.split(",")) > 1 else ""
         return f"{text}: a run has one option, without brackets{several}: {group}={short(names)}"
-    return f"{text} is not known: {near(str(value), options(group))}. See align_lab list {group}"
+    of_ones_own = "" if str(value).lower() in options(group) else OWN.get(group, "").format(short(str(value)))
+    return f"{text} is not known: {near(str(value), options(group))}. See align_lab list {group}{of_ones_own}"
 
 
 def field_problem(config: DictConfig, override: Override) -> str | None:

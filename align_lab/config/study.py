@@ -68,6 +68,7 @@ def read(texts: Sequence[str], *, multirun: bool = True) -> Study:
         run = composer.run(texts)
         unread.refuse([run], typed)
         return from_runs([run], settings=settings)
+    study_seeds.refuse_two(parsed)
     varied, given = study_seeds.varied(settings.seeds)
     settings, given = study_seeds.smallest(settings, given)
     settings, design = factors.planned(settings, parsed)

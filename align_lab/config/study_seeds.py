@@ -64,6 +64,15 @@ def override(varied: Sequence[str], beside: Sequence[str], parsed: Sequence[Over
     return overrides.parse([f"vary=[{','.join(varied)}]"])
 
 
+def refuse_two(parsed: Sequence[Override]) -> None:
+    """Raises ConfigError where the command line says twice which seeds the runs have."""
+    given = {key: str(one.input_line) for one in parsed for key in ("seed", "seeds") if one.key_or_group == key}
+    if len(given) == 2:
+        raise ConfigError(
+            f"{given['seeds']} and {given['seed']}: both say which seeds the runs have. Leave one of the two out"
+        )
+
+
 def has(parsed: Sequence[Override], key: str) -> bool:
     """Is the key among the overrides?"""
     return any(one.key_or_group == key for one in parsed)

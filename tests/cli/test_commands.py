@@ -27,6 +27,11 @@ def test_help_names_every_group_and_verb():
     assert max(map(len, done.stdout.splitlines())) <= 120
 
 
+def test_the_flag_info_may_stand_alone(tmp_path):
+    done = run("algo=ppo", "--info", cwd=tmp_path)
+    assert done.returncode == 0 and "Hydra" in done.stdout and "usage" not in done.stderr, done.stderr
+
+
 @pytest.mark.parametrize("verb", sorted(set(VERBS) - {"help"}))
 def test_every_verb_has_a_help_of_its_own(verb):
     direct, by_help = run(verb, "--help"), run("help", verb)

@@ -57,6 +57,7 @@ def test_the_command_line_has_the_last_word_on_seeds_and_tuning():
         ([TUNED, "tune=3"], True, "tune=3: it must be {trials: 12"),
         ([TUNED, "vary=${seed}"], True, "vary=0: it must be a list of rl, pairs, reward, policy"),
         ([TUNED, "tune.trials=3,4"], True, "tune.trials=3,4: a study has one value of tune.trials"),
+        (["algo=rloo,dpo", "seeds=[0,1]", "seed=1,2"], True, "seeds=[0,1] and seed=1,2: both say which seeds"),
         (["algo=rloo", "tune.trials=3"], False, "tune is of a study with several runs, and this is one run. Add -m"),
         (["algo=rloo", "seeds=[0,1]"], False, "seeds is of a study with several runs"),
         (["algo=rloo", "budget.episodes=64"], False, "this is one run. Type train.budget.episodes=64"),

@@ -90,6 +90,18 @@ def test_every_misspelt_option_leads_to_it(group):
     assert "several values need the flag -m" in problem(f"{group}={','.join(list(options(group))[:2])},b")
 
 
+@pytest.mark.parametrize(
+    ("word", "hint"),
+    [
+        ("model=Qwen/Qwen2.5-0.5B", "or a model of the Hugging Face hub: model=hf model.path=Qwen/Qwen2.5-0.5B"),
+        ("data=imdb", "data set of the Hugging Face hub: data=files data.prompts=imdb"),
+        ("algo=foo", "algo=foo is not known: allowed: "),
+    ],
+)
+def test_something_of_ones_own_that_is_no_option_is_said_how_to_name(word, hint):
+    assert hint in problem(word)
+
+
 @pytest.mark.parametrize("option", ["rloo", "PPO", "smollm2_135m", "slurm_gpu", "reasoning"])
 def test_an_option_alone_leads_to_its_group(option, capsys):
     assert __main__.main([option]) == 2

@@ -166,6 +166,8 @@ def test_a_plug_in_that_is_no_module_is_refused(here, monkeypatch, code, message
         (["-sc", "install=nothing"], "allowed: bash, fish, zsh"),
         (["-m", "--run"], "--run and --multirun contradict each other"),
         (["--foo=bar"], "--foo is not a flag: did you mean '--info'?"),
+        (["--dry-run"], "--dry-run is not a flag: fields are set without dashes. Type dry_run=..."),
+        (["--learning-rate=1e-5"], "--learning-rate is not a flag: fields are set without dashes. Type train.lr=..."),
         (["--verison"], "--verison is not a flag: did you mean '--version'?"),
     ],
 )
