@@ -115,7 +115,7 @@ def live(path: Path) -> bool:
 
 
 def clear(path: Path) -> None:
-    """Remove a lease whose owner has died, of work that is done, and what else was left beside it."""
+    """Remove a lease whose owner has died, and what it has left beside it; one that is alive stays."""
     if not stale(path):
         return
     with suppress(OSError):  # of another user, who may remove it

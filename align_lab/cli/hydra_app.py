@@ -49,7 +49,7 @@ def run(args: list[str]) -> int:
         raise ConfigError(_not_understood(args)) from None
     _refuse_flags(arguments)
     if arguments.shell_completion:
-        return _complete(arguments.overrides, args)
+        return _complete(arguments.overrides)
     texts = study_file.expanded(arguments.overrides)
     parsed = overrides.parse(texts)
     composition.load_components(parsed)
@@ -58,19 +58,11 @@ def run(args: list[str]) -> int:
         composed = composition.compose(texts)
         _check_package(arguments, composed.values)
         answer.give({"config": dict(composed.values), "choices": dict(composed.choices)})
-        return _hydra(_with_info(flags, arguments.info), [*parsed, *_steps_of_budget(composed)])
+        return _hydra(flags, [str(one.input_line) for one in [*parsed, *_steps_of_budget(composed)]])
     with listening(NoticesOnly(lambda text: print(text, file=sys.stderr, flush=True))):
         with file_lines.named(arguments.overrides):
             asked = study.read(texts)
         return _start(asked)
-
-
-def _with_info(flags: Sequence[str], asked: str | None) -> list[str]:
-    """The flags with what --info asks for as a part of it: alone it would take the word behind it, an override."""
-    if not asked:
-        return list(flags)
-    others = [flag for flag in flags if flag.partition("=")[0] not in ("--info", "-i", asked)]
-    return [*others, f"--info={asked}"]
 
 
 def _not_understood(args: Sequence[str]) -> str:
@@ -124,7 +116,7 @@ def _run(asked: study.Study) -> int:
     return launch.launch(asked)
 
 
-def _complete(asked: Sequence[str], args: list[str]) -> int:
+def _complete(asked: Sequence[str]) -> int:
     """Hydra's completion of words in a shell. Raises ConfigError with the line that switches it on."""
     what, _, name = asked[0].partition("=") if len(asked) == 1 else ("", "", "")
     if what not in ("install", "uninstall", "query") or (what == "query" and "COMP_LINE" not in os.environ):
@@ -134,7 +126,7 @@ def _complete(asked: Sequence[str], args: list[str]) -> int:
         )
     if name not in SHELLS:
         raise ConfigError(f"{asked[0]}: {near(name, SHELLS)}")
-    return _hydra(args, ())
+    return _hydra(["--shell-completion"], asked)
 
 
 def _refuse_flags(arguments: argparse.Namespace) -> None:
@@ -166,9 +158,9 @@ def _steps_of_budget(composed: RunConfig) -> list[Override]:
     return overrides.parse([f"train.steps={composed.train.steps}"] if limited else [])
 
 
-def _hydra(flags: Sequence[str], parsed: Sequence[Override]) -> int:
-    sys.argv = [sys.argv[0], *flags, *(str(o.input_line) for o in parsed)]
-    sys.argv += [composition.search_path_override()]
+def _hydra(flags: Sequence[str], words: Sequence[str]) -> int:
+    """Flags come last: a bare --info would take an override behind it for its value."""
+    sys.argv = [sys.argv[0], *words, composition.search_path_override(), *flags]
     os.environ["HYDRA_FULL_ERROR"] = "1"
     logging.raiseExceptions = False  # it logs what it prints: a reader that ends first (`| head`) is no error
     with explained():

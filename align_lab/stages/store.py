@@ -135,7 +135,7 @@ class Store:
     def get(self, stage: Stage) -> Artefact:
         """The artefact, built now (its inputs first) if it is missing. Raises DataError if its files were changed."""
         final, held = self.root / stage.name, self.root / f"{stage.name}.lease"
-        clear(held)  # of a builder that was killed when it had published the artefact
+        clear(held)  # of a builder that was killed after it had published the artefact: nobody takes that lease again
         try:
             while not final.is_dir():
                 inputs = [self.get(source).path for source in stage.inputs]
