@@ -8,6 +8,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from align_lab.cli.card import as_markdown, card, index
 from align_lab.config.groups import options
@@ -49,10 +50,23 @@ def rows() -> Iterator[str]:
             if key in entry["papers"]:
                 part = entry["papers"][key]
                 option = f"[`algo={name}`](algorithms/{name}.md)" + (f": {part}" if part else "")
-                yield f"| {cited} | {option} | {_links(entry['tests'])} | {_links(entry['studies']) or NO_STUDY} |"
+                yield _row(cited, option, entry)
+                cited = ""
+        for entry in content["fields"]:
+            if entry["paper"] == key:
+                yield _row(cited, f"{_fields(entry)}: {entry['part']}", entry)
                 cited = ""
     for entry in content["fields"]:
-        yield f"| {entry['paper']} | `{entry['field']}` | {_links(entry['tests'])} | {NO_STUDY} |"
+        if entry["paper"] not in content["papers"]:
+            yield _row(entry["paper"], _fields(entry), entry)
+
+
+def _row(cited: str, option: str, entry: dict[str, Any]) -> str:
+    return f"| {cited} | {option} | {_links(entry['tests'])} | {_links(entry.get('studies', [])) or NO_STUDY} |"
+
+
+def _fields(entry: dict[str, Any]) -> str:
+    return ", ".join(f"`{name}`" for name in entry["field"].split(", "))
 
 
 def _links(targets: list[str]) -> str:

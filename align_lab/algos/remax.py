@@ -11,8 +11,8 @@ b does not depend on y, so the estimate is unbiased, with one sample per prompt.
 a sample: it is charged as one more completion, with its tokens and its judgement.
 The authors' code differs from this gradient in four places: each token's return has only that token's own KL, not the
 later ones'; the score is discounted (γ = 0.99 in its script); r - b is clipped to ±5; and the loss is averaged over
-tokens. verl sums the KL as here, and applies PPO's clipped loss to these advantages. TRL and OpenRLHF have no
-algorithm of this name.
+tokens: algo=remax_released computes that. verl sums the KL as here, and applies PPO's clipped loss to these advantages.
+TRL and OpenRLHF have no algorithm of this name.
 Choices: β = 0.05 is the code's. The paper draws one sample per prompt: set train.group_size=1.
 """
 

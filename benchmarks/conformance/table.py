@@ -16,6 +16,7 @@ WITHOUT_COUNTERPART = {
     "reinforce_pp_baseline": "TRL's scale_rewards=batch divides by the standard deviation of the scores; here the "
     "centered scores are whitened over tokens",
     "remax": "TRL has no greedy baseline",
+    "remax_released": "TRL has no greedy baseline",
     "raft": "TRL has no fine-tuning on the best of a group's samples",
     "slic_hf": "TRL's hinge loss is another one, with a reference: algo=slic_norm",
     "iterative_dpo": "TRL has no rounds; the loss is that of dpo",

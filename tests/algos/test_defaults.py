@@ -78,6 +78,11 @@ DEFAULTS = {
         "clip": (0.2, OPEN_RLHF),
     },
     "remax": {"kl_coef": (0.05, "the authors' code")},
+    "remax_released": {
+        "kl_coef": (0.05, "the authors' code"),
+        "gamma": (0.99, "the authors' script"),
+        "score_clip": (5.0, "the authors' code"),
+    },
     "grpo": {
         "kl_coef": (0.04, "arXiv 2402.03300, section 4.2"),
         "clip": (0.2, "TRL, verl"),

@@ -45,6 +45,17 @@ def test_the_estimate_is_unbiased_with_the_kl_and_completions_of_two_lengths(nam
     torch.testing.assert_close(expected, true_gradient(kl_coef))
 
 
+def test_the_released_remax_is_unbiased_without_its_departures_alone() -> None:
+    """Up to its mean over tokens: the KL of one token alone, and a discount, each change the expected gradient."""
+    plain = {"gamma": 1.0, "score_clip": inf}
+    true = true_gradient(0.0)
+    torch.testing.assert_close(expected_gradient(build("remax_released", kl_coef=0.0, **plain), 1), true)
+    for kl_coef, departure in ((0.0, {"gamma": 0.9}), (0.0, {"score_clip": 0.1}), (0.3, {})):
+        biased = expected_gradient(build("remax_released", kl_coef=kl_coef, **(plain | departure)), 1)
+        true = true_gradient(kl_coef)
+        assert torch.cosine_similarity(biased.flatten(), true.flatten(), dim=0) < 0.9999, departure
+
+
 def test_dr_grpo_is_unbiased_up_to_two_constants() -> None:
     """(G-1)/G, because the mean contains the sample itself, and the length that a completion might have had."""
     expected = expected_gradient(build("dr_grpo"), 2)

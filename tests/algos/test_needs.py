@@ -11,10 +11,17 @@ from tests.algos.examples import NAMES, build
 PAIRS = {"cpo", "dpo", "ipo", "kto", "orpo", "sail_dp", "simpo", "slic_hf", "slic_norm"}  # learn from a set of pairs
 MIXTURES = {"sail_pp", "sail_pr", "sail_released"}  # of pairs and completions of the policy
 CRITIC = {"ppo", "ppo_max", "vanilla_pg"}
-ALONE = {*CRITIC, "kto", "reinforce", "reinforce_pp", "remax"}  # use a completion without others of its prompt
+ALONE = {
+    *CRITIC,
+    "kto",
+    "reinforce",
+    "reinforce_pp",
+    "remax",
+    "remax_released",
+}  # use a completion without others of its prompt
 ONLINE_PAIRS = {"online_dpo", "iterative_dpo"}
 PREFERENCES_WITH_REFERENCE = {"dpo", "ipo", "kto", "sail_dp", "slic_norm", *MIXTURES, *ONLINE_PAIRS}
-NO_RATIO = {"reinforce", "remax", "rloo", "vanilla_pg"}  # the policy gradient itself
+NO_RATIO = {"reinforce", "remax", "remax_released", "rloo", "vanilla_pg"}  # the policy gradient itself
 NOT_THE_POLICY_GRADIENT = {"raft", *ONLINE_PAIRS, *MIXTURES}  # a loss on what was sampled
 SWITCHED_OFF = {"sail_pp": "pi", "sail_pr": "gamma", "sail_released": "coef"}  # the score function of sampling
 
@@ -52,7 +59,7 @@ def test_who_needs_a_critic_a_greedy_completion_or_random_numbers(name: str) -> 
     """PPO and its relatives; ReMax's baseline; SAIL's own labels."""
     needs = build(name).needs
     assert (needs.critic is not None) == (name in CRITIC)
-    assert needs.greedy == (name == "remax")
+    assert needs.greedy == (name in {"remax", "remax_released"})
     assert needs.noise == (name in {"sail_dp", "sail_pp", "sail_released"})
     assert (needs.mismatched, needs.statistics) == ((True, True) if name == "kto" else (False, False))
 

@@ -123,10 +123,10 @@ def test_the_values_that_a_search_tries_are_allowed(name):
 
 def test_every_field_of_the_index_exists():
     for entry in INDEX["fields"]:
-        assert all((CHECKOUT / test).exists() for test in entry["tests"])
+        assert all((CHECKOUT / target).exists() for target in [*entry["tests"], *entry.get("studies", [])])
+        assert ("part" in entry) == (entry["paper"] in INDEX["papers"])
         for field in entry["field"].split(", "):
-            overrides = ["reward=reward_model"] if field.startswith("reward.") else []
-            value = composition.Composer().values(overrides)
+            value = composition.Composer().values([entry["option"]] if "option" in entry else [])
             for name in field.split("."):
                 assert name in value, field
                 value = value[name]

@@ -19,6 +19,7 @@ from align_lab.algos.raft import RAFT
 from align_lab.algos.reinforce_pp import ReinforcePP
 from align_lab.algos.reinforce_pp_baseline import ReinforcePPBaseline
 from align_lab.algos.remax import ReMax
+from align_lab.algos.remax_released import ReMaxReleased
 from align_lab.algos.rloo import RLOO
 from align_lab.base.contracts import Algorithm
 
@@ -261,6 +262,19 @@ def remax(g: Folder) -> Fields:
         "verl_advantage": advantages(algo, g.rollout(score_greedy=greedy)).advantage,
         "actor_loss_gamma1": out.loss,
     }
+
+
+def remax_released(g: Folder, gamma: float) -> Tensor:
+    """The returns of the authors' code."""
+    inputs = g.file("remax")["inputs"]
+    algo = ReMaxReleased(kl_coef=inputs["kl_coef"], gamma=gamma, score_clip=inputs["clip"])
+    greedy = g.rows(inputs["greedy_score"])[:, 0]
+    return advantages(algo, g.rollout(score_greedy=greedy)).advantage
+
+
+def remax_released_loss(g: Folder) -> Tensor:
+    algo = ReMaxReleased(kl_coef=g.file("remax")["inputs"]["kl_coef"])
+    return g.update(algo, g.batch(g.refer(g.file("remax")["original_gamma1"])))[0].loss
 
 
 def cispo_of_rewards(g: Folder) -> Tensor:

@@ -89,6 +89,8 @@ TABLE = (
     Row("misc", "dapo_overlong", cg.overlong, "rewards_after"),
     Row("misc", "raft.winner", cg.raft, ""),
     Row("remax", "", cg.remax, "verl_advantage actor_loss_gamma1"),
+    Row("remax", "original_gamma{gamma}", cg.remax_released, ""),
+    Row("remax", "actor_loss_gamma1", cg.remax_released_loss, ""),
     Row("remax", "actor_loss_gamma1", cg.cispo_of_rewards, ""),
     Row("rloo_loss", "paper_reinforce_loss", cg.rloo_loss, "loss grad"),
     Row("reinforce_pp", "reinforce_pp", cg.reinforce_pp, "advantage_openrlhf policy_loss policy_grad"),
@@ -148,7 +150,6 @@ TABLE = (
 )
 
 NO_COMPONENT_YET = (  # file:case, with * for anything
-    "remax:original_*",
     "grpo:advantage.k*_biased_std",
     "ppo_policy_loss:results.dual_clip_*",
     "ppo_policy_loss:results.verl_dualclip3_token-sum.loss",

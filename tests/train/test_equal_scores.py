@@ -16,6 +16,7 @@ WITHOUT_KL = {  # algorithms that learn from differences of scores alone
     "reinforce_pp": {"kl_coef": 0.0},
     "reinforce_pp_baseline": {"kl_coef": 0.0},
     "remax": {"kl_coef": 0.0},
+    "remax_released": {"kl_coef": 0.0},
     "raft": {"kl_coef": 0.0},
     "grpo": {"kl_coef": 0.0},
     "dr_grpo": {},
