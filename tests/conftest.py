@@ -38,7 +38,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> object | 
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Decide which third of the nightly tests runs."""
+    """Decide which part of the nightly tests runs."""
     if "PYTEST_XDIST_WORKER" not in os.environ:
         rotation.choose(everything=config.args_source is not pytest.Config.ArgsSource.ARGS)
 

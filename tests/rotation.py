@@ -1,8 +1,9 @@
-"""Which tests of the whole suite run in turn: those marked `nightly`, a third of them with each commit.
+"""Which tests of the whole suite run in turn: those marked `nightly`, a quarter of them with each commit.
 
-A family of tests that say the same of each algorithm, each engine or each place in a program is marked where a third
-of it would find most faults, and the whole takes minutes. `ALIGN_LAB_NIGHTLY=all` runs all of them, `=0`, `=1` or `=2`
-one third, and so does naming a file or a folder: only `pytest` alone leaves tests out, and its first lines say so.
+A family of tests that say the same of each algorithm, each engine or each place in a program is marked where a quarter
+of it would find most faults, and the whole takes minutes. Only `pytest` alone leaves tests out, and its first lines say
+so: naming a file or a folder runs all of its tests. `ALIGN_LAB_NIGHTLY=all` runs all everywhere, `=0` to `=3` that
+quarter, and `=turn` the one of the commit, where files are named too.
 """
 
 from __future__ import annotations
@@ -13,24 +14,25 @@ import zlib
 from collections.abc import Sequence
 from pathlib import Path
 
-PARTS = 3
+PARTS = 4
 VARIABLE = "ALIGN_LAB_NIGHTLY"
 ALL = "all"
+TURN = "turn"
 
 
 def part(nodeid: str) -> int:
-    """The third that a test belongs to; the same on every machine."""
+    """The part that a test belongs to; the same on every machine."""
     return zlib.crc32(nodeid.encode()) % PARTS
 
 
 def turn(asked: str, commit: str) -> int | None:
-    """The third that runs: the one that is asked for, else that of the commit. None: all. Raises ValueError."""
+    """The part that runs: the one that is asked for, else that of the commit. None: all. Raises ValueError."""
     if asked == ALL:
         return None
-    if not asked:
+    if asked in ("", TURN):
         return zlib.crc32(commit.encode()) % PARTS
     if asked not in map(str, range(PARTS)):
-        raise ValueError(f"{VARIABLE}={asked}: allowed: {ALL}, {', '.join(map(str, range(PARTS)))}")
+        raise ValueError(f"{VARIABLE}={asked}: allowed: {ALL}, {TURN}, {', '.join(map(str, range(PARTS)))}")
     return int(asked)
 
 
@@ -51,10 +53,11 @@ def commit() -> str:
 
 def choose(*, everything: bool) -> None:
     """Decide once, for the workers too. everything: the whole suite was asked for, not files or folders of it."""
-    which = turn(os.environ.get(VARIABLE, ""), commit()) if everything else None
+    asked = os.environ.get(VARIABLE, "" if everything else ALL)
+    which = turn(asked, commit()) if everything or asked == TURN else None
     os.environ[VARIABLE] = ALL if which is None else str(which)
 
 
 def chosen() -> int | None:
-    """The third that runs in this process; None: all."""
+    """The part that runs in this process; None: all."""
     return turn(os.environ.get(VARIABLE, ALL), "")

@@ -18,6 +18,7 @@ LONGEST = (
     "tests/preflight/test_preflight.py",
     "tests/dispatch/test_sweeps.py",
     "tests/studies/test_seed_steps.py",
+    "tests/studies/test_tuning.py",
     "tests/train/test_processes.py",
     "tests/boards/",
     "tests/outside/",

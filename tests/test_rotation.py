@@ -14,24 +14,24 @@ NODES = [f"tests/some/test_file.py::test_of_algorithms[{name}]" for name in "abc
 def test_the_parts_are_all_and_each_is_some():
     parts = [{node for node in NODES if rotation.part(node) == which} for which in range(rotation.PARTS)]
     assert set().union(*parts) == set(NODES) and sum(map(len, parts)) == len(NODES)
-    assert all(len(part) >= 3 for part in parts)
+    assert all(len(part) >= 2 for part in parts)
 
 
 def test_commits_take_turns():
     turns = [rotation.turn("", f"{number:040x}") for number in range(60)]
-    assert set(turns) == {0, 1, 2} and rotation.turn("", "abc") == rotation.turn("", "abc")
+    assert set(turns) == {0, 1, 2, 3} and rotation.turn("", "abc") == rotation.turn("turn", "abc")
     assert rotation.turn("all", "abc") is None and rotation.turn("1", "abc") == 1
-    with pytest.raises(ValueError, match="allowed: all, 0, 1, 2"):
-        rotation.turn("3", "abc")
+    with pytest.raises(ValueError, match="allowed: all, turn, 0, 1, 2, 3"):
+        rotation.turn("4", "abc")
 
 
 def test_a_family_that_is_needed_at_once_takes_turns_too(monkeypatch):
-    thirds = []
-    for which in "012":
+    parts = []
+    for which in "0123":
         monkeypatch.setenv(rotation.VARIABLE, which)
-        thirds.append(rotation.in_turn("abcdefghijkl", "zero1"))
-        assert thirds[-1] != rotation.in_turn("abcdefghijkl", "zero2")
-    assert sorted(name for third in thirds for name in third) == list("abcdefghijkl") and all(thirds)
+        parts.append(rotation.in_turn("abcdefghijkl", "zero1"))
+        assert parts[-1] != rotation.in_turn("abcdefghijkl", "zero2")
+    assert sorted(name for part in parts for name in part) == list("abcdefghijkl") and all(parts)
     monkeypatch.setenv(rotation.VARIABLE, "all")
     assert rotation.in_turn("ab", "x") == ["a", "b"]
 
@@ -56,8 +56,9 @@ def test_the_whole_suite_leaves_out_what_has_its_turn_later_and_a_named_file_not
     (tmp_path / "pytest.ini").write_text("[pytest]\ntestpaths = tests\nmarkers = nightly\n")
     base = {key: value for key, value in os.environ.items() if key != rotation.VARIABLE and "XDIST" not in key}
     base |= {"PYTHONPATH": f"{tmp_path}{os.pathsep}{forked.ROOT}", "HERE": str(tmp_path)}
-    thirds = [collected(env={**base, rotation.VARIABLE: str(which)}) for which in range(rotation.PARTS)]
-    assert all("tests/test_some.py::test_b" in third and 2 < len(third) < 25 for third in thirds)
-    assert len(set().union(*thirds)) == 31 and sum(map(len, thirds)) == 33
+    parts = [collected(env={**base, rotation.VARIABLE: str(which)}) for which in range(rotation.PARTS)]
+    assert all("tests/test_some.py::test_b" in part and 2 < len(part) < 25 for part in parts)
+    assert len(set().union(*parts)) == 31 and sum(map(len, parts)) == 30 + rotation.PARTS
+    assert collected("tests/test_some.py", env={**base, rotation.VARIABLE: "turn"}) in parts
     assert len(collected(env={**base, rotation.VARIABLE: "all"})) == 31
     assert len(collected("tests/test_some.py", env=dict(base))) == 31

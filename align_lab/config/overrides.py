@@ -179,11 +179,13 @@ def _type_problem(config: DictConfig, override: Override, default: Any) -> str |
 
 
 def _suggestion(key: str, value: str, fields: list[str]) -> str:
-    """The nearest field: the one that other trainers call so, else one of the same name elsewhere, else that of another
-    option, else one of the same section, else of a similar name anywhere. Or the option that the value names.
+    """The nearest field: the one that lacks or adds an s, else the one that other trainers call so, else one of the same
+    name elsewhere, else that of another option, else one of the same section, else of a similar name anywhere. Or the
+    option that the value names.
     """
     section, _, name = key.rpartition(".")
-    if field := synonyms.ours(key, fields):
+    plural = next((field for field in fields if field in (f"{key}s", key.removesuffix("s"))), None)
+    if field := plural or synonyms.ours(key, fields):
         return f"did you mean {field}?"
     if (group := synonyms.group(key)) and value in options(group):
         return f"did you mean {group}={value}?"

@@ -1,7 +1,7 @@
 """More than two hundred wrong commands: each is refused with status 2 and words that help, and writes nothing.
 
 They are generated from the fields, the groups and the verbs, so that a new one is tried as well. Where a wrong command
-would be accepted, `dry_run=true` keeps it from training.
+would be accepted, `dry_run=true` keeps it from training. A run of the whole suite types a quarter of them in turn.
 """
 
 import importlib
@@ -14,6 +14,7 @@ import pytest
 from align_lab.cli.commands import VERBS
 from align_lab.config import composition, study
 from align_lab.config.groups import GROUPS, options
+from tests import rotation
 from tests.campaign import running
 from tests.campaign.fields import Field, _beyond, fields, misspelled
 from tests.campaign.running import Answer, Case
@@ -132,7 +133,9 @@ def answers() -> list[tuple[Case, Answer]]:
     for name in {target.partition(":")[0] for target in VERBS.values()} | {"align_lab.dispatch.launch"}:
         importlib.import_module(name)
     assert study.read(["algo=rloo"], multirun=False).runs  # composed once here: no fork begins with nothing
-    return [(one.case, one.answer) for one in running.run(commands())]
+    by_name = {case.what: case for case in commands()}
+    turn = [by_name[name] for name in rotation.in_turn([*by_name], "a wrong command")]
+    return [(one.case, one.answer) for one in running.run(turn)]
 
 
 def test_there_are_two_hundred_of_every_kind():

@@ -24,7 +24,7 @@ from tests.rollout.vllm_support import (
     smollm2,
 )
 
-pytestmark = needs_vllm
+pytestmark = [needs_vllm, pytest.mark.nightly]
 
 
 def test_the_state_of_the_trainers_process_is_restored():

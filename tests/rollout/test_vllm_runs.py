@@ -17,7 +17,7 @@ from align_lab.base.paths import cache_folder
 from align_lab.models.convert import from_hf
 from tests.rollout.vllm_support import needs_vllm
 
-pytestmark = needs_vllm
+pytestmark = [needs_vllm, pytest.mark.nightly]
 SMALL = [
     "model.width=32",
     "model.layers=1",

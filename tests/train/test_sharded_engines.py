@@ -36,7 +36,7 @@ PLAN = {"steps": 3, "epochs": 2}
 ADAPTERS = Lora(rank=2, alpha=4)
 ZERO = {f"zero{stage}": (stage, False) for stage in range(4)} | {"zero2_offload": (2, True), "zero3_offload": (3, True)}
 STAGES = [stage for stage in ZERO if stage in {"zero3", *rotation.in_turn([*ZERO], "a ZeRO stage")}]
-LIBRARIES = {"fsdp": ["fsdp"], "deepspeed": STAGES}  # in a run of all tests stage 3 and another third of the stages
+LIBRARIES = {"fsdp": ["fsdp"], "deepspeed": STAGES}  # in a run of all tests stage 3 and another part of the stages
 DTYPE = {"fsdp": torch.float64} | dict.fromkeys(STAGES, torch.float32)
 LR = 3e-3
 BOUND = {torch.float64: 1e-10, torch.float32: LR / 100}
@@ -45,7 +45,7 @@ RESUMED = "ppo_max"  # critic, critic pre-training, human text, running moments
 
 
 def algorithms(label):
-    """The algorithms that this engine is tried with: at each ZeRO stage another third of them in a run of all tests."""
+    """The algorithms that this engine is tried with: at each ZeRO stage another part of them in a run of all tests."""
     if label == "fsdp":
         return ALGOS
     return [RESUMED] if ZERO[label][1] else sorted({RESUMED, *rotation.in_turn(ALGOS, label)})
