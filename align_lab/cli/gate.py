@@ -55,6 +55,7 @@ def gate(args: Sequence[str]) -> int:
         confidence=options.confidence,
         equivalence=options.equivalence,
         paired=asked.paired,
+        diverged=(len(asked.candidate["diverged"]), len(asked.baseline["diverged"])),
     )
     decided = report.document(
         decision, metric=asked.metric, candidate=asked.candidate, baseline=asked.baseline, unproven=asked.unproven

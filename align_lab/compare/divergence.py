@@ -10,7 +10,7 @@ from align_lab.compare.values import listed
 
 def warnings(groups: Mapping[str, Sequence[Run]], unfinished: Sequence[Unfinished]) -> Iterator[str]:
     """A sentence beside the verdict: an arm with such runs is judged by those that went well."""
-    if lost := _left_out(groups, unfinished):
+    if lost := left_out(groups, unfinished):
         parts = [share(arm, seeds, len(groups.get(arm, ())) + len(seeds)) for arm, seeds in lost.items()]
         verb = "is" if sum(map(len, lost.values())) == 1 else "are"
         yield (
@@ -20,7 +20,7 @@ def warnings(groups: Mapping[str, Sequence[Run]], unfinished: Sequence[Unfinishe
         )
 
 
-def _left_out(groups: Mapping[str, Sequence[Run]], unfinished: Sequence[Unfinished]) -> dict[str, list[int]]:
+def left_out(groups: Mapping[str, Sequence[Run]], unfinished: Sequence[Unfinished]) -> dict[str, list[int]]:
     """Arm -> the seeds of which it has a run that diverged, and none that ended."""
     lost: dict[str, set[int]] = {}
     for run in unfinished:

@@ -179,9 +179,9 @@ def _type_problem(config: DictConfig, override: Override, default: Any) -> str |
 
 
 def _suggestion(key: str, value: str, fields: list[str]) -> str:
-    """The nearest field: the one that lacks or adds an s, else the one that other trainers call so, else one of the same
-    name elsewhere, else that of another option, else one of the same section, else of a similar name anywhere. Or the
-    option that the value names.
+    """The nearest field: the one that lacks or adds an s, else the one that other trainers call so, else one of the
+    same name elsewhere, else that of another option, else one of the same section, else of a similar name anywhere. Or
+    the option that the value names.
     """
     section, _, name = key.rpartition(".")
     plural = next((field for field in fields if field in (f"{key}s", key.removesuffix("s"))), None)

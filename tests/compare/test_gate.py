@@ -151,6 +151,29 @@ def test_two_arms_of_a_study(study, capsys):
     assert gate(["s", "--arm", "raft", "--against", "rloo", "--margin", "0.5", "--curve"]) == 0
 
 
+def lose(study, arm, *seeds):
+    """Further runs, which diverged."""
+    for seed in seeds:
+        run = write_run(study / "runs" / "s", arm, seed, (0.0, 0.5, 0.5))
+        (run / "status.json").write_text(json.dumps({"state": "failed", "step": 9, "error": "DivergedError: nan"}))
+
+
+def test_a_candidate_that_diverges_more_often_than_the_baseline_does_not_hold(study, capsys):
+    arguments = ["gate", "s", "--arm", "ppo", "--against", "rloo", "--margin", "0.5", "--json"]
+    assert main(arguments) == 0
+    capsys.readouterr()
+    lose(study, "ppo", 7, 8)
+    assert main(arguments) == 1
+    decided = json.loads(capsys.readouterr().out)
+    assert decided["outcome"] == "diverges" and decided["candidate"]["diverged"] == [7, 8]
+    assert "ppo diverges more often than rloo" in decided["sentence"]
+    assert decided["warnings"][0].startswith("2 of 7 runs of ppo (seeds 7, 8) diverged")
+    lose(study, "rloo", 5, 6)
+    assert main(arguments) == 0  # as often: said, and decided by the others
+    (lost, *_) = json.loads(capsys.readouterr().out)["warnings"]
+    assert lost.startswith("2 of 7 runs of ppo (seeds 7, 8) and 2 of 7 runs of rloo (seeds 5, 6) diverged")
+
+
 def test_the_margin_is_the_gap_that_the_study_declares(study, capsys):
     for declared, status, more in ((0.15, 0, []), (0.05, 4, []), (0.05, 0, ["--curve"])):
         declare(study / "runs" / "s", declared)

@@ -10,8 +10,8 @@ from typing import Literal
 from align_lab.compare.statistics import Interval, paired_interval, welch_interval
 from align_lab.compare.verdict import FEWEST, MOST, seeds_needed, spread_of
 
-Outcome = Literal["holds", "worse", "differs", "unknown"]
-STATUS: dict[Outcome, int] = {"holds": 0, "worse": 1, "differs": 1, "unknown": 4}
+Outcome = Literal["holds", "worse", "differs", "diverges", "unknown"]
+STATUS: dict[Outcome, int] = {"holds": 0, "worse": 1, "differs": 1, "diverges": 1, "unknown": 4}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,6 +44,7 @@ def decide(
     confidence: float = 0.95,
     equivalence: bool = False,
     paired: bool = False,
+    diverged: tuple[int, int] = (0, 0),
 ) -> Decision:
     """Is the candidate's mean at most `margin` below the baseline's (with `equivalence`, within ± margin)?
 
@@ -52,10 +53,13 @@ def decide(
     are normal, a candidate that is exactly `margin` worse passes with probability 1 - confidence at most, and one that
     is equal is called worse far less often; docs/gate.md has what was measured for other laws. One seed on either side
     has no bound. paired: both sides hold the same seeds in the same order, and their differences are what counts.
+    diverged: how many further runs of the candidate and of the baseline diverged. They have no score, and a candidate
+    of which a larger share diverged than of the baseline does not hold, whatever the others score.
     """
     interval = paired_interval if paired else welch_interval
     gap = interval(candidate, baseline, confidence=2 * confidence - 1)
-    outcome = _outcome(gap, margin, equivalence=equivalence)
+    shares = [lost / (len(side) + lost) for lost, side in zip(diverged, (candidate, baseline), strict=True)]
+    outcome = "diverges" if shares[0] > shares[1] else _outcome(gap, margin, equivalence=equivalence)
     needed = _needed(candidate, baseline, margin, confidence, paired=paired) if outcome == "unknown" else None
     return Decision(
         outcome=outcome,
@@ -99,6 +103,8 @@ def sentence(decision: Decision, candidate: str, baseline: str) -> str:
     asked = f"within ±{margin} of" if decision.equivalence else f"at most {margin} worse than"
     if decision.outcome == "holds":
         return f"{candidate} is {asked} {baseline} {measured}"
+    if decision.outcome == "diverges":
+        return f"{candidate} diverges more often than {baseline}; of the runs that did not {measured}"
     if decision.outcome == "worse":
         return f"{candidate} is more than {margin} worse than {baseline} {measured}"
     if decision.outcome == "differs":

@@ -69,6 +69,7 @@ def _side(name: str, side: Arm, metric: str, *, curve: bool) -> Side:
         arm=name,
         seeds=[seed for seed, _ in logged],
         values=[height(*each) if curve else section.last(metric, each[1]) for _, each in logged],
+        diverged=[],
     )
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from align_lab.base.errors import ConfigError, NotComparableError, near
-from align_lab.compare import comparability, terminal
+from align_lab.compare import comparability, divergence, terminal
 from align_lab.compare.asked import paired_by_seed
 from align_lab.compare.gate.baseline import STORED, Baseline
 from align_lab.compare.gate.report import Side
@@ -36,10 +36,11 @@ def question(
 ) -> Question:
     """Against an arm, or against what was kept; seed by seed where the study's verdicts are paired.
 
-    Raises ConfigError for an arm that is not there, and where sides that are paired have no seed in common;
-    NotComparableError where settings differ.
+    Raises ConfigError for an arm that is not there or whose runs all diverged, and where sides that are paired have no
+    seed in common; NotComparableError where settings differ.
     """
     arms, paired = comparability.arms(study.runs, allow), paired_by_seed(study)
+    lost = divergence.left_out(arms, study.unfinished)
     candidate = chosen(arms, arm, "--arm")
     metric = candidate[0].metric
     name, other = _stored(kept, arm, metric) if kept else (str(against), chosen(arms, str(against), "--against"))
@@ -47,15 +48,16 @@ def question(
     if paired:
         candidate, other = _at_common_seeds(candidate, other)
     return Question(
-        candidate=_side(arm, candidate, metric, curve=curve),
-        baseline=_side(name, other, metric, curve=curve),
+        candidate=_side(arm, candidate, metric, lost.get(arm, []), curve=curve),
+        baseline=_side(name, other, metric, [] if kept else lost.get(str(against), []), curve=curve),
         metric=named(metric, curve=curve),
         paired=paired,
     )
 
 
-def _side(arm: str, runs: Sequence[Run], metric: str, *, curve: bool) -> Side:
-    return Side(arm=arm, seeds=[run.seed for run in runs], values=[value(run, metric, curve=curve) for run in runs])
+def _side(arm: str, runs: Sequence[Run], metric: str, diverged: list[int], *, curve: bool) -> Side:
+    values = [value(run, metric, curve=curve) for run in runs]
+    return Side(arm=arm, seeds=[run.seed for run in runs], values=values, diverged=diverged)
 
 
 def _at_common_seeds(candidate: Sequence[Run], other: Sequence[Run]) -> tuple[list[Run], list[Run]]:

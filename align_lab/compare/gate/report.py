@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TypedDict
 from xml.etree import ElementTree
 
-from align_lab.compare import mixture
+from align_lab.compare import divergence, mixture
 from align_lab.compare.gate.decision import Decision, sentence
-from align_lab.compare.values import number
+from align_lab.compare.values import listed, number
 
 
 class Side(TypedDict):
-    """One side of the gate: the name of its arm, and a value for each seed."""
+    """One side of the gate: the name of its arm, a value for each seed, and the seeds whose runs diverged."""
 
     arm: str
     seeds: list[int]
     values: list[float]
+    diverged: list[int]
 
 
 class GateDocument(TypedDict):
@@ -60,10 +61,23 @@ def document(
         "needed": decision.needed,
         "candidate": candidate,
         "baseline": baseline,
-        "warnings": list(mixture.sentence(_by_seed(candidate, baseline), paired=decision.paired)),
+        "warnings": [
+            *_lost(candidate, baseline),
+            *mixture.sentence(_by_seed(candidate, baseline), paired=decision.paired),
+        ],
         "unseen": mixture.unseen(len(candidate["values"])),
         "unproven": list(unproven),
     }
+
+
+def _lost(*sides: Side) -> Iterator[str]:
+    lost = [
+        divergence.share(side["arm"], side["diverged"], len(side["values"]) + len(side["diverged"]))
+        for side in sides
+        if side["diverged"]
+    ]
+    if lost:
+        yield f"{listed(lost)} diverged: no score of theirs is in the means and bounds."
 
 
 def _by_seed(*sides: Side) -> dict[str, dict[int, float]]:
