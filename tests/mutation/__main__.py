@@ -8,7 +8,7 @@
     python -m tests.mutation --only tests/equations  # ask some tests alone; who passes them is not decided
 
 Results are kept in tests/mutation/results.json by the text of the change, so that a measurement can be continued; a
-mutant whose file has changed since is asked about again. Outside CI: it takes hours.
+mutant of a function that computes something else since is asked about again. Outside CI: it takes hours.
 """
 
 from __future__ import annotations
@@ -179,7 +179,7 @@ def _measure(every: list[Mutant], results: dict[str, Any], given: argparse.Names
 
 
 def _record(one: Mutant, killed: str) -> dict[str, Any]:
-    return {"room": one.room, "line": one.line, "killed": killed, "text": _digest(one)}
+    return {"room": one.room, "line": one.line, "killed": killed, "text": digest(one)}
 
 
 def _until(end: float, mutants: list[Mutant]) -> Iterator[Mutant]:
@@ -188,13 +188,23 @@ def _until(end: float, mutants: list[Mutant]) -> Iterator[Mutant]:
 
 def _is_asked(one: Mutant, results: dict[str, Any], given: argparse.Namespace) -> bool:
     known = results.get(one.key)
-    if known is None or known["text"] != _digest(one) or known.get("undecided"):
+    if known is None or known["text"] != digest(one) or known.get("undecided"):
         return one.key not in EQUIVALENT
     return given.survivors and not known["killed"] and one.key not in EQUIVALENT
 
 
-def _digest(one: Mutant) -> str:
-    return hashlib.sha256(one.text.encode()).hexdigest()[:12]
+def digest(one: Mutant) -> str:
+    """Of the changed function, or of the statement outside of all: neither comments nor docstrings nor its place."""
+    statements = [node for node in ast.walk(ast.parse(one.text)) if isinstance(node, ast.stmt) and _holds(node, one)]
+    functions = [node for node in statements if isinstance(node, ast.FunctionDef)]
+    changed = min(functions or statements, key=lambda node: (node.end_lineno or node.lineno) - node.lineno)
+    if isinstance(changed, ast.FunctionDef) and ast.get_docstring(changed) is not None:
+        changed.body = changed.body[1:]
+    return hashlib.sha256(ast.dump(changed).encode()).hexdigest()[:12]
+
+
+def _holds(node: ast.stmt, one: Mutant) -> bool:
+    return node.lineno <= one.line <= (node.end_lineno or node.lineno)
 
 
 def _document(written: str) -> str:
@@ -233,7 +243,7 @@ def _row(room: str, kind: str, own: Sequence[Mutant], results: Mapping[str, Any]
 
 
 def _state(one: Mutant, results: Mapping[str, Any]) -> str:
-    """What is known of a mutant; `before`: by the answer to an earlier text of its file."""
+    """What is known of a mutant; `before`: by the answer to an earlier text of its function."""
     known = results.get(one.key)
     if one.key in EQUIVALENT:
         return "equivalent"
@@ -241,7 +251,7 @@ def _state(one: Mutant, results: Mapping[str, Any]) -> str:
         return "never asked"
     if known.get("undecided"):
         return "not decided"
-    return ("fell" if known["killed"] else "survived") + ("" if known["text"] == _digest(one) else " before")
+    return ("fell" if known["killed"] else "survived") + ("" if known["text"] == digest(one) else " before")
 
 
 def share(fell: int, count: int) -> str:

@@ -1,9 +1,8 @@
 """The changes that tests/mutation/by_hand.py lists are those of the code as it is now; samples and their shares."""
 
-from hashlib import sha256
 from itertools import chain
 
-from tests.mutation.__main__ import ROOMS, Mutant, by_hand, generated, modules, sampled, share, table
+from tests.mutation.__main__ import ROOMS, Mutant, by_hand, digest, generated, modules, sampled, share, table
 from tests.mutation.by_hand import MUTANTS
 from tests.mutation.equivalent import EQUIVALENT
 
@@ -28,23 +27,23 @@ def test_every_mutant_that_computes_the_same_is_one_of_the_code_as_it_is():
     assert not set(EQUIVALENT) - {one.key for one in (*by_hand(), *chain(*map(generated, files)))}
 
 
-def of(file, what, text="changed"):
+def of(file, what, text="changed = 1"):
     return Mutant(file, 1, what, text)
 
 
 def result(one, killed="", **more):
-    return {"room": one.room, "line": 1, "killed": killed, "text": sha256(one.text.encode()).hexdigest()[:12], **more}
+    return {"room": one.room, "line": 1, "killed": killed, "text": digest(one), **more}
 
 
 def test_the_table_counts_the_mutants_of_the_code_as_it_is_and_says_what_was_not_decided():
-    """What was asked of another text of its file stands by itself, and a mutant that is gone is not counted."""
+    """What was asked of another text of its function stands by itself, and a mutant that is gone is not counted."""
     fell, survived, late, never = (of("algos/a.py", what) for what in ("fell", "survived", "late", "never"))
-    before, gone = of("algos/a.py", "before", "an earlier text"), of("algos/b.py", "gone")
+    before, gone = of("algos/a.py", "before", "now = 1"), of("algos/b.py", "gone")
     results = {
         fell.key: result(fell, "tests/x.py"),
         survived.key: result(survived),
         late.key: result(late, undecided="the seconds ended"),
-        before.key: result(of("algos/a.py", "before", "its text then"), "tests/x.py"),
+        before.key: result(of("algos/a.py", "before", "then = 1"), "tests/x.py"),
         gone.key: result(gone, "tests/x.py"),
     }
     written = table({"by hand": [fell, survived, late, never, before]}, results)
@@ -55,6 +54,19 @@ def test_the_table_counts_the_mutants_of_the_code_as_it_is_and_says_what_was_not
     assert cells["survived"] == "1" and cells["fell, of those asked"].startswith("50.0 % (")
     assert cells_of(row)[-2:] == ["1", "1"]  # asked of an earlier text, and fell then
     assert written.endswith("Survivors:\n\n* algos/a.py: survived")
+
+
+def test_an_answer_is_good_as_long_as_the_changed_function_computes_the_same():
+    text = 'X = 1\n\n\ndef other():\n    return 2\n\n\ndef changed(x):\n    """Says."""\n    return x - 1\n'
+
+    def now(text):
+        return digest(Mutant("algos/a.py", text[: text.index("return x")].count("\n") + 1, "minus", text))
+
+    same = text.replace("2", "3").replace("Says.", "Says more.\n\n    At length.\n    ").replace("X = 1\n", "")
+    assert now(same) == now(text) != now(text.replace("x - 1", "x - 2"))
+    assert digest(Mutant("algos/a.py", 1, "X", text)) != digest(
+        Mutant("algos/a.py", 1, "X", text.replace("= 1", "= 2"))
+    )
 
 
 def cells_of(row):
