@@ -36,16 +36,16 @@ def compared(
     """
     if len(arms) < 2:
         return []
-    at_equal = {axis: _at_equal(axis, arms, metric, seeds) for axis in AXES}
-    usual = ranked(_lists(at_equal["episode"][1])) if at_equal["episode"][1] else []
-    return [_ranking(axis, x, values, usual, paired=paired) for axis, (x, values) in at_equal.items()]
+    equal = {axis: at_equal(axis, arms, metric, seeds) for axis in AXES}
+    usual = ranked(_lists(equal["episode"][1])) if equal["episode"][1] else []
+    return [_ranking(axis, x, values, usual, paired=paired) for axis, (x, values) in equal.items()]
 
 
 def _lists(values: Mapping[str, BySeed]) -> dict[str, list[float]]:
     return {arm: list(each.values()) for arm, each in values.items()}
 
 
-def _at_equal(
+def at_equal(
     axis: str, arms: Mapping[str, Table], metric: str, seeds: Mapping[str, Sequence[int]]
 ) -> tuple[float, dict[str, BySeed]]:
     """The largest x that every run of every arm reaches, and the scores there; none where a run does not record x."""

@@ -1,14 +1,18 @@
-"""Does what a paper claims hold here? Each claim of a study file by its own interval, corrected for all claims."""
+"""Does what a paper claims hold here? Each claim of a study file by its own interval, corrected for all claims.
+
+A claim at equal KL, or at equal cost, is about the largest value that all runs of its two arms reach.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
 from align_lab.base.claim import Claim, read
+from align_lab.compare import axes, curves
 from align_lab.compare.document import Claimed
 from align_lab.compare.runs import Run
 from align_lab.compare.statistics import Interval
-from align_lab.compare.values import number
+from align_lab.compare.values import amount, number
 from align_lab.compare.verdict import Comparison, verdicts
 
 HELD, FAILED, UNKNOWN = "held", "did not hold", "inconclusive"
@@ -37,12 +41,27 @@ def _decided(
     if not all(known.values()):
         lacking = " and ".join(arm for arm, each in known.items() if not each)
         return _claimed(claim, metric, None, UNKNOWN, f"no finished run of {lacking}")
-    values = {arm: [run.final[metric] for run in runs] for arm, runs in known.items()}
-    seeds = {arm: [run.seed for run in runs] for arm, runs in known.items()}
+    place, scores = _scores(claim, known, metric)
+    if set(scores) < set(known):
+        why = f"not compared: a run did not record {axes.UNITS[claim.axis]}, or never left its start"
+        return _claimed(claim, metric, None, UNKNOWN, why)
+    values = {arm: [*each.values()] for arm, each in scores.items()}
+    seeds = {arm: [*each] for arm, each in scores.items()}
     (pair,) = verdicts(values, seeds=seeds, paired=paired, confidence=confidence, smallest=smallest)
     gap = pair.gap if pair.a == claim.a else Interval(-pair.gap.mean, -pair.gap.high, -pair.gap.low)
     outcome, why = _outcome(claim, gap, pair, smallest)
-    return _claimed(claim, metric, gap, outcome, why)
+    return _claimed(claim, metric, gap, outcome, "; ".join(filter(None, (place, why))))
+
+
+def _scores(claim: Claim, known: Groups, metric: str) -> tuple[str, dict[str, axes.BySeed]]:
+    """Where the arms are compared, in words, empty at the end; and their scores there, for each arm that has any."""
+    if not claim.axis:
+        return "", {arm: {run.seed: run.final[metric] for run in runs} for arm, runs in known.items()}
+    tables = {arm: curves.stacked(runs) for arm, runs in known.items()}
+    x, scores = axes.at_equal(
+        claim.axis, tables, metric, {arm: [run.seed for run in runs] for arm, runs in known.items()}
+    )
+    return f"at {amount(x)} {axes.UNITS[claim.axis]}", scores
 
 
 def _outcome(claim: Claim, gap: Interval, pair: Comparison, smallest: float | None) -> tuple[str, str]:

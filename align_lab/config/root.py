@@ -66,7 +66,9 @@ class StudySettings:
         "do verdicts compare arms seed by seed? null: where vary also names pairs, reward or policy, which the arms of "
         "a seed share",
     )
-    claims: list[str] = param([], "what a paper says of two arms, each to be decided: 'rloo > ppo', 'a < b in eval/kl'")
+    claims: list[str] = param(
+        [], "what a paper says of two arms, each to be decided: 'rloo > ppo', 'a < b in eval/kl', 'a > b at equal kl'"
+    )
     tune: Any = param(None, f"equal tuning before the study, charged to every arm: {TUNING}")
     seeds: Any = param(None, f"seeds of every arm: {WORDS}")
     budget: Budget = section(Budget, "the same for every arm: episodes, tokens or seconds (train.budget)")

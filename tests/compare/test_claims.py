@@ -8,6 +8,7 @@ import pytest
 
 from align_lab.base import claim
 from align_lab.base.errors import ConfigError
+from align_lab.compare import evaluations
 from align_lab.compare.analysis import analyze
 from align_lab.compare.report.markdown import markdown
 from align_lab.compare.statistics import welch_interval
@@ -84,6 +85,34 @@ def test_a_claim_about_another_metric(tmp_path):
     assert "| low &lt; high in eval/kl | KL |" in markdown(document, []).replace("\\", "")
 
 
+def test_a_claim_at_equal_kl_is_of_the_scores_where_every_run_of_both_arms_has_come(tmp_path):
+    """KL is 0, 1, 1 + value at scores 0, value/2, value (high ends at 3): all of them reach 1, at value/2."""
+    document, found = outcome(tmp_path, ARMS, "high > low at equal kl", "low > high in eval/score at equal tokens")
+    halves = [[value / 2 for value in ARMS[arm]] for arm in ("high", "low")]
+    expected = welch_interval(*halves, confidence=1 - 0.05 / 2)
+    first, second = document["claims"]
+    assert (first["gap"], first["low"], first["high"]) == pytest.approx((expected.mean, expected.low, expected.high))
+    assert found["high > low at equal kl"] == ("held", "at 1 nats of KL a sequence")
+    assert second["metric"] == "eval/score" and second["why"] == "at 4,000 generated tokens; high is higher"
+
+
+def test_arms_that_were_never_at_one_kl_cannot_be_told(tmp_path):
+    folder = tmp_path / "st"
+    for seed in range(3):
+        write_run(folder, "near", seed, (0.0, 0.5, 1.0), eval_kl=[0.0, 0.0, 0.0])
+        write_run(folder, "far", seed, (0.0, 0.5, 1.0), eval_kl=[0.0, 1.0, 2.0])
+    declared = StudyLayout(folder).expected_runs
+    declared.parent.mkdir(parents=True)
+    declared.write_text(json.dumps({"runs": {}, "claims": ["far > near at equal kl"], "smallest": 0.1}))
+    (one,) = analyze([folder])["claims"]
+    assert one["outcome"] == "inconclusive" and one["gap"] is None
+    assert one["why"] == "not compared: a run did not record nats of KL a sequence, or never left its start"
+
+
+def test_the_axes_of_claims_are_those_of_comparisons():
+    assert {*claim.AXES, "episode"} == set(evaluations.AXES)
+
+
 def test_an_arm_that_has_not_finished_cannot_be_told(tmp_path):
     _, found = outcome(tmp_path, TIGHT, "x > later")
     assert found["x > later"] == ("inconclusive", "no finished run of later")
@@ -102,6 +131,8 @@ def test_runs_that_may_not_be_compared_decide_no_claim(tmp_path):
         ([1], r"claims: \[1\] is not understood. Write 'A > B'"),
         ("rloo > rloo", "compares an arm with itself"),
         ("rloo = ppo in eval/kl", "write A > B or A < B"),
+        ("rloo > ppo at equal kll", "names the axis kll: did you mean 'kl'"),
+        ("rloo > ppo at equal", "is not understood. Write 'A > B'.*' at equal AXIS'"),
     ],
 )
 def test_a_claim_that_cannot_be_decided_is_refused_with_what_to_write(text, words):
