@@ -46,7 +46,8 @@ def from_hf(folder: Path) -> Llama:
         tied=content.get("tie_word_embeddings", False),
     )
     place = target()
-    weights = {name: place.put(value) for name, value in llama_tensors(read_weights(folder), config)}
+    stored = {name: place.stored(value) for name, value in read_weights(folder).items()}
+    weights = {name: place.put(value) for name, value in llama_tensors(stored, config)}
     return Llama.of_weights(config, weights)
 
 

@@ -18,6 +18,15 @@ class Target:
     dtype: torch.dtype | None = None
     device: torch.device | None = None
 
+    @property
+    def is_skeleton(self) -> bool:
+        """Are weights left out? The model then has their shapes alone, on the device `meta`."""
+        return self.device is not None and self.device.type == "meta"
+
+    def stored(self, value: Tensor) -> Tensor:
+        """A tensor of a file, of which nothing is read where weights are left out."""
+        return value.to("meta") if self.is_skeleton else value
+
     def put(self, stored: Tensor) -> Tensor:
         """A copy of a stored tensor: first in this precision, then on this device."""
         value = stored if self.dtype is None else stored.to(self.dtype)

@@ -158,13 +158,17 @@ class Transformer(LanguageModel):
 def open_transformer(folder: Path) -> Transformer:
     """Load a Hugging Face folder. Raises DataError if it needs custom code, or if its head is more than a matrix."""
     try:
-        from transformers import AutoModelForCausalLM
+        from transformers import AutoConfig, AutoModelForCausalLM
         from transformers.utils import logging
     except ModuleNotFoundError as missing:
         raise ConfigError(f'{folder} needs transformers: pip install "align_lab[hf]"') from missing
     logging.disable_progress_bar()
     dtype = torch.bfloat16 if target().dtype == torch.bfloat16 else torch.float32
     try:
+        if target().is_skeleton:
+            config = AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
+            with torch.device("meta"):
+                return Transformer(AutoModelForCausalLM.from_config(config, trust_remote_code=False, dtype=dtype))
         model = AutoModelForCausalLM.from_pretrained(
             folder, trust_remote_code=False, use_safetensors=True, local_files_only=True, dtype=dtype
         )

@@ -55,6 +55,7 @@ def estimate(x: Workload, *, device_gib: float = 0.0) -> Estimate:
     of_updates = {"gradients": terms.gradients(x), "optimizer state": terms.optimizer(x)}
     persistent = {
         "weights": terms.weights(x),
+        **({"start policy": terms.start_policy(x)} if x.shards_weights and not x.reference else {}),
         **({} if x.rests else of_updates),
         "reward models": x.scorers.weights,
         **({"judges": terms.JUDGES} if x.gpu else {"libraries and data": terms.LIBRARIES}),
@@ -149,8 +150,7 @@ def _evaluation(x: Workload, rows: int, scored: int, engine: float) -> dict[str,
     that of training or is loaded for this, then scored."""
     x = replace(x, new=x.evaluated_new or x.new)
     sampling = _sampling(x, rows, x.evaluated_samples, engine=engine)
-    is_held = x.reference or x.shape.lora_rank
-    start = {} if is_held else {"start policy": float(x.shape.parameters * x.bytes)}
+    start = {} if x.reference or x.shards_weights else {"start policy": terms.start_policy(x)}
     measuring = {"evaluation": terms.scoring(x, min(rows, scored), entropy=True), **start}
     judging = {"forward pass of a reward model": x.scorers.forward}
     return max(sampling, measuring, judging, key=_size)

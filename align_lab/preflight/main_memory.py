@@ -12,17 +12,24 @@ from align_lab.preflight.workload import Workload
 
 
 def parts(x: Workload) -> dict[str, float]:
-    """Bytes by term; nothing on a processor, where all memory is main memory."""
+    """Bytes by term; nothing on a processor, where all memory is main memory.
+
+    The first process reads the weights that are to be sharded, before anything else is there. The other processes of
+    its machine need little then, so each of them counts an equal part of these weights.
+    """
     if not x.gpu:
         return {}
-    sizes = {
-        "libraries and data": terms.LIBRARIES,
+    libraries = {"libraries and data": terms.LIBRARIES}
+    read = x.shape.parameters * x.bytes * terms.trained_models(x) / x.per_node if x.shards_weights else 0.0
+    reading = libraries | {"weights that are read": read}
+    sizes = libraries | {
         "optimizer state": terms.optimizer(replace(x, offload=False)) if x.rests or x.offload else 0.0,
         "gradients": terms.gradients(x) if x.offload else 0.0,
-        "start policy": 0.0 if x.reference or x.shape.lora_rank else float(x.shape.parameters * x.bytes),
+        "start policy": 0.0 if x.reference or x.shards_weights else terms.start_policy(x),
         "checkpoint": terms.checkpoint(x) if x.background else 0.0,
     }
-    return {name: size for name, size in sizes.items() if size}
+    largest = max(reading, sizes, key=lambda one: sum(one.values()))
+    return {name: size for name, size in largest.items() if size}
 
 
 def check(sizes: Mapping[str, float], available: AvailableMemory, *, offload: bool) -> None:

@@ -26,15 +26,20 @@ def shards(x: Workload, stage: int) -> int:
 
 
 def weights(x: Workload) -> float:
-    """N b for policy, critic and reference; ZeRO-3 shards those of policy and critic.
+    """N b for policy, critic and reference; ZeRO-3 shards those of policy and critic, FSDP all.
 
     With LoRA the reference is the policy with its adapters disabled and needs no memory. FSDP's trained weights are
     float32.
     """
     n, extra = x.shape.parameters, x.shape.trainable if x.shape.lora_rank else 0
-    reference = x.reference and not x.shape.lora_rank
     wider = x.shape.trainable * (max(4, x.bytes) - x.bytes) if x.fsdp else 0
-    return ((n + extra) * x.bytes + wider) * trained_models(x) / shards(x, 3) + n * reference * x.bytes
+    own = ((n + extra) * x.bytes + wider) * trained_models(x) / shards(x, 3)
+    return own + (start_policy(x) if x.reference else 0.0)
+
+
+def start_policy(x: Workload) -> float:
+    """N b of the start policy, which FSDP shards; nothing with adapters, which are disabled for it."""
+    return 0.0 if x.shape.lora_rank else x.shape.parameters * x.bytes / (x.processes if x.shards_weights else 1)
 
 
 def gradients(x: Workload) -> float:

@@ -49,6 +49,7 @@ class Workload:
     eager: bool = False
     nucleus: bool = False
     processes: int = 1
+    per_node: int = 1  # processes that share a machine's main memory
     zero_stage: int = 0  # what is sharded: 1 optimizer state, 2 also gradients, 3 also weights, as FSDP does
     fsdp: bool = False  # FSDP, not DeepSpeed, shards
     offload: bool = False
@@ -61,6 +62,11 @@ class Workload:
     def bytes(self) -> int:
         """Bytes of one number of weights and activations."""
         return BYTES[self.dtype]
+
+    @property
+    def shards_weights(self) -> bool:
+        """Has no process all weights, from the start, nor those of the start policy? DeepSpeed takes whole models."""
+        return self.processes > 1 and self.fsdp
 
     @property
     def rests(self) -> bool:
@@ -114,6 +120,7 @@ def workload_of(
         eager=numerics["attention"] == "eager",
         nucleus=sampling["top_p"] < 1,
         processes=world,
+        per_node=min(world, cfg["hardware"]["placement"]["tasks_per_node"]),
         zero_stage=SHARDS_ALL if numerics["engine"] == "fsdp" else numerics["zero_stage"],
         fsdp=numerics["engine"] == "fsdp",
         offload=numerics["offload_optimizer"],

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cache, partial
 
 import torch
 
@@ -71,12 +71,14 @@ def assemble(
     evaluation_batch: int | None = None,
 ) -> Loop:
     """The loop of a run at step 0. `evaluation_batch`: completions that an evaluation samples together; None: ROWS."""
-    start = partial(_start, cfg, built)
+    sharded = _shards(cfg.hardware.numerics, world)
+    start = partial(_start, cfg, built, device=_read_to(world) if sharded else None)
     policy = start()
     data = cfg.data.load(built["data"].path)
     training, sets, development = _prompts(cfg, policy, data)
     every = [training, *sets.values(), *([development] if development else [])]
-    common = _common(cfg, built, policy, every, world=world, trains=True)
+    reference = _reference(policy, start, sharded=sharded, is_held=cfg.algo.needs.holds_reference)
+    common = _common(cfg, built, every, reference=reference, world=world)
     evaluate = _evaluator(cfg, built, sets, common)
     evaluate = replace(evaluate, rows=evaluation_batch or evaluate.rows)
     learner = Learner(
@@ -121,21 +123,20 @@ def assemble_evaluation(cfg: RunConfig, built: Mapping[str, Artefact]) -> Policy
     start = partial(_start, cfg, built)
     policy = start()
     training, sets, _ = _prompts(cfg, policy, cfg.data.load(built["data"].path))
-    common = _common(cfg, built, policy, [training, *sets.values()], world=World(), trains=False)
+    reference = _reference(policy, start, sharded=False, is_held=False)
+    common = _common(cfg, built, [training, *sets.values()], reference=reference, world=World())
     return PolicyEvaluation(evaluate=_evaluator(cfg, built, sets, common), policy=policy, start=start)
 
 
 def _common(
     cfg: RunConfig,
     built: Mapping[str, Artefact],
-    policy: Policy,
     every: Sequence[Prompts],
     *,
+    reference: Callable[[], LanguageModel],
     world: World,
-    trains: bool,
 ) -> Common:
-    """`every`: all prompts, of which the longest says how many tokens a sampler must hold. `trains`: False in an
-    evaluation of its own."""
+    """`every`: all prompts, of which the longest says how many tokens a sampler must hold."""
     longest = max(len(ids) for prompts in every for ids in prompts.ids)
     new = max(cfg.sampling.max_new_tokens, cfg.evaluation.decoding(cfg.sampling).max_new_tokens)
     meter = Meter()
@@ -143,7 +144,7 @@ def _common(
         sampling=cfg.sampling,
         sampler=_sampler(cfg, longest + new, world),
         reward=_limited(cfg.reward, built, "reward", field="reward", meter=meter),
-        reference=_reference(policy, partial(_start, cfg, built), is_held=trains and cfg.algo.needs.holds_reference),
+        reference=reference,
         scoring=RowBatches(cfg.train.scoring_batch),
         world=world,
         meter=meter,
@@ -153,7 +154,7 @@ def _common(
 def _start(cfg: RunConfig, built: Mapping[str, Artefact], *, device: torch.device | None = None) -> Policy:
     """A new copy of the start policy, with the adapters of this run's seed where `vary` says so.
 
-    `device`: None is the one on which tensors are created.
+    `device`: where its weights are to be; None: where tensors are created.
     """
     numerics, model = cfg.hardware.numerics, RunConfig(vary.moved(cfg.values), cfg.choices).model
     device, dtype = device or torch.get_default_device(), DTYPES[numerics.dtype]
@@ -161,8 +162,19 @@ def _start(cfg: RunConfig, built: Mapping[str, Artefact], *, device: torch.devic
         policy: Policy = model.load(built["policy"].path).to(dtype)  # which a model of a plug-in may need
     configure_blocks(policy.model, gradient_checkpointing=numerics.gradient_checkpointing, compiled=numerics.compile)
     policy.model.packing = numerics.packing
-    policy.model.to(device)
+    if device.type != "meta":
+        policy.model.to(device)
     return policy
+
+
+def _shards(numerics: Numerics, world: World) -> bool:
+    """Has each of several processes a part of the weights from the start? DeepSpeed takes whole models."""
+    return world.size > 1 and numerics.engine == "fsdp"
+
+
+def _read_to(world: World) -> torch.device:
+    """Where a process has weights before they are sharded: the first one in main memory, the others nowhere."""
+    return torch.device("meta" if world.rank else "cpu")
 
 
 def _prompts(cfg: RunConfig, policy: Policy, data: DataSet) -> tuple[Prompts, dict[str, Prompts], Prompts | None]:
@@ -280,13 +292,20 @@ def _engine(numerics: Numerics) -> MakeEngine:
     return deepspeed_engine(stage=numerics.zero_stage, offload=numerics.offload_optimizer)
 
 
-def _reference(policy: Policy, start: Callable[..., Policy], *, is_held: bool) -> Callable[[], LanguageModel]:
+def _reference(
+    policy: Policy, start: Callable[..., Policy], *, sharded: bool, is_held: bool
+) -> Callable[[], LanguageModel]:
     """The frozen start policy: the policy with its adapters disabled if it has any, else one separate copy.
 
-    On a GPU, the one that no part of the training holds (`is_held`) is in main memory between two evaluations.
+    Where the policy is sharded, so is the copy. On a GPU, the one that no part of the training holds (`is_held`) is in
+    main memory between two evaluations.
     """
     if is_adapted(policy.model):
         return lambda: BaseModel(policy.model)
+    if sharded:
+        from align_lab.train.engines.fsdp_engine import frozen
+
+        return cache(lambda: frozen(start().model))
     device = torch.get_default_device()
     if device.type == "cuda" and not is_held:
         return Shared(Resting(lambda: start(device=torch.device("cpu")).model.requires_grad_(False), device))

@@ -15,7 +15,6 @@ from align_lab.base.settings import Sampling
 from align_lab.base.types import Needs, Rollout
 from align_lab.base.world import World
 from align_lab.models.language_model import LanguageModel
-from align_lab.models.lora import BaseModel
 from align_lab.models.row_batches import RowBatches
 from align_lab.rewards.scores import CheckedScores
 from align_lab.rollout.prompts import Prompts
@@ -270,8 +269,7 @@ class Rollouts:
             rollout = replace(rollout, logp_ref=rollout.logp_old)
         elif needs.reference:
             assert self.reference is not None
-            shared = together if isinstance(self.reference, BaseModel) else None  # its weights are the policy's
-            logp = scored(partial(self.reference, temperature=self.sampling.temperature), world=shared)
+            logp = scored(partial(self.reference, temperature=self.sampling.temperature), world=together)
             rollout = replace(rollout, logp_ref=logp)
         if (critic := self.learner.critic) is not None:
             value = scored(lambda ids, pad, mask: critic(ids, pad, mask.shape[1]) * mask, world=together)

@@ -12,11 +12,13 @@ from align_lab.base.errors import ConfigError, DataError
 from align_lab.base.task import Example, PromptForm
 from align_lab.models.blocks import configure_blocks
 from align_lab.models.llama import Llama
+from align_lab.models.loading import loading
 from align_lab.models.lora import BaseModel, adapt, is_adapted, merged_state
 from align_lab.models.lora_settings import Lora
 from align_lab.models.policy import load_policy, save_policy
 from align_lab.models.transformer import Transformer
 from align_lab.rollout.torch_sampler import sample
+from align_lab.train.engines import arrival
 from tests.cuda.pretended import pretended_cuda
 
 transformers = pytest.importorskip("transformers")
@@ -76,6 +78,21 @@ def at(tmp_path_factory):
         return folders[kind]
 
     return get
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
+@pytest.mark.parametrize(("kind", "rank"), [*((kind, 0) for kind in CONFIGS), ("llama", 2), ("qwen2", 2)])
+def test_a_model_that_is_built_without_weights_has_the_tensors_of_the_whole_one(at, kind, rank, dtype):
+    described = {}
+    for device in ("cpu", "meta"):
+        with loading(dtype, torch.device(device)):
+            model = load_policy(at(kind), lora=Lora(rank=rank)).to(dtype).model
+        named = list(model.named_parameters(remove_duplicate=False))
+        first = {id(parameter): name for name, parameter in reversed(named)}
+        tied = [(name, first[id(parameter)], parameter.requires_grad) for name, parameter in named]
+        described[device] = (arrival.described(model), tied, model.training, model.dtype)
+    assert described["meta"] == described["cpu"]
+    assert model.head.is_meta and (rank or all(parameter.is_meta for parameter in model.parameters()))
 
 
 def transformers_logits(path, ids):

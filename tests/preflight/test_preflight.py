@@ -201,6 +201,19 @@ def test_merged_adapters_that_vllm_is_sent_are_counted():
     assert "merged adapters" not in preflight.estimate(workload(QWEN7, vllm=vllm, **LONG)).phases["sampling"]
 
 
+def test_fsdp_shares_the_reference_too():
+    fields = {"processes": 8, "zero_stage": 3, **LONG}
+    held, not_held = (preflight.estimate(workload(QWEN7, reference=one, fsdp=True, **fields)) for one in (True, False))
+    part = 2 * QWEN7.parameters / 8 / 2**30
+    assert held.persistent["weights"] == pytest.approx((2 + 1) * part)  # the policy's are float32
+    assert not_held.persistent["start policy"] == pytest.approx(part)
+    assert "start policy" not in not_held.phases["evaluation"] and "start policy" not in held.persistent
+    of_zero = preflight.estimate(workload(QWEN7, reference=True, **fields))
+    assert of_zero.persistent["weights"] == pytest.approx((1 + 8) * part)
+    alone = preflight.estimate(workload(QWEN7, reference=True, fsdp=True, zero_stage=3, **LONG))
+    assert alone.persistent["weights"] == pytest.approx((2 + 1) * 8 * part)
+
+
 def test_main_memory_beside_a_gpu_is_counted_and_too_little_is_refused():
     n, gib = QWEN7.parameters, 2**30
     sharded = {"processes": 8, "zero_stage": 3, **LONG}
@@ -219,6 +232,9 @@ def test_main_memory_beside_a_gpu_is_counted_and_too_little_is_refused():
     assert main(**sharded, reference=True, vllm=vllm, background=True) == pytest.approx(
         {"optimizer state": 12 / 8, "checkpoint": 12 / 8}
     )
+    assert main(**sharded, fsdp=True, per_node=8) == pytest.approx({"weights that are read": 2 / 8})
+    assert main(**sharded, fsdp=True, per_node=8, critic=True) == pytest.approx({"weights that are read": 4 / 8})
+    assert main(**sharded, fsdp=True, per_node=8, background=True) == pytest.approx({"checkpoint": 12 / 8})
     offload = {"reference": True, "zero_stage": 2, "processes": 8, "offload": True}
     assert main(**offload) == pytest.approx({"optimizer state": 12 / 8, "gradients": 4 / 8})
     cfg = composed("algo=dapo", "hardware=gpu_8_zero3", "model=smollm2_135m")

@@ -28,6 +28,7 @@ from align_lab.train.engines.fsdp_engine import FsdpEngine
 from align_lab.train.engines.torch_engine import TorchEngine
 from align_lab.train.shards import of_ranks
 from tests import rotation
+from tests.train import arriving
 from tests.train.small import FIELDS, algorithm, loop
 
 registry.scan()
@@ -147,6 +148,7 @@ def one_of_two(rank, port, folder, library):
             recomputing.run()
             results[label, "recomputed"] = together(recomputing.learner.state_dict())
             if label == "fsdp":
+                results["arrived"] = world.concatenate([arriving.found(folder, rank)])
                 adapted = make("rloo", engine, world=world, dtype=own, micro_batch=4, lora=ADAPTERS)
                 adapted.run()
                 results[label, "adapters"] = together(adapted.learner.state_dict())
@@ -180,12 +182,14 @@ def results(tmp_path_factory):
         if library == "deepspeed":
             skip_without_deepspeed()
             saved["fsdp"] = of_library("fsdp")["fsdp", RESUMED]["saved"][2]
+        else:
+            arriving.write(folder)
         torch.save(saved, folder / f"saved-for-{library}.pt")
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
         mp.start_processes(one_of_two, args=(port, str(folder), library), nprocs=2, start_method="spawn")
-        return torch.load(folder / f"{library}-0.pt", weights_only=False)
+        return torch.load(folder / f"{library}-0.pt", weights_only=False) | {"folder": folder}
 
     return lambda label: of_library(next(name for name, labels in LIBRARIES.items() if label in labels))
 
@@ -294,6 +298,40 @@ def test_adapters_are_sharded_with_the_frozen_weights_that_they_share_with_the_r
     alone = single("rloo", torch.float64, lora=ADAPTERS)
     assert found["policy"]["model"] and all(".lora_" in name for name in found["policy"]["model"])
     assert close(found, alone.learner.state_dict(), torch.float64)
+
+
+@pytest.mark.parametrize("case", arriving.TRAINED)
+def test_every_process_gets_the_weights_and_the_angles_that_the_first_one_has_read(results, case):
+    expected = arriving.read(results("fsdp")["folder"], *case)
+    weights, hidden = expected.hf_state(), expected.hidden(arriving.IDS)
+    for of_rank in results("fsdp")["arrived"]:
+        found = of_rank["trained", *case]
+        assert found["state"].keys() == weights.keys() and found["adapted"] == bool(case[-1])
+        assert all(torch.equal(found["state"][name], value) for name, value in weights.items())
+        assert torch.equal(found["hidden"], hidden) and not found["lacking"]
+
+
+@pytest.mark.parametrize("case", arriving.FROZEN)
+def test_the_reference_is_sharded_too(results, case):
+    expected = arriving.read(results("fsdp")["folder"], *case)(arriving.IDS, None, arriving.MASK)
+    for of_rank in results("fsdp")["arrived"]:
+        found = of_rank["frozen", *case]
+        torch.testing.assert_close(found["logp"], expected, rtol=1e-6, atol=1e-6)
+        assert not found["lacking"]
+
+
+def test_a_critic_begins_with_the_weights_of_the_reward_in_every_process(results):
+    model, head = arriving.scorer(results("fsdp")["folder"])
+    expected = model.hidden(arriving.IDS)[:, -4:-1] @ head
+    for of_rank in results("fsdp")["arrived"]:
+        torch.testing.assert_close(of_rank["critic"], expected, rtol=1e-5, atol=1e-5)
+
+
+def test_no_process_but_the_first_ever_has_more_than_its_part_and_a_unit_of_the_model(results):
+    """In float32 the part is half of the weights, and a unit is a block of eight, or all that is in no block."""
+    case = ("untied", "float32", 0)
+    size = 4 * sum(parameter.numel() for parameter in arriving.read(results("fsdp")["folder"], *case).parameters())
+    assert size / 2 <= results("fsdp")["arrived"][1]["trained", *case]["peak"] < size * (1 / 2 + 1 / 6)
 
 
 def test_the_state_of_another_model_is_rejected():

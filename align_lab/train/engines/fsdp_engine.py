@@ -24,6 +24,7 @@ from align_lab.base.hyperparameters import Train
 from align_lab.base.world import World, ensure_group
 from align_lab.models.blocks import blocks
 from align_lab.models.language_model import LanguageModel
+from align_lab.train.engines.arrival import arrive, receive
 from align_lab.train.engines.gathered_copy import GatheredCopy
 from align_lab.train.engines.torch_engine import TorchEngine
 from align_lab.train.shards import Parts, Slice, between, extent
@@ -37,8 +38,9 @@ class FsdpEngine(TorchEngine):
     def __init__(self, model: nn.Module, *, name: str, plan: Train, lr: float) -> None:
         ensure_group()
         self.learning, self.unfinished = True, False
+        arrives = arrive(model)
         self.gathered_copy = GatheredCopy(model)
-        shard(model)
+        shard(model, arrives=arrives)
         super().__init__(model, name=name, plan=plan, lr=lr)
 
     def __call__(self, *inputs: Any, **options: Any) -> Any:
@@ -92,10 +94,18 @@ class FsdpEngine(TorchEngine):
         return DTensor.from_local(own, like.device_mesh, like.placements, shape=like.shape, stride=like.stride())
 
 
-def shard(model: nn.Module) -> None:
+def frozen(model: LanguageModel) -> LanguageModel:
+    """A model that is not trained, in place: each process has some rows of its weights. Collective."""
+    ensure_group()
+    shard(model.requires_grad_(False), arrives=arrive(model))
+    return model
+
+
+def shard(model: nn.Module, *, arrives: bool = False) -> None:
     """Replace the parameters of a model by this process's rows of them, in place, block by block. Collective.
 
-    Trained bfloat16 weights become float32; frozen ones, those below adapters, remain what they are.
+    `arrives`: they are those that rank 0 has in main memory. Trained bfloat16 weights become float32; frozen ones, as
+    those below adapters, remain what they are.
     """
     mesh = init_device_mesh(torch.get_default_device().type, (dist.get_world_size(),))
     half = next(model.parameters()).dtype == torch.bfloat16
@@ -107,6 +117,8 @@ def shard(model: nn.Module) -> None:
     if half and isinstance(model, LanguageModel):
         model.body_dtype = torch.bfloat16
     for unit in (*blocks(model), model):
+        if arrives:
+            receive(unit)
         for parameter in unit.parameters():
             if half and parameter.requires_grad:
                 parameter.data = parameter.data.float()

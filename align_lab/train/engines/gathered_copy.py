@@ -15,7 +15,7 @@ class GatheredCopy:
 
     def __init__(self, model: nn.Module) -> None:
         empty: dict[int, nn.Parameter] = {  # that a parameter occurs twice, as a tied head does, stays so
-            id(p): nn.Parameter(p.detach().new_empty(0), requires_grad=False) for p in model.parameters()
+            id(p): nn.Parameter(torch.empty(0, dtype=p.dtype), requires_grad=False) for p in model.parameters()
         }
         self.model: nn.Module = copy.deepcopy(model, dict(empty))
         self._dtypes = [p.dtype for p in self.model.parameters()]
