@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -18,6 +19,7 @@ from align_lab.dispatch import broken_nodes, expected_runs, run_rows, status_tab
 from align_lab.dispatch.launch import current_states
 from align_lab.dispatch.slurm_commands import SlurmError
 from align_lab.dispatch.states import TaskState
+from align_lab.record.layout import StudyLayout
 from align_lab.record.terminal import Terminal, escape
 
 RESUBMITTED = ("failed", "stopped", "missing", "cancelled")  # what the command that started the study submits again
@@ -48,6 +50,7 @@ def document(folder: Path, tasks: Sequence[TaskState]) -> dict[str, Any]:
         "study": folder.name,
         "question": expected_runs.read(folder)["question"],
         "tasks": [asdict(task) for task in tasks],
+        "trials": {"study": StudyLayout(folder).trials.name, "states": _trials(folder)},
         "results": [asdict(one) for one in run_rows.results(tasks)],
         "broken_nodes": broken_nodes.failures(folder),
     }
@@ -66,8 +69,14 @@ def _watch(folder: Path, console: Console) -> None:
 def _print(folder: Path, tasks: Sequence[TaskState], console: Console) -> None:
     expected = expected_runs.read(folder)
     console.print(f"[bold]{escape(folder.name)}[/] {escape(expected['question'])}")
+    trials = StudyLayout(folder).trials.name
+    if counts := _trials(folder):
+        listed = ", ".join(f"{count} {state}" for state, count in counts.items())
+        console.print(f"Its trials: {listed}: align_lab status {escape(trials)}")
     if tasks:
         console.print(status_table.table(tasks), soft_wrap=False)
+    elif counts:
+        console.print("It holds no runs yet: they begin when it is tuned.")
     else:
         console.print(f"It holds no runs. Start one: align_lab study={escape(folder.name)} algo=rloo")
     if line := broken_nodes.line(folder):
@@ -79,6 +88,12 @@ def _print(folder: Path, tasks: Sequence[TaskState], console: Console) -> None:
     incomplete = [task for task in tasks if task.kind == "run" and task.state in RESUBMITTED]
     if incomplete:
         console.print(f"The command that started the study submits these {len(incomplete)} again.")
+
+
+def _trials(folder: Path) -> dict[str, int]:
+    """How many trials of its tuning are in each state; empty where it is not tuned."""
+    trials = StudyLayout(folder).trials
+    return dict(Counter(task.state for task in states_of(trials) if task.kind == "run")) if trials.is_dir() else {}
 
 
 def states_of(folder: Path) -> list[TaskState]:

@@ -14,6 +14,7 @@ from align_lab.dispatch import told_apart
 from align_lab.dispatch.states import TaskState
 from align_lab.record.layout import RunLayout
 
+LISTED = 12  # arms in a line
 NAME = re.compile(r"(?P<algo>[^-]+)-.*-s(?P<seed>\d+)-[0-9a-f]{8}")
 
 
@@ -73,15 +74,16 @@ def results(tasks: Sequence[TaskState]) -> list[ArmResult]:
 
 
 def results_line(study: str, found: Sequence[ArmResult]) -> str:
-    """`score at the end: rloo 0.52 (3 seeds), dpo 0.31 (2 seeds)`, and the command that compares."""
+    """`score at the end: rloo 0.52 (3 seeds), dpo 0.31 (2 seeds)`, of LISTED arms at most, and what compares them."""
     metrics = dict.fromkeys(one.metric for one in found)
-    parts = (
-        f"{metric} at the end: "
-        + ", ".join(f"{one.arm} {one.mean:.2f} ({_seeds(one.seeds)})" for one in found if one.metric == metric)
-        for metric in metrics
-    )
+    parts = (f"{metric} at the end: {_arms([one for one in found if one.metric == metric])}" for metric in metrics)
     asks = "Which is better, and how surely" if len(found) > 1 else "All of it"
     return f"{'; '.join(parts)}. {asks}: align_lab compare {study}"
+
+
+def _arms(found: Sequence[ArmResult]) -> str:
+    more = f" and {len(found) - LISTED} more" if len(found) > LISTED else ""
+    return ", ".join(f"{one.arm} {one.mean:.2f} ({_seeds(one.seeds)})" for one in found[:LISTED]) + more
 
 
 def _seeds(count: int) -> str:

@@ -14,6 +14,7 @@ COMPACTED = "metrics.parquet"
 CHECKPOINTS = "checkpoints"
 EVALUATIONS = "evaluations"
 DISPATCH = ".dispatch"  # of a study
+TUNING = "_tuning"  # behind its name: the study of its trials
 BROKEN_NODES = (
     "broken_nodes"  # in that: the node of each job that failed there before its program began, as it did elsewhere
 )
@@ -139,6 +140,11 @@ class StudyLayout:
     def tuning(self) -> Path:
         """What the tuning of a study tried, what came out, and what it cost."""
         return self.dispatch / "tuning.json"
+
+    @property
+    def trials(self) -> Path:
+        """The study of its trials, where it is tuned: a folder beside its own."""
+        return self.path.with_name(f"{self.path.name}{TUNING}")
 
     @property
     def lease(self) -> Path:

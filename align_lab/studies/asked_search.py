@@ -14,6 +14,7 @@ from align_lab.base.run_config import RunConfig
 from align_lab.base.task import DEVELOPMENT
 from align_lab.base.tuning_plan import TuningPlan
 from align_lab.config.study import Study
+from align_lab.record.layout import StudyLayout
 from align_lab.studies import search
 from align_lab.studies.search import Space
 from align_lab.studies.trials import Arm, arms_of
@@ -39,7 +40,7 @@ class Search:
     @property
     def trials_folder(self) -> Path:
         """Of the study of the trials."""
-        return self.folder.with_name(f"{self.study.name}_tuning")
+        return StudyLayout(self.folder).trials
 
     @property
     def metric(self) -> str:

@@ -18,7 +18,7 @@ from align_lab.compare.tuning.record import COSTS, Trial
 from align_lab.config import overrides as parsing
 from align_lab.config.composition import Composer
 from align_lab.config.study import Study
-from align_lab.record.layout import RunLayout
+from align_lab.record.layout import TUNING, RunLayout
 from align_lab.studies.search import Point, overrides
 
 WITHOUT_SCORE = ("diverged", "unscored")  # a run in this state has ended, and what it was tried for is the reason
@@ -45,7 +45,7 @@ class Arm:
     def trial(self, point: Point, *, number: int, seed: int, steps: int) -> list[str]:
         """The overrides of a run that tries a point: it is judged on the development set alone."""
         shorter = [f"train.steps={steps}"] if steps < self.steps else []
-        study = f"{self.recipe.study}_tuning"
+        study = f"{self.recipe.study}{TUNING}"
         return [
             *self.job,
             *overrides(point),

@@ -55,6 +55,14 @@ def test_the_best_recipe_runs_with_fresh_seeds_and_these_decide(place, done):
     assert record["trials"]["rloo"][0]["spent"]["episodes"] > 0
 
 
+def test_status_of_a_study_says_how_many_of_its_trials_have_ended(place, done):
+    assert "Its trials: 12 done: align_lab status tuned_tuning" in " ".join(
+        invoke(place, "status", "tuned").stdout.split()
+    )
+    trials = json.loads(invoke(place, "status", "tuned", "--json").stdout)["trials"]
+    assert trials == {"study": "tuned_tuning", "states": {"done": 12}}
+
+
 def test_compare_says_what_tuning_found_and_cost(place, done):
     shown = invoke(place, "compare", "tuned")
     words = " ".join(shown.stdout.split())
