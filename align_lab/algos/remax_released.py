@@ -1,4 +1,4 @@
-"""ReMax as its authors' released code computes it, for the record: algo=remax is the paper's.
+"""Released ReMax: what its authors' code computes, for the record; algo=remax is the paper's.
 
 Li et al., ReMax: A Simple, Effective, and Efficient Reinforcement Learning Method for Aligning Large Language Models,
 arXiv 2310.10505; github.com/liziniu/ReMax at 536ba49, step3_rlhf_finetuning.
