@@ -137,7 +137,8 @@ def _give_run(study: str, name: str) -> None:
     from align_lab.cli import status
 
     folder = runs_folder() / study
-    answer.give(status.document(folder, [task for task in status.states_of(folder) if task.name == name]))
+    tasks = [task for task in status.states_of(folder) if task.name == name]
+    answer.give(status.document(folder, tasks, trials={}))
 
 
 def _hydra(args: list[str]) -> int:

@@ -48,13 +48,21 @@ def cancel(args: Sequence[str]) -> int:
         cancelled += _cancel_jobs(folder, tasks)
     cancelled += _stop_processes(folder, [task for task in tasks if task not in cancelled], console)
     answer.give({"study": folder.name, "cancelled": [task.name for task in cancelled]})
-    remark = "" if tasks or cancelled else ", none was queued or running"
+    remark = "" if tasks or cancelled else f", none was queued or running{_of_its_trials(folder)}"
     console.print(f"{escape(folder.name)}: {len(cancelled)} of its jobs cancelled{remark}")
     for task in cancelled[:LISTED]:
         console.print(f"  {escape(task.name)}")
     if len(cancelled) > LISTED:
         console.print(f"  and {len(cancelled) - LISTED} more")
     return 0
+
+
+def _of_its_trials(folder: Path) -> str:
+    """What to type where the trials that tune the study are what runs: they are a study of their own."""
+    trials = StudyLayout(folder).trials
+    if not trials.is_dir() or not any(task.state in ACTIVE for task in current_states(trials)):
+        return ""
+    return f". It is being tuned: align_lab cancel {escape(trials.name)}"
 
 
 def _cancel_looks(folder: Path) -> list[TaskState]:

@@ -48,6 +48,7 @@ def run(args: list[str]) -> int:
             return 0
         raise ConfigError(_not_understood(args)) from None
     _refuse_flags(arguments)
+    _refuse_two_kinds(arguments)
     if arguments.shell_completion:
         return _complete(arguments.overrides)
     texts = study_file.expanded(arguments.overrides)
@@ -98,7 +99,7 @@ def _conclude(asked: study.Study) -> None:
     folder = runs_folder() / asked.name
     tasks = status.states_of(folder)
     first_table.show(folder, tasks, Terminal())
-    answer.give(status.document(folder, tasks))
+    answer.give(status.document(folder, tasks, status.trials_of(folder)))
 
 
 def _run(asked: study.Study) -> int:
@@ -127,6 +128,13 @@ def _complete(asked: Sequence[str]) -> int:
     if name not in SHELLS:
         raise ConfigError(f"{asked[0]}: {near(name, SHELLS)}")
     return _hydra(["--shell-completion"], asked)
+
+
+def _refuse_two_kinds(arguments: argparse.Namespace) -> None:
+    """Raises ConfigError for flags of which each says what to do instead of a run: Hydra does one thing a time."""
+    flags = [f"--{name.replace('_', '-')}" for name in (*PRINTING, "shell_completion") if getattr(arguments, name)]
+    if len(flags) > 1:
+        raise ConfigError(f"{' and '.join(flags)}: each prints something else. Type one of them")
 
 
 def _refuse_flags(arguments: argparse.Namespace) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -39,18 +39,19 @@ def status(args: Sequence[str]) -> int:
     if options.watch:
         _watch(folder, console)
         tasks = states_of(folder)
-    answer.give(document(folder, tasks))
-    _print(folder, tasks, console)
+    trials = trials_of(folder)
+    answer.give(document(folder, tasks, trials))
+    _print(folder, tasks, trials, console)
     return 0
 
 
-def document(folder: Path, tasks: Sequence[TaskState]) -> dict[str, Any]:
+def document(folder: Path, tasks: Sequence[TaskState], trials: Mapping[str, int]) -> dict[str, Any]:
     """What `status --json` says of a study, and every command that runs one."""
     return {
         "study": folder.name,
         "question": expected_runs.read(folder)["question"],
         "tasks": [asdict(task) for task in tasks],
-        "trials": {"study": StudyLayout(folder).trials.name, "states": _trials(folder)},
+        "trials": dict(trials),
         "results": [asdict(one) for one in run_rows.results(tasks)],
         "broken_nodes": broken_nodes.failures(folder),
     }
@@ -66,16 +67,15 @@ def _watch(folder: Path, console: Console) -> None:
         table.wait_until_ended(stop)
 
 
-def _print(folder: Path, tasks: Sequence[TaskState], console: Console) -> None:
+def _print(folder: Path, tasks: Sequence[TaskState], trials: Mapping[str, int], console: Console) -> None:
     expected = expected_runs.read(folder)
     console.print(f"[bold]{escape(folder.name)}[/] {escape(expected['question'])}")
-    trials = StudyLayout(folder).trials.name
-    if counts := _trials(folder):
-        listed = ", ".join(f"{count} {state}" for state, count in counts.items())
-        console.print(f"Its trials: {listed}: align_lab status {escape(trials)}")
+    if trials:
+        listed = ", ".join(f"{count} {state}" for state, count in trials.items())
+        console.print(f"Its trials: {listed}: align_lab status {escape(StudyLayout(folder).trials.name)}")
     if tasks:
         console.print(status_table.table(tasks), soft_wrap=False)
-    elif counts:
+    elif trials:
         console.print("It holds no runs yet: they begin when it is tuned.")
     else:
         console.print(f"It holds no runs. Start one: align_lab study={escape(folder.name)} algo=rloo")
@@ -90,7 +90,7 @@ def _print(folder: Path, tasks: Sequence[TaskState], console: Console) -> None:
         console.print(f"The command that started the study submits these {len(incomplete)} again.")
 
 
-def _trials(folder: Path) -> dict[str, int]:
+def trials_of(folder: Path) -> dict[str, int]:
     """How many trials of its tuning are in each state; empty where it is not tuned."""
     trials = StudyLayout(folder).trials
     return dict(Counter(task.state for task in states_of(trials) if task.kind == "run")) if trials.is_dir() else {}

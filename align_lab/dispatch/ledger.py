@@ -28,7 +28,9 @@ ONLY_ENDED = re.compile(  # lines of Slurm that repeat that the process ended
     r"^(srun|slurmstepd)(-\S+)?:( error:)? (.*(Exited with exit code|Killed|Terminated|Segmentation fault|"
     r"Broken pipe|Aborted)|Terminating |Job step aborted|Force Terminated|\*\*\* |launch/slurm: _task_finish)"
 )
-PROGRESS = re.compile(r"\bstep \d+/\d+|^\s*\d+%\|")
+PROGRESS = re.compile(  # what a program says of its work: lines with the time of day, bars, that it has started
+    r"^\d\d:\d\d:\d\d |\bstep \d+/\d+|^\s*\d+%\||^submitit INFO "
+)
 
 
 @dataclass(frozen=True, kw_only=True)

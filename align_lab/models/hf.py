@@ -15,8 +15,8 @@ from align_lab.base.content import file_hash
 from align_lab.base.contracts import Model
 from align_lab.base.errors import ConfigError, DataError
 from align_lab.base.paths import is_folder
-from align_lab.base.progress import notice
 from align_lab.base.registry import param, register, section
+from align_lab.models import hub
 from align_lab.models.lora_settings import Lora
 from align_lab.models.sft_settings import FineTuning
 from align_lab.models.shape import Shape, read_shape
@@ -24,7 +24,6 @@ from align_lab.models.shape import Shape, read_shape
 if TYPE_CHECKING:
     from align_lab.models.policy import Policy
 
-FILES = ("*.safetensors", "*.safetensors.index.json", "config.json", "generation_config.json", "tokenizer*", "*.jinja")
 SOURCE = "source.json"
 
 
@@ -107,35 +106,13 @@ class HuggingFace(Model):
         folder = Path(self.path).expanduser()
         if is_folder(folder):
             return folder if (folder / name).is_file() else None
-        return cached_folder(self.path, name, self.revision)
+        return hub.cached_folder(self.path, name, self.revision)
 
     def _locate(self) -> Path:
         folder = Path(self.path).expanduser()
         if is_folder(folder):
             return folder
-        try:
-            from huggingface_hub import snapshot_download
-        except ModuleNotFoundError as missing:
-            raise ConfigError(f'fetching {self.path} needs huggingface_hub: pip install "align_lab[hf]"') from missing
-        notice(f"fetching {self.path} from the Hugging Face hub")
-        try:
-            return Path(snapshot_download(self.path, revision=self.revision, allow_patterns=list(FILES)))
-        except Exception as error:  # the hub raises a dozen classes: not found, gated, no network, ...
-            raise DataError(
-                f"{self.path} could not be downloaded from the Hugging Face hub: "
-                f"{str(error).strip().splitlines()[0]}. "
-                f"Check the name and your login (hf auth login), or set a local folder: model.path=FOLDER"
-            ) from error
-
-
-def cached_folder(hub_id: str, name: str, revision: str | None) -> Path | None:
-    """The folder of a model in the hub's cache, if it holds this file."""
-    try:
-        from huggingface_hub import try_to_load_from_cache
-    except ModuleNotFoundError:
-        return None
-    file = try_to_load_from_cache(hub_id, name, revision=revision)
-    return Path(file).parent if isinstance(file, str) else None
+        return hub.downloaded(self.path, self.revision, instead="model.path=FOLDER")
 
 
 def folder_error(folder: Path) -> DataError | None:
@@ -163,7 +140,7 @@ def folder_error(folder: Path) -> DataError | None:
 
 
 def _read_from(folder: Path) -> list[Path]:
-    return [file for pattern in FILES for file in sorted(folder.glob(pattern))]
+    return [file for pattern in hub.FILES for file in sorted(folder.glob(pattern))]
 
 
 def _has_hash(file: Path, digest: str) -> bool:

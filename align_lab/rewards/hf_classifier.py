@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from align_lab.base.contracts import Reward
-from align_lab.base.errors import DataError, RewardError, near
+from align_lab.base.errors import RewardError, near
 from align_lab.base.paths import is_folder
 from align_lab.base.registry import param, register
 from align_lab.base.task import Scorer, ScorerMemory
-from align_lab.models.hf import FILES, cached_folder, folder_error
+from align_lab.models import hub
+from align_lab.models.hf import folder_error
 from align_lab.models.shape import read_shape, stored_dtype
 
 WIDTHS = {"float32": 4, "bfloat16": 2, "float16": 2}  # bytes of a number
@@ -101,7 +102,7 @@ class HFClassifier(Reward):
         folder = Path(self.path).expanduser()
         if not self.path or not is_folder(folder):
             return []
-        return [file for pattern in FILES for file in sorted(folder.glob(pattern))]
+        return [file for pattern in hub.FILES for file in sorted(folder.glob(pattern))]
 
     def parts(self) -> tuple[str, ...]:
         """Was the beginning of the text cut off?"""
@@ -121,7 +122,7 @@ class HFClassifier(Reward):
 
     def _known_folder(self) -> Path | None:
         folder = Path(self.path).expanduser()
-        return folder if is_folder(folder) else cached_folder(self.path, "config.json", self.revision)
+        return folder if is_folder(folder) else hub.cached_folder(self.path, "config.json", self.revision)
 
     def load(self, folder: Path | None) -> Scorer:
         """The scorer, on the run's device. Raises DataError where the model cannot be loaded."""
@@ -146,15 +147,7 @@ class HFClassifier(Reward):
         folder = Path(self.path).expanduser()
         if is_folder(folder):
             return folder
-        from huggingface_hub import snapshot_download
-
-        try:
-            return Path(snapshot_download(self.path, revision=self.revision, allow_patterns=list(FILES)))
-        except Exception as error:  # the hub raises a dozen classes: not found, gated, no network, ...
-            raise DataError(
-                f"{self.path} could not be downloaded from the Hugging Face hub: {str(error).strip().splitlines()[0]}. "
-                "Check the name and your login (hf auth login), or set a local folder: path=FOLDER"
-            ) from error
+        return hub.downloaded(self.path, self.revision, instead="path=FOLDER")
 
 
 def label_names(config: dict[str, Any]) -> list[str]:

@@ -160,6 +160,7 @@ def test_a_plug_in_that_is_no_module_is_refused(here, monkeypatch, code, message
         (["--exp=x.pickle"], "it would execute what the file holds"),
         (["--config-dir", "/"], "options of your own are files in ./conf/GROUP"),
         (["--config-name", "x"], "options of your own are files in ./conf/GROUP"),
+        (["--cfg", "all", "--info", "all"], "--cfg and --info: each prints something else. Type one of them"),
         (["--resolve"], "--resolve belongs to --cfg"),
         (["--package", "algo"], "--package belongs to --cfg"),
         (["--shell-completion"], 'eval "$(align_lab -sc install=bash)"'),

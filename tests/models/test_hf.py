@@ -10,6 +10,7 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from align_lab.base import registry
 from align_lab.base.errors import ConfigError, DataError
 from align_lab.base.task import Example, PromptForm
+from align_lab.models import hub
 from align_lab.models.blocks import configure_blocks
 from align_lab.models.llama import Llama
 from align_lab.models.loading import loading
@@ -273,6 +274,17 @@ def test_a_base_model_needs_chat_set_to_false(tmp_path):
 )
 def test_a_path_that_is_neither_a_folder_nor_a_model_of_the_hub_is_rejected(path, message):
     assert message in component(path=path).problems()[0]
+
+
+def test_a_download_that_fails_says_why_in_one_sentence_and_what_to_type(monkeypatch):
+    def refuse(*_, **__):
+        raise OSError("The repository is gated.\nVisit its page to ask for access.")
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", refuse)
+    with pytest.raises(DataError) as refused:
+        hub.downloaded("someone/model", None, instead="model.path=FOLDER")
+    message = str(refused.value)
+    assert "hub: The repository is gated. Check the name" in message and message.endswith("model.path=FOLDER")
 
 
 def test_a_model_whose_logits_are_not_hidden_states_times_head_is_rejected(tmp_path):

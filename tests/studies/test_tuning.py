@@ -2,10 +2,12 @@
 
 import json
 import shutil
+import subprocess
+import time
 
 import pytest
 
-from tests.run.test_runs import invoke, place, run
+from tests.run.test_runs import command, environment, invoke, place, run
 
 __all__ = ["place"]  # a fixture
 
@@ -59,8 +61,22 @@ def test_status_of_a_study_says_how_many_of_its_trials_have_ended(place, done):
     assert "Its trials: 12 done: align_lab status tuned_tuning" in " ".join(
         invoke(place, "status", "tuned").stdout.split()
     )
-    trials = json.loads(invoke(place, "status", "tuned", "--json").stdout)["trials"]
-    assert trials == {"study": "tuned_tuning", "states": {"done": 12}}
+    asked = [json.loads(invoke(place, "status", name, "--json").stdout)["trials"] for name in ("tuned", "tuned_tuning")]
+    assert asked == [{"done": 12}, {}]
+
+
+def test_cancelling_a_study_that_is_being_tuned_leads_to_its_trials(place):
+    words = ("-m", "algo=rloo", "seed=0", "study=trying", "train.steps=400", PLAN)
+    process = subprocess.Popen(command(*words), cwd=place, env=environment(place), stderr=subprocess.DEVNULL)
+    try:
+        while not list((place / "runs" / "trying_tuning").glob("*/metrics.jsonl")) and process.poll() is None:
+            time.sleep(0.05)
+        said = " ".join(invoke(place, "cancel", "trying").stdout.split())
+        assert "0 of its jobs cancelled" in said and "align_lab cancel trying_tuning" in said
+        assert "of its jobs cancelled" in invoke(place, "cancel", "trying_tuning").stdout
+    finally:
+        process.terminate()
+        assert process.wait() != 0
 
 
 def test_compare_says_what_tuning_found_and_cost(place, done):
@@ -129,8 +145,8 @@ def test_completions_of_a_step_are_not_tuned_with_rungs(place):
 
 
 def test_a_development_set_of_few_prompts_is_warned_of_in_the_plan(place):
-    command = ("-m", "algo=rloo", "seeds=[0]", PLAN, "study=few", "dry_run=true", "evaluation.prompts=100")
-    few, enough = (run(place, *command, f"data.development={size}").stdout for size in (20, 200))
+    words = ("-m", "algo=rloo", "seeds=[0]", PLAN, "study=few", "dry_run=true", "evaluation.prompts=100")
+    few, enough = (run(place, *words, f"data.development={size}").stdout for size in (20, 200))
     warning = "the development set has 20 prompts: what is chosen by so few is chosen in part by chance"
     assert warning in few and "what is chosen by so few" not in enough
 
