@@ -145,7 +145,7 @@ PROGRAM = "10:00:00 step 3/9  score 0.1  about 4 s left\n"
     [
         (PROGRAM, ""),
         (
-            "submitit INFO (2026-11-25 10:00:00,123) - Starting with JobEnvironment(job_id=12)\n10:00:01 building data set\n",
+            "submitit INFO (2026-11-25 10:00:00,123) - Starting with JobEnvironment\n10:00:01 building data set\n",
             "",
         ),
         (PROGRAM + "srun: error: node1: task 0: Killed\nsrun: Terminating StepId=12.0\n", ""),
