@@ -9,6 +9,7 @@ from typing import Any, NoReturn
 from align_lab.base import answer
 from align_lab.base.errors import ConfigError, near
 
+NO_STUDY = "the following arguments are required: STUDY"
 UNKNOWN = re.compile(r"unrecognized arguments: (?P<words>.*)", re.DOTALL)
 CHOICE = re.compile(
     r"argument (?P<name>[^:]*): invalid choice: (?P<word>.*) \(choose from (?P<choices>.*)\)", re.DOTALL
@@ -38,4 +39,8 @@ class Arguments(argparse.ArgumentParser):
         found = UNKNOWN.fullmatch(message)
         wrong = next((word for word in found["words"].split() if word.startswith("-")), "") if found else ""
         hint = f"; {near(wrong.partition('=')[0], flags)}" if wrong else ""
+        if message == NO_STUDY:
+            raise ConfigError(
+                f"{verb} needs a STUDY, and align_lab studies lists them. Its arguments: {self.prog} --help"
+            )
         raise ConfigError(f"{verb}: {message}{hint}. Type {self.prog} --help for its arguments")

@@ -22,6 +22,7 @@ from align_lab.record.terminal import visible
 POLL_SECONDS = 1.0
 STATE_SECONDS = 5.0  # between two questions to Slurm
 TAIL_LINES = 40
+LISTED = 5  # names
 
 
 def logs(args: Sequence[str]) -> int:
@@ -89,8 +90,9 @@ def task_of(given: str) -> tuple[Path, str]:
         raise ConfigError(f"{name} is in {', '.join(sorted(study.name for study, _ in found))}: type STUDY/{name}")
     if (runs_folder() / given).is_dir() and "/" not in given:
         tasks = [task for study, task in known.values() if study.name == given]
-        named = f"one of them: {near(given, tasks, show_all=5)}" if tasks else f"no job of it: align_lab status {given}"
-        raise ConfigError(f"{given} is a study, and logs shows one run, stage or look. There is {named}")
+        more = f", and {len(tasks) - LISTED} more" if len(tasks) > LISTED else ""
+        named = f"{', '.join(tasks[:LISTED])}{more}" if tasks else f"none has a job (align_lab status {given})"
+        raise ConfigError(f"{given} is a study, and logs shows one of its runs, stages or looks: {named}")
     if any((folder / name).is_dir() for folder in runs_folder().glob(within or "*")):
         raise ConfigError(
             f"{name} has no log: it ran in the terminal of its command. Its folder has its rows in metrics.jsonl, and "

@@ -97,10 +97,10 @@ def test_a_job_that_fails_gives_its_reason_and_a_status(ledger, capsys):
 def test_a_study_is_not_a_run_and_an_empty_one_says_how_to_begin(ledger, capsys):
     with pytest.raises(ConfigError, match="no study under .* has jobs. Type align_lab studies"):
         logs.logs(["nothing"])
-    with pytest.raises(ConfigError, match="mine is a study, .* There is no job of it: align_lab status mine"):
+    with pytest.raises(ConfigError, match="mine is a study, .* none has a job \\(align_lab status mine\\)"):
         logs.logs(["mine"])
     put(ledger, "")
-    with pytest.raises(ConfigError, match=f"mine is a study, .* There is one of them: allowed: {NAME}"):
+    with pytest.raises(ConfigError, match=f"mine is a study, .* or looks: {NAME}"):
         logs.logs(["mine"])
     Path("runs/empty").mkdir()
     assert main(["status", "empty"]) == 0

@@ -56,7 +56,7 @@ def test_runs_that_may_not_be_compared_have_a_dashboard_that_says_so(here):
     [
         (["thre"], "did you mean 'three'?"),
         (["three", "--projekt=x"], "unrecognized arguments: --projekt=x"),
-        ([], "the following arguments are required: STUDY"),
+        ([], "needs a STUDY, and align_lab studies lists them"),
     ],
 )
 def test_a_wrong_command_says_what_is_right(here, args, said):
