@@ -26,7 +26,7 @@ def shards(x: Workload, stage: int) -> int:
 
 
 def weights(x: Workload) -> float:
-    """N b for policy, critic and reference; ZeRO-3 shards those of policy and critic, FSDP all.
+    """N b for policy, critic and reference; FSDP and ZeRO-3 shard them.
 
     With LoRA the reference is the policy with its adapters disabled and needs no memory. FSDP's trained weights are
     float32.
@@ -38,7 +38,7 @@ def weights(x: Workload) -> float:
 
 
 def start_policy(x: Workload) -> float:
-    """N b of the start policy, which FSDP shards; nothing with adapters, which are disabled for it."""
+    """N b of the start policy, which FSDP and ZeRO-3 shard; nothing with adapters, which are disabled for it."""
     return 0.0 if x.shape.lora_rank else x.shape.parameters * x.bytes / (x.processes if x.shards_weights else 1)
 
 

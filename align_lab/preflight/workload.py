@@ -65,8 +65,8 @@ class Workload:
 
     @property
     def shards_weights(self) -> bool:
-        """Has no process all weights, from the start, nor those of the start policy? DeepSpeed takes whole models."""
-        return self.processes > 1 and self.fsdp
+        """Has no process all weights, from the start, nor those of the start policy?"""
+        return self.processes > 1 and self.zero_stage == SHARDS_ALL
 
     @property
     def rests(self) -> bool:

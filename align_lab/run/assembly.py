@@ -168,8 +168,8 @@ def _start(cfg: RunConfig, built: Mapping[str, Artefact], *, device: torch.devic
 
 
 def _shards(numerics: Numerics, world: World) -> bool:
-    """Has each of several processes a part of the weights from the start? DeepSpeed takes whole models."""
-    return world.size > 1 and numerics.engine == "fsdp"
+    """Has each of several processes a part of the weights, from the start?"""
+    return world.size > 1 and (numerics.engine == "fsdp" or numerics.zero_stage == 3)
 
 
 def _read_to(world: World) -> torch.device:

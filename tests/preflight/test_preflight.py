@@ -201,7 +201,7 @@ def test_merged_adapters_that_vllm_is_sent_are_counted():
     assert "merged adapters" not in preflight.estimate(workload(QWEN7, vllm=vllm, **LONG)).phases["sampling"]
 
 
-def test_fsdp_shares_the_reference_too():
+def test_fsdp_and_zero_3_share_the_reference_too():
     fields = {"processes": 8, "zero_stage": 3, **LONG}
     held, not_held = (preflight.estimate(workload(QWEN7, reference=one, fsdp=True, **fields)) for one in (True, False))
     part = 2 * QWEN7.parameters / 8 / 2**30
@@ -209,14 +209,14 @@ def test_fsdp_shares_the_reference_too():
     assert not_held.persistent["start policy"] == pytest.approx(part)
     assert "start policy" not in not_held.phases["evaluation"] and "start policy" not in held.persistent
     of_zero = preflight.estimate(workload(QWEN7, reference=True, **fields))
-    assert of_zero.persistent["weights"] == pytest.approx((1 + 8) * part)
+    assert of_zero.persistent["weights"] == pytest.approx((1 + 1) * part)
     alone = preflight.estimate(workload(QWEN7, reference=True, fsdp=True, zero_stage=3, **LONG))
     assert alone.persistent["weights"] == pytest.approx((2 + 1) * 8 * part)
 
 
 def test_main_memory_beside_a_gpu_is_counted_and_too_little_is_refused():
     n, gib = QWEN7.parameters, 2**30
-    sharded = {"processes": 8, "zero_stage": 3, **LONG}
+    sharded = {"processes": 8, "per_node": 8, "zero_stage": 3}
     vllm = {"gpus": 0, "memory": 0.4, "cpu_cache_gib": 1.0}
 
     def main(**fields):
@@ -228,22 +228,22 @@ def test_main_memory_beside_a_gpu_is_counted_and_too_little_is_refused():
     assert main() == pytest.approx({"start policy": 2})
     assert main(reference=True) == {}
     assert main(reference=True, background=True) == pytest.approx({"checkpoint": 12})
-    assert main(**sharded, background=True) == pytest.approx({"start policy": 2, "checkpoint": 12 / 8})
+    for engine in ({}, {"fsdp": True}):
+        assert main(**sharded, **engine) == pytest.approx({"weights that are read": 2 / 8})
+        assert main(**sharded, **engine, critic=True) == pytest.approx({"weights that are read": 4 / 8})
+        assert main(**sharded, **engine, background=True) == pytest.approx({"checkpoint": 12 / 8})
     assert main(**sharded, reference=True, vllm=vllm, background=True) == pytest.approx(
         {"optimizer state": 12 / 8, "checkpoint": 12 / 8}
     )
-    assert main(**sharded, fsdp=True, per_node=8) == pytest.approx({"weights that are read": 2 / 8})
-    assert main(**sharded, fsdp=True, per_node=8, critic=True) == pytest.approx({"weights that are read": 4 / 8})
-    assert main(**sharded, fsdp=True, per_node=8, background=True) == pytest.approx({"checkpoint": 12 / 8})
     offload = {"reference": True, "zero_stage": 2, "processes": 8, "offload": True}
     assert main(**offload) == pytest.approx({"optimizer state": 12 / 8, "gradients": 4 / 8})
     cfg = composed("algo=dapo", "hardware=gpu_8_zero3", "model=smollm2_135m")
     fitting = preflight.fit(cfg, gpu=True, processes=8, available=available(80), main=available(2))
     assert fitting.background
-    little = preflight.fit(cfg, gpu=True, processes=8, available=available(80), main=available(0.8))
+    little = preflight.fit(cfg, gpu=True, processes=8, available=available(80), main=available(0.5))
     assert not little.background
-    with pytest.raises(ConfigError, match=r"needs about 0.7 GiB of main memory \(libraries and data 0.4, start policy"):
-        preflight.fit(cfg, gpu=True, processes=8, available=available(80), main=available(0.5))
+    with pytest.raises(ConfigError, match=r"needs about 0.5 GiB of main memory \(libraries and data 0.4, weights"):
+        preflight.fit(cfg, gpu=True, processes=8, available=available(80), main=available(0.3))
 
 
 def test_a_processor_waits_for_its_checkpoints():

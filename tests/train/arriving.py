@@ -11,8 +11,9 @@ from align_lab.models.loading import loading
 from align_lab.models.lora import is_adapted, load_base
 from align_lab.models.lora_settings import Lora
 from align_lab.models.policy import load_policy
-from align_lab.train.engines.arrival import beside_weights
-from align_lab.train.engines.fsdp_engine import FsdpEngine, frozen
+from align_lab.train.engines import deepspeed_engine
+from align_lab.train.engines.arrival import arrive, beside_weights
+from align_lab.train.engines.fsdp_engine import frozen
 from align_lab.train.learner import Critic
 from tests.models.test_hf import folder
 from tests.preflight.counted import Counted
@@ -24,6 +25,7 @@ MODELS = ("tied", "untied", "qwen2")  # the last one is transformers'
 TRAINED = [
     (name, dtype, rank) for name in MODELS for dtype in DTYPES for rank in ((0, 2) if name != "untied" else (0,))
 ]
+UNTIED = ("untied", "float32", 0)
 FROZEN = [(name, "float32", 0) for name in ("untied", "qwen2")]
 
 
@@ -41,17 +43,17 @@ def read(root, name, dtype, lora, *, device="cpu"):
         return load_policy(Path(root) / name, lora=Lora(rank=lora, alpha=4), chat=False).to(DTYPES[dtype]).model
 
 
-def found(root, rank):
+def found(root, rank, engine, trained):
     """What a process has of each model after it was sharded, the most bytes that this took, and what has no values."""
     results = {}
-    for case in TRAINED:
+    for case in trained:
         model = _read_by(root, rank, case)
         with Counted() as counted:
-            engine = FsdpEngine(model, name="policy", plan=Train(), lr=1e-3)
-        with engine.full_model() as whole:
+            made = engine(model, name="policy", plan=Train(), lr=1e-3)
+        with made.full_model() as whole:
             state = {name: value.clone() for name, value in whole.hf_state().items()}
             hidden, adapted = whole.hidden(IDS).detach().clone(), is_adapted(whole)
-        lacking = [*without_values(engine.model), *without_values(engine.gathered_copy.model)]
+        lacking = [*without_values(made.model), *without_values(made.gathered_copy.model)]
         results["trained", *case] = {
             "peak": counted.peak,
             "state": state,
@@ -62,8 +64,18 @@ def found(root, rank):
     for case in FROZEN:
         reference = frozen(_read_by(root, rank, case))
         results["frozen", *case] = {"logp": reference(IDS, None, MASK).detach(), "lacking": without_values(reference)}
-    results["critic"] = _value(root, rank)
+    results["critic"] = _value(root, rank, engine)
     return results
+
+
+def most_while_sharded_by_deepspeed(root, rank):
+    """The most bytes of a process while ZeRO 3 takes its part of the weights, before it has optimizer state."""
+    model = _read_by(root, rank, UNTIED)
+    config = deepspeed_engine.settings(model, Train(), stage=3, offload=False)
+    with Counted() as counted:
+        assert arrive(model)
+        deepspeed_engine.shard(model, config)
+    return counted.peak
 
 
 def without_values(model):
@@ -85,14 +97,14 @@ def scorer(root):
     return model, torch.linspace(-1, 1, model.width)
 
 
-def _value(root, rank):
+def _value(root, rank, engine):
     """The values of a critic that begins as a reward, which every process has whole."""
     model, head = scorer(root)
     backbone = _read_by(root, rank, FROZEN[0])
     assert load_base(backbone, model.state_dict())
-    engine = FsdpEngine(Critic(backbone, head), name="critic", plan=Train(), lr=1e-3)
-    assert not without_values(engine.model)
-    return engine(IDS, None, 3).detach()
+    made = engine(Critic(backbone, head), name="critic", plan=Train(), lr=1e-3)
+    assert not without_values(made.model)
+    return made(IDS, None, 3).detach()
 
 
 def _read_by(root, rank, case):

@@ -57,9 +57,9 @@ def check_equal(every: Sequence[Mapping[str, str]]) -> None:
     for name in sorted(first.keys() | other.keys()):
         if first.get(name) != other.get(name):
             raise ConfigError(
-                f"hardware.numerics.engine=fsdp builds this model without its weights, and {name} is then "
+                f"to be sharded, this model is built without its weights, and {name} is then "
                 f"{other.get(name, 'missing')}, not {first.get(name, 'missing')}. "
-                "Set hardware.numerics.engine=torch or deepspeed"
+                "Set hardware.numerics.engine=torch, or deepspeed with hardware.numerics.zero_stage=2"
             )
 
 
@@ -67,12 +67,12 @@ def check_equal(every: Sequence[Mapping[str, str]]) -> None:
 def receive(unit: nn.Module) -> None:
     """Replace the weights of this part of a model by those of rank 0, on this process's device. Collective.
 
-    A weight that occurs twice, as a tied head does, stays one. Those that are sharded already stay as they are.
+    A weight that occurs twice, as a tied head does, stays one. What FSDP or DeepSpeed has sharded stays.
     """
     arrived: dict[int, nn.Parameter] = {}
     for module in unit.modules():
         for name, parameter in module.named_parameters(recurse=False, remove_duplicate=False):
-            if isinstance(parameter, DTensor):
+            if isinstance(parameter, DTensor) or hasattr(parameter, "ds_shape"):
                 continue
             if id(parameter) not in arrived:
                 own = nn.Parameter(_of_first(parameter), requires_grad=parameter.requires_grad)

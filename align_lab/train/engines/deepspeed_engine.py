@@ -27,8 +27,10 @@ from torch import Tensor, nn
 from align_lab.base.errors import ConfigError
 from align_lab.base.hyperparameters import Train
 from align_lab.base.world import World, ensure_group
+from align_lab.models.blocks import blocks
 from align_lab.models.language_model import LanguageModel
 from align_lab.train.engines import zero_state
+from align_lab.train.engines.arrival import arrive, receive
 from align_lab.train.engines.engine import Engine, MakeEngine, State, adamw, learning, matched, set_rate
 from align_lab.train.engines.gathered_copy import GatheredCopy
 from align_lab.train.shards import Slice, sliced, whole
@@ -55,14 +57,16 @@ class DeepSpeedEngine(Engine):
         ensure_group()
         self.stage, self.steps_taken, self.learning = stage, 0, True
         self.sharded = stage == 3
-        self.gathered_copy = GatheredCopy(model) if stage == 3 else None
+        config = settings(model, plan, stage=stage, offload=offload)
+        arrives = self.sharded and arrive(model)
+        self.gathered_copy = GatheredCopy(model) if self.sharded else None
+        if arrives:
+            shard(model, config)
         self.optimizer = adamw(model, plan, lr)
         self.parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
         self.groups = self.optimizer.state_dict()["param_groups"]
         with redirect_stdout(StringIO()):  # DeepSpeed prints the free memory
-            self.engine, *_ = deepspeed.initialize(
-                model=model, optimizer=self.optimizer, config=settings(model, plan, stage=stage, offload=offload)
-            )
+            self.engine, *_ = deepspeed.initialize(model=model, optimizer=self.optimizer, config=config)
         self.optimizer.register_step_pre_hook(self._before_step)
         self._set_step_count()
         if stage == 3 and isinstance(model, LanguageModel):  # the head is used outside of its module's forward
@@ -201,6 +205,15 @@ class DeepSpeedEngine(Engine):
         return list(next(getattr(self.engine.optimizer, n) for n in names if hasattr(self.engine.optimizer, n)))
 
 
+def shard(model: nn.Module, config: dict[str, Any]) -> None:
+    """Replace the parameters of a model by this process's parts of those of rank 0, block by block. Collective."""
+    from deepspeed import zero
+
+    for unit in (*blocks(model), model):
+        receive(unit)
+        zero.Init(module=unit, config_dict_or_path=config)
+
+
 def settings(model: nn.Module, plan: Train, *, stage: int, offload: bool) -> dict[str, Any]:
     """The engine's settings as a DeepSpeed configuration."""
     half = next(model.parameters()).dtype == torch.bfloat16
@@ -209,7 +222,7 @@ def settings(model: nn.Module, plan: Train, *, stage: int, offload: bool) -> dic
         "stage": stage,
         "overlap_comm": False,
         "stage3_param_persistence_threshold": SMALL,
-        "reduce_bucket_size": min(BUCKET, sum(getattr(p, "ds_numel", p.numel()) for p in model.parameters())),
+        "reduce_bucket_size": min(BUCKET, sum(p.numel() for p in model.parameters())),
     }
     if offload:
         zero["offload_optimizer"] = {"device": "cpu"}

@@ -104,7 +104,7 @@ def adamw(model: nn.Module, plan: Train, lr: float) -> torch.optim.Optimizer:
 
 def optimizer(parameters: list[nn.Parameter], plan: Train, lr: float) -> torch.optim.Optimizer:
     """AdamW on these parameters, with weight decay on matrices only."""
-    matrices, vectors = [p for p in parameters if p.ndim >= 2], [p for p in parameters if p.ndim < 2]
+    matrices, vectors = [p for p in parameters if len(shape(p)) >= 2], [p for p in parameters if len(shape(p)) < 2]
     groups = [{"params": matrices, "weight_decay": plan.weight_decay}, {"params": vectors, "weight_decay": 0.0}]
     return torch.optim.AdamW(
         [g for g in groups if g["params"]], lr=lr, betas=(plan.beta1, plan.beta2), eps=plan.adam_eps, fused=True
