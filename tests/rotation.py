@@ -1,9 +1,9 @@
-"""Which tests of the whole suite run in turn: those marked `nightly`, a quarter of them with each commit.
+"""Which tests of the whole suite run in turn: those marked `nightly`, a sixth of them with each commit.
 
-A family of tests that say the same of each algorithm, each engine or each place in a program is marked where a quarter
+A family of tests that say the same of each algorithm, each engine or each place in a program is marked where a sixth
 of it would find most faults, and the whole takes minutes. Only `pytest` alone leaves tests out, and its first lines say
-so: naming a file or a folder runs all of its tests. `ALIGN_LAB_NIGHTLY=all` runs all everywhere, `=0` to `=3` that
-quarter, and `=turn` the one of the commit, where files are named too.
+so: naming a file or a folder runs all of its tests. `ALIGN_LAB_NIGHTLY=all` runs all everywhere, `=0` to `=5` that
+sixth, and `=turn` the one of the commit, where files are named too.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import zlib
 from collections.abc import Sequence
 from pathlib import Path
 
-PARTS = 4
+PARTS = 6
 VARIABLE = "ALIGN_LAB_NIGHTLY"
 ALL = "all"
 TURN = "turn"

@@ -1,6 +1,7 @@
 """Every nightly test has its turn, and nothing is left out where tests are named."""
 
 import os
+import string
 import subprocess
 import sys
 
@@ -8,7 +9,7 @@ import pytest
 
 from tests import forked, rotation
 
-NODES = [f"tests/some/test_file.py::test_of_algorithms[{name}]" for name in "abcdefghijklmnopqrstuvwxyz"]
+NODES = [f"tests/some/test_file.py::test_of_algorithms[{name}]" for name in string.ascii_lowercase]
 
 
 def test_the_parts_are_all_and_each_is_some():
@@ -19,19 +20,19 @@ def test_the_parts_are_all_and_each_is_some():
 
 def test_commits_take_turns():
     turns = [rotation.turn("", f"{number:040x}") for number in range(60)]
-    assert set(turns) == {0, 1, 2, 3} and rotation.turn("", "abc") == rotation.turn("turn", "abc")
+    assert set(turns) == {*range(rotation.PARTS)} and rotation.turn("", "abc") == rotation.turn("turn", "abc")
     assert rotation.turn("all", "abc") is None and rotation.turn("1", "abc") == 1
-    with pytest.raises(ValueError, match="allowed: all, turn, 0, 1, 2, 3"):
-        rotation.turn("4", "abc")
+    with pytest.raises(ValueError, match="allowed: all, turn, 0, 1, 2, 3, 4, 5"):
+        rotation.turn("6", "abc")
 
 
 def test_a_family_that_is_needed_at_once_takes_turns_too(monkeypatch):
-    parts = []
-    for which in "0123":
-        monkeypatch.setenv(rotation.VARIABLE, which)
-        parts.append(rotation.in_turn("abcdefghijkl", "zero1"))
-        assert parts[-1] != rotation.in_turn("abcdefghijkl", "zero2")
-    assert sorted(name for part in parts for name in part) == list("abcdefghijkl") and all(parts)
+    parts, letters = [], string.ascii_lowercase
+    for which in range(rotation.PARTS):
+        monkeypatch.setenv(rotation.VARIABLE, str(which))
+        parts.append(rotation.in_turn(letters, "zero1"))
+        assert parts[-1] != rotation.in_turn(letters, "zero2")
+    assert sorted(name for part in parts for name in part) == list(letters) and all(parts)
     monkeypatch.setenv(rotation.VARIABLE, "all")
     assert rotation.in_turn("ab", "x") == ["a", "b"]
 
@@ -54,7 +55,8 @@ def test_the_whole_suite_leaves_out_what_has_its_turn_later_and_a_named_file_not
         "def test_b(): pass\n"
     )
     (tmp_path / "pytest.ini").write_text("[pytest]\ntestpaths = tests\nmarkers = nightly\n")
-    base = {key: value for key, value in os.environ.items() if key != rotation.VARIABLE and "XDIST" not in key}
+    own = (rotation.VARIABLE, "PYTEST_ADDOPTS")
+    base = {key: value for key, value in os.environ.items() if key not in own and "XDIST" not in key}
     base |= {"PYTHONPATH": f"{tmp_path}{os.pathsep}{forked.ROOT}", "HERE": str(tmp_path)}
     parts = [collected(env={**base, rotation.VARIABLE: str(which)}) for which in range(rotation.PARTS)]
     assert all("tests/test_some.py::test_b" in part and 2 < len(part) < 25 for part in parts)

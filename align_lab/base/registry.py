@@ -154,10 +154,7 @@ def scan(plugins: tuple[str, ...] = ()) -> None:
 
     Such a module must not import torch at its top level, so that reading schemas is fast.
     """
-    for module in _registering(PACKAGE):
-        importlib.import_module(module)
-    for entry in importlib.metadata.entry_points(group=ENTRY_POINT):
-        entry.load()
+    _scan_installed()
     for plugin in plugins:
         if not MODULE.fullmatch(plugin):
             raise ConfigError(
@@ -186,6 +183,15 @@ def scan(plugins: tuple[str, ...] = ()) -> None:
                 f"plugins=[{plugin}]: {plugin} is a folder without __init__.py, and no module. Name a module in it, "
                 f"for example plugins=[{plugin}.my_module]"
             )
+
+
+@functools.cache
+def _scan_installed() -> None:
+    """Once a process: this package and the entry points of others stay what they are."""
+    for module in _registering(PACKAGE):
+        importlib.import_module(module)
+    for entry in importlib.metadata.entry_points(group=ENTRY_POINT):
+        entry.load()
 
 
 def _registering(package: Path) -> list[str]:

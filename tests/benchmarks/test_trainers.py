@@ -14,6 +14,7 @@ import pytest
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 
 
+@pytest.mark.nightly
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["rloo", "dpo"])
 def test_our_worker_takes_a_step_when_it_is_requested(tmp_path, kind):

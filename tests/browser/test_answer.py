@@ -40,6 +40,7 @@ def pages(tmp_path_factory):
     return page
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize("size", SIZES, ids=lambda size: f"{size[0]} arms, {size[1]} seeds")
 def test_nothing_overflows_at_any_width_folded_or_not(browser, pages, size):
     file = pages(*size)

@@ -32,6 +32,7 @@ def test_the_flag_info_may_stand_alone(tmp_path):
     assert done.returncode == 0 and "Hydra" in done.stdout and "usage" not in done.stderr, done.stderr
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize("verb", sorted(set(VERBS) - {"help"}))
 def test_every_verb_has_a_help_of_its_own(verb):
     direct, by_help = run(verb, "--help"), run("help", verb)

@@ -1,7 +1,7 @@
 """More than two hundred wrong commands: each is refused with status 2 and words that help, and writes nothing.
 
 They are generated from the fields, the groups and the verbs, so that a new one is tried as well. Where a wrong command
-would be accepted, `dry_run=true` keeps it from training. A run of the whole suite types a quarter of them in turn.
+would be accepted, `dry_run=true` keeps it from training. A run of the whole suite types a sixth of them in turn.
 """
 
 import importlib

@@ -15,6 +15,7 @@ from align_lab.config import study as studies
 SWEEPS = sorted(path.stem for path in (Path(__file__).parents[2] / "sweeps").glob("*.yaml"))
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize("name", SWEEPS)
 def test_every_run_of_a_committed_study_is_valid(name):
     study = studies.read([f"sweeps={name}"])

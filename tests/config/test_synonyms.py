@@ -45,6 +45,7 @@ def problem(*words):
     return "\n".join(messages)
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize("field", synonyms.NAMES)
 def test_every_name_of_another_trainer_leads_to_our_field(field):
     option = [OTHERS[field]] if field in OTHERS else []
@@ -83,6 +84,7 @@ def test_every_misspelt_field_leads_to_it():
     assert len(fields) > 120 and wrong <= {"train.beta1", "train.beta2"}  # `train.beta` is the KL's weight elsewhere
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize("group", GROUPS)
 def test_every_misspelt_option_leads_to_it(group):
     for name in options(group):

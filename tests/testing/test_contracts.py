@@ -25,6 +25,7 @@ BUILT_IN = [
 problems_of = functools.cache(check)
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize(("kind", "name"), BROKEN)
 def test_the_check_of_a_clause_finds_a_component_that_breaks_it(kind, name):
     problems = problems_of(kind, name)

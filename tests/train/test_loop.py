@@ -13,6 +13,7 @@ from tests.train.small import FIELDS, TRAJECTORIES, CountWord, algorithm, algori
 ALGOS = algorithms()
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize("name", ALGOS)
 @pytest.mark.parametrize("step", [0, 1, 3])
 def test_a_run_resumed_from_a_checkpoint_is_bit_identical(name, step):

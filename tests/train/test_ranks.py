@@ -41,6 +41,7 @@ SOME = ["ppo_max", "dpo", "kto", "sail_pp", "remax", "dapo"]
 COUNTS = {2: SOME, 3: SOME, 4: ALGOS}  # of four ranks, each has one of the four prompts of a step
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize(("count", "name"), [(count, name) for count, names in COUNTS.items() for name in names])
 def test_ranks_take_the_steps_of_one_process(name, count):
     plan = {"minibatches": 2 if count == 2 else 1, "steps": 2}

@@ -154,6 +154,7 @@ def save_while_they_agree(world: World, folder: Path) -> None:
     saver.settle()
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize("count", ALGOS_BY_COUNT)
 def test_several_processes_take_the_same_steps_as_one(tmp_path, count):
     """Rollouts, whitening over the global batch, gradients, metrics and evaluations, to 1e-6 in float64.
