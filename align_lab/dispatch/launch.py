@@ -19,6 +19,7 @@ from align_lab.config.study import Study
 from align_lab.dispatch import broken_nodes, expected_runs, in_words, lengths, parallel, rest, slurm, status_table
 from align_lab.dispatch.cluster import cluster_of, cluster_to_use
 from align_lab.dispatch.dry_run import describe
+from align_lab.dispatch.failed_stages import said_once
 from align_lab.dispatch.ledger import Ledger, Submission
 from align_lab.dispatch.local_pool import LocalPool
 from align_lab.dispatch.plan import JobArray, Plan, artefacts, job_arrays, placement_of, plan
@@ -249,7 +250,7 @@ def _names(study: Study) -> set[str]:
 def _conclude(study: Study, stop: StopRequest, console: Console, *, waited: bool) -> int:
     """Print how the runs ended, with the reason of every failure. Returns the exit status, or raises Stopped."""
     names = _names(study)
-    tasks = [task for task in current_states(runs_folder() / study.name) if task.name in names]
+    tasks = said_once([task for task in current_states(runs_folder() / study.name) if task.name in names])
     failed = [task for task in tasks if task.state in ("failed", "cancelled")]
     done = len([task for task in tasks if task.kind == "run" and task.state == "done"])
     _print_failures(failed, console)

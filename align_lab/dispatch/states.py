@@ -60,11 +60,10 @@ def states(
     ledger = Ledger.of(study)
     last = latest(ledger.submissions() if submissions is None else submissions)
     common: dict[str, Any] = {"study": study, "jobs": jobs, "ledger": ledger}
-    stages = {
-        name: _state_of(_StageEvidence(name=name, submission=submission, **common))
-        for name, submission in last.items()
-        if submission.kind == "stage"
-    }
+    stages: dict[str, TaskState] = {}
+    for name, submission in last.items():  # in the order of their submission: what a stage needs is before it
+        if submission.kind == "stage":
+            stages[name] = _state_of(_StageEvidence(name=name, submission=submission, stages=stages, **common))
     folders = {path.parent.name for path in study.glob(f"*/{CONFIG}")}
     submitted = {name for name, submission in last.items() if submission.kind == "run"}
     waiting, in_line = rest.names(study), parallel.waiting(study)
@@ -113,6 +112,7 @@ class _TaskEvidence:
     submission: Submission | None
     jobs: Jobs
     ledger: Ledger
+    stages: Mapping[str, TaskState] = field(default_factory=dict[str, TaskState])
 
     @property
     def job_id(self) -> str:
@@ -133,6 +133,15 @@ class _TaskEvidence:
         return bool(self.job_id) and self.job is None and self.job_id in self.ledger.cancelled()
 
     @property
+    def failed_stage(self) -> tuple[str, str] | None:
+        needed = (self.stages[name] for name in self._needs if name in self.stages)
+        return next(((stage.name, stage.why) for stage in needed if stage.state == "failed"), None)
+
+    @property
+    def _needs(self) -> tuple[str, ...]:
+        return self.submission.needs if self.submission else ()
+
+    @property
     def last_log_line(self) -> str:
         return self.ledger.last_line(self.job_id)
 
@@ -148,7 +157,6 @@ class _StageEvidence(_TaskEvidence):
 
     expected: Mapping[str, Any] = field(default_factory=dict)
     kind = "stage"
-    failed_stage = None
     unmet_dependency = None
     damage = ""
     unknown = False
@@ -208,7 +216,6 @@ class _RunEvidence(_TaskEvidence):
     """What is known of a run."""
 
     expected: Mapping[str, Any]  # its arm, seed and steps; empty where the study does not expect it
-    stages: Mapping[str, TaskState] = field(default_factory=dict)
     waits_for_room: bool = False
     in_line: bool = False
     kind = "run"
@@ -240,11 +247,6 @@ class _RunEvidence(_TaskEvidence):
         return started_here or lease.live(RunLayout(self.study / self.name).lease)
 
     @property
-    def failed_stage(self) -> tuple[str, str] | None:
-        needed = (self.stages[name] for name in self._needs if name in self.stages)
-        return next(((stage.name, stage.why) for stage in needed if stage.state == "failed"), None)
-
-    @property
     def unmet_dependency(self) -> tuple[str, bool] | None:
         if self.status:
             return None
@@ -268,10 +270,6 @@ class _RunEvidence(_TaskEvidence):
     @property
     def upcoming(self) -> bool:
         return self.submission is None and bool(self.expected) and lease.live(StudyLayout(self.study).lease)
-
-    @property
-    def _needs(self) -> tuple[str, ...]:
-        return self.submission.needs if self.submission else ()
 
 
 def _state_of(evidence: _StageEvidence | _RunEvidence) -> TaskState:

@@ -13,6 +13,7 @@ from rich.text import Text
 
 from align_lab.base.signals import StopRequest
 from align_lab.dispatch import in_words
+from align_lab.dispatch.failed_stages import needs_one, said_once
 from align_lab.dispatch.in_words import Who
 from align_lab.dispatch.plan import Skipped
 from align_lab.dispatch.slurm_commands import SlurmError
@@ -81,7 +82,7 @@ class StatusTable:
         return max(POLL_SECONDS, self.fetch_cost / POLL_SHARE)
 
     def _print_changes(self, tasks: Sequence[TaskState]) -> None:
-        changed = [task for task in tasks if self.printed.get(task.name, "missing") != task.state]
+        changed = [task for task in said_once(tasks) if self.printed.get(task.name, "missing") != task.state]
         self.printed |= {task.name: task.state for task in tasks}
         for line in change_lines(changed, in_words.of_states(tasks)):
             self.console.print(f"{time.strftime('%H:%M:%S')} {escape(line)}")
@@ -118,6 +119,7 @@ def _called(group: Sequence[TaskState], who: Mapping[str, Who]) -> str:
 
 def table(tasks: Sequence[TaskState], *, height: int | None = None) -> Group:
     """Runs by arm and seed with state, step, score, speed, time left and node; below, the reasons of failures."""
+    tasks = said_once(tasks)
     stages = [task for task in tasks if task.kind == "stage"]
     runs = sorted(
         (task for task in tasks if task.kind == "run"),
@@ -190,8 +192,12 @@ def folded(tasks: Iterable[TaskState]) -> list[tuple[TaskState, int]]:
     groups: dict[tuple[str, str, str], list[TaskState]] = {}
     for task in tasks:
         groups.setdefault((task.kind, task.state, _without_ids(task)), []).append(task)
-    kept = ((group, 1 if len(group) > MANY or group[0].state in ACTIVE else len(group)) for group in groups.values())
+    kept = ((group, 1 if _one_is_enough(group) else len(group)) for group in groups.values())
     return [(task, len(group) - shown if task is group[0] else 0) for group, shown in kept for task in group[:shown]]
+
+
+def _one_is_enough(group: Sequence[TaskState]) -> bool:
+    return len(group) > MANY or group[0].state in ACTIVE or needs_one(group[0])
 
 
 def _without_ids(task: TaskState) -> str:

@@ -4,6 +4,7 @@ import io
 
 from rich.console import Console
 
+from align_lab.dispatch.failed_stages import said_once
 from align_lab.dispatch.slurm_commands import SlurmError
 from align_lab.dispatch.states import TaskState
 from align_lab.dispatch.status_table import MANY, StatusTable, folded, table
@@ -33,6 +34,29 @@ def test_reasons_that_name_their_own_job_are_one_line_too():
         for i in range(3)
     ]
     assert folded(held) == [(held[0], 2)]
+
+
+def test_the_reason_of_a_failed_stage_stands_once_with_the_number_of_its_runs():
+    """A run that needs a stage which needs it counts too; what failed for another reason keeps its own."""
+    gone = "DataError: no such model"
+    policy = TaskState(name="policy-00", kind="stage", state="failed", why=gone)
+    pairs = TaskState(name="preferences-00", kind="stage", state="failed", why=f"its stage policy-00 failed: {gone}")
+    direct = runs(3, state="failed", why=f"its stage policy-00 failed: {gone}")
+    behind = TaskState(name="dpo-s0", kind="run", state="failed", why=f"its stage preferences-00 failed: {pairs.why}")
+    other = TaskState(name="ppo-s0", kind="run", state="failed", why="no space")
+    shown = said_once([policy, pairs, *direct, behind, other])
+    assert [task.why for task in shown] == [
+        f"{gone} (4 runs of the study need it)",
+        "its stage policy-00 failed",
+        *3 * ["its stage policy-00 failed"],
+        "its stage preferences-00 failed",
+        "no space",
+    ]
+    assert [count for _, count in folded(shown[2:5])] == [2]
+    assert said_once([direct[0]]) == [direct[0]]  # alone it says why
+    console = Console(file=io.StringIO(), width=200)
+    console.print(table([policy, pairs, *direct, behind, other]))
+    assert console.file.getvalue().count("no such model") == 1
 
 
 def test_two_values_of_one_algorithm_are_two_rows_that_differ():

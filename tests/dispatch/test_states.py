@@ -102,6 +102,17 @@ def test_a_run_that_hung_has_failed_and_names_its_stack_traces(folder):
     assert run.state == "failed" and "hung: no progress in the phase training; stack traces in" in run.why
 
 
+def test_a_stage_that_was_not_started_because_its_own_stage_failed_says_so(folder):
+    """A local study records the submission of what can no longer be built, and starts no process for it."""
+    ledger = Ledger.of(folder)
+    ledger._write(submission(token="a", kind="stage", names=("policy-00",), job_id="8"))
+    late = submission(token="b", kind="stage", names=("preferences-00",), needs=("policy-00",), job_id="")
+    ledger._write(late)
+    found = {task.name: task for task in states(folder, {}, {"8": JobInfo(state="OUT_OF_MEMORY", live=False)})}
+    assert found["preferences-00"].state == "failed"
+    assert found["preferences-00"].why.startswith("its stage policy-00 failed: ran out of memory")
+
+
 def test_a_stage_that_nobody_builds_explains_a_cancelled_run(folder):
     Ledger.of(folder)._write(submission(needs=("sft-00",)))
     run = state_of(folder, JobInfo(state="CANCELLED", live=False))
