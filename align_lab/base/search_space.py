@@ -22,6 +22,11 @@ class Declared(ABC):
     def about(self, default: Any) -> Range:
         """The range where the recipe has this value of the field."""
 
+    @property
+    @abstractmethod
+    def typed(self) -> str:
+        """As a sweep file writes it; `parse` is the inverse."""
+
 
 class Range(Declared):
     """The values that a search tries of one field."""
@@ -71,6 +76,11 @@ class Continuous(Range):
         """Both ends, as they are tried."""
         return (round(self.low), round(self.high)) if self.whole else (self.low, self.high)
 
+    @property
+    def typed(self) -> str:
+        """`log(LOW, HIGH)` or `uniform(LOW, HIGH)`."""
+        return f"{'log' if self.logarithmic else 'uniform'}({self.low:g}, {self.high:g})"
+
     def __str__(self) -> str:
         return f"{self.low:g} to {self.high:g}{' (log)' if self.logarithmic else ''}"
 
@@ -84,6 +94,11 @@ class Around(Declared):
     def about(self, default: Any) -> Range:
         """Around this value."""
         return Continuous(default / self.factor, default * self.factor, logarithmic=True)
+
+    @property
+    def typed(self) -> str:
+        """`around(FACTOR)`."""
+        return f"around({self.factor:g})"
 
     def __str__(self) -> str:
         return f"default / {self.factor:g} to default x {self.factor:g} (log)"
@@ -106,6 +121,11 @@ class Among(Range):
     def ends(self) -> Sequence[Any]:
         """All values."""
         return self.values
+
+    @property
+    def typed(self) -> str:
+        """A list."""
+        return f"[{self}]"
 
     def __str__(self) -> str:
         return ", ".join(f"{value:g}" if isinstance(value, int | float) else str(value) for value in self.values)
@@ -141,14 +161,14 @@ def parse(text: Any, where: str) -> Declared:
     try:
         if match is None:
             raise ValueError
-        name, first, second = match[1], float(match[2]), match[3] and float(match[3])
+        name, first, second = match[1], float(match[2]), None if match[3] is None else float(match[3])
     except ValueError:
         raise ConfigError(f"{where}={text} is not understood. Write {FORMS}") from None
     if name == "around":
-        if second or first <= 1:
+        if second is not None or first <= 1:
             raise ConfigError(f"{where}={text}: around takes one factor above 1, for example around(3)")
         return Around(first)
-    if not second or first >= second or (name == "log" and first <= 0):
+    if second is None or first >= second or (name == "log" and first <= 0):
         positive = ", both above 0" if name == "log" else ""
         raise ConfigError(f"{where}={text}: {name} takes two ends, the lower one first{positive}")
     return Continuous(first, second, logarithmic=name == "log")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, cast
@@ -46,9 +47,11 @@ def tuning_plan(values: Mapping[str, Any], *, seeds: Collection[int]) -> TuningP
     if not plan.seeds or len(set(plan.seeds)) < len(plan.seeds) or not all(_is_seed(seed) for seed in plan.seeds):
         raise ConfigError(f"tune.seeds={plan.seeds}: it must be a list of different seeds, for example [100, 101]")
     if shared := sorted(set(plan.seeds) & set(seeds)):
+        are = "is also a seed" if len(shared) == 1 else "are also seeds"
+        others = itertools.islice((seed for seed in itertools.count(100) if seed not in seeds), len(plan.seeds))
         raise ConfigError(
-            f"tune.seeds={plan.seeds}: {', '.join(map(str, shared))} is also a seed of the study, which would then be "
-            "tuned on its own runs. Choose others, for example tune.seeds=[100,101]"
+            f"tune.seeds={plan.seeds}: {', '.join(map(str, shared))} {are} of the study, which would then be tuned on "
+            f"its own runs. Choose others, for example tune.seeds=[{','.join(map(str, others))}]"
         )
     space = cast("Mapping[str, Any] | str | None", plan.space)
     if not isinstance(space, Mapping | None) or not all(isinstance(each, Mapping) for each in (space or {}).values()):

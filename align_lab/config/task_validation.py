@@ -161,7 +161,10 @@ def _missing_preferences(cfg: Mapping[str, Any], data: Data, needs: Needs) -> st
             f"Add {lacking} ones (label {str(lacking == 'desirable').lower()})"
         )
     kind = "preference pairs" if needs.paired else "pairs or single completions with a label"
-    return f"preference pairs of the data, and data={cfg['data']['name']} has none. Choose data with {kind}"
+    return (
+        f"preference pairs of the data, and data={cfg['data']['name']} has none. Choose data with {kind}, for example "
+        "data=files data.preferences=FILE"
+    )
 
 
 def _sets(cfg: Mapping[str, Any], data: Data) -> list[str]:

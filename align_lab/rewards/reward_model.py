@@ -59,7 +59,8 @@ class PairReward(PairTraining, Reward):
         if not data.has_pairs():
             return (
                 "reward=reward_model learns from preference pairs that come with the data, and this data has none. "
-                "Choose data with pairs, or another reward"
+                "Choose data with pairs, for example data=files data.preferences=FILE, or another reward, for example "
+                "reward=python reward.file=FILE"
             )
         columns = data.column_names()
         if self.margin and columns is not None and self.margin not in columns:

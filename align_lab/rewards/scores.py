@@ -107,9 +107,10 @@ def check_limit(failed: int, total: int, *, limit: float, field: str, first: str
     """Raise RewardError where more than a share `limit` of the completions failed. `first`: the first failure."""
     if failed <= limit * total:
         return
+    reason = first.rstrip(".")
     allow = f" Or allow more: {field}={math.ceil(100 * failed / total) / 100:g}" if failed < total else ""
     raise RewardError(
         f"{failed} of {total} completions could not be scored, and {field}={limit:g} allows a share of {limit:g}. "
-        f"{first}\nNothing is lost: when the cause is removed, run the same command again: it continues, and the "
+        f"{reason}.\nNothing is lost: when the cause is removed, run the same command again: it continues, and the "
         f"manifest names files that have changed.{allow}"
     )

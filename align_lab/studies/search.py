@@ -115,7 +115,9 @@ def _check_bounds(where: str, field: str, tried: Range, cfg: RunConfig) -> None:
         for name in reversed(inside.split(".")):
             nested = {name: nested}
         if wrong := registry.problems(component, nested, f"{group}."):
-            raise ConfigError(f"{where}: {wrong[0]}")
+            own = declared(cfg).get(field)
+            allowed = f"{own.typed}, which the field declares" if own else f"one within its bounds: {FORMS}"
+            raise ConfigError(f"{where}: {wrong[0]}. Write another range, for example {allowed}")
 
 
 def sobol(spaces: Mapping[str, Space], trials: int) -> dict[str, list[Point]]:

@@ -21,7 +21,8 @@ from align_lab.config.study import Study
 from align_lab.record.layout import TUNING, RunLayout
 from align_lab.studies.search import Point, overrides
 
-WITHOUT_SCORE = ("diverged", "unscored")  # a run in this state has ended, and what it was tried for is the reason
+UNSCORED = "unscored"
+WITHOUT_SCORE = ("diverged", UNSCORED)  # a run in this state has ended, and what it was tried for is the reason
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,6 +117,13 @@ def why_failed(folder: Path, runs: Sequence[RunConfig]) -> str:
     there = [str(folder / run.name) for run in runs if (folder / run.name).is_dir()]
     failed = (one for one in reading.all_of(there) if isinstance(one, Unfinished) and one.state == "failed")
     return next((one.why for one in failed), "")
+
+
+def without_score(folder: Path, arm: str) -> list[Unfinished]:
+    """The runs of an arm's trials that ended without a score, as far as they are still there."""
+    every = reading.all_of([str(place) for place in sorted(folder.glob("[!.]*")) if place.is_dir()])
+    ended = [one for one in every if isinstance(one, Unfinished) and one.state in WITHOUT_SCORE]
+    return [one for one in ended if one.arm.rpartition("_")[0] == arm]
 
 
 def _until_the_end(place: Path) -> dict[str, float]:

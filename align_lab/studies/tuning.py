@@ -7,10 +7,11 @@ from typing import Any
 
 from rich.console import Console
 
+from align_lab.base.errors import ConfigError
 from align_lab.base.task import FEW_PROMPTS
 from align_lab.compare.sequential import sight
 from align_lab.compare.tuning import record
-from align_lab.compare.tuning.record import Trial
+from align_lab.compare.tuning.record import Trial, Tuning
 from align_lab.config.composition import Composer
 from align_lab.config.study import Study
 from align_lab.dispatch import expected_runs, launch, look
@@ -19,7 +20,7 @@ from align_lab.studies import asked_search, look_study, rounds, search, seed_ste
 from align_lab.studies.asked_search import Search
 from align_lab.studies.rounds import Waiting
 from align_lab.studies.seed_steps import Outcome
-from align_lab.studies.trials import Arm, as_study, why_failed
+from align_lab.studies.trials import UNSCORED, Arm, as_study, why_failed, without_score
 
 
 def run(study: Study, *, console: Console | None = None) -> int:
@@ -60,7 +61,7 @@ def advance(asked: Search) -> Outcome:
     except Waiting as waiting:
         return _followed(asked, waiting) or _waits(asked, waiting)
     tuning = record.add(asked.folder, record.declare(asked.folder, _as_declared(asked)), trials)
-    jobs = [job for arm in asked.arms.values() for job in _tuned(asked, arm, tuning.chosen(arm.name))]
+    jobs = [job for arm in asked.arms.values() for job in _tuned(asked, arm, _chosen(asked, tuning, arm))]
     final = as_study(study, Composer().runs(jobs), complete=study.complete)
     if final.seed_plan:
         steps = seed_steps.begin(final, asked.console, unattended=asked.unattended)
@@ -68,6 +69,26 @@ def advance(asked: Search) -> Outcome:
             asked.console.print(sight.in_units(steps.written, tuning.spread))
         return seed_steps.advance(steps)
     return Outcome(status=launch.launch(final, console=asked.console), sentence="")
+
+
+def _chosen(asked: Search, tuning: Tuning, arm: Arm) -> Trial:
+    """The best trial of an arm. Raises ConfigError where none has a score, with the reason and what to type."""
+    scored = any(trial.score is not None for trial in tuning.trials[arm.name])
+    without = [] if scored else without_score(asked.trials_folder, arm.name)
+    if not without:
+        return tuning.chosen(arm.name)
+    every = f"all {len(tuning.trials[arm.name])} trials of {arm.name}"
+    unscored = next((one for one in without if one.state == UNSCORED), None)
+    if unscored is not None:
+        raise ConfigError(
+            f"{every} ended without a score; of {unscored.name} {unscored.why}. Repair the judge, or decide by another "
+            "metric, for example evaluation.metric=eval/score, and tune again under a new name: study=NAME"
+        )
+    smaller, rate = "Set a smaller train.lr", arm.recipe.train.lr
+    if "train.lr" not in arm.fixed:
+        space = f"{{train.lr: 'log({rate / 100:.3g}, {rate / 4:.3g})'}}"
+        smaller = f"Give it smaller learning rates, tune.space.{arm.name}={space}"
+    raise ConfigError(f"{every} diverged. {smaller}, and tune again under a new name, study=NAME; or leave the arm out")
 
 
 def _followed(asked: Search, waiting: Waiting) -> Outcome | None:
@@ -103,7 +124,8 @@ def _failed(asked: Search, waiting: Waiting) -> Iterator[str]:
     """Of each arm: how many of its trials failed for another reason than their score, and the first reason."""
     for arm in asked.arms:
         every = [one for one in waiting.planned if one.arm == arm]
-        reasons = [why for one in waiting.left if one.arm == arm and (why := why_failed(asked.trials_folder, one.runs))]
+        own = [one for one in waiting.left if one.arm == arm]
+        reasons = [why.rstrip(".") for one in own if (why := why_failed(asked.trials_folder, one.runs))]
         if len(reasons) == len(every):
             yield (
                 f"All {len(every)} trials of {arm} failed, none because it diverged; the first one {reasons[0]}. Where "

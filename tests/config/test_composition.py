@@ -51,11 +51,11 @@ WRONG = [  # overrides, what the message must contain
     (["algo=kto", "preferences.source=data"], ["algo=kto learns from preference pairs", "preferences.source=reward"]),
     (
         ["algo=sail_pr", "train.group_size=2", "preferences.source=data"],
-        ["algo=sail_pr learns", "movie_reviews has none"],
+        ["algo=sail_pr learns", "movie_reviews has none", "for example data=files data.preferences=FILE"],
     ),
     (
         ["algo=sail_pr", "train.group_size=2", "reward=reward_model"],
-        ["reward=reward_model learns from", "another reward"],
+        ["reward=reward_model learns", "data=files data.preferences=FILE, or", "reward=python reward.file=FILE"],
     ),
     (
         ["algo=rloo", "sampling.staleness=1"],

@@ -1,6 +1,7 @@
 """Spaces and points of a tuning: what the fields declare, what a sweep file writes, Sobol points and Optuna's."""
 
 import pytest
+import yaml
 
 from align_lab.base import registry
 from align_lab.base.errors import ConfigError
@@ -49,6 +50,7 @@ def test_ranges_are_written_as_they_are_declared(text, tried):
         ("uniform(1)", "takes two ends"),
         ("around(0.5)", "one factor above 1"),
         ("around(2, 3)", "one factor above 1"),
+        ("around(2, 0)", "one factor above 1"),
         ("normal(0, 1)", r"is not understood\. Write log\(LOW, HIGH\)"),
         ("log(a, b)", "is not understood"),
         ([], "is not understood"),
@@ -61,6 +63,12 @@ def test_a_range_that_is_none_says_what_to_write(text, words):
 
 
 SIZES = {name: ["train.group_size=2"] for name in ("sail_pp", "sail_pr", "sail_dp", "online_dpo", "sail_released")}
+
+
+@pytest.mark.parametrize("tried", [log(0.01, 0.3), uniform(-1, 0), around(4), among(1, 2, 4), among("linear", "none")])
+def test_a_range_is_typed_as_it_is_read(tried):
+    typed = yaml.safe_load(tried.typed)
+    assert parse(typed, "tune.space.a.train.lr") == tried
 
 
 def test_the_default_of_every_declared_range_is_inside_it():
@@ -86,7 +94,11 @@ def test_only_what_a_run_reads_is_tuned():
     ("written", "fixed", "words"),
     [
         ({"train.learning_rate": "around(2)"}, (), r"tune\.space\.a\.train\.learning_rate: there is no such field"),
-        ({"algo.kl_coef": "uniform(-1, 1)"}, (), r"algo\.kl_coef must be >= 0 \(got -1\.0\)"),
+        (
+            {"algo.kl_coef": "uniform(-1, 1)"},
+            (),
+            r"algo\.kl_coef must be >= 0 \(got -1\.0\)\. Write .* log\(0\.01, 0\.3\), which the field declares",
+        ),
         ({"train.lr": "around(2)"}, ("train.lr",), "the arm or the command line sets this field"),
         ({}, (), "a has nothing to tune"),
         (None, ("algo.kl_coef", "train.lr"), r"nothing to tune.*tune\.space\.a=\{train\.lr: around\(3\)\}"),
@@ -113,7 +125,11 @@ def test_a_space_that_cannot_be_searched_says_why(written, fixed, words):
         ("preferences.seed", [1, 8], "a seed is chance"),
         ("algo.name", ["ppo"], r"an arm of its own: arms: \{NAME: \[algo=\.\.\.\]\}"),
         ("train.group_size", [2, 8], r"how many completions.*budget\.episodes=1920"),
-        ("preferences.temperature", "uniform(-1, 1)", r"preferences\.temperature must be > 0 \(got -1\.0\)"),
+        (
+            "preferences.temperature",
+            "uniform(-1, 1)",
+            r"preferences\.temperature must be > 0 \(got -1\.0\).*within its bounds: log",
+        ),
         ("train.max_grad_norm", "uniform(0, 1)", r"train\.max_grad_norm must be > 0 \(got 0"),
         ("train.weight_decay", "around(3)", r"the recipe has 0\.0, and around needs a number above 0"),
         ("train.minibatches", "log(0.4, 2)", r"train\.minibatches must be >= 1 \(got 0\)"),
@@ -178,6 +194,21 @@ def test_tpe_goes_where_the_scores_are():
 def test_a_plan_that_is_wrong_says_what_is_allowed(values, words):
     with pytest.raises(ConfigError, match=words):
         tuning_plan(values, seeds={0, 1, 2})
+
+
+@pytest.mark.parametrize(
+    ("seeds", "study", "words"),
+    [
+        ([100, 101], {0, 100}, r": 100 is also a seed of the study.* tune\.seeds=\[101,102\]"),
+        ([100, 101], set(range(120)), r": 100, 101 are also seeds of the study.* tune\.seeds=\[120,121\]"),
+        ([1, 2, 3], {0, 1}, r": 1 is also a seed of the study.* tune\.seeds=\[100,101,102\]"),
+    ],
+)
+def test_seeds_of_the_study_are_refused_with_others_that_are_not(seeds, study, words):
+    with pytest.raises(ConfigError, match=words) as error:
+        tuning_plan({"seeds": seeds}, seeds=study)
+    others = yaml.safe_load(str(error.value).rpartition("tune.seeds=")[2])
+    assert tuning_plan({"seeds": others}, seeds=study).seeds == others
 
 
 def test_asha_is_a_word_for_successive_halving_and_the_same_plan():

@@ -4,11 +4,14 @@ from dataclasses import dataclass
 
 import pytest
 
+from align_lab.base.errors import ConfigError
+from align_lab.compare.tuning.record import Trial, Tuning
 from align_lab.config.composition import compose
 from align_lab.studies import tuning
 from align_lab.studies.rounds import Planned, Waiting
 from align_lab.studies.trials import Arm, outcome
 from tests.compare.folders import write_run
+from tests.compare.test_missing_scores import without
 
 POINT = {"train.lr": 1e-4}
 DIVERGED = {"state": "failed", "error": "DivergedError: loss is nan at step 20"}
@@ -83,6 +86,49 @@ def test_an_arm_all_of_whose_trials_failed_otherwise_is_named_with_the_reason(tm
     )
     assert "the first one failed at step 3: OutOfMemoryError: 80 GiB are not enough" in said
     assert "study=NAME and tune.space.rloo={FIELD: RANGE}; 1 of 2 trials of ppo failed; the first one failed" in said
+
+
+@pytest.mark.parametrize(
+    ("state", "fixed", "words"),
+    [
+        (
+            "diverged",
+            "sampling.temperature=0.7",
+            "all 2 trials of rloo diverged. Give it smaller learning rates, tune.space.rloo={train.lr: "
+            "'log(1.5e-06, 3.75e-05)'}, and tune again under a new name, study=NAME; or leave the arm out",
+        ),
+        ("diverged", "train.lr=1.5e-4", "diverged. Set a smaller train.lr, and tune again under a new name"),
+        (
+            "unscored",
+            "sampling.temperature=0.7",
+            "all 2 trials of rloo ended without a score; of {name} its last evaluation has no gold score: 100 % of the "
+            "completions got no opinion. Repair the judge, or decide by another metric, for example "
+            "evaluation.metric=eval/score, and tune again under a new name: study=NAME",
+        ),
+    ],
+)
+def test_an_arm_without_a_score_says_why_and_what_to_type(tmp_path, state, fixed, words):
+    write_run(tmp_path, seed=0, status=DIVERGED, config={"arm": "rloo_00"})
+    last = write_run(tmp_path, seed=1, config={"arm": "rloo_01"}, status=DIVERGED if state == "diverged" else None)
+    for unscored in (
+        write_run(tmp_path, seed=2, config={"arm": "other_rloo_01"}),
+        *([last] if state == "unscored" else []),
+    ):
+        without(unscored, "eval/gold_score", abstained=1.0)
+    known = Tuning(plan={}, trials={"rloo": [Trial(point=POINT, scores=(None,), spent={}, steps=2)] * 2})
+    job = ("algo=rloo", fixed)
+    arm = Arm(name="rloo", job=job, recipe=compose(job))
+    with pytest.raises(ConfigError) as error:
+        tuning._chosen(type("Asked", (), {"trials_folder": tmp_path}), known, arm)
+    assert words.replace("{name}", last.name) in str(error.value)
+
+
+def test_an_arm_some_of_whose_trials_have_a_score_gets_the_best(tmp_path):
+    write_run(tmp_path, status=DIVERGED, config={"arm": "rloo_00"})
+    trials = [Trial(point=POINT, scores=(score,), spent={}, steps=2) for score in (None, 0.5, 0.75)]
+    arm = Arm(name="rloo", job=("algo=rloo",), recipe=compose(["algo=rloo"]))
+    asked = type("Asked", (), {"trials_folder": tmp_path})
+    assert tuning._chosen(asked, Tuning(plan={}, trials={"rloo": trials}), arm) == trials[2]
 
 
 def test_trials_that_go_on_are_waited_for_without_a_reason(tmp_path):

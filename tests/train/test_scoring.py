@@ -74,9 +74,14 @@ def test_too_few_scores_are_an_error():
 def test_too_many_failures_show_the_first_with_its_completion():
     limited(Fixed(Failure("no"), 1.0, 1.0, 1.0), max_failed=0.25)
     with pytest.raises(
-        RewardError, match=r"2 of 4 completions .* The first of them, 'b': it timed out\n.*max_failed=0.5$"
+        RewardError, match=r"2 of 4 completions .* The first of them, 'b': it timed out\.\n.*max_failed=0.5$"
     ):
         limited(Fixed(1.0, Failure("it timed out"), 1.0, Failure("no")), max_failed=0.25)
+
+
+def test_a_reason_that_is_a_sentence_ends_once():
+    with pytest.raises(RewardError, match=r"'a': it timed out\.\nNothing is lost"):
+        limited(Fixed(*[Failure("it timed out.")] * 4), max_failed=0.25)
 
 
 def test_where_everything_fails_there_is_nothing_to_allow():

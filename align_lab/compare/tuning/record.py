@@ -57,13 +57,14 @@ class Tuning:
         return next((trial for trial in each if trial.point == asked and trial.steps == steps), None)
 
     def chosen(self, arm: str) -> Trial:
-        """The best trial of an arm, among those with the most steps. Raises ConfigError where all diverged."""
+        """The best trial of an arm, among those with the most steps. Raises ConfigError where none has a score."""
         longest = max((trial.steps for trial in self.trials[arm]), default=0)
         finished = [trial for trial in self.trials[arm] if trial.steps == longest and trial.score is not None]
         if not finished:
             raise ConfigError(
-                f"all {len(self.trials[arm])} trials of {arm} diverged. Give it a space with smaller learning rates: "
-                f"tune.space.{arm}={{train.lr: around(2)}}, or leave the arm out"
+                f"all {len(self.trials[arm])} trials of {arm} ended without a score: in each a run diverged, or the "
+                "judge that decides could not score it. Tune again under a new name, study=NAME, with another space or "
+                "judge, or leave the arm out"
             )
         return max(finished, key=lambda trial: trial.score or 0.0)
 
