@@ -17,6 +17,7 @@ from align_lab.dispatch.ledger import Ledger, latest
 from align_lab.dispatch.slurm_commands import SlurmError
 from align_lab.dispatch.state_rules import ACTIVE
 from align_lab.dispatch.states import TaskState
+from align_lab.record.layout import RunLayout
 from align_lab.record.terminal import visible
 
 POLL_SECONDS = 1.0
@@ -93,13 +94,22 @@ def task_of(given: str) -> tuple[Path, str]:
         more = f", and {len(tasks) - LISTED} more" if len(tasks) > LISTED else ""
         named = f"{', '.join(tasks[:LISTED])}{more}" if tasks else f"none has a job (align_lab status {given})"
         raise ConfigError(f"{given} is a study, and logs shows one of its runs, stages or looks: {named}")
-    if any((folder / name).is_dir() for folder in runs_folder().glob(within or "*")):
-        raise ConfigError(
-            f"{name} has no log: it ran in the terminal of its command. Its folder has its rows in metrics.jsonl, and "
-            "the reason of a failure in error.log"
-        )
+    for folder in runs_folder().glob(f"{within or '*'}/{name}"):
+        raise ConfigError(_without_log(RunLayout(folder)))
     hint = near(given, known, show_all=5) if known else f"no study under {runs_folder().resolve()} has jobs"
     raise ConfigError(f"no job was submitted for {given!r}: {hint}. Type align_lab studies")
+
+
+def _without_log(run: RunLayout) -> str:
+    """What a run has in place of a log that was started alone, in a terminal."""
+    study, name = run.path.parent.name, run.path.name
+    files = {"its metrics": run.metrics, "its completions": run.samples, "why it failed": run.errors}
+    recorded = [f"{what}: {file}" for what, file in files.items() if file.exists()]
+    state = f"It is {_described(_state(run.path.parent, name))}. "
+    return (
+        f"{name} has no log: it ran in the terminal of its command, and what it printed went there. {state}"
+        f"Type align_lab status {study}, or read {', '.join(recorded) or run.path}"
+    )
 
 
 def log_of(study: Path, name: str) -> Path:

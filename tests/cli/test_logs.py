@@ -111,9 +111,17 @@ def test_what_has_no_log_says_where_to_look(ledger):
     put(ledger, "")
     with pytest.raises(ConfigError, match=f"did you mean.*mine/{NAME}"):
         logs.logs([f"mine/{NAME[:-1]}"])
-    (Path("runs/mine") / "here-s1-ffff").mkdir()
-    with pytest.raises(ConfigError, match="ran in the terminal of its command"):
-        logs.logs(["here-s1-ffff"])
+    run = Path("runs/mine/here-s1-ffff")
+    run.mkdir()
+    for file, text in {"config.yaml": "", "status.json": '{"state": "done"}', "metrics.jsonl": ""}.items():
+        (run / file).write_text(text)
+    for given in (run.name, f"mine/{run.name}", str(run)):
+        with pytest.raises(ConfigError) as caught:
+            logs.logs([given])
+        said = str(caught.value)
+        assert "it ran in the terminal of its command, and what it printed went there. It is done." in said
+        assert "Type align_lab status mine, or read its metrics: " in said and "error.log" not in said
+        assert str(run / "metrics.jsonl") in said and "samples.jsonl" not in said
     other = Ledger.of(Path("runs/other"))
     other.logs.mkdir(parents=True)
     other._write(replace(submission(), study="other"))
