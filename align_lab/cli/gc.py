@@ -38,7 +38,7 @@ Nothing is removed without --prune. Records (config, manifest, metrics, samples)
 last checkpoint of a run, unless --all.
 """
 TAKING = 3600  # seconds, after which a snapshot that is not whole was left by a process that was killed
-UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
+UNITS = {"s": 1, "min": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 SIZES = {"K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 
 
@@ -80,7 +80,7 @@ def _parser() -> Arguments:
         description=DESCRIPTION,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--older-than", metavar="AGE", help="unused for at least so long: 12h, 30d, 8w")
+    parser.add_argument("--older-than", metavar="AGE", help="unused for at least so long: 90min, 12h, 30d, 8w")
     parser.add_argument("--larger-than", default="0", metavar="SIZE", help="at least so large: 100M, 2G")
     parser.add_argument("--only", choices=KINDS, action="append", help="one kind; may be repeated")
     parser.add_argument("--all", action="store_true", help="also the best and the last checkpoint of finished runs")
@@ -197,6 +197,13 @@ def _bytes(size: float) -> str:
 
 
 def _age(text: str) -> float:
+    """In seconds. Raises ConfigError for `m`, with which one tool means minutes and another months."""
+    if ambiguous := re.fullmatch(r"(\d+(?:\.\d+)?)[mM]", text):
+        number = ambiguous[1]
+        raise ConfigError(
+            f"--older-than={text} could be minutes or months. Type --older-than={number}min for minutes, or "
+            f"--older-than={30 * float(number):g}d for months of 30 days"
+        )
     return _number(text, UNITS, "", "--older-than", "12h, 30d or 8w")
 
 
@@ -205,7 +212,7 @@ def _size(text: str) -> float:
 
 
 def _number(text: str, units: dict[str, int], default: str, flag: str, example: str) -> float:
-    parts = re.fullmatch(r"(\d+(?:\.\d+)?)([A-Za-z]?)", text)
+    parts = re.fullmatch(r"(\d+(?:\.\d+)?)([A-Za-z]*)", text)
     unit = parts and (parts[2] or default)
     if not parts or unit not in units:
         raise ConfigError(f"{flag}={text} is not understood: write a number and a unit, for example {example}")
