@@ -16,6 +16,7 @@ from align_lab.compare import (
     builds,
     claims,
     divergence,
+    doubts,
     mixture,
     notes,
     precision,
@@ -68,6 +69,8 @@ def analyze(
     whole = described(of, rng_seed)
     if fair:
         _compare(whole, of, rng_seed)
+        label = whole["metrics"][whole["metric"]]["label"]
+        whole["verdict"]["warnings"][:0] = doubts.warnings(of.runs, whole["metric"], label)
     else:
         whole["verdict"] = _refusal(of.comparability)
     whole["notes"] += _notes(whole, of, folders)

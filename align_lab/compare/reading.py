@@ -18,7 +18,7 @@ from typing import Any
 from align_lab.base.errors import ConfigError
 from align_lab.base.roles import role
 from align_lab.base.shapes import problem
-from align_lab.compare import builds, certificate, evaluations, index
+from align_lab.compare import builds, certificate, doubts, evaluations, index
 from align_lab.compare.document import SCORE, Label
 from align_lab.compare.evaluations import Columns, Floats, Table
 from align_lab.compare.runs import Run, Unfinished, deciding
@@ -186,7 +186,7 @@ def _is_compared(key: str) -> bool:
 
 
 def _label(texts: Mapping[str, Any]) -> dict[str, str]:
-    return {key: str(texts[key]) for key in Label.__annotations__ if texts.get(key) is not None}
+    return {key: str(texts[key]) for key in (*Label.__annotations__, doubts.KEY) if texts.get(key) is not None}
 
 
 def _run(head: _Head, columns: Columns, many: Mapping[str, Floats]) -> Run | Unfinished:

@@ -68,9 +68,11 @@ def describe(
 
 
 def _metrics(cfg: RunConfig, built: Mapping[str, Artefact]) -> dict[str, dict[str, Any]]:
-    """What each metric of this task means, and how good the trained judge is that gives it."""
-    judges = {name: one.words for name, one in of_stages({stage: at.path for stage, at in built.items()}).items()}
-    return {name: {**asdict(metric), "judge": judges.get(name, "")} for name, metric in of_task(cfg.values).items()}
+    """What each metric of this task means, how good the trained judge is that gives it, and a doubt of that judge."""
+    judges = of_stages({stage: at.path for stage, at in built.items()})
+    words = {name: {"judge": one.words, "doubt": one.doubt} for name, one in judges.items()}
+    unknown = {"judge": "", "doubt": ""}
+    return {name: {**asdict(metric), **words.get(name, unknown)} for name, metric in of_task(cfg.values).items()}
 
 
 def content_hashes(cfg: RunConfig, built: Mapping[str, Artefact], loop: Loop) -> dict[str, str]:

@@ -13,6 +13,7 @@ from align_lab.base.files import read_json
 METRICS = "metrics.json"
 JUDGES = "judges."  # what the names of their stages begin with
 Z = 1.96  # of a 95 % interval
+REMEDY = "What it says of a policy means little. Train it on more pairs or for more epochs, or choose another"
 WITHOUT_COUNT = 0.05  # half an interval where the number of pairs is not recorded: that of a thousand rated texts
 
 
@@ -36,13 +37,18 @@ class JudgeQuality:
         people = f" (one person: {self.ceiling:.0%})" if self.ceiling is not None else ""
         return f"right on {self.accuracy:.0%} of held-out pairs{people}".replace("%", " %")
 
+    @property
+    def doubt(self) -> str:
+        """`hardly better than chance: 51.0 % of held-out pairs, ...`; empty for a judge that is better than chance."""
+        if not self.near_chance:
+            return ""
+        low, high = 100 * self.low, 100 * self.high
+        share = f"{100 * self.accuracy:.1f} % of held-out pairs, 95 % interval {low:.1f} to {high:.1f} %"
+        return f"hardly better than chance: {share}"
+
     def warning(self, label: str) -> str:
         """What a judge near chance means for the results."""
-        interval = f"{100 * self.accuracy:.1f} % of held-out pairs, 95 % interval {100 * self.low:.1f} to "
-        return (
-            f"WARNING: the {label} is hardly better than chance: {interval}{100 * self.high:.1f} %. What it says of a "
-            "policy means little. Train it on more pairs or for more epochs, or choose another"
-        )
+        return f"WARNING: the {label} is {self.doubt}. {REMEDY}"
 
 
 def of_stages(folders: Mapping[str, Path]) -> dict[str, JudgeQuality]:
