@@ -7,7 +7,16 @@ from collections.abc import Iterable
 
 from align_lab.compare.document import SCORE
 from align_lab.compare.overoptimization import NOTHING_BESIDE
-from align_lab.compare.report import pair_tables, result_tables, setup_tables, trust, words
+from align_lab.compare.report import (
+    claim_tables,
+    markdown,
+    pair_tables,
+    result_tables,
+    setup_tables,
+    trust,
+    tuning_tables,
+    words,
+)
 from align_lab.compare.report.markdown import escaped, facts, proven, samples, table, warned
 from align_lab.compare.values import listed
 from align_lab.dashboards import forest
@@ -26,17 +35,16 @@ def joined(parts: Iterable[str]) -> str:
 
 
 def verdict(study: StudyDocument) -> str:
-    """Whether the runs may be compared, then the answer: in a sentence, and every pair as the page draws it."""
+    """Whether the runs may be compared, then the question and the answer in a sentence."""
     document = study.document
     return joined(
         [
             f"**{NOT_COMPARABLE}**" if study.refused else "",
+            escaped(document["question"]),
             f"**{escaped(document['verdict']['sentence'])}**",
             *warned(document),
-            escaped(document["question"]),
             facts(document) if document["arms"] else "",
             *(proven(document) if study.refused else []),
-            _in_letters(forest.pairs(document)),
         ]
     )
 
@@ -63,6 +71,22 @@ def _merged(study: StudyDocument) -> Iterable[str]:
 def arms(study: StudyDocument) -> str:
     """Every seed of every arm, with means and intervals."""
     return table(result_tables.arms(study.document, study.metric)) or "No run has finished."
+
+
+def factors(study: StudyDocument) -> str:
+    """What each choice does, in a study of factors."""
+    factorial = study.document["factors"]
+    return joined(markdown.factors(factorial)) if factorial else ""
+
+
+def every_pair(study: StudyDocument) -> str:
+    """Every pair as the page draws it."""
+    return _in_letters(forest.pairs(study.document))
+
+
+def claims(study: StudyDocument) -> str:
+    """What the study was to decide."""
+    return table(claim_tables.claims(study.document))
 
 
 def pairs(study: StudyDocument) -> str:
@@ -119,6 +143,17 @@ def charged(study: StudyDocument) -> str:
 def recipes(study: StudyDocument) -> str:
     """What differs between arms by design."""
     return joined(table(make(study.document)) for make in (setup_tables.recipes, setup_tables.budgets))
+
+
+def tuning(study: StudyDocument) -> str:
+    """What equal tuning found, and what it cost."""
+    tuned = study.document["tuning"]
+    return joined(table(make(tuned)) for make in tuning_tables.GRIDS) if tuned else ""
+
+
+def audit(study: StudyDocument) -> str:
+    """Where judges disagree, and what they could not judge."""
+    return table(result_tables.audit(study.document))
 
 
 def completions(study: StudyDocument) -> str:

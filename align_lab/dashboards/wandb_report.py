@@ -39,11 +39,15 @@ def _blocks(study: StudyDocument) -> Iterable[Any]:
     if study.refused:
         yield wr.CalloutBlock(text=sections.NOT_COMPARABLE)
     yield from _text(sections.verdict(study))
+    yield from _part("What each choice does", study, sections.factors(study))
     yield from _part("Every arm", study, sections.arms(study), charts.final())
+    yield from _part("Every pair", study, sections.every_pair(study))
+    yield from _part("Claims", study, sections.claims(study))
     yield from _part("Why it can be trusted", study, sections.proof(study))
     yield from _part("Worth knowing", study, sections.notes(study))
     yield wr.TableOfContents()
     yield from _part("Pairs in numbers", study, sections.pairs(study))
+    yield from _part("Tuning", study, sections.tuning(study))
     if equal := sections.equal(study):
         yield wr.H2("Settings and hashes that are equal in every run", collapsed_blocks=[wr.MarkdownBlock(equal)])
     yield from _part("Recipes", study, sections.recipes(study), charts.recipes(), by_arm=False)
@@ -55,6 +59,7 @@ def _blocks(study: StudyDocument) -> Iterable[Any]:
     yield from _part("Length, entropy and diversity", study, sections.health(study), charts.curves(panels.TEXT))
     yield from _part("Optimization", study, "", charts.curves(panels.TRAINING))
     yield from _part("Time, memory, budget", study, sections.charged(study), charts.cost())
+    yield from _part("Instrument audit", study, sections.audit(study))
     yield from _part("Samples", study, sections.completions(study), charts.samples(), by_arm=False)
     yield from _part("Runs left out", study, sections.left_out(study))
 

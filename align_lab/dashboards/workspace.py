@@ -71,10 +71,10 @@ def _frontier(study: StudyDocument) -> str:
 
 def _verdict(study: StudyDocument) -> ws.Section:
     texts = {
-        "verdict": sections.verdict(study),
+        "verdict": sections.joined([sections.verdict(study), sections.factors(study)]),
         "arms": sections.arms(study),
+        "pairs": sections.joined([sections.every_pair(study), sections.claims(study), sections.pairs(study)]),
         "trust": sections.joined([sections.proof(study), sections.notes(study)]),
-        "pairs": sections.pairs(study),
     }
     parts = [identified(wr.MarkdownPanel(markdown=text), "workspace", name) for name, text in texts.items()]
     return ws.Section(name="Verdict", panels=parts, is_open=True, pinned=True, layout_settings=_columns(2, 2))

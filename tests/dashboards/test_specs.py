@@ -5,6 +5,7 @@ After a change that is meant: python -m tests.dashboards.test_specs writes the g
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import sys
 import tempfile
@@ -189,13 +190,28 @@ def test_words_are_those_of_compare(study):
 def test_the_report_answers_in_the_order_of_the_page(study):
     blocks = wandb_report.view(study, PLACE, description="").spec["blocks"]
     headings = [block["children"][0]["text"] for block in blocks if block["type"] == "heading"]
-    assert headings[:4] == ["Every arm", "Why it can be trusted", "Worth knowing", "Pairs in numbers"]
+    assert headings[:4] == ["Every arm", "Every pair", "Why it can be trusted", "Worth knowing"]
     kinds = [block["type"] for block in blocks]
-    answer = blocks[kinds.index("markdown-block")]["content"]
-    assert answer.index(study.document["verdict"]["sentence"][:20]) < answer.index("```text") < answer.index("●")
+    texts = [block["content"] for block in blocks if block["type"] == "markdown-block"]
+    answer, every_seed, pairs = texts[:3]
+    question, sentence = study.document["question"], study.document["verdict"]["sentence"][:20]
+    assert (
+        answer.index(question) < answer.index(sentence) and "```" not in answer + every_seed and "| arm " in every_seed
+    )
+    assert pairs.startswith("```text") and "●" in pairs
     assert kinds.index("markdown-block") < kinds.index("panel-grid") < kinds.index("table-of-contents")
     first = workspace.view(study, PLACE, description="").spec["section"]["panelBankConfig"]["sections"][0]
-    assert first["panels"][0]["config"]["value"] == answer
+    panels = [panel["config"]["value"] for panel in first["panels"]]
+    assert panels[0] == answer and panels[1] == every_seed and panels[2].startswith(pairs) and "Settings" in panels[3]
+
+
+def test_claims_stand_behind_the_pairs_as_on_the_page(study):
+    claim = {"claim": "ppo > rloo", "metric": study.metric, "gap": 0.1, "low": 0.0, "high": 0.2, "outcome": "held"}
+    claim |= {"why": "its interval is above 0", "a": "ppo", "b": "rloo"}
+    asked = dataclasses.replace(study, document={**study.document, "claims": [claim]})
+    blocks = wandb_report.view(asked, PLACE, description="").spec["blocks"]
+    headings = [block["children"][0]["text"] for block in blocks if block["type"] == "heading"]
+    assert headings[:4] == ["Every arm", "Every pair", "Claims", "Why it can be trusted"]
 
 
 def test_no_title_is_the_key_of_a_metric(view):

@@ -79,7 +79,7 @@ def markdown(document: Document, figures: Sequence[str]) -> str:
         *warned(document),
         facts(document),
         "\n".join(f"- {escaped(note)}" for note in document["notes"]),
-        *(_factors(document["factors"]) if document["factors"] else ()),
+        *(("## What each choice does", *factors(document["factors"])) if document["factors"] else ()),
         *_results(document, figure),
         *beside,
         *_comparability(document),
@@ -118,8 +118,8 @@ def facts(document: Document) -> str:
     )
 
 
-def _factors(factorial: Factorial) -> Iterable[str]:
-    yield "## What each choice does"
+def factors(factorial: Factorial) -> Iterable[str]:
+    """How a study of factors was planned, and its tables."""
     yield escaped(" ".join([words.sentence(words.capitalized(factorial["design"])), *factorial["aliases"]]))
     yield from (table(make(factorial)) for make in factor_tables.GRIDS)
 
