@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from align_lab.compare.runs import Run
-from align_lab.stages.judge_quality import REMEDY
 
 KEY = "doubt"  # of a metric in a run's manifest
 
@@ -14,4 +13,4 @@ def warnings(runs: Sequence[Run], metric: str, label: str) -> Iterator[str]:
     """A sentence for every doubt that the runs have recorded of what gives the metric, called `label`."""
     doubts = dict.fromkeys(run.labels.get(metric, {}).get(KEY, "") for run in runs)
     for doubt in filter(None, doubts):
-        yield f"The {label}, which decides here, is {doubt}. {REMEDY}."
+        yield f"The {label}, which decides here, is {doubt}."

@@ -39,16 +39,16 @@ class JudgeQuality:
 
     @property
     def doubt(self) -> str:
-        """`hardly better than chance: 51.0 % of held-out pairs, ...`; empty for a judge that is better than chance."""
+        """`hardly better than chance: 51.0 % of held-out pairs, ...`, and what to do; empty where it is better."""
         if not self.near_chance:
             return ""
         low, high = 100 * self.low, 100 * self.high
         share = f"{100 * self.accuracy:.1f} % of held-out pairs, 95 % interval {low:.1f} to {high:.1f} %"
-        return f"hardly better than chance: {share}"
+        return f"hardly better than chance: {share}. {REMEDY}"
 
     def warning(self, label: str) -> str:
         """What a judge near chance means for the results."""
-        return f"WARNING: the {label} is {self.doubt}. {REMEDY}"
+        return f"WARNING: the {label} is {self.doubt}"
 
 
 def of_stages(folders: Mapping[str, Path]) -> dict[str, JudgeQuality]:
