@@ -34,19 +34,10 @@ TESTS = [
     *(
         f"tests/train/test_{name}.py"
         for name in (
-            *(
-                "checkpoint",
-                "draws",
-                "engines",
-                "evaluate",
-                "loop",
-                "muon",
-                "other_engine",
-                "pass_at",
-                "preference_data",
-            ),
-            *("preference_training", "ranks", "refills", "sampled_pairs", "scoring", "sft", "sft_demonstrations"),
-            *("step_metrics", "update"),
+            *("arrival", "by_length", "checkpoint", "draws", "engines", "equal_scores", "evaluate", "loop", "muon"),
+            *("one_step_off", "other_engine", "overlap", "pass_at", "preference_data", "preference_training", "ranks"),
+            *("refills", "sampled_pairs", "scoring", "scoring_batches", "sft", "sft_demonstrations", "step_metrics"),
+            "update",
         )
     ),
 ]  # of one process

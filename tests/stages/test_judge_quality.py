@@ -34,6 +34,8 @@ def test_the_interval_is_wilsons(accuracy, pairs, low, high):
         ({"accuracy": 0.4, "pairs": 5000}, True),
         ({"accuracy": 0.56}, False),
         ({"accuracy": 0.54}, True),
+        ({"accuracy": 0.56, "pairs": 0}, False),  # no number of pairs: as if none were known
+        ({"accuracy": 0.54, "pairs": 0}, True),
     ],
 )
 def test_near_chance_is_an_interval_that_includes_one_half(measured, near):

@@ -93,6 +93,14 @@ def test_prompts_that_fit_are_not_refused_and_those_of_evaluation_have_room_of_t
         check([of(model, held_out, "evaluation.max_new_tokens=200")])
 
 
+def test_where_evaluation_has_no_room_of_its_own_that_of_training_is_named(model, tmp_path):
+    write(tmp_path / "my.jsonl", questions(40))
+    write(tmp_path / "held_out.jsonl", [of_words(400)])
+    with pytest.raises(ConfigError, match=rf"of evaluation have .* {NEW}") as error:
+        check([of(model, "data.evaluation=held_out.jsonl")])
+    assert "evaluation.max_new_tokens" not in str(error.value)
+
+
 def test_a_tokenizer_that_a_run_trains_is_waited_for(tmp_path):
     write(tmp_path / "my.jsonl", [{**row, "completion": " Nothing."} for row in [*questions(60), of_words(200)]])
     (line,) = check([run("model=tiny")])

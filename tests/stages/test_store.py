@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from align_lab.base.content import content_hash
 from align_lab.base.errors import DataError
 from align_lab.base.lease import lease, stale
 from align_lab.base.progress import notice, track
@@ -35,6 +36,26 @@ def test_four_processes_that_need_it_build_it_once(tmp_path):
     assert len(set(contents)) == 1
     assert len(list(tmp_path.glob("built-by-*"))) == 1
     assert not list(tmp_path.glob("*.lease*")) and not list(tmp_path.glob("building-*"))
+
+
+@pytest.mark.parametrize(
+    ("count", "named"), [(3, "{0}, {1}, {2} changed while"), (4, "{0}, {1}, {2}, ... changed while")]
+)
+def test_what_files_that_change_meanwhile_gave_is_not_stored_and_three_of_them_are_named(tmp_path, count, named):
+    files = tuple(tmp_path / f"{i}.jsonl" for i in range(count))
+    for path in files:
+        path.write_text("before")
+
+    def build(folder: Path, inputs: list[Path]) -> None:
+        files[-1].write_text("after")
+        (folder / "content.txt").write_text("of both")
+
+    store = Store(tmp_path / "store")
+    stage = Stage(kind="thing", settings={}, build=build, files=files, made_of={"files": content_hash(files)})
+    with pytest.raises(DataError) as error:
+        store.get(stage)
+    assert named.format(*files) in str(error.value) and not store.has(stage.name)
+    assert store.get(Stage(kind="thing", settings={}, build=build, files=files, made_of={"files": content_hash(files)}))
 
 
 def die_with_lease(path: Path) -> None:
