@@ -148,6 +148,11 @@ class Placement:
     setup: list[str] = param(
         [], "shell lines before the job, for example module load cuda", trust="the jobs run these shell lines"
     )
+    script: str | None = param(
+        None,
+        "file with a job's script of your own: shell lines around a line {program}, and #SBATCH lines; null: none",
+        trust="the jobs run this script",
+    )
     sbatch: list[str] = param(
         [],
         "further sbatch flags, quoted: 'hardware.placement.sbatch=[\"--exclusive\"]'",

@@ -5,9 +5,11 @@ from __future__ import annotations
 import importlib.metadata
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from align_lab.base import job_script
+from align_lab.base.errors import ConfigError
 from align_lab.base.types import Needs
 
 OWN_FLAGS = {  # of sbatch, which a job is found, numbered and logged by
@@ -23,6 +25,11 @@ OWN_FLAGS = {  # of sbatch, which a job is found, numbered and logged by
     "wrap": "the job has a script",
     "test-only": "dry_run=true prints the plan",
     "clusters": "hardware.placement.cluster names the cluster, so that the jobs are found again there",
+    "nodes": "hardware.placement.nodes says how many processes train together",
+    "ntasks": "hardware.placement.nodes and tasks_per_node say how many processes train together",
+    "ntasks-per-node": "hardware.placement.tasks_per_node says how many processes train together",
+    "cpus-per-task": "hardware.placement.cpus_per_task says how many cores a process has",
+    "time": "hardware.placement.minutes is the time limit",
 }
 MOUNT = r"[^:,]+:[^:,]+(:[^:,]+)?"
 TOGETHER = {"fsdp": "FSDP", "deepspeed": "DeepSpeed"}  # engines whose processes make each forward pass together
@@ -33,7 +40,7 @@ def problems(cfg: Mapping[str, Any], needs: Needs | None) -> list[str]:
     """One sentence for each. `needs` are the algorithm's, None where its own fields are wrong."""
     numerics, place = cfg["hardware"]["numerics"], cfg["hardware"]["placement"]
     processes = place["nodes"] * place["tasks_per_node"]
-    messages = _executor(place) + _cluster(place) + _container(place) + _flags(place)
+    messages = _executor(place) + _cluster(place) + _container(place) + _script(place) + _flags(place["sbatch"])
     messages += _fsdp_options(numerics) + _deepspeed_options(numerics)
     messages += _zero_stage_3(numerics, cfg["model"])
     if numerics["engine"] == "deepspeed" and not (place["python"] or place["container"]):
@@ -96,22 +103,36 @@ def _container(place: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def _flags(place: Mapping[str, Any]) -> list[str]:
+def _script(place: Mapping[str, Any]) -> list[str]:
+    """What is wrong with a job's script of the user's own."""
+    if not place["script"]:
+        return []
+    try:
+        messages = _flags(job_script.read(place["script"]).flags, job_script.FIELD)
+    except ConfigError as error:
+        return [str(error)]
+    if place["executor"] != "slurm":
+        messages.append(
+            f"{job_script.FIELD}={place['script']} is the script of jobs of a cluster, and the executor is "
+            f"{place['executor']}. Set hardware.placement.executor=slurm, or drop the script"
+        )
+    return messages
+
+
+def _flags(lines: Sequence[str], field: str = "hardware.placement.sbatch") -> list[str]:
     """Flags of sbatch that would break what the jobs rely on, or that are not written as flags."""
     messages: list[str] = []
-    for line in place["sbatch"]:
+    for line in lines:
         flag = re.fullmatch(r"--([a-z-]+)(=.*)?", line)
         if flag is None:
             messages.append(
-                f"hardware.placement.sbatch has {line!r}, and a flag is written as --name or --name=value, each as an "
-                "element of its own"
+                f"{field} has {line!r}, and a flag is written as --name or --name=value, each as an element, or in "
+                "a line, of its own"
             )
         elif flag[1] in OWN_FLAGS:
-            messages.append(f"hardware.placement.sbatch may not have --{flag[1]}: {OWN_FLAGS[flag[1]]}")
+            messages.append(f"{field} may not have --{flag[1]}: {OWN_FLAGS[flag[1]]}")
         elif flag[1] == "dependency" and "?" in line:
-            messages.append(
-                f"hardware.placement.sbatch={line!r}: a job depends on its stages too, so join conditions with a comma"
-            )
+            messages.append(f"{field} has {line!r}: a job depends on its stages too, so join conditions with a comma")
     return messages
 
 

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from align_lab.base import job_script
 from align_lab.base.hardware import Placement
 from align_lab.dispatch import container, script_end
 from align_lab.dispatch.job_variables import BEGAN, ENDS
@@ -15,22 +16,31 @@ from align_lab.dispatch.slurm_commands import environment
 from align_lab.record.layout import BROKEN_NODES
 
 USERS_DEFAULTS = ("account", "partition", "qos", "constraint", "reservation")  # from SBATCH_ACCOUNT and so on
-SETUP_FAILED = "hardware.placement.setup failed"
-STOP_AT_A_FAILURE = (  # lines inside files that the user sources may fail: the user did not write them here
-    "trap 'align_lab_status=$?; if [ ${#BASH_SOURCE[@]} -le 1 ]; then "
-    f'echo "error: {SETUP_FAILED} with status $align_lab_status: $BASH_COMMAND '
-    "(a line that may fail ends with || true)\"; exit $align_lab_status; fi' ERR"
-)
+SETUP = "hardware.placement.setup"
 END_OF_TIME = f'export {ENDS}=$(date --date="$(squeue --noheader --jobs=$SLURM_JOB_ID --format=%e)" +%s 2>/dev/null)'
 
 
 def lines_around(place: Placement, *, folder: Path, token: str) -> dict[str, list[str]]:
     """The lines before and after a job's command, as submitit's parameters. `folder`: that of the submissions."""
     began = f"{shlex.quote(str(folder))}/logs/{token}.$SLURM_JOB_ID.${{SLURM_RESTART_COUNT:-0}}.began"
-    setup = [STOP_AT_A_FAILURE, *place.setup, "trap - ERR"] if place.setup else []
+    own = job_script.read(place.script)
+    setup = [*_checked(own.before, job_script.FIELD), *_checked(place.setup, SETUP)]
     inside = [END_OF_TIME] if place.container else []  # where there is no squeue
-    after = script_end.lines(broken_nodes=folder / BROKEN_NODES, excluded=excluded(place))
-    return {"setup": [*setup, f"export {BEGAN}={began}", *inside], "teardown": after}
+    end = script_end.lines(broken_nodes=folder / BROKEN_NODES, excluded=excluded(place), after=own.after)
+    return {"setup": [*setup, f"export {BEGAN}={began}", *inside], "teardown": end}
+
+
+def _checked(lines: Sequence[str], field: str) -> list[str]:
+    """The user's lines, the first failure of which ends the job and is named. Their options of the shell end with them.
+
+    Lines inside files that they source may fail: the user did not write them here.
+    """
+    stop = (
+        "trap 'align_lab_status=$?; if [ ${#BASH_SOURCE[@]} -le 1 ]; then "
+        f'echo "error: {field} failed with status $align_lab_status: $BASH_COMMAND '
+        "(a line that may fail ends with || true)\"; exit $align_lab_status; fi' ERR"
+    )
+    return [stop, *lines, "set +eu +o pipefail", "trap - ERR"] if lines else []
 
 
 def parameters(place: Placement, *, name: str, dependency: str | None = None) -> dict[str, Any]:

@@ -14,7 +14,6 @@ from align_lab.dispatch.job_variables import ASKS, TRIES
 
 MOST = 3  # times that a job may fail before its program begins
 END = """\
-align_lab_status=$?
 align_lab_tries="${{ALIGN_LAB_BEGAN%.*.began}}{tries}"
 align_lab_asks="${{ALIGN_LAB_BEGAN%.began}}{asks}"
 align_lab_job=$SLURM_JOB_ID
@@ -58,8 +57,13 @@ rm -f "$ALIGN_LAB_BEGAN"
 exit $align_lab_status"""
 
 
-def lines(*, broken_nodes: Path, excluded: Sequence[str]) -> list[str]:
-    """They follow the command. `excluded`: the nodes that the user keeps the job away from."""
+def lines(*, broken_nodes: Path, excluded: Sequence[str], after: Sequence[str] = ()) -> list[str]:
+    """They follow the command. `excluded`: the nodes that the user keeps the job away from.
+
+    `after`: the user's own lines, in a shell of their own: however they end, the job ends as the program did.
+    """
     exclude = "".join(f",{node}" for node in excluded)
     nodes = shlex.quote(str(broken_nodes))
-    return END.format(nodes=nodes, exclude=exclude, tries=TRIES, asks=ASKS, most=MOST).splitlines()
+    own = ["(", *after, ")"] if any(line.strip() and not line.lstrip().startswith("#") for line in after) else []
+    end = END.format(nodes=nodes, exclude=exclude, tries=TRIES, asks=ASKS, most=MOST)
+    return ["align_lab_status=$?", *own, *end.splitlines()]

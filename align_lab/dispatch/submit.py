@@ -11,6 +11,8 @@ from typing import Any, Literal
 
 import submitit
 
+from align_lab.base import job_script
+from align_lab.base.errors import ConfigError
 from align_lab.base.files import write_text
 from align_lab.base.hardware import SHARED
 from align_lab.base.paths import runs_folder
@@ -64,9 +66,12 @@ def submit_slurm(
     name = f"{submission.names[0]}{' and others' if submission.array else ''}"
     try:
         waits_for = dependency(condition, after, behind)
-        job_id = _SlurmExecutor(ledger, submission, _avoiding_broken_nodes(ledger, batch), waits_for).start()
+        job_id = _SlurmExecutor(ledger, submission, _as_submitted(ledger, batch), waits_for).start()
     except SlurmAway as error:
         raise Refused(f"it is not known whether Slurm took {name}, and the next command looks: {error}") from error
+    except ConfigError as error:  # the user's script is gone since it was checked
+        ledger.discard(submission)
+        raise Refused(f"{name} cannot be submitted: {error}") from error
     except SlurmError as error:
         ledger.discard(submission)
         raise Refused(f"sbatch refused {name}: {''.join(str(error).strip().splitlines()[-1:])}") from error
@@ -78,11 +83,13 @@ def script(
 ) -> str:
     """The sbatch script as it would be submitted."""
     waits_for = dependency("afterok", after, behind)
-    executor = _SlurmExecutor(ledger, submission, _avoiding_broken_nodes(ledger, batch), waits_for)
+    executor = _SlurmExecutor(ledger, submission, _as_submitted(ledger, batch), waits_for)
     return executor._make_submission_file_text(executor._command, "")
 
 
-def _avoiding_broken_nodes(ledger: Ledger, batch: JobArray) -> JobArray:
+def _as_submitted(ledger: Ledger, batch: JobArray) -> JobArray:
+    """With the flags of the user's script, and away from nodes on which jobs of the study could not begin."""
+    batch = batch.placed(sbatch=[*job_script.read(batch.placement.script).flags, *batch.placement.sbatch])
     avoided = broken_nodes.avoided(ledger.folder.parent, batch.placement)
     return batch.placed(exclude=[*batch.placement.exclude, *avoided]) if avoided else batch
 

@@ -219,6 +219,43 @@ def test_a_failing_setup_line_ends_the_job_and_is_named(site):
     assert site.ended(kept, 1) == ["COMPLETED"], kept.log()
 
 
+OWN_SCRIPT = """\
+#!/bin/bash
+#SBATCH --comment=mine
+set -euo pipefail
+lab_module() {{
+  export WANTED=$1
+}}
+lab_module yes
+{{program}}
+echo "after it: $WANTED" > {folder}/after
+exit 3
+"""
+
+
+def test_a_jobs_script_of_the_user_stands_around_the_program(site):
+    """Options of the shell and an end of its own change nothing of how the job ends and goes on."""
+    script = site.folder / "job.sh"
+    script.write_text(OWN_SCRIPT.format(folder=site.folder))
+    study = site.study("own_script")
+    study.submit(script=str(script), setup=["true"])
+    assert site.ended(study, 1) == ["COMPLETED"], study.log()
+    assert "wanted=yes" in study.log()
+    assert (site.folder / "after").read_text() == "after it: yes\n"
+    comments = site.cluster("bash", "-c", f"grep -h comment {study.ledger.logs}/*.sh").splitlines()
+    assert comments == ["#SBATCH --comment=mine"]
+
+
+def test_a_failing_line_of_the_users_script_ends_the_job_and_is_named(site):
+    script = site.folder / "failing.sh"
+    script.write_text("set -e\nno_such_module load cuda\n{program}\n")
+    study = site.study("failing_script")
+    study.submit(script=str(script))
+    assert site.ended(study, 1) == ["FAILED"]
+    assert "hardware.placement.script failed with status 127: no_such_module load cuda" in study.only()[1]
+    assert "task" not in study.log()
+
+
 def test_a_condition_of_the_user_is_added_to_the_stages(site):
     stage, condition = site.stranger(), site.stranger()
     study = site.study("both")
@@ -358,7 +395,7 @@ def test_the_refusals_of_a_flag_name_it():
     from align_lab.config.hardware_validation import problems
 
     place = {"executor": "slurm", "nodes": 1, "tasks_per_node": 1, "sbatch": ["--job-name=mine", "--gres gpu", "-x n"]}
-    place |= {"container": None, "container_runtime": "auto", "container_mounts": [], "cluster": None}
+    place |= {"script": None, "container": None, "container_runtime": "auto", "container_mounts": [], "cluster": None}
     numerics = {"engine": "torch", "zero_stage": 0, "offload_optimizer": False, "dtype": "float32"}
     messages = problems({"hardware": {"numerics": numerics, "placement": place}, "model": {}}, None)
     assert len(messages) == 3 and "may not have --job-name" in messages[0] and "'--gres gpu'" in messages[1]
