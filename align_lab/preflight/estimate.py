@@ -92,8 +92,8 @@ def _size(parts: Mapping[str, float]) -> float:
 
 
 def _update(x: Workload) -> dict[str, float]:
-    """One micro-batch, at the end of its forward pass in the head, in the backward pass of a block, or, where weights
-    are sharded, when the gradients of embedding and head are summed.
+    """One micro-batch, at the end of its forward pass in the head, in the backward pass of a block, or, where something
+    is sharded, when gradients are sent.
 
     The first micro-batch may also contain human text, which only the policy processes.
     """
@@ -106,8 +106,13 @@ def _update(x: Workload) -> dict[str, float]:
     factor = terms.fragmentation(x)
     moments = (
         {"activations": activations, "logits": logits, "gathered weights": terms.gathered_at_head(x)},
-        {"activations": activations, "backward": backward, "gathered weights": terms.gathered_in_block(x)},
-        {"gathered weights": terms.gathered_at_end(x)},
+        {
+            "activations": activations,
+            "backward": backward,
+            "gathered weights": terms.gathered_in_block(x),
+            "collected gradients": terms.collected(x),
+        },
+        {"gathered weights": terms.gathered_at_end(x), "collected gradients": terms.sent(x)},
     )
     return {name: factor * value for name, value in max(moments, key=_size).items()}
 

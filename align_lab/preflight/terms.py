@@ -9,6 +9,8 @@ from __future__ import annotations
 from align_lab.preflight.workload import Workload
 
 TILE, TILE_ON_GPU, MAX_SAVED = 1 << 21, 1 << 27, 1 << 28  # of models/logp.py: logits of a tile, saved exponentials
+BUCKET = 500_000_000  # of train/engines/deepspeed_engine.py, as the next ones: numbers in one reduction of gradients
+LIVE, FETCHED = 1_000_000_000, 50_000_000  # numbers that ZeRO 3 keeps gathered, and that it fetches in advance
 COMPACTION = 1.75  # finished rows leave the KV cache by copying the other rows, at most three quarters of it
 FRAGMENTATION = 1.15  # bytes allocated per byte in use, if freed blocks lie between blocks in use
 LIBRARIES = 0.42 * 2**30  # libraries, data, judges and tokenizer in main memory
@@ -43,18 +45,38 @@ def start_policy(x: Workload) -> float:
 
 
 def gradients(x: Workload) -> float:
-    """N_trained b per model; for bfloat16 weights they are accumulated in float32, 4 bytes. ZeRO-2 shards them."""
-    return trained_models(x) * x.shape.trainable * max(4, x.bytes) / shards(x, 2)
+    """N_trained b per model; for bfloat16 weights they are accumulated in float32, 4 bytes. ZeRO-2 shards them. ZeRO-3,
+    and ZeRO-1 in float32, keep the buffer in which they collect them."""
+    own = trained_models(x) * x.shape.trainable * max(4, x.bytes) / shards(x, 2)
+    return own + (bucket(x, x.bytes) if x.zero_stage == 3 or (x.zero_stage == 1 and x.bytes >= 4) else 0.0)
+
+
+def bucket(x: Workload, each: int) -> float:
+    """The buffer in which ZeRO collects gradients before it sends them, with so many bytes a number."""
+    return trained_models(x) * min(BUCKET, x.shape.trainable) * each if x.zero_stage and not x.fsdp else 0.0
+
+
+def collected(x: Workload) -> float:
+    """ZeRO-2's buffer, while a backward pass fills it."""
+    return bucket(x, x.bytes) if x.zero_stage == 2 else 0.0
+
+
+def sent(x: Workload) -> float:
+    """What is added while gradients are sent: with ZeRO-3 a copy of the buffer, with ZeRO-2 the buffer too, and with
+    ZeRO-1 in bfloat16, which has no buffer, two copies in float32."""
+    if x.zero_stage == 1:
+        return 0.0 if x.bytes >= 4 else bucket(x, 2 * 4)
+    return bucket(x, x.bytes) * (2 if x.zero_stage == 2 else 1)
 
 
 def optimizer(x: Workload) -> float:
     """AdamW's two moments, 2 N_trained b; for bfloat16 float32 weights and moments, 12 bytes. ZeRO-1 shards them.
 
-    FSDP has no other weights than those float32 ones.
+    FSDP has no other weights than those float32 ones; ZeRO has others in float32 too.
     """
     if x.offload and x.gpu:
         return 0.0
-    each = (8 if x.fsdp else 12) if x.dtype == "bfloat16" else 2 * x.bytes
+    each = 12 if not x.fsdp and (x.dtype == "bfloat16" or x.zero_stage) else 2 * max(4, x.bytes)
     return trained_models(x) * x.shape.trainable * each / shards(x, 1)
 
 
@@ -97,25 +119,34 @@ def backward(x: Workload, rows: int, length: int) -> float:
 
 
 def gathered_at_head(x: Workload) -> float:
-    """What sharded weights add at the end of a forward pass: the last block, and the unit of all other weights
-    (embedding, head, last norm), both gathered, b bytes a weight."""
-    return (_outside(x) + x.shape.block) * x.bytes * trained_models(x) if shards(x, 3) > 1 else 0.0
+    """What sharded weights add at the end of a forward pass, b bytes a weight: what of them is gathered then."""
+    return _gathered(x, blocks=1) * x.bytes * trained_models(x) if shards(x, 3) > 1 else 0.0
 
 
 def gathered_in_block(x: Workload) -> float:
-    """The same in the backward pass of a block: this block, the next one, all other weights and the head's gradient."""
+    """The same in the backward pass of a block: this block, the next one, and the head's gradient."""
     if shards(x, 3) == 1:
         return 0.0
     head = 0 if x.shape.lora_rank else x.shape.vocab * x.shape.width
-    return (_outside(x) + head + 2 * x.shape.block) * x.bytes * trained_models(x)
+    fetched = 0 if x.fsdp else min(FETCHED, x.shape.layers * x.shape.block)
+    return (_gathered(x, blocks=2) + fetched + head) * x.bytes * trained_models(x)
 
 
 def gathered_at_end(x: Workload) -> float:
-    """The same after the backward pass, when the gathered weights are free again: the gradients of all weights outside
-    of the blocks, those in float32, which are sent, and what this process receives of them."""
+    """The same after the backward pass: with FSDP the gradients of all weights outside of the blocks, those in float32,
+    which are sent, and what this process receives of them; with ZeRO 3 these weights, gathered."""
     if shards(x, 3) == 1 or x.shape.lora_rank:
         return 0.0
-    return _outside(x) * (x.bytes + 4 * (1 + 1 / x.processes)) * trained_models(x)
+    if x.fsdp:
+        return _outside(x) * (x.bytes + 4 * (1 + 1 / x.processes)) * trained_models(x)
+    return _outside(x) * x.bytes * trained_models(x)
+
+
+def _gathered(x: Workload, *, blocks: int) -> int:
+    """The weights that are gathered: all outside of the blocks (embedding, head, last norm), and so many blocks. ZeRO 3
+    keeps more, if it is to use them again soon."""
+    needed = _outside(x) + blocks * x.shape.block
+    return min(x.shape.parameters, needed if x.fsdp else max(LIVE, needed))
 
 
 def _outside(x: Workload) -> int:

@@ -1,4 +1,9 @@
-"""Bytes of an update whose weights are sharded, counted: a block and what is outside of the blocks are gathered."""
+"""Bytes of an update with sharded weights, gradients or optimizer state, counted in one of eight processes."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -9,14 +14,15 @@ from torch.testing._internal.distributed.fake_pg import FakeStore
 from align_lab.models.llama import Llama, LlamaConfig
 from align_lab.models.precision import convert
 from align_lab.models.shape import Shape
+from align_lab.preflight import terms
 from align_lab.preflight.estimate import _update
 from align_lab.preflight.workload import Workload
+from align_lab.train.engines import deepspeed_engine
 from align_lab.train.engines.fsdp_engine import shard
+from tests.preflight.counted_zero import BLOCK, CASES, END, HEAD, SIZES
+from tests.train.test_sharded_engines import skip_without_deepspeed
 
-SIZES = {"heads": 8, "kv_heads": 4, "context": 256}
-HEAD = {"layers": 4, "width": 128, "mlp": 384, "vocab": 4096, "tied": False}  # what is largest in the update
-BLOCK = {"layers": 4, "width": 256, "mlp": 1024, "vocab": 512, "tied": True}
-END = {"layers": 2, "width": 128, "mlp": 384, "vocab": 16384, "tied": False}
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -65,3 +71,26 @@ def test_the_preflight_counts_what_an_update_with_sharded_weights_gathers(fields
     parts = _update(x)
     assert sum(parts.values()) == pytest.approx(counted, rel=0.1)
     assert sum(parts.values()) - parts["gathered weights"] < 0.9 * counted
+
+
+@pytest.fixture(scope="module")
+def counted_zero():
+    """Name of a case -> counted and estimated bytes under DeepSpeed."""
+    skip_without_deepspeed()
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.preflight.counted_zero"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    lines = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("[")]
+    assert len(lines) == len(CASES), done.stderr
+    return dict(zip(CASES, lines, strict=True))
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_the_preflight_counts_what_zero_shards_gathers_and_sends(case, counted_zero):
+    counted, estimated = counted_zero[case]
+    assert estimated == pytest.approx(counted, rel=0.1)
+
+
+def test_the_preflight_knows_what_the_engine_tells_deepspeed():
+    for name in ("BUCKET", "LIVE", "FETCHED"):
+        assert getattr(terms, name) == getattr(deepspeed_engine, name)

@@ -38,6 +38,8 @@ from align_lab.train.shards import Slice, sliced, whole
 MOMENTS = ("exp_avg", "exp_avg_sq")
 SMALL = 100_000  # parameters with fewer numbers are not sharded by stage 3
 BUCKET = 500_000_000  # numbers in one reduction of gradients, DeepSpeed's default; no more than the model has
+LIVE = 1_000_000_000  # numbers of weights that stage 3 keeps gathered if it is to use them again, DeepSpeed's default
+FETCHED = 50_000_000  # numbers that it gathers in advance, DeepSpeed's default
 
 
 def deepspeed_engine(*, stage: int, offload: bool) -> MakeEngine:
@@ -222,6 +224,9 @@ def settings(model: nn.Module, plan: Train, *, stage: int, offload: bool) -> dic
         "stage": stage,
         "overlap_comm": False,
         "stage3_param_persistence_threshold": SMALL,
+        "stage3_max_live_parameters": LIVE,
+        "stage3_max_reuse_distance": LIVE,
+        "stage3_prefetch_bucket_size": FETCHED,
         "reduce_bucket_size": min(BUCKET, sum(p.numel() for p in model.parameters())),
     }
     if offload:
