@@ -9,7 +9,11 @@ from typing import Any, NoReturn
 from align_lab.base import answer
 from align_lab.base.errors import ConfigError, near
 
-NO_STUDY = "the following arguments are required: STUDY"
+MISSING = "the following arguments are required: "
+LISTED = {  # a name that is asked for -> where the names are
+    "STUDY": "align_lab studies lists them",
+    "RUN": "align_lab status STUDY lists those of a study",
+}
 UNKNOWN = re.compile(r"unrecognized arguments: (?P<words>.*)", re.DOTALL)
 CHOICE = re.compile(
     r"argument (?P<name>[^:]*): invalid choice: (?P<word>.*) \(choose from (?P<choices>.*)\)", re.DOTALL
@@ -39,8 +43,6 @@ class Arguments(argparse.ArgumentParser):
         found = UNKNOWN.fullmatch(message)
         wrong = next((word for word in found["words"].split() if word.startswith("-")), "") if found else ""
         hint = f"; {near(wrong.partition('=')[0], flags)}" if wrong else ""
-        if message == NO_STUDY:
-            raise ConfigError(
-                f"{verb} needs a STUDY, and align_lab studies lists them. Its arguments: {self.prog} --help"
-            )
+        if where := LISTED.get(what := message.removeprefix(MISSING)):
+            raise ConfigError(f"{verb} needs a {what}, and {where}. Its arguments: {self.prog} --help")
         raise ConfigError(f"{verb}: {message}{hint}. Type {self.prog} --help for its arguments")

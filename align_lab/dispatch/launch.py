@@ -284,7 +284,11 @@ def _stopped(study: Study, tasks: Sequence[TaskState]) -> Stopped:
         if task.state == "stopped" and task.step
     ]
     more = f" and {len(saved) - MANY} more" if len(saved) > MANY else ""
-    begun = f"saved: {', '.join(saved[:MANY])}{more}" if saved else "no other has a step that could be saved"
+    begun = (
+        f"saved: {', '.join(saved[:MANY])}{more}"
+        if saved
+        else f"no {'other' if finished else 'run'} has a step that could be saved"
+    )
     return Stopped(f"stopped; {finished} of {_runs_are(study)} finished; {begun}; the same command goes on")
 
 

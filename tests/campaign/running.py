@@ -62,22 +62,25 @@ class Result:
     outcome: str
 
 
-def run(cases: Sequence[Case], *, batch: int = 40) -> Iterator[Result]:
-    """Every case, in its order. Those that only compose share a fork; a finding among them is typed as a command."""
+def run(cases: Sequence[Case], *, batch: int = 40, seconds: float = SECONDS) -> Iterator[Result]:
+    """Every case, in its order. Those that only compose share a fork; a finding among them is typed as a command.
+
+    seconds: of processor time, which a case may take.
+    """
     waiting: list[Case] = []
     for case in cases:
         waiting.append(case)
         if len(waiting) == batch or not case.compose:
-            yield from _answered(waiting)
+            yield from _answered(waiting, seconds)
             waiting = []
-    yield from _answered(waiting)
+    yield from _answered(waiting, seconds)
 
 
-def _answered(cases: Sequence[Case]) -> Iterator[Result]:
-    for case, answer in zip(cases, _forked(cases), strict=True):
+def _answered(cases: Sequence[Case], seconds: float) -> Iterator[Result]:
+    for case, answer in zip(cases, _forked(cases, seconds), strict=True):
         outcome = classify(case, answer)
         if len(cases) > 1 and outcome in (TRACEBACK, SILENT, UNCLEAR):
-            (answer,) = _forked([replace(case, compose=False, words=(*case.words, "dry_run=true"))])
+            (answer,) = _forked([replace(case, compose=False, words=(*case.words, "dry_run=true"))], seconds)
             outcome = classify(case, answer)
         yield Result(case=case, answer=answer, outcome=outcome)
 

@@ -137,6 +137,7 @@ def test_show_prints_equations_papers_needs_and_fields():
         (["sweeps=five_algorithms", "algo.gamma=0.9"], "there is no algo.gamma"),
         (["sweeps=five_algorithm"], "did you mean 'five_algorithms'?"),
         (["gc", "--older-than=", "--prune"], "--older-than= is not understood"),
+        (["logs"], "logs needs a RUN, and align_lab status STUDY lists those of a study"),
         (["help", "nothing"], "'nothing' is not a command"),
         (["status", "--wach", "mine"], "did you mean '--watch'?"),
     ],

@@ -130,7 +130,7 @@ def test_ctrl_c_of_a_study_before_training_says_that_nothing_is_saved(place):
     status, output = stopped_while_loading(place, ["-m", "study=loading_two", *OWN, "seed=0,1"])
     assert status == 75 and "error" not in output, output
     assert last(output) == (
-        "stopped; 0 of 2 runs are finished; no other has a step that could be saved; the same command goes on"
+        "stopped; 0 of 2 runs are finished; no run has a step that could be saved; the same command goes on"
     )
 
 
