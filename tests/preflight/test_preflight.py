@@ -103,7 +103,8 @@ def test_each_zero_stage_shards_its_terms():
     stages = [persistent(dtype="bfloat16", processes=8, zero_stage=stage) for stage in (1, 2, 3)]
     for stage, sharded in enumerate(stages, start=1):
         assert sharded["optimizer state"] == pytest.approx(plain["optimizer state"] / 8)
-        assert sharded["gradients"] == pytest.approx(plain["gradients"] / (8 if stage >= 2 else 1))
+        bucket = 2 * 500_000_000 / 2**30 if stage == 3 else 0  # that DeepSpeed keeps
+        assert sharded["gradients"] == pytest.approx(plain["gradients"] / (8 if stage >= 2 else 1) + bucket)
         assert sharded["weights"] == pytest.approx(plain["weights"] / (8 if stage >= 3 else 1))
     assert persistent(processes=8, zero_stage=2, offload=True)["optimizer state"] == 0
 
@@ -120,7 +121,8 @@ def test_fsdp_shards_all_that_zero_3_shards_and_is_what_a_torch_run_is_told_to_s
         for one in (sharded, zero_3, whole)
     )
     assert of_torch == pytest.approx({"weights": 2, "gradients": 4, "optimizer state": 12})
-    assert of_zero == pytest.approx({name: value / 8 for name, value in of_torch.items()})
+    collected = {"gradients": 2}  # DeepSpeed's buffer of them
+    assert of_zero == pytest.approx({name: value / 8 + collected.get(name, 0) for name, value in of_torch.items()})
     assert of_fsdp == pytest.approx({"weights": 4 / 8, "gradients": 4 / 8, "optimizer state": 8 / 8})
     with pytest.raises(ConfigError) as error:
         preflight.fit(with_numerics(cfg, engine="torch"), gpu=True, processes=8, available=available(0.9))
