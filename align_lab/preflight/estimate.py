@@ -128,12 +128,21 @@ def _sampling(x: Workload, rows: int, group: int, *, engine: float) -> dict[str,
 
 
 def _torch_sampling(x: Workload, rows: int, group: int) -> dict[str, float]:
-    """The KV cache, logits and the pass over the prompts, each of which is read once for `group` completions."""
-    return {
-        "KV cache": terms.kv_cache(x, rows),
-        "token sampling": terms.token_sampling(x, rows) + terms.forward(x, -(-rows // group), x.prompt),
-        **_gathered(x),
-    }
+    """The KV cache, logits and the pass over the prompts, each of which is read once for `group` completions.
+
+    A GPU has the pass over the prompts, the draws, and the copy of the rows that are left one after the other.
+    """
+    prompts = -(-rows // group)
+    cache = terms.kv_cache(x, rows)
+    reading, drawing = terms.forward(x, prompts, x.prompt), terms.token_sampling(x, rows)
+    if not x.gpu:
+        return {"KV cache": terms.COMPACTION * cache, "token sampling": drawing + reading, **_gathered(x)}
+    moments = (
+        {"KV cache": terms.kv_cache(x, prompts), "pass over prompts": reading},
+        {"KV cache": cache, "token sampling": drawing},
+        {"KV cache": terms.COMPACTION_ON_GPU * cache},
+    )
+    return {**max(moments, key=_size), **_gathered(x)}
 
 
 def _gathered(x: Workload) -> dict[str, float]:

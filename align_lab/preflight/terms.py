@@ -11,7 +11,7 @@ from align_lab.preflight.workload import Workload
 TILE, TILE_ON_GPU, MAX_SAVED = 1 << 21, 1 << 27, 1 << 28  # of models/logp.py: logits of a tile, saved exponentials
 BUCKET = 500_000_000  # of train/engines/deepspeed_engine.py, as the next ones: numbers in one reduction of gradients
 LIVE, FETCHED = 1_000_000_000, 50_000_000  # numbers that ZeRO 3 keeps gathered, and that it fetches in advance
-COMPACTION = 1.75  # finished rows leave the KV cache by copying the other rows, at most three quarters of it
+COMPACTION, COMPACTION_ON_GPU = 1.75, 1.5  # rows that are left leave a cache by a copy, of 3/4 or 1/2 of it at most
 FRAGMENTATION = 1.15  # bytes allocated per byte in use, if freed blocks lie between blocks in use
 LIBRARIES = 0.42 * 2**30  # libraries, data, judges and tokenizer in main memory
 JUDGES = 0.05 * 2**30  # small reward models of a task on a GPU
@@ -186,9 +186,9 @@ def tile(x: Workload, tokens: int) -> int:
 
 
 def kv_cache(x: Workload, rows: int) -> float:
-    """Keys and values: rows (S+T) layers · 2KE b, and the copy when finished rows are removed."""
+    """Keys and values: rows (S+T) layers · 2KE b."""
     s = x.shape
-    return COMPACTION * rows * (x.prompt + x.new) * s.layers * 2 * s.kv_heads * s.size * x.bytes
+    return rows * (x.prompt + x.new) * s.layers * 2 * s.kv_heads * s.size * x.bytes
 
 
 def merged(x: Workload) -> float:
@@ -198,9 +198,15 @@ def merged(x: Workload) -> float:
 
 
 def token_sampling(x: Workload, rows: int) -> float:
-    """Logits [rows V] of one column, their exponentials and sums; with top_p also the sorted ones and their order."""
-    w = max(4, x.bytes)
-    return rows * x.shape.vocab * (4 * w + x.nucleus * (3 * w + 8))
+    """Logits [rows V] of one column, their exponentials and sums; with top_p also the sorted ones and their order.
+
+    On a GPU, which frees them one by one, the logits become their exponentials in place: V is padded to whole blocks.
+    """
+    s, w = x.shape, max(4, x.bytes)
+    if x.gpu:
+        padded = s.vocab % (1 << (s.vocab.bit_length() // 2)) > 0
+        return rows * s.vocab * w * (8.5 if x.nucleus else 1 + padded)
+    return rows * s.vocab * (4 * w + x.nucleus * (3 * w + 8))
 
 
 def forward(x: Workload, rows: int, length: int) -> float:

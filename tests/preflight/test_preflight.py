@@ -165,7 +165,7 @@ def test_passes_without_gradient_take_as_many_rows_as_need_no_more_than_training
     small = preflight.estimate(workload(SMOLLM2, prompt=8, new=16, reference=True, gpu=False))
     assert small.scoring_batch >= 64 and small.evaluation_batch == 128
     fixed = preflight.estimate(replace(x, scoring_batch=64, evaluation_batch=128))
-    assert fixed.total > need.total + 10 and fixed.phase == "evaluation"
+    assert fixed.total > need.total + 10 and fixed.phase in ("evaluation", "scoring")
 
 
 def test_the_start_policy_is_counted_once():
