@@ -141,7 +141,8 @@ def test_a_cancelled_run_stays_cancelled_until_the_same_command_runs_again(lab, 
     lab.train(*RUN, "study=cancelled")
     status = freeze(lab, "cancelled")
     assert "1 of its jobs cancelled" in lab("cancel", "cancelled").stdout
-    os.kill(status["pid"], signal.SIGCONT)
+    with suppress(ProcessLookupError):  # a frozen process is killed after a while (KillWait)
+        os.kill(status["pid"], signal.SIGCONT)
     (run,) = lab.wait("cancelled", "cancelled")
     assert "requeued (" not in lab.logs("cancelled")
     again = lab.train(*RUN, "study=cancelled").stdout
