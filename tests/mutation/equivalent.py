@@ -18,6 +18,10 @@ EQUIVALENT: dict[str, str] = {
     "rewards/pair_model.py: `0.0` -> `1.0` in `deviation = float(scores.std()) if len(scores) > 1 else 0.0`": (
         "a deviation of 0 gives the scale 1, as a deviation of 1 does"
     ),
+    "rewards/answers_cache.py: `1` -> `2` in `VERSION = 1  # of the files`": "any number tells a version from others",
+    "rewards/judge_scorer.py: `True` -> `False` in `return opinions | dict(zip(missing, answers, strict=True))`": (
+        "a service answers each of what it is asked, or raises"
+    ),
     "rewards/noise.py: `value + self.noise(example, text)` -> `value - self.noise(example, text)` in "
     "`value + self.noise(example, text) if isinstance(value, float) else value`": "the noise is symmetric about 0",
     "train/intervals.py: `20_000` -> `20001` in `DRAWS = 20_000`": "one draw more of a simulation",

@@ -122,6 +122,11 @@ def test_process_scores_each_step_and_adds_up():
     assert score.steps[1:] == [[], [StepScore(start=5, end=8, score=1.0)], (), ()]
 
 
+def test_process_has_no_step_of_space_alone():
+    score = scored(Process(of={"name": "length"}, separator=";"), {"reward": ByText({"a": 1.0, "b": 2.0})}, "a; ;b")
+    assert score.total == [3.0] and [step.start for step in score.steps[0]] == [0, 4]
+
+
 def test_process_may_give_the_text_so_far_and_take_the_mean():
     scorer = ByText({"a": 1.0, "a;b": 5.0})
     reward = Process(of={"name": "length"}, separator=";", given="prefix", total="mean")

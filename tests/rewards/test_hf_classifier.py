@@ -150,6 +150,9 @@ def test_a_label_is_needed_where_there_are_several(at):
     assert "has several labels: set scored_label=NAME. allowed: bad, fair, good" in message
     (message,) = HFClassifier(path=at("three_labels"), scored_label="god").problems()
     assert "has no label god" in message and "did you mean 'good'?" in message
+    (message,) = HFClassifier(path=at("three_labels"), scored_label="3").problems()  # the last one is number 2
+    assert "has no label 3" in message
+    assert HFClassifier(path=at("three_labels"), scored_label="2").problems() == []
     assert HFClassifier(path=at("reward_model")).problems() == []
 
 

@@ -325,7 +325,10 @@ def test_the_contract_of_a_reward(server):
 
 
 def test_the_endpoint_can_ask_for_reasons():
+    short = question("{completion}", {"completion": "x"}, Scale(low=0, high=1), explain=False)
+    assert "reason" not in short and short.endswith(".")
     message = question("{completion}", {"completion": "x"}, Scale(low=0, high=1), explain=True)
+    assert message.endswith(", and 'reason' says why in a few sentences.")
     assert '{"reason": "...", "score": "..."}' in message and "from 0 (worst) to 1 (best)" in message
 
 
@@ -386,6 +389,10 @@ def test_bounds_and_unknown_columns():
         def build(self, folder): ...
         def load(self, folder): ...
 
+    class Unknown(Known):
+        def column_names(self):
+            return None
+
     judge = Judge(**GOOD, template="{completion} {anser}")
     problem = judge.data_problem(Known())
     assert "column 'anser' (its field template), which the data lacks: did you mean 'answer'?" in problem
@@ -393,6 +400,7 @@ def test_bounds_and_unknown_columns():
     assert "'reference' (its field against)" in problem and "allowed: answer. Name another column in against" in problem
     assert judge.columns() == {"anser"}
     assert Judge(**GOOD, against="answer").data_problem(Known()) == ""
+    assert Judge(**GOOD, against="reference").data_problem(Unknown()) == ""  # it does not say which columns it has
 
 
 def test_loading_without_the_key_names_its_variable(monkeypatch):

@@ -12,6 +12,7 @@ from align_lab.base.task import Example, Failure, Message, Score, StepScore
 from align_lab.rewards.connection import Connection
 from align_lab.rewards.remote import Remote
 from align_lab.rewards.score_messages import PATH
+from align_lab.rewards.service import shown
 from align_lab.testing import assert_contract
 from tests.rewards.judge_server import Fault, judge_server
 from tests.rewards.score_server import score_server
@@ -279,3 +280,7 @@ def test_settings_are_checked_before_anything_starts(monkeypatch):
     monkeypatch.setenv("SCORES", TOKEN)
     (plain,) = Remote(url="http://node7:8000", key_env="SCORES").problems()
     assert "over plain http" in plain and "connection.allow_http=true" in plain
+
+
+def test_a_long_answer_is_shown_by_its_beginning():
+    assert shown("a" * 200) == repr("a" * 200) and shown("a" * 201) == repr("a" * 200) + "..."
