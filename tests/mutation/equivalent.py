@@ -22,6 +22,15 @@ EQUIVALENT: dict[str, str] = {
     "rewards/judge_scorer.py: `True` -> `False` in `return opinions | dict(zip(missing, answers, strict=True))`": (
         "a service answers each of what it is asked, or raises"
     ),
+    'rollout/replay.py: `repetitions >= WORTH` -> `repetitions > WORTH` in `self.records = device.type == "cuda" and repetitions >= WORTH`': (
+        "how often work is repeated decides only whether it is recorded, not what it computes"
+    ),
+    "rollout/torch_sampler.py: `-1` -> `1` in `return token, (weight.gather(-1, token[:, None]).squeeze(-1) / weight.sum(-1)).log_()`": (
+        "the logits have two axes, so that the last one is axis 1"
+    ),
+    "rollout/torch_sampler.py: `V.bit_length() // 2` -> `V.bit_length() % 2` in `size = 1 << (V.bit_length() // 2)`": (
+        "the size of a block decides only how fast a token is found"
+    ),
     "rewards/noise.py: `value + self.noise(example, text)` -> `value - self.noise(example, text)` in "
     "`value + self.noise(example, text) if isinstance(value, float) else value`": "the noise is symmetric about 0",
     "train/intervals.py: `20_000` -> `20001` in `DRAWS = 20_000`": "one draw more of a simulation",
