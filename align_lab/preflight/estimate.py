@@ -130,15 +130,18 @@ def _sampling(x: Workload, rows: int, group: int, *, engine: float) -> dict[str,
 def _torch_sampling(x: Workload, rows: int, group: int) -> dict[str, float]:
     """The KV cache, logits and the pass over the prompts, each of which is read once for `group` completions.
 
-    A GPU has the pass over the prompts, the draws, and the copy of the rows that are left one after the other.
+    A GPU has the pass over the prompts, the copies of their cache for the completions of a group, layer by layer, the
+    draws, and the copy of the rows that are left one after the other.
     """
     prompts = -(-rows // group)
     cache = terms.kv_cache(x, rows)
     reading, drawing = terms.forward(x, prompts, x.prompt), terms.token_sampling(x, rows)
+    of_prompts = cache * x.prompt / (x.prompt + x.new)
     if not x.gpu:
         return {"KV cache": terms.COMPACTION * cache, "token sampling": drawing + reading, **_gathered(x)}
     moments = (
         {"KV cache": terms.kv_cache(x, prompts), "pass over prompts": reading},
+        {"KV cache": cache + (of_prompts * (1 / group + 1 / x.shape.layers) if group > 1 else 0.0)},
         {"KV cache": cache, "token sampling": drawing},
         {"KV cache": terms.COMPACTION_ON_GPU * cache},
     )

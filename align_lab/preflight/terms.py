@@ -200,12 +200,13 @@ def merged(x: Workload) -> float:
 def token_sampling(x: Workload, rows: int) -> float:
     """Logits [rows V] of one column, their exponentials and sums; with top_p also the sorted ones and their order.
 
-    On a GPU, which frees them one by one, the logits become their exponentials in place: V is padded to whole blocks.
+    On a GPU, which frees them one by one, the logits become their exponentials in place, with V padded to whole blocks;
+    with top_p there are seven such tensors: among them the sorted ones, their order in 8 bytes, and sums.
     """
     s, w = x.shape, max(4, x.bytes)
     if x.gpu:
         padded = s.vocab % (1 << (s.vocab.bit_length() // 2)) > 0
-        return rows * s.vocab * w * (8.5 if x.nucleus else 1 + padded)
+        return rows * s.vocab * w * (7 if x.nucleus else 1 + padded)
     return rows * s.vocab * (4 * w + x.nucleus * (3 * w + 8))
 
 
